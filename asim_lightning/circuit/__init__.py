@@ -1,0 +1,22 @@
+"""What the chip is: macro, schedule of cycles, column models. Pure data and small functions."""
+
+from asim_lightning.circuit.columns import COLUMNS, Column, Current, build_column, ratio, to_codes
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
+from asim_lightning.circuit.transfer import Conversion, Transfer, transfer
+
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Conversion",
+    "Current",
+    "Cycle",
+    "MacroConfig",
+    "Transfer",
+    "build_column",
+    "input_groups",
+    "ratio",
+    "schedule",
+    "to_codes",
+    "transfer",
+]

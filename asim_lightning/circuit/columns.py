@@ -1,0 +1,133 @@
+"""Column models: what a column and its ADC make of an ideal count."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from asim_lightning.circuit.macro import MacroConfig
+    from asim_lightning.circuit.schedule import Cycle
+
+
+class Column:
+    """Charge-domain column; also the base class of every other column model.
+
+    A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
+    around it. Both are elementwise, must not depend on neighbours, and accept counts of any shape. To add a circuit,
+    inherit, override `level`, `sigma` or both, and name the class by its import path in ``macro.column``; arguments
+    come from ``macro.column_args``.
+
+    Args:
+        macro: The macro whose column this is.
+    """
+
+    cell_sigma: float = 0.0
+    """Standard deviation of a cell's on-current over the chip, percent of its nominal value; 0: cells are equal."""
+
+    def __init__(self, macro: MacroConfig) -> None:
+        self.macro = macro
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Mean level before rounding: ``clamp(count / full_scale, 0, 1) * top_code``, float32, in codes."""
+        return to_codes(count, cycle)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Standard deviation in codes: the published random and nonlinear noise, whose variances add.
+
+        ``top_code / 100 * sqrt(random^2 + nonlinear^2 / (active_rows + 1))`` with
+        ``active_rows = clamp(count / full_scale, 0, 1) * rows``. The result broadcasts against the count: it has no
+        dimensions where it does not depend on the count.
+        """
+        random, nonlinear = self.macro.random_noise_percent, self.macro.nonlinear_noise_percent
+        top = cycle.full_scale if cycle.top_code is None else cycle.top_code
+        if nonlinear == 0.0:
+            return torch.full((), top * random / 100.0, device=count.device)
+        active = ratio(count, cycle).abs() * self.macro.rows
+        return torch.sqrt(random**2 + nonlinear**2 / (active + 1.0)) * (top / 100.0)
+
+
+class Current(Column):
+    """Current-domain column: the summed count is compressed to ``count / (1 + alpha * count)`` before the ADC.
+
+    Args:
+        macro: The macro whose column this is.
+        alpha: Gain compression per raw count: 0 or more.
+        cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100.
+    """
+
+    def __init__(self, macro: MacroConfig, alpha: float = 0.0, cell_sigma: float = 0.0) -> None:
+        super().__init__(macro)
+        for name, value, high in (("alpha", alpha, None), ("cell_sigma", cell_sigma, 100)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not value >= 0 or (high is not None and value > high) or value == float("inf"):
+                allowed = "0 or more" if high is None else f"0..{high}"
+                raise ValueError(f"`macro.column_args.{name}` must be {allowed}, got {value!r}")
+        self.alpha = float(alpha)
+        self.cell_sigma = float(cell_sigma)
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Mean level of the compressed count, float32, in codes."""
+        return to_codes(self._compressed(count), cycle)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Standard deviation in codes, at the compressed count."""
+        return super().sigma(self._compressed(count), cycle)
+
+    def _compressed(self, count: Tensor) -> Tensor:
+        return count / (1.0 + self.alpha * count.abs())
+
+
+COLUMNS: dict[str, type[Column]] = {"charge": Column, "current": Current}
+
+
+def ratio(count: Tensor, cycle: Cycle) -> Tensor:
+    """``clamp(count / full_scale, low, 1)`` in float32, with low -1 for a signed cycle, else 0.
+
+    The divisor is a tensor of the count's device, since CUDA turns division by a Python number into a product
+    with its reciprocal, whose last bit differs, and ties would fall otherwise than on a CPU.
+    """
+    full_scale = torch.full((), float(cycle.full_scale), device=count.device)
+    return (count.float() / full_scale).clamp(-1.0 if cycle.signed else 0.0, 1.0)
+
+
+def to_codes(count: Tensor, cycle: Cycle) -> Tensor:
+    """Level in codes of a count (which may be fractional): the published float32 order, not yet rounded."""
+    if cycle.top_code is None:
+        return count.clamp(-cycle.full_scale if cycle.signed else 0, cycle.full_scale)
+    return ratio(count, cycle) * float(cycle.top_code)
+
+
+def build_column(macro: MacroConfig) -> Column:
+    """The column model that a macro names.
+
+    Raises:
+        ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments.
+    """
+    column_class = COLUMNS.get(macro.column) or _import_column(macro.column)
+    try:
+        column = column_class(macro, **macro.column_args)
+    except TypeError as error:
+        raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
+    column.macro = macro  # also where a user's __init__ does not call ours
+    return column
+
+
+def _import_column(path: str) -> type[Column]:
+    allowed = f"{', '.join(COLUMNS)} or an import path such as package.module.Class"
+    if not isinstance(path, str) or "." not in path:
+        near = get_close_matches(str(path), COLUMNS, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}{hint}")
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, Column)):
+        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which does not inherit Column")
+    return found

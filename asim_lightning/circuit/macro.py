@@ -1,0 +1,144 @@
+"""What the macro is: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from asim_lightning.circuit.columns import build_column
+from asim_lightning.circuit.units import noise_percent
+
+VOTES = ("mode", "median", "mean")
+
+
+@dataclass(frozen=True)
+class MacroConfig:
+    """An SRAM analog compute-in-memory macro: the hardware, and nothing about how it is computed.
+
+    Noise strings carry a unit ("0.5 lsb", "0.2 %", "1.2 mV"); plain numbers are percent of full scale (ASiM,
+    arXiv 2411.11022, section III).
+
+    Raises:
+        ValueError: A field is outside its range, or two fields contradict each other.
+    """
+
+    weight_bits: int = 8
+    """Bits of a stored weight, sign included: 2..16."""
+    input_bits: int = 8
+    """Bits of an input, sign included where the layer's input is signed: 1..16."""
+    rows: int = 255
+    """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
+    adc_bits: int | None = 8
+    """Resolution of the column's ADC: 1..16 bits, or null for an ideal converter."""
+    encoding_bits: int = 1
+    """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
+    weight_parallel: bool = False
+    """Whether one conversion takes all weight bits and all input bits at once."""
+    random_noise: float | str = 0.0
+    """Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %."""
+    nonlinear_noise: float | str = 0.0
+    """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
+    full_scale_mv: float | None = None
+    """Full scale of a column in millivolt; needed only where a noise is given in mV."""
+    digital_levels: int = 0
+    """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
+    digital_adc: bool = False
+    """Whether digital cycles still pass the ADC, as published (false: they are exact)."""
+    vote_levels: int = 0
+    """Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more."""
+    votes: int = 1
+    """Conversions of a voted cycle: 1..65535."""
+    vote: str = "mode"
+    """How votes become one code: mode (ties: the smallest, as published), median or mean."""
+    column: str = "charge"
+    """Column model: charge, current, or the import path of a class."""
+    column_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the column model, such as alpha and cell_sigma of current."""
+
+    def __post_init__(self) -> None:
+        self._check_integers()
+        self._check_combinations()
+        for name in ("random_noise", "nonlinear_noise"):
+            self._percent(name)
+        if not isinstance(self.column_args, dict):
+            raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
+        build_column(self)
+
+    def __hash__(self) -> int:
+        return hash(tuple(repr(getattr(self, f.name)) for f in fields(self)))
+
+    @property
+    def top_code(self) -> int | None:
+        """Largest code of the ADC (a weight-parallel cycle: of one side); None for an ideal converter."""
+        if self.adc_bits is None:
+            return None
+        return 2 ** (self.adc_bits - self.weight_parallel) - 1
+
+    @property
+    def random_noise_percent(self) -> float:
+        """Random noise in percent of full scale."""
+        return self._percent("random_noise")
+
+    @property
+    def nonlinear_noise_percent(self) -> float:
+        """Nonlinear noise at count 0 in percent of full scale."""
+        return self._percent("nonlinear_noise")
+
+    def with_fields(self, **changes: Any) -> "MacroConfig":
+        """A copy with some fields changed.
+
+        Raises:
+            ValueError: A name is no field (the nearest names are given), or a value is not allowed.
+        """
+        names = [f.name for f in fields(self)]
+        for name in changes:
+            if name not in names:
+                near = get_close_matches(name, names, n=2, cutoff=0.4) or names
+                raise ValueError(f"`macro.{name}` is no field of a macro, nearest: {', '.join(near)}")
+        return replace(self, **changes)
+
+    def _percent(self, name: str) -> float:
+        return noise_percent(getattr(self, name), f"macro.{name}", self.top_code, self.full_scale_mv)
+
+    def _check_integers(self) -> None:
+        _check_integer("weight_bits", self.weight_bits, 2, 16)
+        _check_integer("input_bits", self.input_bits, 1, 16)
+        _check_integer("rows", self.rows, 1, 2**20)
+        if self.adc_bits is not None:
+            _check_integer("adc_bits", self.adc_bits, 1, 16, " or null")
+        _check_integer("encoding_bits", self.encoding_bits, 1, self.input_bits, " (input_bits)")
+        _check_integer("digital_levels", self.digital_levels, 0, None)
+        _check_integer("vote_levels", self.vote_levels, 0, None)
+        _check_integer("votes", self.votes, 1, 65535)
+        for name in ("weight_parallel", "digital_adc"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`macro.{name}` must be true or false, got {getattr(self, name)!r}")
+        scale = self.full_scale_mv
+        if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
+            raise ValueError(f"`macro.full_scale_mv` must be a positive number of mV or null, got {scale!r}")
+
+    def _check_combinations(self) -> None:
+        if self.vote not in VOTES:
+            raise ValueError(f"`macro.vote` must be one of {', '.join(VOTES)}, got {self.vote!r}")
+        if self.vote_levels and self.votes > 1:
+            if self.adc_bits is None and self.vote != "mean":
+                raise ValueError(f"`macro.vote` must be mean for an ideal converter (adc_bits null), got {self.vote!r}")
+            if self.vote == "median" and self.votes % 2 == 0:
+                raise ValueError(f"`macro.votes` must be odd for a median, got {self.votes}")
+        if self.weight_parallel:
+            if self.adc_bits == 1:
+                raise ValueError("`macro.adc_bits` must be 2..16 or null with weight_parallel, got 1")
+            if self.encoding_bits != 1:
+                raise ValueError(f"`macro.encoding_bits` must be 1 with weight_parallel, got {self.encoding_bits}")
+            if self.digital_levels:
+                raise ValueError(f"`macro.digital_levels` must be 0 with weight_parallel, got {self.digital_levels}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_integer(name: str, value: Any, low: int, high: int | None, also: str = "") -> None:
+    allowed = f"{low} or more" if high is None else f"{low}..{high}"
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        raise ValueError(f"`macro.{name}` must be {allowed}{also}, got {value!r}")

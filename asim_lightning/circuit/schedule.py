@@ -1,0 +1,119 @@
+"""The schedule: which conversions a column makes to form one product of a weight and an input."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from asim_lightning.circuit.macro import MacroConfig
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One conversion of a column.
+
+    The count is ``sum over rows of w_digit * x_digit``; what the ADC makes of it adds
+    ``sign * 2^shift * full_scale / top_code * code`` to the output (a cycle without ADC: ``sign * 2^shift * count``).
+    """
+
+    weight_bits: tuple[int, ...]
+    """Weight bits of this cycle, least significant first."""
+    input_bits: tuple[int, ...]
+    """Input bits of this cycle, least significant first."""
+    sign: int
+    """+1, or -1 where one of the two digits is a sign plane."""
+    shift: int
+    """Binary weight of the count: 2^shift."""
+    full_scale: int
+    """Count that the largest code stands for."""
+    top_code: int | None
+    """Largest code; None for an ideal converter, whose codes are counts."""
+    analog: bool
+    """Whether noise and cell variation apply."""
+    converted: bool
+    """Whether the count passes the ADC."""
+    votes: int = 1
+    """How many times the cycle is converted."""
+    weight_signed: bool = False
+    """Whether the top weight bit counts negatively inside the digit (weight-parallel)."""
+    input_signed: bool = False
+    """Whether the top input bit counts negatively inside the digit (weight-parallel)."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether counts and codes can be negative."""
+        return self.weight_signed or self.input_signed
+
+
+def input_groups(input_bits: int, encoding_bits: int, signed_input: bool) -> list[tuple[int, ...]]:
+    """Input bits that are applied together, least significant group first; a sign plane is the last, alone.
+
+    Example: 8 bits, encoding 3, unsigned: (0, 1, 2), (3, 4, 5), (6, 7); signed: (0, 1, 2), (3, 4, 5), (6,), (7,).
+    """
+    magnitude = input_bits - signed_input
+    groups = [
+        tuple(range(low, min(low + encoding_bits, magnitude))) for low in range(0, magnitude, encoding_bits)
+    ]
+    return groups + [(magnitude,)] if signed_input else groups
+
+
+@lru_cache(maxsize=1024)
+def schedule(macro: MacroConfig, signed_input: bool) -> tuple[Cycle, ...]:
+    """Conversions of one column and tile, input group by input group, weight bits inside, both from the LSB up.
+
+    A cycle of weight bit i and input group j is digital where ``i + j >= W + G - 1 - digital_levels`` and voted where
+    ``i + j >= W + G - 1 - vote_levels`` and not digital (W weight bits, G groups).
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are two's complement.
+
+    Raises:
+        ValueError: A signed input has too few bits for the macro's encoding.
+    """
+    if signed_input and macro.input_bits < 2:
+        raise ValueError(f"`macro.input_bits` must be 2..16 for a signed input, got {macro.input_bits}")
+    if signed_input and macro.encoding_bits >= macro.input_bits:
+        raise ValueError(
+            f"`macro.encoding_bits` must be 1..{macro.input_bits - 1} for a signed input of {macro.input_bits} bits, "
+            f"got {macro.encoding_bits}"
+        )
+    if macro.weight_parallel:
+        return (_weight_parallel_cycle(macro, signed_input),)
+    groups = input_groups(macro.input_bits, macro.encoding_bits, signed_input)
+    corner = macro.weight_bits + len(groups) - 1
+    cycles = []
+    for j, bits in enumerate(groups):
+        for i in range(macro.weight_bits):
+            digital = i + j >= corner - macro.digital_levels
+            voted = not digital and i + j >= corner - macro.vote_levels
+            negative = (i == macro.weight_bits - 1) != (signed_input and j == len(groups) - 1)
+            cycles.append(
+                Cycle(
+                    weight_bits=(i,),
+                    input_bits=bits,
+                    sign=-1 if negative else 1,
+                    shift=i + bits[0],
+                    full_scale=(2 ** len(bits) - 1) * macro.rows,
+                    top_code=macro.top_code,
+                    analog=not digital,
+                    converted=not digital or macro.digital_adc,
+                    votes=macro.votes if voted else 1,
+                )
+            )
+    return tuple(cycles)
+
+
+def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool) -> Cycle:
+    span = (2 ** (macro.input_bits - signed_input) - 1) * (2 ** (macro.weight_bits - 1) - 1)
+    return Cycle(
+        weight_bits=tuple(range(macro.weight_bits)),
+        input_bits=tuple(range(macro.input_bits)),
+        sign=1,
+        shift=0,
+        full_scale=span * macro.rows,
+        top_code=macro.top_code,
+        analog=True,
+        converted=True,
+        votes=macro.votes if macro.vote_levels else 1,
+        weight_signed=True,
+        input_signed=signed_input,
+    )

@@ -1,0 +1,123 @@
+"""What a macro's conversions do to counts: whether they are noisy, exact, distinct or lossy."""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit.columns import Column, build_column
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.schedule import Cycle, schedule
+
+_LONGEST_TABLE = 2**16
+
+
+class Conversion(str, Enum):
+    """How much of a count the noise-free conversion keeps."""
+
+    EXACT = "exact"
+    """Every count comes back as it was."""
+    DISTINCT = "distinct"
+    """Different counts get different codes, but a code's level is not the count."""
+    LOSSY = "lossy"
+    """Some counts share a code."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A macro's schedule with its column model: all that an engine needs to know of the circuit."""
+
+    macro: MacroConfig
+    signed_input: bool
+    cycles: tuple[Cycle, ...]
+    column: Column
+    noisy: tuple[bool, ...]
+    """Whether a cycle is converted with noise, cycle by cycle."""
+    conversions: tuple[Conversion, ...]
+    """Exact, distinct or lossy, cycle by cycle."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
+        return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
+
+
+@lru_cache(maxsize=1024)
+def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
+    """The schedule and column of a macro, with what each cycle does to its counts.
+
+    Raises:
+        ValueError: The macro cannot take a signed input (see `schedule`).
+    """
+    cycles, column = schedule(macro, signed_input), build_column(macro)
+    # cycles that differ in sign and shift alone convert alike
+    keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
+    first = {key: cycle for key, cycle in reversed(list(zip(keys, cycles, strict=True)))}
+    noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
+    kinds = {key: classify(column, cycle) for key, cycle in first.items()}
+    return Transfer(
+        macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)
+    )
+
+
+def possible_counts(cycle: Cycle) -> Tensor:
+    """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced ones where there are more."""
+    low = -cycle.full_scale if cycle.signed else 0
+    number = min(cycle.full_scale - low, _LONGEST_TABLE) + 1
+    return torch.linspace(low, cycle.full_scale, number, dtype=torch.float64).round()
+
+
+def is_noisy(column: Column, cycle: Cycle) -> bool:
+    """Whether any count of the cycle is converted with noise."""
+    return cycle.analog and bool((column.sigma(possible_counts(cycle).float(), cycle) > 0).any())
+
+
+def is_integer(column: Column, cycle: Cycle) -> bool:
+    """Whether the counts of a cycle are whole numbers: digital, or all cells equal."""
+    return not (cycle.analog and column.cell_sigma > 0)
+
+
+def classify(column: Column, cycle: Cycle) -> Conversion:
+    """Exact, distinct or lossy, by converting every possible count without noise.
+
+    A cycle is exact where ``code * full_scale == count * top_code`` for every count.
+    """
+    if not cycle.converted:
+        return Conversion.EXACT
+    span = cycle.full_scale * (2 if cycle.signed else 1)
+    levels = None if cycle.top_code is None else cycle.top_code * (2 if cycle.signed else 1)
+    if not is_integer(column, cycle) or (levels is not None and span > levels):
+        return Conversion.LOSSY
+    counts = possible_counts(cycle)
+    levels_out = column.level(counts.float(), cycle).double()
+    if cycle.top_code is None:
+        return Conversion.EXACT if torch.equal(levels_out, counts) else Conversion.LOSSY
+    codes = levels_out.round().long()
+    if torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):
+        return Conversion.EXACT
+    return Conversion.DISTINCT if len(codes.unique()) == len(codes) else Conversion.LOSSY
+
+
+def error_probability(column: Column, cycle: Cycle) -> float:
+    """Probability that a conversion in mid-range gets another code than without noise.
+
+    With noise of sigma LSB around a level that lies d below the upper and 1 - d above the lower decision threshold,
+    ``P = (erfc(d / (sigma sqrt 2)) + erfc((1 - d) / (sigma sqrt 2))) / 2``, averaged over the counts of the middle
+    half of the range; on a code centre ``erfc(0.5 / (sigma sqrt 2))``. Votes are not taken into account.
+    """
+    if not cycle.analog or cycle.top_code is None or not is_noisy(column, cycle):
+        return 0.0
+    counts = possible_counts(cycle)
+    middle = counts[len(counts) // 4 : len(counts) - len(counts) // 4].float()
+    level = column.level(middle, cycle).double()
+    sigma = column.sigma(middle, cycle).double().expand_as(level).clamp_min(1e-30)
+    above = level.round() + 0.5 - level  # distance to the upper decision threshold, in codes
+    root = math.sqrt(2.0)
+    probability = torch.erfc(above / (sigma * root)) + torch.erfc((1.0 - above) / (sigma * root))
+    return float(probability.mean() / 2)

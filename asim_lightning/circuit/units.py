@@ -1,0 +1,46 @@
+"""Noise given in the units of the bench: LSB, percent of full scale, millivolt."""
+
+import math
+import re
+
+NOISE_UNITS = ("%", "lsb", "mV")
+_QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|lsb|mv)\s*", re.IGNORECASE)
+
+
+def noise_percent(value: float | str, field: str, top_code: int | None, full_scale_mv: float | None) -> float:
+    """Standard deviation of a noise source in percent of full scale.
+
+    ``percent = 100 * lsb / top_code = 100 * mV / full_scale_mv``; a plain number is percent already.
+
+    Args:
+        value: A number (percent) or a string with a unit, such as "0.5 lsb", "0.2 %", "1.2 mV".
+        field: Name of the setting, for error messages.
+        top_code: Largest ADC code, so that one LSB is full scale / top_code; None for an ideal converter.
+        full_scale_mv: Full scale in millivolt, or None where it is not known.
+
+    Raises:
+        ValueError: The value does not parse, lies outside 0..100 %, or its unit cannot be converted.
+    """
+    if isinstance(value, str):
+        match = _QUANTITY.fullmatch(value)
+        if match is None:
+            units = ", ".join(NOISE_UNITS)
+            raise ValueError(f"`{field}` must be a number (percent) or a number with a unit of {units}, got {value!r}")
+        number, unit = float(match[1]), match[2].lower()
+        if unit == "lsb":
+            if top_code is None:
+                raise ValueError(f"`{field}` must be in % or mV for an ideal converter (adc_bits null), got {value!r}")
+            percent = 100.0 * number / top_code
+        elif unit == "mv":
+            if full_scale_mv is None:
+                raise ValueError(f"`{field}` in mV needs `macro.full_scale_mv`, got {value!r} without it")
+            percent = 100.0 * number / full_scale_mv
+        else:
+            percent = number
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        percent = float(value)
+    else:
+        raise ValueError(f"`{field}` must be a number (percent) or a string such as '0.5 lsb', got {value!r}")
+    if not (math.isfinite(percent) and 0.0 <= percent <= 100.0):
+        raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}")
+    return percent
