@@ -1,0 +1,37 @@
+"""Cells of a chip: their on-currents differ from cell to cell, and stay the same for every read."""
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle
+from asim_lightning.engine.digits import digits
+from asim_lightning.engine.noise_source import Noise
+
+GRID = 2.0**-12
+"""Cell currents are rounded to this step, so that their sums stay exact in float32."""
+
+
+def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, noise: Noise, batched: bool) -> Tensor:
+    """Weight digits as the chip's cells hold them: a 1-cell carries ``1 + cell_sigma / 100 * z``, a 0-cell nothing.
+
+    z belongs to (seed, layer, chip, cell); it does not depend on sample or trial.
+
+    Args:
+        integers: Weight integers, int32. # (*weight), or (batch, *weight) where `batched`
+        cycle: The cycle, whose weight bits are used.
+        cell_sigma: Standard deviation of the on-current, percent of nominal.
+        noise: Noise of the layer.
+        batched: Whether the first dimension is the batch, whose samples are written into the same cells in turn.
+
+    Returns:
+        Multiples of 2^-12 in float32, of the same shape.
+    """
+    cells = integers.shape[1:] if batched else integers.shape
+    normal = noise.cells(cells.numel(), range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1))  # (bits, cells)
+    total = torch.zeros(integers.shape, device=integers.device)
+    for plane, bit in enumerate(cycle.weight_bits):
+        current = 1.0 + (cell_sigma / 100.0) * normal[plane].view(cells)
+        current = torch.round(current / GRID) * (GRID * 2 ** (bit - cycle.weight_bits[0]))
+        negative = cycle.weight_signed and bit == cycle.weight_bits[-1]
+        total += digits(integers, (bit,), False) * (-current if negative else current)
+    return total

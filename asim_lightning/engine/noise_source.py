@@ -1,0 +1,156 @@
+"""Who asks for noise: the context of a read (seed, trial, samples, chip), and a layer's own source in it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.noise import WORD, layer_key, normals
+from asim_lightning.engine.threads import spread
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one layer in one read; a function of its fields alone."""
+
+    seed: int
+    name: str
+    call: int
+    trial: int
+    chip: int
+    sample_ids: Tensor
+    """Sample of each row of the leading dimension, int64. # (rows,)"""
+    offsets: Tensor
+    """How many rows of the same sample come before, int64. # (rows,)"""
+
+    def rows(self, low: int, high: int) -> "Noise":
+        """The noise of rows low..high-1 alone."""
+        return replace(self, sample_ids=self.sample_ids[low:high], offsets=self.offsets[low:high])
+
+    def conversions(self, positions: int, cycles: range, word_base: int, vote: int) -> Tensor:
+        """Standard normals of consecutive cycles.
+
+        Args:
+            positions: Outputs a row of the leading dimension.
+            cycles: Consecutive cycle numbers.
+            word_base: tile * cycles of the schedule.
+            vote: Number of the vote.
+
+        Returns:
+            float32. # (cycles, rows, positions)
+        """
+        key = (self.seed, layer_key(self.name, self.call))
+        return _fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, self.trial << 16 | vote)
+
+    def cells(self, count: int, bits: range) -> Tensor:
+        """Standard normals of a chip's cells, the same for every sample and trial. # (bits, cells)"""
+        key = (self.seed, layer_key(self.name + "/cells"))
+        zero = torch.zeros(1, dtype=torch.int64, device=self.sample_ids.device)
+        return _fill(key, zero, zero, count, bits, 0, self.chip)[:, 0]
+
+
+@dataclass
+class NoiseScope:
+    """What `noise_context` sets: the read that layers called inside belong to."""
+
+    seed: int = 0
+    trial: int = 0
+    sample_ids: Tensor | None = None
+    chip: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    """How often each layer was called in this scope."""
+
+    def source(self, name: str, leading: int, device: torch.device) -> Noise:
+        """The noise of a layer that is called with a leading dimension of `leading` rows.
+
+        Raises:
+            ValueError: The leading dimension is no multiple of the number of sample ids.
+        """
+        call = self.calls.get(name, 0)
+        self.calls[name] = call + 1
+        ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
+        ids = ids.to(device)
+        if leading % len(ids):
+            raise ValueError(
+                f"Layer `{name}` got a leading dimension of {leading}, which must be a multiple of the "
+                f"{len(ids)} sample ids of noise_context"
+            )
+        repeats = leading // len(ids)
+        offsets = torch.arange(repeats, device=device).repeat(len(ids))
+        return Noise(
+            self.seed, name, call, self.trial, self.chip, ids.repeat_interleave(repeats), offsets
+        )
+
+
+_SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)
+
+
+def current_scope() -> NoiseScope:
+    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0."""
+    return _SCOPE.get() or NoiseScope()
+
+
+@contextmanager
+def noise_context(
+    seed: int = 0, trial: int = 0, sample_ids: Tensor | Sequence[int] | None = None, chip: int = 0
+) -> Iterator[NoiseScope]:
+    """Fix the noise of the simulated layers called inside: one read of one chip.
+
+    One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
+    layer inside one context gets noise of its own.
+
+    Args:
+        seed: Seed of all noise: 0..2^32-1.
+        trial: Number of the read: 0..65535.
+        sample_ids: One id a sample: whole numbers 0..2^32-1. Default: 0, 1, 2, ...
+        chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1.
+
+    Raises:
+        ValueError: A value is outside its range.
+    """
+    for name, value, high in (("seed", seed, WORD), ("trial", trial, 0xFFFF), ("chip", chip, WORD)):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+            raise ValueError(f"`{name}` of noise_context must be a whole number 0..{high}, got {value!r}")
+    ids = None if sample_ids is None else torch.as_tensor(sample_ids)
+    if ids is not None:
+        if ids.dim() != 1 or len(ids) == 0 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise ValueError(f"`sample_ids` of noise_context must be a list of whole numbers, got {sample_ids!r}")
+        ids = ids.to(torch.int64)
+        if int(ids.min()) < 0 or int(ids.max()) > WORD:
+            raise ValueError(f"`sample_ids` of noise_context must be 0..{WORD}, got {int(ids.min())}..{int(ids.max())}")
+    token = _SCOPE.set(NoiseScope(seed, trial, ids, chip))
+    try:
+        scope = _SCOPE.get()
+        yield scope if scope is not None else NoiseScope()
+    finally:
+        _SCOPE.reset(token)
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Any:
+    from asim_lightning.engine.noise_numba import compile_fill  # Numba takes half a second to import
+
+    return compile_fill()
+
+
+def _fill(
+    key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
+) -> Tensor:
+    if ids.device.type != "cpu":
+        return normals(key, ids, offsets, positions, cycles, word_base, last_word)
+    import numpy as np
+
+    out = torch.empty(len(cycles), len(ids), positions)
+    groups = (cycles.stop - 1) // 4 - cycles.start // 4 + 1
+    kernel, word = _kernel(), np.uint32
+    arrays = (out.numpy(), ids.numpy(), offsets.numpy())
+    words = (word(word_base & WORD), word(last_word), word(key[0]), word(key[1]))
+    spread(
+        lambda low, high: kernel(*arrays, cycles.start, *words, low, high), len(ids) * groups, 4096 // positions + 1
+    )
+    return out

@@ -1,0 +1,131 @@
+"""Products that a macro computes: how their summed dimension is split over the rows of tiles."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asim_lightning.engine.integer import integer_conv2d, integer_matmul
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one tile's rows hold: some of the summed channels, and of each channel's kernel the elements low..high-1."""
+
+    channels: slice
+    kernel: slice | None = None
+
+
+class Product(ABC):
+    """A matrix product of integer inputs with integer weights."""
+
+    batched_weight: bool = False
+    """Whether the second operand has the batch dimension too (products of two activations)."""
+
+    @abstractmethod
+    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
+        """Tiles that hold the whole summed dimension, at most `rows` rows each, none left out."""
+
+    @abstractmethod
+    def positions(self, x: Tensor, w: Tensor) -> int:
+        """Number of outputs of one row of the batch."""
+
+    @abstractmethod
+    def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
+        """The exact product of whole numbers; limit bounds |x| times |w|. # (batch, *outputs)"""
+
+    @abstractmethod
+    def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
+        """Products of one tile with several weight planes at once.
+
+        Args:
+            tile: The tile.
+            x: Input digits. # (batch, *inputs)
+            w: Weight digits of several cycles. # (cycles, *weight)
+
+        Returns:
+            Counts. # (batch, cycles, *outputs)
+        """
+
+
+@dataclass(frozen=True)
+class MatmulProduct(Product):
+    """``x @ w^T``: x (batch, ..., k), w (n, k), or both (batch, ..., k) where `batched_weight`."""
+
+    batched_weight: bool = False
+
+    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
+        """Consecutive chunks of `rows` terms."""
+        return [Tile(slice(low, min(low + rows, w.shape[-1]))) for low in range(0, w.shape[-1], rows)]
+
+    def positions(self, x: Tensor, w: Tensor) -> int:
+        """Outputs a row: all but the batch dimension of (batch, ..., m, n)."""
+        return x.shape[1:-1].numel() * w.shape[-2]
+
+    def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
+        """The exact product. # (batch, ..., m, n)"""
+        return integer_matmul(x, w, limit)
+
+    def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
+        """Counts of one tile. # (batch, cycles, ..., m, n)"""
+        x, w = x[..., tile.channels], w[..., tile.channels]
+        cycles, outputs = w.shape[0], w.shape[-2]
+        if self.batched_weight:
+            stacked = w.movedim(0, -3).flatten(-3, -2)  # (batch, ..., cycles * n, k)
+            product = x @ stacked.transpose(-1, -2)  # (batch, ..., m, cycles * n)
+        else:
+            product = F.linear(x, w.flatten(0, 1))  # (batch, ..., cycles * n)
+        return product.unflatten(-1, (cycles, outputs)).movedim(-2, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Conv2dProduct(Product):
+    """Convolution, groups and dilation included."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
+        """Whole kernels of ``rows // kernel elements`` channels a tile, as published; a kernel with more elements than
+        there are rows is split over several tiles of one channel. Groups have macros of their own, tiled alike."""
+        channels, elements = w.shape[1], w.shape[2] * w.shape[3]
+        if elements <= rows:
+            step = rows // elements
+            return [Tile(slice(low, min(low + step, channels))) for low in range(0, channels, step)]
+        return [
+            Tile(slice(channel, channel + 1), slice(low, min(low + rows, elements)))
+            for channel in range(channels)
+            for low in range(0, elements, rows)
+        ]
+
+    def positions(self, x: Tensor, w: Tensor) -> int:
+        """Outputs a row: output channels times output height times output width."""
+        size = 1
+        for axis in (0, 1):
+            span = x.shape[2 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (w.shape[2 + axis] - 1) - 1
+            size *= span // self.stride[axis] + 1
+        return w.shape[0] * size
+
+    def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
+        """The exact convolution. # (batch, outputs, out height, out width)"""
+        return integer_conv2d(x, w, [*self.stride], [*self.padding], [*self.dilation], self.groups, limit)
+
+    def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
+        """Counts of one tile. # (batch, cycles, outputs, out height, out width)"""
+        cycles, outputs, channels = w.shape[:3]
+        w = w[:, :, tile.channels]
+        if tile.kernel is not None:
+            mask = torch.zeros(w.shape[-2] * w.shape[-1], dtype=w.dtype, device=w.device)
+            mask[tile.kernel] = 1
+            w = w * mask.view(w.shape[-2:])
+        if w.shape[2] < channels:
+            x = x.unflatten(1, (self.groups, channels))[:, :, tile.channels].flatten(1, 2)
+        # groups stay outermost among the output channels: (groups, cycles, outputs of a group)
+        stacked = w.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
+        product = F.conv2d(x, stacked, None, self.stride, self.padding, self.dilation, self.groups)
+        grouped = product.unflatten(1, (self.groups, cycles, outputs // self.groups)).transpose(1, 2)
+        return grouped.flatten(2, 3)

@@ -1,0 +1,167 @@
+"""The reference engine: every conversion of the schedule, one after the other, in plain torch on any device.
+
+This file is the specification: every other engine agrees with it.
+"""
+
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.engine.cells import cell_digits
+from asim_lightning.engine.digits import digits
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.precision import exact_float32
+from asim_lightning.engine.product import Product, Tile
+from asim_lightning.engine.vote import vote
+
+CPU_ELEMENTS = 2**20
+"""Counts in flight on a CPU: 4 MB, so that the passes over them stay in its caches."""
+DEVICE_ELEMENTS = 2**26
+"""Counts in flight on an accelerator."""
+
+
+def run(
+    product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None = None
+) -> Tensor:
+    """Outputs of a macro, in counts: what remains of ``product(x, w)`` after every conversion.
+
+    For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
+    ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). Codes times their
+    binary weight and span are summed as integers, exact counts of digital cycles as well.
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        x: Whole numbers. # (batch, *inputs)
+        w: Whole numbers. # (*weight), or (batch, *weight) where the product says so
+        noise: Noise source, with one row per row of the batch.
+        max_elements: Most counts held at a time; a single row of the batch may exceed it. The result does not depend
+            on it.
+
+    Returns:
+        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+    """
+    x, w = x.to(torch.int32), w.to(torch.int32)
+    if max_elements is None:
+        max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
+    votes = max(cycle.votes for cycle in transfer.cycles)
+    stacked = max(len(block) for block in _blocks(transfer)) * votes
+    step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
+    parts = []
+    with exact_float32(x.device.type), torch.no_grad():
+        for low in range(0, len(x), step):
+            weight = w[low : low + step] if product.batched_weight else w
+            parts.append(_rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step)))
+    return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
+    """Numbered cycles, grouped so that the cycles of a group use the same input digits and the same kind of cells."""
+    numbered = enumerate(transfer.cycles)
+    return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
+
+
+def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+    macro = transfer.macro
+    tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
+    most_votes = max(c.votes for c in transfer.cycles) if macro.vote == "mean" else 1
+    sums = _Sums(transfer, len(tiles), most_votes)
+    for block in _blocks(transfer):
+        x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
+        w_digits = torch.stack([_weight_digits(transfer, cycle, w, noise, product) for _, cycle in block])
+        wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
+        if wide and x.device.type != "mps":
+            x_digits, w_digits = x_digits.double(), w_digits.double()
+        for tile_number, tile in enumerate(tiles):
+            counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
+            normal = _Normals(transfer, block, counts, tile_number, noise)
+            for place, (number, cycle) in enumerate(block):
+                count = counts[:, place]
+                if not cycle.converted:
+                    sums.add_count(cycle, count)
+                    continue
+                reads = [_convert(transfer, cycle, count, normal(v, place)) for v in range(cycle.votes)]
+                sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
+    return sums.in_counts(x.device)
+
+
+def _weight_digits(transfer: Transfer, cycle: Cycle, w: Tensor, noise: Noise, product: Product) -> Tensor:
+    sigma = transfer.column.cell_sigma
+    if sigma and cycle.analog:
+        return cell_digits(w, cycle, sigma, noise, product.batched_weight)
+    return digits(w, cycle.weight_bits, cycle.weight_signed)
+
+
+class _Normals:
+    """Standard normals of a block of cycles, drawn once a vote for all its cycles, and only where they are needed."""
+
+    def __init__(
+        self, transfer: Transfer, block: list[tuple[int, Cycle]], counts: Tensor, tile: int, noise: Noise
+    ) -> None:
+        self.noisy = [transfer.noisy[number] for number, _ in block]
+        self.cycles = range(block[0][0], block[-1][0] + 1)
+        self.word_base = tile * len(transfer.cycles)
+        self.shape, self.noise = counts[:, 0].shape, noise
+        self.drawn: dict[int, Tensor] = {}
+
+    def __call__(self, vote_number: int, place: int) -> Tensor | None:
+        if not self.noisy[place]:
+            return None
+        if vote_number not in self.drawn:
+            positions = self.shape[1:].numel()
+            self.drawn[vote_number] = self.noise.conversions(positions, self.cycles, self.word_base, vote_number)
+        return self.drawn[vote_number][place].view(self.shape)
+
+
+def _convert(transfer: Transfer, cycle: Cycle, count: Tensor, normal: Tensor | None) -> Tensor:
+    """Code of one conversion, a whole number in floating point (an ideal converter's code is a real count)."""
+    level = transfer.column.level(count, cycle)
+    if normal is not None:
+        level = level + transfer.column.sigma(count, cycle) * normal
+    top = cycle.full_scale if cycle.top_code is None else cycle.top_code
+    low = -top if cycle.signed else 0
+    return level.clamp(low, top) if cycle.top_code is None else level.round().clamp(low, top)
+
+
+class _Sums:
+    """Sums over cycles and tiles: codes times binary weight and span in one tensor, exact counts in a second."""
+
+    def __init__(self, transfer: Transfer, tiles: int, most_votes: int) -> None:
+        self.macro, self.most_votes = transfer.macro, most_votes
+        bound = tiles * sum(2**c.shift * c.full_scale * max(c.top_code or 1, 1) * most_votes for c in transfer.cycles)
+        self.whole = torch.int32 if bound < 2**31 * self.macro.rows else torch.int64
+        self.codes: Tensor | None = None
+        self.counts: Tensor | None = None
+
+    def add_code(self, cycle: Cycle, code: Tensor) -> None:
+        """Add one code (of a mean: the sum of its votes)."""
+        weight = cycle.sign * 2**cycle.shift
+        if cycle.top_code is not None:
+            weight *= cycle.full_scale // self.macro.rows
+        if self.macro.vote == "mean":
+            weight *= self.most_votes // cycle.votes
+        self.codes = self._add(self.codes, code, weight)
+
+    def add_count(self, cycle: Cycle, count: Tensor) -> None:
+        """Add one exact count."""
+        self.counts = self._add(self.counts, count, cycle.sign * 2**cycle.shift)
+
+    def in_counts(self, device: torch.device) -> Tensor:
+        """The output in counts."""
+        real = torch.float32 if device.type == "mps" else torch.float64
+        total = torch.zeros((), dtype=real, device=device)
+        if self.codes is not None:
+            codes, top = self.codes.to(real), self.macro.top_code
+            # one division, so that a multiple of top_code comes back as a whole number of counts
+            total = total + (codes / self.most_votes if top is None else codes * self.macro.rows / (top * self.most_votes))
+        return total if self.counts is None else total + self.counts.to(real)
+
+    def _add(self, total: Tensor | None, values: Tensor, weight: int) -> Tensor:
+        # the codes of an ideal converter are real numbers
+        kind = self.whole if self.macro.adc_bits is not None else torch.float64
+        if values.device.type == "mps" and kind is torch.float64:
+            kind = torch.float32
+        values = values.to(kind)
+        return values * weight if total is None else total.add_(values, alpha=weight)
