@@ -1,0 +1,26 @@
+"""Layers on macros, and the digital layers beside them."""
+
+from asim_lightning.nn.attention import CimAttention
+from asim_lightning.nn.conv import CimConv2d, QuantConv2d
+from asim_lightning.nn.floating import FloatConv2d, FloatLinear
+from asim_lightning.nn.linear import CimLinear
+from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
+from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.pact import PACT
+from asim_lightning.nn.quantized import FIDELITIES, INPUT_RANGES, QuantizedLayer
+
+__all__ = [
+    "FIDELITIES",
+    "INPUT_RANGES",
+    "PACT",
+    "CimAttention",
+    "CimConv2d",
+    "CimLinear",
+    "CimMatmul",
+    "FloatConv2d",
+    "FloatLinear",
+    "FloatMatmul",
+    "OnMacro",
+    "QuantConv2d",
+    "QuantizedLayer",
+]

@@ -1,0 +1,121 @@
+"""Multi-head self-attention whose products run on macros."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn.linear import CimLinear
+from asim_lightning.nn.matmul import CimMatmul
+
+_PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
+
+
+def score_bits(macro: MacroConfig) -> int:
+    """Bits of the unsigned attention scores: `input_bits`, but 8 where that is 9.
+
+    Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores, which have no sign, 8.
+    """
+    return 8 if macro.input_bits == 9 else macro.input_bits
+
+
+def score_macro(macro: MacroConfig) -> MacroConfig:
+    """The macro for AV: scores have `score_bits` bits, and no more of them are encoded at once."""
+    bits = score_bits(macro)
+    return macro.with_fields(input_bits=bits, encoding_bits=min(macro.encoding_bits, bits))
+
+
+class CimAttention(nn.Module):
+    """Self-attention: ``softmax(scale * Q K^T) V`` between two linear layers.
+
+    In Q K^T the keys are the encoded operand and the queries are stored; in A V the scores are encoded (unsigned) and
+    the values stored, as published. Each product and linear layer is a module with a macro and fidelity of its own.
+    State dict keys are those of timm's Attention.
+
+    Args:
+        attention: An attention with timm's parts (qkv, proj, norms, dropouts, num_heads, head_dim, scale), which are
+            taken over.
+        qk: Module that multiplies keys by queries: (batch, heads, keys, k), (batch, heads, queries, k).
+        av: Module that multiplies scores by values: (batch, heads, queries, keys), (batch, heads, k, keys).
+
+    Raises:
+        ValueError: The attention has a gate, which this layer does not compute.
+    """
+
+    scale: float
+    """Factor of the scores before softmax; the published simulator uses embed_dim ** -0.5."""
+
+    def __init__(self, attention: Any, qk: nn.Module, av: nn.Module) -> None:
+        super().__init__()
+        if getattr(attention, "gate", None) is not None:
+            raise ValueError("CimAttention takes attention without a gate, got one with a gate")
+        self.num_heads: int = attention.num_heads
+        self.head_dim: int = attention.head_dim
+        self.scale = float(attention.scale)
+        for part in _PARTS:
+            setattr(self, part, getattr(attention, part, None) or nn.Identity())
+        self.qk, self.av = qk, av
+        self.train(attention.training)
+
+    @classmethod
+    def from_timm(
+        cls,
+        attention: nn.Module,
+        macro: MacroConfig,
+        qk_macro: MacroConfig | None = None,
+        av_macro: MacroConfig | None = None,
+        proj_macro: MacroConfig | None = None,
+        input_range: str = "batch",
+        name: str = "",
+        **settings: Any,
+    ) -> "CimAttention":
+        """Attention on macros from timm's Attention; parameters are shared.
+
+        Args:
+            attention: timm.layers.Attention.
+            macro: Macro of all products that are given none of their own; inputs are signed.
+            qk_macro: Macro of Q K^T: weight_bits for queries, input_bits and encoding_bits for keys.
+            av_macro: Macro of A V: weight_bits for values, input_bits and encoding_bits for scores. Default: the
+                macro with `score_bits` input bits.
+            proj_macro: Macro of the qkv and output projections.
+            input_range: "batch" or "calibrated".
+            name: Full name in the network.
+            settings: More arguments of CimLinear.
+        """
+        prefix = name + "." if name else ""
+        common = {"input_range": input_range}
+        qk = CimMatmul(qk_macro or macro, signed_input=True, name=prefix + "qk", **common)  # type: ignore[arg-type]
+        av = CimMatmul(av_macro or score_macro(macro), signed_input=False, name=prefix + "av", **common)  # type: ignore[arg-type]
+        layer = cls(attention, qk, av)
+        for part in ("qkv", "proj"):
+            linear = CimLinear.from_float(
+                getattr(attention, part), proj_macro or macro, True, name=prefix + part, **common, **settings
+            )
+            setattr(layer, part, linear)
+        return layer.to(next(attention.parameters()).device)
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Attend.
+
+        Args:
+            x: Tokens. # (batch, tokens, channels)
+            attn_mask: Must be None.
+            is_causal: Must be false.
+
+        Returns:
+            Same type and device as x. # (batch, tokens, channels)
+
+        Raises:
+            ValueError: A mask is given.
+        """
+        if attn_mask is not None or is_causal:
+            raise ValueError("CimAttention computes unmasked attention only, got a mask")
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (batch, heads, tokens, head_dim) each
+        q, k = self.q_norm(q), self.k_norm(k)
+        scores = self.qk(k, q).transpose(-1, -2) * self.scale  # (batch, heads, queries, keys)
+        scores = self.attn_drop(scores.softmax(dim=-1))
+        y = self.av(scores, v.transpose(-1, -2))  # (batch, heads, queries, head_dim)
+        y = y.transpose(1, 2).reshape(batch, tokens, self.num_heads * self.head_dim)
+        return self.proj_drop(self.proj(self.norm(y)))  # type: ignore[no-any-return,operator]

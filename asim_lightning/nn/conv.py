@@ -1,0 +1,209 @@
+"""Quantised convolutions: digital, and on a macro."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.padding import same_padding
+from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.quant import levels
+
+_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+
+
+class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
+    """Convolution of integers; what multiplies them is a subclass's."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        signed_input: bool,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        # torch allows 'same' with stride 1 alone; TensorFlow's networks use it with any
+        given = 0 if padding == "same" else padding
+        nn.Conv2d.__init__(
+            self, in_channels, out_channels, kernel_size, stride, given, dilation, groups, bias, padding_mode,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        if padding == "same":
+            self.padding = "same"
+        self._setup(signed_input, input_range, per_channel, name, device)
+
+    @classmethod
+    def _like(cls, conv: nn.Conv2d, **settings: Any) -> Any:
+        padding = "same" if "Same" in type(conv).__name__ else conv.padding  # timm's Conv2dSame pads at run time
+        layer = cls(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation,  # type: ignore
+            conv.groups, conv.bias is not None, conv.padding_mode, device="meta", **settings,
+        )  # fmt: skip
+        layer.weight, layer.bias = conv.weight, conv.bias
+        layer.clear_range(conv.weight.device)
+        return layer.train(conv.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: Floating point. # (batch, in channels, height, width) or (in channels, height, width)
+
+        Returns:
+            Same type and device as x. # (batch, out channels, out height, out width), or without batch
+
+        Raises:
+            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+        """
+        self._check_shape(x)
+        if x.dim() == 3:
+            return self.forward(x.unsqueeze(0)).squeeze(0)
+        if self.training:
+            x, weight = self._fake_quantized(x, self.weight)
+            return self._with_train_noise(self._float(x, weight))
+        if self.fidelity == "float" or x.numel() == 0:
+            return self._float(x, self.weight)
+        self._check_values(x)
+        with torch.no_grad():
+            return self._integer(x)
+
+    def _integer(self, x: Tensor) -> Tensor:
+        integers, x_scale = self._quantized_input(x)
+        w, w_scale = self._quantized_weight(self.weight)
+        integers, padding = self._padded(integers)
+        product: Product
+        if self.groups == 1 and padding == (0, 0) and integers.shape[2:] == w.shape[2:]:
+            # a kernel as large as its input is a linear layer, and its rows are filled as one
+            product = MatmulProduct()
+            sums = self._multiply(product, integers.flatten(1), w.flatten(1))[..., None, None]
+        else:
+            product = Conv2dProduct(self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+            sums = self._multiply(product, integers, w)
+        step = x_scale * w_scale.flatten() / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
+        real = torch.float64 if x.dtype == torch.float64 else torch.float32
+        y = sums.to(real) * step.to(real).view(-1, 1, 1)
+        if self.bias is not None:
+            y = y + self.bias.to(real).view(-1, 1, 1)
+        return y.to(x.dtype)
+
+    def _float(self, x: Tensor, weight: Tensor) -> Tensor:
+        x, padding = self._padded(x)
+        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input with all padding that a convolution cannot add itself, and the zeros a side that it can."""
+        before, after = [], []
+        for axis in (0, 1):
+            if self.padding == "same":
+                kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+                low, high = same_padding(x.shape[2 + axis], kernel, stride, dilation)
+            else:
+                low = high = 0 if self.padding == "valid" else int(self.padding[axis])
+            before.append(low)
+            after.append(high)
+        if self.padding_mode == "zeros" and before == after:
+            return x, (before[0], before[1])
+        if any(before) or any(after):
+            pads = [before[1], after[1], before[0], after[0]]
+            x = F.pad(x, pads, mode=_PAD_MODES[self.padding_mode])
+        return x, (0, 0)
+
+    def _check_shape(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
+        if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
+            raise ValueError(
+                f"Layer `{self.name}` needs an input of shape (batch, {self.in_channels}, height, width), "
+                f"got {tuple(x.shape)}"
+            )
+
+
+class QuantConv2d(_QuantizedConv2d):
+    """Digital convolution of integers, such as a network's first: quantised, without macro, noise or ADC.
+
+    Args:
+        weight_bits: Bits of a weight, sign included.
+        input_bits: Bits of an input, sign included where it is signed.
+        signed_input: Whether inputs are signed.
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether each output channel's weights have a scale of their own.
+        name: Full name in the network.
+
+    The other arguments are those of torch.nn.Conv2d; padding "same" takes any stride.
+    """
+
+    def __init__(
+        self, *args: Any, weight_bits: int = 8, input_bits: int = 8, signed_input: bool = True, **kwargs: Any
+    ) -> None:
+        self._bits = (weight_bits, input_bits)
+        super().__init__(*args, signed_input=signed_input, **kwargs)
+        MacroConfig(weight_bits=weight_bits, input_bits=input_bits)  # the same limits
+
+    @classmethod
+    def from_float(cls, conv: nn.Conv2d, weight_bits: int = 8, input_bits: int = 8, **settings: Any) -> "QuantConv2d":
+        """A digital quantised convolution that shares a float convolution's parameters."""
+        layer: QuantConv2d = cls._like(conv, weight_bits=weight_bits, input_bits=input_bits, **settings)
+        return layer
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight, sign included."""
+        return self._bits[0]
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of an input, sign included where it is signed."""
+        return self._bits[1]
+
+    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
+        limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
+        return product.integer(x, w, limit)
+
+
+class CimConv2d(OnMacro, _QuantizedConv2d):
+    """Convolution on a macro: groups, depthwise, rectangular kernels, dilation, every padding mode, "same".
+
+    A tile holds whole kernels of as many input channels as its rows take; every input channel is computed.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether each output channel's weights have a scale of their own.
+        name: Full name in the network; keys the noise.
+
+    The other arguments are those of torch.nn.Conv2d; padding "same" takes any stride.
+    """
+
+    def __init__(self, *args: Any, macro: MacroConfig, signed_input: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, signed_input=signed_input, **kwargs)
+        self.macro = macro
+
+    @classmethod
+    def from_float(
+        cls, conv: nn.Conv2d, macro: MacroConfig, signed_input: bool = False, input_range: str = "batch", **settings: Any
+    ) -> "CimConv2d":
+        """A convolution on a macro that shares a float convolution's parameters."""
+        layer: CimConv2d = cls._like(
+            conv, macro=macro, signed_input=signed_input, input_range=input_range, **settings
+        )
+        return layer

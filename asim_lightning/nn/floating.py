@@ -1,0 +1,68 @@
+"""Layers that stay float next to simulated ones: in evaluation their answer depends on nothing but the sample.
+
+A float32 product's last bit depends on the batch and the threads; behind a quantiser it can cross a step and grow. Sums in
+float64, rounded to float32 once, do not move that bit.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning.nn.padding import same_padding
+
+
+def reproducible(x: Tensor) -> Tensor:
+    """The tensor in the type that products of kept layers are summed in: float64 where the device has it."""
+    return x if x.device.type == "mps" else x.double()
+
+
+class FloatConv2d(nn.Conv2d):
+    """A convolution kept in floating point."""
+
+    same_padding: bool = False
+    """Whether padding follows TensorFlow's "same" for any stride."""
+
+    @classmethod
+    def from_float(cls, conv: nn.Conv2d) -> "FloatConv2d":
+        """The same convolution; parameters are shared."""
+        layer = cls.__new__(cls)
+        layer.__dict__ = conv.__dict__.copy()
+        layer.same_padding = "Same" in type(conv).__name__
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve. # (batch, in channels, height, width) to (batch, out channels, out height, out width)"""
+        if self.same_padding:
+            x = F.pad(x, self._same_pads(x))
+        if self.training:
+            return super().forward(x)
+        bias = None if self.bias is None else reproducible(self.bias)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._conv_forward(reproducible(x), reproducible(self.weight), bias).to(x.dtype)
+
+    def _same_pads(self, x: Tensor) -> list[int]:
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad starts with the last axis
+            pads += same_padding(x.shape[2 + axis], self.kernel_size[axis], self.stride[axis], self.dilation[axis])
+        return pads
+
+
+class FloatLinear(nn.Linear):
+    """A linear layer kept in floating point."""
+
+    @classmethod
+    def from_float(cls, linear: nn.Linear) -> "FloatLinear":
+        """The same layer; parameters are shared."""
+        layer = cls.__new__(cls)
+        layer.__dict__ = linear.__dict__.copy()
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply. # (..., in features) to (..., out features)"""
+        if self.training:
+            return super().forward(x)
+        bias: Any = None if self.bias is None else reproducible(self.bias)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(reproducible(x), reproducible(self.weight), bias).to(x.dtype)

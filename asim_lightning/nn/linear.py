@@ -1,0 +1,112 @@
+"""Linear layer on a macro."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import MatmulProduct
+from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.quant import levels
+
+
+class CimLinear(OnMacro, nn.Linear):
+    """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
+
+    Args:
+        in_features: Input features.
+        out_features: Output features.
+        bias: Whether a bias is added, in floating point.
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether each output's weights have a scale of their own.
+        name: Full name in the network; keys the noise.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        nn.Linear.__init__(self, in_features, out_features, bias, device=device, dtype=dtype)
+        self._setup(signed_input, input_range, per_channel, name, device)
+        self.macro = macro
+
+    @classmethod
+    def from_float(
+        cls,
+        linear: nn.Linear,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        **settings: Any,
+    ) -> "CimLinear":
+        """A linear layer on a macro that shares a float layer's parameters."""
+        layer = cls(
+            linear.in_features,
+            linear.out_features,
+            linear.bias is not None,
+            macro=macro,
+            signed_input=signed_input,
+            input_range=input_range,
+            device="meta",
+            **settings,
+        )
+        layer.weight, layer.bias = linear.weight, linear.bias
+        layer.clear_range(linear.weight.device)
+        return layer.train(linear.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            x: Floating point. # (..., in features)
+
+        Returns:
+            Same type and device as x. # (..., out features)
+
+        Raises:
+            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+        """
+        self._check_shape(x)
+        if x.dim() == 1:
+            return self.forward(x.unsqueeze(0)).squeeze(0)
+        if self.training:
+            x, weight = self._fake_quantized(x, self.weight)
+            return self._with_train_noise(F.linear(x, weight, self.bias))
+        if self.fidelity == "float" or x.numel() == 0:
+            return F.linear(x, self.weight, self.bias)
+        self._check_values(x)
+        with torch.no_grad():
+            return self._integer(x)
+
+    def _integer(self, x: Tensor) -> Tensor:
+        integers, x_scale = self._quantized_input(x)
+        w, w_scale = self._quantized_weight(self.weight)
+        sums = self._multiply(MatmulProduct(), integers, w)
+        step = x_scale * w_scale.flatten() / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
+        real = torch.float64 if x.dtype == torch.float64 else torch.float32
+        y = sums.to(real) * step.to(real)
+        if self.bias is not None:
+            y = y + self.bias.to(real)
+        return y.to(x.dtype)
+
+    def _check_shape(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Layer `{self.name}` needs an input of shape (..., {self.in_features}), got {tuple(x.shape)}"
+            )

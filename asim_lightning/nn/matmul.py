@@ -1,0 +1,122 @@
+"""Product of two activations on a macro: QK^T and AV of attention."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import MatmulProduct
+from asim_lightning.nn.floating import reproducible
+from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.quant import RangeObserver, fake_quantize, largest_value, levels, quantize, scale_of
+
+
+class CimMatmul(OnMacro):
+    """``x @ w^T`` of two activations: w is written into the macro's cells, x is applied to its rows and encoded.
+
+    w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. Every matrix of the
+    leading dimensions has a macro of its own.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether x is signed.
+        input_range: "batch" or "calibrated", for both operands.
+        name: Full name in the network; keys the noise.
+    """
+
+    weight_max: Tensor
+    """Calibrated range of w; -1 where there is none. # ()"""
+
+    def __init__(
+        self,
+        macro: MacroConfig,
+        signed_input: bool = True,
+        input_range: str = "batch",
+        name: str = "",
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        self._setup(signed_input, input_range, False, name, device)
+        self.macro = macro
+
+    def clear_range(self, device: Any = None) -> None:
+        """Forget the calibrated ranges of both operands."""
+        super().clear_range(device)
+        self.register_buffer("weight_max", torch.full((), -1.0, device=device))
+
+    def calibrate(self, x: Tensor, w: Tensor | str = "max", method: str = "max") -> None:  # type: ignore[override]
+        """Fit the ranges of both operands to one batch, store them, and use them from now on.
+
+        Args:
+            x: Encoded operand.
+            w: Stored operand.
+            method: "max", "percentile" or "mse".
+
+        Raises:
+            ValueError: w is missing, the method is unknown, or a value is not finite.
+        """
+        if not isinstance(w, Tensor):
+            raise ValueError(f"Layer `{self.name}` multiplies two activations and needs both to calibrate, got {w!r}")
+        observer = RangeObserver(method, self.weight_bits, True)
+        observer.update(w)
+        super().calibrate(x, method)
+        self.store_weight_range(observer.fit())
+
+    def store_weight_range(self, largest: float) -> None:
+        """Store the range of w."""
+        self.weight_max.fill_(largest)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            x: Encoded operand, floating point. # (batch, ..., m, k)
+            w: Stored operand, floating point. # (batch, ..., n, k)
+
+        Returns:
+            Same type and device as x. # (batch, ..., m, n)
+
+        Raises:
+            ValueError: Shapes do not fit, or an operand is not finite.
+        """
+        if x.dim() < 3 or x.dim() != w.dim() or x.shape[:-2] != w.shape[:-2] or x.shape[-1] != w.shape[-1]:
+            raise ValueError(
+                f"Layer `{self.name}` needs operands of shapes (batch, ..., m, k) and (batch, ..., n, k), "
+                f"got {tuple(x.shape)} and {tuple(w.shape)}"
+            )
+        if self.training:
+            x = fake_quantize(x, scale_of(largest_value(x, self.signed_input)), self.input_bits, self.signed_input)
+            w = fake_quantize(w, scale_of(largest_value(w, True)), self.weight_bits, True)
+            return self._with_train_noise(x @ w.transpose(-1, -2))
+        if self.fidelity == "float" or x.numel() == 0:
+            return x @ w.transpose(-1, -2)
+        self._check_values(x)
+        self._check_values(w if self.signed_input else w.abs())
+        with torch.no_grad():
+            return self._integer(x, w)
+
+    def _integer(self, x: Tensor, w: Tensor) -> Tensor:
+        integers, x_scale = self._quantized_input(x)
+        stored = self.input_range == "calibrated" and self.has_range
+        w_scale = scale_of(self.weight_max if stored else largest_value(w, True))
+        w_integers = quantize(w, w_scale, self.weight_bits, True)
+        sums = self._multiply(MatmulProduct(batched_weight=True), integers, w_integers)
+        step = x_scale * w_scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
+        real = torch.float64 if x.dtype == torch.float64 else torch.float32
+        return (sums.to(real) * step.to(real)).to(x.dtype)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class FloatMatmul(nn.Module):
+    """``x @ w^T`` kept in floating point, with an answer that depends on nothing but the sample."""
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""
+        if self.training:
+            return x @ w.transpose(-1, -2)
+        with torch.autocast(x.device.type, enabled=False):
+            return (reproducible(x) @ reproducible(w).transpose(-1, -2)).to(x.dtype)

@@ -1,0 +1,83 @@
+"""Layers agree with the published simulator."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimAttention
+from tests.golden_cases import arrays, cases, layer_of
+
+LAYERS, CIRCUITS = cases("layers"), cases("circuits")
+PLAIN = [name for name, case in LAYERS.items() if case["kind"] != "attention"]
+READS = 400
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return float((a - b).abs().max()) <= 1e-5 * float(b.abs().max())
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_layer_matches(name: str) -> None:
+    data = arrays("layers", name)
+    layer = layer_of(LAYERS[name], data)
+    assert close(layer(data["x"]), data["simulation"])
+    layer.fidelity = "quantized"
+    assert close(layer(data["x"]), data["inference"])
+
+
+@pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] == 1])
+def test_deterministic_circuit_matches(name: str) -> None:
+    data = arrays("circuits", name)
+    assert close(layer_of(CIRCUITS[name], data)(data["x"]), data["simulation"])
+
+
+@pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] > 1])
+def test_noisy_circuit_has_the_published_distribution(name: str) -> None:
+    data, repeats = arrays("circuits", name), CIRCUITS[name]["repeats"]
+    layer = layer_of(CIRCUITS[name], data)
+    with noise_context(seed=11, sample_ids=list(range(READS))):
+        reads = layer(data["x"].expand(READS, -1, -1, -1)).double()
+    mean, std = reads.mean(0), reads.std(0)
+    expected_mean, expected_std = data["mean"][0].double(), data["std"][0].double()
+    z = ((mean - expected_mean) / (expected_std * np.sqrt(1 / READS + 1 / repeats))).flatten()
+    assert abs(float(z.mean())) < 4 / np.sqrt(len(z))
+    assert float(z.abs().max()) < 4.5
+    assert 0.75 < float(z.std()) < 1.25
+    ratio = (std / expected_std).flatten()
+    error = np.sqrt(0.5 / READS + 0.5 / repeats)
+    assert abs(float(ratio.mean()) - 1) < 4 * error / np.sqrt(len(ratio))
+    assert float((ratio - 1).abs().max()) < 5 * error
+
+
+@pytest.mark.parametrize("name", [n for n, c in LAYERS.items() if c["kind"] == "attention"])
+def test_attention_matches(name: str) -> None:
+    case, data = LAYERS[name], arrays("layers", name)
+    dim, heads = data["x"].shape[-1], case["heads"]
+    parts = {p: nn.Identity() for p in ("q_norm", "k_norm", "attn_drop", "norm", "proj_drop")}
+    float_attention = SimpleNamespace(
+        num_heads=heads, head_dim=dim // heads, scale=dim**-0.5, training=False,
+        qkv=nn.Linear(dim, 3 * dim), proj=nn.Linear(dim, dim), **parts,
+        parameters=lambda: iter([data["x"]]),
+    )  # fmt: skip
+
+    def macro(weight: str, inputs: str, adc: str, encoding: str) -> MacroConfig:
+        return MacroConfig(
+            case[weight], case[inputs], rows=case["rows"], adc_bits=case[adc], encoding_bits=case[encoding] or 1
+        )
+
+    layer = CimAttention.from_timm(
+        float_attention,  # type: ignore[arg-type]
+        macro("weight_bits", "input_bits", "proj_adc_bits", "input_encoding_bits"),
+        qk_macro=macro("q_bits", "k_bits", "qk_adc_bits", "k_encoding_bits"),
+        av_macro=macro("v_bits", "a_bits", "av_adc_bits", "a_encoding_bits"),
+    )
+    layer.load_state_dict({k[6:]: v for k, v in data.items() if k.startswith("param.")}, strict=False)
+    layer.eval()
+    assert close(layer.qk(data["k"], data["q"]).transpose(-1, -2), data["qk"])
+    assert close(layer.av(data["attn"], data["v"].transpose(-1, -2)), data["av"])
+    assert close(layer(data["x"]), data["simulation"])
