@@ -1,0 +1,68 @@
+"""Which samples each process reads, for ``Trainer(use_distributed_sampler=False)``.
+
+Lightning's own choice repeats samples in evaluation so that all ranks get equally many, which makes accuracies wrong
+in the last digits; these samplers do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, cast
+
+import torch.distributed
+from torch.utils.data import Dataset, DistributedSampler, Sampler, SequentialSampler
+
+
+def process_rank_and_count() -> tuple[int, int]:
+    """This process's rank and how many there are: (0, 1) where torch.distributed is not initialised."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def training_sampler(
+    dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None
+) -> DistributedSampler[Any]:
+    """All samples in random order, shared out over the ranks.
+
+    The order is a function of seed and epoch, so a resumed run goes on as it would have. Lightning calls
+    ``set_epoch``; a loop of one's own has to.
+
+    Every rank gets equally many samples, as DDP needs. Where they do not divide, up to world_size - 1 samples are
+    read twice in an epoch (``drop_last=False``): harmless in training, and no image is left out.
+
+    Args:
+        dataset: Has a length.
+        seed: The same on all ranks.
+        rank: This process; None asks torch.distributed.
+        world_size: Number of processes; None asks torch.distributed.
+    """
+    rank, world_size = _resolved(rank, world_size)
+    return DistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=False)
+
+
+def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_size: int | None = None) -> Sampler[Any]:
+    """Every sample exactly once over all ranks, in order; ranks may differ by one sample.
+
+    Args:
+        dataset: Has a length.
+        rank: This process; None asks torch.distributed.
+        world_size: Number of processes; None asks torch.distributed.
+
+    Raises:
+        ValueError: There are fewer samples than processes, so one would wait for a batch that never comes.
+    """
+    rank, world_size = _resolved(rank, world_size)
+    length = len(cast(Sized, dataset))
+    if world_size == 1:
+        return SequentialSampler(cast(Sized, dataset))
+    if length < world_size:
+        raise ValueError(f"Evaluation on {world_size} processes needs at least {world_size} samples, got {length}.")
+    from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+
+    return UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
+
+
+def _resolved(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    own_rank, processes = process_rank_and_count()
+    return own_rank if rank is None else rank, processes if world_size is None else world_size

@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from asim_lightning.data.balanced import draw_balanced, shuffled
+
+LABELS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
+
+
+def test_every_block_holds_every_class_once_and_nothing_is_drawn_twice() -> None:
+    drawn = draw_balanced(LABELS, 3, 3, seed=0)
+    assert len(set(drawn.tolist())) == 9
+    assert LABELS[drawn].reshape(3, 3).sort(dim=1).values.tolist() == [[0, 1, 2]] * 3
+
+
+def test_blocks_are_not_all_in_the_same_order() -> None:
+    labels = torch.arange(1000) % 10
+    blocks = labels[draw_balanced(labels, 100, 10, seed=0)].reshape(100, 10)
+    assert len({tuple(block) for block in blocks.tolist()}) > 90
+
+
+def test_the_seed_decides_for_good() -> None:
+    assert draw_balanced(LABELS, 3, 3, seed=5).tolist() == draw_balanced(LABELS, 3, 3, seed=5).tolist()
+    assert draw_balanced(LABELS, 3, 3, seed=5).tolist() != draw_balanced(LABELS, 3, 3, seed=6).tolist()
+    # NumPy's frozen stream, written down so that a change of generator is seen.
+    assert shuffled(8, seed=0).tolist() == [6, 2, 1, 7, 3, 0, 5, 4]
+
+
+def test_a_draw_of_none_is_empty() -> None:
+    assert draw_balanced(LABELS, 0, 3, seed=0).tolist() == []
+
+
+def test_a_class_with_too_few_samples_is_named() -> None:
+    with pytest.raises(ValueError, match=r"At most 3 samples can be drawn of class 1, which has no more, got 4\."):
+        draw_balanced(LABELS, 4, 3, seed=0)

@@ -1,0 +1,241 @@
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from asim_lightning.data import FashionMNIST
+from asim_lightning.data.fashion import DEVIATION, MEAN
+
+
+def gathered(loader: DataLoader) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return tuple(torch.cat(values) for values in zip(*loader, strict=True))
+
+
+def byte_of(images: torch.Tensor) -> list[int]:
+    """What an image of the tiny folder is filled with, which is where it stands in its file."""
+    return ((images[:, 0, 14, 14] * DEVIATION + MEAN) * 255).round().int().tolist()
+
+
+def test_embedded_subset_by_default() -> None:
+    data = FashionMNIST()
+    images, labels, indices = next(iter(data.test_dataloader()))
+    assert images.shape == (100, 1, 28, 28) and images.dtype == torch.float32
+    assert labels.dtype == indices.dtype == torch.int64
+    assert torch.bincount(labels).tolist() == [10] * 10
+    assert (data.num_classes, data.in_channels, len(data.class_names)) == (10, 1, 10)
+    assert len(data.train_dataloader().dataset) == 10_000
+    images, _, _ = gathered(data.test_dataloader())
+    assert abs(images.mean().item()) < 0.02 and abs(images.std().item() - 1) < 0.02
+
+
+@pytest.mark.parametrize("held_out", [0, 30])
+def test_every_loader_yields_images_with_the_index_they_are_read_from(tiny_folder: Path, held_out: int) -> None:
+    data = FashionMNIST(str(tiny_folder), batch_size=7, eval_batch_size=9, held_out=held_out)
+    for loader in (
+        data.train_dataloader(),
+        data.val_dataloader(),
+        data.test_dataloader(),
+        data.predict_dataloader(),
+        data.calibration_dataloader(20),
+    ):
+        images, labels, indices = gathered(loader)
+        assert byte_of(images) == indices.tolist()
+        assert (indices % 10).tolist() == labels.tolist()
+
+
+def test_held_out_images_are_balanced_and_kept_from_training_and_calibration(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder), held_out=30)
+    _, labels, validation = gathered(data.val_dataloader())
+    _, _, training = gathered(data.train_dataloader())
+    _, _, calibration = gathered(data.calibration_dataloader())
+    assert torch.bincount(labels).tolist() == [3] * 10
+    assert sorted(validation.tolist() + training.tolist()) == list(range(100))
+    assert sorted(calibration.tolist()) == sorted(training.tolist())
+    other = FashionMNIST(str(tiny_folder), held_out=30, seed=1)
+    assert gathered(other.val_dataloader())[2].tolist() != validation.tolist()
+
+
+def test_without_held_out_images_validation_is_the_test(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder))
+    assert gathered(data.val_dataloader())[2].tolist() == list(range(40))
+    assert sorted(gathered(data.train_dataloader())[2].tolist()) == list(range(100))
+
+
+def test_first_test_images_alone(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder), test_images=12)
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        assert gathered(loader)[2].tolist() == list(range(12))
+
+
+def test_calibration_is_fixed_and_the_shorter_the_beginning_of_the_longer(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder))
+    torch.manual_seed(0)
+    images, _, indices = gathered(data.calibration_dataloader(64))
+    torch.manual_seed(1)
+    again, _, fewer = gathered(FashionMNIST(str(tiny_folder)).calibration_dataloader(16))
+    assert len(indices) == 64
+    assert torch.equal(images[:16], again)
+    assert indices[:16].tolist() == fewer.tolist() != sorted(fewer.tolist())
+    with pytest.raises(ValueError, match=r"images must be at least 1, got 0\."):
+        data.calibration_dataloader(0)
+
+
+def test_augmentation_is_for_training_alone() -> None:
+    augmented, plain = FashionMNIST(held_out=1000), FashionMNIST(held_out=1000, augment=False)
+    assert torch.equal(next(iter(augmented.val_dataloader()))[0], next(iter(plain.val_dataloader()))[0])
+    first, second = next(iter(augmented.train_dataloader())), next(iter(plain.train_dataloader()))
+    assert first[2].tolist() == second[2].tolist()
+    assert not torch.equal(first[0], second[0])
+
+
+def test_seeding_torch_repeats_training_batches_with_and_without_workers(tiny_folder: Path) -> None:
+    for workers in (0, 1):
+        data = FashionMNIST(str(tiny_folder), batch_size=50, num_workers=workers)
+        epochs = []
+        for _ in range(2):
+            torch.manual_seed(7)
+            epochs.append(gathered(data.train_dataloader()))
+        assert all(torch.equal(left, right) for left, right in zip(*epochs, strict=True))
+
+
+def test_image_size_pads(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder), image_size=32)
+    for loader in (data.train_dataloader(), data.test_dataloader()):
+        assert next(iter(loader))[0].shape[1:] == (1, 32, 32)
+    black = -MEAN / DEVIATION
+    assert next(iter(data.test_dataloader()))[0][5, 0, :2].unique().tolist() == pytest.approx([black])
+
+
+def test_files_unzipped_or_as_torchvision_lays_them(tiny_folder: Path, tmp_path: Path) -> None:
+    expected = gathered(FashionMNIST(str(tiny_folder)).test_dataloader())
+    raw = tmp_path / "below" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in tiny_folder.glob("*.gz"):
+        (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+    found = gathered(FashionMNIST(str(tmp_path / "below")).test_dataloader())
+    assert all(torch.equal(left, right) for left, right in zip(expected, found, strict=True))
+
+
+def test_setup_reads_what_the_stage_needs_and_reads_it_once(tiny_folder: Path) -> None:
+    data = FashionMNIST(str(tiny_folder))
+    data.setup("test")
+    for file in tiny_folder.glob("t10k*"):
+        file.unlink()
+    data.setup("validate")
+    assert len(data.test_dataloader().dataset) == 40
+    for file in tiny_folder.glob("train*"):
+        file.unlink()
+    with pytest.raises(FileNotFoundError):
+        data.setup("fit")
+
+
+def test_lightning_runs_all_stages_and_shuffles_anew_each_epoch(tiny_folder: Path) -> None:
+    class Remembers(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.seen: dict[str, list[int]] = {}
+
+        def _remember(self, stage: str, batch: Any) -> torch.Tensor:
+            self.seen.setdefault(stage, []).extend(batch[2].tolist())
+            return self.weight * batch[0].mean()
+
+        def training_step(self, batch: Any) -> torch.Tensor:
+            return self._remember(f"epoch {self.current_epoch}", batch)
+
+        def validation_step(self, batch: Any) -> None:
+            self._remember("validate", batch)
+
+        def test_step(self, batch: Any) -> None:
+            self._remember("test", batch)
+
+        def predict_step(self, batch: Any) -> torch.Tensor:
+            return self._remember("predict", batch)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    model, data = Remembers(), FashionMNIST(str(tiny_folder), held_out=10)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tiny_folder,
+    )
+    trainer.fit(model, datamodule=data)
+    trainer.test(model, datamodule=data, verbose=False)
+    trainer.predict(model, datamodule=data)
+    assert sorted(model.seen["epoch 0"]) == sorted(model.seen["epoch 1"])
+    assert model.seen["epoch 0"] != model.seen["epoch 1"]
+    assert len(model.seen["validate"]) == 20  # ten images, two epochs
+    assert model.seen["test"] == model.seen["predict"] == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, r"batch_size must be at least 1, got 0\."),
+        ({"eval_batch_size": -1}, r"eval_batch_size must be at least 1, got -1\."),
+        ({"num_workers": -1}, r"num_workers must be at least 0, got -1\."),
+        ({"image_size": 20}, r"image_size must be at least 28, got 20\."),
+        ({"test_images": 0}, r"test_images must be at least 1, got 0\."),
+        ({"held_out": 15}, r"held_out must be 0 or a positive multiple of the 10 classes, got 15\."),
+        ({"held_out": -10}, r"held_out must be 0 or a positive multiple of the 10 classes, got -10\."),
+        ({"seed": -1}, r"seed must be 0 to 2\^32 - 1, got -1\."),
+    ],
+)
+def test_arguments_out_of_range_are_refused_at_once(arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        FashionMNIST(**arguments)
+
+
+def test_more_images_than_there_are(tiny_folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"^held_out must be below 100 to leave training images .*, got 100\.$"):
+        FashionMNIST(str(tiny_folder), held_out=100).setup("fit")
+    with pytest.raises(ValueError, match=r"^test_images must be 1 to 40, the test images there are, got 41\.$"):
+        FashionMNIST(str(tiny_folder), test_images=41).setup("test")
+
+
+def test_a_missing_folder_is_named_with_the_expected_tree(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        FashionMNIST(str(tmp_path / "absent")).setup()
+    assert str(caught.value) == (
+        f"The Fashion-MNIST folder {tmp_path}/absent does not exist or is not a folder; expected "
+        f"{tmp_path}/absent/[FashionMNIST/raw/]{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte[.gz]."
+    )
+
+
+def test_a_missing_file_is_named(tiny_folder: Path) -> None:
+    (tiny_folder / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks train-labels-idx1-ubyte\[\.gz\]; expected ") as caught:
+        FashionMNIST(str(tiny_folder)).setup()
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_do_not_belong_together_are_named(tiny_folder: Path) -> None:
+    labels = tiny_folder / "t10k-labels-idx1-ubyte.gz"
+    shutil.copy(tiny_folder / "train-labels-idx1-ubyte.gz", labels)
+    with pytest.raises(ValueError, match=r"one label for each of 40 images, got values of shape \(100,\)\.") as caught:
+        FashionMNIST(str(tiny_folder)).setup("test")
+    assert str(caught.value).startswith(str(labels))
+    shutil.copy(labels, tiny_folder / "t10k-images-idx3-ubyte.gz")
+    with pytest.raises(ValueError, match=r"must hold images of 28 x 28, got values of shape \(100,\)\."):
+        FashionMNIST(str(tiny_folder)).setup("test")
+
+
+def test_a_label_above_nine_is_refused(tiny_folder: Path) -> None:
+    labels = tiny_folder / "t10k-labels-idx1-ubyte.gz"
+    content = gzip.decompress(labels.read_bytes())
+    labels.write_bytes(gzip.compress(content[:-1] + b"\x0a"))
+    with pytest.raises(ValueError, match=r"must hold labels from 0 to 9, got 10\."):
+        FashionMNIST(str(tiny_folder)).setup("test")

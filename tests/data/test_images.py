@@ -1,0 +1,48 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from asim_lightning.data import InMemoryImages, Preparation
+
+
+@pytest.fixture
+def bytes_of_images() -> torch.Tensor:
+    return torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_sample_is_normalised_and_keeps_its_index(bytes_of_images: torch.Tensor) -> None:
+    dataset = InMemoryImages(bytes_of_images, torch.arange(20) % 3, torch.tensor([4, 17]), Preparation(28, 0.25, 0.5))
+    image, label, index = dataset[1]
+    assert (len(dataset), label, index) == (2, 17 % 3, 17)
+    assert type(label) is int and type(index) is int
+    torch.testing.assert_close(image, (bytes_of_images[17] / 255 - 0.25) / 0.5)
+
+
+def test_an_image_is_the_same_in_any_batch(bytes_of_images: torch.Tensor) -> None:
+    dataset = InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), Preparation(28, 0.286, 0.353))
+    alone = torch.stack([dataset[item][0] for item in range(20)])
+    together, _, indices = next(iter(DataLoader(dataset, batch_size=20)))
+    assert torch.equal(alone, together)
+    assert indices.tolist() == list(range(20))
+
+
+@pytest.mark.parametrize(("size", "before", "after"), [(29, 0, 1), (32, 2, 2)])
+def test_padding_is_black_and_around(bytes_of_images: torch.Tensor, size: int, before: int, after: int) -> None:
+    dataset = InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), Preparation(size, 0.0, 1.0))
+    image = dataset[0][0]
+    assert image.shape == (1, size, size)
+    inside = image[:, before : size - after, before : size - after]
+    torch.testing.assert_close(inside, bytes_of_images[0] / 255)
+    assert image.sum().item() == pytest.approx(inside.sum().item())
+
+
+def test_augmentation_sees_bytes_of_the_padded_size(bytes_of_images: torch.Tensor) -> None:
+    seen = []
+
+    def remember(images: torch.Tensor) -> torch.Tensor:
+        seen.append((images.dtype, tuple(images.shape)))
+        return images
+
+    preparation = Preparation(32, 0.0, 1.0, remember)
+    InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), preparation).__getitems__([1, 2, 3])
+    assert seen == [(torch.uint8, (3, 1, 32, 32))]
