@@ -1,0 +1,81 @@
+"""Input ranges of a whole network, fitted to batches of data."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.quantized import QuantizedLayer, one_of
+from asim_lightning.quant import METHODS, RangeObserver
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
+    """Layers of a network that quantise, by full name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLayer)}
+
+
+def needs_calibration(model: nn.Module) -> bool:
+    """Whether a layer is set to a calibrated range and has none."""
+    return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
+
+
+def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max") -> None:
+    """Fit and store the input range of every layer that is set to a calibrated one, in place.
+
+    Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum.
+
+    Args:
+        model: A converted network.
+        batches: Inputs. # (batch, channels, height, width) each
+        method: "max", "percentile" or "mse" (see `RangeObserver`).
+
+    Raises:
+        ValueError: The method is unknown, or there is no batch.
+    """
+    one_of("method", method, METHODS)
+    layers = [x for x in quantized_layers(model).values() if x.input_range == "calibrated"]
+    if not layers:
+        return
+    observers: dict[int, list[RangeObserver]] = {}
+    for layer in layers:
+        operands = [RangeObserver(method, layer.input_bits, layer.signed_input)]
+        if isinstance(layer, CimMatmul):
+            operands.append(RangeObserver(method, layer.weight_bits, True))
+        observers[id(layer)] = operands
+
+    def observe(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for observer, x in zip(observers[id(layer)], inputs, strict=True):
+            observer.update(x)
+
+    before = [(layer, layer.fidelity) for layer in quantized_layers(model).values()]
+    training = {module: module.training for module in model.modules()}
+    hooks = [layer.register_forward_pre_hook(observe) for layer in layers]
+    count = 0
+    model.eval()
+    try:
+        for layer, _ in before:
+            layer.fidelity = "quantized"
+        for layer in layers:
+            layer.input_range = "batch"
+        with torch.no_grad():
+            for batch in batches:
+                model(batch)
+                count += 1
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, fidelity in before:
+            layer.fidelity = fidelity
+        for layer in layers:
+            layer.input_range = "calibrated"
+        for module, mode in training.items():
+            module.training = mode
+    if count == 0:
+        raise ValueError("calibrate_ needs at least one batch, got none")
+    for layer in layers:
+        operands = observers[id(layer)]
+        layer.store_range(operands[0].fit())
+        if isinstance(layer, CimMatmul):
+            layer.store_weight_range(operands[1].fit())

@@ -1,0 +1,77 @@
+"""A plan: which layer of a network gets which macro."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn.quantized import INPUT_RANGES
+
+STEMS = ("published", "quantized", "float", "macro")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Changes the macro of some layers."""
+
+    match: str
+    """Layers by full name: a glob (`layer4.*`), a regular expression (`re:blocks\\.\\d+\\.mlp.*`), or a kind."""
+    macro: MacroConfig | dict[str, Any] = field(default_factory=dict)
+    """Fields of the plan's macro that differ for these layers, or a whole macro."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.match, str) or not self.match:
+            raise ValueError(f"`plan.rules.match` must be a glob, a `re:` expression or a layer kind, got {self.match!r}")
+        if not isinstance(self.macro, (MacroConfig, dict)):
+            raise ValueError(f"`plan.rules.macro` must be a mapping of macro fields, got {self.macro!r}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which layers of a network go on which macro; alone it is the published mapping.
+
+    Published: the first convolution digital (quantised to 8 bits, signed; a ViT's patch embedding float), everything
+    else on the macro: head, depthwise convolutions, and both products of attention (keys and scores encoded).
+
+    Raises:
+        ValueError: A field is not allowed.
+    """
+
+    macro: MacroConfig = field(default_factory=MacroConfig)
+    """Macro of every layer that no rule changes."""
+    rules: list[Rule] = field(default_factory=list)
+    """Changes for some layers; of several rules that match a layer the first counts."""
+    keep: list[str] = field(default_factory=list)
+    """Layers that stay float, as globs, `re:` expressions or kinds."""
+    stem: str = "published"
+    """First convolution: published, quantized (digital, 8 bits), float, or macro."""
+    pact: bool = False
+    """Whether each ReLU becomes a PACT, a ReLU with a learned clip."""
+    input_range: str = "calibrated"
+    """Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the clip)."""
+    per_channel: bool = False
+    """Whether each output channel's weights have a scale of their own (false: one a layer, as published)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
+        for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"`plan.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("pact", "per_channel"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`plan.{name}` must be true or false, got {getattr(self, name)!r}")
+        if isinstance(self.keep, str) or not all(isinstance(pattern, str) and pattern for pattern in self.keep):
+            raise ValueError(f"`plan.keep` must be a list of layer names or patterns, got {self.keep!r}")
+        object.__setattr__(self, "keep", list(self.keep))
+        if not isinstance(self.macro, MacroConfig):
+            raise ValueError(f"`plan.macro` must be a MacroConfig, got {self.macro!r}")
+        for rule in self.rules:
+            if isinstance(rule.macro, dict):
+                self.macro.with_fields(**rule.macro)  # refuses unknown fields and values before any layer is touched
+
+
+def _rule(rule: Any) -> Rule:
+    if isinstance(rule, Rule):
+        return rule
+    if isinstance(rule, dict) and set(rule) <= {"match", "macro"} and "match" in rule:
+        return Rule(**rule)
+    raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {rule!r}")

@@ -1,0 +1,77 @@
+"""Which tensors cannot be negative, because of the operations that made them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_MAKES = {"relu", "relu_", "sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_", "_softmax", "softmax", "abs", "exp"}
+_MAKES_IF_MINIMUM = {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_"}
+_KEEPS = {
+    "max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d",
+    "adaptive_max_pool2d", "mean", "amax", "sum", "view", "_unsafe_view", "reshape", "_reshape_alias", "flatten",
+    "squeeze", "unsqueeze", "permute", "transpose", "t", "expand", "slice", "select", "clone", "contiguous", "detach",
+    "alias", "native_dropout", "constant_pad_nd", "upsample_nearest2d", "upsample_bilinear2d", "_to_copy", "split",
+    "chunk", "unbind", "index", "mkldnn_max_pool2d",
+}  # fmt: skip
+_KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a non-negative tensor comes from."""
+
+    producer: str | None
+    """Full name of the activation whose output it is, where that is known and only moved or pooled since."""
+
+
+class Provenance(TorchDispatchMode):
+    """While active, follows which tensors are non-negative by construction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins = WeakTensorKeyDictionary()
+
+    def mark(self, tensor: Tensor, producer: str | None) -> None:
+        """Note a tensor as non-negative."""
+        self.origins[tensor] = Origin(producer)
+
+    def origin(self, tensor: Tensor) -> Origin | None:
+        """Where a tensor comes from, or None where it may be negative."""
+        found: Origin | None = self.origins.get(tensor)
+        return found
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        origin = self._origin_after(func.__name__.split(".")[0], inputs, args, kwargs or {})
+        result = func(*args, **(kwargs or {}))
+        for output in tree_leaves(result):
+            if isinstance(output, Tensor):
+                if origin is None:
+                    self.origins.pop(output, None)
+                else:
+                    self.origins[output] = origin
+        return result
+
+    def _origin_after(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any) -> Origin | None:
+        if name in _MAKES:
+            return Origin(None)
+        if name in _MAKES_IF_MINIMUM:
+            low = args[1] if len(args) > 1 else kwargs.get("min", kwargs.get("min_val"))
+            return Origin(None) if isinstance(low, (int, float)) and low >= 0 else None
+        if name in _KEEPS and inputs:
+            return self.origin(inputs[0])
+        if name in _KEEPS_IF_ALL and inputs and all(self.origin(tensor) is not None for tensor in inputs):
+            numbers = [a for a in args if isinstance(a, (int, float))]
+            return Origin(None) if all(number >= 0 for number in numbers) else None
+        return None
+
+
+def is_unsigned_by_values(x: Tensor) -> bool:
+    """Whether a tensor has no negative value."""
+    return bool(x.detach().min() >= 0) if x.numel() else False
+
+

@@ -1,0 +1,81 @@
+"""What surgery did to a network, layer by layer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from asim_lightning.circuit import MacroConfig
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """What became of one layer."""
+
+    name: str
+    kind: str
+    before: str
+    """Class before."""
+    after: str
+    """Class after."""
+    macro: MacroConfig | None
+    """Macro it is on; None where it is digital."""
+    macs: int | None
+    """Multiplications for one sample; None where the layer did not run."""
+    input: str
+    """Signed or unsigned, and how that was decided."""
+    why_kept: str
+    """Why it is not on a macro; empty where it is."""
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """A table of every layer with products: name, from, to, macro, MACs, input, why it was kept."""
+
+    rows: tuple[ReportRow, ...]
+
+    def __iter__(self) -> Iterator[ReportRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> ReportRow:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"no layer {name!r} in the report")
+
+    @property
+    def on_macro(self) -> tuple[ReportRow, ...]:
+        """Layers that are on a macro."""
+        return tuple(row for row in self.rows if row.macro is not None)
+
+    @property
+    def kept(self) -> tuple[ReportRow, ...]:
+        """Layers that are not."""
+        return tuple(row for row in self.rows if row.macro is None)
+
+    def __str__(self) -> str:
+        header = ("layer", "kind", "from", "to", "macro", "MACs", "input", "why kept")
+        table = [header] + [
+            (r.name, r.kind, r.before, r.after, describe(r.macro), _count(r.macs), r.input, r.why_kept)
+            for r in self.rows
+        ]
+        widths = [max(len(line[i]) for line in table) for i in range(len(header))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
+        macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
+        share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
+        lines.append(f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}")
+        return "\n".join(lines)
+
+
+def describe(macro: MacroConfig | None) -> str:
+    """A macro in a few characters, such as "W8A8 255 rows ADC 8"."""
+    if macro is None:
+        return "-"
+    adc = "ideal ADC" if macro.adc_bits is None else f"ADC {macro.adc_bits}"
+    encoding = f" enc {macro.encoding_bits}" if macro.encoding_bits > 1 else ""
+    return f"W{macro.weight_bits}A{macro.input_bits} {macro.rows} rows {adc}{encoding}"
+
+
+def _count(macs: int | None) -> str:
+    return "-" if macs is None else f"{macs:,}"

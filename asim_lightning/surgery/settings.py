@@ -1,0 +1,36 @@
+"""Settings of all converted layers of a network at once."""
+
+from typing import Any
+
+from torch import nn
+
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.quantized import FIDELITIES, one_of
+
+
+def macro_layers(model: nn.Module) -> dict[str, OnMacro]:
+    """Layers of a network that are on a macro, by full name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, OnMacro)}
+
+
+def set_fidelity_(model: nn.Module, fidelity: str) -> None:
+    """Set the fidelity of every quantised layer, in place.
+
+    Raises:
+        ValueError: The fidelity is unknown.
+    """
+    one_of("fidelity", fidelity, FIDELITIES)
+    for layer in quantized_layers(model).values():
+        layer.fidelity = fidelity
+
+
+def change_macros_(model: nn.Module, **changes: Any) -> None:
+    """Change fields of the macro of every layer that is on one, in place.
+
+    Raises:
+        ValueError: A name is no field, or a layer's macro does not take the value; no layer is changed then.
+    """
+    changed = {layer: layer.macro.with_fields(**changes) for layer in macro_layers(model).values()}
+    for layer, macro in changed.items():
+        layer.macro = macro
