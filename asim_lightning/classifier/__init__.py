@@ -1,0 +1,7 @@
+"""The Lightning module and its configuration."""
+
+from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
+from asim_lightning.classifier.module import CimClassifier
+from asim_lightning.classifier.optimizer import OptimizerConfig
+
+__all__ = ["BackboneConfig", "CimClassifier", "OptimizerConfig", "build_backbone"]

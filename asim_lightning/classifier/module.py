@@ -1,0 +1,229 @@
+"""The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
+from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
+from asim_lightning.engine import noise_context
+from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_
+
+Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images, labels, and each sample's index in its data set. # (batch, channels, height, width), (batch,), (batch,)"""
+
+
+class CimClassifier(LightningModule):
+    """An image classifier whose layers run on a simulated macro.
+
+    Args:
+        backbone: The timm network.
+        plan: Which layer gets which macro; null leaves the network float.
+        num_classes: Number of classes.
+        fidelity: Evaluation: float, quantized (integers, no macro) or simulated (bit by bit).
+        optimizer: Optimizer and learning-rate schedule.
+        label_smoothing: Label smoothing of the training loss: 0..1.
+        noise_seed: Seed of all simulated noise: 0..2^32-1.
+        trial: Number of the read that an evaluation simulates: 0..65535.
+        chip: Number of the chip, which fixes static effects: 0..2^32-1.
+        calibration_images: Training images that input ranges are fitted to.
+        calibration_method: How ranges are fitted: max, percentile or mse.
+
+    Raises:
+        ValueError: An argument is not allowed, or the plan does not fit the network.
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneConfig = BackboneConfig(),
+        plan: Plan | None = Plan(),
+        num_classes: int = 10,
+        fidelity: str = "simulated",
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        label_smoothing: float = 0.0,
+        noise_seed: int = 0,
+        trial: int = 0,
+        chip: int = 0,
+        calibration_images: int = 512,
+        calibration_method: str = "max",
+    ) -> None:
+        super().__init__()
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(f"`model.num_classes` must be 2 or more, got {num_classes!r}")
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"`model.label_smoothing` must be 0..1, got {label_smoothing!r}")
+        if calibration_images < 1:
+            raise ValueError(f"`model.calibration_images` must be 1 or more, got {calibration_images!r}")
+        backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
+        plan = None if plan is None else _config(Plan, plan)
+        # plain values, so that a checkpoint loads without running code
+        self.save_hyperparameters(
+            {
+                "backbone": asdict(backbone), "plan": None if plan is None else asdict(plan),
+                "num_classes": num_classes, "fidelity": fidelity, "optimizer": asdict(optimizer),
+                "label_smoothing": label_smoothing, "noise_seed": noise_seed, "trial": trial, "chip": chip,
+                "calibration_images": calibration_images, "calibration_method": calibration_method,
+            }  # fmt: skip
+        )
+        self.num_classes, self.optimizer_config = num_classes, optimizer
+        self.label_smoothing = label_smoothing
+        self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
+        self.calibration_images, self.calibration_method = calibration_images, calibration_method
+        self.backbone: nn.Module = build_backbone(backbone, num_classes)
+        self.report: ConversionReport | None = None
+        if plan is not None:
+            self.report = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.fidelity = fidelity
+        top5 = min(5, num_classes)
+        self.accuracy = nn.ModuleDict(
+            {
+                f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
+                for stage in ("val", "test")
+                for k in (1, top5)
+            }
+        )
+        self.top5 = top5
+
+    @property
+    def fidelity(self) -> str:
+        """Fidelity of every layer in evaluation."""
+        return self._fidelity
+
+    @fidelity.setter
+    def fidelity(self, fidelity: str) -> None:
+        set_fidelity_(self.backbone, fidelity)
+        self._fidelity = fidelity
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits. # (batch, channels, height, width) to (batch, classes)"""
+        return self.backbone(images)  # type: ignore[no-any-return]
+
+    def setup(self, stage: str) -> None:
+        """Check that the data has the classes that the network has.
+
+        Raises:
+            ValueError: It has not.
+        """
+        data_classes = getattr(self._data, "num_classes", self.num_classes)
+        if data_classes != self.num_classes:
+            raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
+
+    def training_step(self, batch: Batch, batch_number: int) -> Tensor:
+        """Cross-entropy of a batch under fake quantisation."""
+        images, labels, ids = batch
+        with noise_context(self.noise_seed, self.global_step & 0xFFFF, ids, self.chip):
+            logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Fit input ranges: anew while training, since weights move; else where they are missing."""
+        self._calibrate(always=self.trainer.state.fn == "fit")
+
+    def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
+        """Accuracy and loss of a batch; returns indices, labels and predictions."""
+        return self._evaluate(batch, "val")
+
+    def on_test_epoch_start(self) -> None:
+        """Fit input ranges where they are missing."""
+        self._calibrate()
+
+    def test_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
+        """Accuracy and loss of a batch; returns indices, labels and predictions."""
+        return self._evaluate(batch, "test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Fit input ranges where they are missing."""
+        self._calibrate()
+
+    def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
+        """Index, label, prediction and confidence of each sample. # (batch,) each"""
+        images, labels, ids = batch
+        with noise_context(self.noise_seed, self.trial, ids, self.chip):
+            confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
+        return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedule of the configuration."""
+        trainer = self.trainer
+        steps = int(trainer.estimated_stepping_batches)
+        optimizer, schedule, interval = build_optimizer(
+            self.optimizer_config, self.parameters(), trainer.max_epochs or 1, steps
+        )
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def calibrate(self, images: Iterable[Tensor]) -> None:
+        """Fit and store the input range of every layer that is set to a calibrated one."""
+        calibrate_(self.backbone, (batch.to(self.device) for batch in images), self.calibration_method)
+
+    def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
+        images, labels, ids = batch
+        with noise_context(self.noise_seed, self.trial, ids, self.chip):
+            logits = self(images)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), on_epoch=True, sync_dist=True, batch_size=len(ids))
+        for k in (1, self.top5):
+            metric = self.accuracy[f"{stage}_top{k}"]
+            metric(logits, labels)
+            name = f"{stage}/acc" if k == 1 else f"{stage}/acc{k}"
+            self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
+        return {"index": ids, "label": labels, "prediction": logits.argmax(dim=-1)}
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
+
+    def _calibrate(self, always: bool = False) -> None:
+        if always or needs_calibration(self.backbone):
+            with torch.inference_mode(False):
+                self.calibrate(self._calibration_images())
+
+    def _calibration_images(self) -> Iterator[Tensor]:
+        loader = getattr(self._data, "calibration_dataloader", None)
+        if loader is not None:
+            yield from (batch[0] for batch in loader(self.calibration_images))
+            return
+        loaders = self._data or self.trainer.train_dataloader
+        loaders = loaders.train_dataloader() if hasattr(loaders, "train_dataloader") else loaders
+        if loaders is None:
+            raise ValueError("Input ranges need training images to be fitted to, got no training data")
+        count = 0
+        for batch in islice(loaders, self.calibration_images):
+            yield batch[0]
+            count += len(batch[0])
+            if count >= self.calibration_images:
+                return
+
+
+def _config(kind: type[Config], value: Any) -> Config:
+    """A configuration from itself or from a mapping of its fields, as a checkpoint holds it."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, dict):
+        try:
+            return kind(**value)
+        except TypeError as error:
+            raise ValueError(f"{kind.__name__} has other fields than given: {error}") from None
+    raise ValueError(f"`{kind.__name__}` must be given as itself or as a mapping of its fields, got {value!r}")
+
+
+def _example(model: nn.Module, image_size: int | None) -> Tensor | None:
+    if image_size is None:
+        return None
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    # half of the values negative, as in normalised images
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, first.in_channels, image_size, image_size, generator=generator)
+
+

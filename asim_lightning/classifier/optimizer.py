@@ -1,0 +1,74 @@
+"""Optimizer and learning-rate schedule."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("multistep", "cosine", "constant")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How parameters are trained; the defaults are the published recipe for convolutional networks.
+
+    Raises:
+        ValueError: A field is not allowed.
+    """
+
+    name: str = "sgd"
+    """sgd, adam or adamw."""
+    lr: float = 0.01
+    """Learning rate: above 0."""
+    momentum: float = 0.9
+    """Momentum of sgd: 0..1."""
+    weight_decay: float = 1e-4
+    """Weight decay: 0 or more."""
+    schedule: str = "multistep"
+    """multistep, cosine (to 0 over the whole training) or constant."""
+    milestones: list[float] = field(default_factory=lambda: [0.6, 0.9])
+    """Fractions of the epochs after which multistep lowers the learning rate."""
+    gamma: float = 0.1
+    """Factor of a multistep milestone: above 0."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"`model.optimizer.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("lr", "gamma"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"`model.optimizer.{name}` must be above 0, got {getattr(self, name)!r}")
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"`model.optimizer.momentum` must be 0..1, got {self.momentum!r}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"`model.optimizer.weight_decay` must be 0 or more, got {self.weight_decay!r}")
+        if not all(0 <= fraction <= 1 for fraction in self.milestones):
+            raise ValueError(f"`model.optimizer.milestones` must be fractions 0..1, got {self.milestones!r}")
+
+
+def build_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter], epochs: int, steps: int
+) -> tuple[torch.optim.Optimizer, LRScheduler | None, str]:
+    """Optimizer, schedule and the interval ("epoch" or "step") at which the schedule advances.
+
+    Args:
+        config: What to build.
+        parameters: Parameters to train.
+        epochs: Epochs of the whole training.
+        steps: Steps of the whole training.
+    """
+    optimizer: torch.optim.Optimizer
+    if config.name == "sgd":
+        optimizer = torch.optim.SGD(parameters, config.lr, config.momentum, weight_decay=config.weight_decay)
+    else:
+        kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+        optimizer = kind(parameters, config.lr, weight_decay=config.weight_decay)
+    if config.schedule == "cosine":
+        return optimizer, CosineAnnealingLR(optimizer, max(1, steps)), "step"
+    if config.schedule == "multistep":
+        return optimizer, MultiStepLR(optimizer, [round(f * epochs) for f in config.milestones], config.gamma), "epoch"
+    return optimizer, None, "epoch"
