@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -184,26 +183,39 @@ class CimClassifier(LightningModule):
     def _data(self) -> Any:
         return getattr(self.trainer, "datamodule", None)
 
-    def _calibrate(self, always: bool = False) -> None:
-        if always or needs_calibration(self.backbone):
-            with torch.inference_mode(False):
-                self.calibrate(self._calibration_images())
+    def calibrate_where_missing(self, data: Any) -> None:
+        """Fit input ranges to training images of a data module, if a layer that needs one has none.
 
-    def _calibration_images(self) -> Iterator[Tensor]:
-        loader = getattr(self._data, "calibration_dataloader", None)
-        if loader is not None:
-            yield from (batch[0] for batch in loader(self.calibration_images))
+        Args:
+            data: Data module; its calibration_dataloader counts before its train_dataloader.
+
+        Raises:
+            ValueError: There are no training images.
+        """
+        if needs_calibration(self.backbone):
+            self.calibrate(_calibration_images(data, self.calibration_images))
+
+    def _calibrate(self, always: bool = False) -> None:
+        data = self._data or self.trainer
+        if always:
+            self.calibrate(_calibration_images(data, self.calibration_images))
+        else:
+            self.calibrate_where_missing(data)
+
+
+def _calibration_images(data: Any, count: int) -> Iterator[Tensor]:
+    if hasattr(data, "calibration_dataloader"):
+        yield from (batch[0] for batch in data.calibration_dataloader(count))
+        return
+    loader = data.train_dataloader
+    loader = loader() if callable(loader) and not isinstance(loader, Iterable) else loader
+    if loader is None:
+        raise ValueError("Input ranges are fitted to training images, and the data has none")
+    for batch in loader:
+        yield batch[0][:count]
+        count -= len(batch[0])
+        if count <= 0:
             return
-        loaders = self._data or self.trainer.train_dataloader
-        loaders = loaders.train_dataloader() if hasattr(loaders, "train_dataloader") else loaders
-        if loaders is None:
-            raise ValueError("Input ranges need training images to be fitted to, got no training data")
-        count = 0
-        for batch in islice(loaders, self.calibration_images):
-            yield batch[0]
-            count += len(batch[0])
-            if count >= self.calibration_images:
-                return
 
 
 def _config(kind: type[Config], value: Any) -> Config:

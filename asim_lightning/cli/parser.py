@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -39,7 +40,7 @@ class AsimCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands and ours, with the arguments that are no flags."""
-        names = ("fit", "validate", "test", "predict", "explain")
+        names = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
         return {name: set(_HIDDEN) for name in names}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -58,6 +59,7 @@ class AsimCLI(LightningCLI):
         LightningCLI merges a checkpoint's hyperparameters last, over flags and YAML; `before_instantiate_classes`
         puts what was written back on top.
         """
+        args = self._without_other_commands_keys(args)
         self.config = parser.parse_args(args)
         self._written = parser.parse_args(args, defaults=False)
         settings = self.config[self.config.subcommand]
@@ -65,6 +67,29 @@ class AsimCLI(LightningCLI):
             path = str(shipped_file("checkpoints", settings.ckpt_path))
             settings.ckpt_path = path
             self._written[self.config.subcommand]["ckpt_path"] = path
+
+    def _without_other_commands_keys(self, args: list[str]) -> list[str]:
+        """The arguments, where a configuration file's keys for other commands are left out.
+
+        So one file serves every command: a recipe's axes are there for sweep, and do not disturb validate.
+        """
+        accepted = self._subcommand_method_arguments
+        mine = next((set(accepted[word]) for word in args if word in accepted), set())
+        others = set().union(*accepted.values()) - mine
+        kept = list(args)
+        for place, flag in enumerate(args[:-1]):
+            if flag in ("-c", "--config") and Path(args[place + 1]).is_file():
+                text = Path(args[place + 1]).read_text()
+                try:
+                    values = yaml.safe_load(text)
+                except yaml.YAMLError as error:
+                    raise ValueError(f"{args[place + 1]} is no YAML: {error}") from None
+                if not isinstance(values, dict):
+                    raise ValueError(f"{args[place + 1]} must hold a mapping of settings, got {type(values).__name__}")
+                if others & set(values):
+                    values = {key: value for key, value in values.items() if key not in others}
+                    kept[place + 1] = yaml.safe_dump(values, sort_keys=False)
+        return kept
 
     def before_instantiate_classes(self) -> None:
         """Put what the user wrote over a checkpoint's hyperparameters; save the configuration with a fit alone."""

@@ -1,20 +1,139 @@
 """The trainer with this project's own commands beside Lightning's."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.verification import verify_network
+from asim_lightning.circuit import explain
+from asim_lightning.surgery import macro_layers
+from asim_lightning.sweep.axes import SweepAxes
 
 
 class AsimTrainer(Trainer):
-    """Lightning's Trainer, which also explains, verifies and sweeps."""
+    """Lightning's Trainer, which also sweeps, explains and verifies."""
 
     run_folder: str = "runs/default"
     """Folder of this configuration's runs."""
 
+    def sweep(
+        self,
+        model: CimClassifier,
+        datamodule: LightningDataModule,
+        ckpt_path: str | None = None,
+        axes: SweepAxes = SweepAxes(),
+        trials: int = 2,
+        progress: bool = True,
+        verbose: bool = True,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
+
+        Writes results.csv, a plot and TensorBoard scalars; a sweep that was stopped goes on where it was.
+
+        Args:
+            model: The classifier.
+            datamodule: The data.
+            ckpt_path: Checkpoint with trained weights.
+            axes: Values of macro fields; several axes give every combination.
+            trials: Reads of the chip for each noisy point: 1..65535.
+            progress: Whether a progress bar with the time left is shown.
+            verbose: Ignored; so that the saved configuration of a fit is accepted.
+            weights_only: Ignored: checkpoints are always read as plain values.
+        """
+        from asim_lightning.sweep.publish import publish
+        from asim_lightning.sweep.run import Sweep
+
+        load_weights(model, ckpt_path)
+        prepare(self, model, datamodule)
+        sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
+        results = sweep.run()
+        if self.is_global_zero:
+            print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
+
     def explain(
         self,
-        model: LightningModule,
+        model: CimClassifier,
         datamodule: LightningDataModule | None = None,
         ckpt_path: str | None = None,
+        verbose: bool = True,
+        weights_only: bool | None = None,
     ) -> None:
-        """Print what the plan does to the network, and every macro's cycles."""
+        """What the plan does to the network, and the cycles of every macro.
+
+        Args:
+            model: The classifier.
+            datamodule: Not used.
+            ckpt_path: Checkpoint whose settings count.
+            verbose: Ignored; so that the saved configuration of a fit is accepted.
+            weights_only: Ignored: checkpoints are always read as plain values.
+        """
+        print(model.report or "The network stays float: `model.plan` is null")
+        kinds: dict[Any, list[str]] = {}
+        for name, layer in macro_layers(model.backbone).items():
+            kinds.setdefault((layer.macro, layer.signed_input), []).append(name)
+        for (macro, signed), names in kinds.items():
+            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
+            print(explain(macro, signed))
+
+    def verify(
+        self,
+        model: CimClassifier,
+        datamodule: LightningDataModule,
+        ckpt_path: str | None = None,
+        samples: int = 2,
+        verbose: bool = True,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Compare all engines on the network's own layers and inputs, code by code.
+
+        Args:
+            model: The classifier.
+            datamodule: The data, whose first test images are used.
+            ckpt_path: Checkpoint with trained weights.
+            samples: Images to compare on: 1 or more.
+            verbose: Ignored; so that the saved configuration of a fit is accepted.
+            weights_only: Ignored: checkpoints are always read as plain values.
+        """
+        load_weights(model, ckpt_path)
+        prepare(self, model, datamodule)
+        verifications = verify_network(model, datamodule, samples)
+        for verification in verifications:
+            print(f"{verification}\n")
+        good = sum(verification.ok for verification in verifications)
+        print(f"{good} of {len(verifications)} layers agree")
+        if good < len(verifications):
+            raise SystemExit(1)
+
+
+def load_weights(model: CimClassifier, ckpt_path: str | None) -> None:
+    """Load a checkpoint's weights; nothing else of it is used, and no code in it runs.
+
+    Raises:
+        ValueError: The file is no checkpoint, or one of another network.
+    """
+    if ckpt_path is None:
+        return
+    try:
+        checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        state = checkpoint["state_dict"]
+    except (KeyError, TypeError, RuntimeError, EOFError, IndexError) as error:
+        raise ValueError(f"{ckpt_path} is no Lightning checkpoint with a state_dict: {error}") from None
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{ckpt_path} does not fit {model.hparams['backbone']['name']}: {error}") from None
+
+
+def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
+    """Read the data, and fit input ranges where they are missing."""
+    data.prepare_data()
+    data.setup("test")
+    model.calibrate_where_missing(data)
+    with suppress(AttributeError):
+        trainer.strategy.barrier()

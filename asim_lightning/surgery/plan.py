@@ -52,6 +52,8 @@ class Plan:
     """Whether each output channel's weights have a scale of their own (false: one a layer, as published)."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.macro, dict):
+            object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
         object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             if getattr(self, name) not in allowed:

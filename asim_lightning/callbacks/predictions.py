@@ -1,0 +1,44 @@
+"""Writes what `asim predict` found."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+_FIELDS = ("index", "label", "prediction", "confidence")
+
+
+class PredictionWriter(BasePredictionWriter):
+    """One CSV line a sample: index in the data set, label, prediction, confidence (0..1), in the order of the index.
+
+    Args:
+        path: File to write.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
+    ) -> None:
+        """Gather the predictions of every process and write them, each sample once."""
+        rows = [
+            row
+            for batch in predictions
+            for row in zip(*(batch[name].tolist() for name in _FIELDS), strict=True)
+        ]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, rows)
+            rows = [row for part in parts for row in part]
+        if trainer.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(_FIELDS)
+                writer.writerows(sorted({row[0]: row for row in rows}.values()))

@@ -1,0 +1,325 @@
+"""What a macro does, in numbers that a circuit designer reads: every conversion, its LSB, its noise, its errors."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
+
+_WIDTH = 120
+_MOST_ROWS, _MOST_BITS = 2**20, 16
+_HEADER = (
+    ("weight", "input", "", "binary", "full", "", "", "LSB", "sigma", "sigma", "sigma", "", "noise-"),
+    ("bits", "bits", "cycles", "weight", "scale", "domain", "votes", "counts", "LSB", "%", "mV", "P(wrong)", "free"),
+)
+_SIDES = "llrlrlrrrrrrl"
+_LEGEND = (
+    "binary weight: sign and 2^shift; full scale: in counts; sigma: at half of the full scale; P(wrong): that one "
+    "conversion in mid-range gives another code than without noise"
+)
+
+
+@dataclass(frozen=True)
+class ExplainedCycle:
+    """One cycle of a schedule, with what its conversion does."""
+
+    cycle: Cycle
+    lsb: float | None
+    """Counts that one code stands for: full_scale / top_code; None without ADC or for an ideal converter."""
+    sigma_lsb: float | None
+    """Standard deviation of the noise at half of the full scale, in LSB; None where there is no LSB."""
+    sigma_percent: float | None
+    """The same in percent of full scale; None without ADC."""
+    sigma_mv: float | None
+    """The same in mV; None where the macro's full_scale_mv is not known."""
+    error_probability: float | None
+    """Probability that a conversion in mid-range gives another code than without noise; None where there is no LSB."""
+    conversion: Conversion
+    """Exact, distinct or lossy, noise aside."""
+
+    @property
+    def domain(self) -> str:
+        """Either "analog", "digital" (an exact count) or "digital+ADC" (noise-free, but converted)."""
+        if self.cycle.analog:
+            return "analog"
+        return "digital+ADC" if self.cycle.converted else "digital"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name, those of the cycle included."""
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.cycle).items()}
+        values |= {name: getattr(self, name) for name in ("lsb", "sigma_lsb", "sigma_percent", "sigma_mv")}
+        return values | {
+            "domain": self.domain, "error_probability": self.error_probability, "conversion": self.conversion.value,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A macro's schedule in numbers; as text, a report of at most 120 columns.
+
+    Cycles that differ in their weight bit alone share a row of the text.
+    """
+
+    macro: MacroConfig
+    signed_input: bool
+    cycles: tuple[ExplainedCycle, ...]
+    """Every cycle of the schedule, in its order."""
+    exact: bool
+    """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
+    exact_rows_below: int | None
+    """Nearest number of rows, at most `macro.rows`, at which every cycle is exact, noise aside; None: there is none."""
+    exact_rows_above: int | None
+    """Nearest number of rows above `macro.rows` at which every cycle is exact, noise aside; None: there is none."""
+    distinct_adc_bits: int | None
+    """Fewest ADC bits that give different counts different codes (above 16: more than a macro can have); None: the
+    column itself makes counts alike, or nothing is converted."""
+
+    @property
+    def conversions(self) -> int:
+        """Conversions of the ADC an output and tile, votes included."""
+        return sum(c.cycle.votes for c in self.cycles if c.cycle.converted)
+
+    @property
+    def digital_cycles(self) -> int:
+        """Cycles that are computed without noise."""
+        return sum(not c.cycle.analog for c in self.cycles)
+
+    @property
+    def conversion_kinds(self) -> dict[str, int]:
+        """How many cycles are exact, distinct and lossy, noise aside."""
+        return {kind.value: sum(c.conversion is kind for c in self.cycles) for kind in Conversion}
+
+    @property
+    def engine(self) -> str:
+        """How the macro is computed."""
+        return "exact: one integer product" if self.exact else "every conversion is simulated"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name: numbers, strings, lists and dictionaries."""
+        names = (
+            "signed_input", "exact", "engine", "conversions", "digital_cycles", "conversion_kinds",
+            "exact_rows_below", "exact_rows_above", "distinct_adc_bits",
+        )  # fmt: skip
+        values = {"macro": asdict(self.macro)} | {name: getattr(self, name) for name in names}
+        return values | {"cycles": [c.to_dict() for c in self.cycles]}
+
+    def __str__(self) -> str:
+        rows = [_row(list(group)) for _, group in groupby(self.cycles, _alike)]
+        table = aligned([*_HEADER, *rows], 2, _SIDES)
+        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro)]
+        parts = (*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals()))
+        return "\n".join(parts)
+
+    def _totals(self) -> list[str]:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
+        cycles = f"{_plural(len(self.cycles), 'cycle')} ({kinds}; {self.digital_cycles} digital)"
+        below = "none" if self.exact_rows_below is None else str(self.exact_rows_below)
+        above = "none" if self.exact_rows_above is None else str(self.exact_rows_above)
+        return [
+            f"per output and tile: {cycles}, {_plural(self.conversions, 'conversion')}",
+            f"engine: {self.engine}",
+            f"nearest exact row counts, noise aside: {below} (at or below {self.macro.rows}), {above} (above)",
+            f"fewest ADC bits that keep counts distinct: {self._distinct()}",
+            _LEGEND,
+        ]
+
+    def _distinct(self) -> str:
+        if self.conversions == 0:
+            return "no ADC is used"
+        if self.distinct_adc_bits is None:
+            return f"none of 1..{_MOST_BITS}"
+        over = f", more than the {_MOST_BITS} of a macro" if self.distinct_adc_bits > _MOST_BITS else ""
+        return f"{self.distinct_adc_bits}{over}"
+
+
+def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
+    """Explain a macro: its conversions, their LSB, noise and errors, and the row counts that would make it exact.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are two's complement.
+
+    Raises:
+        ValueError: The macro is none, or cannot take a signed input.
+    """
+    if not isinstance(macro, MacroConfig):
+        raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
+    if not isinstance(signed_input, bool):
+        raise ValueError(f"`signed_input` must be true or false, got {signed_input!r}")
+    circuit = transfer(macro, signed_input)
+    described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ in place and sign alone convert alike
+    cycles = []
+    for cycle, kind in zip(circuit.cycles, circuit.conversions, strict=True):
+        key = replace(cycle, weight_bits=(), input_bits=(), sign=1, shift=0)
+        if key not in described:
+            described[key] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
+        cycles.append(replace(described[key], cycle=cycle))
+    return Explanation(
+        macro, signed_input, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
+        distinct_adc_bits(macro, signed_input),
+    )  # fmt: skip
+
+
+def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int | None]:
+    """Nearest numbers of rows, at or below and above the macro's, at which every cycle is exact, noise aside.
+
+    A cycle of digits up to s is exact where ``top_code`` is a multiple of ``s * rows`` and its column changes nothing.
+    """
+    converted = [c for c in transfer(macro, signed_input).cycles if c.converted]
+    if macro.top_code is None or not converted:
+        candidates = [macro.rows, macro.rows + 1]
+    else:
+        spans = {c.full_scale // macro.rows for c in converted}
+        if any(macro.top_code % span for span in spans):
+            return None, None
+        most = math.gcd(*(macro.top_code // span for span in spans))
+        candidates = [rows for rows in range(1, most + 1) if most % rows == 0]
+
+    def nearest(rows: Iterable[int]) -> int | None:
+        near = sorted((r for r in rows if r <= _MOST_ROWS), key=lambda r: abs(r - macro.rows))
+        return next((r for r in near if _all_exact(macro, signed_input, r)), None)
+
+    return nearest(r for r in candidates if r <= macro.rows), nearest(r for r in candidates if r > macro.rows)
+
+
+def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
+    """Fewest ADC bits at which no converted cycle is lossy: ``log2(full scale + 1)`` or more, one more if it is signed.
+
+    Returns:
+        The number of bits, above 16 where 16 are too few for so many counts; None where the column itself makes counts
+        alike, or nothing is converted.
+    """
+    full_scales = [(c.full_scale, c.signed) for c in transfer(macro, signed_input).cycles if c.converted]
+    if not full_scales:
+        return None
+    fewest = max(full_scale.bit_length() + signed for full_scale, signed in full_scales)
+    for bits in range(fewest, _MOST_BITS + 1):
+        probed = _probed(macro, signed_input, adc_bits=bits)
+        if probed is not None and Conversion.LOSSY not in probed.conversions:
+            return bits
+    return fewest if fewest > _MOST_BITS else None
+
+
+def aligned(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
+    """A table of text: columns two blanks apart, and a rule below the headers.
+
+    Args:
+        rows: Cells of each row, headers first.
+        headers: How many rows are headers.
+        sides: For each column, "l" (left) or "r" (right).
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
+    rule = ["-" * width for width in widths]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (c.rjust(w) if s == "r" else c.ljust(w) for c, w, s in zip(row, widths, sides, strict=True))
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(line(row) for row in (*rows[:headers], rule, *rows[headers:]))
+
+
+def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:
+    probed = _probed(macro, signed_input, rows=rows)
+    return probed is not None and all(kind is Conversion.EXACT for kind in probed.conversions)
+
+
+def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer | None:
+    try:  # noise off, since "300 lsb" is more than 100 % at fewer bits
+        return transfer(macro.with_fields(random_noise=0.0, nonlinear_noise=0.0, **changes), signed_input)
+    except ValueError:  # a user's column may refuse such a macro
+        return None
+
+
+def _explained(column: Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
+    if not cycle.converted:
+        return ExplainedCycle(cycle, None, None, None, None, None, kind)
+    sigma, top = 0.0, cycle.full_scale if cycle.top_code is None else cycle.top_code
+    if cycle.analog:
+        sigma = float(column.sigma(torch.tensor([cycle.full_scale / 2]), cycle))
+    percent = 100.0 * sigma / top
+    return ExplainedCycle(
+        cycle=cycle,
+        lsb=None if cycle.top_code is None else cycle.full_scale / cycle.top_code,
+        sigma_lsb=None if cycle.top_code is None else sigma,
+        sigma_percent=percent,
+        sigma_mv=None if full_scale_mv is None else percent / 100.0 * full_scale_mv,
+        error_probability=None if cycle.top_code is None else error_probability(column, cycle),
+        conversion=kind,
+    )
+
+
+def _geometry(macro: MacroConfig, signed_input: bool) -> str:
+    converter = "ideal converter" if macro.adc_bits is None else f"{macro.adc_bits}-bit ADC"
+    encoding = "bit-serial" if macro.encoding_bits == 1 else f"{macro.encoding_bits} input bits a cycle"
+    arguments = ", ".join(f"{name}={value}" for name, value in macro.column_args.items())
+    parts = [
+        f"W{macro.weight_bits}A{macro.input_bits}",
+        f"{'signed' if signed_input else 'unsigned'} input",
+        f"{macro.rows} rows",
+        converter,
+        "weight-parallel" if macro.weight_parallel else encoding,
+        f"{macro.column} column" + (f" ({arguments})" if arguments else ""),
+    ]
+    return ", ".join(parts)
+
+
+def _conditions(macro: MacroConfig) -> str:
+    random, nonlinear = macro.random_noise_percent, macro.nonlinear_noise_percent
+    parts = [f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
+    if macro.full_scale_mv is not None:
+        parts.append(f"full scale {macro.full_scale_mv:g} mV")
+    if macro.digital_levels:
+        parts.append(f"{_plural(macro.digital_levels, 'digital level')}")
+    if macro.vote_levels and macro.votes > 1:
+        parts.append(f"{macro.vote} of {macro.votes} votes in {_plural(macro.vote_levels, 'level')}")
+    return "; ".join(parts)
+
+
+def _alike(explained: ExplainedCycle) -> Cycle:
+    """What cycles of one row have in common: all but the weight bit."""
+    return replace(explained.cycle, weight_bits=(), shift=0)
+
+
+def _row(group: list[ExplainedCycle]) -> list[str]:
+    first, last = group[0], group[-1]
+    low, high = first.cycle.shift, last.cycle.shift
+    sign = "-" if first.cycle.sign < 0 else "+"
+    return [
+        _bits(first.cycle.weight_bits[0], last.cycle.weight_bits[-1]),
+        _bits(first.cycle.input_bits[0], first.cycle.input_bits[-1]),
+        str(len(group)),
+        f"{sign}2^{low}" + (f"..2^{high}" if high != low else ""),
+        str(first.cycle.full_scale),
+        first.domain,
+        str(first.cycle.votes),
+        _number(first.lsb, ".4g"),
+        _number(first.sigma_lsb, ".4g"),
+        _number(first.sigma_percent, ".3g"),
+        _number(first.sigma_mv, ".3g"),
+        _number(first.error_probability, ".1e"),
+        str(first.conversion),
+    ]
+
+
+def _bits(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}..{high}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else "0" if value == 0 else format(value, form)
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent="    ")

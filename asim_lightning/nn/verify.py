@@ -1,0 +1,267 @@
+"""Proof, on a user's own layer, that every engine computes what the reference computes, however the layer is called."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import Conversion, MacroConfig, Transfer
+from asim_lightning.circuit.explain import aligned
+from asim_lightning.engine import Noise, Product, choose, exact, noise_context, reference
+from asim_lightning.nn.on_macro import OnMacro
+
+Multiply = Callable[[Product, Tensor, Tensor], Tensor]
+"""What a layer calls to multiply its integers: sums in counts of a product, input integers and weight integers."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that is compared with the reference; it draws the same noise."""
+
+    applies: Callable[[Transfer], bool]
+    """Whether it computes this macro."""
+    run: Callable[[Product, Transfer, Tensor, Tensor, Noise], Tensor]
+    """Sums in counts of a product, transfer, input integers, weight integers and noise."""
+
+
+ENGINES: dict[str, Engine] = {
+    "exact": Engine(lambda t: t.exact, lambda product, t, x, w, _: exact.run(product, t.macro, t.signed_input, x, w)),
+}
+"""Engines other than the reference by name; a new engine is one more line."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way to compute a layer, against the reference engine on the same integers and noise."""
+
+    name: str
+    differ: int
+    """Sums that are not the reference's."""
+    largest_counts: float
+    """Largest difference of a sum, in counts."""
+    largest_output: float
+    """Largest difference of the layer's output, in the unit of that output."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return self.differ == 0 and self.largest_output == 0.0
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found; as text, one table."""
+
+    name: str
+    """Full name of the layer in its network."""
+    kind: str
+    """Class of the layer."""
+    macro: MacroConfig
+    engine: str
+    """Engine that computes the layer."""
+    samples: int
+    outputs: int
+    """Sums that each comparison compares."""
+    comparisons: tuple[Comparison, ...]
+    deviation_counts: float
+    """Largest difference of the noise-free reference from the exact integer product, in counts."""
+    deviation_lsb: float
+    """The same in LSB of the least significant conversion (an ideal converter's LSB is 1 count)."""
+    lossless: bool
+    """Whether every cycle is exact, noise aside, so that this difference must be 0."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs, and a lossless macro returns the integer product itself."""
+        return all(c.ok for c in self.comparisons) and not (self.lossless and self.deviation_counts)
+
+    def __str__(self) -> str:
+        m = self.macro
+        head = (
+            f"{self.kind} `{self.name}`: W{m.weight_bits}A{m.input_bits}, {m.rows} rows, adc_bits {m.adc_bits}, "
+            f"engine {self.engine}; samples {self.samples}, outputs {self.outputs}"
+        )
+        rows = [["against the reference", "differ", "largest (counts)", "largest (output)", ""]]
+        for c in self.comparisons:
+            verdict = "ok" if c.ok else "DIFFERS"
+            rows.append([c.name, str(c.differ), f"{c.largest_counts:.4g}", f"{c.largest_output:.4g}", verdict])
+        lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} LSB of the least significant conversion"
+        exact = "ok" if self.deviation_counts == 0 else "NOT OK"
+        verdict = f"every cycle is exact: {exact}" if self.lossless else "not every cycle is exact"
+        tail = f"noise-free reference against the integer product: {lost} at most ({verdict})"
+        return "\n".join([head, aligned(rows, 1, "lrrrl"), tail])
+
+
+@dataclass(frozen=True)
+class _Operands:
+    """Integers that a layer multiplies."""
+
+    product: Product
+    x: Tensor
+    w: Tensor
+
+    def rows(self, low: int, high: int) -> "_Operands":
+        """Samples low..high-1 alone."""
+        w = self.w[low:high] if self.product.batched_weight else self.w
+        return _Operands(self.product, self.x[low:high], w)
+
+
+def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4) -> Verification:
+    """Compute a layer's simulated product in every way that it can be, and compare all sums one by one.
+
+    The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine,
+    every other engine that applies, the layer as it is, the layer under bfloat16 autocast, and the layer with its batch
+    split in two ways, all with the same noise. The layer is left as it was.
+
+    Args:
+        layer: CimConv2d, CimLinear or CimMatmul, in any mode and fidelity.
+        inputs: What the layer's forward takes.
+        seed: Seed of the noise.
+        max_samples: Most samples that are computed: 1 or more.
+
+    Raises:
+        ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
+    """
+    _check(layer, inputs, max_samples)
+    with _simulating(layer), torch.no_grad():
+        operands = _captured(layer, inputs, max_samples)
+        samples, circuit = len(operands.x), layer.transfer
+
+        def of_engine(run: Callable[..., Tensor], circuit: Transfer) -> Tensor:
+            with noise_context(seed=seed):
+                noise = layer._noise(samples, operands.x.device)
+            return run(operands.product, circuit, operands.x, operands.w, noise)
+
+        expected = of_engine(reference.run, circuit)
+        output = _output(layer, inputs, expected)
+
+        def compared(name: str, sums: Tensor, y: Tensor | None = None) -> Comparison:
+            differ, largest = _difference(sums, expected)
+            y = _output(layer, inputs, sums) if y is None else y
+            return Comparison(name, differ, largest, _difference(y, output)[1])
+
+        found = [compared(f"engine {n}", of_engine(e.run, circuit)) for n, e in ENGINES.items() if e.applies(circuit)]
+        found.append(compared("layer", _split(layer, operands, seed, 0, samples)))
+        found.append(compared("layer, bfloat16 autocast", *_autocast(layer, inputs, seed, max_samples)))
+        if samples > 1:
+            alone = _split(layer, operands, seed, *range(samples + 1))
+            found.append(compared("layer, one sample at a time", alone))
+        if samples > 2:
+            found.append(compared("layer, batch split in two", _split(layer, operands, seed, 0, 1, samples)))
+        quiet = of_engine(reference.run, replace(circuit, noisy=(False,) * len(circuit.cycles)))
+        deviation = _difference(quiet, _exact(layer, operands))[1]
+    return Verification(
+        name=layer.name,
+        kind=type(layer).__name__,
+        macro=layer.macro,
+        engine=choose(circuit),
+        samples=samples,
+        outputs=expected.numel(),
+        comparisons=tuple(found),
+        deviation_counts=deviation,
+        deviation_lsb=deviation / _least_lsb(circuit),
+        lossless=all(kind is Conversion.EXACT for kind in circuit.conversions),
+    )
+
+
+def _captured(layer: OnMacro, inputs: tuple[Tensor, ...], max_samples: int) -> _Operands:
+    captured: list[_Operands] = []
+
+    def capture(product: Product, x: Tensor, w: Tensor) -> Tensor:
+        captured.append(_Operands(product, x, w).rows(0, max_samples))
+        return _exact(layer, captured[0])
+
+    with _multiplying(layer, capture):
+        layer(*inputs)
+    if not captured:
+        shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
+        raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
+    return captured[0]
+
+
+def _exact(layer: OnMacro, operands: _Operands) -> Tensor:
+    return exact.run(operands.product, layer.macro, layer.signed_input, operands.x, operands.w)
+
+
+def _output(layer: OnMacro, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor:
+    """What the layer returns where its product is these sums."""
+    with _multiplying(layer, lambda product, x, w: sums):
+        y: Tensor = layer(*inputs)
+    return y
+
+
+def _split(layer: OnMacro, operands: _Operands, seed: int, *edges: int) -> Tensor:
+    """The layer's own sums, the batch split at these edges; each sample keeps its noise."""
+    parts = []
+    for low, high in pairwise(edges):
+        part = operands.rows(low, high)
+        with noise_context(seed=seed, sample_ids=range(low, high)):
+            parts.append(layer._multiply(part.product, part.x, part.w))
+    return torch.cat(parts)
+
+
+def _autocast(layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int) -> tuple[Tensor, Tensor]:
+    """The layer's own sums and output under bfloat16 autocast, quantisers included."""
+    own, sums = layer._multiply, []
+
+    def multiply(product: Product, x: Tensor, w: Tensor) -> Tensor:
+        part = _Operands(product, x, w).rows(0, max_samples)
+        sums.append(own(product, part.x, part.w))
+        return sums[0]
+
+    device = inputs[0].device.type
+    with noise_context(seed=seed), torch.autocast(device, dtype=torch.bfloat16), _multiplying(layer, multiply):
+        y = layer(*inputs)
+    return sums[0], y
+
+
+@contextmanager
+def _simulating(layer: OnMacro) -> Iterator[None]:
+    training, fidelity = layer.training, layer.fidelity
+    layer.training, layer.fidelity = False, "simulated"
+    try:
+        yield
+    finally:
+        layer.training, layer.fidelity = training, fidelity
+
+
+@contextmanager
+def _multiplying(layer: OnMacro, multiply: Multiply) -> Iterator[None]:
+    """The layer with another product of its integers: an attribute of the instance hides the method meanwhile."""
+    layer.__dict__["_multiply"] = multiply
+    try:
+        yield
+    finally:
+        del layer.__dict__["_multiply"]
+
+
+def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:
+    """How many elements differ, and by how much at most."""
+    if a.numel() == 0:
+        return 0, 0.0
+    distance = (a.cpu().double() - b.cpu().double()).abs()
+    return int((distance != 0).sum()), float(distance.max())
+
+
+def _least_lsb(circuit: Transfer) -> float:
+    """Counts that one code of the least significant conversion adds to a sum."""
+    lsb = [2**c.shift * c.full_scale / c.top_code for c in circuit.cycles if c.converted and c.top_code is not None]
+    return min(lsb, default=1.0)
+
+
+def _check(layer: Any, inputs: tuple[Any, ...], max_samples: Any) -> None:
+    if not isinstance(layer, OnMacro):
+        modules = layer.named_modules() if isinstance(layer, nn.Module) else ()
+        names = [name for name, module in modules if isinstance(module, OnMacro)]
+        hint = f", whose layers {', '.join(names[:4])} can be verified one by one" if names else ""
+        allowed = "a layer on a macro (CimConv2d, CimLinear or CimMatmul)"
+        raise ValueError(f"`layer` must be {allowed}, got {type(layer).__name__}{hint}")
+    wrong = [type(x).__name__ for x in inputs if not isinstance(x, Tensor)]
+    if wrong or not inputs:
+        raise ValueError(f"Layer `{layer.name}` needs tensors to verify, got {wrong[0] if wrong else 'none'}")
+    if not isinstance(max_samples, int) or isinstance(max_samples, bool) or max_samples < 1:
+        raise ValueError(f"`max_samples` must be 1 or more, got {max_samples!r}")

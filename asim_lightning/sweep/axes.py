@@ -1,0 +1,74 @@
+"""The grid of a sweep: values of macro fields."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import product
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.sweep.result import AxisValue
+
+DEFAULT_NOISE: tuple[AxisValue, ...] = (0.0, 0.05, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class SweepAxes:
+    """Values of macro fields to try; several axes give every combination.
+
+    Raises:
+        ValueError: An axis is empty, or a value is not allowed for its field.
+    """
+
+    weight_bits: list[int] | None = None
+    """Bits of a weight: 2..16."""
+    input_bits: list[int] | None = None
+    """Bits of an input: 1..16."""
+    rows: list[int] | None = None
+    """Rows a column sums: 1 or more."""
+    adc_bits: list[int | None] | None = None
+    """ADC bits: 1..16, or null for an ideal converter."""
+    encoding_bits: list[int] | None = None
+    """Input bits a cycle: 1..input_bits."""
+    weight_parallel: list[bool] | None = None
+    """One conversion for all bits."""
+    random_noise: list[float | str] | None = None
+    """Random noise: percent of full scale, or with a unit (0.5 lsb, 1.2 mV)."""
+    nonlinear_noise: list[float | str] | None = None
+    """Nonlinear noise: percent of full scale, or with a unit."""
+    full_scale_mv: list[float] | None = None
+    """Full scale of a column, mV."""
+    digital_levels: list[int] | None = None
+    """Digital anti-diagonals."""
+    digital_adc: list[bool] | None = None
+    """Whether digital cycles pass the ADC."""
+    vote_levels: list[int] | None = None
+    """Voted anti-diagonals."""
+    votes: list[int] | None = None
+    """Conversions of a voted cycle."""
+    vote: list[str] | None = None
+    """mode, median or mean."""
+    column: list[str] | None = None
+    """Column model."""
+
+    def __post_init__(self) -> None:
+        for name, values in self.given().items():
+            if not isinstance(values, (list, tuple)) or not values:
+                raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
+
+    def given(self) -> dict[str, list[AxisValue]]:
+        """Axes that have values, by field."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+    def points(self) -> Iterator[dict[str, AxisValue]]:
+        """Every combination; the default noise levels where no axis is given."""
+        axes = self.given() or {"random_noise": list(DEFAULT_NOISE)}
+        for values in product(*axes.values()):
+            yield dict(zip(axes, values, strict=True))
+
+    def check(self, macro: MacroConfig) -> None:
+        """Refuse values that the macro does not take, before anything is computed.
+
+        Raises:
+            ValueError: A combination is not allowed.
+        """
+        for point in self.points():
+            macro.with_fields(**point)

@@ -1,0 +1,87 @@
+"""How far the accuracy measured on some images may lie from the accuracy on all images of that kind."""
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# Below these the resamples are too coarse or too alike to reach the tails, so that the binomial bound joins in.
+_FEW_IMAGES = 100
+_FEW_ANSWERS = 10
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An accuracy and the interval around it, each 0..1, low <= mean <= high."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Interval of the mean accuracy by a percentile bootstrap over images.
+
+    An image is drawn with all its trials: trials share the image's difficulty, so that 10 trials of 200 images tell
+    far less than 2,000 images would. A resample draws as many images as there are, with replacement, and its mean is
+    ``sum_v weight_v v / (images trials)``, where v runs over the possible numbers of right trials of an image and the
+    weights are one multinomial draw: the same distribution as drawing rows, at a cost that does not grow with images.
+
+    The bootstrap only knows the images it has. Where all (or all but 10) have the same number of right trials, where
+    right or wrong answers amount to fewer than 10 images, or where there are fewer than 100 images, it is too narrow:
+    200 right of 200 would give [1, 1]. There the interval is widened to hold Wilson's score interval of a binomial
+    with n = images, which is sound for any correlation of trials, as no correlation leaves fewer than n independent
+    answers: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``.
+
+    What is shared by all images, such as the mismatch of the one chip that was simulated, is not part of the interval.
+
+    Args:
+        correct: Whether each answer was right, boolean or 0 and 1. Shape (images, trials).
+        level: Share of intervals that hold the true accuracy, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling; the same answers and seed give the same interval.
+
+    Raises:
+        ValueError: `correct` is not a filled two-dimensional array of 0 and 1, or an option is out of range.
+    """
+    right, trials = _right_trials(correct)
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"`level` must be between 0 and 1, got {level}")
+    if resamples < 1:
+        raise ValueError(f"`resamples` must be at least 1, got {resamples}")
+
+    images = right.size
+    mean = float(right.sum()) / (images * trials)
+    values, counts = np.unique(right, return_counts=True)  # (values,) at most trials + 1 of them
+    weights = np.random.default_rng(seed).multinomial(images, counts / images, size=resamples)  # (resamples, values)
+    means = weights @ values / (images * trials)  # (resamples,)
+    tail = (1.0 - level) / 2.0
+    low, high = (float(end) for end in np.quantile(means, [tail, 1.0 - tail]))
+
+    unlike = images - int(counts.max())
+    if images < _FEW_IMAGES or min(unlike, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
+        wilson_low, wilson_high = _wilson(mean, images, NormalDist().inv_cdf(1.0 - tail))
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    # Rounding, or a handful of resamples, must not push an end past the mean: error bars have no negative length.
+    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+
+
+def _right_trials(correct: ArrayLike) -> tuple[NDArray[np.int64], int]:
+    """Number of right trials of each image, shape (images,), and the number of trials."""
+    answers = np.asarray(correct)
+    if answers.ndim != 2 or answers.size == 0:
+        raise ValueError(f"`correct` must have the shape (images, trials), neither of them 0, got {answers.shape}")
+    if answers.dtype.kind not in "bui":
+        raise ValueError(f"`correct` must hold booleans or the integers 0 and 1, got {answers.dtype}")
+    if answers.dtype.kind != "b" and (answers.min() < 0 or answers.max() > 1):
+        raise ValueError(f"`correct` must hold 0 and 1, got {answers.min()} to {answers.max()}")
+    return answers.sum(axis=1, dtype=np.int64), answers.shape[1]
+
+
+def _wilson(share: float, count: int, z: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of `count` independent answers, z standard deviations wide."""
+    middle = share + z * z / (2 * count)
+    half = z * sqrt(share * (1.0 - share) / count + z * z / (4 * count * count))
+    return (middle - half) / (1.0 + z * z / count), (middle + half) / (1.0 + z * z / count)

@@ -1,0 +1,320 @@
+"""The finished points of a sweep on disk, so that a sweep killed at any moment goes on where it stopped."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from asim_lightning.sweep.interval import accuracy_interval
+from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, check_kind
+
+_RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one trial answered, image by image.
+
+    Attributes:
+        sample_index: Index of each image in its dataset, rising. Shape (images,).
+        label: True class. Shape (images,).
+        prediction: Predicted class. Shape (images,).
+        seconds: Time the trial took.
+        algorithm: What the engine ran.
+    """
+
+    sample_index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    prediction: NDArray[np.int64]
+    seconds: float
+    algorithm: str
+
+
+def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object]) -> Path:
+    """Folder of the sweep with this fingerprint: `parent` / "sweep-" and 8 hexadecimal digits of its SHA-256."""
+    return Path(parent) / f"sweep-{_digest(fingerprint)[:8]}"
+
+
+class SweepRecord:
+    """Finished trials and points of one sweep, kept in one folder.
+
+        settings.json                   the fingerprint
+        trials/POINT-TRIAL.npz          every image's label and prediction, one file a finished trial
+        results.csv                     one row a finished point
+
+    Each file is written under another name and then renamed, so that it is whole or absent. The trials are the truth:
+    accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that a point is
+    finished is read back. A trial file that is damaged, or was written under another fingerprint, counts as absent.
+
+    Only one process may write to a folder at a time.
+
+    Args:
+        folder: Where to keep the files, usually from `sweep_folder`; made where absent.
+        fingerprint: All that decides a trial's outcome beside the point and the trial number: checkpoint, data, seed,
+            settings that are not swept. Values as JSON has them. Axis values and the number of trials stay out of it,
+            so that a finished sweep can be extended.
+        columns: Names of the axes.
+
+    Raises:
+        ValueError: The folder belongs to another fingerprint, or a column is given twice or has a reserved name.
+        TypeError: The fingerprint holds something that JSON has not.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: Mapping[str, object], columns: Sequence[str]) -> None:
+        self.folder = Path(folder)
+        self.columns = tuple(columns)
+        if len(set(self.columns)) < len(self.columns) or set(self.columns) & set(_RESULT_COLUMNS):
+            reserved = ", ".join(_RESULT_COLUMNS)
+            raise ValueError(f"axes must differ from each other and from {reserved}, got {', '.join(self.columns)}")
+        self._digest = _digest(fingerprint)
+        self._trial_folder = self.folder / "trials"
+        self._points: dict[str, tuple[dict[str, AxisValue], Kind]] = {}
+        self._finished_trials: dict[str, set[int]] = {}
+        self._results: dict[str, PointResult] = {}
+        self._open_settings(fingerprint)
+        self._open_trials()
+        self._open_results()
+
+    def trials(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[int, ...]:
+        """Numbers of the finished trials of a point, rising."""
+        return tuple(sorted(self._finished_trials.get(self._identify(axes, kind), ())))
+
+    def results(self) -> tuple[PointResult, ...]:
+        """The finished points, in the order in which they were finished."""
+        return tuple(self._results.values())
+
+    def store(
+        self,
+        axes: Mapping[str, AxisValue],
+        kind: Kind,
+        trial: int,
+        sample_index: ArrayLike,
+        label: ArrayLike,
+        prediction: ArrayLike,
+        seconds: float,
+        algorithm: str,
+    ) -> None:
+        """Write the outcomes of one finished trial.
+
+        An image that comes twice is kept once, its first outcome: distributed samplers repeat images to fill up.
+
+        Args:
+            axes: Macro settings of the point, by axis name.
+            kind: What computed the matrix products.
+            trial: Number of the trial, from 0.
+            sample_index: Index of each image in its dataset, in any order. Shape (images,).
+            label: True class. Shape (images,).
+            prediction: Predicted class. Shape (images,).
+            seconds: Time the trial took.
+            algorithm: What the engine ran.
+
+        Raises:
+            ValueError: An axis is no column, the trial is negative, or the arrays are not integers of one length.
+        """
+        point = self._identify(axes, kind)
+        if trial < 0:
+            raise ValueError(f"`trial` must be 0 or more, got {trial}")
+        samples, labels, predictions = (
+            _integers(name, values)
+            for name, values in (("sample_index", sample_index), ("label", label), ("prediction", prediction))
+        )
+        if not samples.size == labels.size == predictions.size:
+            sizes = f"{samples.size}, {labels.size} and {predictions.size}"
+            raise ValueError(f"sample_index, label and prediction must have one length, got {sizes}")
+        samples, first = np.unique(samples, return_index=True)
+        header = {
+            "fingerprint": self._digest,
+            "axes": _plain(axes),
+            "kind": kind,
+            "trial": int(trial),
+            "seconds": float(seconds),
+            "algorithm": algorithm,
+        }
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            header=np.array(_canonical_json(header)),
+            sample_index=samples,
+            label=labels[first],
+            prediction=predictions[first],
+        )
+        self._trial_folder.mkdir(exist_ok=True)
+        _write_whole(self._trial_path(point, trial), buffer.getvalue())
+        self._points[point] = (_plain_axes(axes), kind)
+        self._finished_trials.setdefault(point, set()).add(int(trial))
+
+    def outcomes(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+        """Read the outcomes of one finished trial.
+
+        Raises:
+            ValueError: The trial is not finished, or its file was damaged since.
+        """
+        point = self._identify(axes, kind)
+        if trial not in self._finished_trials.get(point, ()):
+            raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.folder}")
+        try:
+            return self._read(self._trial_path(point, trial))[1]
+        except _UNREADABLE as error:
+            path = self._trial_path(point, trial)
+            raise ValueError(f"{path} was whole and is now damaged; delete it and run the sweep again") from error
+
+    def finish(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
+        """Compute the result of a point from its trials 0 to `trials` - 1 and write it to results.csv.
+
+        Raises:
+            ValueError: There is no trial, a trial is missing, or trials saw different images.
+        """
+        if trials < 1:
+            raise ValueError(f"`trials` must be at least 1, got {trials}")
+        point = self._identify(axes, kind)
+        self._results[point] = self._result(axes, kind, trials)
+        self._write_results()
+        return self._results[point]
+
+    def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
+        outcomes = [self.outcomes(axes, kind, trial) for trial in range(trials)]
+        samples = outcomes[0].sample_index
+        if any(not np.array_equal(one.sample_index, samples) for one in outcomes):
+            raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
+        correct = np.stack([one.prediction == one.label for one in outcomes], axis=1)  # (images, trials)
+        interval = accuracy_interval(correct)
+        return PointResult(
+            axes=_plain_axes(axes),
+            kind=kind,
+            trials=trials,
+            images=samples.size,
+            accuracy=interval.mean,
+            low=interval.low,
+            high=interval.high,
+            seconds=sum(one.seconds for one in outcomes),
+            algorithm="+".join(dict.fromkeys(one.algorithm for one in outcomes)),
+        )
+
+    def _identify(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
+        """Name of a point in file names and results.csv; 12 digits, as thousands of points must not collide."""
+        check_kind(kind)
+        unknown = [name for name in axes if name not in self.columns]
+        if unknown:
+            allowed = ", ".join(self.columns) or "none"
+            raise ValueError(f"the axes of a point must be among {allowed}, got {', '.join(unknown)}")
+        return _digest({"axes": axes, "kind": kind})[:12]
+
+    def _trial_path(self, point: str, trial: int) -> Path:
+        return self._trial_folder / f"{point}-{trial:05d}.npz"
+
+    def _open_settings(self, fingerprint: Mapping[str, object]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "settings.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            # Absent or damaged: the trials carry the fingerprint too, so that nothing depends on this file.
+            text = json.dumps(_plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
+            _write_whole(path, text.encode())
+            return
+        if _digest(found) != self._digest:
+            raise ValueError(f"{self.folder} must hold the sweep that is asked for, but its settings.json differs")
+
+    def _open_trials(self) -> None:
+        for path in sorted(self._trial_folder.glob("*.npz")):
+            try:
+                header, _ = self._read(path)
+                axes, kind, trial = header["axes"], header["kind"], header["trial"]
+                point = self._identify(axes, kind)
+                if header["fingerprint"] != self._digest or path != self._trial_path(point, trial):
+                    continue
+            except _UNREADABLE:
+                continue  # it will be computed and written again
+            self._points[point] = (axes, kind)
+            self._finished_trials.setdefault(point, set()).add(trial)
+
+    def _open_results(self) -> None:
+        try:
+            text = (self.folder / "results.csv").read_text(encoding="utf-8")
+            rows = list(csv.DictReader(io.StringIO(text)))
+        except (OSError, ValueError, csv.Error):
+            return  # `finish` makes it anew from the trials
+        for row in rows:
+            try:
+                axes, kind = self._points[row["point"]]
+                self._results[row["point"]] = self._result(axes, kind, int(row["trials"]))
+            except _UNREADABLE:
+                continue
+
+    def _read(self, path: Path) -> tuple[dict[str, object], Outcomes]:
+        """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            outcomes = Outcomes(
+                sample_index=_integers("sample_index", archive["sample_index"]),
+                label=_integers("label", archive["label"]),
+                prediction=_integers("prediction", archive["prediction"]),
+                seconds=float(header["seconds"]),
+                algorithm=str(header["algorithm"]),
+            )
+        return header, outcomes
+
+    def _write_results(self) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow((*self.columns, *_RESULT_COLUMNS))
+        for point, row in self._results.items():
+            axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
+            shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
+            writer.writerow((*axes, row.kind, row.trials, row.images, *shares, f"{row.seconds:.3f}", row.algorithm, point))
+        _write_whole(self.folder / "results.csv", text.getvalue().encode())
+
+
+def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise ValueError(f"`{name}` must be a filled array of integers, shape (images,), got {array.dtype} {array.shape}")
+    return array.astype(np.int64)
+
+
+def _plain(value: object) -> object:
+    """The value with whole floats as integers and numpy's scalars as Python's: 8.0 and 8 must give one digest."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _plain_axes(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+    return {name: _plain(value) for name, value in axes.items()}  # type: ignore[misc]
+
+
+def _canonical_json(value: object) -> str:
+    try:
+        return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except TypeError as error:
+        raise TypeError(f"settings of a sweep must be what JSON can hold, got {value!r}") from error
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(_canonical_json(value).encode()).hexdigest()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, so that a kill leaves the old file or the new one and never a part of it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,118 @@
+"""What a sweep says about one of its points, and how its axis values are compared and written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+AxisValue: TypeAlias = float | int | str | bool | None
+Kind: TypeAlias = Literal["float", "quantized", "simulated"]
+
+KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """The accuracy of one point of a sweep, over all its trials.
+
+    Attributes:
+        axes: Name of each macro setting this point fixes, and its value; empty where none matters (kind float).
+        kind: What computed the matrix products.
+        trials: Reads of the chip that were averaged.
+        images: Images of the test set, the same in every trial.
+        accuracy: Share of right answers over images and trials, 0..1.
+        low: Lower end of the 95 % interval of the accuracy, 0..1.
+        high: Upper end of the 95 % interval of the accuracy, 0..1.
+        seconds: Time of all trials together.
+        algorithm: What the engine ran ("exact", "events", "packed", ...), joined by "+" where trials differ.
+
+    Raises:
+        ValueError: The kind is unknown, there is no trial or image, or not 0 <= low <= accuracy <= high <= 1.
+    """
+
+    axes: Mapping[str, AxisValue]
+    kind: Kind
+    trials: int
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    seconds: float
+    algorithm: str
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+        if self.trials < 1 or self.images < 1:
+            raise ValueError(f"a point needs at least 1 trial and 1 image, got {self.trials} and {self.images}")
+        if not 0.0 <= self.low <= self.accuracy <= self.high <= 1.0:
+            raise ValueError(
+                f"low, accuracy and high must rise within 0..1, got {self.low}, {self.accuracy} and {self.high}"
+            )
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind that no sweep knows.
+
+    Raises:
+        ValueError: The kind is none of `KINDS`.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"the kind of a point must be one of {', '.join(KINDS)}, got {kind!r}")
+
+
+def is_number(value: AxisValue) -> bool:
+    """Whether a value has a place on a numeric axis; true and false have none, though Python counts with them."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def axis_text(value: AxisValue) -> str:
+    """An axis value as YAML would write it: null, true, 8, 0.05, charge; 8 and 8.0 are the same value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def axes_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] | None = None) -> str:
+    """Axis values in one line, such as "ADC bits 8, votes 3"; `labels` maps a name to its text."""
+    names = labels or {}
+    return ", ".join(f"{names.get(name, name)} {axis_text(value)}" for name, value in axes.items())
+
+
+def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:
+    """Each value once: numbers first and rising, the others after them in the order of their first appearance."""
+    first: dict[str, AxisValue] = {}
+    for value in values:
+        # The type is in the key: the string "8" and the number 8 are different settings.
+        first.setdefault(f"{is_number(value)}{isinstance(value, str)}{axis_text(value)}", value)
+    # None and strings have no order with numbers, so that they keep theirs.
+    return sorted(first.values(), key=lambda value: (0, value) if is_number(value) else (1, 0))  # type: ignore[arg-type]
+
+
+def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[tuple[dict[str, AxisValue], list[PointResult]]]:
+    """The simulated points that have `axis`, one line for each combination of the other axes.
+
+    Returns:
+        For each line the other axes that differ between lines, and its points in the order of `distinct_values`.
+
+    Raises:
+        ValueError: No simulated point has the axis.
+    """
+    simulated = [row for row in rows if row.kind == "simulated"]
+    points = [row for row in simulated if axis in row.axes]
+    if not points:
+        known = ", ".join(dict.fromkeys(name for row in simulated for name in row.axes)) or "none"
+        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+    others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
+    # A name that some points lack tells lines apart too, hence the None of a missing name beside (value,).
+    seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
+    groups: dict[str, tuple[dict[str, AxisValue], list[PointResult]]] = {}
+    for row in points:
+        differing = {name: row.axes[name] for name in others if name in row.axes and len(seen[name]) > 1}
+        groups.setdefault(axes_text(differing), (differing, []))[1].append(row)
+    for _, line in groups.values():
+        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
+    return list(groups.values())

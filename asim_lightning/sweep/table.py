@@ -1,0 +1,46 @@
+"""The results of a sweep as a table to read in a terminal or paste into a text."""
+
+from collections.abc import Sequence
+
+from asim_lightning.sweep.result import KINDS, PointResult, axis_text, is_number
+
+
+def results_table(rows: Sequence[PointResult]) -> str:
+    """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
+
+    Accuracies are in percent. A dash stands where a point has no such axis. The text ends without a line break.
+    """
+    if not rows:
+        return "no results"
+    axes = list(dict.fromkeys(name for row in rows for name in row.axes))
+    ordered = sorted(rows, key=lambda row: KINDS.index(row.kind))
+    header = ["kind", *axes, "accuracy (%)", "95 % interval", "trials", "images", "seconds", "algorithm"]
+    cells = [
+        [
+            row.kind,
+            *(axis_text(row.axes[name]) if name in row.axes else "-" for name in axes),
+            f"{100 * row.accuracy:.2f}",
+            f"[{100 * row.low:.2f}, {100 * row.high:.2f}]",
+            str(row.trials),
+            str(row.images),
+            f"{row.seconds:.1f}",
+            row.algorithm,
+        ]
+        for row in ordered
+    ]
+    text = {"kind", "algorithm", *(name for name in axes if not _is_numeric(ordered, name))}
+    widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(header))]
+    rule = ["-" * width for width in widths]
+
+    def align(line: Sequence[str]) -> str:
+        padded = (
+            cell.ljust(width) if name in text else cell.rjust(width)
+            for cell, width, name in zip(line, widths, header, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(align(line) for line in (header, rule, *cells))
+
+
+def _is_numeric(rows: Sequence[PointResult], name: str) -> bool:
+    return all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
