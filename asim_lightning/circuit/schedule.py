@@ -49,10 +49,8 @@ def input_groups(input_bits: int, encoding_bits: int, signed_input: bool) -> lis
     Example: 8 bits, encoding 3, unsigned: (0, 1, 2), (3, 4, 5), (6, 7); signed: (0, 1, 2), (3, 4, 5), (6,), (7,).
     """
     magnitude = input_bits - signed_input
-    groups = [
-        tuple(range(low, min(low + encoding_bits, magnitude))) for low in range(0, magnitude, encoding_bits)
-    ]
-    return groups + [(magnitude,)] if signed_input else groups
+    groups = [tuple(range(low, min(low + encoding_bits, magnitude))) for low in range(0, magnitude, encoding_bits)]
+    return [*groups, (magnitude,)] if signed_input else groups
 
 
 @lru_cache(maxsize=1024)

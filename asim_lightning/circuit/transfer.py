@@ -58,12 +58,10 @@ def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
     cycles, column = schedule(macro, signed_input), build_column(macro)
     # cycles that differ in sign and shift alone convert alike
     keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
-    first = {key: cycle for key, cycle in reversed(list(zip(keys, cycles, strict=True)))}
+    first = dict(zip(keys, cycles, strict=True))
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {key: classify(column, cycle) for key, cycle in first.items()}
-    return Transfer(
-        macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)
-    )
+    return Transfer(macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys))
 
 
 def possible_counts(cycle: Cycle) -> Tensor:

@@ -47,7 +47,8 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     if not timm.is_model(config.name.split(".")[0]):
         near = get_close_matches(config.name, timm.list_models(), n=3, cutoff=0.4)
         raise ValueError(
-            f"`model.backbone.name` must be a network of timm, got {config.name!r}; nearest: {', '.join(near) or 'none'}"
+            f"`model.backbone.name` must be a network of timm, got {config.name!r}; "
+            f"nearest: {', '.join(near) or 'none'}"
         )
     try:
         model: nn.Module = timm.create_model(

@@ -67,11 +67,18 @@ class CimClassifier(LightningModule):
         # plain values, so that a checkpoint loads without running code
         self.save_hyperparameters(
             {
-                "backbone": asdict(backbone), "plan": None if plan is None else asdict(plan),
-                "num_classes": num_classes, "fidelity": fidelity, "optimizer": asdict(optimizer),
-                "label_smoothing": label_smoothing, "noise_seed": noise_seed, "trial": trial, "chip": chip,
-                "calibration_images": calibration_images, "calibration_method": calibration_method,
-            }  # fmt: skip
+                "backbone": asdict(backbone),
+                "plan": None if plan is None else asdict(plan),
+                "num_classes": num_classes,
+                "fidelity": fidelity,
+                "optimizer": asdict(optimizer),
+                "label_smoothing": label_smoothing,
+                "noise_seed": noise_seed,
+                "trial": trial,
+                "chip": chip,
+                "calibration_images": calibration_images,
+                "calibration_method": calibration_method,
+            }
         )
         self.num_classes, self.optimizer_config = num_classes, optimizer
         self.label_smoothing = label_smoothing
@@ -237,5 +244,3 @@ def _example(model: nn.Module, image_size: int | None) -> Tensor | None:
     # half of the values negative, as in normalised images
     generator = torch.Generator().manual_seed(0)
     return torch.randn(1, first.in_channels, image_size, image_size, generator=generator)
-
-

@@ -37,8 +37,9 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"`model.optimizer.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"`model.optimizer.{name}` must be one of {', '.join(allowed)}, got {value!r}")
         for name in ("lr", "gamma"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"`model.optimizer.{name}` must be above 0, got {getattr(self, name)!r}")

@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         standard_error(f"error: {_one_line(error)}")
         raise SystemExit(2) from None
     except pickle.UnpicklingError:
-        standard_error("error: The checkpoint holds more than tensors and plain values, and is not loaded, since it could run code")
+        standard_error(
+            "error: The checkpoint holds more than tensors and plain values; it could run code and is not loaded"
+        )
         raise SystemExit(2) from None
 
 

@@ -1,12 +1,13 @@
 """The command line on LightningCLI: subcommands, precedence, where a run's files go."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -97,7 +98,7 @@ class AsimCLI(LightningCLI):
         if self.config.subcommand != "fit":
             self.save_config_callback = None
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+    def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         trainer_config = self._get(self.config_init, "trainer", default={})
         if self.subcommand != "fit":
@@ -107,7 +108,7 @@ class AsimCLI(LightningCLI):
         elif trainer_config.get("logger") in (None, True):
             tensorboard = TensorBoardLogger(self.root, self.config_name, default_hp_metric=False)
             kwargs["logger"] = [tensorboard, CSVLogger(self.root, self.config_name, tensorboard.version)]
-        trainer = super().instantiate_trainer(**kwargs)
+        trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
         trainer.run_folder = str(Path(self.root) / self.config_name)
         return trainer
 
@@ -120,7 +121,7 @@ class AsimCLI(LightningCLI):
 def _config_name(args: list[str]) -> str:
     """Name of a run: the last configuration file's, without suffix."""
     name = "default"
-    for flag, value in zip(args, args[1:], strict=False):
+    for flag, value in pairwise(args):
         if flag in ("-c", "--config"):
             name = _run_name(Path(value))
     return name

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.verification import verify_network
-from asim_lightning.circuit import explain
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 

@@ -1,8 +1,8 @@
 """Exact products of integers that are held in floating point.
 
-float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks that
-stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower) is used.
-The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
+float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks
+that stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower)
+is used. The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
 """
 
 from collections.abc import Callable

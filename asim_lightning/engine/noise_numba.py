@@ -89,7 +89,7 @@ _SIGNATURE = "void(f4[:,:,::1], i8[::1], i8[::1], i8, u4, u4, u4, u4, i8, i8)"
 
 def compile_fill() -> Any:
     """The compiled fill kernel, cached on disk where the package's folder (or the user's cache) can be written."""
-    options = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
     try:
         return nb.njit(_SIGNATURE, cache=True, **options)(_fill)
     except RuntimeError:  # numba finds no place for its cache; compiling takes about two seconds each start then

@@ -45,7 +45,8 @@ class Noise:
             float32. # (cycles, rows, positions)
         """
         key = (self.seed, layer_key(self.name, self.call))
-        return _fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, self.trial << 16 | vote)
+        last_word = self.trial << 16 | vote
+        return _fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, last_word)
 
     def cells(self, count: int, bits: range) -> Tensor:
         """Standard normals of a chip's cells, the same for every sample and trial. # (bits, cells)"""
@@ -82,9 +83,7 @@ class NoiseScope:
             )
         repeats = leading // len(ids)
         offsets = torch.arange(repeats, device=device).repeat(len(ids))
-        return Noise(
-            self.seed, name, call, self.trial, self.chip, ids.repeat_interleave(repeats), offsets
-        )
+        return Noise(self.seed, name, call, self.trial, self.chip, ids.repeat_interleave(repeats), offsets)
 
 
 _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)
@@ -150,7 +149,5 @@ def _fill(
     kernel, word = _kernel(), np.uint32
     arrays = (out.numpy(), ids.numpy(), offsets.numpy())
     words = (word(word_base & WORD), word(last_word), word(key[0]), word(key[1]))
-    spread(
-        lambda low, high: kernel(*arrays, cycles.start, *words, low, high), len(ids) * groups, 4096 // positions + 1
-    )
+    spread(lambda low, high: kernel(*arrays, cycles.start, *words, low, high), len(ids) * groups, 4096 // positions + 1)
     return out

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ def exact_float32(device_type: str) -> Iterator[None]:
     Args:
         device_type: Type of the device that computes, such as "cpu" or "cuda".
     """
-    backends = torch.backends
+    backends: Any = torch.backends
     with torch.autocast(device_type, enabled=False), backends.cudnn.flags(enabled=False, allow_tf32=False):
         if hasattr(backends.mkldnn, "matmul"):  # torch >= 2.9: one precision a backend and operation
             kinds = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul)

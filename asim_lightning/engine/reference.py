@@ -13,7 +13,7 @@ from asim_lightning.engine.cells import cell_digits
 from asim_lightning.engine.digits import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.precision import exact_float32
-from asim_lightning.engine.product import Product, Tile
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.vote import vote
 
 CPU_ELEMENTS = 2**20
@@ -77,7 +77,7 @@ def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noi
         for tile_number, tile in enumerate(tiles):
             counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
             normal = _Normals(transfer, block, counts, tile_number, noise)
-            for place, (number, cycle) in enumerate(block):
+            for place, (_, cycle) in enumerate(block):
                 count = counts[:, place]
                 if not cycle.converted:
                     sums.add_count(cycle, count)
@@ -155,7 +155,8 @@ class _Sums:
         if self.codes is not None:
             codes, top = self.codes.to(real), self.macro.top_code
             # one division, so that a multiple of top_code comes back as a whole number of counts
-            total = total + (codes / self.most_votes if top is None else codes * self.macro.rows / (top * self.most_votes))
+            rows, divisor = (1, self.most_votes) if top is None else (self.macro.rows, top * self.most_votes)
+            total = total + codes * rows / divisor
         return total if self.counts is None else total + self.counts.to(real)
 
     def _add(self, total: Tensor | None, values: Tensor, weight: int) -> Tensor:

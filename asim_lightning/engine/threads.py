@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 
@@ -28,7 +29,7 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
         return
     edges = [units * i // threads for i in range(threads + 1)]
     pool = _pool(os.getpid(), torch.get_num_threads())
-    others = [pool.submit(work, low, high) for low, high in zip(edges[1:-1], edges[2:], strict=True)]
+    others = [pool.submit(work, low, high) for low, high in pairwise(edges[1:])]
     work(edges[0], edges[1])
     for other in others:
         other.result()

@@ -44,6 +44,13 @@ class CimAttention(nn.Module):
 
     scale: float
     """Factor of the scores before softmax; the published simulator uses embed_dim ** -0.5."""
+    qkv: nn.Module
+    q_norm: nn.Module
+    k_norm: nn.Module
+    attn_drop: nn.Module
+    norm: nn.Module
+    proj: nn.Module
+    proj_drop: nn.Module
 
     def __init__(self, attention: Any, qk: nn.Module, av: nn.Module) -> None:
         super().__init__()
@@ -118,4 +125,4 @@ class CimAttention(nn.Module):
         scores = self.attn_drop(scores.softmax(dim=-1))
         y = self.av(scores, v.transpose(-1, -2))  # (batch, heads, queries, head_dim)
         y = y.transpose(1, 2).reshape(batch, tokens, self.num_heads * self.head_dim)
-        return self.proj_drop(self.proj(self.norm(y)))  # type: ignore[no-any-return,operator]
+        return self.proj_drop(self.proj(self.norm(y)))  # type: ignore[no-any-return]

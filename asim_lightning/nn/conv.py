@@ -41,7 +41,8 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         # torch allows 'same' with stride 1 alone; TensorFlow's networks use it with any
         given = 0 if padding == "same" else padding
         nn.Conv2d.__init__(
-            self, in_channels, out_channels, kernel_size, stride, given, dilation, groups, bias, padding_mode,
+            self, in_channels, out_channels, kernel_size, stride, given, dilation, groups, bias,
+            padding_mode,  # type: ignore[arg-type]
             device=device, dtype=dtype,
         )  # fmt: skip
         if padding == "same":
@@ -95,12 +96,10 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         else:
             product = Conv2dProduct(self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
             sums = self._multiply(product, integers, w)
-        step = x_scale * w_scale.flatten() / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
-        real = torch.float64 if x.dtype == torch.float64 else torch.float32
-        y = sums.to(real) * step.to(real).view(-1, 1, 1)
-        if self.bias is not None:
-            y = y + self.bias.to(real).view(-1, 1, 1)
-        return y.to(x.dtype)
+        scale, bias = x_scale * w_scale.flatten(), self.bias
+        if bias is not None:
+            bias = bias.view(-1, 1, 1)
+        return self._dequantized(sums, scale.view(-1, 1, 1), bias, x.dtype)
 
     def _float(self, x: Tensor, weight: Tensor) -> Tensor:
         x, padding = self._padded(x)
@@ -200,10 +199,13 @@ class CimConv2d(OnMacro, _QuantizedConv2d):
 
     @classmethod
     def from_float(
-        cls, conv: nn.Conv2d, macro: MacroConfig, signed_input: bool = False, input_range: str = "batch", **settings: Any
+        cls,
+        conv: nn.Conv2d,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        **settings: Any,
     ) -> "CimConv2d":
         """A convolution on a macro that shares a float convolution's parameters."""
-        layer: CimConv2d = cls._like(
-            conv, macro=macro, signed_input=signed_input, input_range=input_range, **settings
-        )
+        layer: CimConv2d = cls._like(conv, macro=macro, signed_input=signed_input, input_range=input_range, **settings)
         return layer

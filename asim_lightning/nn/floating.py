@@ -1,7 +1,7 @@
 """Layers that stay float next to simulated ones: in evaluation their answer depends on nothing but the sample.
 
-A float32 product's last bit depends on the batch and the threads; behind a quantiser it can cross a step and grow. Sums in
-float64, rounded to float32 once, do not move that bit.
+A float32 product's last bit depends on the batch and the threads; behind a quantiser it can cross a step and grow. Sums
+in float64, rounded to float32 once, do not move that bit.
 """
 
 from typing import Any

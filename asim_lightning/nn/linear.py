@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.quant import levels
 
 
 class CimLinear(OnMacro, nn.Linear):
@@ -96,12 +95,8 @@ class CimLinear(OnMacro, nn.Linear):
         integers, x_scale = self._quantized_input(x)
         w, w_scale = self._quantized_weight(self.weight)
         sums = self._multiply(MatmulProduct(), integers, w)
-        step = x_scale * w_scale.flatten() / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
-        real = torch.float64 if x.dtype == torch.float64 else torch.float32
-        y = sums.to(real) * step.to(real)
-        if self.bias is not None:
-            y = y + self.bias.to(real)
-        return y.to(x.dtype)
+        scale, bias = x_scale * w_scale.flatten(), self.bias
+        return self._dequantized(sums, scale, bias, x.dtype)
 
     def _check_shape(self, x: Tensor) -> None:
         if not x.is_floating_point():

@@ -9,7 +9,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct
 from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.quant import RangeObserver, fake_quantize, largest_value, levels, quantize, scale_of
+from asim_lightning.quant import RangeObserver, fake_quantize, largest_value, quantize, scale_of
 
 
 class CimMatmul(OnMacro):
@@ -102,9 +102,7 @@ class CimMatmul(OnMacro):
         w_scale = scale_of(self.weight_max if stored else largest_value(w, True))
         w_integers = quantize(w, w_scale, self.weight_bits, True)
         sums = self._multiply(MatmulProduct(batched_weight=True), integers, w_integers)
-        step = x_scale * w_scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
-        real = torch.float64 if x.dtype == torch.float64 else torch.float32
-        return (sums.to(real) * step.to(real)).to(x.dtype)
+        return self._dequantized(sums, x_scale * w_scale, None, x.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())

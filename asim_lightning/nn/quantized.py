@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.engine import Noise, current_scope
-from asim_lightning.quant import METHODS, RangeObserver, fake_quantize, largest_value, quantize, scale_of, weight_scale
+from asim_lightning.quant import (
+    METHODS,
+    RangeObserver,
+    fake_quantize,
+    largest_value,
+    levels,
+    quantize,
+    scale_of,
+    weight_scale,
+)
 
 FIDELITIES = ("float", "quantized", "simulated")
 INPUT_RANGES = ("batch", "calibrated", "pact")
@@ -45,7 +54,7 @@ class QuantizedLayer(nn.Module):
 
     @property
     def fidelity(self) -> str:
-        """"float", "quantized" (integers, no macro) or "simulated" (bit by bit), in evaluation."""
+        """ "float", "quantized" (integers, no macro) or "simulated" (bit by bit), in evaluation."""
         return self._fidelity
 
     @fidelity.setter
@@ -54,7 +63,7 @@ class QuantizedLayer(nn.Module):
 
     @property
     def input_range(self) -> str:
-        """"batch" (maximum of the whole batch), "calibrated" (stored) or "pact" (the clip before the layer)."""
+        """ "batch" (maximum of the whole batch), "calibrated" (stored) or "pact" (the clip before the layer)."""
         return self._input_range
 
     @input_range.setter
@@ -159,6 +168,13 @@ class QuantizedLayer(nn.Module):
         """Input and weight rounded to their grids, with straight-through gradients."""
         x = fake_quantize(x, self._input_scale(x), self.input_bits, self.signed_input)
         return x, fake_quantize(weight, weight_scale(weight, self.per_channel), self.weight_bits, True)
+
+    def _dequantized(self, sums: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """``sums * scale / (L_x * L_w) + bias``, in float32 (float64 for a float64 input), as `dtype`."""
+        real = torch.float64 if dtype == torch.float64 else torch.float32
+        step = scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
+        y = sums.to(real) * step.to(real)
+        return (y if bias is None else y + bias.to(real)).to(dtype)
 
     def _noise(self, leading: int, device: torch.device, name: str = "") -> Noise:
         return current_scope().source(self.name + name, leading, device)

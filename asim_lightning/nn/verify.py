@@ -89,10 +89,10 @@ class Verification:
         for c in self.comparisons:
             verdict = "ok" if c.ok else "DIFFERS"
             rows.append([c.name, str(c.differ), f"{c.largest_counts:.4g}", f"{c.largest_output:.4g}", verdict])
-        lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} LSB of the least significant conversion"
+        lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} least significant LSB"
         exact = "ok" if self.deviation_counts == 0 else "NOT OK"
-        verdict = f"every cycle is exact: {exact}" if self.lossless else "not every cycle is exact"
-        tail = f"noise-free reference against the integer product: {lost} at most ({verdict})"
+        verdict = f"every cycle is exact: {exact}" if self.lossless else "not all cycles are exact"
+        tail = f"noise-free reference from the integer product: at most {lost} ({verdict})"
         return "\n".join([head, aligned(rows, 1, "lrrrl"), tail])
 
 

@@ -51,7 +51,8 @@ class RangeObserver:
             rank = min(len(values) - 1, round(PERCENTILE / 100.0 * (len(values) - 1)))
             fitted = float(values.kthvalue(rank + 1).values)
             return fitted if fitted > 0.0 else self.largest
-        errors = {clip: self._error(values, clip) for clip in (self.largest * k / 80 for k in range(4, _CANDIDATES + 1))}
+        clips = [self.largest * k / _CANDIDATES for k in range(4, _CANDIDATES + 1)]
+        errors = {clip: self._error(values, clip) for clip in clips}
         return min(errors, key=lambda clip: errors[clip])
 
     def _error(self, values: Tensor, clip: float) -> float:

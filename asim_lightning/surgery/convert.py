@@ -77,8 +77,9 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
             macro = rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
         sighting = seen.get(layer.name)
         unsigned, how = _sign(layer, sighting, example is not None)
+        keeps, ruled = layer.name in keep, rule is not None
         try:
-            new, why = _replacement(layer, plan, macro, not unsigned, layer.name in keep, is_transformer, rule is not None)
+            new, why = _replacement(layer, plan, macro, not unsigned, keeps, is_transformer, ruled)
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
         if isinstance(new, (CimConv2d, CimLinear)) and plan.input_range == "pact":
@@ -87,12 +88,9 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         on_macro = new.macro if isinstance(new, OnMacro) else None
         stated = how if isinstance(new, QuantizedLayer) else "float"
         before = layer.kind.upper() + " product" if layer.kind in ("qk", "av") else type(layer.module).__name__
-        rows.append(
-            ReportRow(
-                layer.name, layer.kind, before, type(new).__name__, on_macro, sighting.macs if sighting else None,
-                "signed: first layer" if isinstance(new, QuantConv2d) else stated, why,
-            )  # fmt: skip
-        )
+        stated = "signed: first layer" if isinstance(new, QuantConv2d) else stated
+        macs = sighting.macs if sighting else None
+        rows.append(ReportRow(layer.name, layer.kind, before, type(new).__name__, on_macro, macs, stated, why))
     for name, (kind, why) in find_others(model).items():
         rows.append(ReportRow(name, "-", kind, kind, None, None, "-", why))
     _install(model, layers, modules)
@@ -199,7 +197,7 @@ def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def _relus(model: nn.Module) -> dict[str, nn.Module]:
-    relus = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
+    relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
     if not relus:
         raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
     return relus

@@ -1,4 +1,4 @@
-"""The layers of a network that surgery may touch: which there are, of which kind; the one file that knows timm's classes."""
+"""The layers of a network that surgery may touch, and their kinds; the one file that knows timm's classes."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -20,7 +20,8 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, str) or not self.match:
-            raise ValueError(f"`plan.rules.match` must be a glob, a `re:` expression or a layer kind, got {self.match!r}")
+            allowed = "a glob, a `re:` expression or a layer kind"
+            raise ValueError(f"`plan.rules.match` must be {allowed}, got {self.match!r}")
         if not isinstance(self.macro, (MacroConfig, dict)):
             raise ValueError(f"`plan.rules.macro` must be a mapping of macro fields, got {self.macro!r}")
 

@@ -32,7 +32,8 @@ def probe(model: nn.Module, layers: list[FoundLayer], example: Tensor | None) ->
     Args:
         model: The network.
         layers: Its layers.
-        example: Input; by default random, of the size that timm's configuration gives, or the first common one that fits.
+        example: Input; by default random, of the size that timm's configuration gives, or of the first common size that
+            fits.
 
     Raises:
         ValueError: The network does not run on the example.

@@ -73,5 +73,3 @@ class Provenance(TorchDispatchMode):
 def is_unsigned_by_values(x: Tensor) -> bool:
     """Whether a tensor has no negative value."""
     return bool(x.detach().min() >= 0) if x.numel() else False
-
-
