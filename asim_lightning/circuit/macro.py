@@ -65,7 +65,9 @@ class MacroConfig:
         build_column(self)
 
     def __hash__(self) -> int:
-        return hash(tuple(repr(getattr(self, f.name)) for f in fields(self)))
+        # column_args is a mapping and may hold lists, so only its keys enter
+        values = [getattr(self, f.name) for f in fields(self) if f.name != "column_args"]
+        return hash((*values, *sorted(self.column_args)))
 
     @property
     def top_code(self) -> int | None:

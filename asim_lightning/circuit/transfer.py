@@ -95,7 +95,9 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
     counts = possible_counts(cycle)
     levels_out = column.level(counts.float(), cycle).double()
     if cycle.top_code is None:
-        return Conversion.EXACT if torch.equal(levels_out, counts) else Conversion.LOSSY
+        if torch.equal(levels_out, counts):
+            return Conversion.EXACT
+        return Conversion.DISTINCT if len(levels_out.unique()) == len(counts) else Conversion.LOSSY
     codes = levels_out.round().long()
     if torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):
         return Conversion.EXACT

@@ -34,12 +34,15 @@ def verify_network(model: CimClassifier, data: LightningDataModule, samples: int
         inputs.setdefault(layer, arguments)
 
     hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
-    fidelity = model.fidelity
-    model.eval()
-    model.fidelity = "quantized"
-    with torch.no_grad():
-        model(images.to(model.device))
-    for hook in hooks:
-        hook.remove()
-    model.fidelity = fidelity
+    fidelity, training = model.fidelity, model.training
+    try:
+        model.eval()
+        model.fidelity = "quantized"
+        with torch.no_grad():
+            model(images.to(model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(training)
+        model.fidelity = fidelity
     return [verify(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]

@@ -80,9 +80,9 @@ class Verification:
         return all(c.ok for c in self.comparisons) and not (self.lossless and self.deviation_counts)
 
     def __str__(self) -> str:
-        m = self.macro
+        m, name = self.macro, f"`{self.name}`" if self.name else "without a name"
         head = (
-            f"{self.kind} `{self.name}`: W{m.weight_bits}A{m.input_bits}, {m.rows} rows, adc_bits {m.adc_bits}, "
+            f"{self.kind} {name}: W{m.weight_bits}A{m.input_bits}, {m.rows} rows, adc_bits {m.adc_bits}, "
             f"engine {self.engine}; samples {self.samples}, outputs {self.outputs}"
         )
         rows = [["against the reference", "differ", "largest (counts)", "largest (output)", ""]]
@@ -91,8 +91,8 @@ class Verification:
             rows.append([c.name, str(c.differ), f"{c.largest_counts:.4g}", f"{c.largest_output:.4g}", verdict])
         lost = f"{self.deviation_counts:.4g} counts = {self.deviation_lsb:.4g} least significant LSB"
         exact = "ok" if self.deviation_counts == 0 else "NOT OK"
-        verdict = f"every cycle is exact: {exact}" if self.lossless else "not all cycles are exact"
-        tail = f"noise-free reference from the integer product: at most {lost} ({verdict})"
+        verdict = f"every cycle is exact: {exact}" if self.lossless else "not exact"
+        tail = f"noise-free distance from the integer product: at most {lost} ({verdict})"
         return "\n".join([head, aligned(rows, 1, "lrrrl"), tail])
 
 

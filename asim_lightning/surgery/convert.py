@@ -146,7 +146,9 @@ def _replacement(
     if layer.kind == "stem" and isinstance(module, nn.Conv2d) and plan.stem != "macro":
         if plan.stem == "float" or (plan.stem == "published" and is_transformer):
             return _float(module), "patch embedding" if is_transformer else "plan.stem"
-        bits = (macro.weight_bits, macro.input_bits) if ruled else (8, 8)
+        # published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem
+        least = 0 if ruled else 8
+        bits = (max(least, macro.weight_bits), max(least, macro.input_bits))
         if plan.input_range == "pact":
             settings["input_range"] = "calibrated"
         return QuantConv2d.from_float(module, *bits, signed_input=True, **settings), "first convolution: digital"

@@ -30,8 +30,9 @@ class Rule:
 class Plan:
     """Which layers of a network go on which macro; alone it is the published mapping.
 
-    Published: the first convolution digital (quantised to 8 bits, signed; a ViT's patch embedding float), everything
-    else on the macro: head, depthwise convolutions, and both products of attention (keys and scores encoded).
+    Published: the first convolution digital (quantised to 8 bits, or the macro's where it has more, signed; a ViT's
+    patch embedding float), everything else on the macro: head, depthwise convolutions, and both products of attention
+    (keys and scores encoded).
 
     Raises:
         ValueError: A field is not allowed.
@@ -44,7 +45,7 @@ class Plan:
     keep: list[str] = field(default_factory=list)
     """Layers that stay float, as globs, `re:` expressions or kinds."""
     stem: str = "published"
-    """First convolution: published, quantized (digital, 8 bits), float, or macro."""
+    """First convolution: published, quantized (digital, 8 bits or more), float, or macro."""
     pact: bool = False
     """Whether each ReLU becomes a PACT, a ReLU with a learned clip."""
     input_range: str = "calibrated"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ _WIDTH, _HEIGHT, _DOTS = 9.0, 5.4, 100  # inches and dots per inch: 900 x 540 pi
 # Colours that stay apart for colour-blind readers (Okabe and Ito), darkest first.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_CHARACTER = 0.0135  # width of a character of a tick label, as a share of the axis
+_CHARACTER = 0.0165  # width of a character of a tick label, as a share of the axis
 _MOST_TICKS = 16
 
 
@@ -74,11 +75,11 @@ def sweep_figure(
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
     for index, (others, line) in enumerate(lines):
-        _draw_line(figure, plot, scale, axis, line, axes_text(others, _short(names)) or "simulated", index, len(lines))
-    _draw_references(plot, scale, axis, references, _short(names))
+        _draw_line(figure, plot, scale, axis, line, _legend_text(others, names) or "simulated", index, len(lines))
+    _draw_references(plot, scale, axis, references, names)
     _set_height(plot, rows, axis, num_classes)
 
-    note = ", evenly spaced" if scale.even and all(is_number(value) for value in values) else ""
+    note = ", levels evenly spaced" if scale.even and all(is_number(value) for value in values) else ""
     plot.set_xlabel(names.get(axis, axis.replace("_", " ")) + note, fontsize=12)
     plot.set_ylabel("accuracy (%)", fontsize=12)
     plot.set_title(title, fontsize=13, pad=10)
@@ -92,9 +93,11 @@ def sweep_figure(
     for side in ("top", "right"):
         plot.spines[side].set_visible(False)
     handles, texts = plot.get_legend_handles_labels()
-    # Below many lines a legend inside would hide them.
-    place = {"loc": "best"} if len(texts) <= 5 else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
-    plot.legend(handles, texts, fontsize=10, framealpha=0.9, **place)
+    # A long legend inside would hide lines.
+    if len(texts) <= 7:
+        plot.legend(handles, texts, fontsize=10, framealpha=0.9, loc="best")
+    else:
+        plot.legend(handles, texts, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -127,6 +130,10 @@ class _Scale:
     positions: Sequence[float]
     even: bool
 
+    @property
+    def named(self) -> bool:
+        return any(isinstance(value, str) for value in self.values)
+
     def __call__(self, value: AxisValue) -> float:
         return self.positions[[axis_text(known) for known in self.values].index(axis_text(value))]
 
@@ -139,16 +146,24 @@ def _scale(values: Sequence[AxisValue]) -> _Scale:
     if len(numbers) == 1:
         return _Scale(values, numbers, even=False)
     reach = numbers[-1] - numbers[0]
-    gaps = [(right - left) / reach for left, right in zip(numbers, numbers[1:], strict=False)]
+    gaps = [(right - left) / reach for left, right in pairwise(numbers)]
     widths = [_CHARACTER * len(axis_text(value)) for value in values]
-    fits = all(gap > (left + right) / 2 + _CHARACTER for gap, left, right in zip(gaps, widths, widths[1:], strict=False))
+    needs = [(left + right) / 2 + _CHARACTER for left, right in pairwise(widths)]
+    fits = all(gap > need for gap, need in zip(gaps, needs, strict=True))
     # Levels at one distance from each other can go without some of their labels, and stay where they are.
     regular = max(gaps) - min(gaps) < 1e-6
     return _Scale(values, numbers, even=False) if fits or regular else even
 
 
 def _draw_line(
-    figure: Figure, plot: Axes, scale: _Scale, axis: str, line: Sequence[PointResult], label: str, index: int, count: int
+    figure: Figure,
+    plot: Axes,
+    scale: _Scale,
+    axis: str,
+    line: Sequence[PointResult],
+    label: str,
+    index: int,
+    count: int,
 ) -> None:
     # Lines step aside by 3 points each, in the picture and not in the data, so that error bars do not hide each other.
     aside = ScaledTranslation((index - (count - 1) / 2) * min(3.0, 12.0 / count) / 72.0, 0.0, figure.dpi_scale_trans)
@@ -159,7 +174,8 @@ def _draw_line(
         color=_COLOURS[index % len(_COLOURS)],
         marker=_MARKERS[index % len(_MARKERS)],
         # The seventh line has the colour and marker of the first and differs from it by its dashes.
-        linestyle=("-", "--", "-.", ":")[index // len(_COLOURS) % 4],
+        # Between names, such as two column models, there is nothing that a line could stand for.
+        linestyle="" if scale.named else ("-", "--", "-.", ":")[index // len(_COLOURS) % 4],
         markersize=5.5,
         linewidth=1.6,
         elinewidth=1.2,
@@ -177,7 +193,7 @@ def _draw_references(
     for kind, (colour, style) in shades.items():
         flat = [row for row in rows if row.kind == kind and axis not in row.axes]
         for index, row in enumerate(flat):
-            where = f" ({axes_text(row.axes, names)})" if len(flat) > 1 and row.axes else ""
+            where = f" ({_legend_text(row.axes, names)})" if len(flat) > 1 and row.axes else ""
             label = f"{kind}{where} {100 * row.accuracy:.2f} %"
             line = style if index == 0 else dashes[index % len(dashes)]
             plot.axhline(100 * row.accuracy, color=colour, linestyle=line, linewidth=1.3, label=label, zorder=1.5)
@@ -185,12 +201,12 @@ def _draw_references(
         for row in rows:
             if row.kind == kind and axis in row.axes:
                 others = {name: value for name, value in row.axes.items() if name != axis}
-                groups.setdefault(axes_text(others, names), []).append(row)
+                groups.setdefault(_legend_text(others, names), []).append(row)
         for index, (others_text, group) in enumerate(groups.items()):
             points = sorted((scale(row.axes[axis]), 100 * row.accuracy) for row in group)
             label = f"{kind} ({others_text})" if len(groups) > 1 else kind
-            line = style if index == 0 else dashes[index % len(dashes)]
-            plot.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker=".", label=label, zorder=1.5)
+            line = "" if scale.named else style if index == 0 else dashes[index % len(dashes)]
+            plot.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="_", label=label, zorder=1.5)
 
 
 def _set_height(plot: Axes, rows: Sequence[PointResult], axis: str, num_classes: int | None) -> None:
@@ -204,7 +220,7 @@ def _set_height(plot: Axes, rows: Sequence[PointResult], axis: str, num_classes:
         if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
             bottom, top = min(bottom, chance), max(top, chance)
         else:
-            label += " (below the picture)"
+            label += " (below)"
         plot.axhline(chance, color="0.35", linestyle=":", linewidth=1.5, label=label)
     margin = max(0.06 * (top - bottom), 0.25)
     plot.set_ylim(max(bottom - margin, -2.0), min(top + margin, 102.0))
@@ -214,22 +230,25 @@ def _set_ticks(plot: Axes, scale: _Scale) -> None:
     first, last = min(scale.positions), max(scale.positions)
     margin = 0.05 * (last - first) or 0.5
     plot.set_xlim(first - margin, last + margin)
-    texts = [axis_text(value) for value in scale.values]
-    room = 1.0 / max(len(texts), 1)
-    width = max(len(text) for text in texts) * _CHARACTER + _CHARACTER
     if all(is_number(value) for value in scale.values):
         every = _skip(scale)
-        plot.set_xticks(list(scale.positions)[::every], texts[::every])
+        plot.set_xticks(list(scale.positions)[::every], [axis_text(value) for value in scale.values[::every]])
+        return
+    texts = [axis_text(value) for value in scale.values]
+    if len({text.rsplit(".", 1)[-1] for text in texts}) == len(texts):
+        # Of a long import path the class alone, where that is clear.
+        texts = [text.rsplit(".", 1)[-1] if len(text) > 16 else text for text in texts]
+    if max(len(text) for text in texts) * _CHARACTER > 1.0 / len(texts):
+        plot.set_xticks(list(scale.positions), texts, rotation=25, ha="right", rotation_mode="anchor")
     else:
-        slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if width > room else {}
-        plot.set_xticks(list(scale.positions), texts, **slanted)
+        plot.set_xticks(list(scale.positions), texts)
 
 
 def _skip(scale: _Scale) -> int:
-    """Label every so manieth value: true distances were chosen to fit, even ones may be too many."""
+    """How many values there are to a label: true distances were chosen to fit, even ones may be too many."""
     count = len(scale.values)
     width = max(len(axis_text(value)) for value in scale.values) * _CHARACTER + _CHARACTER
-    gaps = [right - left for left, right in zip(scale.positions, scale.positions[1:], strict=False)]
+    gaps = [right - left for left, right in pairwise(scale.positions)]
     if not scale.even and gaps and max(gaps) - min(gaps) > 1e-6 * (scale.positions[-1] - scale.positions[0]):
         return 1
     return max(1, -(-count // max(1, min(_MOST_TICKS, int(1.0 / width)))))
@@ -252,6 +271,11 @@ def _add_lsb_axis(plot: Axes, scale: _Scale, bits: int) -> None:
     above.tick_params(labelsize=10)
 
 
-def _short(names: Mapping[str, str]) -> dict[str, str]:
-    """Axis texts without their units, for legends."""
-    return {name: text.split(" (")[0] for name, text in names.items()}
+def _legend_text(axes: Mapping[str, AxisValue], names: Mapping[str, str]) -> str:
+    """Axis values with the unit of noise behind its number: "random noise 0.1 %, ADC bits 8"."""
+    texts = (
+        axes_text({name: value}, {name: names.get(name, name.replace("_", " ")).split(" (")[0]})
+        + (" %" if name in NOISE_AXES and is_number(value) else "")
+        for name, value in axes.items()
+    )
+    return ", ".join(texts)

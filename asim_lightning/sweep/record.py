@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -251,7 +252,7 @@ class SweepRecord:
             except _UNREADABLE:
                 continue
 
-    def _read(self, path: Path) -> tuple[dict[str, object], Outcomes]:
+    def _read(self, path: Path) -> tuple[dict[str, Any], Outcomes]:
         """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
@@ -271,14 +272,15 @@ class SweepRecord:
         for point, row in self._results.items():
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
             shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
-            writer.writerow((*axes, row.kind, row.trials, row.images, *shares, f"{row.seconds:.3f}", row.algorithm, point))
+            tail = (f"{row.seconds:.3f}", row.algorithm, point)
+            writer.writerow((*axes, row.kind, row.trials, row.images, *shares, *tail))
         _write_whole(self.folder / "results.csv", text.getvalue().encode())
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ValueError(f"`{name}` must be a filled array of integers, shape (images,), got {array.dtype} {array.shape}")
+        raise ValueError(f"`{name}` must hold integers in the shape (images,), got {array.dtype} {array.shape}")
     return array.astype(np.int64)
 
 

@@ -1,0 +1,100 @@
+"""A sweep in TensorBoard: the accuracy as a curve with its interval, and the picture."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from asim_lightning.sweep.plot import NOISE_AXES, sweep_figure
+from asim_lightning.sweep.result import AxisValue, PointResult, axis_text, distinct_values, sweep_lines
+
+_SUFFIX = ".sweep"
+
+
+def write_dashboard(
+    folder: str | Path,
+    rows: Sequence[PointResult],
+    axis: str,
+    title: str,
+    labels: Mapping[str, str] | None = None,
+    num_classes: int | None = None,
+    adc_bits: int | None = None,
+) -> Path:
+    """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
+
+    One run for each combination of the other axes: the folder itself where there is one, else a folder below it, such
+    as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
+    ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. The folder holds, beside these,
+    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and the picture.
+
+    Args:
+        folder: Where the runs go; made where absent.
+        rows: Results of the sweep.
+        axis: Name of the setting along x.
+        title: Headline of the picture.
+        labels: Text of an axis, with its unit, by name.
+        num_classes: Classes of the task, for the level of guessing in the picture.
+        adc_bits: Bits of the ADC where they are no axis of the sweep.
+
+    Raises:
+        ValueError: No simulated point has the axis.
+    """
+    folder = Path(folder)
+    lines = sweep_lines(rows, axis)
+    figure = sweep_figure(rows, axis, title, labels, num_classes, adc_bits)
+    for stale in folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
+        stale.unlink()
+
+    tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
+    with SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
+        # A Margin chart, unlike all others, is not smoothed, which would shift the curve. Its tags are literal where
+        # those of Multiline charts are regular expressions: the page escapes them, so that a "$" would match nothing.
+        margin = ["Margin", [f"{tag}/mean", f"{tag}/low", f"{tag}/high"]]
+        writer.add_custom_scalars({"Sweep": {f"accuracy (x = {_step_meaning(tag)})": margin}})
+        for row in rows:
+            if row.kind != "simulated":
+                where = f"_{_run_name(row.axes)}" if row.axes else ""
+                writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
+        writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
+    for others, line in lines:
+        run = folder / _run_name(others) if others else folder
+        with SummaryWriter(str(run), filename_suffix=_SUFFIX) as writer:
+            for row in line:
+                step = steps[axis_text(row.axes[axis])]
+                for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
+                    writer.add_scalar(f"{tag}/{end}", share, step)
+    return folder
+
+
+def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:
+    """Tag and integer steps of an axis: TensorBoard has no other numbers along x, and cuts 0.7 to 0.
+
+    Integers stand for themselves. Noise counts in millipercent, ``round(1000 percent)``, and other numbers in
+    thousandths. Where values are no numbers, or two would share a step, the step is the place in `values`.
+
+    Returns:
+        The tag, which says how to read the step, such as "sweep/accuracy_vs_random_noise_in_millipercent", and the
+        step of each value by its `axis_text`.
+    """
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    texts = [axis_text(value) for value in values]
+    name, factor = f"sweep/accuracy_vs_{axis}", 1
+    if axis in NOISE_AXES:
+        name, factor = f"{name}_in_millipercent", 1000
+    elif not all(float(value).is_integer() for value in numbers):
+        name, factor = f"{name}_in_thousandths", 1000
+    steps = [round(factor * value) for value in numbers]
+    if len(numbers) < len(values) or len(set(steps)) < len(steps):
+        return f"sweep/accuracy_vs_place_of_{axis}", {text: place for place, text in enumerate(texts)}
+    return name, dict(zip(texts, steps, strict=True))
+
+
+def _step_meaning(tag: str) -> str:
+    """The words of a tag: "random noise in millipercent"."""
+    return tag.removeprefix("sweep/accuracy_vs_").replace("_", " ")
+
+
+def _run_name(axes: Mapping[str, AxisValue]) -> str:
+    """A folder's name on any system: "adc_bits=6,votes=3"."""
+    return re.sub(r"[^\w=.,+-]", "_", ",".join(f"{name}={axis_text(value)}" for name, value in axes.items()))

@@ -1,0 +1,228 @@
+"""The explanation of a macro agrees with the field's figures and with a search by brute force."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, transfer
+from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows, explain
+
+
+class Saturating(Column):
+    """A column that loses its largest count and takes 8 rows or fewer."""
+
+    def __init__(self, macro: MacroConfig) -> None:
+        super().__init__(macro)
+        if macro.rows > 8:
+            raise ValueError("too many rows")
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return super().level(count.clamp(max=cycle.full_scale - 1), cycle)
+
+
+@pytest.mark.parametrize(
+    ("settings", "signed", "conversions"),
+    [
+        ({}, False, 64),
+        ({"encoding_bits": 2}, False, 32),
+        ({"encoding_bits": 4}, False, 16),
+        ({"input_bits": 9, "encoding_bits": 2}, True, 40),
+        ({"input_bits": 9, "encoding_bits": 4}, True, 24),
+        ({"vote_levels": 3, "votes": 3}, False, 76),
+        ({"digital_levels": 3}, False, 58),
+        ({"digital_levels": 3, "digital_adc": True}, False, 64),
+        ({"weight_parallel": True}, False, 1),
+    ],
+)
+def test_conversions_per_output_and_tile(settings: dict[str, Any], signed: bool, conversions: int) -> None:
+    explanation = explain(MacroConfig(**settings), signed)
+    assert explanation.conversions == conversions
+    assert explanation.digital_cycles == (6 if "digital_levels" in settings else 0)
+    assert len(explanation.cycles) == len(transfer(MacroConfig(**settings), signed).cycles)
+
+
+@pytest.mark.parametrize(("percent", "probability"), [(0.05, 8.8e-5), (0.075, 8.9e-3), (0.1, 5.0e-2), (0.2, 0.327)])
+def test_probability_of_a_wrong_code(percent: float, probability: float) -> None:
+    cycle = explain(MacroConfig(random_noise=percent)).cycles[0]
+    assert cycle.error_probability == pytest.approx(probability, rel=0.01)
+    assert cycle.error_probability == pytest.approx(math.erfc(0.5 / (percent * 2.55 * math.sqrt(2))))
+    assert cycle.sigma_lsb == pytest.approx(percent * 2.55)
+    assert cycle.sigma_percent == pytest.approx(percent)
+    assert cycle.sigma_mv is None
+
+
+def test_units() -> None:
+    cycle = explain(MacroConfig(random_noise="1.2 mV", full_scale_mv=600.0, encoding_bits=2)).cycles[0]
+    assert cycle.lsb == pytest.approx(3.0)
+    assert cycle.sigma_mv == pytest.approx(1.2)
+    assert cycle.sigma_percent == pytest.approx(0.2)
+
+
+def test_noise_that_shrinks_is_given_at_half_of_the_full_scale() -> None:
+    cycle = explain(MacroConfig(random_noise=0.3, nonlinear_noise=4.0)).cycles[0]
+    assert cycle.sigma_percent == pytest.approx(math.sqrt(0.3**2 + 4.0**2 / (127.5 + 1)))
+
+
+def test_cycles_without_adc_have_no_codes() -> None:
+    cycle = explain(MacroConfig(digital_levels=1, random_noise=0.1, full_scale_mv=500.0)).cycles[-1]
+    assert cycle.domain == "digital"
+    assert (cycle.lsb, cycle.sigma_lsb, cycle.sigma_percent, cycle.sigma_mv, cycle.error_probability) == (None,) * 5
+    cycle = explain(MacroConfig(digital_levels=1, digital_adc=True, random_noise=0.1)).cycles[-1]
+    assert cycle.domain == "digital+ADC"
+    assert (cycle.lsb, cycle.sigma_lsb, cycle.error_probability) == (1.0, 0.0, 0.0)
+
+
+def test_ideal_converter() -> None:
+    explanation = explain(MacroConfig(adc_bits=None, random_noise=0.1))
+    cycle = explanation.cycles[0]
+    assert (cycle.lsb, cycle.sigma_lsb, cycle.error_probability) == (None, None, None)
+    assert cycle.sigma_percent == pytest.approx(0.1)
+    assert (explanation.exact_rows_below, explanation.exact_rows_above) == (255, 256)
+    assert explanation.distinct_adc_bits == 8
+    assert explanation.engine == "every conversion is simulated"
+    assert explain(MacroConfig(adc_bits=None)).engine == "exact: one integer product"
+
+
+@pytest.mark.parametrize(
+    ("settings", "signed", "expected"),
+    [
+        ({}, False, (255, None)),
+        ({"rows": 256}, False, (255, None)),
+        ({"rows": 128}, True, (85, 255)),
+        ({"encoding_bits": 2, "adc_bits": 10}, False, (31, 341)),
+        ({"encoding_bits": 4, "adc_bits": 12}, False, (91, 273)),
+        ({"encoding_bits": 4, "adc_bits": 12, "rows": 273}, True, (39, None)),  # a 3-bit group
+        ({"encoding_bits": 4, "adc_bits": 12, "rows": 273, "input_bits": 9}, True, (273, None)),
+        ({"encoding_bits": 4, "adc_bits": 9}, False, (None, None)),
+        ({"weight_bits": 2, "input_bits": 3, "weight_parallel": True, "adc_bits": 16, "rows": 100}, False, (31, 151)),
+        ({"digital_levels": 99, "adc_bits": 1}, False, (255, 256)),
+        ({"rows": 2**20, "adc_bits": None}, False, (2**20, None)),
+        ({"column": "current", "column_args": {"cell_sigma": 1.0}}, False, (None, None)),
+    ],
+)
+def test_nearest_exact_rows(settings: dict[str, Any], signed: bool, expected: tuple[int | None, int | None]) -> None:
+    assert exact_rows(MacroConfig(**settings), signed) == expected
+
+
+@pytest.mark.parametrize("column_args", [{"alpha": 0.0}, {"alpha": 1e-4}, {"alpha": 3e-3}])
+@pytest.mark.parametrize(("adc_bits", "encoding_bits"), [(4, 1), (6, 2), (8, 2), (8, 4), (7, 1)])
+def test_exact_rows_by_brute_force(column_args: dict[str, float], adc_bits: int, encoding_bits: int) -> None:
+    macro = MacroConfig(4, 4, 20, adc_bits, encoding_bits, column="current", column_args=column_args)
+    most = 2**adc_bits // (2**encoding_bits - 1)
+    exact = [rows for rows in range(1, most + 1) if transfer(macro.with_fields(rows=rows), False).exact]
+    below, above = [rows for rows in exact if rows <= 20], [rows for rows in exact if rows > 20]
+    assert exact_rows(macro, False) == (max(below, default=None), min(above, default=None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "signed"),
+    [
+        ({}, False), ({"encoding_bits": 2}, False), ({"encoding_bits": 4}, True), ({"rows": 256}, False),
+        ({"weight_bits": 2, "input_bits": 2, "rows": 9, "weight_parallel": True}, True),
+        ({"column": "current", "column_args": {"alpha": 1e-3}}, False),
+        ({"adc_bits": 4, "random_noise": "7 lsb"}, False),
+    ],
+)  # fmt: skip
+def test_distinct_adc_bits_by_brute_force(settings: dict[str, Any], signed: bool) -> None:
+    macro, bits = MacroConfig(**settings), range(2, 17)
+    found = [
+        Conversion.LOSSY not in transfer(macro.with_fields(random_noise=0, adc_bits=b), signed).conversions
+        for b in bits
+    ]
+    assert distinct_adc_bits(macro, signed) == bits[found.index(True)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "encoding_bits", "bits"),
+    [(255, 1, 8), (255, 2, 10), (255, 4, 12), (256, 1, 9), (256, 2, 10), (256, 4, 12)],
+)
+def test_distinct_adc_bits_of_the_field(rows: int, encoding_bits: int, bits: int) -> None:
+    assert distinct_adc_bits(MacroConfig(rows=rows, encoding_bits=encoding_bits), False) == bits
+
+
+def test_no_number_of_adc_bits() -> None:
+    column = f"{__name__}.Saturating"
+    assert distinct_adc_bits(MacroConfig(rows=8, column=column), False) is None
+    assert exact_rows(MacroConfig(rows=8, column=column), False) == (None, None)  # 15 rows and more are refused
+    assert "keep counts distinct: none of 1..16" in str(explain(MacroConfig(rows=8, column=column)))
+    parallel = explain(MacroConfig(weight_parallel=True))
+    assert parallel.distinct_adc_bits == 24
+    assert "keep counts distinct: 24, more than the 16 of a macro" in str(parallel)
+    assert "keep counts distinct: no ADC is used" in str(explain(MacroConfig(digital_levels=99)))
+
+
+TEXT = """\
+W3A4, unsigned input, 31 rows, 5-bit ADC, 3 input bits a cycle, charge column
+random noise 0.5 %, nonlinear noise 0 % at count 0; full scale 800 mV; 1 digital level; mode of 3 votes in 2 levels
+
+weight  input          binary      full                     LSB  sigma  sigma  sigma            noise-
+bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %     mV  P(wrong)  free
+------  -----  ------  ---------  -----  -------  -----  ------  -----  -----  -----  --------  ------
+0..1    0..2        2  +2^0..2^1    217  analog       1       7  0.155    0.5      4   1.2e-01  lossy
+2       0..2        1  -2^2         217  analog       3       7  0.155    0.5      4   1.2e-01  lossy
+0       3           1  +2^3          31  analog       1       1  0.155    0.5      4   1.3e-03  exact
+1       3           1  +2^4          31  analog       3       1  0.155    0.5      4   1.3e-03  exact
+2       3           1  -2^5          31  digital      1       -      -      -      -         -  exact
+
+per output and tile: 6 cycles (3 exact, 0 distinct, 3 lossy; 1 digital), 9 conversions
+engine: every conversion is simulated
+nearest exact row counts, noise aside: none (at or below 31), none (above)
+fewest ADC bits that keep counts distinct: 8
+"""
+
+
+def test_text() -> None:
+    settings: dict[str, Any] = {
+        "full_scale_mv": 800.0,
+        "digital_levels": 1,
+        "vote_levels": 2,
+        "votes": 3,
+        "random_noise": 0.5,
+    }
+    assert str(explain(MacroConfig(3, 4, 31, 5, 3, **settings))).startswith(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "signed"),
+    [
+        ({"random_noise": 0.05, "digital_levels": 3, "full_scale_mv": 900.0}, False),
+        ({"random_noise": 12.3456, "nonlinear_noise": 1.2346, "full_scale_mv": 1234.5, "weight_parallel": True}, True),
+        ({"weight_bits": 16, "input_bits": 16, "rows": 2**20, "weight_parallel": True}, False),
+        (
+            {
+                "weight_bits": 16, "input_bits": 16, "rows": 2**20, "encoding_bits": 15, "adc_bits": 1,
+                "digital_levels": 2, "digital_adc": True, "full_scale_mv": 1234.5, "random_noise": 33.333,
+            },
+            True,
+        ),
+        ({"column": "current", "column_args": {"alpha": 1.23456789e-4, "cell_sigma": 3.0}, "encoding_bits": 2}, True),
+    ],
+)  # fmt: skip
+def test_text_fits_a_terminal(settings: dict[str, Any], signed: bool) -> None:
+    lines = str(explain(MacroConfig(**settings), signed)).splitlines()
+    assert max(len(line) for line in lines) <= 120
+    assert len(lines) <= 45
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_plain_values() -> None:
+    explanation = explain(MacroConfig(random_noise=0.1, encoding_bits=3), signed_input=True)
+    values = json.loads(json.dumps(explanation.to_dict()))
+    assert values == explanation.to_dict()
+    assert values["macro"]["rows"] == 255
+    assert values["conversion_kinds"] == {"exact": 16, "distinct": 0, "lossy": 16}
+    cycle = values["cycles"][0]
+    assert type(cycle["conversion"]) is str
+    assert (cycle["input_bits"], cycle["full_scale"], cycle["domain"]) == ([0, 1, 2], 7 * 255, "analog")
+
+
+def test_messages() -> None:
+    with pytest.raises(ValueError, match=r"^`macro` must be a MacroConfig, got 'W8A8'$"):
+        explain("W8A8")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^`signed_input` must be true or false, got 1$"):
+        explain(MacroConfig(), 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^`macro.input_bits` must be 2..16 for a signed input, got 1$"):
+        explain(MacroConfig(input_bits=1), True)

@@ -1,0 +1,224 @@
+"""Layers verify, whatever their kind; engines and layers that compute something else are found out."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import Noise, Product, reference
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn.verify import ENGINES, Engine, Verification, verify
+from asim_lightning.quant import levels, scale_of
+
+SMALL = MacroConfig(4, 4, 63, 6)
+NOISY = SMALL.with_fields(random_noise="0.4 lsb")
+MACROS = {
+    "exact": SMALL,
+    "noisy": NOISY,
+    "lossy": SMALL.with_fields(rows=50, adc_bits=5, encoding_bits=3, nonlinear_noise=1.0),
+    "votes": NOISY.with_fields(vote_levels=2, votes=3, vote="mean", digital_levels=1),
+    "parallel": NOISY.with_fields(weight_parallel=True),
+    "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
+    "cells": NOISY.with_fields(column="current", column_args={"alpha": 1e-3, "cell_sigma": 5.0}),
+}
+LAYER = "layer"
+AUTOCAST = "layer, bfloat16 autocast"
+ALONE, HALVES = "layer, one sample at a time", "layer, batch split in two"
+
+
+def random(*shape: int) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(5))
+
+
+def conv(macro: MacroConfig, **settings: Any) -> CimConv2d:
+    torch.manual_seed(1)
+    return CimConv2d(8, 6, 3, padding=1, macro=macro, name="stage.conv", **settings)
+
+
+def linear(macro: MacroConfig, kind: type[CimLinear] = CimLinear) -> CimLinear:
+    torch.manual_seed(1)
+    return kind(150, 10, macro=macro, signed_input=True, name="fc")
+
+
+@pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
+@pytest.mark.parametrize("kind", ["conv", "linear", "matmul"])
+def test_every_layer_verifies(kind: str, macro: MacroConfig) -> None:
+    if kind == "conv":
+        found, outputs = verify(conv(macro), random(5, 8, 6, 6)), 4 * 6 * 36
+    elif kind == "linear":
+        found, outputs = verify(linear(macro), random(5, 3, 150) - 0.5), 4 * 3 * 10
+    else:
+        layer = CimMatmul(macro, name="qk")
+        found, outputs = verify(layer, random(5, 2, 7, 20) - 0.5, random(5, 2, 4, 20) - 0.5), 4 * 2 * 28
+    assert found.ok
+    assert (found.samples, found.outputs) == (4, outputs)
+    assert [c.name for c in found.comparisons][-4:] == [LAYER, AUTOCAST, ALONE, HALVES]
+    assert found.lossless == (macro in [MACROS[name] for name in ("exact", "noisy", "votes", "ideal")])
+    assert (found.deviation_counts == 0) == found.lossless
+    if macro == SMALL:
+        assert found.engine == "exact"
+        assert found.comparisons[0].name == "engine exact"
+    else:
+        assert (found.engine, len(found.comparisons)) == ("reference", 4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"groups": 2}, {"padding_mode": "reflect"}, {"per_channel": True}, {"signed_input": True, "bias": False}],
+)
+def test_convolutions_of_many_kinds_verify(settings: dict[str, Any]) -> None:
+    assert verify(conv(NOISY, **settings), random(3, 8, 5, 5)).ok
+
+
+def test_one_sample_cannot_be_split() -> None:
+    for x in (random(8, 5, 5), random(1, 8, 5, 5)):
+        found = verify(conv(NOISY), x)
+        assert (found.ok, found.samples) == (True, 1)
+        assert [c.name for c in found.comparisons] == [LAYER, AUTOCAST]
+    assert [c.name for c in verify(conv(NOISY), random(9, 8, 5, 5), max_samples=2).comparisons][-1] == ALONE
+
+
+def test_type_of_the_input_is_free() -> None:
+    for dtype in (torch.float64, torch.bfloat16):
+        assert verify(conv(NOISY).to(dtype), random(3, 8, 5, 5).to(dtype)).ok
+
+
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_layer_is_left_as_it_was(fidelity: str, training: bool) -> None:
+    layer = conv(NOISY).train(training)
+    layer.fidelity = fidelity
+    before = dict(layer.__dict__)
+    assert verify(layer, random(3, 8, 5, 5)).ok
+    assert (layer.training, layer.fidelity) == (training, fidelity)
+    assert layer.__dict__ == before
+    with pytest.raises(ValueError, match="floating-point"):
+        verify(layer, torch.zeros(3, 8, 5, 5, dtype=torch.int64))
+    assert layer.__dict__ == before
+
+
+def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(product: Product, transfer: Any, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+        sums = reference.run(product, transfer, x, w, noise)
+        sums[1, 2] += 3.5
+        return sums
+
+    monkeypatch.setitem(ENGINES, "wrong", Engine(lambda transfer: True, wrong))
+    monkeypatch.setitem(ENGINES, "other", Engine(lambda transfer: False, wrong))
+    layer, x = linear(NOISY), random(3, 150) - 0.5
+    found = verify(layer, x)
+    assert not found.ok
+    bad = found.comparisons[0]
+    assert (bad.name, bad.ok, bad.differ, bad.largest_counts) == ("engine wrong", False, 1, 3.5)
+    step = float(scale_of(x.abs().max()) * scale_of(layer.weight.detach().abs().max())) / levels(4, True) ** 2
+    assert bad.largest_output == pytest.approx(3.5 * step, rel=1e-3)
+    assert all(c.ok for c in found.comparisons[1:])
+    assert "engine wrong                      1               3.5" in str(found)
+    assert "DIFFERS" in str(found)
+
+
+class BatchDependent(CimLinear):
+    """A layer whose product depends on the number of samples."""
+
+    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
+        return super()._multiply(product, x, w) + (len(x) < 3)
+
+
+class Rounding(CimLinear):
+    """A layer that computes in bfloat16 where it is allowed to."""
+
+    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
+        return torch.nn.functional.linear(x, w).float()
+
+
+class Unstable(CimLinear):
+    """A layer whose quantiser follows autocast."""
+
+    def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super()._quantized_input(x.bfloat16() if torch.is_autocast_enabled("cpu") else x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "macro", "wrong"),
+    [(BatchDependent, NOISY, [ALONE, HALVES]), (Rounding, SMALL, [AUTOCAST]), (Unstable, NOISY, [AUTOCAST])],
+)
+def test_a_layer_that_depends_on_its_call_is_found_out(
+    kind: type[CimLinear], macro: MacroConfig, wrong: list[str]
+) -> None:
+    found = verify(linear(macro, kind), random(3, 150) - 0.5)
+    assert [c.name for c in found.comparisons if not c.ok] == wrong
+    assert not found.ok
+
+
+def test_a_lossless_macro_must_return_the_product() -> None:
+    values: dict[str, Any] = {
+        "name": "fc",
+        "kind": "CimLinear",
+        "macro": SMALL,
+        "engine": "exact",
+        "samples": 1,
+        "outputs": 9,
+    }
+    found = Verification(**values, comparisons=(), deviation_counts=2.0, deviation_lsb=1.0, lossless=True)
+    assert not found.ok
+    assert str(found).endswith("at most 2 counts = 1 least significant LSB (every cycle is exact: NOT OK)")
+
+
+def test_deviation_is_that_of_the_rounding() -> None:
+    # one row of 2 bits through a 1-bit ADC: counts 0, 1 of full scale 1 are exact; two rows are not
+    macro = MacroConfig(2, 1, 2, 1)
+    layer = CimLinear(2, 1, bias=False, macro=macro, name="fc")
+    layer.weight.data = torch.ones(1, 2)
+    found = verify(layer, torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    assert found.ok  # count 1 is half of the full scale, and 0.5 rounds to code 0
+    assert (found.deviation_counts, found.deviation_lsb, found.lossless) == (1.0, 0.5, False)
+
+
+TEXT = """\
+CimConv2d `stage.conv`: W4A4, 63 rows, adc_bits 6, engine exact; samples 3, outputs 450
+against the reference        differ  largest (counts)  largest (output)
+---------------------------  ------  ----------------  ----------------  --
+engine exact                      0                 0                 0  ok
+layer                             0                 0                 0  ok
+layer, bfloat16 autocast          0                 0                 0  ok
+layer, one sample at a time       0                 0                 0  ok
+layer, batch split in two         0                 0                 0  ok
+noise-free distance from the integer product: at most 0 counts = 0 least significant LSB \
+(every cycle is exact: ok)"""
+
+
+def test_text() -> None:
+    assert str(verify(conv(SMALL), random(3, 8, 5, 5))) == TEXT
+
+
+def test_messages() -> None:
+    x = random(2, 8, 5, 5)
+    allowed = r"^`layer` must be a layer on a macro \(CimConv2d, CimLinear or CimMatmul\), got "
+    with pytest.raises(ValueError, match=allowed + "QuantConv2d$"):
+        verify(QuantConv2d(8, 6, 3), x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=allowed + "str$"):
+        verify("conv", x)  # type: ignore[arg-type]
+    network = nn.Sequential(conv(SMALL), nn.ReLU(), conv(SMALL))
+    with pytest.raises(ValueError, match=allowed + "Sequential, whose layers 0, 2 can be verified one by one$"):
+        verify(network, x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs tensors to verify, got none$"):
+        verify(conv(SMALL))
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs tensors to verify, got list$"):
+        verify(conv(SMALL), [1.0])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^`max_samples` must be 1 or more, got 0$"):
+        verify(conv(SMALL), x, max_samples=0)
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs at least one sample to verify, got shape \(0, 8"):
+        verify(conv(SMALL), x[:0])
+    with pytest.raises(ValueError, match=r"^`seed` of noise_context must be a whole number 0\.\.4294967295, got -1$"):
+        verify(conv(SMALL), x, seed=-1)
+
+
+def test_wrong_inputs_get_the_layers_own_message() -> None:
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs an input of shape \(batch, 8, height, width\)"):
+        verify(conv(SMALL), random(2, 7, 5, 5))
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` was declared unsigned"):
+        verify(conv(SMALL), -random(2, 8, 5, 5))
+    with pytest.raises(ValueError, match=r"^Layer `qk` needs operands of shapes"):
+        verify(CimMatmul(SMALL, name="qk"), random(2, 3, 4), random(2, 3, 5))
