@@ -108,7 +108,8 @@ def build_column(macro: MacroConfig) -> Column:
     Raises:
         ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments.
     """
-    column_class = COLUMNS.get(macro.column) or _import_column(macro.column)
+    built_in = COLUMNS.get(macro.column) if isinstance(macro.column, str) else None
+    column_class = built_in or _import_column(macro.column)
     try:
         column = column_class(macro, **macro.column_args)
     except TypeError as error:
@@ -126,7 +127,7 @@ def _import_column(path: str) -> type[Column]:
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Column)):
         raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which does not inherit Column")

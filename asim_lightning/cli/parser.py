@@ -105,6 +105,8 @@ class AsimCLI(LightningCLI):
             kwargs.setdefault("logger", False)
             kwargs.setdefault("enable_checkpointing", False)
             kwargs.setdefault("enable_model_summary", False)
+            if self.subcommand in ("sweep", "explain", "verify"):
+                kwargs.setdefault("enable_progress_bar", False)  # a sweep has a bar of its own, over all points
         elif trainer_config.get("logger") in (None, True):
             tensorboard = TensorBoardLogger(self.root, self.config_name, default_hp_metric=False)
             kwargs["logger"] = [tensorboard, CSVLogger(self.root, self.config_name, tensorboard.version)]

@@ -57,13 +57,13 @@ def write_dashboard(
                 where = f"_{_run_name(row.axes)}" if row.axes else ""
                 writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
         writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
-    for others, line in lines:
-        run = folder / _run_name(others) if others else folder
-        with SummaryWriter(str(run), filename_suffix=_SUFFIX) as writer:
-            for row in line:
-                step = steps[axis_text(row.axes[axis])]
-                for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
-                    writer.add_scalar(f"{tag}/{end}", share, step)
+        for others, line in lines:
+            stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
+            if others:
+                with SummaryWriter(str(folder / _run_name(others)), filename_suffix=_SUFFIX) as run:
+                    _add_curve(run, tag, stepped)
+            else:
+                _add_curve(writer, tag, stepped)
     return folder
 
 
@@ -88,6 +88,12 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
     if len(numbers) < len(values) or len(set(steps)) < len(steps):
         return f"sweep/accuracy_vs_place_of_{axis}", {text: place for place, text in enumerate(texts)}
     return name, dict(zip(texts, steps, strict=True))
+
+
+def _add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, PointResult]]) -> None:
+    for step, row in stepped:
+        for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
+            writer.add_scalar(f"{tag}/{end}", share, step)
 
 
 def _step_meaning(tag: str) -> str:

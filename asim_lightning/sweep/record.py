@@ -254,7 +254,8 @@ class SweepRecord:
 
     def _read(self, path: Path) -> tuple[dict[str, Any], Outcomes]:
         """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
-        with np.load(path, allow_pickle=False) as archive:
+        # Read whole first: numpy leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             outcomes = Outcomes(
                 sample_index=_integers("sample_index", archive["sample_index"]),
