@@ -1,0 +1,97 @@
+"""What TensorBoard reads back from a sweep."""
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+from asim_lightning.sweep.dashboard import scalar_steps, write_dashboard
+from asim_lightning.sweep.result import PointResult
+
+TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
+REFERENCES = [
+    PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch"),
+    PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
+]
+
+
+def simulated(accuracy, **axes):
+    return PointResult(axes, "simulated", 5, 2000, accuracy, accuracy - 0.02, accuracy + 0.01, 3.0, "events")
+
+
+def read(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def curve(events, tag):
+    return {event.step: pytest.approx(event.value, abs=1e-6) for event in events.Scalars(tag)}
+
+
+def test_one_curve(tmp_path):
+    rows = [*REFERENCES, *(simulated(0.9 - noise, random_noise=noise) for noise in (0.2, 0, 0.05))]
+    write_dashboard(tmp_path, rows, "random_noise", "Title", adc_bits=8)
+    events = read(tmp_path)
+    assert set(events.Tags()["scalars"]) == {
+        f"{TAG}/mean", f"{TAG}/low", f"{TAG}/high", "sweep/accuracy_float", "sweep/accuracy_quantized"
+    }  # fmt: skip
+    assert [event.step for event in events.Scalars(f"{TAG}/mean")] == [0, 50, 200]
+    assert curve(events, f"{TAG}/mean") == {0: 0.9, 50: 0.85, 200: 0.7}
+    assert curve(events, f"{TAG}/low") == {0: 0.88, 50: 0.83, 200: 0.68}
+    assert curve(events, f"{TAG}/high") == {0: 0.91, 50: 0.86, 200: 0.71}
+    assert curve(events, "sweep/accuracy_float") == {0: 0.93}
+    (image,) = events.Images("sweep/random_noise")
+    assert (image.width, image.height) == (900, 540)
+
+
+def test_margin_chart_names_the_tags_as_they_are(tmp_path):
+    write_dashboard(tmp_path, [simulated(0.9, random_noise=0.1)], "random_noise", "Title")
+    events = read(tmp_path)
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    (chart,) = layout.category[0].chart
+    assert chart.title == "accuracy (x = random noise in millipercent)"
+    (series,) = chart.margin.series
+    assert [series.value, series.lower, series.upper] == [f"{TAG}/mean", f"{TAG}/low", f"{TAG}/high"]
+    assert {series.value, series.lower, series.upper} <= set(events.Tags()["scalars"])
+
+
+def test_one_run_for_each_line(tmp_path):
+    rows = [*REFERENCES, *(simulated(b / 10 - n, random_noise=n, adc_bits=b) for b in (6, 8) for n in (0, 0.1))]
+    write_dashboard(tmp_path, rows, "random_noise", "Title")
+    assert curve(read(tmp_path / "adc_bits=6"), f"{TAG}/mean") == {0: 0.6, 100: 0.5}
+    assert curve(read(tmp_path / "adc_bits=8"), f"{TAG}/mean") == {0: 0.8, 100: 0.7}
+    top = read_only_top(tmp_path)
+    assert "custom_scalars__config__" in top.Tags()["tensors"]
+
+
+def read_only_top(folder):
+    (path,) = folder.glob("events.out.tfevents.*")
+    return read(path)
+
+
+def test_writing_again_replaces_the_curve_and_nothing_else(tmp_path):
+    training = tmp_path / "events.out.tfevents.1.host.training"
+    training.write_bytes(b"")
+    for accuracy in (0.5, 0.9):
+        write_dashboard(tmp_path, [simulated(accuracy, random_noise=0.1)], "random_noise", "Title")
+    assert training.exists()
+    (path,) = tmp_path.glob("*.sweep")
+    assert [event.value for event in read(path).Scalars(f"{TAG}/mean")] == [pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "tag", "steps"),
+    [
+        ("random_noise", [0, 0.05, 0.1], TAG, [0, 50, 100]),
+        ("random_noise", [0, 0.0001], "sweep/accuracy_vs_place_of_random_noise", [0, 1]),
+        ("random_noise", ["0.5 lsb", "1 lsb"], "sweep/accuracy_vs_place_of_random_noise", [0, 1]),
+        ("adc_bits", [6, 7.0, 8], "sweep/accuracy_vs_adc_bits", [6, 7, 8]),
+        ("adc_bits", [6, 8, None], "sweep/accuracy_vs_place_of_adc_bits", [0, 1, 2]),
+        ("full_scale_mv", [0.7, 0.9], "sweep/accuracy_vs_full_scale_mv_in_thousandths", [700, 900]),
+        ("digital_adc", [False, True], "sweep/accuracy_vs_place_of_digital_adc", [0, 1]),
+    ],
+)
+def test_steps_are_integers_that_the_tag_explains(axis, values, tag, steps):
+    found_tag, found = scalar_steps(axis, values)
+    assert (found_tag, list(found.values())) == (tag, steps)

@@ -1,0 +1,96 @@
+"""Intervals hold the truth, also where trials of an image agree and where nothing is wrong."""
+
+import time
+
+import numpy as np
+import pytest
+
+from asim_lightning.sweep.interval import accuracy_interval
+
+
+def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
+    """200 experiments of 200 images and 5 trials, shape (experiments, images, trials), at one true accuracy."""
+    shape = (200, 200, 5)
+    if agreement == "independent":
+        return rng.random(shape) < accuracy
+    if agreement == "identical":
+        return np.repeat(rng.random((*shape[:2], 1)) < accuracy, shape[2], axis=2)
+    difficulty = rng.beta(0.5 * accuracy, 0.5 * (1 - accuracy), (*shape[:2], 1))
+    return rng.random(shape) < difficulty
+
+
+@pytest.mark.parametrize("agreement", ["independent", "correlated", "identical"])
+@pytest.mark.parametrize("accuracy", [0.1, 0.5, 0.9, 0.99])
+def test_at_least_90_percent_of_intervals_hold_the_truth(accuracy, agreement):
+    experiments = draws(accuracy, agreement, np.random.default_rng(20261124))
+    found = [accuracy_interval(correct, resamples=1000, seed=i) for i, correct in enumerate(experiments)]
+    low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    assert np.mean((low <= accuracy) & (accuracy <= high)) >= 0.90
+    # No wider than what one trial alone would say, of which Wilson's interval is the yardstick.
+    assert np.mean(high - low) < 1.15 * 2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 200 + 1 / 200**2)
+
+
+def test_agreeing_trials_add_no_certainty_and_independent_ones_do():
+    rng = np.random.default_rng(1)
+    one = rng.random((400, 1)) < 0.7
+    alone = accuracy_interval(one)
+    agreeing = accuracy_interval(np.repeat(one, 16, axis=1))
+    independent = accuracy_interval(rng.random((400, 16)) < 0.7)
+    assert (agreeing.mean, agreeing.low, agreeing.high) == pytest.approx((alone.mean, alone.low, alone.high))
+    assert independent.high - independent.low == pytest.approx((alone.high - alone.low) / 4, rel=0.2)
+
+
+def test_equals_the_plain_bootstrap_over_rows():
+    rng = np.random.default_rng(2)
+    correct = rng.random((300, 4)) < rng.beta(2, 1, (300, 1))
+    rows = rng.integers(0, 300, (4000, 300))
+    low, high = np.quantile(correct.mean(axis=1)[rows].mean(axis=1), [0.05, 0.95])
+    found = accuracy_interval(correct, level=0.9, resamples=4000)
+    assert found.mean == pytest.approx(correct.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_all_alike_gives_wilsons_interval(right):
+    found = accuracy_interval(np.full((200, 3), right))
+    reach = 1.959964**2 / (200 + 1.959964**2)
+    expected = (1.0, 1.0 - reach, 1.0) if right else (0.0, 0.0, reach)
+    assert (found.mean, found.low, found.high) == pytest.approx(expected, abs=1e-6)
+
+
+def test_images_alike_at_one_half_are_not_certain():
+    found = accuracy_interval(np.tile([True, False], (150, 1)))
+    assert found.mean == 0.5
+    assert found.high - found.low > 0.15
+
+
+def test_one_image_leaves_almost_everything_open():
+    found = accuracy_interval(np.array([[1]], dtype=np.uint8))
+    assert found.low < 0.25
+    assert found.high == 1.0
+
+
+def test_same_seed_same_interval_and_fast():
+    correct = np.random.default_rng(3).random((2000, 5)) < 0.8
+    start = time.perf_counter()
+    first = accuracy_interval(correct)
+    assert time.perf_counter() - start < 0.5
+    assert accuracy_interval(correct) == first
+    assert accuracy_interval(correct, seed=1) != first
+    assert accuracy_interval(correct.astype(np.uint8)) == first
+
+
+@pytest.mark.parametrize(
+    ("correct", "options", "message"),
+    [
+        (np.ones(3, bool), {}, r"shape \(images, trials\).*got \(3,\)"),
+        (np.ones((0, 3), bool), {}, r"got \(0, 3\)"),
+        (np.ones((3, 1)), {}, "got float64"),
+        (np.full((3, 1), 2), {}, "got 2 to 2"),
+        (np.ones((3, 1), bool), {"level": 1.0}, "`level` must be between 0 and 1, got 1.0"),
+        (np.ones((3, 1), bool), {"resamples": 0}, "`resamples` must be at least 1, got 0"),
+    ],
+)
+def test_refuses(correct, options, message):
+    with pytest.raises(ValueError, match=message):
+        accuracy_interval(correct, **options)

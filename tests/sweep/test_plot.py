@@ -1,0 +1,145 @@
+"""The picture shows the numbers, and its labels can be read."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+from matplotlib.image import imread
+
+from asim_lightning.sweep.plot import plot_sweep, sweep_figure
+from asim_lightning.sweep.result import PointResult
+
+FLOAT = PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
+QUANTIZED = PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
+LEVELS = {
+    "default": (0, 0.05, 0.1, 0.2),
+    "decades": (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    "one": (0.1,),
+    "regular": tuple(round(0.025 * i, 3) for i in range(41)),
+    "awkward": (0, 0.001, 0.12345, 0.1236, 3.14159, 77),
+    "names": ("charge", "current", "my_laboratory.columns.SplitCapacitorColumn", "silicon.Measured"),
+    "mixed": (6, 7, 8, None),
+}
+
+
+def simulated(accuracy=0.8, **axes):
+    return PointResult(axes, "simulated", 5, 2000, accuracy, accuracy - 0.02, accuracy + 0.01, 3.0, "events")
+
+
+def rows_for(axis, values):
+    return [FLOAT, QUANTIZED, *(simulated(0.9 - 0.01 * place, **{axis: value}) for place, value in enumerate(values))]
+
+
+def data_lines(plot):
+    return [line for line in plot.containers if hasattr(line, "has_yerr")]
+
+
+@pytest.mark.parametrize("others", [1, 8])
+@pytest.mark.parametrize("levels", LEVELS)
+def test_tick_labels_do_not_overlap(levels, others):
+    values = LEVELS[levels]
+    rows = [FLOAT, *(simulated(random_noise=value, votes=votes) for value in values for votes in range(others))]
+    figure = sweep_figure(rows, "random_noise", "Levels", adc_bits=8)
+    figure.canvas.draw()
+    plot = figure.axes[0]
+    for ticks in [plot.get_xticklabels(), *(child.get_xticklabels() for child in plot.child_axes)]:
+        if ticks[0].get_rotation() == 0:
+            boxes = [tick.get_window_extent() for tick in ticks]
+            assert all(right.x0 - left.x1 > 2 for left, right in pairwise(boxes))
+
+
+def test_values_and_error_bars():
+    figure = sweep_figure(rows_for("random_noise", (0, 0.05, 0.1, 0.2)), "random_noise", "Title", num_classes=10)
+    plot = figure.axes[0]
+    (line,) = data_lines(plot)
+    points, _, (bars,) = line
+    assert list(points.get_xdata()) == [0, 0.05, 0.1, 0.2]
+    assert list(points.get_ydata()) == pytest.approx([90, 89, 88, 87])
+    assert [tuple(bar[:, 1]) for bar in bars.get_segments()] == [
+        pytest.approx((y - 2, y + 1)) for y in (90, 89, 88, 87)
+    ]
+    assert plot.get_xlabel() == "random noise (% of full scale)"
+    assert plot.get_ylabel() == "accuracy (%)"
+    assert plot.get_title() == "Title"
+    texts = [text.get_text() for text in plot.get_legend().get_texts()]
+    assert texts == ["float 93.00 %", "quantized 92.00 %", "chance 10 % (below)", "simulated"]
+    low, high = plot.get_ylim()
+    assert low < 85 < 93 < high < 95
+
+
+def test_chance_is_in_the_picture_where_accuracy_comes_near():
+    plot = sweep_figure(
+        [FLOAT, simulated(random_noise=0), simulated(0.2, random_noise=1)], "random_noise", "", None, 10
+    ).axes[0]
+    assert "chance 10 %" in [text.get_text() for text in plot.get_legend().get_texts()]
+    assert plot.get_ylim()[0] < 10
+
+
+def test_uneven_levels_are_spaced_evenly_and_say_so():
+    plot = sweep_figure(rows_for("random_noise", LEVELS["decades"]), "random_noise", "").axes[0]
+    assert plot.get_xlabel() == "random noise (% of full scale), levels evenly spaced"
+    assert list(data_lines(plot)[0][0].get_xdata()) == list(range(11))
+    assert [tick.get_text() for tick in plot.get_xticklabels()][:4] == ["0", "0.01", "0.02", "0.05"]
+
+
+def test_noise_in_lsb_on_top_where_the_resolution_is_known():
+    rows = rows_for("random_noise", (0, 0.1, 0.2))
+    (above,) = sweep_figure(rows, "random_noise", "", adc_bits=8).axes[0].child_axes
+    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "0.255", "0.51"]
+    assert above.get_xlabel() == "noise in LSB of the 8-bit ADC"
+    same = [simulated(random_noise=0, adc_bits=6), simulated(random_noise=100, adc_bits=6)]
+    (above,) = sweep_figure(same, "random_noise", "").axes[0].child_axes
+    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "63"]
+    assert not sweep_figure(rows, "random_noise", "").axes[0].child_axes
+    mixed = [*same, simulated(random_noise=0, adc_bits=8)]
+    assert not sweep_figure(mixed, "random_noise", "").axes[0].child_axes
+    ideal = [simulated(random_noise=0, adc_bits=None)]
+    assert not sweep_figure(ideal, "random_noise", "", adc_bits=8).axes[0].child_axes
+    assert not sweep_figure([simulated(adc_bits=8), simulated(adc_bits=7)], "adc_bits", "").axes[0].child_axes
+
+
+def test_one_line_for_each_combination_of_the_others():
+    rows = [simulated(adc_bits=b, random_noise=n, column="charge") for b in (6, 7, 8, None) for n in (0, 0.1)]
+    plot = sweep_figure(rows, "adc_bits", "").axes[0]
+    assert [line.get_label() for line in data_lines(plot)] == ["random noise 0 %", "random noise 0.1 %"]
+    assert [tick.get_text() for tick in plot.get_xticklabels()] == ["6", "7", "8", "null"]
+    assert plot.get_xlabel() == "ADC bits"
+    assert data_lines(plot)[0][0].get_linestyle() == "-"
+
+
+def test_names_are_not_joined_by_a_line():
+    plot = sweep_figure(rows_for("column", LEVELS["names"]), "column", "", {"column": "column model"}).axes[0]
+    assert data_lines(plot)[0][0].get_linestyle() == "None"
+    assert [tick.get_text() for tick in plot.get_xticklabels()][2] == "SplitCapacitorColumn"
+    assert plot.get_xlabel() == "column model"
+
+
+def test_quantized_points_along_the_axis_are_a_line():
+    quantized = [PointResult({"weight_bits": w}, "quantized", 1, 100, 0.1 * w, 0, 1, 1, "exact") for w in (8, 2, 4)]
+    plot = sweep_figure([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], "weight_bits", "").axes[0]
+    (line,) = [line for line in plot.lines if line.get_label() == "quantized"]
+    assert list(line.get_xdata()) == [2, 4, 8]
+    assert list(line.get_ydata()) == pytest.approx([20, 40, 80])
+
+
+def test_png_at_readme_size(tmp_path):
+    path = plot_sweep(rows_for("random_noise", LEVELS["decades"]), "random_noise", tmp_path / "new" / "p.png", "Title")
+    assert imread(path).shape[:2] == (540, 900)
+
+
+def test_pyplot_and_its_global_state_are_not_touched(tmp_path):
+    code = f"""
+import sys
+from asim_lightning.sweep.plot import plot_sweep
+from asim_lightning.sweep.result import PointResult
+point = PointResult({{"rows": 3}}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "exact")
+plot_sweep([point], "rows", {str(tmp_path / "p.png")!r}, "")
+sys.exit("matplotlib.pyplot" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_axis():
+    with pytest.raises(ValueError, match=r"\(random_noise\), got 'rows'"):
+        sweep_figure([simulated(random_noise=0)], "rows", "")

@@ -1,0 +1,256 @@
+"""Finished trials survive a kill, and nothing half-written is believed."""
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asim_lightning.sweep.interval import accuracy_interval
+from asim_lightning.sweep.record import SweepRecord, sweep_folder
+
+FINGERPRINT = {"checkpoint": "3f2a", "seed": 0, "macro": {"rows": 255, "adc_bits": None}}
+COLUMNS = ("random_noise", "adc_bits")
+RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+POINT = {"random_noise": 0.1, "adc_bits": 8}
+LABELS = np.arange(120) % 10
+
+
+def predictions(trial: int, wrong: int = 20) -> np.ndarray:
+    chosen = np.random.default_rng(trial).choice(120, wrong, replace=False)
+    answers = LABELS.copy()
+    answers[chosen] = (answers[chosen] + 1) % 10
+    return answers
+
+
+def store(record: SweepRecord, axes, trial: int, kind="simulated", **changes) -> None:
+    arrays = {"sample_index": np.arange(120), "label": LABELS, "prediction": predictions(max(trial, 0)), **changes}
+    record.store(axes, kind, trial, **arrays, seconds=1.5, algorithm="exact" if trial == 0 else "events")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return sweep_folder(tmp_path, FINGERPRINT)
+
+
+@pytest.fixture
+def record(folder) -> SweepRecord:
+    return SweepRecord(folder, FINGERPRINT, COLUMNS)
+
+
+def reopen(folder: Path) -> SweepRecord:
+    return SweepRecord(folder, FINGERPRINT, COLUMNS)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_folder_is_named_by_the_fingerprint(tmp_path):
+    name = sweep_folder(tmp_path, FINGERPRINT).name
+    assert re.fullmatch(r"sweep-[0-9a-f]{8}", name)
+    assert sweep_folder(tmp_path, dict(reversed(FINGERPRINT.items()))).name == name
+    assert sweep_folder(tmp_path, {**FINGERPRINT, "seed": 0.0}).name == name
+    assert sweep_folder(tmp_path, {**FINGERPRINT, "seed": 1}).name != name
+    assert sweep_folder(tmp_path, {**FINGERPRINT, "seed": False}).name != name
+
+
+def test_settings_hold_the_fingerprint(record):
+    assert json.loads((record.folder / "settings.json").read_text()) == FINGERPRINT
+
+
+def test_finished_point(record, folder):
+    for trial in range(3):
+        store(record, POINT, trial)
+    result = record.finish(POINT, "simulated", 3)
+    correct = np.stack([predictions(trial) == LABELS for trial in range(3)], axis=1)
+    interval = accuracy_interval(correct)
+    assert (result.accuracy, result.low, result.high) == (interval.mean, interval.low, interval.high)
+    assert (result.trials, result.images, result.seconds, result.algorithm) == (3, 120, 4.5, "exact+events")
+    assert record.results() == (result,)
+    (row,) = rows(folder)
+    assert list(row) == [*COLUMNS, *RESULT_COLUMNS]
+    assert (row["random_noise"], row["adc_bits"], row["kind"], row["trials"]) == ("0.1", "8", "simulated", "3")
+    assert float(row["accuracy"]) == pytest.approx(result.accuracy, abs=1e-6)
+
+
+def test_reopening_yields_all_that_was_finished(record, folder):
+    store(record, {}, 0, kind="float")
+    first = record.finish({}, "float", 1)
+    for axes in ({"random_noise": 0, "adc_bits": None}, POINT):
+        store(record, axes, 0)
+    second = record.finish({"random_noise": 0, "adc_bits": None}, "simulated", 1)
+
+    again = reopen(folder)
+    assert again.results() == (first, second)
+    assert again.trials(POINT, "simulated") == (0,)
+    assert again.trials(POINT, "quantized") == ()
+    np.testing.assert_array_equal(again.outcomes(POINT, "simulated", 0).prediction, predictions(0))
+    # A point that is finished later keeps the rows of the earlier ones.
+    again.finish(POINT, "simulated", 1)
+    assert [(row["random_noise"], row["adc_bits"]) for row in rows(folder)] == [("", ""), ("0", "null"), ("0.1", "8")]
+
+
+def test_numbers_that_are_equal_are_one_point(record):
+    store(record, {"random_noise": 0.0, "adc_bits": np.int64(8)}, 0)
+    assert record.trials({"adc_bits": 8.0, "random_noise": 0}, "simulated") == (0,)
+    assert record.trials({"adc_bits": "8", "random_noise": 0}, "simulated") == ()
+    assert record.trials({"adc_bits": 8, "random_noise": False}, "simulated") == ()
+
+
+def test_trials_can_be_added_later(record, folder):
+    store(record, POINT, 0)
+    record.finish(POINT, "simulated", 1)
+    again = reopen(folder)
+    store(again, POINT, 1)
+    assert again.finish(POINT, "simulated", 2).trials == 2
+    assert [row["trials"] for row in rows(folder)] == ["2"]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -200, -1])
+def test_truncated_trial_is_computed_again(record, folder, keep):
+    for trial in range(2):
+        store(record, POINT, trial)
+    result = record.finish(POINT, "simulated", 2)
+    path = sorted((folder / "trials").glob("*.npz"))[1]
+    path.write_bytes(path.read_bytes()[:keep])
+
+    again = reopen(folder)
+    assert again.trials(POINT, "simulated") == (0,)
+    assert again.results() == ()
+    store(again, POINT, 1)
+    assert again.finish(POINT, "simulated", 2) == result
+
+
+def test_no_flipped_byte_goes_unnoticed(record, folder):
+    store(record, POINT, 0)
+    expected = record.outcomes(POINT, "simulated", 0)
+    (path,) = (folder / "trials").glob("*.npz")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        again = reopen(folder)
+        if again.trials(POINT, "simulated"):  # times and the like in the archive carry nothing
+            np.testing.assert_array_equal(again.outcomes(POINT, "simulated", 0).prediction, expected.prediction)
+
+
+def test_pickles_and_strangers_are_ignored(record, folder):
+    store(record, POINT, 0)
+    trials = folder / "trials"
+    np.savez(trials / "0123456789ab-00000.npz", header=np.array([{"axes": {}}], dtype=object))
+    (trials / "notes.npz").write_text("hello")
+    (trials / "x.npz.17.partial").write_text("half")
+    (path,) = set(trials.glob("*-00000.npz")) - {trials / "0123456789ab-00000.npz"}
+    path.with_name(path.name.replace("00000", "00001")).write_bytes(path.read_bytes())  # trial 0 under another name
+    assert reopen(folder).trials(POINT, "simulated") == (0,)
+
+
+def test_trials_of_another_fingerprint_are_ignored(record, folder, tmp_path):
+    other = SweepRecord(tmp_path / "other", {"seed": 1}, COLUMNS)
+    store(other, POINT, 0)
+    store(record, {"random_noise": 0}, 0)
+    for path in (tmp_path / "other" / "trials").iterdir():
+        path.rename(folder / "trials" / path.name)
+    assert reopen(folder).trials(POINT, "simulated") == ()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "results.csv"])
+@pytest.mark.parametrize("content", [b"", b'{"check', b"\xff\xfe\x00", None])
+def test_damaged_tables_cost_no_trial(record, folder, name, content):
+    store(record, POINT, 0)
+    result = record.finish(POINT, "simulated", 1)
+    path = folder / name
+    path.unlink() if content is None else path.write_bytes(content)
+    again = reopen(folder)
+    assert again.trials(POINT, "simulated") == (0,)
+    assert again.finish(POINT, "simulated", 1) == result
+    assert json.loads((folder / "settings.json").read_text()) == FINGERPRINT
+    assert len(rows(folder)) == 1
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: no handler of the package catches it."""
+
+
+@pytest.mark.parametrize(
+    ("renames", "trials", "results"),
+    [(0, [0, 0], 0), (1, [0, 0], 0), (2, [1, 0], 0), (3, [2, 0], 0), (4, [2, 0], 1), (5, [2, 1], 1), (6, [2, 2], 1)],
+)
+def test_killed_while_writing(tmp_path, monkeypatch, renames, trials, results):
+    """A process that dies halfway through any of its files leaves a record of the whole ones."""
+    left, replace = [renames], os.replace
+
+    def dying(source, target):
+        if left[0] == 0:
+            os.truncate(source, os.path.getsize(source) // 2)
+            raise Killed
+        left[0] -= 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
+    points = [{"random_noise": 0}, {"random_noise": 1}]
+    with pytest.raises(Killed):
+        sweep(SweepRecord(tmp_path, FINGERPRINT, COLUMNS), points)
+    monkeypatch.undo()
+
+    again = reopen(tmp_path)
+    assert [len(again.trials(point, "simulated")) for point in points] == trials
+    assert len(again.results()) == results
+    sweep(again, points)
+    assert [result.trials for result in reopen(tmp_path).results()] == [2, 2]
+
+
+def sweep(record, points):
+    for point in points:
+        for trial in {0, 1} - set(record.trials(point, "simulated")):
+            store(record, point, trial)
+        record.finish(point, "simulated", 2)
+
+
+def test_nothing_half_written_stays(record, folder):
+    store(record, POINT, 0)
+    record.finish(POINT, "simulated", 1)
+    assert not [name for _, _, names in os.walk(folder) for name in names if name.endswith(".partial")]
+
+
+def test_images_come_in_any_order_and_repeated_ones_count_once(record):
+    store(record, POINT, 0)
+    order = np.concatenate([np.random.default_rng(5).permutation(120), [3, 7]])  # as a distributed sampler fills up
+    store(record, POINT, 1, sample_index=order, label=LABELS[order], prediction=predictions(1)[order])
+    outcomes = record.outcomes(POINT, "simulated", 1)
+    np.testing.assert_array_equal(outcomes.sample_index, np.arange(120))
+    np.testing.assert_array_equal(outcomes.prediction, predictions(1))
+    assert record.finish(POINT, "simulated", 2).images == 120
+
+
+def test_refuses(record, folder):
+    with pytest.raises(ValueError, match=r"settings\.json differs"):
+        SweepRecord(folder, {"seed": 1}, COLUMNS)
+    with pytest.raises(ValueError, match=r"differ from each other and from kind.*got kind"):
+        SweepRecord(folder, FINGERPRINT, ["kind"])
+    with pytest.raises(TypeError, match="what JSON can hold"):
+        sweep_folder(folder, {"path": folder})
+    with pytest.raises(ValueError, match="among random_noise, adc_bits, got votes"):
+        store(record, {"votes": 3}, 0)
+    with pytest.raises(ValueError, match="one of float, quantized, simulated, got 'exact'"):
+        store(record, POINT, 0, kind="exact")
+    with pytest.raises(ValueError, match="`trial` must be 0 or more, got -1"):
+        store(record, POINT, -1)
+    with pytest.raises(ValueError, match="one length, got 120, 120 and 3"):
+        store(record, POINT, 0, prediction=np.arange(3))
+    with pytest.raises(ValueError, match=r"`prediction` must hold integers .* got float64 \(120,\)"):
+        store(record, POINT, 0, prediction=np.zeros(120))
+    with pytest.raises(ValueError, match=r"trial 0 of simulated at random_noise 0.1, adc_bits 8 is not in"):
+        record.finish(POINT, "simulated", 1)
+    with pytest.raises(ValueError, match="`trials` must be at least 1, got 0"):
+        record.finish(POINT, "simulated", 0)
+    store(record, POINT, 0)
+    store(record, POINT, 1, sample_index=np.arange(1, 121))
+    with pytest.raises(ValueError, match="must see the same images"):
+        record.finish(POINT, "simulated", 2)
