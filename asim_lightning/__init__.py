@@ -2,21 +2,32 @@
 
 from typing import TYPE_CHECKING, Any
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, explain
 
 if TYPE_CHECKING:
     from asim_lightning.classifier import CimClassifier
+    from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import ConversionReport, Plan, Rule, convert_
 
 __version__ = "0.1.0"
-__all__ = ["CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "convert_"]
+_ROOMS = {
+    "CimClassifier": "classifier",
+    "ConversionReport": "surgery",
+    "Plan": "surgery",
+    "Rule": "surgery",
+    "calibrate_": "nn",
+    "convert_": "surgery",
+    "verify": "nn",
+}
+__all__ = [
+    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "calibrate_", "convert_", "explain", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     # Lightning and timm take seconds to import, which a user of the circuit model alone should not wait for
-    if name in __all__:
+    if name in _ROOMS:
         import importlib
 
-        room = "classifier" if name == "CimClassifier" else "surgery"
-        return getattr(importlib.import_module(f"asim_lightning.{room}"), name)
+        return getattr(importlib.import_module(f"asim_lightning.{_ROOMS[name]}"), name)
     raise AttributeError(f"module 'asim_lightning' has no attribute {name!r}")

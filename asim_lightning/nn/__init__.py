@@ -1,6 +1,7 @@
 """Layers on macros, and the digital layers beside them."""
 
 from asim_lightning.nn.attention import CimAttention
+from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear
 from asim_lightning.nn.linear import CimLinear
@@ -8,6 +9,7 @@ from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT
 from asim_lightning.nn.quantized import FIDELITIES, INPUT_RANGES, QuantizedLayer
+from asim_lightning.nn.verify import Verification, verify
 
 __all__ = [
     "FIDELITIES",
@@ -23,4 +25,7 @@ __all__ = [
     "OnMacro",
     "QuantConv2d",
     "QuantizedLayer",
+    "Verification",
+    "calibrate_",
+    "verify",
 ]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.padding import same_padding
@@ -155,7 +155,7 @@ class QuantConv2d(_QuantizedConv2d):
     ) -> None:
         self._bits = (weight_bits, input_bits)
         super().__init__(*args, signed_input=signed_input, **kwargs)
-        MacroConfig(weight_bits=weight_bits, input_bits=input_bits)  # the same limits
+        schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), signed_input)  # the same limits
 
     @classmethod
     def from_float(cls, conv: nn.Conv2d, weight_bits: int = 8, input_bits: int = 8, **settings: Any) -> "QuantConv2d":

@@ -1,0 +1,244 @@
+"""Surgery: which layer becomes what, and what it says of it."""
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning.nn import (
+    PACT,
+    CimAttention,
+    CimConv2d,
+    CimLinear,
+    CimMatmul,
+    FloatConv2d,
+    FloatLinear,
+    FloatMatmul,
+    QuantConv2d,
+)
+from asim_lightning.surgery import change_macros_, set_fidelity_
+
+IDEAL = MacroConfig(16, 16, adc_bits=None)
+
+
+class Handmade(nn.Module):
+    """Convolutions and linear layers with functional operations between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.depth = nn.Conv2d(8, 8, (3, 5), padding="same", groups=8)
+        self.reduce = nn.Conv2d(8, 4, 2, stride=2, dilation=2, padding=1, padding_mode="reflect")
+        self.hidden = nn.Linear(4 * 8 * 8, 16)
+        self.last = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        x = torch.tanh(self.depth(torch.max_pool2d(x, 2)))
+        x = torch.relu(self.reduce(x)).flatten(1)
+        return self.last(torch.relu(self.hidden(x)))
+
+
+def vit(**kwargs: Any) -> nn.Module:
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
+    return timm.create_model("vit_tiny_patch16_224", **(sizes | kwargs)).eval()
+
+
+def test_handmade_network_keeps_its_output_and_reports_inputs() -> None:
+    model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
+    expected = model(x).detach()
+    report = convert_(model, Plan(IDEAL), x)
+    calibrate_(model, [x])
+    assert float((model(x) - expected).abs().max() / expected.abs().max()) < 1e-2
+    assert [row.name for row in report] == ["first", "depth", "reduce", "hidden", "last"]
+    assert [row.kind for row in report] == ["stem", "depthwise", "conv", "linear", "head"]
+    assert [row.input.split(":")[0] for row in report] == ["signed", "unsigned", "signed", "unsigned", "unsigned"]
+    assert [row.macs for row in report] == [
+        8 * 32 * 32 * 27, 8 * 16 * 16 * 15, 4 * 8 * 8 * 32, 16 * 256, 16 * 5
+    ]  # fmt: skip
+    assert "4 of 5 layers on a macro" in str(report)
+
+
+def test_handmade_network_needs_no_example() -> None:
+    report = convert_(Handmade(), Plan())
+    assert report["reduce"].input == "signed: no ReLU before"
+
+
+def test_torchvision_resnet_keeps_its_output() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=10)
+    x = torch.randn(2, 3, 64, 64)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, 64, 64))
+        expected = model.eval()(x)
+        report = convert_(model, Plan(IDEAL))
+        calibrate_(model, [x])
+        assert float((model(x) - expected).abs().max() / expected.abs().max()) < 1e-2
+    assert len(report) == 21
+    assert all(row.input.startswith("unsigned") for row in report if row.kind != "stem")
+
+
+def test_published_mapping_of_a_resnet() -> None:
+    model = timm.create_model("resnet18")
+    report = convert_(model, Plan(MacroConfig(4, 4)))
+    stem = model.conv1
+    assert isinstance(stem, QuantConv2d)
+    assert (stem.weight_bits, stem.input_bits, stem.signed_input) == (8, 8, True)
+    assert report["conv1"].why_kept == "first convolution: digital"
+    assert isinstance(model.layer1[0].conv1, CimConv2d)
+    assert isinstance(model.fc, CimLinear)
+    assert not model.layer1[0].conv1.signed_input
+    assert model.layer1[0].conv1.input_range == "calibrated"
+    assert len(report.on_macro) == 20
+
+
+def test_published_mapping_of_a_vit() -> None:
+    model = vit()
+    report = convert_(model, Plan(MacroConfig(input_bits=9, encoding_bits=4)))
+    assert isinstance(model.patch_embed.proj, FloatConv2d)
+    attention = model.blocks[0].attn
+    assert isinstance(attention, CimAttention)
+    assert isinstance(attention.qk, CimMatmul)
+    assert (attention.qk.input_bits, attention.av.input_bits, attention.av.signed_input) == (9, 8, False)
+    assert attention.qkv.signed_input
+    assert attention.av.macro.encoding_bits == 4
+    assert {row.kind for row in report} == {"stem", "qkv", "proj", "qk", "av", "mlp", "head"}
+
+
+def test_rules_count_in_order_and_keep_takes_out() -> None:
+    model = vit()
+    rules = [
+        Rule("blocks.1.*", {"adc_bits": 10}),
+        Rule("mlp", {"adc_bits": 6}),
+        Rule(r"re:blocks\.\d\.attn\.qk", MacroConfig(6, 6)),
+    ]
+    report = convert_(model, Plan(rules=rules, keep=["head", "av", "blocks.0.attn.proj"]))
+    assert report["blocks.1.mlp.fc1"].macro.adc_bits == 10
+    assert report["blocks.0.mlp.fc1"].macro.adc_bits == 6
+    assert report["blocks.0.attn.qk"].macro.weight_bits == 6
+    assert report["blocks.1.attn.qk"].macro.adc_bits == 10
+    assert isinstance(model.head, FloatLinear)
+    assert isinstance(model.blocks[0].attn.av, FloatMatmul)
+    assert report["head"].why_kept == "plan.keep"
+    calibrate_(model, [torch.randn(2, 3, 32, 32)])
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("stem", ["quantized", "float", "macro"])
+def test_stem_option(stem: str) -> None:
+    model = timm.create_model("resnet10t")
+    convert_(model, Plan(stem=stem))
+    kind = {"quantized": QuantConv2d, "float": FloatConv2d, "macro": CimConv2d}[stem]
+    assert type(model.conv1[0]) is kind
+
+
+def test_pact_replaces_relu_one_a_place_and_gives_ranges() -> None:
+    model = timm.create_model("resnet18")
+    relus = sum(isinstance(m, nn.ReLU) for m in model.modules())
+    convert_(model, Plan(pact=True, input_range="pact"))
+    pacts = [m for m in model.modules() if isinstance(m, PACT)]
+    assert len(pacts) == relus == 17
+    layer = model.layer1[0].conv2
+    assert layer.input_range == "pact"
+    assert layer._pact[0] is model.layer1[0].act1
+    calibrate_(model, [torch.randn(2, 3, 32, 32)])
+    model.eval()(torch.randn(1, 3, 64, 64))
+    assert len([k for k in model.state_dict() if k.endswith("alpha")]) == 17
+
+
+def test_network_without_relu_modules_is_refused_pact() -> None:
+    with pytest.raises(ValueError, match=r"`plan.pact` needs torch.nn.ReLU modules"):
+        convert_(Handmade(), Plan(pact=True))
+
+
+WRONG = [
+    (Plan(rules=[Rule("layer9.*", {})]), r"`plan.rules` matches no layer with 'layer9.\*'; nearest: layer"),
+    (Plan(rules=[Rule("depthwise", {})]), r"matches no layer with 'depthwise'"),
+    (Plan(rules=[Rule("re:layer(", {})]), r"invalid regular expression"),
+    (Plan(keep=["fcc"]), r"`plan.keep` matches no layer with 'fcc'; nearest: fc"),
+    (Plan(rules=[Rule("conv", {"input_bits": 1}), Rule("stem", {"input_bits": 1})]), r"`conv1`.*2..16.*signed"),
+]
+
+
+@pytest.mark.parametrize(("plan", "message"), WRONG)
+def test_wrong_plan_leaves_the_network_alone(plan: Plan, message: str) -> None:
+    model = timm.create_model("resnet18")
+    before = [type(m) for m in model.modules()]
+    with pytest.raises(ValueError, match=message):
+        convert_(model, plan)
+    assert [type(m) for m in model.modules()] == before
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stem": "analog"}, "`plan.stem` must be one of published, quantized, float, macro, got 'analog'"),
+        ({"keep": "head"}, "`plan.keep` must be a list"),
+        ({"rules": [{"pattern": "x"}]}, "`plan.rules` must be a list of rules with match and macro"),
+        ({"rules": [{"match": "fc", "macro": {"adc_bit": 3}}]}, "`macro.adc_bit` is no field.*adc_bits"),
+        ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),
+        ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, got 'max'"),
+        ({"per_channel": 1}, "`plan.per_channel` must be true or false, got 1"),
+    ],
+)
+def test_wrong_plan_value(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plan(**values)
+
+
+def test_unknown_subclass_is_an_error_unless_kept() -> None:
+    class Odd(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Odd(4, 4, 3))
+    with pytest.raises(ValueError, match=r"`2` is a Odd, which surgery does not know; it converts Conv2d, Conv2dSame"):
+        convert_(model, Plan())
+    convert_(model, Plan(keep=["2"]))
+    assert type(model[2]) is Odd
+
+
+@pytest.mark.parametrize(("name", "kind"), [("nf_resnet26", "ScaledStdConv2d"), ("resnetv2_50x1_bit", "StdConv2d")])
+def test_standardised_weights_are_refused_by_name(name: str, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"is a {kind}, which surgery does not know"):
+        convert_(timm.create_model(name), Plan())
+
+
+def test_torch_attention_is_refused_by_name() -> None:
+    model = nn.TransformerEncoderLayer(16, 2, batch_first=True)
+    with pytest.raises(ValueError, match=r"`self_attn` is a torch.nn.MultiheadAttention"):
+        convert_(model, Plan())
+
+
+def test_network_that_does_not_run_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"does not run on an input of shape \(1, 4, 8, 8\)"):
+        convert_(Handmade(), Plan(), torch.randn(1, 4, 8, 8))
+    with pytest.raises(ValueError, match="got one without"):
+        convert_(nn.Sequential(nn.ReLU()), Plan())
+
+
+def test_shared_module_is_converted_once() -> None:
+    conv = nn.Conv2d(4, 4, 3, padding=1)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), conv, nn.ReLU(), conv)
+    report = convert_(model, Plan())
+    assert model[2] is model[4]
+    assert isinstance(model[2], CimConv2d)
+    assert len(report) == 2
+
+
+def test_settings_of_all_layers_at_once() -> None:
+    model = timm.create_model("resnet10t")
+    convert_(model, Plan())
+    change_macros_(model, adc_bits=6)
+    assert model.fc.macro.adc_bits == 6
+    with pytest.raises(ValueError, match="`macro.adc_bits`"):
+        change_macros_(model, adc_bits=99)
+    set_fidelity_(model, "float")
+    assert model.conv1[0].fidelity == "float"
+    with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, simulated, got 'analog'"):
+        set_fidelity_(model, "analog")
