@@ -46,7 +46,7 @@ class Column:
         random, nonlinear = self.macro.random_noise_percent, self.macro.nonlinear_noise_percent
         top = cycle.full_scale if cycle.top_code is None else cycle.top_code
         if nonlinear == 0.0:
-            return torch.full((), top * random / 100.0, device=count.device)
+            return torch.full((), top * random / 100.0, dtype=torch.float32, device=count.device)
         active = ratio(count, cycle).abs() * self.macro.rows
         return torch.sqrt(random**2 + nonlinear**2 / (active + 1.0)) * (top / 100.0)
 
@@ -91,7 +91,7 @@ def ratio(count: Tensor, cycle: Cycle) -> Tensor:
     The divisor is a tensor of the count's device, since CUDA turns division by a Python number into a product
     with its reciprocal, whose last bit differs, and ties would fall otherwise than on a CPU.
     """
-    full_scale = torch.full((), float(cycle.full_scale), device=count.device)
+    full_scale = torch.full((), float(cycle.full_scale), dtype=torch.float32, device=count.device)
     return (count.float() / full_scale).clamp(-1.0 if cycle.signed else 0.0, 1.0)
 
 

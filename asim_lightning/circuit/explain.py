@@ -243,7 +243,7 @@ def _explained(column: Column, cycle: Cycle, kind: Conversion, full_scale_mv: fl
         return ExplainedCycle(cycle, None, None, None, None, None, kind)
     sigma, top = 0.0, cycle.full_scale if cycle.top_code is None else cycle.top_code
     if cycle.analog:
-        sigma = float(column.sigma(torch.tensor([cycle.full_scale / 2]), cycle))
+        sigma = float(column.sigma(torch.tensor([cycle.full_scale / 2], dtype=torch.float32), cycle))
     percent = 100.0 * sigma / top
     return ExplainedCycle(
         cycle=cycle,

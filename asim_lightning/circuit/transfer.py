@@ -68,7 +68,7 @@ def possible_counts(cycle: Cycle) -> Tensor:
     """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced ones where there are more."""
     low = -cycle.full_scale if cycle.signed else 0
     number = min(cycle.full_scale - low, _LONGEST_TABLE) + 1
-    return torch.linspace(low, cycle.full_scale, number, dtype=torch.float64).round()
+    return torch.linspace(low, cycle.full_scale, number, dtype=torch.float64, device="cpu").round()
 
 
 def is_noisy(column: Column, cycle: Cycle) -> bool:

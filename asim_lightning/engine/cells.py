@@ -28,7 +28,7 @@ def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, noise: Noise,
     """
     cells = integers.shape[1:] if batched else integers.shape
     normal = noise.cells(cells.numel(), range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1))  # (bits, cells)
-    total = torch.zeros(integers.shape, device=integers.device)
+    total = torch.zeros(integers.shape, dtype=torch.float32, device=integers.device)
     for plane, bit in enumerate(cycle.weight_bits):
         current = 1.0 + (cell_sigma / 100.0) * normal[plane].view(cells)
         current = torch.round(current / GRID) * (GRID * 2 ** (bit - cycle.weight_bits[0]))

@@ -144,7 +144,7 @@ def _fill(
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
     import numpy as np
 
-    out = torch.empty(len(cycles), len(ids), positions)
+    out = torch.empty(len(cycles), len(ids), positions, dtype=torch.float32, device="cpu")
     groups = (cycles.stop - 1) // 4 - cycles.start // 4 + 1
     kernel, word = _kernel(), np.uint32
     arrays = (out.numpy(), ids.numpy(), offsets.numpy())

@@ -18,21 +18,34 @@ def exact_float32(device_type: str) -> Iterator[None]:
         device_type: Type of the device that computes, such as "cpu" or "cuda".
     """
     backends: Any = torch.backends
-    with torch.autocast(device_type, enabled=False), backends.cudnn.flags(enabled=False, allow_tf32=False):
-        if hasattr(backends.mkldnn, "matmul"):  # torch >= 2.9: one precision a backend and operation
-            kinds = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul)
-            before = [kind.fp32_precision for kind in kinds]
-            for kind in kinds:
-                kind.fp32_precision = "ieee"
-            try:
-                yield
-            finally:
-                for kind, precision in zip(kinds, before, strict=True):
-                    kind.fp32_precision = precision
-        else:
-            precision = torch.get_float32_matmul_precision()
-            torch.set_float32_matmul_precision("highest")
-            try:
-                yield
-            finally:
-                torch.set_float32_matmul_precision(precision)
+    cudnn = backends.cudnn.enabled
+    restore = _set_ieee(backends) if hasattr(backends.mkldnn, "matmul") else _set_highest()
+    backends.cudnn.enabled = False
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        backends.cudnn.enabled = cudnn
+        restore()
+
+
+def _set_ieee(backends: Any) -> Any:
+    """torch >= 2.9 has a precision for each backend and operation, its own or the one of torch.backends."""
+    kinds = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul)
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = "none"  # follows torch.backends again, which may be all there was
+            if kind.fp32_precision != precision:
+                kind.fp32_precision = precision
+
+    return restore
+
+
+def _set_highest() -> Any:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    return lambda: torch.set_float32_matmul_precision(before)

@@ -130,8 +130,10 @@ class _Sums:
 
     def __init__(self, transfer: Transfer, tiles: int, most_votes: int) -> None:
         self.macro, self.most_votes = transfer.macro, most_votes
-        bound = tiles * sum(2**c.shift * c.full_scale * max(c.top_code or 1, 1) * most_votes for c in transfer.cycles)
-        self.whole = torch.int32 if bound < 2**31 * self.macro.rows else torch.int64
+        rows, top = self.macro.rows, transfer.macro.top_code or 1
+        codes = sum(2**c.shift * (c.full_scale // rows) * top * most_votes for c in transfer.cycles)
+        counts = sum(2**c.shift * c.full_scale for c in transfer.cycles)
+        self.whole = torch.int32 if tiles * max(codes, counts) < 2**31 else torch.int64
         self.codes: Tensor | None = None
         self.counts: Tensor | None = None
 

@@ -16,7 +16,8 @@ def vote(codes: Tensor, rule: str) -> Tensor:
         Codes, or their sum. # (...)
     """
     if rule == "mean":
-        return codes.sum(0)
+        # float32 ends at 2^24, which 257 votes of 16 bits pass
+        return codes.sum(0, dtype=torch.float32 if codes.device.type == "mps" else torch.float64)
     if rule == "median":
         return codes.median(0).values
     best, agreement = codes[0], torch.zeros_like(codes[0])

@@ -35,7 +35,10 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
         ValueError: The method is unknown, or there is no batch.
     """
     one_of("method", method, METHODS)
-    layers = [x for x in quantized_layers(model).values() if x.input_range == "calibrated"]
+    named = quantized_layers(model)
+    for name, layer in named.items():
+        layer.name = layer.name or name  # layers built by hand may share noise until they have names
+    layers = [x for x in named.values() if x.input_range == "calibrated"]
     if not layers:
         return
     observers: dict[int, list[RangeObserver]] = {}

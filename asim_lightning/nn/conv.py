@@ -75,7 +75,7 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         self._check_shape(x)
         if x.dim() == 3:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        if self.training:
+        if self.training and x.numel():
             x, weight = self._fake_quantized(x, self.weight)
             return self._with_train_noise(self._float(x, weight))
         if self.fidelity == "float" or x.numel() == 0:
@@ -89,7 +89,8 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         w, w_scale = self._quantized_weight(self.weight)
         integers, padding = self._padded(integers)
         product: Product
-        if self.groups == 1 and padding == (0, 0) and integers.shape[2:] == w.shape[2:]:
+        dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        if self.groups == 1 and dense and padding == (0, 0) and integers.shape[2:] == w.shape[2:]:
             # a kernel as large as its input is a linear layer, and its rows are filled as one
             product = MatmulProduct()
             sums = self._multiply(product, integers.flatten(1), w.flatten(1))[..., None, None]

@@ -82,7 +82,7 @@ class CimLinear(OnMacro, nn.Linear):
         self._check_shape(x)
         if x.dim() == 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        if self.training:
+        if self.training and x.numel():
             x, weight = self._fake_quantized(x, self.weight)
             return self._with_train_noise(F.linear(x, weight, self.bias))
         if self.fidelity == "float" or x.numel() == 0:

@@ -25,6 +25,7 @@ class CimMatmul(OnMacro):
         name: Full name in the network; keys the noise.
     """
 
+    _ranges = ("input_max", "weight_max")
     weight_max: Tensor
     """Calibrated range of w; -1 where there is none. # ()"""
 
@@ -43,7 +44,8 @@ class CimMatmul(OnMacro):
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated ranges of both operands."""
         super().clear_range(device)
-        self.register_buffer("weight_max", torch.full((), -1.0, device=device))
+        self.has_weight_range = False
+        self.register_buffer("weight_max", torch.full((), -1.0, dtype=torch.float32, device=device))
 
     def calibrate(self, x: Tensor, w: Tensor | str = "max", method: str = "max") -> None:  # type: ignore[override]
         """Fit the ranges of both operands to one batch, store them, and use them from now on.
@@ -58,14 +60,20 @@ class CimMatmul(OnMacro):
         """
         if not isinstance(w, Tensor):
             raise ValueError(f"Layer `{self.name}` multiplies two activations and needs both to calibrate, got {w!r}")
+        self._check_values(w if self.signed_input else w.abs())
         observer = RangeObserver(method, self.weight_bits, True)
         observer.update(w)
         super().calibrate(x, method)
         self.store_weight_range(observer.fit())
 
     def store_weight_range(self, largest: float) -> None:
-        """Store the range of w."""
-        self.weight_max.fill_(largest)
+        """Store the range of w.
+
+        Raises:
+            ValueError: The range is negative or not finite.
+        """
+        self.weight_max.fill_(self._checked_range(largest))
+        self.has_weight_range = True
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply.
@@ -85,7 +93,9 @@ class CimMatmul(OnMacro):
                 f"Layer `{self.name}` needs operands of shapes (batch, ..., m, k) and (batch, ..., n, k), "
                 f"got {tuple(x.shape)} and {tuple(w.shape)}"
             )
-        if self.training:
+        if not (x.is_floating_point() and w.is_floating_point()):
+            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
+        if self.training and x.numel():
             x = fake_quantize(x, scale_of(largest_value(x, self.signed_input)), self.input_bits, self.signed_input)
             w = fake_quantize(w, scale_of(largest_value(w, True)), self.weight_bits, True)
             return self._with_train_noise(x @ w.transpose(-1, -2))
@@ -98,14 +108,14 @@ class CimMatmul(OnMacro):
 
     def _integer(self, x: Tensor, w: Tensor) -> Tensor:
         integers, x_scale = self._quantized_input(x)
-        stored = self.input_range == "calibrated" and self.has_range
+        stored = self.input_range == "calibrated" and self.has_weight_range
         w_scale = scale_of(self.weight_max if stored else largest_value(w, True))
         w_integers = quantize(w, w_scale, self.weight_bits, True)
         sums = self._multiply(MatmulProduct(batched_weight=True), integers, w_integers)
         return self._dequantized(sums, x_scale * w_scale, None, x.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())
+        self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -30,6 +30,7 @@ class QuantizedLayer(nn.Module):
     While training, operands are fake-quantised and `train_noise` is on; in evaluation `fidelity` decides.
     """
 
+    _ranges: tuple[str, ...] = ("input_max",)
     name: str
     """Full name in the network; keys the layer's noise and stands in its messages."""
     signed_input: bool
@@ -106,15 +107,18 @@ class QuantizedLayer(nn.Module):
         Raises:
             ValueError: The range is negative or not finite.
         """
-        if not (math.isfinite(largest) and largest >= 0):
-            raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
-        self.input_max.fill_(largest)
+        self.input_max.fill_(self._checked_range(largest))
         self.has_range = True
         self.input_range = "calibrated"
 
+    def _checked_range(self, largest: float) -> float:
+        if not (math.isfinite(largest) and largest >= 0):
+            raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
+        return largest
+
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated input range."""
-        self.register_buffer("input_max", torch.full((), -1.0, device=device))
+        self.register_buffer("input_max", torch.full((), -1.0, dtype=torch.float32, device=device))
         self.has_range = False
 
     def extra_repr(self) -> str:
@@ -162,6 +166,8 @@ class QuantizedLayer(nn.Module):
     def _quantized_weight(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the weight in float32, and their scale, () or (outputs, 1, ...)."""
         scale = weight_scale(weight, self.per_channel)
+        if not torch.compiler.is_compiling() and not bool(scale.isfinite().all()):
+            raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
         return quantize(weight, scale, self.weight_bits, True), scale
 
     def _fake_quantized(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,6 +192,16 @@ class QuantizedLayer(nn.Module):
         noise = self._noise(y.shape[0], y.device, "/train")
         normal = noise.conversions(y.shape[1:].numel(), range(1), 0, 0)[0].view(y.shape)
         return y * (1.0 + normal.to(y.dtype) * (self.train_noise / 100.0))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # .to(bfloat16) must move ranges but not round them
+        kept = {name: getattr(self, name) for name in self._ranges}
+        super()._apply(fn, recurse)
+        for name, value in kept.items():
+            device = getattr(self, name).device
+            # a meta tensor has no value to keep
+            setattr(self, name, torch.full_like(value, -1.0, device=device) if value.is_meta else value.to(device))
+        return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         # a float network's weights have no ranges, and are complete without

@@ -16,7 +16,7 @@ def scale_of(largest: Tensor) -> Tensor:
     so that tensors of tiny numbers keep their values; 1 for an empty range (0 or below), so that zeros stay zeros."""
     largest = largest.float()
     scale = largest + torch.clamp(largest / 1024.0, max=_EPSILON)
-    return torch.where(largest > 0, scale, torch.ones_like(scale))
+    return torch.where(largest <= 0, torch.ones_like(scale), scale)
 
 
 def largest_value(x: Tensor, signed: bool) -> Tensor:

@@ -236,7 +236,7 @@ def test_settings_of_all_layers_at_once() -> None:
     convert_(model, Plan())
     change_macros_(model, adc_bits=6)
     assert model.fc.macro.adc_bits == 6
-    with pytest.raises(ValueError, match="`macro.adc_bits`"):
+    with pytest.raises(ValueError, match=r"`macro\.adc_bits`"):
         change_macros_(model, adc_bits=99)
     set_fidelity_(model, "float")
     assert model.conv1[0].fidelity == "float"

@@ -1,0 +1,103 @@
+"""A wrong macro is refused in one line: which field, what is allowed, what was given."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from asim_lightning.circuit import Column, MacroConfig
+
+HERE = f"{__name__}.NotAColumn"
+
+
+class NotAColumn:
+    """Takes a macro but is no column."""
+
+
+class NeedsGain(Column):
+    """A column with an argument that has no default."""
+
+    def __init__(self, macro: MacroConfig, gain: float) -> None:
+        super().__init__(macro)
+        self.gain = gain
+
+
+Case = tuple[str, dict[str, Any], str, str]
+CURRENT = {"column": "current"}
+CASES: list[Case] = [
+    ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
+    ("weight_bits", {"weight_bits": 17}, "2..16", "17"),
+    ("weight_bits", {"weight_bits": None}, "2..16", "None"),
+    ("input_bits", {"input_bits": 0}, "1..16", "0"),
+    ("input_bits", {"input_bits": "8"}, "1..16", "'8'"),
+    ("rows", {"rows": 0}, "1..1048576", "0"),
+    ("rows", {"rows": 255.0}, "1..1048576", "255.0"),
+    ("adc_bits", {"adc_bits": 0}, "1..16 or null", "0"),
+    ("adc_bits", {"adc_bits": 128}, "1..16 or null", "128"),
+    ("adc_bits", {"adc_bits": 1, "weight_parallel": True}, "2..16 or null with weight_parallel", "1"),
+    ("encoding_bits", {"encoding_bits": 5, "input_bits": 4}, "1..4 (input_bits)", "5"),
+    ("encoding_bits", {"encoding_bits": None}, "1..8", "None"),
+    ("encoding_bits", {"encoding_bits": 2, "weight_parallel": True}, "1 with weight_parallel", "2"),
+    ("weight_parallel", {"weight_parallel": "yes"}, "true or false", "'yes'"),
+    ("random_noise", {"random_noise": -0.1}, "0..100 % of full scale", "-0.1"),
+    ("random_noise", {"random_noise": "101 %"}, "0..100 % of full scale", "'101 %'"),
+    ("random_noise", {"random_noise": "0.5 LSBs"}, "a number with a unit of %, lsb, mV", "'0.5 LSBs'"),
+    ("random_noise", {"random_noise": "0.5 lsb", "adc_bits": None}, "in % or mV for an ideal converter", "'0.5 lsb'"),
+    ("random_noise", {"random_noise": None}, "a number (percent) or a string such as '0.5 lsb'", "None"),
+    ("nonlinear_noise", {"nonlinear_noise": float("nan")}, "0..100 % of full scale", "nan"),
+    ("nonlinear_noise", {"nonlinear_noise": "1.2 mV"}, "needs `macro.full_scale_mv`", "'1.2 mV'"),
+    ("full_scale_mv", {"full_scale_mv": 0}, "a positive number of mV or null", "0"),
+    ("full_scale_mv", {"full_scale_mv": "400"}, "a positive number of mV or null", "'400'"),
+    ("digital_levels", {"digital_levels": -1}, "0 or more", "-1"),
+    ("digital_levels", {"digital_levels": 2, "weight_parallel": True}, "0 with weight_parallel", "2"),
+    ("digital_adc", {"digital_adc": 1}, "true or false", "1"),
+    ("vote_levels", {"vote_levels": 1.5}, "0 or more", "1.5"),
+    ("votes", {"votes": 0}, "1..65535", "0"),
+    ("votes", {"votes": 4, "vote": "median", "vote_levels": 1}, "odd for a median", "4"),
+    ("vote", {"vote": "majority"}, "one of mode, median, mean", "'majority'"),
+    ("vote", {"votes": 3, "vote_levels": 1, "adc_bits": None}, "mean for an ideal converter", "'mode'"),
+    ("column", {"column": "chrge"}, "did you mean charge?", "'chrge'"),
+    ("column", {"column": "no.such.module.Class"}, "charge, current or an import path", "'no.such.module.Class'"),
+    ("column", {"column": "json.Nothing"}, "which cannot be imported", "'json.Nothing'"),
+    ("column", {"column": HERE}, "which does not inherit Column", HERE),
+    ("column", {"column": None}, "charge, current or an import path", "None"),
+    ("column", {"column": ["current"]}, "charge, current or an import path", "['current']"),
+    ("column", {"column": ".columns.Mine"}, "charge, current or an import path", "'.columns.Mine'"),
+    ("column_args", {"column_args": [1]}, "a mapping of argument names", "[1]"),
+    ("column_args", {"column_args": {"alpha": 0.1}}, "does not fit column charge", "alpha"),
+    ("column_args", CURRENT | {"column_args": {"beta": 0.1}}, "does not fit column current", "beta"),
+    ("column_args", {"column": f"{__name__}.NeedsGain"}, "does not fit column", "gain"),
+    ("column_args.alpha", CURRENT | {"column_args": {"alpha": -1}}, "0 or more", "-1"),
+    ("column_args.alpha", CURRENT | {"column_args": {"alpha": float("inf")}}, "0 or more", "inf"),
+    ("column_args.cell_sigma", CURRENT | {"column_args": {"cell_sigma": 101}}, "0..100", "101"),
+    ("column_args.cell_sigma", CURRENT | {"column_args": {"cell_sigma": "5"}}, "0..100", "'5'"),
+]
+
+
+@pytest.mark.parametrize(("field", "given", "allowed", "shown"), CASES)
+def test_wrong_value_is_refused(field: str, given: dict[str, Any], allowed: str, shown: str) -> None:
+    with pytest.raises(ValueError, match=f"`macro.{field}`") as caught:
+        MacroConfig(**given)
+    message = str(caught.value)
+    assert allowed in message
+    assert shown in message
+    assert "\n" not in message
+
+
+def test_every_field_has_a_wrong_value_above() -> None:
+    assert {field.split(".")[0] for field, *_ in CASES} == {f.name for f in fields(MacroConfig)}
+
+
+def test_an_unknown_field_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"`macro.adc_bit` is no field of a macro, nearest: adc_bits"):
+        MacroConfig().with_fields(adc_bit=4)
+
+
+@pytest.mark.parametrize(("bits", "field"), [((1, 1), "input_bits"), ((4, 4), "encoding_bits")])
+def test_a_signed_input_needs_a_magnitude(bits: tuple[int, int], field: str) -> None:
+    from asim_lightning.circuit import schedule
+
+    macro = MacroConfig(input_bits=bits[0], encoding_bits=bits[1])
+    assert schedule(macro, signed_input=False)
+    with pytest.raises(ValueError, match=rf"`macro.{field}` must be .* for a signed input.*, got {bits[0]}"):
+        schedule(macro, signed_input=True)

@@ -1,0 +1,97 @@
+"""What conversions do to counts: exact, distinct or lossy, noisy, and how often wrong."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, build_column, schedule, to_codes, transfer
+from asim_lightning.circuit.transfer import error_probability
+
+
+class Bent(Column):
+    """A column as a user would write it: an INL bow and noise that grows with the count."""
+
+    def __init__(self, macro: MacroConfig, bow: float = 0.0) -> None:
+        self.bow = bow
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        m = to_codes(count, cycle)
+        return m - self.bow * torch.sin(math.pi * m / cycle.top_code)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return 0.01 * count
+
+
+def kinds(signed: bool = False, **fields: Any) -> list[Conversion]:
+    """Kinds of the cycles of one weight bit, input group by input group."""
+    macro = MacroConfig(**fields)
+    return list(transfer(macro, signed).conversions[:: macro.weight_bits])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"rows": 255}, ["exact"]),
+        ({"rows": 85}, ["exact"]),
+        ({"rows": 51}, ["exact"]),
+        ({"rows": 254}, ["distinct"]),
+        ({"rows": 256}, ["lossy"]),
+        ({"rows": 128}, ["distinct"]),
+        ({"rows": 257, "adc_bits": 16}, ["exact"]),
+        ({"rows": 10_000, "adc_bits": None}, ["exact"]),
+        ({"rows": 255, "column": "current", "column_args": {"alpha": 0.0}}, ["exact"]),
+        ({"rows": 255, "column": "current", "column_args": {"alpha": 1e-3}}, ["lossy"]),
+        ({"rows": 255, "column": "current", "column_args": {"cell_sigma": 1.0}}, ["lossy"]),
+    ],
+)
+def test_kinds_of_bit_serial_cycles(fields: dict[str, Any], expected: list[str]) -> None:
+    assert {str(kind) for kind in kinds(**fields)} == set(expected)
+
+
+def test_the_sign_plane_and_the_rest_of_a_macro_may_differ() -> None:
+    assert [str(k) for k in kinds(True, input_bits=9, encoding_bits=4)] == ["lossy", "lossy", "exact"]
+    assert [str(k) for k in kinds(input_bits=7, rows=85, encoding_bits=2)] == ["exact"] * 4
+    assert [str(k) for k in kinds(input_bits=7, rows=255, encoding_bits=2)] == ["lossy"] * 3 + ["exact"]
+
+
+def test_digital_cycles_are_exact_unless_they_pass_the_adc() -> None:
+    for digital_adc, expected in ((False, Conversion.EXACT), (True, Conversion.LOSSY)):
+        macro = MacroConfig(rows=256, digital_levels=20, digital_adc=digital_adc, random_noise=1.0)
+        assert set(transfer(macro, False).conversions) == {expected}
+        assert not any(transfer(macro, False).noisy)
+
+
+def test_only_analog_cycles_are_noisy() -> None:
+    found = transfer(MacroConfig(random_noise=1.0, digital_levels=3), False)
+    assert [not noisy for noisy in found.noisy] == [not cycle.analog for cycle in found.cycles]
+    assert not found.exact
+    assert transfer(MacroConfig(), False).exact
+
+
+@pytest.mark.parametrize("sigma_lsb", [0.128, 0.255, 0.51])
+@pytest.mark.parametrize("rows", [255, 85])
+def test_error_probability_of_an_exact_cycle_is_the_complementary_error_function(sigma_lsb: float, rows: int) -> None:
+    macro = MacroConfig(rows=rows, random_noise=f"{sigma_lsb} lsb")
+    found = error_probability(build_column(macro), schedule(macro, False)[0])
+    assert found == pytest.approx(math.erfc(0.5 / (sigma_lsb * math.sqrt(2))), rel=1e-2)
+
+
+def test_published_sigma_in_codes() -> None:
+    macro = MacroConfig(rows=100, random_noise=0.3, nonlinear_noise=2.0)
+    column, cycle = build_column(macro), schedule(macro, False)[0]
+    counts = torch.tensor([0.0, 50.0, 100.0])
+    expected = [2.55 * math.hypot(0.3, 2.0 / math.sqrt(n + 1)) for n in (0, 50, 100)]
+    torch.testing.assert_close(column.sigma(counts, cycle), torch.tensor(expected), rtol=1e-6, atol=0)
+
+
+def test_a_users_column_is_named_by_its_import_path() -> None:
+    macro = MacroConfig(column=f"{__name__}.Bent", column_args={"bow": 0.3})
+    found = transfer(macro, False)
+    assert isinstance(found.column, Bent)
+    assert found.column.macro is macro
+    assert all(found.noisy)
+    assert set(found.conversions) == {Conversion.EXACT}  # a bow of 0.3 LSB rounds away
+    assert set(transfer(macro.with_fields(column_args={"bow": 3.0}), False).conversions) == {Conversion.LOSSY}

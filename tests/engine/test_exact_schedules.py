@@ -1,0 +1,160 @@
+"""Where every cycle is exact, the simulation is the integer product; elsewhere a code is off by half an LSB at most."""
+
+from importlib import import_module
+from math import lcm
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, choose, exact, reference
+from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantizedLayer
+from tests import oracle
+
+properties = settings(max_examples=25, deadline=None, derandomize=True)
+PAIRS = ((255, 8, 1), (85, 8, 1), (51, 8, 1), (17, 8, 1), (341, 10, 2), (273, 12, 4), (257, 16, 8))
+"""Rows, ADC bits and encoding bits that are exact."""
+
+
+@st.composite
+def exact_macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
+    """A macro whose top code is a multiple of the full scale of every cycle."""
+    signed, adc = draw(st.booleans()), draw(st.sampled_from([4, 6, 8, 8, 9, 10, 12, 12, 16]))
+    input_bits = draw(st.integers(1 + signed, 8))
+    top = 2**adc - 1
+    fitting = [e for e in range(1, input_bits + 1 - signed) if top % _spans(input_bits, e, signed) == 0]
+    encoding = draw(st.sampled_from(fitting))
+    most = top // _spans(input_bits, encoding, signed)
+    rows = draw(st.sampled_from([r for r in range(1, min(most, 400) + 1) if most % r == 0]))
+    return MacroConfig(draw(st.integers(2, 8)), input_bits, rows, adc, encoding), signed
+
+
+def _spans(input_bits: int, encoding: int, signed: bool) -> int:
+    return lcm(*(2 ** len(bits) - 1 for bits in oracle.groups(input_bits, encoding, signed)))
+
+
+def silent(rows: int = 2) -> Noise:
+    return Noise(0, "", 0, 0, 0, torch.arange(rows), torch.zeros(rows).long())
+
+
+def integers(macro: MacroConfig, signed: bool, seed: int) -> tuple[Product, Tensor, Tensor]:
+    """A random small product that fills several tiles."""
+    generator = torch.Generator().manual_seed(seed)
+    x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
+
+    def values(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=generator).float()
+
+    if seed % 2:
+        x, w = values(-x_top * signed, x_top, 2, 4, 5, 5), values(-w_top, w_top, 4, 2, 3, 3)
+        return Conv2dProduct((1, 1), (1, 1), (1, 1), 2), x, w
+    terms = min(3 * macro.rows, 300) + seed % 5
+    return MatmulProduct(), values(-x_top * signed, x_top, 2, terms), values(-w_top, w_top, 3, terms)
+
+
+@properties
+@given(case=exact_macros(), seed=st.integers(0, 10**6))
+def test_exact_macro_returns_the_integer_product(case: tuple[MacroConfig, bool], seed: int) -> None:
+    macro, signed = case
+    product, x, w = integers(macro, signed, seed)
+    assert choose(transfer(macro, signed)) == "exact"
+    simulated = reference.run(product, transfer(macro, signed), x, w, silent())
+    assert torch.equal(simulated, exact.run(product, macro, signed, x, w).double())
+
+
+@pytest.mark.parametrize(("rows", "adc_bits", "encoding_bits"), PAIRS)
+@pytest.mark.parametrize("signed", [False, True])
+def test_known_exact_macros(rows: int, adc_bits: int, encoding_bits: int, signed: bool) -> None:
+    macro = MacroConfig(8, 8 + signed, rows, adc_bits, encoding_bits)
+    for seed in (0, 1):
+        product, x, w = integers(macro, signed, seed)
+        assert transfer(macro, signed).exact
+        simulated = reference.run(product, transfer(macro, signed), x, w, silent())
+        assert torch.equal(simulated, exact.run(product, macro, signed, x, w).double())
+
+
+def check_layers(macro: MacroConfig, signed: bool) -> None:
+    """One layer of each kind gives the same at both fidelities."""
+    torch.manual_seed(0)
+    common: dict[str, Any] = {"macro": macro, "signed_input": signed}
+    draw = torch.randn if signed else torch.rand
+    layers: list[tuple[QuantizedLayer, tuple[Tensor, ...]]] = [
+        (CimConv2d(4, 6, (3, 2), 2, padding=1, groups=2, **common), (draw(2, 4, 6, 5),)),
+        (CimLinear(70, 5, **common), (draw(2, 3, 70),)),
+        (CimMatmul(macro, signed), (draw(2, 2, 3, 40), torch.randn(2, 2, 4, 40))),
+    ]
+    for layer, inputs in layers:
+        simulated = layer.eval()(*inputs)
+        layer.fidelity = "quantized"
+        assert torch.equal(simulated, layer(*inputs))
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(case=exact_macros())
+@example(case=(MacroConfig(rows=341, input_bits=9, encoding_bits=2, adc_bits=10), True))
+@example(case=(MacroConfig(rows=273, input_bits=8, encoding_bits=4, adc_bits=12), False))
+def test_simulated_layer_is_the_quantized_layer_where_exact(case: tuple[MacroConfig, bool]) -> None:
+    check_layers(*case)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_conversion_made_the_layer_is_still_the_quantized_layer(
+    monkeypatch: pytest.MonkeyPatch, signed: bool
+) -> None:
+    monkeypatch.setattr(import_module("asim_lightning.engine.run"), "choose", lambda transfer: "reference")
+    check_layers(MacroConfig(rows=17), signed)
+
+
+@properties
+@given(rows=st.integers(1, 300), adc_bits=st.integers(1, 16), encoding=st.integers(1, 5), parallel=st.booleans())
+@example(rows=256, adc_bits=8, encoding=1, parallel=False)
+@example(rows=255, adc_bits=8, encoding=4, parallel=False)
+def test_no_conversion_is_off_by_more_than_half_an_lsb(rows: int, adc_bits: int, encoding: int, parallel: bool) -> None:
+    adc_bits = max(adc_bits, 1 + parallel)
+    macro = MacroConfig(2, encoding, rows, adc_bits, 1 if parallel else encoding, weight_parallel=parallel)
+    top, full = 2 ** (adc_bits - parallel) - 1, (2**encoding - 1) * rows
+    counts = torch.linspace(0, full, min(full, 500) + 1).round().long()
+    # the weight is 1 everywhere, so that one cycle sees the whole count: each row in turn takes what it can
+    x = (counts[:, None] - torch.arange(rows) * (2**encoding - 1)).clamp(0, 2**encoding - 1)
+    result = reference.run(MatmulProduct(), transfer(macro, False), x, torch.ones(1, rows), silent(len(x)))[:, 0]
+    levels = result * top / full
+    assert float((levels - counts * top / full).abs().max()) <= 0.5 + top * 2**-23  # the level is a float32
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-6)
+
+
+LOSSY = MacroConfig(4, 5, 13, 4, 2, digital_levels=2)
+NOISY = LOSSY.with_fields(random_noise=3.0, nonlinear_noise=5.0, vote_levels=4, votes=3)
+
+
+@pytest.mark.parametrize("macro", [LOSSY, NOISY, NOISY.with_fields(column="current", column_args={"cell_sigma": 9.0})])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_result_does_not_depend_on_chunks(macro: MacroConfig, seed: int) -> None:
+    product, x, w = integers(macro, True, seed)
+    x = torch.cat([x, x.flip(0), x[:1]])
+    noise = Noise(5, "layer", 0, 2, 1, torch.tensor([9, 4, 4, 0, 2**32 - 1]), torch.tensor([0, 0, 1, 0, 0]))
+    runs = [reference.run(product, transfer(macro, True), x, w, noise, limit) for limit in (None, 1, 700, 2**30)]
+    assert all(torch.equal(run, runs[0]) for run in runs)
+
+
+def test_without_noise_neither_seed_nor_trial_nor_sample_matters() -> None:
+    product, x, w = integers(LOSSY, True, 1)
+    noises = [silent(), Noise(7, "other", 3, 5, 6, torch.tensor([8, 9]), torch.tensor([1, 2]))]
+    first, second = (reference.run(product, transfer(LOSSY, True), x, w, noise) for noise in noises)
+    assert torch.equal(first, second)
+
+
+def test_attention_on_exact_macros_is_quantized_attention() -> None:
+    from timm.layers import Attention
+
+    torch.manual_seed(0)
+    macro = MacroConfig(input_bits=9, rows=341, adc_bits=10, encoding_bits=2)
+    layer = CimAttention.from_timm(Attention(16, num_heads=2, qkv_bias=True).eval(), macro)
+    x = torch.randn(2, 5, 16)
+    simulated = layer(x)
+    for part in (layer.qkv, layer.qk, layer.av, layer.proj):
+        part.fidelity = "quantized"
+    assert torch.equal(simulated, layer(x))

@@ -1,0 +1,98 @@
+"""Who asks for noise: seed, trial, samples and chip of a context, and the calls made in it."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.engine import Noise, current_scope, noise_context
+
+CPU = torch.device("cpu")
+
+
+def source(leading: int = 3, name: str = "layer") -> Noise:
+    return current_scope().source(name, leading, CPU)
+
+
+def drawn(**context: Any) -> Tensor:
+    with noise_context(**context):
+        return source().conversions(5, range(3), 0, 0)
+
+
+def test_outside_of_a_context_is_seed_0_trial_0_chip_0_and_ids_0_to_n() -> None:
+    with noise_context(seed=0, trial=0, sample_ids=[0, 1, 2], chip=0):
+        inside = source()
+    outside = source()
+    assert (outside.seed, outside.trial, outside.chip, outside.call) == (0, 0, 0, 0)
+    assert torch.equal(outside.sample_ids, inside.sample_ids)
+    assert torch.equal(outside.conversions(5, range(3), 0, 0), inside.conversions(5, range(3), 0, 0))
+
+
+def test_a_second_call_differs_and_a_new_context_repeats() -> None:
+    with noise_context(seed=1):
+        first, second = (source().conversions(5, range(3), 0, 0) for _ in range(2))
+        other = source(name="other").call
+    assert not torch.equal(first, second)
+    assert other == 0
+    assert torch.equal(first, drawn(seed=1))
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"trial": 1}, {"sample_ids": [5, 6, 7]}])
+def test_each_part_of_a_context_changes_the_noise(change: dict[str, Any]) -> None:
+    assert not torch.isin(drawn(**({"seed": 1} | change)), drawn(seed=1)).any()
+
+
+def test_contexts_nest_and_end_with_an_error() -> None:
+    with noise_context(seed=1):
+        with noise_context(seed=2):
+            assert source().seed == 2
+        with pytest.raises(ValueError, match="leading dimension"), noise_context(seed=3, sample_ids=[1, 2]):
+            source(leading=3)
+        assert source().seed == 1
+    assert source().seed == 0
+
+
+def test_several_rows_a_sample_are_its_positions() -> None:
+    with noise_context(sample_ids=[7, 9]):
+        rows = source(leading=6)
+    assert rows.sample_ids.tolist() == [7, 7, 7, 9, 9, 9]
+    assert rows.offsets.tolist() == [0, 1, 2, 0, 1, 2]
+    with noise_context(sample_ids=[7, 9]):
+        whole = source(leading=2).conversions(12, range(2), 0, 0)
+    assert torch.equal(rows.conversions(4, range(2), 0, 0).reshape(2, 2, 12), whole)
+
+
+@pytest.mark.parametrize("ids", [torch.tensor([4, 2], dtype=torch.int32), (4, 2), torch.tensor([4, 0, 2, 0])[::2]])
+def test_ids_of_any_whole_type(ids: Any) -> None:
+    with noise_context(sample_ids=ids):
+        rows = source(leading=2)
+    assert rows.sample_ids.tolist() == [4, 2]
+    assert rows.conversions(1, range(1), 0, 0).shape == (1, 2, 1)
+
+
+def test_a_leading_dimension_that_does_not_fit_the_ids_names_the_layer() -> None:
+    with (
+        noise_context(sample_ids=[1, 2]),
+        pytest.raises(ValueError, match=r"`layer` .* dimension of 3, .* the 2 sample"),
+    ):
+        source(leading=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seed": -1}, "`seed` of noise_context must be a whole number 0..4294967295, got -1"),
+        ({"seed": 1.0}, "`seed` .* got 1.0"),
+        ({"trial": 65536}, "`trial` of noise_context must be a whole number 0..65535, got 65536"),
+        ({"chip": True}, "`chip` .* got True"),
+        ({"sample_ids": []}, r"`sample_ids` of noise_context must be a list of whole numbers, got \[\]"),
+        ({"sample_ids": [0.5]}, r"`sample_ids` .* got \[0.5\]"),
+        ({"sample_ids": [[1], [2]]}, "`sample_ids` .* whole numbers"),
+        ({"sample_ids": [-1, 3]}, r"`sample_ids` of noise_context must be 0..4294967295, got -1\.\.3"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught, noise_context(**given):
+        pass
+    assert "\n" not in str(caught.value)

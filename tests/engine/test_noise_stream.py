@@ -1,0 +1,139 @@
+"""The noise stream: Philox as published, normals that are normal, and the same numbers from Numba and torch."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from asim_lightning.engine import Noise, noise
+from asim_lightning.engine.noise import layer_key, normals, philox
+
+Words = tuple[int, int, int, int]
+WORDS = st.integers(0, 2**32 - 1)
+properties = settings(max_examples=50, deadline=None, derandomize=True)
+DRAWS = 2**18
+BASE = Noise(3, "stage.conv", 0, 5, 0, torch.tensor([17]), torch.tensor([0]))
+
+
+def plain_philox(counter: Words, key: tuple[int, int], rounds: int) -> Words:
+    """Philox 4x32 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3."""
+    (c0, c1, c2, c3), (k0, k1) = counter, key
+    for _ in range(rounds):
+        high0, low0 = divmod(0xD2511F53 * c0, 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * c2, 2**32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+    return c0, c1, c2, c3
+
+
+def package_philox(counter: Words, key: tuple[int, int]) -> Words:
+    return tuple(int(word) for word in philox(tuple(torch.tensor(c) for c in counter), key))
+
+
+PI = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+PI_KEY = (0xA4093822, 0x299F31D0)
+ONES = 0xFFFFFFFF
+
+
+# the published kat_vectors of Random123
+@pytest.mark.parametrize(
+    ("rounds", "counter", "key", "words"),
+    [
+        (7, (0,) * 4, (0, 0), (0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48)),
+        (7, (ONES,) * 4, (ONES, ONES), (0x5207DDC2, 0x45165E59, 0x4D8EE751, 0x8C52F662)),
+        (7, PI, PI_KEY, (0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A)),
+        (10, (0,) * 4, (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        (10, (ONES,) * 4, (ONES, ONES), (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (10, PI, PI_KEY, (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+    ],
+)
+def test_known_answers(
+    monkeypatch: pytest.MonkeyPatch, rounds: int, counter: Words, key: tuple[int, int], words: Words
+) -> None:
+    monkeypatch.setattr(noise, "ROUNDS", rounds)
+    assert package_philox(counter, key) == plain_philox(counter, key, rounds) == words
+
+
+@properties
+@given(counter=st.tuples(WORDS, WORDS, WORDS, WORDS), key=st.tuples(WORDS, WORDS))
+def test_philox_is_the_published_one(counter: Words, key: tuple[int, int]) -> None:
+    assert package_philox(counter, key) == plain_philox(counter, key, rounds=7)
+
+
+@properties
+@given(seed=WORDS, sample=WORDS, position=st.integers(0, 2**20), base=st.integers(0, 2**20), trial=st.integers(0, 99))
+def test_normals_follow_their_definition(seed: int, sample: int, position: int, base: int, trial: int) -> None:
+    key = (seed, layer_key("layer"))
+    got = normals(key, torch.tensor([sample]), torch.tensor([position]), 1, range(4, 8), base, trial << 16 | 2)
+    expected = []
+    words = plain_philox((sample, position, base + 1, trial << 16 | 2), key, rounds=7)
+    for radius_word, angle_word in (words[:2], words[2:]):
+        radius = math.sqrt(-2 * math.log(radius_word * 2**-32 + 2**-33))
+        angle = 2 * math.pi * angle_word / 2**32
+        expected += [radius * math.cos(angle), radius * math.sin(angle)]
+    torch.testing.assert_close(got[:, 0, 0].tolist(), expected, rtol=1e-5, atol=4e-6)
+
+
+@properties
+@given(
+    seed=WORDS, trial=st.integers(0, 65535), vote=st.integers(0, 65535), first=st.integers(0, 70),
+    cycles=st.integers(1, 11), positions=st.integers(1, 70), base=st.integers(0, 2**31),
+    rows=st.lists(st.tuples(WORDS, st.integers(0, 5000)), min_size=1, max_size=4),
+)  # fmt: skip
+def test_numba_fills_what_torch_defines(
+    seed: int, trial: int, vote: int, first: int, cycles: int, positions: int, base: int, rows: list[tuple[int, int]]
+) -> None:
+    ids, offsets = (torch.tensor(column) for column in zip(*rows, strict=True))
+    source = Noise(seed, "a.b", 0, trial, 0, ids, offsets)
+    filled = source.conversions(positions, range(first, first + cycles), base, vote)
+    key, last = (seed, layer_key("a.b")), trial << 16 | vote
+    defined = normals(key, ids, offsets * positions, positions, range(first, first + cycles), base, last)
+    assert torch.equal(filled.view(torch.int32), defined.view(torch.int32))
+
+
+def draws(source: Noise = BASE, cycle: int = 0, tile: int = 0, vote: int = 0, count: int = DRAWS) -> Tensor:
+    return source.conversions(count, range(cycle, cycle + 1), tile * 64, vote).flatten().double()
+
+
+@pytest.mark.parametrize("cycle", [0, 1, 2, 3])
+def test_normals_are_normal(cycle: int) -> None:
+    z = draws(cycle=cycle, count=2**20)
+    error = len(z) ** -0.5
+    assert abs(float(z.mean())) < 4 * error
+    assert abs(float(z.var()) - 1) < 4 * math.sqrt(2) * error
+    assert abs(float((z**3).mean())) < 4 * math.sqrt(15) * error
+    assert abs(float((z**4).mean()) - 3) < 4 * math.sqrt(96) * error
+    for limit in (2.0, 3.0, 4.0):
+        for tail in (z > limit, z < -limit):
+            expected = 0.5 * math.erfc(limit / math.sqrt(2)) * len(z)
+            assert abs(int(tail.sum()) - expected) < 4.5 * math.sqrt(expected)
+    assert 4.5 < float(z.abs().max()) < 6.8
+    distance = torch.special.ndtr(z.sort().values) - torch.arange(1, len(z) + 1) / len(z)
+    assert float(distance.abs().max()) < 1.9 * error  # Kolmogorov and Smirnov, 0.1 %
+
+
+NEIGHBOURS = {
+    "position": lambda: (draws()[:-1], draws()[1:]),
+    "same call, pair": lambda: (draws(cycle=0), draws(cycle=1)),
+    "same call, next pair": lambda: (draws(cycle=1), draws(cycle=2)),
+    "next call": lambda: (draws(cycle=0), draws(cycle=4)),
+    "tile": lambda: (draws(tile=0), draws(tile=1)),
+    "vote": lambda: (draws(vote=0), draws(vote=1)),
+    "sample": lambda: (draws(), draws(replace(BASE, sample_ids=torch.tensor([18])))),
+    "trial": lambda: (draws(), draws(replace(BASE, trial=6))),
+    "seed": lambda: (draws(), draws(replace(BASE, seed=4))),
+    "layer": lambda: (draws(), draws(replace(BASE, name="stage.conv2"))),
+    "call": lambda: (draws(), draws(replace(BASE, call=1))),
+}
+
+
+@pytest.mark.parametrize("neighbours", NEIGHBOURS)
+def test_neighbours_are_uncorrelated(neighbours: str) -> None:
+    a, b = NEIGHBOURS[neighbours]()
+    for f in (lambda z: z, torch.square, torch.sign):  # squares: Box and Muller pairs share their radius
+        correlation = torch.corrcoef(torch.stack([f(a), f(b)]))[0, 1]
+        assert abs(float(correlation)) < 4.5 * len(a) ** -0.5

@@ -1,0 +1,193 @@
+"""Integers in floating point stay exact whatever the session allows, however large, and its settings come back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, noise_context, reference
+from asim_lightning.engine.integer import integer_conv2d, integer_matmul
+from asim_lightning.engine.precision import exact_float32
+from asim_lightning.engine.vote import vote
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from tests import oracle
+
+
+def silent(rows: int) -> Noise:
+    return Noise(0, "", 0, 0, 0, torch.arange(rows), torch.zeros(rows).long())
+
+
+def kinds() -> list[Any]:
+    """Backends with a precision of their own; torch before 2.9 has none."""
+    mkldnn = torch.backends.mkldnn
+    return [mkldnn.matmul, mkldnn.conv, torch.backends.cuda.matmul] if hasattr(mkldnn, "matmul") else []
+
+
+def session() -> dict[str, Any]:
+    """Every setting that the guard touches."""
+    cudnn = torch.backends.cudnn
+    return {
+        "precision": torch.get_float32_matmul_precision(),
+        "cudnn": (cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark),
+        "kinds": [kind.fp32_precision for kind in kinds()],
+        "autocast": torch.is_autocast_enabled("cpu"),
+    }
+
+
+@contextmanager
+def careless() -> Iterator[None]:
+    """What a Trainer in bf16 and a hurried user set."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_settings_are_exact_inside_and_restored_also_after_an_error() -> None:
+    for context in (careless, torch.no_grad):
+        with context():
+            before = session()
+            with exact_float32("cpu"):
+                inside = session()
+            with pytest.raises(RuntimeError), exact_float32("cpu"):
+                raise RuntimeError
+            assert session() == before
+            assert inside["cudnn"][0] is False
+            assert set(inside["kinds"]) <= {"ieee"}
+            assert not inside["autocast"]
+
+
+@pytest.mark.skipif(not kinds(), reason="torch before 2.9 has one precision for all")
+def test_a_setting_that_follows_another_still_follows_it_afterwards() -> None:
+    every = [torch.backends, *kinds()]
+    before = [kind.fp32_precision for kind in every]
+    try:
+        for kind in every:
+            kind.fp32_precision = "none"
+        torch.backends.fp32_precision = "bf16"
+        with exact_float32("cpu"):
+            pass
+        torch.backends.fp32_precision = "ieee"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+    finally:
+        for kind, precision in zip(every, before, strict=True):
+            kind.fp32_precision = precision
+
+
+def test_a_layer_leaves_the_settings_as_they_were() -> None:
+    layer = CimLinear(40, 3, macro=MacroConfig(rows=16, adc_bits=5)).eval()
+    with careless():
+        before = session()
+        for fidelity in ("quantized", "simulated"):
+            layer.fidelity = fidelity
+            layer(torch.rand(2, 40))
+            assert session() == before
+
+
+MACRO = MacroConfig(rows=20, adc_bits=6, encoding_bits=2, random_noise=0.5)
+LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
+    "conv": (lambda: CimConv2d(8, 4, 3, macro=MACRO), (3, 8, 5, 5)),
+    "digital conv": (lambda: QuantConv2d(8, 4, 3), (3, 8, 5, 5)),
+    "linear": (lambda: CimLinear(300, 4, macro=MACRO), (3, 300)),
+    "matmul": (lambda: CimMatmul(MACRO, False), (3, 2, 300)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
+def test_same_codes_inside_and_outside_autocast(kind: str, fidelity: str) -> None:
+    torch.manual_seed(0)
+    layer, x = LAYERS[kind][0]().eval(), torch.rand(LAYERS[kind][1])
+    layer.fidelity = fidelity
+    inputs = (x, torch.randn(3, 4, 300)) if kind == "matmul" else (x,)
+    outside = layer(*inputs)
+    with careless():
+        inside = layer(*inputs)
+    assert inside.dtype == outside.dtype
+    assert torch.equal(inside, outside)
+
+
+def extreme(shape: tuple[int, ...], low: int, high: int) -> Tensor:
+    """Mostly the largest values, so that sums are as large as they can be."""
+    values = torch.full(shape, float(high))
+    values.view(-1)[torch.randperm(values.numel())[: values.numel() // 50]] = float(low) + 1
+    return values
+
+
+@pytest.mark.parametrize(("channels", "kernel", "bits"), [(512, 3, 8), (40, 7, 8), (512, 1, 12), (16, 3, 16)])
+def test_convolutions_beyond_2_to_the_24_are_exact(channels: int, kernel: int, bits: int) -> None:
+    torch.manual_seed(0)
+    top = 2 ** (bits - 1) - 1
+    x, w = extreme((2, channels, kernel, kernel + 1), 0, 2**bits - 1), extreme((3, channels, kernel, kernel), -top, top)
+    with careless():
+        got = integer_conv2d(x, w, [1, 1], [1, 0], [1, 1], 1, (2**bits - 1) * top)
+    expected = torch.nn.functional.conv2d(x.long(), w.long(), padding=(1, 0))
+    assert expected.max() > 2**24
+    assert torch.equal(got.long(), expected)
+
+
+@pytest.mark.parametrize(("terms", "bits"), [(4608, 8), (3000, 12), (1000, 16)])
+@pytest.mark.parametrize("batched", [False, True])
+def test_matrix_products_beyond_2_to_the_24_are_exact(terms: int, bits: int, batched: bool) -> None:
+    torch.manual_seed(0)
+    top = 2 ** (bits - 1) - 1
+    x, w = extreme((2, 3, terms), 0, 2**bits - 1), extreme((2, 4, terms) if batched else (4, terms), -top, top)
+    with careless():
+        got = integer_matmul(x, w, (2**bits - 1) * top)
+    expected = x.long() @ w.long().transpose(-1, -2)
+    assert expected.max() > 2**24
+    assert torch.equal(got.long(), expected)
+
+
+@pytest.mark.parametrize(
+    ("macro", "terms"),
+    [
+        (MacroConfig(8, 8, 255, 12, 4), 19 * 255),  # codes pass 2^31
+        (MacroConfig(16, 16, 100, 16, 16), 130),  # counts of a cycle pass 2^22, sums 2^37
+        (MacroConfig(8, 8, 255, 4, digital_levels=15), 600),
+        (MacroConfig(12, 12, 255, 4, digital_levels=1), 3 * 255),
+    ],
+)
+def test_simulated_sums_of_extreme_values(macro: MacroConfig, terms: int) -> None:
+    torch.manual_seed(0)
+    top = 2 ** (macro.weight_bits - 1) - 1
+    for sign in (1, -1):
+        x, w = extreme((2, terms), 0, 2**macro.input_bits - 1), sign * extreme((2, terms), -top, top)
+        with careless():
+            got = reference.run(MatmulProduct(), transfer(macro, False), x, w, silent(2))
+        expected = oracle.linear(macro, False, x.long().numpy(), w.long().numpy())
+        torch.testing.assert_close(got, torch.from_numpy(expected), rtol=1e-12, atol=0)
+
+
+def test_the_sum_of_many_votes_is_a_whole_number() -> None:
+    codes = torch.full((301, 2), 65535.0)
+    assert vote(codes, "mean").tolist() == [301 * 65535.0] * 2
+
+
+@pytest.mark.parametrize("adc_bits", [16, None])
+def test_no_channel_is_lost_at_256_rows(adc_bits: int | None) -> None:
+    # the published simulator drops 8 of these 512 channels
+    torch.manual_seed(0)
+    macro = MacroConfig(rows=256, adc_bits=adc_bits)
+    x, w = torch.randint(0, 256, (2, 512, 4, 3)).float(), torch.randint(-127, 128, (2, 512, 3, 3)).float()
+    got = reference.run(Conv2dProduct((1, 1), (0, 0), (1, 1), 1), transfer(macro, False), x, w, silent(2))
+    exact = torch.nn.functional.conv2d(x.long(), w.long()).double()
+    lsb = 0.0 if adc_bits is None else macro.rows / (2**adc_bits - 1)
+    tiles, binary_weights = 19, 255 * 255
+    assert float((got - exact).abs().max()) <= tiles * binary_weights * lsb / 2
+    with noise_context(seed=5):
+        layer = CimConv2d(512, 2, 3, bias=False, macro=macro).eval()
+        simulated = layer(x)
+    layer.fidelity = "quantized"
+    quantized = layer(x)
+    assert float((simulated - quantized).abs().max()) <= 0.003 * float(quantized.abs().max())
+    if adc_bits is None:
+        assert torch.equal(got, exact)
+        assert torch.equal(simulated, quantized)

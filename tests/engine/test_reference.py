@@ -1,0 +1,160 @@
+"""The reference engine against an independent simulator, code by code."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, reference
+from asim_lightning.engine.noise import layer_key, normals
+from tests import oracle
+
+KINDS = ("linear", "conv2d", "matmul")
+random_cases = settings(max_examples=25, deadline=None, derandomize=True)
+
+
+@st.composite
+def macros(draw: st.DrawFn, **fixed: Any) -> tuple[MacroConfig, bool]:
+    """A macro and whether its input is signed."""
+    signed = draw(st.booleans())
+    parallel = draw(st.integers(0, 5)) == 0
+    input_bits = draw(st.integers(1 + signed, 8))
+    alpha = draw(st.sampled_from([None, None, 1e-3, 0.03]))
+    macro = MacroConfig(
+        weight_bits=draw(st.integers(2, 8)),
+        input_bits=input_bits,
+        rows=draw(st.one_of(st.integers(1, 300), st.integers(1, 12))),
+        adc_bits=draw(st.one_of(st.none(), st.integers(1 + parallel, 10))),
+        encoding_bits=1 if parallel else draw(st.integers(1, input_bits - signed)),
+        weight_parallel=parallel,
+        digital_levels=0 if parallel else draw(st.integers(0, 5)),
+        digital_adc=draw(st.booleans()),
+        column="charge" if alpha is None else "current",
+        column_args={} if alpha is None else {"alpha": alpha},
+    )
+    return macro.with_fields(**{k: draw(v) for k, v in fixed.items()}), signed
+
+
+@st.composite
+def voting_macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
+    """A noisy macro that votes."""
+    rule = draw(st.sampled_from(["mode", "median", "mean"]))
+    votes = draw(st.sampled_from([3, 5] if rule == "median" else [2, 3, 5]))
+    macro, signed = draw(macros(adc_bits=st.integers(2, 10), random_noise=st.floats(0.2, 10.0)))
+    return macro.with_fields(vote=rule, votes=votes, vote_levels=draw(st.integers(1, 6))), signed
+
+
+@dataclass
+class Operands:
+    """Random integers of one product and both ways to multiply them."""
+
+    macro: MacroConfig
+    signed: bool
+    kind: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+        pick = self.rng.integers
+        if self.kind == "conv2d":
+            groups, channels = int(pick(1, 3)), int(pick(1, 4))
+            kernel, self.geometry = (int(pick(1, 4)), int(pick(1, 4))), self._geometry(groups)
+            size = [self.geometry[2][a] * (kernel[a] - 1) + 1 + int(pick(0, 3)) for a in (0, 1)]
+            x_shape, w_shape = (2, groups * channels, *size), (2 * groups, channels, *kernel)
+        else:
+            terms, batch = int(pick(1, 25)), (2,) if self.kind == "matmul" else ()
+            x_shape, w_shape = (2, 3, terms), (*batch, 4, terms)
+        x_top, w_top = 2 ** (self.macro.input_bits - self.signed) - 1, 2 ** (self.macro.weight_bits - 1) - 1
+        self.x = self._integers(-x_top if self.signed else 0, x_top, x_shape)
+        self.w = self._integers(-w_top, w_top, w_shape)
+
+    def _geometry(self, groups: int) -> tuple[Any, Any, Any, int]:
+        stride, padding, dilation = ((int(a), int(b)) for a, b in self.rng.integers((1, 0, 1), (3, 3, 3), (2, 3)).T)
+        return stride, padding, dilation, groups
+
+    def _integers(self, low: int, high: int, shape: tuple[int, ...]) -> Any:
+        extreme = self.rng.choice([low, high], shape)
+        uniform = self.rng.integers(low, high + 1, shape)
+        return np.where(self.rng.random(shape) < self.rng.choice([0.0, 0.1, 0.9]), extreme, uniform)
+
+    @property
+    def product(self) -> Product:
+        return Conv2dProduct(*self.geometry) if self.kind == "conv2d" else MatmulProduct(self.kind == "matmul")
+
+    def simulated(self, noise: Noise) -> Any:
+        operands = torch.from_numpy(self.x).float(), torch.from_numpy(self.w).float()
+        return reference.run(self.product, transfer(self.macro, self.signed), *operands, noise).numpy()
+
+    def expected(self, normal: oracle.Normal | None = None) -> Any:
+        if self.kind == "conv2d":
+            return oracle.conv2d(self.macro, self.signed, self.x, self.w, *self.geometry, normal=normal)
+        multiply = oracle.linear if self.kind == "linear" else oracle.matmul
+        return multiply(self.macro, self.signed, self.x, self.w, normal)
+
+    def positions(self) -> int:
+        return self.product.positions(torch.from_numpy(self.x), torch.from_numpy(self.w))
+
+
+def noise_of(seed: int) -> Noise:
+    ids = torch.tensor([3, seed % 999])
+    return Noise(seed, "layer", call=0, trial=seed % 7, chip=0, sample_ids=ids, offsets=torch.zeros_like(ids))
+
+
+def package_normals(noise: Noise, positions: int, macro: MacroConfig, signed: bool) -> oracle.Normal:
+    """Normals of (tile, cycle, vote) by the published definition of the noise stream."""
+    key, cycles = (noise.seed, layer_key(noise.name)), len(transfer(macro, signed).cycles)
+
+    def normal(tile: int, cycle: int, vote: int) -> Any:
+        last = noise.trial << 16 | vote
+        cycle_range = range(cycle, cycle + 1)
+        return normals(key, noise.sample_ids, noise.offsets, positions, cycle_range, tile * cycles, last).numpy()
+
+    return normal
+
+
+def check(case: tuple[MacroConfig, bool], kind: str, seed: int, noisy: bool) -> None:
+    operands, noise = Operands(*case, kind, seed), noise_of(seed)
+    normal = package_normals(noise, operands.positions(), *case) if noisy else None
+    np.testing.assert_allclose(operands.simulated(noise), operands.expected(normal), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@random_cases
+@given(case=macros(), seed=st.integers(0, 2**31))
+def test_noise_free_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
+    check(case, kind, seed, noisy=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@random_cases
+@given(
+    case=macros(
+        adc_bits=st.integers(2, 10), random_noise=st.floats(0.1, 5.0), nonlinear_noise=st.sampled_from([0.0, 2.0])
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_noisy_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
+    check(case, kind, seed, noisy=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@random_cases
+@given(case=voting_macros(), seed=st.integers(0, 2**31))
+def test_voted_codes(kind: str, case: tuple[MacroConfig, bool], seed: int) -> None:
+    check(case, kind, seed, noisy=True)
+
+
+@random_cases
+@given(
+    case=macros(adc_bits=st.none(), random_noise=st.floats(0.1, 5.0), vote=st.just("mean"), votes=st.integers(1, 3)),
+    seed=st.integers(0, 2**31),
+)
+def test_noisy_ideal_converter(case: tuple[MacroConfig, bool], seed: int) -> None:
+    operands, noise = Operands(*case, "linear", seed), noise_of(seed)
+    expected = operands.expected(package_normals(noise, operands.positions(), *case))
+    np.testing.assert_allclose(operands.simulated(noise), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())

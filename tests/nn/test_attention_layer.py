@@ -1,0 +1,81 @@
+"""Attention on macros: timm's attention with every product on a macro of its own."""
+
+from typing import Any
+
+import pytest
+import torch
+from timm.layers import Attention
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
+from asim_lightning.nn.attention import score_macro
+
+FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
+PARTS = ("qkv", "qk", "av", "proj")
+
+
+def pair(macro: MacroConfig = FINE, **settings: Any) -> tuple[CimAttention, Attention, torch.Tensor]:
+    torch.manual_seed(0)
+    attention = Attention(24, num_heads=3, **settings).eval()
+    return CimAttention.from_timm(attention, macro, name="block.attn"), attention, torch.randn(2, 7, 24)
+
+
+@pytest.mark.parametrize("settings", [{"qkv_bias": True}, {"qk_norm": True, "norm_layer": torch.nn.LayerNorm}])
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+def test_it_computes_timms_function(settings: dict[str, Any], fidelity: str) -> None:
+    layer, attention, x = pair(**settings)
+    for part in PARTS:
+        getattr(layer, part).fidelity = fidelity
+    torch.testing.assert_close(layer(x), attention(x), rtol=1e-3, atol=1e-4)
+
+
+def test_state_dict_is_timms_plus_ranges() -> None:
+    layer, attention, _ = pair(qkv_bias=True)
+    extra = set(layer.state_dict()) - set(attention.state_dict())
+    assert set(attention.state_dict()) < set(layer.state_dict())
+    assert {key.rsplit(".", 1)[1] for key in extra} == {"input_max", "weight_max"}
+    layer.load_state_dict(attention.state_dict())
+
+
+def test_parts_are_named_and_typed() -> None:
+    layer, _, _ = pair()
+    kinds = (CimLinear, CimMatmul, CimMatmul, CimLinear)
+    for part, kind, signed in zip(PARTS, kinds, (True, True, False, True), strict=True):
+        module = getattr(layer, part)
+        assert isinstance(module, kind)
+        assert module.name == f"block.attn.{part}"
+        assert module.signed_input is signed
+
+
+@pytest.mark.parametrize(("bits", "encoding", "expected"), [(9, 4, (8, 4)), (9, 8, (8, 8)), (6, 2, (6, 2))])
+def test_scores_have_eight_bits_where_signed_inputs_have_nine(
+    bits: int, encoding: int, expected: tuple[int, int]
+) -> None:
+    macro = score_macro(MacroConfig(input_bits=bits, encoding_bits=encoding))
+    assert (macro.input_bits, macro.encoding_bits) == expected
+
+
+def test_the_published_scale_can_be_set() -> None:
+    layer, attention, x = pair()
+    attention.fused_attn = False  # torch's fused attention knows its own scale alone
+    layer.scale = attention.scale = 24**-0.5
+    torch.testing.assert_close(layer(x), attention(x), rtol=1e-3, atol=1e-4)
+
+
+def test_voting_changes_noisy_attention_and_brings_it_nearer() -> None:
+    noisy = MacroConfig(6, 7, rows=24, adc_bits=8, random_noise=1.0)
+    errors = []
+    for macro in (noisy, noisy.with_fields(vote_levels=13, votes=9, vote="mean")):
+        layer, _, x = pair(macro)
+        simulated = layer(x)
+        for part in PARTS:
+            getattr(layer, part).fidelity = "quantized"
+        errors.append(float((simulated - layer(x)).detach().square().mean()))
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_a_gate_is_refused() -> None:
+    attention = Attention(24, num_heads=3)
+    attention.gate = torch.nn.Linear(24, 24)
+    with pytest.raises(ValueError, match="attention without a gate"):
+        CimAttention.from_timm(attention, FINE)

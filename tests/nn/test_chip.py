@@ -1,0 +1,61 @@
+"""Cell mismatch belongs to the chip: every read of it meets the same cells."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
+
+MACRO = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", column_args={"cell_sigma": 5.0})
+SAMPLES = [3, 1, 4, 15]
+
+
+def function_of(kind: str, macro: MacroConfig) -> Callable[[], Tensor]:
+    """A layer's answer to one and the same input for four samples."""
+    torch.manual_seed(0)
+    x = torch.rand(1, 2, 25)
+    if kind == "matmul":
+        product, w = CimMatmul(macro, signed_input=False).eval(), torch.randn(1, 6, 25)
+        return lambda: product(x.expand(4, -1, -1), w.expand(4, -1, -1))
+    layer: Any = CimLinear(50, 6, macro=macro) if kind == "linear" else CimConv2d(2, 3, 3, macro=macro)
+    shape = (1, 50) if kind == "linear" else (1, 2, 5, 5)
+    layer.eval()
+    return lambda: layer(x.reshape(shape).expand(4, *shape[1:]))
+
+
+def read(function: Callable[[], Tensor], **context: int) -> Tensor:
+    with noise_context(sample_ids=SAMPLES, **context):
+        return function()
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+def test_every_sample_trial_and_call_meets_the_same_cells(kind: str) -> None:
+    function = function_of(kind, MACRO)
+    first = read(function, chip=1)
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert torch.equal(first, read(function, chip=1, trial=9))
+    with noise_context(sample_ids=SAMPLES, chip=1):
+        assert torch.equal(first, function())
+        assert torch.equal(first, function())
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+def test_another_chip_has_other_cells(kind: str) -> None:
+    function = function_of(kind, MACRO)
+    assert not torch.equal(read(function, chip=1), read(function, chip=2))
+
+
+def test_without_cell_variation_chips_are_equal() -> None:
+    function = function_of("linear", MACRO.with_fields(column_args={"cell_sigma": 0.0}))
+    assert torch.equal(read(function, chip=1), read(function, chip=2))
+
+
+def test_read_noise_belongs_to_the_read_and_not_to_the_chip() -> None:
+    function = function_of("linear", MACRO.with_fields(random_noise=2.0, column_args={}))
+    assert torch.equal(read(function, chip=1), read(function, chip=2))
+    assert not torch.equal(read(function, chip=1), read(function, chip=1, trial=1))

@@ -1,0 +1,103 @@
+"""Input ranges: the batch's maximum as published, or a calibrated one on which batch mates have no influence."""
+
+import warnings
+
+import pytest
+import torch
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+
+MACRO = MacroConfig(8, 6, rows=17)
+
+
+def linear(**settings: str) -> CimLinear:
+    torch.manual_seed(0)
+    return CimLinear(20, 3, macro=MACRO, name="head.fc", **settings).eval()
+
+
+def test_with_the_batch_range_an_answer_depends_on_batch_mates_as_published() -> None:
+    layer, x = linear(), torch.rand(2, 20)
+    x[1] *= 10
+    assert not torch.allclose(layer(x)[0], layer(x[:1])[0], rtol=0.01)
+
+
+def test_a_calibrated_answer_depends_on_the_sample_alone() -> None:
+    layer, x = linear(), torch.rand(2, 20)
+    layer.calibrate(x)
+    alone = layer(x[:1])[0]
+    x[1] *= 10
+    assert torch.equal(layer(x)[0], alone)
+    assert layer.input_range == "calibrated"
+
+
+@pytest.mark.parametrize("method", ["max", "percentile", "mse"])
+def test_calibrated_ranges(method: str) -> None:
+    layer, x = linear(), torch.rand(3000, 20, generator=torch.Generator().manual_seed(0))
+    x[0, 0] = 40.0
+    layer.calibrate(x, method)
+    found = float(layer.input_max)
+    assert found == 40.0 if method == "max" else 0.9 < found < 30.0
+
+
+def test_calibrating_to_the_batch_changes_nothing_for_that_batch() -> None:
+    torch.manual_seed(0)
+    x, w = torch.rand(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    for layer in (CimConv2d(3, 4, 3, macro=MACRO).eval(), QuantConv2d(3, 4, 3).eval()):
+        expected = layer(x)
+        layer.calibrate(x)
+        assert torch.equal(layer(x), expected)
+    product = CimMatmul(MACRO, False).eval()
+    expected = product(x, w)
+    product.calibrate(x, w)
+    assert torch.equal(product(x, w), expected)
+    assert not torch.allclose(product(x, 3 * w), 3 * expected, rtol=0.01)  # w is clipped to its own range
+
+
+def test_a_product_with_the_range_of_one_operand_uses_the_batch_for_the_other() -> None:
+    torch.manual_seed(0)
+    x, w = torch.rand(2, 3, 8), 5 * torch.randn(2, 3, 8)
+    layer = CimMatmul(MACRO, False).eval()
+    expected = layer(x, w)
+    layer.store_range(float(x.max()))
+    torch.testing.assert_close(layer(x, w), expected)
+
+
+def test_without_a_stored_range_the_batch_is_used_with_one_warning_that_names_the_layer() -> None:
+    layer, x = linear(input_range="calibrated"), torch.rand(2, 20)
+    with pytest.warns(UserWarning, match=r"Layer `head.fc` has no calibrated input range"):
+        y = layer(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(layer(x), y)
+    layer.input_range = "batch"
+    assert torch.equal(layer(x), y)
+
+
+def test_a_cleared_range_is_gone() -> None:
+    layer, x = linear(), torch.rand(2, 20)
+    layer.calibrate(x)
+    layer.clear_range()
+    assert not layer.has_range
+    assert float(layer.input_max) == -1
+    with pytest.warns(UserWarning, match="no calibrated input range"):
+        layer(x)
+
+
+def test_zeros_and_negatives_under_an_unsigned_range_are_zeros() -> None:
+    layer = linear()
+    for x in (torch.zeros(2, 20), torch.full((2, 20), 1e-3).index_fill_(0, torch.tensor(0), -1e-6)):
+        assert torch.equal(layer(x)[0], layer.bias.detach())
+    layer.calibrate(torch.zeros(2, 20))
+    assert torch.equal(layer(torch.zeros(2, 20)), layer.bias.detach().expand(2, 3))
+
+
+def test_per_channel_weights_each_use_their_whole_range() -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 4, 3).eval()
+    conv.weight.data *= torch.tensor([1.0, 1e-2, 1e-4, 1.0])[:, None, None, None]
+    x = torch.rand(2, 3, 6, 6)
+    exact = conv(x) - conv.bias[:, None, None]
+    layer = CimConv2d.from_float(conv, MACRO.with_fields(input_bits=8), per_channel=True)
+    for channel, error in enumerate((layer(x) - conv.bias[:, None, None] - exact).detach().abs().amax((0, 2, 3))):
+        assert float(error) < 0.03 * float(exact[:, channel].detach().abs().max())

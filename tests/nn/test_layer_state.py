@@ -1,0 +1,129 @@
+"""Layers are saved, copied and moved like torch's own, and keep the type of their input."""
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import PACT, CimConv2d, CimLinear, CimMatmul, QuantConv2d
+
+MACRO = MacroConfig(4, 5, rows=10, adc_bits=5, encoding_bits=2, random_noise="0.3 lsb")
+PRODUCT_SHAPE = (2, 3, 4, 12)
+LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
+    "conv": (lambda: CimConv2d(3, 4, 3, macro=MACRO, name="a", input_range="calibrated"), (2, 3, 5, 5)),
+    "digital": (lambda: QuantConv2d(3, 4, 3, name="a", input_range="calibrated"), (2, 3, 5, 5)),
+    "linear": (lambda: CimLinear(12, 4, macro=MACRO, name="a", input_range="calibrated"), (2, 12)),
+    "matmul": (lambda: CimMatmul(MACRO, False, name="a", input_range="calibrated"), PRODUCT_SHAPE),
+}
+
+
+def calibrated(kind: str) -> tuple[Any, tuple[Tensor, ...]]:
+    """A layer in evaluation with a range of its own, and inputs that pass it."""
+    torch.manual_seed(0)
+    make, shape = LAYERS[kind]
+    layer, x = make().eval(), torch.rand(shape)
+    inputs = (x, torch.randn(shape)) if kind == "matmul" else (x,)
+    layer.calibrate(*(0.6 * t for t in inputs))
+    return layer, inputs
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_state_dict_round_trip(kind: str) -> None:
+    layer, inputs = calibrated(kind)
+    stored = io.BytesIO()
+    torch.save(layer.state_dict(), stored)
+    stored.seek(0)
+    torch.manual_seed(1)
+    other = LAYERS[kind][0]().eval()
+    other.load_state_dict(torch.load(stored))
+    assert torch.equal(other(*inputs), layer(*inputs))
+
+
+@pytest.mark.parametrize("kind", ["conv", "digital", "linear"])
+def test_a_float_networks_state_dict_loads_strictly_and_keeps_the_range(kind: str) -> None:
+    layer, _ = calibrated(kind)
+    plain: nn.Module = nn.Linear(12, 4) if kind == "linear" else nn.Conv2d(3, 4, 3)
+    state = plain.state_dict()
+    layer.load_state_dict(state)
+    assert set(state) == {"weight", "bias"}
+    assert torch.equal(layer.weight, plain.weight)
+    assert layer.has_range
+    nn.Sequential(layer).load_state_dict(nn.Sequential(plain).state_dict())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_answer_alike_and_own_their_state(kind: str, duplicate: Callable[[Any], Any]) -> None:
+    layer, inputs = calibrated(kind)
+    twin = duplicate(layer)
+    expected = layer(*inputs)
+    assert torch.equal(twin(*inputs), expected)
+    twin.store_range(99.0)
+    twin.fidelity = "float"
+    assert torch.equal(layer(*inputs), expected)
+
+
+def test_a_copied_network_follows_its_own_pact() -> None:
+    network = nn.ModuleDict({"clip": PACT(2.0), "conv": CimConv2d(3, 4, 3, macro=MACRO)}).eval()
+    network["conv"].follow_pact(network["clip"])
+    twin = copy.deepcopy(network)
+    assert twin["conv"]._pact == [twin["clip"]]
+    assert not any("alpha" in key for key in network["conv"].state_dict())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
+def test_the_type_of_the_input_is_kept(kind: str, dtype: torch.dtype, fidelity: str) -> None:
+    layer, inputs = calibrated(kind)
+    layer.fidelity = fidelity
+    inputs = tuple(t.to(dtype) for t in inputs)
+    y = layer(*inputs)
+    assert y.dtype == dtype
+    expected = layer(*(t.float() for t in inputs)).to(dtype)
+    torch.testing.assert_close(y.float(), expected.float(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+def test_layers_move_to_another_type(kind: str, dtype: torch.dtype, fidelity: str) -> None:
+    layer, inputs = calibrated(kind)
+    layer.fidelity = fidelity
+    expected = layer(*inputs)
+    moved = layer.to(dtype)(*(t.to(dtype) for t in inputs))
+    assert moved.dtype == dtype
+    tolerance = (0.3 if fidelity == "simulated" else 0.1) if dtype == torch.bfloat16 else 1e-5
+    assert float((moved - expected).detach().abs().max()) <= tolerance * float(expected.detach().abs().max())
+
+
+def test_a_calibrated_range_survives_half_precision() -> None:
+    layer = CimLinear(12, 4, macro=MACRO).eval()
+    layer.store_range(1.003)
+    assert float(layer.to(torch.bfloat16).input_max) == pytest.approx(1.003, rel=1e-6)
+
+
+def test_training_state_and_parameters_are_those_of_the_float_layer() -> None:
+    conv = nn.Conv2d(3, 4, 3).double()
+    layer = CimConv2d.from_float(conv, MACRO)
+    assert layer.weight is conv.weight
+    assert layer.bias is conv.bias
+    assert layer.training
+    assert not CimLinear.from_float(nn.Linear(3, 4, bias=False).eval(), MACRO).training
+    with noise_context():
+        assert layer.eval()(torch.rand(1, 3, 4, 4).double()).dtype == torch.float64
+
+
+def test_layers_move_to_meta_and_back() -> None:
+    layer, (x,) = calibrated("conv")
+    expected, state = layer(x), layer.state_dict()
+    empty = layer.to("meta").to_empty(device="cpu")
+    empty.load_state_dict(state)
+    assert torch.equal(empty(x), expected)

@@ -1,0 +1,71 @@
+"""What a session sets elsewhere (default type and device, memory format, inference mode) changes no answer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.nn import CimConv2d, CimLinear
+
+# 3 * 131 and 257 * 255 need more than the 8 bits of bfloat16
+LOSSY = MacroConfig(5, 5, rows=131, adc_bits=6, encoding_bits=2)
+NOISY = LOSSY.with_fields(random_noise="0.3 lsb")
+VARIED = LOSSY.with_fields(column="current", column_args={"cell_sigma": 3.0})
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("macro", [LOSSY, NOISY, VARIED], ids=["lossy", "noisy", "varied"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_default_type(macro: MacroConfig, dtype: torch.dtype) -> None:
+    # torch.empty in ratio, sigma, _fill and cell_digits follow
+    torch.manual_seed(0)
+    layer, x = CimLinear(300, 5, macro=macro).eval(), torch.rand(3, 300)
+    expected = layer(x)
+    with default_dtype(dtype):
+        assert torch.equal(layer(x), expected)
+
+
+def test_default_type_does_not_change_what_is_exact() -> None:
+    with default_dtype(torch.bfloat16):
+        assert transfer(MacroConfig(rows=257, adc_bits=16, encoding_bits=8, votes=7), False).exact
+
+
+def test_layers_are_built_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        layer = CimLinear(3, 4, macro=MacroConfig(rows=77))
+    assert layer.weight.is_meta
+    layer.to_empty(device="cpu").load_state_dict(torch.nn.Linear(3, 4).state_dict())
+    assert layer.eval()(torch.rand(2, 3)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_memory_format(groups: int) -> None:
+    torch.manual_seed(0)
+    layer, x = CimConv2d(8, 4, 3, groups=groups, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
+    expected = layer(x)
+    strange: list[Any] = [x.to(memory_format=torch.channels_last), x.mT.contiguous().mT, torch.cat([x, x])[:3]]
+    assert all(torch.equal(layer(y), expected) for y in strange)
+    assert torch.equal(layer(x[:1].expand(2, -1, -1, -1)), layer(x[:1].repeat(2, 1, 1, 1)))
+
+
+def test_inference_mode() -> None:
+    torch.manual_seed(0)
+    layer, x = CimConv2d(8, 4, 3, macro=NOISY).eval(), torch.rand(3, 8, 6, 6)
+    expected = layer(x)
+    with torch.inference_mode():
+        assert torch.equal(layer(x), expected)
+        layer.calibrate(x)
+    assert torch.equal(layer(x), expected)
+    layer.train()(x).sum().backward()

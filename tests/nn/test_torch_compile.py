@@ -1,0 +1,54 @@
+"""torch.compile: one graph where the arithmetic is float or quantized, graph breaks where it is simulated."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+
+MACRO = MacroConfig(4, 5, rows=10, adc_bits=5, encoding_bits=2, random_noise="0.3 lsb")
+# 8 bits and 600 channels of 3x3: the compiled graph must know that sums come as integers
+WIDE = MacroConfig(random_noise=0.1)
+LAYERS: dict[str, tuple[Callable[[], Any], list[tuple[int, ...]]]] = {
+    "conv": (lambda: CimConv2d(4, 6, 3, 2, padding="same", groups=2, macro=MACRO), [(2, 4, 6, 6)]),
+    "wide conv": (lambda: CimConv2d(600, 2, 3, macro=WIDE, signed_input=True), [(1, 600, 3, 4)]),
+    "digital": (lambda: QuantConv2d(4, 6, 3, padding=1, padding_mode="reflect"), [(2, 4, 5, 5)]),
+    "linear": (lambda: CimLinear(12, 4, macro=MACRO), [(2, 3, 12)]),
+    "matmul": (lambda: CimMatmul(MACRO, False), [(2, 3, 4, 12), (2, 3, 5, 12)]),
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("fidelity", ["float", "quantized", "simulated"])
+def test_compiled_layer_gives_the_same(kind: str, fidelity: str) -> None:
+    torch.manual_seed(0)
+    make, shapes = LAYERS[kind]
+    layer, inputs = make().eval(), [torch.rand(shape) for shape in shapes]
+    layer.fidelity = fidelity
+    compiled = torch.compile(layer, fullgraph=fidelity != "simulated", backend="aot_eager")
+    with torch.no_grad(), noise_context(seed=1, sample_ids=range(len(inputs[0]))):
+        expected = layer(*inputs)
+    with torch.no_grad(), noise_context(seed=1, sample_ids=range(len(inputs[0]))):
+        assert torch.equal(compiled(*inputs), expected)
+
+
+def test_compiled_training_has_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    layer, x = CimConv2d(4, 6, 3, macro=MACRO).train(), torch.rand(2, 4, 6, 6)
+    gradients = []
+    for function in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
+        layer.zero_grad()
+        function(x).square().sum().backward()
+        gradients.append(layer.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
