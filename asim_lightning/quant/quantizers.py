@@ -46,8 +46,8 @@ def quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
         Whole numbers in float32, -L..L signed, 0..L unsigned, of the shape of x.
     """
     with torch.autocast(x.device.type, enabled=False):
-        fraction = (x.detach().float() / scale).clamp(-1.0 if signed else 0.0, 1.0)
-        return torch.round(fraction * levels(bits, signed))
+        integers = x.detach().float() / scale  # a new tensor, so that the rest may work in place
+        return integers.clamp_(-1.0 if signed else 0.0, 1.0).mul_(levels(bits, signed)).round_()
 
 
 def fake_quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
