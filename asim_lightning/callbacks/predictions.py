@@ -28,6 +28,7 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         """Gather the predictions of every process and write them, each sample once."""
         rows = [row for batch in predictions for row in zip(*(batch[name].tolist() for name in _FIELDS), strict=True)]
+        rows = [(*row[:3], f"{row[3]:.6f}") for row in rows]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, rows)

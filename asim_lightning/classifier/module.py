@@ -1,6 +1,6 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -8,17 +8,19 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
+from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.nn.quantized import FIDELITIES, METHODS
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_
 
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Images, labels, and each sample's index in its data set. # (batch, channels, height, width), (batch,), (batch,)"""
 
 
 class CimClassifier(LightningModule):
@@ -26,7 +28,7 @@ class CimClassifier(LightningModule):
 
     Args:
         backbone: The timm network.
-        plan: Which layer gets which macro; null leaves the network float.
+        plan: Which layer gets which macro; `keep` with "*" leaves the network float.
         num_classes: Number of classes.
         fidelity: Evaluation: float, quantized (integers, no macro) or simulated (bit by bit).
         optimizer: Optimizer and learning-rate schedule.
@@ -44,7 +46,7 @@ class CimClassifier(LightningModule):
     def __init__(
         self,
         backbone: BackboneConfig = BackboneConfig(),
-        plan: Plan | None = Plan(),
+        plan: Plan = Plan(),
         num_classes: int = 10,
         fidelity: str = "simulated",
         optimizer: OptimizerConfig = OptimizerConfig(),
@@ -56,19 +58,22 @@ class CimClassifier(LightningModule):
         calibration_method: str = "max",
     ) -> None:
         super().__init__()
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"`model.num_classes` must be 2 or more, got {num_classes!r}")
+        check_whole("num_classes", num_classes, 2)
+        check_whole("noise_seed", noise_seed, 0, 2**32 - 1)
+        check_whole("trial", trial, 0, 2**16 - 1)
+        check_whole("chip", chip, 0, 2**32 - 1)
+        check_whole("calibration_images", calibration_images, 1)
+        check_choice("fidelity", fidelity, FIDELITIES)
+        check_choice("calibration_method", calibration_method, METHODS)
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"`model.label_smoothing` must be 0..1, got {label_smoothing!r}")
-        if calibration_images < 1:
-            raise ValueError(f"`model.calibration_images` must be 1 or more, got {calibration_images!r}")
         backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
-        plan = None if plan is None else _config(Plan, plan)
+        plan = _config(Plan, plan)
         # plain values, so that a checkpoint loads without running code
         self.save_hyperparameters(
             {
                 "backbone": asdict(backbone),
-                "plan": None if plan is None else asdict(plan),
+                "plan": asdict(plan),
                 "num_classes": num_classes,
                 "fidelity": fidelity,
                 "optimizer": asdict(optimizer),
@@ -85,9 +90,7 @@ class CimClassifier(LightningModule):
         self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
-        self.report: ConversionReport | None = None
-        if plan is not None:
-            self.report = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.report: ConversionReport = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
         self.fidelity = fidelity
         top5 = min(5, num_classes)
         self.accuracy = nn.ModuleDict(
@@ -98,6 +101,7 @@ class CimClassifier(LightningModule):
             }
         )
         self.top5 = top5
+        self.loss = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in ("val", "test")})
 
     @property
     def fidelity(self) -> str:
@@ -110,8 +114,15 @@ class CimClassifier(LightningModule):
         self._fidelity = fidelity
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits. # (batch, channels, height, width) to (batch, classes)"""
-        return self.backbone(images)  # type: ignore[no-any-return]
+        """Logits. # (batch, channels, height, width) to (batch, classes)
+
+        Raises:
+            ValueError: The network does not take images of this size.
+        """
+        try:
+            return self.backbone(images)  # type: ignore[no-any-return]
+        except AssertionError as error:  # how timm's transformers refuse a size
+            raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
     def setup(self, stage: str) -> None:
         """Check that the data has the classes that the network has.
@@ -125,7 +136,7 @@ class CimClassifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """Cross-entropy of a batch under fake quantisation."""
-        images, labels, ids = batch
+        images, labels, ids = unpack(batch, self.num_classes)
         with noise_context(self.noise_seed, self.global_step & 0xFFFF, ids, self.chip):
             logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -154,7 +165,7 @@ class CimClassifier(LightningModule):
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Index, label, prediction and confidence of each sample. # (batch,) each"""
-        images, labels, ids = batch
+        images, labels, ids = unpack(batch, self.num_classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
@@ -172,13 +183,16 @@ class CimClassifier(LightningModule):
 
     def calibrate(self, images: Iterable[Tensor]) -> None:
         """Fit and store the input range of every layer that is set to a calibrated one."""
-        calibrate_(self.backbone, (batch.to(self.device) for batch in images), self.calibration_method)
+        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method)
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        images, labels, ids = batch
+        images, labels, ids = unpack(batch, self.num_classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             logits = self(images)
-        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), on_epoch=True, sync_dist=True, batch_size=len(ids))
+        # a metric, since Lightning's sync_dist is wrong where processes have unequal shares
+        loss = self.loss[f"{stage}_loss"]
+        loss(F.cross_entropy(logits, labels), weight=len(ids))
+        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(ids))  # type: ignore[arg-type]
         for k in (1, self.top5):
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
@@ -200,29 +214,14 @@ class CimClassifier(LightningModule):
             ValueError: There are no training images.
         """
         if needs_calibration(self.backbone):
-            self.calibrate(_calibration_images(data, self.calibration_images))
+            self.calibrate(calibration_images_of(data, self.calibration_images))
 
     def _calibrate(self, always: bool = False) -> None:
         data = self._data or self.trainer
         if always:
-            self.calibrate(_calibration_images(data, self.calibration_images))
+            self.calibrate(calibration_images_of(data, self.calibration_images))
         else:
             self.calibrate_where_missing(data)
-
-
-def _calibration_images(data: Any, count: int) -> Iterator[Tensor]:
-    if hasattr(data, "calibration_dataloader"):
-        yield from (batch[0] for batch in data.calibration_dataloader(count))
-        return
-    loader = data.train_dataloader
-    loader = loader() if callable(loader) and not isinstance(loader, Iterable) else loader
-    if loader is None:
-        raise ValueError("Input ranges are fitted to training images, and the data has none")
-    for batch in loader:
-        yield batch[0][:count]
-        count -= len(batch[0])
-        if count <= 0:
-            return
 
 
 def _config(kind: type[Config], value: Any) -> Config:

@@ -1,10 +1,18 @@
 """Entry point of the command line: one line for an error, and exit code 2."""
 
 import logging
-import pickle
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
+
+_CHATTER = (
+    "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
+    "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
+    "Detected KeyboardInterrupt", "Received SIGTERM",
+)  # fmt: skip
+"""Parts of what Lightning logs on every run and no user can act on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -14,38 +22,67 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Arguments after the program's name; default: those of the process.
 
     Raises:
-        SystemExit: With code 2 after a user's error, which is one line on standard error.
+        SystemExit: With code 2 after a user's error, which is one line on standard error; 130 after Ctrl-C, 143 after
+            a kill. The variable JSONARGPARSE_DEBUG, jsonargparse's own, gives the traceback instead.
     """
-    from asim_lightning.cli.parser import AsimCLI, resolve_configs, standard_error
-
-    _quieten()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.argv[1:] = resolved = resolve_configs(given)
+        _run(given)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = _signal_code(stop)
+        if code is None:
+            raise
+        goes_on = "; finished trials are kept, and the same command goes on there" if "sweep" in given[:1] else ""
+        print(f"stopped{goes_on}", file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+def _run(given: list[str]) -> None:
+    from asim_lightning.cli.configs import resolve_configs
+
+    try:
+        resolved = resolve_configs(given)
+    except FileNotFoundError as error:  # before the seconds that Lightning takes to import
+        _refuse(str(error))
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from asim_lightning.cli.messages import UsageError, one_line
+    from asim_lightning.cli.parser import AsimCLI
+
+    _quieten()
+    try:
         AsimCLI(resolved)
-    except (ValueError, FileNotFoundError) as error:
-        standard_error(f"error: {_one_line(error)}")
-        raise SystemExit(2) from None
-    except pickle.UnpicklingError:
-        standard_error(
-            "error: The checkpoint holds more than tensors and plain values; it could run code and is not loaded"
-        )
-        raise SystemExit(2) from None
+    except (UsageError, ValueError, OSError, MisconfigurationException) as error:
+        if "JSONARGPARSE_DEBUG" in os.environ:
+            raise
+        _refuse(one_line(str(error)) or type(error).__name__)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _signal_code(stop: BaseException) -> int | None:
+    """Exit code of a process that a signal stopped, as shells count: 128 and the signal's number."""
+    if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's exit(1)
+        return 130
+    return 143 if type(stop).__name__ == "SIGTERMException" else None  # Lightning's, which may not be imported yet
 
 
 def _quieten() -> None:
     """Silence what Lightning says on every run and no user can act on."""
-    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*log_every_n_steps.*")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.accelerator_connector"):
-        logging.getLogger(name).addFilter(_not_a_tip)
+    for message in (
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*does not have many workers.*",
+        ".* exists and is not empty.*",
+        ".*log_every_n_steps.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_news)
 
 
-def _not_a_tip(record: logging.LogRecord) -> bool:
-    return not any(word in record.getMessage() for word in ("litlogger", "litmodels", "TPU available", "HPU available"))
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(part in record.getMessage() for part in _CHATTER)

@@ -1,38 +1,52 @@
-"""The command line on LightningCLI: subcommands, precedence, where a run's files go."""
+"""The command line on LightningCLI: subcommands, precedence, where a run's files go, what is printed last."""
 
-import sys
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
+from asim_lightning.cli.configs import checkpoint_of_run, run_name, shorter_path, without_other_commands_keys
+from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.resources import shipped_file
+from asim_lightning.surgery import macro_layers
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-_HIDDEN = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
+COMMANDS = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
+_NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
 _DATA = {"class_path": "asim_lightning.data.FashionMNIST"}
+_RESUMED = ("best", "last", "hpc")
+"""What Lightning takes for the checkpoint of a fit beside a path."""
 
 
 class AsimCLI(LightningCLI):
-    """``asim SUBCOMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
+    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
 
     def __init__(self, args: list[str]) -> None:
-        self.config_name = _config_name(args)
+        self.command = next((word for word in args if word in COMMANDS), None)
+        self.run_name = run_name(args)
+        self.images = ImageCounter()
+        by_flag = any(argument.split("=")[0] == "--ckpt_path" for argument in args)
+        self.trained = None if by_flag or self.command == "fit" else checkpoint_of_run(args)
+        self.resumes = False
         super().__init__(
             CimClassifier,
             LightningDataModule,
             trainer_class=AsimTrainer,
-            save_config_callback=SaveConfigCallback,
+            save_config_kwargs={"overwrite": True},
             trainer_defaults={"use_distributed_sampler": False, "default_root_dir": "runs"},
             seed_everything_default=0,
+            parser_class=OneLineParser,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             args=args,
@@ -41,17 +55,24 @@ class AsimCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands and ours, with the arguments that are no flags."""
-        names = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
-        return {name: set(_HIDDEN) for name in names}
+        return {name: set(_NO_FLAGS) for name in COMMANDS}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """A parser whose errors are one line."""
-        parser = super().init_parser(**kwargs)
-        parser.print_usage = lambda *_: None  # type: ignore[method-assign,assignment]
-        return parser
+        """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
+        return super().init_parser(prog="asim", allow_abbrev=False, **kwargs)
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Defaults of ours."""
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        if subcommand == self.command:
+            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        # the other commands are there for --help alone, and their flags would take half of the start-up time
+        return self.init_parser(**kwargs)
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """As in LightningCLI, but a command needs no data module on the command line or in YAML: there is a default."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+        parser.add_lightning_class_args(CimClassifier, "model")
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
         parser.set_defaults({"data": _DATA})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -60,98 +81,130 @@ class AsimCLI(LightningCLI):
         LightningCLI merges a checkpoint's hyperparameters last, over flags and YAML; `before_instantiate_classes`
         puts what was written back on top.
         """
-        args = self._without_other_commands_keys(args)
+        if self.command is not None:
+            mine = self._subcommand_parsers[self.command]
+            for each in (parser, mine):
+                if isinstance(each, OneLineParser):
+                    each.known_settings = lambda: list(mine.get_defaults().keys())
+        args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
         self.config = parser.parse_args(args)
         self._written = parser.parse_args(args, defaults=False)
-        settings = self.config[self.config.subcommand]
-        if isinstance(settings.get("ckpt_path"), str) and settings.ckpt_path not in ("best", "last", "hpc"):
-            path = str(shipped_file("checkpoints", settings.ckpt_path))
-            settings.ckpt_path = path
-            self._written[self.config.subcommand]["ckpt_path"] = path
+        settings, written = self.config[self.config.subcommand], self._written[self.config.subcommand]
+        if settings.get("weights_only") is False:
+            raise UsageError("`weights_only` must be true: a checkpoint is read as tensors and plain values, got false")
+        settings.weights_only = written.weights_only = True
+        # a saved configuration says where its fit started, and what else is done with it is about what came out
+        given = self.trained or settings.get("ckpt_path")
+        if given is not None and not (self.command == "fit" and given in _RESUMED):
+            path = str(shipped_file("checkpoints", str(given)))
+            settings.ckpt_path = written.ckpt_path = path
+            checkpoint = read_checkpoint(path)
+            self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
 
-    def _without_other_commands_keys(self, args: list[str]) -> list[str]:
-        """The arguments, where a configuration file's keys for other commands are left out.
-
-        So one file serves every command: a recipe's axes are there for sweep, and do not disturb validate.
-        """
-        accepted = self._subcommand_method_arguments
-        mine = next((set(accepted[word]) for word in args if word in accepted), set())
-        others = set().union(*accepted.values()) - mine
-        kept = list(args)
-        for place, flag in enumerate(args[:-1]):
-            if flag in ("-c", "--config") and Path(args[place + 1]).is_file():
-                text = Path(args[place + 1]).read_text()
-                try:
-                    values = yaml.safe_load(text)
-                except yaml.YAMLError as error:
-                    raise ValueError(f"{args[place + 1]} is no YAML: {error}") from None
-                if not isinstance(values, dict):
-                    raise ValueError(f"{args[place + 1]} must hold a mapping of settings, got {type(values).__name__}")
-                if others & set(values):
-                    values = {key: value for key, value in values.items() if key not in others}
-                    kept[place + 1] = yaml.safe_dump(values, sort_keys=False)
-        return kept
+    def _parse_ckpt_path(self) -> None:
+        try:
+            super()._parse_ckpt_path()
+        except UsageError as error:
+            raise UsageError(f"The settings in {self.config[self.command].ckpt_path} do not fit: {error}") from None
 
     def before_instantiate_classes(self) -> None:
         """Put what the user wrote over a checkpoint's hyperparameters; save the configuration with a fit alone."""
         self.config = self.parser.parse_object(self._written, self.config)
-        if self.config.subcommand != "fit":
+        if self.config[self.command].model.plan is None:
+            raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
+        if self.command != "fit":
             self.save_config_callback = None
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         trainer_config = self._get(self.config_init, "trainer", default={})
-        if self.subcommand != "fit":
-            kwargs.setdefault("logger", False)
-            kwargs.setdefault("enable_checkpointing", False)
-            kwargs.setdefault("enable_model_summary", False)
-            if self.subcommand in ("sweep", "explain", "verify"):
-                kwargs.setdefault("enable_progress_bar", False)  # a sweep has a bar of its own, over all points
+        if self.command != "fit":
+            kwargs.update(logger=False, enable_checkpointing=False, enable_model_summary=False)
+            kwargs["callbacks"] = self._evaluation_callbacks(trainer_config.get("callbacks"))
+            if self.command in ("sweep", "explain", "verify"):
+                kwargs["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         elif trainer_config.get("logger") in (None, True):
-            tensorboard = TensorBoardLogger(self.root, self.config_name, default_hp_metric=False)
-            kwargs["logger"] = [tensorboard, CSVLogger(self.root, self.config_name, tensorboard.version)]
+            tensorboard = TensorBoardLogger(self.root, self.run_name, default_hp_metric=False)
+            kwargs["logger"] = [tensorboard, CSVLogger(self.root, self.run_name, tensorboard.version)]
         trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
-        trainer.run_folder = str(Path(self.root) / self.config_name)
+        trainer.run_folder = str(self.run_folder)
         return trainer
+
+    def _evaluation_callbacks(self, configured: Sequence[Callback] | Callback | None) -> list[Callback]:
+        given = [configured] if isinstance(configured, Callback) else list(configured or [])
+        kept = [callback for callback in given if not isinstance(callback, Checkpoint)]
+        ours = PredictionWriter(self.predictions) if self.command == "predict" else self.images
+        return [*kept, ours]
+
+    def after_instantiate_classes(self) -> None:
+        """Load a checkpoint's weights; where a fit resumes, Lightning restores the rest."""
+        settings = self.config_init[self.command]
+        path = settings.get("ckpt_path")
+        if path in _RESUMED or self.command == "explain":
+            return
+        if path is None:
+            if self.command != "fit" and not _brings_weights(self.model.hparams["backbone"]):
+                self._print("weights  random, as there is no `ckpt_path`")
+            return
+        load_weights(self.model, path)
+        if self.trained:
+            self._print(f"weights  {path}")
+        if self.command == "fit" and not self.resumes:
+            self._print(f"{path} holds weights without optimizer state: training starts from them, at epoch 0")
+        if not self.resumes:
+            settings.ckpt_path = None
+
+    def after_fit(self) -> None:
+        """Say where the run is."""
+        if getattr(self.trainer, "fast_dev_run", False):
+            return
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        self._print(f"run      {self.trainer.log_dir}")
+        if best:
+            self._print(f"weights  {shorter_path(best)}")
+        self._print(f"charts   tensorboard --logdir {self.root}")
+
+    def after_validate(self) -> None:
+        """Say the accuracy in one line."""
+        self._print_accuracy("val/acc")
+
+    def after_test(self) -> None:
+        """Say the accuracy in one line."""
+        self._print_accuracy("test/acc")
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        self._print(f"predictions  {self.predictions}")
+
+    def _print_accuracy(self, metric: str) -> None:
+        percent = 100 * float(self.trainer.callback_metrics[metric])
+        how = self.model.fidelity if macro_layers(self.model.backbone) else "float"
+        self._print(f"accuracy {percent:.2f} % ({how}, {self.images.images:,} images)")
+
+    def _print(self, line: str) -> None:
+        if self.trainer.is_global_zero:
+            print(line)
 
     @property
     def root(self) -> str:
         """Folder of all runs."""
         return str(self._get(self.config_init, "trainer", default=Namespace()).get("default_root_dir") or "runs")
 
+    @property
+    def run_folder(self) -> Path:
+        """Folder of this configuration's runs."""
+        return Path(self.root) / self.run_name
 
-def _config_name(args: list[str]) -> str:
-    """Name of a run: the last configuration file's, without suffix."""
-    name = "default"
-    for flag, value in pairwise(args):
-        if flag in ("-c", "--config"):
-            name = _run_name(Path(value))
-    return name
-
-
-def _run_name(path: Path) -> str:
-    # a run's own saved config.yaml stands in runs/NAME/version_N
-    if path.stem == "config" and path.parent.name.startswith("version_"):
-        return path.parent.parent.name
-    return path.stem
+    @property
+    def predictions(self) -> Path:
+        """File of `asim predict`."""
+        return self.run_folder / "predictions.csv"
 
 
-def resolve_configs(args: list[str]) -> list[str]:
-    """The arguments, with each ``-c NAME`` turned into the path of a file or of a shipped recipe.
-
-    Raises:
-        FileNotFoundError: There is no such recipe.
-    """
-    resolved = list(args)
-    for place, flag in enumerate(args):
-        if flag in ("-c", "--config") and place + 1 < len(args):
-            resolved[place + 1] = str(shipped_file("configs", args[place + 1]))
-        elif flag.startswith("--config="):
-            resolved[place : place + 1] = ["--config", str(shipped_file("configs", flag.removeprefix("--config=")))]
-            return resolve_configs(resolved)
-    return resolved
+def _keys(command: str) -> set[str]:
+    """Names of the settings that a command has of its own."""
+    return set(signature(getattr(AsimTrainer, command)).parameters) - _NO_FLAGS - {"self"}
 
 
-def standard_error(message: str) -> None:
-    """Print one line to standard error."""
-    print(message, file=sys.stderr)
+def _brings_weights(backbone: Mapping[str, Any]) -> bool:
+    return bool(backbone["pretrained"] or {"checkpoint_path", "pretrained_cfg_overlay"} & set(backbone["kwargs"]))

@@ -4,11 +4,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
@@ -43,12 +43,13 @@ class AsimTrainer(Trainer):
             trials: Reads of the chip for each noisy point: 1..65535.
             progress: Whether a progress bar with the time left is shown.
             verbose: Ignored; so that the saved configuration of a fit is accepted.
-            weights_only: Ignored: checkpoints are always read as plain values.
+            weights_only: Always true: a checkpoint is read as tensors and plain values.
         """
         from asim_lightning.sweep.publish import publish
         from asim_lightning.sweep.run import Sweep
 
-        load_weights(model, ckpt_path)
+        if ckpt_path is not None:
+            load_weights(model, ckpt_path)
         prepare(self, model, datamodule)
         sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
         results = sweep.run()
@@ -70,9 +71,9 @@ class AsimTrainer(Trainer):
             datamodule: Not used.
             ckpt_path: Checkpoint whose settings count.
             verbose: Ignored; so that the saved configuration of a fit is accepted.
-            weights_only: Ignored: checkpoints are always read as plain values.
+            weights_only: Always true: a checkpoint is read as tensors and plain values.
         """
-        print(model.report or "The network stays float: `model.plan` is null")
+        print(model.report)
         kinds: dict[Any, list[str]] = {}
         for name, layer in macro_layers(model.backbone).items():
             kinds.setdefault((layer.macro, layer.signed_input), []).append(name)
@@ -98,9 +99,10 @@ class AsimTrainer(Trainer):
             ckpt_path: Checkpoint with trained weights.
             samples: Images to compare on: 1 or more.
             verbose: Ignored; so that the saved configuration of a fit is accepted.
-            weights_only: Ignored: checkpoints are always read as plain values.
+            weights_only: Always true: a checkpoint is read as tensors and plain values.
         """
-        load_weights(model, ckpt_path)
+        if ckpt_path is not None:
+            load_weights(model, ckpt_path)
         prepare(self, model, datamodule)
         verifications = verify_network(model, datamodule, samples)
         for verification in verifications:
@@ -109,25 +111,6 @@ class AsimTrainer(Trainer):
         print(f"{good} of {len(verifications)} layers agree")
         if good < len(verifications):
             raise SystemExit(1)
-
-
-def load_weights(model: CimClassifier, ckpt_path: str | None) -> None:
-    """Load a checkpoint's weights; nothing else of it is used, and no code in it runs.
-
-    Raises:
-        ValueError: The file is no checkpoint, or one of another network.
-    """
-    if ckpt_path is None:
-        return
-    try:
-        checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
-    except (KeyError, TypeError, RuntimeError, EOFError, IndexError) as error:
-        raise ValueError(f"{ckpt_path} is no Lightning checkpoint with a state_dict: {error}") from None
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{ckpt_path} does not fit {model.hparams['backbone']['name']}: {error}") from None
 
 
 def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:

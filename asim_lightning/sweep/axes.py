@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import product
+from typing import Any
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.sweep.result import AxisValue
+from asim_lightning.sweep.result import AxisValue, axes_text, axis_text
 
 DEFAULT_NOISE: tuple[AxisValue, ...] = (0.0, 0.05, 0.1, 0.2)
 
@@ -48,6 +49,8 @@ class SweepAxes:
     """mode, median or mean."""
     column: list[str] | None = None
     """Column model."""
+    column_args: list[dict[str, Any]] | None = None
+    """Arguments of the column model."""
 
     def __post_init__(self) -> None:
         for name, values in self.given().items():
@@ -59,9 +62,10 @@ class SweepAxes:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination; the default noise levels where no axis is given."""
+        """Every combination once; the default noise levels where no axis is given."""
         axes = self.given() or {"random_noise": list(DEFAULT_NOISE)}
-        for values in product(*axes.values()):
+        once = [{axis_text(value): value for value in values}.values() for values in axes.values()]
+        for values in product(*once):
             yield dict(zip(axes, values, strict=True))
 
     def check(self, macro: MacroConfig) -> None:
@@ -71,4 +75,7 @@ class SweepAxes:
             ValueError: A combination is not allowed.
         """
         for point in self.points():
-            macro.with_fields(**point)
+            try:
+                macro.with_fields(**point)
+            except ValueError as error:
+                raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None

@@ -1,6 +1,7 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
 import hashlib
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from asim_lightning import __version__
@@ -60,8 +62,10 @@ class Sweep:
         for macro in set(self.macros.values()):
             axes.check(macro)
         self.tasks = self._tasks(axes, trials)
-        settings = fingerprint(model, data)
-        self.record = SweepRecord(sweep_folder(folder, settings), settings, list(next(iter(axes.points()))))
+        names = list(next(iter(axes.points())))
+        # a folder for each set of axes, or one sweep's results.csv would replace another's
+        settings = {**fingerprint(model, data, trainer), "axes": sorted(names)}
+        self.record = SweepRecord(sweep_folder(folder, settings), settings, names)
 
     @property
     def folder(self) -> Path:
@@ -72,24 +76,28 @@ class Sweep:
         """Evaluate what is not finished yet.
 
         Returns:
-            One result a point, float and quantised first, then in the order of the grid.
+            One result a point, float and quantised first, then in the order of the grid; in the first process alone.
         """
-        todo = sum(trials - len(self._done(axes, kind, trials)) for axes, kind, trials in self.tasks)
-        loader = self.data.test_dataloader()
-        bar = _Bar(todo * len(loader), self.progress and todo > 0 and self.trainer.is_global_zero)
+        todo = [sorted(set(range(trials)) - self._done(axes, kind)) for axes, kind, trials in self.tasks]
+        first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
+        bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
         recorder = OutcomeRecorder(bar.advance)
         self.trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
-        results = []
+        results, before = [], (self.model.fidelity, self.model.trial)
         try:
-            for axes, kind, trials in self.tasks:
-                for trial in sorted(set(range(trials)) - self._done(axes, kind, trials)):
+            for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
+                for trial in missing:
                     bar.describe(axes, kind, trial)
                     self._evaluate(axes, kind, trial, recorder)
-                results.append(self.record.finish(axes, kind, trials))
+                    if self.trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
+                        raise SIGTERMException
+                if first:
+                    results.append(self.record.finish(axes, kind, trials))
         finally:
             bar.close()
             self.trainer.callbacks.remove(recorder)  # type: ignore[attr-defined]
             self._restore()
+            self.model.fidelity, self.model.trial = before
         return tuple(results)
 
     def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
@@ -101,8 +109,8 @@ class Sweep:
         self._restore()
         return tasks
 
-    def _done(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> set[int]:
-        return {trial for trial in self.record.trials(axes, kind) if trial < trials}
+    def _done(self, axes: Mapping[str, AxisValue], kind: Kind) -> set[int]:
+        return set(self.record.trials(axes, kind))
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> None:
         self._restore()
@@ -124,7 +132,7 @@ class Sweep:
             layer.macro = macro
 
 
-def fingerprint(model: CimClassifier, data: LightningDataModule) -> dict[str, object]:
+def fingerprint(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:
     """All that decides a trial's outcome beside the point: weights, plan, data, noise seed, chip, version."""
     hyperparameters = {k: v for k, v in model.hparams.items() if k not in ("fidelity", "trial", "optimizer")}
     public = {k: v for k, v in vars(data).items() if not k.startswith("_") and _is_plain(v)}
@@ -132,6 +140,7 @@ def fingerprint(model: CimClassifier, data: LightningDataModule) -> dict[str, ob
         "weights": _digest(model.backbone),
         "model": hyperparameters,
         "data": {"class": f"{type(data).__module__}.{type(data).__qualname__}", **public},
+        "trainer": {"precision": str(trainer.precision), "limit_test_batches": trainer.limit_test_batches},
         "version": __version__,
         "noise_stream": STREAM_VERSION,
     }
@@ -155,14 +164,18 @@ class _Bar:
     def __init__(self, batches: int, shown: bool) -> None:
         from tqdm import tqdm
 
-        self.bar = tqdm(total=batches, disable=not shown, unit="batch", dynamic_ncols=True, leave=False)
+        # a log file gets a line now and then
+        interval = 0.1 if sys.stderr.isatty() else 30.0
+        self.bar = tqdm(
+            total=batches, disable=not shown, unit="batch", dynamic_ncols=True, leave=False, mininterval=interval
+        )
 
     def advance(self) -> None:
         self.bar.update()
 
     def describe(self, axes: Mapping[str, AxisValue], kind: str, trial: int) -> None:
         point = " ".join(f"{name} {value}" for name, value in axes.items())
-        self.bar.set_description(f"{kind} {point} trial {trial}" if axes else kind)
+        self.bar.set_description(f"{kind} {point} trial {trial}" if axes else kind, refresh=False)
 
     def close(self) -> None:
         self.bar.close()

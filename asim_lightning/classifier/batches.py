@@ -1,0 +1,52 @@
+"""What the classifier takes from a data module."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images, labels, and each sample's index in its data set. # (batch, channels, height, width), (batch,), (batch,)"""
+
+
+def unpack(batch: Any, num_classes: int) -> Batch:
+    """Images, labels and indices of a batch.
+
+    Raises:
+        ValueError: It holds something else, or (on the CPU, where looking is free) a label of no class.
+    """
+    if not isinstance(batch, (list, tuple)) or len(batch) != 3:
+        kind = f"{len(batch)} values" if isinstance(batch, (list, tuple)) else f"a {type(batch).__name__}"
+        raise ValueError(
+            "Batches must be (images, labels, indices), as data sets in asim_lightning.data.IndexedDataset give them, "
+            f"got {kind}"
+        )
+    images, labels, ids = batch
+    if labels.device.type == "cpu" and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        given = f"{int(labels.min())}..{int(labels.max())}"
+        raise ValueError(f"Labels must be 0..{num_classes - 1}, as `model.num_classes` says, got {given}")
+    return images, labels, ids
+
+
+def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
+    """Batches of images that input ranges are fitted to. # (batch, channels, height, width) each
+
+    Args:
+        data: Data module or trainer; a calibration_dataloader counts before the train_dataloader.
+        count: Number of images; all there are where they are fewer.
+
+    Raises:
+        ValueError: There are no training images.
+    """
+    if hasattr(data, "calibration_dataloader"):
+        yield from (batch[0] for batch in data.calibration_dataloader(count))
+        return
+    loader = data.train_dataloader
+    loader = loader() if callable(loader) and not isinstance(loader, Iterable) else loader
+    if loader is None:
+        raise ValueError("Input ranges are fitted to training images, and the data has none")
+    for batch in loader:
+        yield batch[0][:count]
+        count -= len(batch[0])
+        if count <= 0:
+            return

@@ -1,0 +1,61 @@
+"""Checkpoints: read as tensors and plain values, never as code."""
+
+import pickle
+import re
+import warnings
+from typing import Any
+
+import torch
+
+from asim_lightning.classifier import CimClassifier
+
+_RANGES = ("input_max", "weight_max")
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """A Lightning checkpoint, on the CPU; a file that would run code is refused, and its code does not run.
+
+    Raises:
+        ValueError: The file holds more than tensors and plain values, is damaged, or is no Lightning checkpoint.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"{found[1]}, which could run code" if found else "something else"
+        message = f"{path} is refused: a checkpoint must hold tensors and plain values, got {what}"
+        raise ValueError(message) from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # bytes of any kind provoke errors of any kind
+        reason = str(error).split(". ")[0].splitlines()[:1] if isinstance(error, RuntimeError) else []
+        raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        keys = f"the keys {', '.join(map(str, checkpoint))}" if isinstance(checkpoint, dict) else None
+        kind = keys or f"a {type(checkpoint).__name__}"
+        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
+    return checkpoint
+
+
+def load_weights(model: CimClassifier, path: str) -> None:
+    """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
+
+    Raises:
+        ValueError: The file is no checkpoint, or one of another network.
+    """
+    given = read_checkpoint(path)["state_dict"]
+    network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
+    try:
+        missing, unknown = model.load_state_dict(given, strict=False)
+    except RuntimeError as error:
+        differences = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
+    else:
+        # a plan may keep float what had an input range in training
+        unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
+        differences = [f"{name} is missing in it" for name in missing]
+        differences += [f"{name} is in it alone" for name in unknown]
+    if differences:
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        raise ValueError(f"{network}: {differences[0]}{more}")

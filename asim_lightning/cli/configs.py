@@ -1,0 +1,106 @@
+"""Configuration files: found by path or name, and one file for every command."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asim_lightning.resources import shipped_file
+
+_FLAGS = ("-c", "--config")
+
+
+def resolve_configs(args: list[str]) -> list[str]:
+    """The arguments, with each ``-c NAME`` turned into the path of a file or of a shipped recipe.
+
+    Raises:
+        FileNotFoundError: There is no such recipe.
+    """
+    split: list[str] = []
+    for argument in args:
+        split += argument.split("=", 1) if argument.startswith("--config=") else [argument]
+    for place, (flag, value) in enumerate(pairwise(split)):
+        if flag in _FLAGS:
+            split[place + 1] = str(shipped_file("configs", value))
+    return split
+
+
+def run_name(args: list[str]) -> str:
+    """Name of a run: the last configuration file's, without suffix; "default" where there is none."""
+    path = _last_config(args)
+    if path is None:
+        return "default"
+    return path.parent.parent.name if _is_saved(path) else path.stem
+
+
+def checkpoint_of_run(args: list[str]) -> str | None:
+    """The checkpoint of the run whose saved configuration comes last: best.ckpt, else the newest; None without one."""
+    path = _last_config(args)
+    if path is None or not _is_saved(path):
+        return None
+    folder = path.parent / "checkpoints"
+    found = sorted(folder.glob("*.ckpt"), key=lambda file: (file.stem == "best", file.stat().st_mtime))
+    return shorter_path(found[-1]) if found else None
+
+
+def shorter_path(path: str | Path) -> str:
+    """A path, from here where it is below."""
+    here, full = Path.cwd(), Path(path).absolute()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)
+
+
+def _last_config(args: list[str]) -> Path | None:
+    paths = [value for flag, value in pairwise(args) if flag in _FLAGS]
+    return Path(paths[-1]).absolute() if paths else None
+
+
+def _is_saved(path: Path) -> bool:
+    # a fit saves its configuration as runs/NAME/version_N/config.yaml
+    return path.name == "config.yaml" and path.parent.name.startswith("version_")
+
+
+def without_other_commands_keys(args: list[str], keys: Mapping[str, set[str]]) -> list[str]:
+    """The arguments, where a configuration file's keys for other commands are left out.
+
+    So one file serves every command: a recipe's axes are there for sweep, and do not disturb validate.
+
+    Args:
+        args: The arguments, configuration files by path.
+        keys: Keys of each command that other commands may not have.
+
+    Raises:
+        ValueError: A file is not YAML or holds something other than a mapping.
+    """
+    mine = next((keys[word] for word in args if word in keys), set())
+    others = set().union(*keys.values()) - mine
+    kept = list(args)
+    for place, (flag, path) in enumerate(pairwise(args)):
+        if flag in _FLAGS:
+            values = read_config(path)
+            if others & set(values):
+                values = {key: value for key, value in values.items() if key not in others}
+                kept[place + 1] = yaml.safe_dump(values, sort_keys=False)
+    return kept
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+        ValueError: The file is not YAML or holds something other than a mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a YAML file, got one that is no text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ValueError(f"{path}{line}, is not YAML: {problem}") from None
+    if not isinstance(values, dict):
+        kind = "nothing" if values is None else f"a {type(values).__name__}"
+        raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
+    return values

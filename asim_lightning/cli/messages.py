@@ -1,0 +1,162 @@
+"""The parser's errors in one line: what is wrong, what is allowed, what was given, near names."""
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import signature
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+_TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[[^\[\]]*\])*\]|[\w.]+")
+_WORDS = {
+    "NoneType": ("null", "null"),
+    "None": ("null", "null"),
+    "int": ("an integer", "integers"),
+    "float": ("a number", "numbers"),
+    "bool": ("true or false", "true or false"),
+    "str": ("a text", "texts"),
+    "list": ("a list", "lists"),
+    "dict": ("a mapping", "mappings"),
+    "Namespace": ("a mapping", "mappings"),
+}
+"""Types as a user knows them: one, and several."""
+
+
+class UsageError(Exception):
+    """What the user wrote cannot be used; the message is one line."""
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that raises `UsageError` where others print their usage, a tip and a tree of errors."""
+
+    known_settings: Callable[[], Iterable[str]] = tuple
+    """Gives the full names of all settings, for near names."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse what the user wrote.
+
+        Raises:
+            UsageError: Always.
+        """
+        if not self.exit_on_error:  # jsonargparse tries one type after another
+            super().error(message, ex)
+        raise UsageError(one_line(message, self.known_settings()))
+
+
+def one_line(message: str, known: Iterable[str] = ()) -> str:
+    """A message of jsonargparse or argparse, which may be a tree of many lines, in one readable line.
+
+    Args:
+        message: The message.
+        known: Full names of all settings.
+    """
+    if found := re.search(r"unrecognized arguments: (\S+)", message):
+        given = found[1].split("=")[0]
+        if given.startswith("--"):
+            return no_setting(given[2:], known, "--")
+        return f"{given!r} is no option: options look like --model.fidelity float"
+    if found := re.search(r"invalid choice: '(\S*)' \(choose from (.*)\)", message):
+        choices = [choice.strip("' ") for choice in found[2].split(",")]
+        near = get_close_matches(found[1], choices, n=1, cutoff=0.5)
+        meant = f"; nearest: {near[0]}" if near else ""
+        return f"asim has the commands {', '.join(choices)}, got {found[1]!r}{meant}"
+    if 'expected "subcommand"' in message:
+        return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+    if "is not accepted before subcommand" in message:
+        return "Options come after the command, as in asim fit -c CONFIG"
+    return _wrong_key(message, known) or _wrong_value(message) or _reason(message) or " ".join(message.split())
+
+
+def no_setting(given: str, known: Iterable[str], prefix: str = "") -> str:
+    """That a name is no setting, and the names that it may have been, or that its group has.
+
+    Args:
+        given: Full name, such as model.plan.macro.adc_bit.
+        known: Full names of all settings.
+        prefix: What the user writes before a name.
+    """
+    known = list(known)
+    group, parts = "", given.split(".")
+    for part in parts:
+        names = list(dict.fromkeys(n.removeprefix(group).split(".")[0] for n in known if n.startswith(group)))
+        if part in names:
+            group += part + "."
+            continue
+        near = [prefix + group + name for name in get_close_matches(part, names, n=3, cutoff=0.6)]
+        if not near:  # the right name in the wrong place
+            near = [prefix + name for name in known if name.split(".")[-1] == parts[-1]][:3]
+        what = f"; nearest: {', '.join(near)}" if near else ""
+        if not near and names:
+            what = f"; {prefix}{group[:-1]} has {', '.join(names)}" if group else f"; there are {', '.join(names)}"
+        return f"`{prefix}{given}` is no setting{what}"
+    return f"`{prefix}{given}` cannot be set as a whole"
+
+
+def _wrong_key(message: str, known: Iterable[str]) -> str | None:
+    found = re.search(r"(?:does not accept option|Option) '([\w.+-]+)'", message)
+    if not found:
+        return None
+    group = re.search(r"Group '([\w.]+)' does not accept", message)
+    name = ".".join(part for part in (_key(message), group and group[1], found[1]) if part)
+    paths = re.findall(r"Problem with given class_path '([\w.]+)'", message)
+    if paths:  # a class of the user's choice, such as a data module: its arguments are the settings
+        base = _key(message) + ".init_args."
+        return no_setting(base + found[1].split(".")[-1], [base + argument for argument in _arguments(paths[-1])])
+    return no_setting(name, known)
+
+
+def _wrong_value(message: str) -> str | None:
+    name = _key(message)
+    if not name:
+        return None
+    if found := re.search(r"Unable to load config '(.*)'", message):
+        return f"`{name}` must be a mapping, or a YAML file of one, got {found[1]}"
+    types, given = re.search(r"^ *Subtypes: \[(.*)\]$", message, re.M), re.findall(r"Given value: (.*)", message)
+    if not types:
+        types = re.search(r"Expected an? (?!path)(.*?)\. Got value: ", message) or re.search(
+            r"Not a valid subclass of (\w+)", message
+        )
+        given = re.findall(r"Got value: (.*)", message)
+    if not types or not given:
+        return None
+    nested = re.fullmatch(r"NestedArg\(key='.*?', val=(.*)\)", given[-1])
+    value = nested[1] if nested else given[-1]
+    reason = re.search(r"No module named .*|module '.*' has no attribute .*|Import path .* does not .*", message)
+    words = list(dict.fromkeys(_words(kind) for kind in _TYPE.findall(types[1])))
+    if len(words) > 1 and words[-1] == "null" and words[-2].endswith(" or null"):
+        words.pop()
+    allowed = " or ".join(words)
+    return f"`{name}` must be {allowed}, got {value}" + (f": {reason[0]}" if reason else "")
+
+
+def _reason(message: str) -> str | None:
+    """The reason that a class of several gave, where its values were refused."""
+    reasons = re.findall(r"^\s*- (?!Expected|Does not validate|Problem)(.*)$", message, re.M)
+    return reasons[0] if "Does not validate against any" in message and reasons else None
+
+
+def _key(message: str) -> str:
+    return ".".join(dict.fromkeys(re.findall(r"Parser key \"([\w.+]+)\"", message)))
+
+
+def _words(kind: str, several: bool = False) -> str:
+    name = kind.removeprefix("<class '").removesuffix("'>")
+    if name.startswith("typing.Literal["):
+        return "one of " + name[len("typing.Literal[") : -1].replace("'", "")
+    if name.lower().startswith(("list[", "typing.list[")):
+        inner = name[name.index("[") + 1 : -1]
+        return "a list of " + " or ".join(_words(part, True) for part in _TYPE.findall(inner))
+    name = name.split("[")[0].split(".")[-1]
+    one, many = _WORDS.get(name, (f"a {name} (by its import path)", f"{name}s"))
+    return many if several else one
+
+
+def _arguments(path: str) -> list[str]:
+    module, _, name = path.rpartition(".")
+    try:
+        found: Any = getattr(import_module(module), name)
+        return list(signature(found).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []

@@ -1,0 +1,178 @@
+"""A tiny network, trained for two steps, and the command line in this process."""
+
+import contextlib
+import copy
+import functools
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docstring_parser.attrdoc import AttributeDocstrings
+
+from asim_lightning.cli import main
+
+TINY: dict[str, Any] = {
+    "seed_everything": 0,
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "limit_train_batches": 2,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "callbacks": [
+            {
+                "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                "init_args": {"filename": "best", "monitor": "val/acc", "mode": "max"},
+            }
+        ],
+    },
+    "model": {
+        "num_classes": 10,
+        "fidelity": "quantized",
+        "calibration_images": 20,
+        "backbone": {
+            "name": "resnet10t",
+            "kwargs": {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]},
+            "small": True,
+            "image_size": 28,
+        },
+        "optimizer": {"lr": 0.05},
+    },
+    "data": {
+        "class_path": "asim_lightning.data.FashionMNIST",
+        "init_args": {"test_images": 20, "batch_size": 20, "eval_batch_size": 10},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line on standard error of a command that refuses what it was given."""
+        assert self.code == 2, (self.code, self.err)
+        lines = self.err.splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        assert "Traceback" not in self.out
+        return lines[0].removeprefix("error: ")
+
+    @property
+    def last(self) -> str:
+        """The last line of a command that succeeds."""
+        assert self.code == 0, (self.code, self.err)
+        return self.out.strip().splitlines()[-1]
+
+    @property
+    def accuracy(self) -> float:
+        """The accuracy in the last line of validate and test, percent."""
+        return float(self.last.split()[1])
+
+
+Asim = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_sources_once() -> Iterator[None]:
+    """Reading Lightning's source for the help of its flags takes a third of a command's time, and says the same."""
+    read = AttributeDocstrings.get_attr_docs
+    cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttributeDocstrings, "get_attr_docs", lambda self, component: cached(component))
+        yield
+
+
+@pytest.fixture
+def asim(capfd: pytest.CaptureFixture[str], folder: Path) -> Iterator[Asim]:
+    """Runs a command in an empty folder."""
+
+    def run(*arguments: object) -> Answer:
+        capfd.readouterr()
+        code: object = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            code = error.code or 0
+        out, err = capfd.readouterr()
+        assert isinstance(code, int)
+        return Answer(code, out, err)
+
+    handler = signal.getsignal(signal.SIGINT)
+    yield run
+    signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored after Ctrl-C
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `asim fit` left, and what it was given."""
+
+    folder: Path
+    said: str
+    config: Path
+
+    @property
+    def version(self) -> Path:
+        return self.folder / "runs" / "tiny" / "version_0"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.version / "checkpoints" / "best.ckpt"
+
+    @property
+    def saved_config(self) -> Path:
+        return self.version / "config.yaml"
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished `asim fit -c tiny.yaml`."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    before, said = os.getcwd(), io.StringIO()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(said):
+            main(["fit", "-c", "tiny.yaml"])
+    finally:
+        os.chdir(before)
+    return Run(folder, said.getvalue(), config)
+
+
+@pytest.fixture
+def written(folder: Path) -> Callable[..., Path]:
+    """Writes the tiny configuration with changes: dotted keys and their values."""
+
+    def write(name: str = "tiny.yaml", **changes: Any) -> Path:
+        values = copy.deepcopy(TINY)
+        for key, value in changes.items():
+            *groups, last = key.split("__")
+            place = values
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[last] = value
+        path = folder / name
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write

@@ -1,0 +1,195 @@
+"""Every command from one configuration: what it prints last, which files it leaves, and that the saved one serves all."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from asim_lightning.classifier import CimClassifier
+from tests.cli.conftest import Asim, Run
+
+Write = Callable[..., Path]
+
+
+def test_fit_prints_the_run_and_how_to_look_at_it(run: Run) -> None:
+    assert run.said.splitlines()[-3:] == [
+        "run      runs/tiny/version_0",
+        "weights  runs/tiny/version_0/checkpoints/best.ckpt",
+        "charts   tensorboard --logdir runs",
+    ]
+    assert {"config.yaml", "metrics.csv", "checkpoints"} <= {path.name for path in run.version.iterdir()}
+    with (run.version / "metrics.csv").open() as file:
+        columns = set(next(csv.reader(file)))
+    assert {"train/loss", "val/acc", "val/acc5", "val/loss"} <= columns
+
+
+def test_fit_numbers_runs(asim: Asim, written: Write) -> None:
+    path = written()
+    for number in range(2):
+        assert f"runs/tiny/version_{number}" in asim("fit", "-c", path).out
+
+
+def test_fit_with_another_folder_and_name(asim: Asim, written: Write) -> None:
+    answer = asim("fit", "-c", written("small.yaml"), "--trainer.default_root_dir", "mine")
+    assert answer.last == "charts   tensorboard --logdir mine"
+    assert Path("mine/small/version_0/checkpoints/best.ckpt").is_file()
+
+
+def test_fit_without_logger(asim: Asim, written: Write) -> None:
+    for _ in range(2):  # the second would find config.yaml of the first
+        assert asim("fit", "-c", written(), "--trainer.logger", "false").code == 0
+
+
+def test_fit_in_a_fast_dev_run_leaves_nothing(asim: Asim, written: Write) -> None:
+    assert asim("fit", "-c", written(), "--trainer.fast_dev_run", "true").code == 0
+    assert not Path("runs/tiny").exists()
+
+
+def test_fit_resumes(asim: Asim, run: Run) -> None:
+    assert asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, "--trainer.max_epochs", "2").code == 0
+    resumed = torch.load("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
+    assert resumed["epoch"] in (0, 1)  # 0 where the second epoch was no better
+    with open("runs/tiny/version_0/metrics.csv") as file:
+        epochs = {row["epoch"] for row in csv.DictReader(file)}
+    assert epochs == {"1"}
+
+
+def test_fit_starts_from_weights_alone_and_says_so(asim: Asim, run: Run) -> None:
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    for key in ("optimizer_states", "lr_schedulers"):
+        del checkpoint[key]
+    for name, value in checkpoint["state_dict"].items():
+        if name.endswith("fc.bias"):
+            value.fill_(7.0)
+    torch.save(checkpoint, "weights.ckpt")
+    answer = asim("fit", "-c", run.config, "--ckpt_path", "weights.ckpt", "--trainer.max_epochs", "1")
+    line = "weights.ckpt holds weights without optimizer state: training starts from them, at epoch 0"
+    assert line in answer.out.splitlines()
+    started = CimClassifier.load_from_checkpoint("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
+    assert float(started.backbone.fc.bias.mean()) == pytest.approx(7.0, abs=0.5)
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_evaluation_ends_with_the_accuracy(command: str, asim: Asim, run: Run) -> None:
+    answer = asim(command, "-c", run.config, "--ckpt_path", run.checkpoint)
+    assert answer.last.startswith("accuracy ")
+    assert answer.last.endswith(" % (quantized, 20 images)")
+    assert f"{'val' if command == 'validate' else 'test'}/acc5" in answer.out  # Lightning's table
+    assert not Path("runs").exists()  # an evaluation leaves nothing
+
+
+@pytest.mark.parametrize("fidelity", ["float", "simulated"])
+def test_the_accuracy_says_how_it_was_computed(fidelity: str, asim: Asim, run: Run) -> None:
+    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--model.fidelity", fidelity)
+    assert answer.last.endswith(f" % ({fidelity}, 20 images)")
+
+
+def test_a_network_that_is_kept_float_is_called_so(asim: Asim, run: Run) -> None:
+    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--model.plan.keep", "['*']")
+    assert answer.last.endswith(" % (float, 20 images)")
+
+
+def test_predict_writes_one_row_an_image(asim: Asim, run: Run) -> None:
+    answer = asim("predict", "-c", run.config, "--ckpt_path", run.checkpoint)
+    assert answer.last == "predictions  runs/tiny/predictions.csv"
+    with open("runs/tiny/predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(range(20))
+    assert all(set(row) == {"index", "label", "prediction", "confidence"} for row in rows)
+    assert all(0 < float(row["confidence"]) <= 1 for row in rows)
+    right = sum(row["label"] == row["prediction"] for row in rows)
+    tested = asim("test", "-c", run.config, "--ckpt_path", run.checkpoint)
+    assert tested.accuracy == pytest.approx(100 * right / len(rows))
+
+
+def test_predictions_do_not_depend_on_the_batch(asim: Asim) -> None:
+    found = []
+    for size in (1, 3, 8):
+        batch = ("--data.init_args.test_images", "8", "--data.init_args.eval_batch_size", size)
+        noise = ("--model.fidelity", "simulated", "--model.plan.macro.random_noise", "0.3")
+        assert asim("predict", "--ckpt_path", "fashion_resnet_qat", *batch, *noise).code == 0
+        found.append(Path("runs/default/predictions.csv").read_text())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict", "sweep", "explain", "verify", "fit"])
+def test_the_saved_configuration_serves_every_command(command: str, asim: Asim, run: Run) -> None:
+    own = {"sweep": ("--axes.adc_bits", "[8]"), "verify": ("--samples", "1")}.get(command, ())
+    answer = asim(command, "-c", run.saved_config, *own)
+    assert answer.code == 0, answer.err
+    if command in ("validate", "test", "predict", "sweep", "verify"):
+        assert f"weights  {run.checkpoint}" in answer.out  # its own, where no other is given
+    saved = yaml.safe_load(run.saved_config.read_text())
+    assert saved["model"]["backbone"]["name"] == "resnet10t"
+
+
+def test_the_saved_configuration_with_another_checkpoint(asim: Asim, run: Run) -> None:
+    answer = asim("validate", "-c", run.saved_config, "--ckpt_path", run.checkpoint)
+    assert "weights " not in answer.out
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict", "explain"])
+def test_a_checkpoint_alone_is_enough(command: str, asim: Asim, run: Run) -> None:
+    answer = asim(command, "--ckpt_path", run.checkpoint)
+    assert answer.code == 0, answer.err
+    if command == "validate":
+        assert answer.last.endswith("(quantized, 2,000 images)")  # the data module's own number
+
+
+def test_a_shipped_recipe_and_checkpoint_by_name(asim: Asim) -> None:
+    answer = asim("explain", "-c", "quickstart", "--ckpt_path", "fashion_resnet_qat")
+    assert "15 layers" in answer.out or "14 of 15 layers on a macro" in answer.out
+
+
+def test_random_weights_are_called_so(asim: Asim, written: Write) -> None:
+    assert "weights  random, as there is no `ckpt_path`" in asim("validate", "-c", written()).out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "sweep"])
+def test_print_config_is_a_configuration(command: str, asim: Asim, written: Write) -> None:
+    answer = asim(command, "-c", written(), "--print_config")
+    assert answer.code == 0
+    assert yaml.safe_load(answer.out)["model"]["backbone"]["kwargs"]["stem_width"] == 4
+
+
+def test_help_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
+    answer = asim("validate", "--help")
+    assert answer.code == 0
+    assert "--model.plan.macro.adc_bits" in answer.out
+    assert "1..16 bits" in " ".join(answer.out.split())
+    assert "{fit,validate,test,predict,sweep" in asim("--help").out
+
+
+def test_a_sweeps_keys_do_not_disturb_other_commands(asim: Asim, written: Write) -> None:
+    path = written(axes={"random_noise": [0, 0.1]}, trials=2)
+    for command in ("validate", "explain"):
+        assert asim(command, "-c", path).code == 0
+
+
+def test_verify_says_how_many_layers_agree(asim: Asim, run: Run) -> None:
+    answer = asim("verify", "-c", run.config, "--ckpt_path", run.checkpoint, "--samples", "1")
+    assert answer.last == "14 of 14 layers agree"
+
+
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "asim_lightning", "fit", "-c", "x.yaml"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2
+    assert found.stderr == "error: There is no file 'x.yaml'; shipped configs, nearest: fashion_resnet_qat, quickstart\n"
+
+
+@pytest.mark.slow
+def test_as_a_program(folder: Path, written: Write) -> None:
+    command = [str(Path(sys.executable).parent / "asim"), "validate", "-c", str(written())]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0
+    assert found.stdout.strip().splitlines()[-1].endswith(" % (quantized, 20 images)")
+    assert found.stderr == ""
+    found = subprocess.run([*command, "--model.fidelity", "x"], capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2
+    assert found.stderr == "error: `model.fidelity` must be one of float, quantized, simulated, got 'x'\n"

@@ -1,0 +1,55 @@
+"""Ctrl-C and a kill end with a short line and the exit code that shells expect."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from asim_lightning.classifier import CimClassifier
+from tests.cli.conftest import Asim, Run
+
+KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
+
+
+@pytest.mark.parametrize(("command", "step"), [("fit", "training_step"), ("validate", "validation_step")])
+def test_ctrl_c(command: str, step: str, asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(CimClassifier, step, interrupt)
+    answer = asim(command, "-c", run.config)
+    assert (answer.code, answer.err) == (130, "stopped\n")
+
+
+def test_ctrl_c_before_anything_runs(asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.__init__", interrupt)
+    answer = asim("validate")
+    assert (answer.code, answer.err) == (130, "stopped\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("at", [5, 6])  # in the first of two batches of a trial, and in the last
+def test_a_stopped_sweep_says_that_it_goes_on(
+    at: int, number: int, code: int, asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, original = [], CimClassifier.test_step
+
+    def interrupt(self: CimClassifier, batch: Any, batch_number: int) -> Any:
+        steps.append(batch_number)
+        if len(steps) == at:
+            os.kill(os.getpid(), number)
+        return original(self, batch, batch_number)
+
+    monkeypatch.setattr(CimClassifier, "test_step", interrupt)
+    grid = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
+    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *grid)
+    answer = asim(*arguments)
+    assert (answer.code, answer.err) == (code, KEPT)
+    assert len(steps) == at
+    assert asim(*arguments).code == 0
+    kept = 6 if number == signal.SIGTERM and at == 6 else 4  # Lightning ends the batch before it obeys a kill
+    assert len(steps) - at == 8 - kept
