@@ -180,7 +180,9 @@ def test_as_a_module() -> None:
     command = [sys.executable, "-m", "asim_lightning", "fit", "-c", "x.yaml"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode == 2
-    assert found.stderr == "error: There is no file 'x.yaml'; shipped configs, nearest: fashion_resnet_qat, quickstart\n"
+    assert (
+        found.stderr == "error: There is no file 'x.yaml'; shipped configs, nearest: fashion_resnet_qat, quickstart\n"
+    )
 
 
 @pytest.mark.slow

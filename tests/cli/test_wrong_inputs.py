@@ -78,7 +78,10 @@ AXES = {
     "empty": (("--axes.adc_bits", "[]"), "`axes.adc_bits` must be a list of one or more values, got []"),
     "no list": (("--axes.adc_bits", "6"), "`axes.adc_bits` must be a list of integers or null, got 6"),
     "wrong type": (("--axes.adc_bits", "[a]"), "`axes.adc_bits` must be a list of integers or null, got ['a']"),
-    "wrong value": (("--axes.adc_bits", "[8, 99]"), "must be 1..16 or null, got 99, at the point adc_bits 99 of `axes`"),
+    "wrong value": (
+        ("--axes.adc_bits", "[8, 99]"),
+        "must be 1..16 or null, got 99, at the point adc_bits 99 of `axes`",
+    ),
     "wrong unit": (("--axes.random_noise", "[0.5 volt]"), "with a unit of %, lsb, mV, got '0.5 volt'"),
     "wrong combination": (("--axes", "{input_bits: [2, 4], encoding_bits: [4]}"), "1..2 (input_bits), got 4"),
     "no trial": (("--trials", "0"), "`trials` must be 1..65535, got 0"),
@@ -167,9 +170,7 @@ def test_a_float_network_has_nothing_to_sweep_or_verify(asim: Asim, written: Wri
         assert "layers on a macro, got one without; set `model.plan`" in asim(command, "-c", path).error
 
 
-def test_jsonargparse_debug_gives_the_traceback(
-    asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jsonargparse_debug_gives_the_traceback(asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JSONARGPARSE_DEBUG", "true")
     with pytest.raises(ValueError, match=r"macro\.adc_bits"):
         asim("validate", "-c", written(), "--model.plan.macro.adc_bits", "77")

@@ -24,13 +24,15 @@ def byte_of(images: torch.Tensor) -> list[int]:
 def test_embedded_subset_by_default() -> None:
     data = FashionMNIST()
     images, labels, indices = next(iter(data.test_dataloader()))
-    assert images.shape == (100, 1, 28, 28) and images.dtype == torch.float32
+    assert images.shape == (100, 1, 28, 28)
+    assert images.dtype == torch.float32
     assert labels.dtype == indices.dtype == torch.int64
     assert torch.bincount(labels).tolist() == [10] * 10
     assert (data.num_classes, data.in_channels, len(data.class_names)) == (10, 1, 10)
     assert len(data.train_dataloader().dataset) == 10_000
     images, _, _ = gathered(data.test_dataloader())
-    assert abs(images.mean().item()) < 0.02 and abs(images.std().item() - 1) < 0.02
+    assert abs(images.mean().item()) < 0.02
+    assert abs(images.std().item() - 1) < 0.02
 
 
 @pytest.mark.parametrize("held_out", [0, 30])

@@ -14,7 +14,8 @@ def test_a_sample_is_normalised_and_keeps_its_index(bytes_of_images: torch.Tenso
     dataset = InMemoryImages(bytes_of_images, torch.arange(20) % 3, torch.tensor([4, 17]), Preparation(28, 0.25, 0.5))
     image, label, index = dataset[1]
     assert (len(dataset), label, index) == (2, 17 % 3, 17)
-    assert type(label) is int and type(index) is int
+    assert type(label) is int
+    assert type(index) is int
     torch.testing.assert_close(image, (bytes_of_images[17] / 255 - 0.25) / 0.5)
 
 

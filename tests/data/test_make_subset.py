@@ -46,7 +46,8 @@ def test_command_line_errors_are_one_line(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err == "Two folders are needed, SOURCE and DEST, got 0 arguments.\n"
     assert main([str(tmp_path / "absent"), str(tmp_path / "made")]) == 2
     error = capsys.readouterr().err
-    assert "absent does not exist" in error and error.count("\n") == 1
+    assert "absent does not exist" in error
+    assert error.count("\n") == 1
 
 
 def test_too_few_images_of_a_class_are_refused(
