@@ -140,7 +140,7 @@ def fingerprint(model: CimClassifier, data: LightningDataModule, trainer: Traine
         "weights": _digest(model.backbone),
         "model": hyperparameters,
         "data": {"class": f"{type(data).__module__}.{type(data).__qualname__}", **public},
-        "trainer": {"precision": str(trainer.precision), "limit_test_batches": trainer.limit_test_batches},
+        "trainer": {"precision": str(trainer.precision), "limit_test_batches": repr(trainer.limit_test_batches)},
         "version": __version__,
         "noise_stream": STREAM_VERSION,
     }

@@ -1,0 +1,61 @@
+"""What callbacks write and count of an evaluation."""
+
+import csv
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+
+from asim_lightning.callbacks import ImageCounter, PredictionWriter
+from tests.classifier.conftest import make_data, make_model
+
+
+def quiet_trainer(folder: Path, *callbacks: object) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=list(callbacks),  # type: ignore[arg-type]
+    )
+
+
+def test_predictions_are_those_of_the_network_in_the_order_of_the_index(tmp_path: Path) -> None:
+    path, model, data = tmp_path / "new" / "predictions.csv", make_model(), make_data()
+    quiet_trainer(tmp_path, PredictionWriter(path)).predict(model, datamodule=data)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    with torch.no_grad():
+        batches = [(labels, model.eval()(images).softmax(1).max(1)) for images, labels, _ in data.test_dataloader()]
+    assert [row["index"] for row in rows] == [str(number) for number in range(25)]
+    assert [int(row["label"]) for row in rows] == torch.cat([labels for labels, _ in batches]).tolist()
+    assert [int(row["prediction"]) for row in rows] == torch.cat([found.indices for _, found in batches]).tolist()
+    confidence = torch.cat([found.values for _, found in batches])
+    assert torch.allclose(torch.tensor([float(row["confidence"]) for row in rows]), confidence, atol=1e-6)
+
+
+def test_an_image_that_two_processes_saw_is_written_once(tmp_path: Path) -> None:
+    writer = PredictionWriter(tmp_path / "predictions.csv")
+    batch = {
+        "index": torch.tensor([3, 1, 3]),
+        "label": torch.tensor([0, 1, 0]),
+        "prediction": torch.tensor([5, 6, 5]),
+        "confidence": torch.tensor([0.25, 0.5, 0.25]),
+    }
+    writer.write_on_epoch_end(quiet_trainer(tmp_path), make_model(), [batch], [])
+    assert writer.path.read_text().split() == [
+        "index,label,prediction,confidence",
+        "1,1,6,0.500000",
+        "3,0,5,0.250000",
+    ]
+
+
+def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
+    counter, model, data = ImageCounter(), make_model(), make_data()
+    trainer = quiet_trainer(tmp_path, counter)
+    trainer.validate(model, datamodule=data, verbose=False)
+    assert counter.images == 25
+    trainer.test(model, datamodule=data, verbose=False)
+    assert counter.images == 25

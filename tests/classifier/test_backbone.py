@@ -1,0 +1,48 @@
+"""A timm network by name, with a stem for small images."""
+
+import pytest
+import torch
+from torch import nn
+
+from asim_lightning.classifier import BackboneConfig, build_backbone
+from tests.classifier.conftest import KWARGS
+
+
+def test_name_arguments_and_classes() -> None:
+    model = build_backbone(BackboneConfig("resnet10t", KWARGS), num_classes=7)
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+
+
+def test_a_deep_stem_for_small_images_keeps_its_kernels() -> None:
+    whole = build_backbone(BackboneConfig("resnet10t", KWARGS), 10)
+    small = build_backbone(BackboneConfig("resnet10t", KWARGS, small=True), 10)
+    assert {k: v.shape for k, v in whole.state_dict().items()} == {k: v.shape for k, v in small.state_dict().items()}
+    images = torch.zeros(1, 1, 28, 28)
+    assert small.forward_features(images).shape[-1] == 4  # type: ignore[operator]
+    assert whole.forward_features(images).shape[-1] == 1  # type: ignore[operator]
+
+
+def test_a_7x7_stem_becomes_3x3() -> None:
+    small = build_backbone(BackboneConfig("resnet18", {"in_chans": 3}, small=True), 10)
+    assert small.conv1.kernel_size == (3, 3)
+    assert small.conv1.stride == (1, 1)
+    assert isinstance(small.maxpool, nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BackboneConfig("resnet19"), r"must be a network of timm, got 'resnet19'; nearest: resnet1"),
+        (BackboneConfig("resnet10t", {"foo": 1}), "does not fit resnet10t: .*'foo'"),
+        (BackboneConfig("vit_tiny_patch16_224", {"depth": 1}, small=True), "needs a ResNet with conv1 and maxpool"),
+    ],
+)
+def test_refusals(config: BackboneConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_backbone(config, 10)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "28"])
+def test_image_size_is_checked(size: object) -> None:
+    with pytest.raises(ValueError, match=r"`model\.backbone\.image_size` must be 1 or more pixels or null"):
+        BackboneConfig(image_size=size)  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""A checkpoint rebuilds its classifier, read as plain values, whether it was made from Python or from the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from asim_lightning import CimClassifier
+from asim_lightning.cli import main
+from asim_lightning.surgery import macro_layers
+from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model
+
+
+def plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def same(first: CimClassifier, second: CimClassifier) -> None:
+    images = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    assert first.hparams == second.hparams
+    assert first.optimizer_config == second.optimizer_config
+    macros = ({name: layer.macro for name, layer in macro_layers(m.backbone).items()} for m in (first, second))
+    assert next(macros) == next(macros)
+    for fidelity in ("quantized", "simulated"):
+        first.fidelity = second.fidelity = fidelity
+        assert torch.equal(first.eval()(images), second.eval()(images))
+
+
+def test_from_python(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    model, trainer, path = make_model(), make_trainer(), tmp_path / "x.ckpt"
+    trainer.fit(model, datamodule=make_data())
+    trainer.save_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    assert plain(dict(checkpoint["hyper_parameters"]))
+    same(model, CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True))
+
+
+def test_from_python_on_the_command_line(
+    make_trainer: MakeTrainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, trainer, path = make_model(), make_trainer(), tmp_path / "x.ckpt"
+    trainer.fit(model, datamodule=make_data())
+    trainer.save_checkpoint(path)
+    measured = trainer.validate(model, datamodule=make_data(), verbose=False)[0]["val/acc"]
+    main(["validate", "--ckpt_path", str(path), "--data.init_args.test_images", "25"])
+    said = capsys.readouterr().out.strip().splitlines()[-1]
+    assert said == f"accuracy {100 * measured:.2f} % (quantized, 25 images)"
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    backbone = {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28}
+    macro = {"weight_bits": 4, "input_bits": 4, "random_noise": "0.5 lsb"}
+    values = {
+        "trainer": {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu", "enable_progress_bar": False},
+        "model": {"backbone": backbone, "plan": {"macro": macro, "keep": ["layer2.0.conv1"]}, "calibration_images": 20},
+        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 10}},
+    }
+    Path("tiny.yaml").write_text(yaml.safe_dump(values))
+    main(["fit", "-c", "tiny.yaml"])
+    (path,) = Path("runs/tiny/version_0/checkpoints").glob("*.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    assert plain(dict(checkpoint["hyper_parameters"]))
+    assert "_instantiator" not in checkpoint["hyper_parameters"]
+    model = CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert model.hparams["plan"]["macro"]["random_noise"] == "0.5 lsb"
+    assert model.hparams["backbone"]["kwargs"] == KWARGS
+    same(model, CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True))
+
+
+def test_mappings_serve_as_dataclasses_do() -> None:
+    model = make_model()
+    again = CimClassifier(**model.hparams)
+    again.load_state_dict(model.state_dict())
+    same(model, again)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 1}, r"`model\.num_classes` must be 2 or more, got 1"),
+        ({"num_classes": True}, r"`model\.num_classes` must be 2 or more, got True"),
+        ({"fidelity": "exact"}, r"`model\.fidelity` must be one of float, quantized, simulated, got 'exact'"),
+        ({"label_smoothing": 1.5}, r"`model\.label_smoothing` must be 0\.\.1, got 1\.5"),
+        ({"trial": 65536}, r"`model\.trial` must be 0\.\.65535, got 65536"),
+        ({"noise_seed": -1}, r"`model\.noise_seed` must be 0\.\.4294967295, got -1"),
+        ({"chip": 2**32}, r"`model\.chip` must be 0\.\.4294967295"),
+        ({"calibration_images": 0}, r"`model\.calibration_images` must be 1 or more, got 0"),
+        ({"calibration_method": "most"}, r"`model\.calibration_method` must be one of max, percentile, mse"),
+        ({"plan": {"stem_": "float"}}, "Plan has other fields than given: .*stem_"),
+        ({"plan": None}, "`Plan` must be given as itself or as a mapping of its fields, got None"),
+        ({"backbone": "resnet18"}, "`BackboneConfig` must be given as itself or as a mapping"),
+    ],
+)
+def test_refusals(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(**options)

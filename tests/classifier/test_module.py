@@ -1,0 +1,173 @@
+"""Training moves weights to a lower loss; evaluation calibrates what is missing and measures what it says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+from asim_lightning import CimClassifier
+from asim_lightning.classifier.batches import unpack
+from asim_lightning.nn.calibration import needs_calibration, quantized_layers
+from tests.classifier.conftest import MakeTrainer, make_data, make_model
+
+
+def ranges(model: CimClassifier) -> dict[str, float]:
+    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
+
+
+def test_two_steps_move_the_weights(make_trainer: MakeTrainer) -> None:
+    model = make_model()
+    before = {name: value.clone() for name, value in model.backbone.named_parameters()}
+    make_trainer().fit(model, datamodule=make_data())
+    still = [name for name, value in model.backbone.named_parameters() if torch.equal(value, before[name])]
+    assert not still
+
+
+def test_training_lowers_the_loss(make_trainer: MakeTrainer) -> None:
+    model = make_model()
+    images, labels, ids = next(iter(make_data(augment=False).train_dataloader()))
+    before = _loss(model, images, labels)
+    loader = DataLoader(TensorDataset(images, labels, ids), batch_size=20)
+    make_trainer(max_epochs=12).fit(model, loader)
+    assert _loss(model, images, labels) < 0.7 * before
+
+
+def _loss(model: CimClassifier, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Loss of a batch in training mode, where batch norm needs no running statistics."""
+    with torch.no_grad():
+        return float(F.cross_entropy(model.train()(images), labels))
+
+
+def test_noise_of_training_changes_from_step_to_step_and_repeats_from_run_to_run(make_trainer: MakeTrainer) -> None:
+    losses = []
+    for noise in (20.0, 20.0, 0.0):
+        model = make_model()
+        for layer in quantized_layers(model.backbone).values():
+            layer.train_noise = noise
+        trainer = make_trainer(limit_val_batches=0)
+        trainer.fit(model, datamodule=make_data())
+        losses.append(float(trainer.callback_metrics["train/loss"]))
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_metrics_are_those_of_the_whole_set(stage: str, make_trainer: MakeTrainer) -> None:
+    model, data, trainer = make_model(), make_data(), make_trainer()
+    run = trainer.validate if stage == "val" else trainer.test
+    measured = run(model, datamodule=data, verbose=False)[0]  # batches of 10, 10 and 5 images
+    with torch.no_grad():
+        batches = [(model.eval()(images), labels) for images, labels, _ in data.test_dataloader()]
+    logits, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    order = logits.argsort(dim=1, descending=True)
+    assert measured[f"{stage}/acc"] == pytest.approx(float((order[:, 0] == labels).float().mean()))
+    assert measured[f"{stage}/acc5"] == pytest.approx(float((order[:, :5] == labels[:, None]).any(1).float().mean()))
+    assert measured[f"{stage}/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
+    assert set(measured) == {f"{stage}/acc", f"{stage}/acc5", f"{stage}/loss"}
+
+
+def test_with_few_classes_top_5_is_top_all() -> None:
+    assert make_model(num_classes=3, plan={"keep": ["*"]}).top5 == 3
+
+
+def test_missing_ranges_are_fitted_before_an_evaluation_and_stored(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    model, data = make_model(), make_data()
+    assert needs_calibration(model.backbone)
+    trainer = make_trainer()
+    trainer.validate(model, datamodule=data, verbose=False)
+    assert not needs_calibration(model.backbone)
+    fitted = ranges(model)
+    assert all(value > 0 for value in fitted.values())
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    state = torch.load(tmp_path / "x.ckpt", weights_only=True)["state_dict"]
+    assert {name: float(state[f"backbone.{name}.input_max"]) for name in fitted} == fitted
+    again = CimClassifier.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    assert ranges(again) == fitted
+
+
+@pytest.mark.parametrize("run", ["validate", "test", "predict"])
+def test_stored_ranges_are_kept(run: str, make_trainer: MakeTrainer) -> None:
+    model = make_model()
+    for layer in quantized_layers(model.backbone).values():
+        layer.store_range(3.0)
+    getattr(make_trainer(), run)(model, datamodule=make_data())
+    assert set(ranges(model).values()) == {3.0}
+
+
+def test_training_fits_them_anew_before_each_validation(make_trainer: MakeTrainer) -> None:
+    model = make_model()
+    for layer in quantized_layers(model.backbone).values():
+        layer.store_range(3.0)
+    make_trainer().fit(model, datamodule=make_data())
+    assert 3.0 not in ranges(model).values()
+
+
+def test_ranges_come_from_training_images_without_augmentation(make_trainer: MakeTrainer) -> None:
+    model, data = make_model(), make_data()
+    make_trainer().validate(model, datamodule=data, verbose=False)
+    other = make_model()
+    other.calibrate(batch[0] for batch in data.calibration_dataloader(20))
+    assert ranges(model) == ranges(other)
+
+
+class Pairs(LightningDataModule):
+    """A data module of a user's own, without indices or the number of classes."""
+
+    def __init__(self, tensors: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        self.tensors, self.classes = tensors, classes
+
+    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        images, ids = torch.randn(6, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.arange(6)
+        return DataLoader(TensorDataset(*(images, ids + self.classes - 6, ids)[: self.tensors]), batch_size=4)
+
+    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return self.train_dataloader()
+
+
+def test_a_data_module_of_ones_own(make_trainer: MakeTrainer) -> None:
+    make_trainer().fit(make_model(), datamodule=Pairs())
+
+
+def test_loaders_without_a_data_module(make_trainer: MakeTrainer) -> None:
+    make_trainer().fit(make_model(), Pairs().train_dataloader(), Pairs().val_dataloader())
+
+
+def test_batches_without_indices_are_refused(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match=r"Batches must be \(images, labels, indices\).*IndexedDataset.*got 2 values"):
+        make_trainer().fit(make_model(), datamodule=Pairs(tensors=2))
+
+
+def test_labels_beyond_the_classes_are_refused(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match=r"Labels must be 0\.\.9, as `model\.num_classes` says, got 10\.\.11"):
+        make_trainer().fit(make_model(), datamodule=Pairs(classes=12))
+
+
+def test_a_batch_that_is_no_sequence() -> None:
+    with pytest.raises(ValueError, match="got a Tensor"):
+        unpack(torch.zeros(3), 10)
+
+
+def test_other_number_of_classes_than_the_data(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match=r"`model\.num_classes` must be 10, as in the data, got 7"):
+        make_trainer().validate(make_model(num_classes=7), datamodule=make_data(), verbose=False)
+
+
+def test_no_training_images_to_calibrate_with(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(ValueError, match="Input ranges are fitted to training images, and the data has none"):
+        make_trainer().validate(make_model(), Pairs().val_dataloader(), verbose=False)
+
+
+def test_evaluation_repeats_and_depends_on_seed_trial_and_chip_alone(make_trainer: MakeTrainer) -> None:
+    def confidences(**options: int) -> list[float]:
+        model = make_model(fidelity="simulated", **options)
+        found = make_trainer().predict(model, datamodule=make_data(test_images=6))
+        return [value for batch in found or [] for value in batch["confidence"].tolist()]  # type: ignore[index,call-overload]
+
+    first = confidences()
+    assert confidences() == first
+    assert confidences(trial=1) != first
+    assert confidences(noise_seed=1) != first
+    assert confidences(chip=1) == first  # this macro's cells do not vary

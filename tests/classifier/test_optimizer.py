@@ -1,0 +1,78 @@
+"""Optimizers and schedules do what their settings say."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from asim_lightning.classifier import OptimizerConfig
+from asim_lightning.classifier.optimizer import build_optimizer
+from tests.classifier.conftest import MakeTrainer, make_data, make_model
+
+
+def rates(config: OptimizerConfig, epochs: int = 10, steps: int = 20) -> list[float]:
+    """Learning rate before each advance of the schedule."""
+    optimizer, schedule, interval = build_optimizer(config, [nn.Parameter(torch.zeros(1))], epochs, steps)
+    found = []
+    for _ in range(epochs if interval == "epoch" else steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+    return [*found, optimizer.param_groups[0]["lr"]]
+
+
+def test_multistep_lowers_after_its_fractions() -> None:
+    found = rates(OptimizerConfig(lr=1.0, milestones=[0.5, 0.8], gamma=0.1))
+    assert found == pytest.approx([1.0] * 5 + [0.1] * 3 + [0.01] * 3)
+
+
+def test_cosine_ends_at_0_after_the_last_step() -> None:
+    found = rates(OptimizerConfig(lr=1.0, schedule="cosine"))
+    assert found[0] == 1.0
+    assert found[10] == pytest.approx(0.5)
+    assert found[-1] == pytest.approx(0.0, abs=1e-9)
+    assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
+
+
+def test_constant() -> None:
+    assert set(rates(OptimizerConfig(lr=0.3, schedule="constant"))) == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_kinds(name: str, kind: type) -> None:
+    config = OptimizerConfig(name, lr=0.2, momentum=0.8, weight_decay=0.01)
+    optimizer, _, _ = build_optimizer(config, [nn.Parameter(torch.zeros(1))], 1, 1)
+    assert type(optimizer) is kind
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"], group.get("momentum", 0.8)) == (0.2, 0.01, 0.8)
+
+
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "constant"])
+def test_the_trainer_advances_the_schedule(schedule: str, make_trainer: MakeTrainer) -> None:
+    model = make_model(optimizer=OptimizerConfig(lr=0.1, schedule=schedule, milestones=[0.5]))
+    trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(model, datamodule=make_data())
+    rate = trainer.optimizers[0].param_groups[0]["lr"]
+    assert rate == pytest.approx({"multistep": 0.01, "cosine": 0.0, "constant": 0.1}[schedule], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "lion"}, "must be one of sgd, adam, adamw, got 'lion'"),
+        ({"schedule": "step"}, "must be one of multistep, cosine, constant, got 'step'"),
+        ({"lr": 0.0}, r"`model\.optimizer\.lr` must be above 0, got 0\.0"),
+        ({"lr": float("nan")}, "must be above 0, got nan"),
+        ({"gamma": -1.0}, r"`model\.optimizer\.gamma` must be above 0"),
+        ({"momentum": 1.5}, r"must be 0\.\.1, got 1\.5"),
+        ({"weight_decay": -1.0}, "must be 0 or more"),
+        ({"milestones": [0.5, 60.0]}, r"must be fractions 0\.\.1, got \[0\.5, 60\.0\]"),
+    ],
+)
+def test_refusals(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(**options)
