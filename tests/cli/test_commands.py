@@ -1,4 +1,4 @@
-"""Every command from one configuration: what it prints last, which files it leaves, and that the saved one serves all."""
+"""Every command from one configuration: what it prints last, what it leaves, and that the saved one serves all."""
 
 import csv
 import subprocess
