@@ -15,7 +15,7 @@ class Rule:
 
     match: str
     """Layers by full name: a glob (`layer4.*`), a regular expression (`re:blocks\\.\\d+\\.mlp.*`), or a kind."""
-    macro: MacroConfig | dict[str, Any] = field(default_factory=dict)
+    macro: dict[str, Any] | MacroConfig = field(default_factory=dict)  # jsonargparse takes the first that fits
     """Fields of the plan's macro that differ for these layers, or a whole macro."""
 
     def __post_init__(self) -> None:

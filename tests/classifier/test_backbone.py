@@ -14,8 +14,8 @@ def test_name_arguments_and_classes() -> None:
 
 
 def test_a_deep_stem_for_small_images_keeps_its_kernels() -> None:
-    whole = build_backbone(BackboneConfig("resnet10t", KWARGS), 10)
-    small = build_backbone(BackboneConfig("resnet10t", KWARGS, small=True), 10)
+    whole = build_backbone(BackboneConfig("resnet10t", KWARGS), 10).eval()
+    small = build_backbone(BackboneConfig("resnet10t", KWARGS, small=True), 10).eval()
     assert {k: v.shape for k, v in whole.state_dict().items()} == {k: v.shape for k, v in small.state_dict().items()}
     images = torch.zeros(1, 1, 28, 28)
     assert small.forward_features(images).shape[-1] == 4  # type: ignore[operator]

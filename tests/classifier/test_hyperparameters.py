@@ -1,4 +1,4 @@
-"""A checkpoint rebuilds its classifier, read as plain values, whether it was made from Python or from the command line."""
+"""A checkpoint rebuilds its classifier, read as plain values, from Python and from the command line alike."""
 
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_mappings_serve_as_dataclasses_do() -> None:
     model = make_model()
+    model.calibrate([torch.randn(4, 1, 28, 28)])
     again = CimClassifier(**model.hparams)
     again.load_state_dict(model.state_dict())
     same(model, again)

@@ -1,5 +1,6 @@
 """Optimizers and schedules do what their settings say."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_cosine_ends_at_0_after_the_last_step() -> None:
     assert found[0] == 1.0
     assert found[10] == pytest.approx(0.5)
     assert found[-1] == pytest.approx(0.0, abs=1e-9)
-    assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(found))
 
 
 def test_constant() -> None:

@@ -98,3 +98,10 @@ def test_print_config_shows_what_was_written(noisy: str, written: Write, asim: A
     # and is a configuration itself
     Path("shown.yaml").write_text(answer.out)
     assert macro_of("-c", "shown.yaml")["random_noise"] == 3
+
+
+def test_a_rule_changes_the_fields_that_it_names(written: Write) -> None:
+    macro = {"weight_bits": 4, "random_noise": 0.3}
+    path = written(model__plan={"macro": macro, "rules": [{"match": "layer1.0.conv1", "macro": {"adc_bits": 7}}]})
+    layer = dict(AsimCLI(["explain", "-c", str(path)]).model.backbone.named_modules())["layer1.0.conv1"]
+    assert (layer.macro.adc_bits, layer.macro.weight_bits, layer.macro.random_noise) == (7, 4, 0.3)

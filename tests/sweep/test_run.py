@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ def test_trials_are_checked(trials: int, make: Make) -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Iterator[list[str]]:
+def command(tmp_path: Path) -> list[str]:
     """A sweep of 2 + 2 x 3 trials as a program."""
     config = {
         "trainer": {"accelerator": "cpu", "default_root_dir": str(tmp_path / "runs")},
@@ -268,7 +268,7 @@ def command(tmp_path: Path) -> Iterator[list[str]]:
     }
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
-    yield [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(path)]
+    return [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(path)]
 
 
 def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
