@@ -108,14 +108,23 @@ def build_column(macro: MacroConfig) -> Column:
     Raises:
         ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments.
     """
-    built_in = COLUMNS.get(macro.column) if isinstance(macro.column, str) else None
-    column_class = built_in or _import_column(macro.column)
+    kind = column_class(macro)
     try:
-        column = column_class(macro, **macro.column_args)
+        column = kind(macro, **macro.column_args)
     except TypeError as error:
         raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
     column.macro = macro  # also where a user's __init__ does not call ours
     return column
+
+
+def column_class(macro: MacroConfig) -> type[Column]:
+    """The class of the column model that a macro names.
+
+    Raises:
+        ValueError: The name is neither a built-in column nor the import path of a column class.
+    """
+    built_in = COLUMNS.get(macro.column) if isinstance(macro.column, str) else None
+    return built_in or _import_column(macro.column)
 
 
 def _import_column(path: str) -> type[Column]:

@@ -1,6 +1,7 @@
 """What the macro is: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
+import numbers
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -56,12 +57,19 @@ class MacroConfig:
     """Arguments of the column model, such as alpha and cell_sigma of current."""
 
     def __post_init__(self) -> None:
+        for f in fields(self):  # numbers of numpy are as good as Python's
+            value = getattr(self, f.name)
+            if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
+                object.__setattr__(self, f.name, int(value))
+            elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
+                object.__setattr__(self, f.name, float(value))
         self._check_integers()
         self._check_combinations()
         for name in ("random_noise", "nonlinear_noise"):
             self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
+        object.__setattr__(self, "column_args", dict(self.column_args))  # not the caller's, which may change
         build_column(self)
 
     def __hash__(self) -> int:
@@ -122,6 +130,8 @@ class MacroConfig:
     def _check_combinations(self) -> None:
         if self.vote not in VOTES:
             raise ValueError(f"`macro.vote` must be one of {', '.join(VOTES)}, got {self.vote!r}")
+        if self.adc_bits is None and self.vote == "median":
+            raise ValueError("`macro.vote` must be mean for an ideal converter (adc_bits null), got 'median'")
         if self.vote_levels and self.votes > 1:
             if self.adc_bits is None and self.vote != "mean":
                 raise ValueError(f"`macro.vote` must be mean for an ideal converter (adc_bits null), got {self.vote!r}")

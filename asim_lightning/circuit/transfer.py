@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.columns import Column, build_column
+from asim_lightning.circuit.columns import Column, build_column, column_class
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
 
@@ -48,20 +48,39 @@ class Transfer:
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
 
-@lru_cache(maxsize=1024)
 def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
     """The schedule and column of a macro, with what each cycle does to its counts.
 
     Raises:
-        ValueError: The macro cannot take a signed input (see `schedule`).
+        ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no tensor
+            of finite numbers.
     """
+    return _transfer(macro, signed_input, column_class(macro))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1024)
+def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column]) -> Transfer:
+    # the class is part of the key: a notebook may define another one under the same import path
     cycles, column = schedule(macro, signed_input), build_column(macro)
     # cycles that differ in sign and shift alone convert alike
     keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
     first = dict(zip(keys, cycles, strict=True))
+    for cycle in first.values():
+        _check_column(column, cycle)
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {key: classify(column, cycle) for key, cycle in first.items()}
     return Transfer(macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys))
+
+
+def _check_column(column: Column, cycle: Cycle) -> None:
+    counts = possible_counts(cycle).float()
+    for name, function in (("level", column.level), ("sigma", column.sigma)):
+        values = function(counts, cycle)
+        if not isinstance(values, Tensor) or values.dim() > 1 or not bool(values.isfinite().all()):
+            raise ValueError(
+                f"`macro.column` {column.macro.column}: {name} must give a tensor of finite codes for counts "
+                f"{int(counts[0])}..{int(counts[-1])}, got {values!r:.80}"
+            )
 
 
 def possible_counts(cycle: Cycle) -> Tensor:
@@ -93,7 +112,8 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
     if not is_integer(column, cycle) or (levels is not None and span > levels):
         return Conversion.LOSSY
     counts = possible_counts(cycle)
-    levels_out = column.level(counts.float(), cycle).double()
+    # an ideal converter's counts may pass what float32 holds
+    levels_out = column.level(counts if cycle.full_scale >= 2**24 else counts.float(), cycle).double()
     if cycle.top_code is None:
         if torch.equal(levels_out, counts):
             return Conversion.EXACT

@@ -50,6 +50,7 @@ class Noise:
 
     def cells(self, count: int, bits: range) -> Tensor:
         """Standard normals of a chip's cells, the same for every sample and trial. # (bits, cells)"""
+        # no call number: a layer is one place on the chip, however often it is called
         key = (self.seed, layer_key(self.name + "/cells"))
         zero = torch.zeros(1, dtype=torch.int64, device=self.sample_ids.device)
         return _fill(key, zero, zero, count, bits, 0, self.chip)[:, 0]
@@ -89,19 +90,21 @@ class NoiseScope:
 _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)
 
 
-def current_scope() -> NoiseScope:
-    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0."""
-    return _SCOPE.get() or NoiseScope()
+def current_scope(trial: int = 0) -> NoiseScope:
+    """The innermost `noise_context`; outside of any, a fresh one: seed 0, the given trial, ids 0.., chip 0."""
+    return _SCOPE.get() or NoiseScope(trial=trial)
 
 
 @contextmanager
 def noise_context(
     seed: int = 0, trial: int = 0, sample_ids: Tensor | Sequence[int] | None = None, chip: int = 0
 ) -> Iterator[NoiseScope]:
-    """Fix the noise of the simulated layers called inside: one read of one chip.
+    """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
     One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
-    layer inside one context gets noise of its own.
+    layer inside one context gets noise of its own, so open one context for each forward pass. Layers without a name
+    (built by hand, and not yet seen by `calibrate_`) are told apart by the order of their calls, inside a context;
+    their cells are those of one layer.
 
     Args:
         seed: Seed of all noise: 0..2^32-1.

@@ -4,6 +4,7 @@ This file is the specification: every other engine agrees with it.
 """
 
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,10 +51,12 @@ def run(
     stacked = max(len(block) for block in _blocks(transfer)) * votes
     step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
     parts = []
+    cache: dict[Any, Tensor] = {}
     with exact_float32(x.device.type), torch.no_grad():
         for low in range(0, len(x), step):
             weight = w[low : low + step] if product.batched_weight else w
-            parts.append(_rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step)))
+            cached = {} if product.batched_weight else cache
+            parts.append(_rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step), cached))
     return torch.cat(parts) if len(parts) != 1 else parts[0]
 
 
@@ -63,14 +66,17 @@ def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
 
 
-def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, cache: dict[Any, Tensor]) -> Tensor:
     macro = transfer.macro
     tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
     most_votes = max(c.votes for c in transfer.cycles) if macro.vote == "mean" else 1
     sums = _Sums(transfer, len(tiles), most_votes)
     for block in _blocks(transfer):
         x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
-        w_digits = torch.stack([_weight_digits(transfer, cycle, w, noise, product) for _, cycle in block])
+        key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
+        if key not in cache:  # input groups meet the same weight bits
+            cache[key] = torch.stack([_weight_digits(transfer, cycle, w, noise, product) for _, cycle in block])
+        w_digits = cache[key]
         wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
         if wide and x.device.type != "mps":
             x_digits, w_digits = x_digits.double(), w_digits.double()

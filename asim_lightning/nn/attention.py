@@ -5,8 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.quantized import QuantizedLayer
 
 _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
 
@@ -89,6 +91,8 @@ class CimAttention(nn.Module):
             name: Full name in the network.
             settings: More arguments of CimLinear.
         """
+        if not hasattr(attention, "qkv"):
+            raise ValueError(f"from_timm takes timm.layers.Attention, got {type(attention).__name__}")
         prefix = name + "." if name else ""
         common = {"input_range": input_range}
         qk = CimMatmul(qk_macro or macro, signed_input=True, name=prefix + "qk", **common)  # type: ignore[arg-type]
@@ -100,6 +104,43 @@ class CimAttention(nn.Module):
             )
             setattr(layer, part, linear)
         return layer.to(next(attention.parameters()).device)
+
+    @property
+    def parts(self) -> list[QuantizedLayer]:
+        """The quantised layers: linear layers and products that are not kept float."""
+        return [part for part in (self.qkv, self.qk, self.av, self.proj) if isinstance(part, QuantizedLayer)]
+
+    @property
+    def fidelity(self) -> str:
+        """Fidelity of all parts; "mixed" where they differ. Setting it sets all of them."""
+        found = {part.fidelity for part in self.parts}
+        return found.pop() if len(found) == 1 else "mixed"
+
+    @fidelity.setter
+    def fidelity(self, fidelity: str) -> None:
+        for part in self.parts:
+            part.fidelity = fidelity
+
+    @property
+    def train_noise(self) -> float:
+        """Largest training noise of the parts, percent of each output. Setting it sets all of them."""
+        return max((part.train_noise for part in self.parts), default=0.0)
+
+    @train_noise.setter
+    def train_noise(self, percent: float) -> None:
+        for part in self.parts:
+            part.train_noise = percent
+
+    def calibrate(self, x: Tensor, method: str = "max") -> None:
+        """Fit the input ranges of all parts to one batch, store them, and use them from now on.
+
+        Args:
+            x: Tokens. # (batch, tokens, channels)
+            method: "max", "percentile" or "mse".
+        """
+        for part in self.parts:
+            part.input_range = "calibrated"
+        calibrate_(self, [x], method)
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Attend.
@@ -113,10 +154,12 @@ class CimAttention(nn.Module):
             Same type and device as x. # (batch, tokens, channels)
 
         Raises:
-            ValueError: A mask is given.
+            ValueError: A mask is given, or x has another shape.
         """
         if attn_mask is not None or is_causal:
             raise ValueError("CimAttention computes unmasked attention only, got a mask")
+        if x.dim() != 3:
+            raise ValueError(f"CimAttention needs tokens of shape (batch, tokens, channels), got {tuple(x.shape)}")
         batch, tokens, _ = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (batch, heads, tokens, head_dim) each

@@ -51,7 +51,10 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
 
     @classmethod
     def _like(cls, conv: nn.Conv2d, **settings: Any) -> Any:
-        padding = "same" if "Same" in type(conv).__name__ else conv.padding  # timm's Conv2dSame pads at run time
+        kind = type(conv).__name__
+        if type(conv) is not nn.Conv2d and kind != "Conv2dSame":
+            raise ValueError(f"{cls.__name__} takes a torch.nn.Conv2d or timm's Conv2dSame, got {kind}")
+        padding = "same" if kind == "Conv2dSame" else conv.padding  # Conv2dSame pads at run time
         layer = cls(
             conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation,  # type: ignore
             conv.groups, conv.bias is not None, conv.padding_mode, device="meta", **settings,
@@ -104,7 +107,8 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
 
     def _float(self, x: Tensor, weight: Tensor) -> Tensor:
         x, padding = self._padded(x)
-        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        weight, bias = self._in_type_of(x, weight, self.bias)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
         raise NotImplementedError
@@ -135,6 +139,14 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
                 f"Layer `{self.name}` needs an input of shape (batch, {self.in_channels}, height, width), "
                 f"got {tuple(x.shape)}"
             )
+        for axis in (0, 1):
+            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
+            if self.padding != "same" and x.shape[axis - 2] + pad < span:
+                raise ValueError(
+                    f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
+                    f"included, got {tuple(x.shape[-2:])} and {pad}"
+                )
 
 
 class QuantConv2d(_QuantizedConv2d):

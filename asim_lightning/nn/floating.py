@@ -29,7 +29,7 @@ class FloatConv2d(nn.Conv2d):
         """The same convolution; parameters are shared."""
         layer = cls.__new__(cls)
         layer.__dict__ = conv.__dict__.copy()
-        layer.same_padding = "Same" in type(conv).__name__
+        layer.same_padding = type(conv).__name__ == "Conv2dSame"
         return layer
 
     def forward(self, x: Tensor) -> Tensor:

@@ -52,7 +52,13 @@ class CimLinear(OnMacro, nn.Linear):
         input_range: str = "batch",
         **settings: Any,
     ) -> "CimLinear":
-        """A linear layer on a macro that shares a float layer's parameters."""
+        """A linear layer on a macro that shares a float layer's parameters.
+
+        Raises:
+            ValueError: The layer is of a subclass, whose forward may compute something else.
+        """
+        if type(linear) not in (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear):
+            raise ValueError(f"{cls.__name__} takes a torch.nn.Linear, got {type(linear).__name__}")
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -84,12 +90,16 @@ class CimLinear(OnMacro, nn.Linear):
             return self.forward(x.unsqueeze(0)).squeeze(0)
         if self.training and x.numel():
             x, weight = self._fake_quantized(x, self.weight)
-            return self._with_train_noise(F.linear(x, weight, self.bias))
+            return self._with_train_noise(self._float(x, weight))
         if self.fidelity == "float" or x.numel() == 0:
-            return F.linear(x, self.weight, self.bias)
+            return self._float(x, self.weight)
         self._check_values(x)
         with torch.no_grad():
             return self._integer(x)
+
+    def _float(self, x: Tensor, weight: Tensor) -> Tensor:
+        weight, bias = self._in_type_of(x, weight, self.bias)
+        return F.linear(x, weight, bias)
 
     def _integer(self, x: Tensor) -> Tensor:
         integers, x_scale = self._quantized_input(x)

@@ -35,8 +35,6 @@ class QuantizedLayer(nn.Module):
     """Full name in the network; keys the layer's noise and stands in its messages."""
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
-    train_noise: float
-    """Noise while training: percent that each output varies by."""
     per_channel: bool
     """Whether each output channel's weights have a scale of their own."""
     input_max: Tensor
@@ -50,6 +48,7 @@ class QuantizedLayer(nn.Module):
         self.per_channel = _boolean("per_channel", per_channel)
         self.name = name
         self.train_noise = 0.0
+        self._steps = 0
         self.fidelity = "simulated"
         self.input_range = input_range
 
@@ -70,6 +69,18 @@ class QuantizedLayer(nn.Module):
     @input_range.setter
     def input_range(self, value: str) -> None:
         self._input_range = one_of("input_range", value, INPUT_RANGES)
+
+    @property
+    def train_noise(self) -> float:
+        """Noise while training, in percent of each output: 0 or more."""
+        return self._train_noise
+
+    @train_noise.setter
+    def train_noise(self, percent: float) -> None:
+        number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
+        if not (number and 0.0 <= percent < math.inf):
+            raise ValueError(f"`train_noise` must be 0 or more percent, got {percent!r}")
+        self._train_noise = float(percent)
 
     @property
     def weight_bits(self) -> int:
@@ -129,19 +140,25 @@ class QuantizedLayer(nn.Module):
     def _input_scale(self, x: Tensor) -> Tensor:
         """Scale of the input quantiser, float32. # ()"""
         if not self.training:
-            if self.input_range == "pact" and self._pact:
-                return scale_of(self._pact[0].alpha.detach())  # type: ignore[union-attr,operator]
-            if self.input_range == "calibrated":
-                if self.has_range:
-                    return scale_of(self.input_max)
+            stored = self._stored_range()
+            if stored is not None:
+                return scale_of(stored)
+            if self.input_range != "batch":
                 self._warn_once()
         return scale_of(largest_value(x, self.signed_input))
+
+    def _stored_range(self) -> Tensor | None:
+        """The range that does not depend on the batch, where there is one. # ()"""
+        if self.input_range == "pact" and self._pact:
+            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
+        return self.input_max if self.input_range == "calibrated" and self.has_range else None
 
     def _warn_once(self) -> None:
         if not self._warned and not torch.compiler.is_compiling():
             self._warned = True
+            lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
             warnings.warn(
-                f"Layer `{self.name}` has no calibrated input range and uses the maximum of each batch; "
+                f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; "
                 "call calibrate_ or its calibrate first",
                 stacklevel=2,
             )
@@ -152,7 +169,11 @@ class QuantizedLayer(nn.Module):
         low, high = (float(v) for v in torch.aminmax(x.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"Layer `{self.name}` needs finite inputs, got values of {low} to {high}")
-        if not self.signed_input and low < -_MATERIALLY_NEGATIVE * max(abs(high), abs(low)):
+        if self.signed_input or low >= 0:
+            return
+        stored = self._stored_range()
+        reach = max(abs(high), abs(low)) if stored is None else float(stored)
+        if low < -_MATERIALLY_NEGATIVE * reach:
             raise ValueError(
                 f"Layer `{self.name}` was declared unsigned, so its inputs must be 0 or more, got values down to "
                 f"{low:.4g}; use signed_input=True"
@@ -182,14 +203,22 @@ class QuantizedLayer(nn.Module):
         y = sums.to(real) * step.to(real)
         return (y if bias is None else y + bias.to(real)).to(dtype)
 
-    def _noise(self, leading: int, device: torch.device, name: str = "") -> Noise:
-        return current_scope().source(self.name + name, leading, device)
+    def _noise(self, leading: int, device: torch.device) -> Noise:
+        return current_scope().source(self.name, leading, device)
+
+    def _in_type_of(self, x: Tensor, *parameters: Tensor | None) -> list[Any]:
+        """Parameters in the type of x, as a float product needs them, unless autocast sees to it."""
+        if torch.is_autocast_enabled(x.device.type):
+            return [*parameters]
+        return [None if p is None else p.to(x.dtype) for p in parameters]
 
     def _with_train_noise(self, y: Tensor) -> Tensor:
         """``y * (1 + train_noise / 100 * z)`` (published noise-aware training), z standard normal."""
         if self.train_noise == 0.0:
             return y
-        noise = self._noise(y.shape[0], y.device, "/train")
+        # outside of a context a step is a call, or every step would draw the same noise
+        scope, self._steps = current_scope(self._steps & 0xFFFF), self._steps + 1
+        noise = scope.source(self.name + "/train", y.shape[0], y.device)
         normal = noise.conversions(y.shape[1:].numel(), range(1), 0, 0)[0].view(y.shape)
         return y * (1.0 + normal.to(y.dtype) * (self.train_noise / 100.0))
 

@@ -13,10 +13,11 @@ def levels(bits: int, signed: bool) -> int:
 
 def scale_of(largest: Tensor) -> Tensor:
     """Scale of a range: the largest value plus 1e-7, as published, but never more than a thousandth of it in excess,
-    so that tensors of tiny numbers keep their values; 1 for an empty range (0 or below), so that zeros stay zeros."""
+    so that tensors of tiny numbers keep their values; 1e-7 for an empty range (0 or below): zeros stay zeros, and noise
+    on them is nothing."""
     largest = largest.float()
     scale = largest + torch.clamp(largest / 1024.0, max=_EPSILON)
-    return torch.where(largest <= 0, torch.ones_like(scale), scale)
+    return torch.where(largest <= 0, torch.full_like(scale, _EPSILON), scale)
 
 
 def largest_value(x: Tensor, signed: bool) -> Tensor:

@@ -50,7 +50,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         _replace(model, name, PACT().train(relu.training))
     try:
         return _convert(model, plan, example)
-    except ValueError:
+    except Exception:
         for name, relu in relus.items():
             _replace(model, name, relu)
         raise
@@ -58,6 +58,8 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
     layers = find_layers(model)
+    if not layers and find_others(model):
+        raise ValueError("convert_ found no layer to convert: those of this network are converted already")
     if not layers:
         raise ValueError("convert_ needs a network with Conv2d or Linear layers, got one without")
     seen = probe(model, layers, example)
@@ -71,13 +73,19 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     for layer in layers:
         if layer.unknown and layer.name not in keep:
             raise ValueError(layer.unknown)
+        if layer.kind not in ("qk", "av") and not isinstance(layer.module.weight, nn.Parameter):
+            raise ValueError(
+                f"`{layer.name}` computes its weight anew (weight norm, pruning), and surgery needs a plain parameter; "
+                "remove the reparametrisation first"
+            )
         macro = score_macro(plan.macro) if layer.kind == "av" else plan.macro
         rule = next((rule for names, rule in rules if layer.name in names), None)
         if rule is not None:
             macro = rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
         sighting = seen.get(layer.name)
         unsigned, how = _sign(layer, sighting, example is not None)
-        keeps, ruled = layer.name in keep, rule is not None
+        ruled = set() if rule is None else set(rule.macro) if isinstance(rule.macro, dict) else set(vars(rule.macro))
+        keeps = layer.name in keep
         try:
             new, why = _replacement(layer, plan, macro, not unsigned, keeps, is_transformer, ruled)
         except ValueError as error:
@@ -128,7 +136,7 @@ def _sign(layer: FoundLayer, sighting: Sighting | None, real: bool) -> tuple[boo
 
 
 def _replacement(
-    layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool, keep: bool, is_transformer: bool, ruled: bool
+    layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool, keep: bool, is_transformer: bool, ruled: set[str]
 ) -> tuple[nn.Module, str]:
     """The new module, and why it is not on a macro."""
     module, name = layer.module, layer.name
@@ -147,8 +155,10 @@ def _replacement(
         if plan.stem == "float" or (plan.stem == "published" and is_transformer):
             return _float(module), "patch embedding" if is_transformer else "plan.stem"
         # published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem
-        least = 0 if ruled else 8
-        bits = (max(least, macro.weight_bits), max(least, macro.input_bits))
+        bits = (
+            macro.weight_bits if "weight_bits" in ruled else max(8, macro.weight_bits),
+            macro.input_bits if "input_bits" in ruled else max(8, macro.input_bits),
+        )
         if plan.input_range == "pact":
             settings["input_range"] = "calibrated"
         return QuantConv2d.from_float(module, *bits, signed_input=True, **settings), "first convolution: digital"

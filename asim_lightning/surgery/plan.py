@@ -56,6 +56,8 @@ class Plan:
     def __post_init__(self) -> None:
         if isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
+        if not isinstance(self.rules, (list, tuple)):
+            raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {self.rules!r}")
         object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             if getattr(self, name) not in allowed:
@@ -63,7 +65,9 @@ class Plan:
         for name in ("pact", "per_channel"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`plan.{name}` must be true or false, got {getattr(self, name)!r}")
-        if isinstance(self.keep, str) or not all(isinstance(pattern, str) and pattern for pattern in self.keep):
+        if not isinstance(self.keep, (list, tuple)) or not all(
+            isinstance(pattern, str) and pattern for pattern in self.keep
+        ):
             raise ValueError(f"`plan.keep` must be a list of layer names or patterns, got {self.keep!r}")
         object.__setattr__(self, "keep", list(self.keep))
         if not isinstance(self.macro, MacroConfig):

@@ -12,12 +12,12 @@ _MAKES = {"relu", "relu_", "sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_",
 _MAKES_IF_MINIMUM = {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_"}
 _KEEPS = {
     "max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d",
-    "adaptive_max_pool2d", "mean", "amax", "sum", "view", "_unsafe_view", "reshape", "_reshape_alias", "flatten",
+    "adaptive_max_pool2d", "mean", "amax", "view", "_unsafe_view", "reshape", "_reshape_alias", "flatten",
     "squeeze", "unsqueeze", "permute", "transpose", "t", "expand", "slice", "select", "clone", "contiguous", "detach",
     "alias", "native_dropout", "constant_pad_nd", "upsample_nearest2d", "upsample_bilinear2d", "_to_copy", "split",
     "chunk", "unbind", "index", "mkldnn_max_pool2d",
 }  # fmt: skip
-_KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum"}
+_KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum", "sum"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class Provenance(TorchDispatchMode):
         if name in _KEEPS and inputs:
             return self.origin(inputs[0])
         if name in _KEEPS_IF_ALL and inputs and all(self.origin(tensor) is not None for tensor in inputs):
-            numbers = [a for a in args if isinstance(a, (int, float))]
-            return Origin(None) if all(number >= 0 for number in numbers) else None
+            factors = [a for a in args if isinstance(a, (int, float))] if name != "sum" else []
+            factors += [kwargs["alpha"]] if "alpha" in kwargs else []
+            return Origin(None) if all(factor >= 0 for factor in factors) else None
         return None
 
 

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, build_column, schedule, to_codes, transfer
+from asim_lightning.circuit import (
+    COLUMNS,
+    Column,
+    Conversion,
+    Cycle,
+    MacroConfig,
+    build_column,
+    schedule,
+    to_codes,
+    transfer,
+)
 from asim_lightning.circuit.transfer import error_probability
 
 
@@ -95,3 +105,18 @@ def test_a_users_column_is_named_by_its_import_path() -> None:
     assert all(found.noisy)
     assert set(found.conversions) == {Conversion.EXACT}  # a bow of 0.3 LSB rounds away
     assert set(transfer(macro.with_fields(column_args={"bow": 3.0}), False).conversions) == {Conversion.LOSSY}
+
+
+@pytest.mark.parametrize("kind", ["nan", "number"])
+def test_a_column_must_give_finite_tensors(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Column):
+        def sigma(self, count: torch.Tensor, cycle: Cycle) -> torch.Tensor:
+            return count / 0.0 if kind == "nan" else 0.5  # type: ignore[return-value]
+
+    monkeypatch.setitem(COLUMNS, "odd", Odd)
+    with pytest.raises(ValueError, match=r"`macro\.column` odd: sigma must give a tensor of finite codes"):
+        transfer(MacroConfig(column="odd"), False)
+
+
+def test_an_ideal_converter_is_exact_beyond_what_float32_holds() -> None:
+    assert transfer(MacroConfig(weight_parallel=True, adc_bits=None, rows=1024), False).exact

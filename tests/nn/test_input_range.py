@@ -101,3 +101,16 @@ def test_per_channel_weights_each_use_their_whole_range() -> None:
     layer = CimConv2d.from_float(conv, MACRO.with_fields(input_bits=8), per_channel=True)
     for channel, error in enumerate((layer(x) - conv.bias[:, None, None] - exact).detach().abs().amax((0, 2, 3))):
         assert float(error) < 0.03 * float(exact[:, channel].detach().abs().max())
+
+
+def test_zeros_give_the_bias_also_with_noise() -> None:
+    torch.manual_seed(0)
+    layer = CimLinear(64, 8, macro=MacroConfig(random_noise=0.5)).eval()
+    torch.testing.assert_close(layer(torch.zeros(2, 64)), layer.bias.expand(2, -1), rtol=0, atol=1e-5)
+
+
+def test_refusing_negative_values_does_not_depend_on_the_batch() -> None:
+    layer = CimLinear(2, 2, macro=MacroConfig()).eval()
+    layer.store_range(10.0)
+    x = torch.tensor([[-0.05, 0.3], [10.0, 1.0]])
+    assert torch.equal(layer(x)[:1], layer(x[:1]))

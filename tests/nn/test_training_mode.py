@@ -120,3 +120,22 @@ def test_evaluation_builds_no_graph() -> None:
     for kind in LAYERS:
         layer, inputs = made(kind)
         assert not layer.eval()(*inputs).requires_grad
+
+
+def test_training_noise_differs_from_step_to_step_without_a_context() -> None:
+    torch.manual_seed(0)
+    layer, x = CimLinear(6, 4, macro=MacroConfig()).train(), torch.rand(2, 6)
+    layer.train_noise = 50.0
+    assert not torch.equal(layer(x), layer(x))
+    for wrong in (-1.0, float("nan"), float("inf"), "5"):
+        with pytest.raises(ValueError, match=r"`train_noise` must be 0 or more percent, got"):
+            layer.train_noise = wrong  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_float_fidelity_and_training_keep_the_type_of_the_input(dtype: torch.dtype) -> None:
+    x = torch.rand(2, 3, 5, 5, dtype=dtype)
+    layer = CimConv2d(3, 4, 3, macro=MacroConfig())
+    assert layer.train()(x).dtype == dtype
+    layer.fidelity = "float"
+    assert layer.eval()(x).dtype == dtype

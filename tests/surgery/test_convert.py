@@ -7,6 +7,7 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.nn import (
@@ -242,3 +243,42 @@ def test_settings_of_all_layers_at_once() -> None:
     assert model.conv1[0].fidelity == "float"
     with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, simulated, got 'analog'"):
         set_fidelity_(model, "analog")
+
+
+def test_a_rule_lowers_the_stem_only_where_it_names_bits() -> None:
+    for fields, bits in (({"random_noise": 0.1}, (8, 8)), ({"weight_bits": 5}, (5, 8))):
+        model = timm.create_model("resnet18")
+        convert_(model, Plan(MacroConfig(4, 4), rules=[Rule("*", fields)]))
+        assert (model.conv1.weight_bits, model.conv1.input_bits) == bits
+
+
+def test_computed_weights_are_refused_and_pact_rolled_back() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    prune.l1_unstructured(model[2], "weight", 0.5)
+    with pytest.raises(ValueError, match=r"`2` computes its weight anew"):
+        convert_(model, Plan(pact=True))
+    assert type(model[1]) is nn.ReLU
+
+
+def test_converting_twice_says_so() -> None:
+    model = timm.create_model("resnet10t")
+    convert_(model, Plan())
+    with pytest.raises(ValueError, match="converted already"):
+        convert_(model, Plan())
+
+
+def test_sums_and_differences_are_no_clipped_activations() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+            self.summed, self.differed = nn.Linear(4, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.summed(self.relu(self.first(x)).sum((2, 3)))
+            return self.differed(torch.add(torch.relu(y), torch.relu(-y), alpha=-1))
+
+    model = Net()
+    report = convert_(model, Plan(pact=True, input_range="pact"))
+    assert model.summed.input_range == "calibrated"
+    assert report["differed"].input.startswith("signed")
