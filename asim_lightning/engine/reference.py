@@ -15,6 +15,7 @@ from asim_lightning.engine.digits import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.vote import vote
 
 CPU_ELEMENTS = 2**20
@@ -50,13 +51,20 @@ def run(
     votes = max(cycle.votes for cycle in transfer.cycles)
     stacked = max(len(block) for block in _blocks(transfer)) * votes
     step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
-    parts = []
     cache: dict[Any, Tensor] = {}
-    with exact_float32(x.device.type), torch.no_grad():
-        for low in range(0, len(x), step):
-            weight = w[low : low + step] if product.batched_weight else w
-            cached = {} if product.batched_weight else cache
-            parts.append(_rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step), cached))
+
+    def part(low: int) -> Tensor:
+        weight = w[low : low + step] if product.batched_weight else w
+        cached = {} if product.batched_weight else cache
+        with torch.no_grad():
+            return _rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step), cached)
+
+    with exact_float32(x.device.type):
+        if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
+            step = min(step, -(-len(x) // torch.get_num_threads()))
+            parts = one_thread_each(part, range(0, len(x), step))
+        else:
+            parts = [part(low) for low in range(0, len(x), step)]
     return torch.cat(parts) if len(parts) != 1 else parts[0]
 
 

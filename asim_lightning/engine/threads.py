@@ -1,18 +1,22 @@
 """Work of Numba kernels, which release the interpreter lock, spread over as many threads as torch uses."""
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 
 import torch
+from torch import Tensor
+
+_NAME = "asim-engine"
 
 
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     # keyed by process: threads do not survive a fork
-    return ThreadPoolExecutor(threads, thread_name_prefix="asim")
+    return ThreadPoolExecutor(threads, thread_name_prefix=_NAME)
 
 
 def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> None:
@@ -24,7 +28,7 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
         fewest: Least number of units that is worth a thread.
     """
     threads = max(1, min(torch.get_num_threads(), units // max(fewest, 1)))
-    if threads == 1:
+    if threads == 1 or threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
         work(0, units)
         return
     edges = [units * i // threads for i in range(threads + 1)]
@@ -33,3 +37,18 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
     work(edges[0], edges[1])
     for other in others:
         other.result()
+
+
+def one_thread_each(work: Callable[[int], Tensor], units: Sequence[int]) -> list[Tensor]:
+    """Results of ``work(unit)``, computed on as many threads as torch uses, with torch's operations on one thread each.
+
+    A simulation is thousands of small operations. Threads that share each of them wait for one another thousands of
+    times, which on a busy machine takes ten times as long as the work; threads that share out the batch do not wait.
+    """
+    threads = torch.get_num_threads()
+    pool = _pool(os.getpid(), threads)
+    torch.set_num_threads(1)  # threads that torch first meets now keep to one, too
+    try:
+        return list(pool.map(work, units))
+    finally:
+        torch.set_num_threads(threads)

@@ -43,6 +43,7 @@ TINY: dict[str, Any] = {
             "small": True,
             "image_size": 28,
         },
+        "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},  # a quarter of the conversions of 8 bits
         "optimizer": {"lr": 0.05},
     },
     "data": {

@@ -14,7 +14,7 @@ import torch
 from asim_lightning.cli.checkpoint import read_checkpoint
 from tests.cli.conftest import Asim, Run
 
-LOADING = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
+LOADING = ("fit", "validate", "sweep", "explain")
 
 
 class Hostile:
@@ -51,7 +51,7 @@ def test_the_same_without_a_configuration(asim: Asim) -> None:
     assert not Path("opened-by-the-checkpoint").exists()
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", [0, 2, pickle.HIGHEST_PROTOCOL])
 def test_a_plain_pickle_is_refused(protocol: int, folder: Path) -> None:
     (folder / "x.ckpt").write_bytes(pickle.dumps(HostileShell(), protocol))
     with pytest.raises(ValueError, match=r"x\.ckpt is (refused|no checkpoint)"):
@@ -72,7 +72,7 @@ def test_other_files(text: bytes, asim: Asim, folder: Path) -> None:
     assert asim("validate", "--ckpt_path", "x.ckpt").error.startswith("x.ckpt is ")
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.01, 0.99])
 def test_truncated(share: float, asim: Asim, run: Run, folder: Path) -> None:
     content = run.checkpoint.read_bytes()
     (folder / "x.ckpt").write_bytes(content[: int(share * len(content))])
@@ -110,7 +110,7 @@ def test_without_state_dict(asim: Asim) -> None:
     assert asim("validate", "--ckpt_path", "x.ckpt").error.endswith("with a state_dict, got a list")
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "predict", "sweep", "verify"])
+@pytest.mark.parametrize("command", ["fit", "validate", "sweep"])
 def test_checkpoint_of_another_network(command: str, asim: Asim, run: Run) -> None:
     wider = "{in_chans: 1, stem_width: 4, channels: [8, 16, 32, 128]}"
     arguments = ("--ckpt_path", run.checkpoint, "--model.backbone.kwargs", wider)

@@ -31,8 +31,9 @@ def test_ctrl_c_before_anything_runs(asim: Asim, monkeypatch: pytest.MonkeyPatch
     assert (answer.code, answer.err) == (130, "stopped\n")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("at", [5, 6])  # in the first of two batches of a trial, and in the last
+@pytest.mark.parametrize(  # in the first of two batches of a trial, and in the last
+    ("at", "number", "code"), [(5, signal.SIGINT, 130), (5, signal.SIGTERM, 143), (6, signal.SIGTERM, 143)]
+)
 def test_a_stopped_sweep_says_that_it_goes_on(
     at: int, number: int, code: int, asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

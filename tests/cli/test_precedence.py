@@ -72,7 +72,7 @@ def test_later_files_win_over_earlier_ones(written: Write) -> None:
 
 
 def test_flags_change_what_validate_measures(asim: Asim) -> None:
-    arguments = ("validate", "--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "40")
+    arguments = ("validate", "--ckpt_path", "fashion_resnet_qat", "--data.init_args.test_images", "20")
     simulated = ("--model.fidelity", "simulated")
     quiet, noisy = asim(*arguments, *simulated), asim(*arguments, *simulated, NOISY, "3")
     assert quiet.accuracy > noisy.accuracy + 20
