@@ -33,7 +33,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         reason = str(error).split(". ")[0].splitlines()[:1] if isinstance(error, RuntimeError) else []
         raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        keys = f"the keys {', '.join(map(str, checkpoint))}" if isinstance(checkpoint, dict) else None
+        shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
+        keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
         kind = keys or f"a {type(checkpoint).__name__}"
         raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
     return checkpoint

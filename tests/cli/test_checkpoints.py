@@ -105,7 +105,7 @@ def test_what_lightning_resumes_a_fit_from_is_no_checkpoint_elsewhere(path: str,
 def test_without_state_dict(asim: Asim) -> None:
     torch.save({"epoch": 3, "model": {}}, "x.ckpt")
     error = asim("validate", "--ckpt_path", "x.ckpt").error
-    assert error == "x.ckpt must be a Lightning checkpoint with a state_dict, got the keys epoch, model"
+    assert error == "x.ckpt must be a Lightning checkpoint with a state_dict, got 2 keys, such as epoch, model"
     torch.save([1, 2], "x.ckpt")
     assert asim("validate", "--ckpt_path", "x.ckpt").error.endswith("with a state_dict, got a list")
 

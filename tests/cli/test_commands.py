@@ -196,3 +196,12 @@ def test_as_a_program(folder: Path, written: Write) -> None:
     found = subprocess.run([*command, "--model.fidelity", "x"], capture_output=True, text=True, timeout=120)
     assert found.returncode == 2
     assert found.stderr == "error: `model.fidelity` must be one of float, quantized, simulated, got 'x'\n"
+
+
+def test_a_column_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from asim_lightning.circuit import Column\n\n\nclass Mine(Column):\n    pass\n"
+    (tmp_path / "my_own_column.py").write_text(source)
+    options = ["explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine"]
+    done = subprocess.run(["asim", *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Mine" in done.stdout
