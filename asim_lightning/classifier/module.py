@@ -10,15 +10,18 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
+from torchvision.transforms.v2 import MixUp
 
-from asim_lightning.classifier.arguments import check_choice, check_whole
+from asim_lightning.classifier.arguments import check_choice, check_number, check_whole
 from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
+from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.quantized import FIDELITIES, METHODS
-from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_
+from asim_lightning.nn.training_noise import training_noise
+from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_train_noise_
 
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
@@ -30,9 +33,16 @@ class CimClassifier(LightningModule):
         backbone: The timm network.
         plan: Which layer gets which macro; `keep` with "*" leaves the network float.
         num_classes: Number of classes.
-        fidelity: Evaluation: float, quantized (integers, no macro) or simulated (bit by bit).
+        fidelity: Evaluation: float, quantized (integers, no macro), simulated (bit by bit), or estimated (quantized
+            with the noise of training: the published quick estimate, which is logged as acc_estimate).
         optimizer: Optimizer and learning-rate schedule.
+        train_noise: Noise of training, 0 or more, in the unit of its model.
+        train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself) or the
+            import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
+        train_noise_args: Arguments of the noise model's constructor.
         label_smoothing: Label smoothing of the training loss: 0..1.
+        mixup: Alpha of mixup, 0 or more; 0 is off.
+        compile: Whether torch.compile compiles the training forward pass; state dict keys stay.
         noise_seed: Seed of all simulated noise: 0..2^32-1.
         trial: Number of the read that an evaluation simulates: 0..65535.
         chip: Number of the chip, which fixes static effects: 0..2^32-1.
@@ -50,7 +60,12 @@ class CimClassifier(LightningModule):
         num_classes: int = 10,
         fidelity: str = "simulated",
         optimizer: OptimizerConfig = OptimizerConfig(),
+        train_noise: float = 0.0,
+        train_noise_model: str = "proportional",
+        train_noise_args: dict[str, Any] | None = None,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        compile: bool = False,
         noise_seed: int = 0,
         trial: int = 0,
         chip: int = 0,
@@ -65,8 +80,10 @@ class CimClassifier(LightningModule):
         check_whole("calibration_images", calibration_images, 1)
         check_choice("fidelity", fidelity, FIDELITIES)
         check_choice("calibration_method", calibration_method, METHODS)
-        if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"`model.label_smoothing` must be 0..1, got {label_smoothing!r}")
+        check_number("label_smoothing", label_smoothing, 1.0)
+        check_number("mixup", mixup)
+        check_number("train_noise", train_noise)
+        noise = training_noise(train_noise_model, train_noise_args)
         backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
         plan = _config(Plan, plan)
         # plain values, so that a checkpoint loads without running code
@@ -77,7 +94,12 @@ class CimClassifier(LightningModule):
                 "num_classes": num_classes,
                 "fidelity": fidelity,
                 "optimizer": asdict(optimizer),
+                "train_noise": train_noise,
+                "train_noise_model": train_noise_model,
+                "train_noise_args": train_noise_args,
                 "label_smoothing": label_smoothing,
+                "mixup": mixup,
+                "compile": compile,
                 "noise_seed": noise_seed,
                 "trial": trial,
                 "chip": chip,
@@ -86,12 +108,17 @@ class CimClassifier(LightningModule):
             }
         )
         self.num_classes, self.optimizer_config = num_classes, optimizer
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.mixup = label_smoothing, mixup
         self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
         self.report: ConversionReport = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
         self.fidelity = fidelity
+        set_train_noise_(self.backbone, train_noise, noise)
+        self._train_noise = train_noise
+        self._training_seed: int | None = None
+        # in a tuple, so that the compiled network is no second submodule with keys of its own
+        self._compiled = (torch.compile(self.backbone),) if compile else ()
         top5 = min(5, num_classes)
         self.accuracy = nn.ModuleDict(
             {
@@ -113,6 +140,16 @@ class CimClassifier(LightningModule):
         set_fidelity_(self.backbone, fidelity)
         self._fidelity = fidelity
 
+    @property
+    def train_noise(self) -> float:
+        """Noise of training of every layer that is on a macro, in the unit of its model; a ramp changes it."""
+        return self._train_noise
+
+    @train_noise.setter
+    def train_noise(self, amount: float) -> None:
+        set_train_noise_(self.backbone, amount)
+        self._train_noise = amount
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)
 
@@ -120,7 +157,8 @@ class CimClassifier(LightningModule):
             ValueError: The network does not take images of this size.
         """
         try:
-            return self.backbone(images)  # type: ignore[no-any-return]
+            network = self._compiled[0] if self.training and self._compiled else self.backbone
+            return network(images)  # type: ignore[no-any-return]
         except AssertionError as error:  # how timm's transformers refuse a size
             raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
@@ -134,12 +172,30 @@ class CimClassifier(LightningModule):
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
 
+    def on_fit_start(self) -> None:
+        """Keep the seed from which the random numbers of each step derive."""
+        if self._training_seed is None:
+            self._training_seed = torch.initial_seed()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store that seed."""
+        checkpoint["training_seed"] = self._training_seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take that seed from the run that goes on."""
+        self._training_seed = checkpoint.get("training_seed")
+
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
-        """Cross-entropy of a batch under fake quantisation."""
+        """Cross-entropy of a batch under fake quantisation and the noise of training."""
         images, labels, ids = unpack(batch, self.num_classes)
-        with noise_context(self.noise_seed, self.global_step & 0xFFFF, ids, self.chip):
+        # what a step draws is a function of seed, step and process, so that a run that was stopped repeats it
+        torch.manual_seed(step_seed(self._training_seed or 0, self.global_step, self.global_rank))
+        targets: Tensor = labels
+        if self.mixup:
+            images, targets = MixUp(alpha=self.mixup, num_classes=self.num_classes)(images, labels)
+        with noise_context(self.noise_seed, 0, ids, self.chip, step=self.global_step):
             logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -148,7 +204,7 @@ class CimClassifier(LightningModule):
         self._calibrate(always=self.trainer.state.fn == "fit")
 
     def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Accuracy and loss of a batch; returns indices, labels and predictions."""
+        """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
         return self._evaluate(batch, "val")
 
     def on_test_epoch_start(self) -> None:
@@ -156,7 +212,7 @@ class CimClassifier(LightningModule):
         self._calibrate()
 
     def test_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Accuracy and loss of a batch; returns indices, labels and predictions."""
+        """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
         return self._evaluate(batch, "test")
 
     def on_predict_epoch_start(self) -> None:
@@ -197,8 +253,11 @@ class CimClassifier(LightningModule):
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
             name = f"{stage}/acc" if k == 1 else f"{stage}/acc{k}"
+            if self.fidelity == "estimated":
+                name += "_estimate"
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
-        return {"index": ids, "label": labels, "prediction": logits.argmax(dim=-1)}
+        confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
+        return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
     @property
     def _data(self) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("multistep", "cosine", "constant")
@@ -34,6 +34,8 @@ class OptimizerConfig:
     """Fractions of the epochs after which multistep lowers the learning rate."""
     gamma: float = 0.1
     """Factor of a multistep milestone: above 0."""
+    warmup: float = 0.0
+    """Fraction of the training in which cosine first rises to the learning rate: 0 to below 1."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -49,6 +51,10 @@ class OptimizerConfig:
             raise ValueError(f"`model.optimizer.weight_decay` must be 0 or more, got {self.weight_decay!r}")
         if not all(0 <= fraction <= 1 for fraction in self.milestones):
             raise ValueError(f"`model.optimizer.milestones` must be fractions 0..1, got {self.milestones!r}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"`model.optimizer.warmup` must be 0 to below 1, got {self.warmup!r}")
+        if self.warmup and self.schedule != "cosine":
+            raise ValueError(f"`model.optimizer.warmup` must be 0 with schedule {self.schedule}, got {self.warmup!r}")
 
 
 def build_optimizer(
@@ -69,7 +75,11 @@ def build_optimizer(
         kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
         optimizer = kind(parameters, config.lr, weight_decay=config.weight_decay)
     if config.schedule == "cosine":
-        return optimizer, CosineAnnealingLR(optimizer, max(1, steps)), "step"
+        rise = round(config.warmup * steps)
+        fall = CosineAnnealingLR(optimizer, max(1, steps - rise))
+        if not rise:
+            return optimizer, fall, "step"
+        return optimizer, SequentialLR(optimizer, [LinearLR(optimizer, 1 / rise, 1.0, rise), fall], [rise]), "step"
     if config.schedule == "multistep":
         return optimizer, MultiStepLR(optimizer, [round(f * epochs) for f in config.milestones], config.gamma), "epoch"
     return optimizer, None, "epoch"

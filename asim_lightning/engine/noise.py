@@ -6,6 +6,9 @@ polynomials in float32, each operation rounded once. Any change of these lines c
 
 Key: (seed, hash of the layer's full name + call number). Counter: (sample id, position in the sample's output,
 tile * cycles + cycle // 4, trial << 16 | vote). The word is cycle mod 4: one call serves four conversions.
+
+Noise of training is drawn an output, not a conversion: key of name + "/train", counter (sample id, place in a quarter
+of the sample's row of outputs, 0, step), and the four words serve the four quarters.
 """
 
 import hashlib
@@ -100,6 +103,24 @@ def normals(
         four = (*box_muller(w0, w1), *box_muller(w2, w3))
         planes += [z for word, z in enumerate(four) if group * 4 + word in cycles]
     return torch.stack(planes)
+
+
+def output_normals(key: tuple[int, int], sample_ids: Tensor, offsets: Tensor, positions: int, step: int) -> Tensor:
+    """Standard normals of the outputs of a training step: the definition, on any device.
+
+    Args:
+        key: (seed, layer key).
+        sample_ids: Sample of each row, int64. # (rows,)
+        offsets: How many rows of the same sample come before, int64. # (rows,)
+        positions: Outputs a row.
+        step: Number of the step.
+
+    Returns:
+        float32. # (rows, positions)
+    """
+    quarter = -(-positions // 4)
+    planes = normals(key, sample_ids, offsets * quarter, quarter, range(4), 0, step)  # (4, rows, quarter)
+    return planes.transpose(0, 1).flatten(1)[:, :positions].contiguous()
 
 
 def _square_root(x: Tensor) -> Tensor:

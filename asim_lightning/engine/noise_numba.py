@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from asim_lightning.engine import noise
 from asim_lightning.engine.numba_words import (
     add_u,
     bits_of_float,
+    compiled,
     float_of_bits,
     float_of_i,
     float_of_u,
@@ -84,13 +84,36 @@ def _fill(
             z2[p], z3[p] = box_muller(w2, w3)
 
 
-_SIGNATURE = "void(f4[:,:,::1], i8[::1], i8[::1], i8, u4, u4, u4, u4, i8, i8)"
+def _fill_outputs(out: Any, ids: Any, offsets: Any, last_word: Any, k0: Any, k1: Any, low: int, high: int) -> None:
+    """Rows low..high-1 of out (rows, positions): the four words of a counter serve the four quarters of a row."""
+    positions = out.shape[1]
+    quarter = (positions + 3) // 4
+    for row in range(low, high):
+        sample, first, line = u32(ids[row]), mul_u(u32(offsets[row]), u32(quarter)), out[row]
+        last = max(positions - 3 * quarter, 0)  # all four quarters have so many
+        # slices, since the compiler vectorises plain indices alone
+        q0, q1, q2, q3 = line[:last], line[quarter:][:last], line[2 * quarter :][:last], line[3 * quarter :][:last]
+        for p in range(last):
+            w0, w1, w2, w3 = philox(sample, add_u(first, u32(p)), u32(0), last_word, k0, k1)
+            z0, z1 = box_muller(w0, w1)
+            z2, z3 = box_muller(w2, w3)
+            q0[p], q1[p] = z0, z1
+            q2[p], q3[p] = z2, z3
+        for p in range(last, quarter):
+            w0, w1, w2, w3 = philox(sample, add_u(first, u32(p)), u32(0), last_word, k0, k1)
+            z0, z1 = box_muller(w0, w1)
+            z2, _ = box_muller(w2, w3)
+            if p < positions:
+                line[p] = z0
+            if quarter + p < positions:
+                line[quarter + p] = z1
+            if 2 * quarter + p < positions:
+                line[2 * quarter + p] = z2
 
 
-def compile_fill() -> Any:
-    """The compiled fill kernel, cached on disk where the package's folder (or the user's cache) can be written."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-    try:
-        return nb.njit(_SIGNATURE, cache=True, **options)(_fill)
-    except RuntimeError:  # numba finds no place for its cache; compiling takes about two seconds each start then
-        return nb.njit(_SIGNATURE, **options)(_fill)
+def compile_fill() -> tuple[Any, Any]:
+    """The compiled kernels: noise of conversions, and of outputs."""
+    return (
+        compiled("void(f4[:,:,::1], i8[::1], i8[::1], i8, u4, u4, u4, u4, i8, i8)", _fill),
+        compiled("void(f4[:,::1], i8[::1], i8[::1], u4, u4, u4, i8, i8)", _fill_outputs),
+    )

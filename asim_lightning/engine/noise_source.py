@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.noise import WORD, layer_key, normals
+from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
 from asim_lightning.engine.threads import spread
 
 
@@ -27,6 +27,8 @@ class Noise:
     """Sample of each row of the leading dimension, int64. # (rows,)"""
     offsets: Tensor
     """How many rows of the same sample come before, int64. # (rows,)"""
+    step: int = 0
+    """Training step, 0..2^32-1; noise of training takes it where a read takes its trial."""
 
     def rows(self, low: int, high: int) -> "Noise":
         """The noise of rows low..high-1 alone."""
@@ -48,6 +50,21 @@ class Noise:
         last_word = self.trial << 16 | vote
         return _fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, last_word)
 
+    def outputs(self, positions: int) -> Tensor:
+        """A standard normal for each output of a training step. # (rows, positions), float32"""
+        key = (self.seed, layer_key(self.name + "/train", self.call))
+        ids, offsets = self.sample_ids, self.offsets
+        if ids.device.type != "cpu":
+            return output_normals(key, ids, offsets, positions, self.step)
+        import numpy as np
+
+        out = torch.empty(len(ids), positions, dtype=torch.float32, device="cpu")
+        kernel, word = _kernels()[1], np.uint32
+        words = (word(self.step), word(key[0]), word(key[1]))
+        arrays = (out.numpy(), ids.numpy(), offsets.numpy())
+        spread(lambda low, high: kernel(*arrays, *words, low, high), len(ids), 16384 // positions + 1)
+        return out
+
     def cells(self, count: int, bits: range) -> Tensor:
         """Standard normals of a chip's cells, the same for every sample and trial. # (bits, cells)"""
         # no call number: a layer is one place on the chip, however often it is called
@@ -64,6 +81,7 @@ class NoiseScope:
     trial: int = 0
     sample_ids: Tensor | None = None
     chip: int = 0
+    step: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     """How often each layer was called in this scope."""
 
@@ -84,20 +102,25 @@ class NoiseScope:
             )
         repeats = leading // len(ids)
         offsets = torch.arange(repeats, device=device).repeat(len(ids))
-        return Noise(self.seed, name, call, self.trial, self.chip, ids.repeat_interleave(repeats), offsets)
+        ids = ids.repeat_interleave(repeats)
+        return Noise(self.seed, name, call, self.trial, self.chip, ids, offsets, self.step)
 
 
 _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)
 
 
-def current_scope(trial: int = 0) -> NoiseScope:
-    """The innermost `noise_context`; outside of any, a fresh one: seed 0, the given trial, ids 0.., chip 0."""
-    return _SCOPE.get() or NoiseScope(trial=trial)
+def current_scope(step: int = 0) -> NoiseScope:
+    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0, the given step."""
+    return _SCOPE.get() or NoiseScope(step=step)
 
 
 @contextmanager
 def noise_context(
-    seed: int = 0, trial: int = 0, sample_ids: Tensor | Sequence[int] | None = None, chip: int = 0
+    seed: int = 0,
+    trial: int = 0,
+    sample_ids: Tensor | Sequence[int] | None = None,
+    chip: int = 0,
+    step: int = 0,
 ) -> Iterator[NoiseScope]:
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
@@ -111,11 +134,17 @@ def noise_context(
         trial: Number of the read: 0..65535.
         sample_ids: One id a sample: whole numbers 0..2^32-1. Default: 0, 1, 2, ...
         chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1.
+        step: Number of the training step, for the noise of training: 0..2^32-1.
 
     Raises:
         ValueError: A value is outside its range.
     """
-    for name, value, high in (("seed", seed, WORD), ("trial", trial, 0xFFFF), ("chip", chip, WORD)):
+    for name, value, high in (
+        ("seed", seed, WORD),
+        ("trial", trial, 0xFFFF),
+        ("chip", chip, WORD),
+        ("step", step, WORD),
+    ):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
             raise ValueError(f"`{name}` of noise_context must be a whole number 0..{high}, got {value!r}")
     ids = None if sample_ids is None else torch.as_tensor(sample_ids)
@@ -125,7 +154,7 @@ def noise_context(
         ids = ids.to(torch.int64)
         if int(ids.min()) < 0 or int(ids.max()) > WORD:
             raise ValueError(f"`sample_ids` of noise_context must be 0..{WORD}, got {int(ids.min())}..{int(ids.max())}")
-    token = _SCOPE.set(NoiseScope(seed, trial, ids, chip))
+    token = _SCOPE.set(NoiseScope(seed, trial, ids, chip, step))
     try:
         scope = _SCOPE.get()
         yield scope if scope is not None else NoiseScope()
@@ -134,7 +163,7 @@ def noise_context(
 
 
 @lru_cache(maxsize=1)
-def _kernel() -> Any:
+def _kernels() -> Any:
     from asim_lightning.engine.noise_numba import compile_fill  # Numba takes half a second to import
 
     return compile_fill()
@@ -149,7 +178,7 @@ def _fill(
 
     out = torch.empty(len(cycles), len(ids), positions, dtype=torch.float32, device="cpu")
     groups = (cycles.stop - 1) // 4 - cycles.start // 4 + 1
-    kernel, word = _kernel(), np.uint32
+    kernel, word = _kernels()[0], np.uint32
     arrays = (out.numpy(), ids.numpy(), offsets.numpy())
     words = (word(word_base & WORD), word(last_word), word(key[0]), word(key[1]))
     spread(lambda low, high: kernel(*arrays, cycles.start, *words, low, high), len(ids) * groups, 4096 // positions + 1)

@@ -9,6 +9,7 @@ from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT
 from asim_lightning.nn.quantized import FIDELITIES, INPUT_RANGES, QuantizedLayer
+from asim_lightning.nn.training_noise import TrainingNoise, training_noise
 from asim_lightning.nn.verify import Verification, verify
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "OnMacro",
     "QuantConv2d",
     "QuantizedLayer",
+    "TrainingNoise",
     "Verification",
     "calibrate_",
+    "training_noise",
     "verify",
 ]

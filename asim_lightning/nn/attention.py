@@ -8,6 +8,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
+from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.quantized import QuantizedLayer
 
 _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
@@ -123,13 +124,14 @@ class CimAttention(nn.Module):
 
     @property
     def train_noise(self) -> float:
-        """Largest training noise of the parts, percent of each output. Setting it sets all of them."""
-        return max((part.train_noise for part in self.parts), default=0.0)
+        """Largest training noise of the parts on a macro, in the unit of its model. Setting it sets all of them."""
+        return max((part.train_noise for part in self.parts if isinstance(part, OnMacro)), default=0.0)
 
     @train_noise.setter
-    def train_noise(self, percent: float) -> None:
+    def train_noise(self, amount: float) -> None:
         for part in self.parts:
-            part.train_noise = percent
+            if isinstance(part, OnMacro):
+                part.train_noise = amount
 
     def calibrate(self, x: Tensor, method: str = "max") -> None:
         """Fit the input ranges of all parts to one batch, store them, and use them from now on.

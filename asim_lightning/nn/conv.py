@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -78,40 +77,26 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         self._check_shape(x)
         if x.dim() == 3:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        if self.training and x.numel():
-            x, weight = self._fake_quantized(x, self.weight)
-            return self._with_train_noise(self._float(x, weight))
-        if self.fidelity == "float" or x.numel() == 0:
-            return self._float(x, self.weight)
-        self._check_values(x)
-        with torch.no_grad():
-            return self._integer(x)
+        return self._answer(x, self.weight)
 
-    def _integer(self, x: Tensor) -> Tensor:
-        integers, x_scale = self._quantized_input(x)
-        w, w_scale = self._quantized_weight(self.weight)
-        integers, padding = self._padded(integers)
-        product: Product
-        dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        if self.groups == 1 and dense and padding == (0, 0) and integers.shape[2:] == w.shape[2:]:
-            # a kernel as large as its input is a linear layer, and its rows are filled as one
-            product = MatmulProduct()
-            sums = self._multiply(product, integers.flatten(1), w.flatten(1))[..., None, None]
-        else:
-            product = Conv2dProduct(self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
-            sums = self._multiply(product, integers, w)
-        scale, bias = x_scale * w_scale.flatten(), self.bias
-        if bias is not None:
-            bias = bias.view(-1, 1, 1)
-        return self._dequantized(sums, scale.view(-1, 1, 1), bias, x.dtype)
-
-    def _float(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
-        weight, bias = self._in_type_of(x, weight, self.bias)
-        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+        dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
+            # a kernel as large as its input is a linear layer, and its rows are filled as one
+            return MatmulProduct(), x.flatten(1), w.flatten(1)
+        return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        raise NotImplementedError
+    def _outputs(self, sums: Tensor) -> Tensor:
+        return sums if sums.dim() == 4 else sums[..., None, None]
+
+    def _per_output(self, scale: Tensor) -> Tensor:
+        return scale.view(-1, 1, 1)
+
+    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+        x, padding = self._padded(x)
+        w, bias = self._in_type_of(x, w, self.bias)
+        return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The input with all padding that a convolution cannot add itself, and the zeros a side that it can."""

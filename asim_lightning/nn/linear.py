@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import MatmulProduct
+from asim_lightning.engine import MatmulProduct, Product
 from asim_lightning.nn.on_macro import OnMacro
 
 
@@ -88,25 +87,14 @@ class CimLinear(OnMacro, nn.Linear):
         self._check_shape(x)
         if x.dim() == 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        if self.training and x.numel():
-            x, weight = self._fake_quantized(x, self.weight)
-            return self._with_train_noise(self._float(x, weight))
-        if self.fidelity == "float" or x.numel() == 0:
-            return self._float(x, self.weight)
-        self._check_values(x)
-        with torch.no_grad():
-            return self._integer(x)
+        return self._answer(x, self.weight)
 
-    def _float(self, x: Tensor, weight: Tensor) -> Tensor:
-        weight, bias = self._in_type_of(x, weight, self.bias)
-        return F.linear(x, weight, bias)
+    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+        w, bias = self._in_type_of(x, w, self.bias)
+        return F.linear(x, w, bias)
 
-    def _integer(self, x: Tensor) -> Tensor:
-        integers, x_scale = self._quantized_input(x)
-        w, w_scale = self._quantized_weight(self.weight)
-        sums = self._multiply(MatmulProduct(), integers, w)
-        scale, bias = x_scale * w_scale.flatten(), self.bias
-        return self._dequantized(sums, scale, bias, x.dtype)
+    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return MatmulProduct(), x, w
 
     def _check_shape(self, x: Tensor) -> None:
         if not x.is_floating_point():

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import MatmulProduct
+from asim_lightning.engine import MatmulProduct, Product
 from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.quant import RangeObserver, fake_quantize, largest_value, quantize, scale_of
+from asim_lightning.quant import RangeObserver, largest_value, scale_of
 
 
 class CimMatmul(OnMacro):
@@ -95,24 +95,21 @@ class CimMatmul(OnMacro):
             )
         if not (x.is_floating_point() and w.is_floating_point()):
             raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
-        if self.training and x.numel():
-            x = fake_quantize(x, scale_of(largest_value(x, self.signed_input)), self.input_bits, self.signed_input)
-            w = fake_quantize(w, scale_of(largest_value(w, True)), self.weight_bits, True)
-            return self._with_train_noise(x @ w.transpose(-1, -2))
-        if self.fidelity == "float" or x.numel() == 0:
-            return x @ w.transpose(-1, -2)
+        return self._answer(x, w)
+
+    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+        return x @ w.transpose(-1, -2)
+
+    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return MatmulProduct(batched_weight=True), x, w
+
+    def _weight_scale(self, w: Tensor) -> Tensor:
+        stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
+        return scale_of(self.weight_max if stored else largest_value(w, True))
+
+    def _check_operands(self, x: Tensor, w: Tensor) -> None:
         self._check_values(x)
         self._check_values(w if self.signed_input else w.abs())
-        with torch.no_grad():
-            return self._integer(x, w)
-
-    def _integer(self, x: Tensor, w: Tensor) -> Tensor:
-        integers, x_scale = self._quantized_input(x)
-        stored = self.input_range == "calibrated" and self.has_weight_range
-        w_scale = scale_of(self.weight_max if stored else largest_value(w, True))
-        w_integers = quantize(w, w_scale, self.weight_bits, True)
-        sums = self._multiply(MatmulProduct(batched_weight=True), integers, w_integers)
-        return self._dequantized(sums, x_scale * w_scale, None, x.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)

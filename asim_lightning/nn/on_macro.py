@@ -1,15 +1,50 @@
-"""What layers on a macro share: the macro, and the choice between its quantised and its simulated product."""
+"""What layers on a macro share: the macro, its quantised or simulated product, and the noise of training."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Product, exact, run
+from asim_lightning.engine import Noise, Product, current_scope, exact, run
 from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
+from asim_lightning.quant import quantize
 
 
 class OnMacro(QuantizedLayer):
     """A quantised layer whose product a macro computes."""
+
+    def _setup(self, *args: Any) -> None:
+        super()._setup(*args)
+        self.train_noise = 0.0
+        self.train_noise_model = "proportional"
+        self._steps = 0
+
+    @property
+    def train_noise(self) -> float:
+        """Noise while training, 0 or more, in the unit of its model: percent of each output for "proportional"."""
+        return self._train_noise
+
+    @train_noise.setter
+    def train_noise(self, amount: float) -> None:
+        number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+        if not (number and 0.0 <= amount < math.inf):
+            raise ValueError(f"`train_noise` must be 0 or more, got {amount!r}")
+        self._train_noise = float(amount)
+        self._has_train_noise = amount > 0.0  # a compiled graph depends on this alone, and survives a ramp
+
+    @property
+    def train_noise_model(self) -> TrainingNoise:
+        """Model of that noise; "proportional", "macro", an import path or an instance may be assigned."""
+        return self._train_noise_model
+
+    @train_noise_model.setter
+    def train_noise_model(self, model: "str | TrainingNoise") -> None:
+        self._train_noise_model = model if isinstance(model, TrainingNoise) else training_noise(model)
 
     @property
     def macro(self) -> MacroConfig:
@@ -52,3 +87,38 @@ class OnMacro(QuantizedLayer):
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
         return run(product, self.transfer, x, w, self._noise(x.shape[0], x.device))
+
+    def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
+        return self._noisy_step(y, x, w, x_scale, w_scale) if self._has_train_noise else y
+
+    @torch.compiler.disable
+    def _noisy_step(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
+        # outside of a context a step is a call, or every step would draw the same noise
+        scope, self._steps = current_scope(self._steps), self._steps + 1
+        noise = scope.source(self.name, y.shape[0], y.device)
+
+        def operands() -> Operands:
+            x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
+            w_integers = quantize(w, w_scale, self.weight_bits, True)
+            return self._as_operands(x_integers, w_integers, x_scale * w_scale)
+
+        return self._noisy(y, noise, operands)
+
+    def _estimated(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+        return self._noisy_read(y, x, w, scale) if self.fidelity == "estimated" and self._has_train_noise else y
+
+    @torch.compiler.disable
+    def _noisy_read(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+        noise = self._noise(y.shape[0], y.device)
+        # a read has no step, and other reads have other noise
+        return self._noisy(y, replace(noise, step=noise.trial), lambda: self._as_operands(x, w, scale))
+
+    def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor) -> Operands:
+        product, x, w = self._operands(x, w)
+        return Operands(product, self.transfer, x, w, self._step(self._per_output(scale)))
+
+    def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
+        def normal() -> Tensor:
+            return noise.outputs(y.shape[1:].numel()).view(y.shape)
+
+        return self.train_noise_model.apply(y, self.train_noise, normal, operands)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.engine import Noise, current_scope
+from asim_lightning.engine import Noise, Product, current_scope
 from asim_lightning.quant import (
     METHODS,
     RangeObserver,
@@ -19,7 +19,7 @@ from asim_lightning.quant import (
     weight_scale,
 )
 
-FIDELITIES = ("float", "quantized", "simulated")
+FIDELITIES = ("float", "quantized", "estimated", "simulated")
 INPUT_RANGES = ("batch", "calibrated", "pact")
 _MATERIALLY_NEGATIVE = 0.01
 
@@ -27,7 +27,7 @@ _MATERIALLY_NEGATIVE = 0.01
 class QuantizedLayer(nn.Module):
     """Base of layers that multiply integers; subclasses add the product and its operands.
 
-    While training, operands are fake-quantised and `train_noise` is on; in evaluation `fidelity` decides.
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides.
     """
 
     _ranges: tuple[str, ...] = ("input_max",)
@@ -47,14 +47,13 @@ class QuantizedLayer(nn.Module):
         self.signed_input = _boolean("signed_input", signed_input)
         self.per_channel = _boolean("per_channel", per_channel)
         self.name = name
-        self.train_noise = 0.0
-        self._steps = 0
         self.fidelity = "simulated"
         self.input_range = input_range
 
     @property
     def fidelity(self) -> str:
-        """ "float", "quantized" (integers, no macro) or "simulated" (bit by bit), in evaluation."""
+        """In evaluation: "float", "quantized" (integers, no macro), "estimated" (quantized, with the noise of training)
+        or "simulated" (bit by bit)."""
         return self._fidelity
 
     @fidelity.setter
@@ -69,18 +68,6 @@ class QuantizedLayer(nn.Module):
     @input_range.setter
     def input_range(self, value: str) -> None:
         self._input_range = one_of("input_range", value, INPUT_RANGES)
-
-    @property
-    def train_noise(self) -> float:
-        """Noise while training, in percent of each output: 0 or more."""
-        return self._train_noise
-
-    @train_noise.setter
-    def train_noise(self, percent: float) -> None:
-        number = isinstance(percent, (int, float)) and not isinstance(percent, bool)
-        if not (number and 0.0 <= percent < math.inf):
-            raise ValueError(f"`train_noise` must be 0 or more percent, got {percent!r}")
-        self._train_noise = float(percent)
 
     @property
     def weight_bits(self) -> int:
@@ -179,29 +166,90 @@ class QuantizedLayer(nn.Module):
                 f"{low:.4g}; use signed_input=True"
             )
 
+    def _answer(self, x: Tensor, w: Tensor) -> Tensor:
+        """The layer's output: fake-quantised while training, else at its fidelity."""
+        if self.training and x.numel():
+            return self._trained(x, w)
+        if self.fidelity == "float" or x.numel() == 0:
+            return self._float(x, w)
+        self._check_operands(x, w)
+        with torch.no_grad():
+            return self._integer(x, w)
+
+    def _trained(self, x: Tensor, w: Tensor) -> Tensor:
+        x_scale, w_scale = self._input_scale(x), self._weight_scale(w)
+        x_rounded = fake_quantize(x, x_scale, self.input_bits, self.signed_input)
+        w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
+        return self._with_train_noise(self._float(x_rounded, w_rounded), x, w, x_scale, w_scale)
+
+    def _integer(self, x: Tensor, w: Tensor) -> Tensor:
+        x_integers, x_scale = self._quantized_input(x)
+        w_integers, w_scale = self._quantized_weight(w)
+        y = self._outputs(self._multiply(*self._operands(x_integers, w_integers)))
+        y = self._dequantized(y, self._per_output(x_scale * w_scale), x.dtype)
+        y = self._estimated(y, x_integers, w_integers, x_scale * w_scale)
+        return self._with_bias(y, x.dtype)
+
+    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+        """The product in floating point, with bias."""
+        raise NotImplementedError
+
+    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        """The product of an engine, and its operands, from integers of input and weight."""
+        raise NotImplementedError
+
+    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
+        """The product of integers, in counts."""
+        raise NotImplementedError
+
+    def _outputs(self, sums: Tensor) -> Tensor:
+        """An engine's sums in the shape of the layer's output."""
+        return sums
+
+    def _per_output(self, scale: Tensor) -> Tensor:
+        """A scale of () or (outputs, 1, ...) in a shape that broadcasts against the output."""
+        return scale if scale.dim() == 0 else scale.flatten()
+
+    def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
+        """The output with the noise of training; digital layers have none."""
+        return y
+
+    def _estimated(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+        """The output (without bias) with the noise of training, where the fidelity asks for it."""
+        return y
+
+    def _weight_scale(self, w: Tensor) -> Tensor:
+        """Scale of the weight quantiser, float32. # () or (outputs, 1, ...)"""
+        return weight_scale(w, self.per_channel)
+
+    def _check_operands(self, x: Tensor, w: Tensor) -> None:
+        self._check_values(x)
+
     def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the input in float32, and their scale."""
         scale = self._input_scale(x)
         return quantize(x, scale, self.input_bits, self.signed_input), scale
 
-    def _quantized_weight(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantized_weight(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the weight in float32, and their scale, () or (outputs, 1, ...)."""
-        scale = weight_scale(weight, self.per_channel)
+        scale = self._weight_scale(w)
         if not torch.compiler.is_compiling() and not bool(scale.isfinite().all()):
             raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
-        return quantize(weight, scale, self.weight_bits, True), scale
+        return quantize(w, scale, self.weight_bits, True), scale
 
-    def _fake_quantized(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Input and weight rounded to their grids, with straight-through gradients."""
-        x = fake_quantize(x, self._input_scale(x), self.input_bits, self.signed_input)
-        return x, fake_quantize(weight, weight_scale(weight, self.per_channel), self.weight_bits, True)
+    def _step(self, scale: Tensor) -> Tensor:
+        """What one count is worth: ``scale / (L_x * L_w)``."""
+        return scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
 
-    def _dequantized(self, sums: Tensor, scale: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """``sums * scale / (L_x * L_w) + bias``, in float32 (float64 for a float64 input), as `dtype`."""
+    def _dequantized(self, sums: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+        """``sums * scale / (L_x * L_w)``, in float32 (float64 for a float64 input)."""
         real = torch.float64 if dtype == torch.float64 else torch.float32
-        step = scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
-        y = sums.to(real) * step.to(real)
-        return (y if bias is None else y + bias.to(real)).to(dtype)
+        return sums.to(real) * self._step(scale).to(real)
+
+    def _with_bias(self, y: Tensor, dtype: torch.dtype) -> Tensor:
+        """The output with the layer's bias, where it has one, as `dtype`."""
+        bias: Tensor | None = getattr(self, "bias", None)
+        return (y if bias is None else y + self._per_output(bias.to(y.dtype))).to(dtype)
 
     def _noise(self, leading: int, device: torch.device) -> Noise:
         return current_scope().source(self.name, leading, device)
@@ -211,16 +259,6 @@ class QuantizedLayer(nn.Module):
         if torch.is_autocast_enabled(x.device.type):
             return [*parameters]
         return [None if p is None else p.to(x.dtype) for p in parameters]
-
-    def _with_train_noise(self, y: Tensor) -> Tensor:
-        """``y * (1 + train_noise / 100 * z)`` (published noise-aware training), z standard normal."""
-        if self.train_noise == 0.0:
-            return y
-        # outside of a context a step is a call, or every step would draw the same noise
-        scope, self._steps = current_scope(self._steps & 0xFFFF), self._steps + 1
-        noise = scope.source(self.name + "/train", y.shape[0], y.device)
-        normal = noise.conversions(y.shape[1:].numel(), range(1), 0, 0)[0].view(y.shape)
-        return y * (1.0 + normal.to(y.dtype) * (self.train_noise / 100.0))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # .to(bfloat16) must move ranges but not round them

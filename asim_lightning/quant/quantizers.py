@@ -1,5 +1,7 @@
 """Published quantisers: integers from floats, per tensor or per output channel, and their straight-through forms."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -51,11 +53,23 @@ def quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
         return integers.clamp_(-1.0 if signed else 0.0, 1.0).mul_(levels(bits, signed)).round_()
 
 
+class _FakeQuantize(torch.autograd.Function):
+    """Rounds to a quantiser's grid; the gradient passes as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
+        return quantize(x, scale, bits, signed).div_(levels(bits, signed)).mul_(scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        return gradient, None, None, None
+
+
 def fake_quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
     """``quantize(x) / L * scale`` in the type of x, with the gradient of the identity (straight-through).
 
     The gradient passes outside of the range as well, as published; it also passes at exactly 0, where the published
     quantiser has none and a weight of 0 could never be trained.
     """
-    rounded = quantize(x, scale, bits, signed) / levels(bits, signed) * scale
-    return x + (rounded.to(x.dtype) - x).detach()
+    rounded: Tensor = _FakeQuantize.apply(x, scale, bits, signed)
+    return rounded

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from asim_lightning.nn import OnMacro
+from asim_lightning.nn import OnMacro, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES, one_of
 
@@ -34,3 +34,20 @@ def change_macros_(model: nn.Module, **changes: Any) -> None:
     changed = {layer: layer.macro.with_fields(**changes) for layer in macro_layers(model).values()}
     for layer, macro in changed.items():
         layer.macro = macro
+
+
+def set_train_noise_(model: nn.Module, amount: float, noise: TrainingNoise | None = None) -> None:
+    """Set the noise of training of every layer that is on a macro, in place.
+
+    Args:
+        model: Converted network.
+        amount: Strength, 0 or more, in the unit of the noise model.
+        noise: Noise model; None leaves it as it is.
+
+    Raises:
+        ValueError: The amount is negative or not finite.
+    """
+    for layer in macro_layers(model).values():
+        layer.train_noise = amount
+        if noise is not None:
+            layer.train_noise_model = noise

@@ -195,7 +195,7 @@ def test_as_a_program(folder: Path, written: Write) -> None:
     assert found.stderr == ""
     found = subprocess.run([*command, "--model.fidelity", "x"], capture_output=True, text=True, timeout=120)
     assert found.returncode == 2
-    assert found.stderr == "error: `model.fidelity` must be one of float, quantized, simulated, got 'x'\n"
+    assert found.stderr == "error: `model.fidelity` must be one of float, quantized, estimated, simulated, got 'x'\n"
 
 
 def test_a_column_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

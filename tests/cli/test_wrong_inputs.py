@@ -54,7 +54,7 @@ MODEL = {
     "channels": (("--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"), "(batch, 3, height, width), got (10, 1"),
     "network": (("--model.backbone.name", "resnet19t"), "nearest: resnet14t, resnet10t"),
     "network argument": (("--model.backbone.kwargs", "{foo: 3}"), "unexpected keyword argument 'foo'"),
-    "fidelity": (("--model.fidelity", "exact"), "must be one of float, quantized, simulated, got 'exact'"),
+    "fidelity": (("--model.fidelity", "exact"), "must be one of float, quantized, estimated, simulated, got 'exact'"),
     "seed": (("--model.noise_seed", "-1"), "`model.noise_seed` must be 0..4294967295, got -1"),
     "trial": (("--model.trial", "70000"), "`model.trial` must be 0..65535, got 70000"),
     "method": (("--model.calibration_method", "most"), "one of max, percentile, mse, got 'most'"),

@@ -116,7 +116,8 @@ def test_calibration_of_a_product_needs_both_operands() -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_settings(kind: str) -> None:
     layer = LAYERS[kind][0]()
-    with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, simulated, got 'exact'"):
+    allowed = "float, quantized, estimated, simulated"
+    with pytest.raises(ValueError, match=f"`fidelity` must be one of {allowed}, got 'exact'"):
         layer.fidelity = "exact"
     with pytest.raises(ValueError, match="`input_range` must be one of batch, calibrated, pact, got 'max'"):
         layer.input_range = "max"

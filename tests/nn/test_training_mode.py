@@ -106,8 +106,8 @@ def test_training_noise_belongs_to_seed_step_and_sample() -> None:
     layer, (x,) = made("conv")
     layer.train_noise = 50.0
 
-    def step(seed: int, trial: int, ids: list[int]) -> Tensor:
-        with noise_context(seed=seed, trial=trial, sample_ids=ids):
+    def step(seed: int, number: int, ids: list[int]) -> Tensor:
+        with noise_context(seed=seed, sample_ids=ids, step=number):
             return layer(x[:2]).detach()
 
     first = step(1, 7, [4, 5])
@@ -128,7 +128,7 @@ def test_training_noise_differs_from_step_to_step_without_a_context() -> None:
     layer.train_noise = 50.0
     assert not torch.equal(layer(x), layer(x))
     for wrong in (-1.0, float("nan"), float("inf"), "5"):
-        with pytest.raises(ValueError, match=r"`train_noise` must be 0 or more percent, got"):
+        with pytest.raises(ValueError, match=r"`train_noise` must be 0 or more, got"):
             layer.train_noise = wrong  # type: ignore[assignment]
 
 

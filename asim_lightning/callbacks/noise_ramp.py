@@ -1,0 +1,107 @@
+"""Raises the noise of training as a run goes on."""
+
+import math
+from difflib import get_close_matches
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+SHAPES = ("constant", "linear", "cosine", "step")
+UNITS = ("epoch", "step")
+
+
+class NoiseRamp(Callback):
+    """Sets `train_noise` of a `CimClassifier` from step to step, and logs it as ``cim/train_noise``.
+
+    With t the time (epochs with fractions, or optimizer steps), w the warm-up, T the length, and p = (t - w) / T clamped
+    to 0..1: linear ``start + (end - start) p``; cosine ``start + (end - start) (1 - cos(pi p)) / 2``; step ``start + (end
+    - start) floor(p steps) / steps``; constant `end`. Before the warm-up has passed it is 0. A function of time alone: a
+    run that is resumed goes on where it was.
+
+    Args:
+        end: Noise at the end, 0 or more, in the unit of the classifier's noise model.
+        start: Noise after the warm-up, 0 or more.
+        shape: constant, linear, cosine or step.
+        unit: epoch or step: what `warmup` and `length` count.
+        warmup: Time without noise: 0 or more.
+        length: Time from start to end, above 0; null: what is left of the training.
+        steps: Number of equal jumps of shape step: 1 or more.
+
+    Raises:
+        ValueError: An argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        end: float,
+        start: float = 0.0,
+        shape: str = "linear",
+        unit: str = "epoch",
+        warmup: float = 0.0,
+        length: float | None = None,
+        steps: int = 4,
+    ) -> None:
+        for name, value in (("end", end), ("start", start), ("warmup", warmup)):
+            _check_number(name, value, 0.0, "0 or more")
+        if length is not None:
+            _check_number("length", length, 1e-12, "above 0 or null")
+        _check_choice("shape", shape, SHAPES)
+        _check_choice("unit", unit, UNITS)
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise ValueError(f"`steps` of NoiseRamp must be 1 or more, got {steps!r}")
+        self.end, self.start, self.shape, self.unit = float(end), float(start), shape, unit
+        self.warmup, self.length, self.steps = float(warmup), length, steps
+
+    @property
+    def state_key(self) -> str:
+        """Tells several ramps apart in a checkpoint."""
+        return f"NoiseRamp({self.shape}, {self.start:g}, {self.end:g})"
+
+    def noise(self, time: float, total: float) -> float:
+        """Noise at a time.
+
+        Args:
+            time: Epochs or steps that have passed.
+            total: Epochs or steps of the whole training.
+        """
+        if time < self.warmup:
+            return 0.0
+        length = self.length if self.length is not None else max(total - self.warmup, 1e-12)
+        part = min(1.0, (time - self.warmup) / length)
+        if self.shape == "constant":
+            return self.end
+        if self.shape == "cosine":
+            part = (1.0 - math.cos(math.pi * part)) / 2.0
+        elif self.shape == "step":
+            part = math.floor(part * self.steps) / self.steps
+        return self.start + (self.end - self.start) * part
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Set the noise of this step, and log it.
+
+        Raises:
+            ValueError: The module has no noise of training.
+        """
+        if not hasattr(pl_module, "train_noise"):
+            raise ValueError(f"NoiseRamp needs a module with `train_noise`, got {type(pl_module).__name__}")
+        total = float(trainer.estimated_stepping_batches)
+        if self.unit == "step":
+            amount = self.noise(float(trainer.global_step), total)
+        else:
+            per_epoch = max(1.0, total / max(1, trainer.max_epochs or 1))
+            amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
+        setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
+        pl_module.log("cim/train_noise", amount)
+
+
+def _check_number(name: str, value: Any, low: float, allowed: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value < math.inf:
+        raise ValueError(f"`{name}` of NoiseRamp must be {allowed}, got {value!r}")
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        near = get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"`{name}` of NoiseRamp must be one of {', '.join(allowed)}, got {value!r}{hint}")

@@ -1,0 +1,123 @@
+"""Sums of digits over the rows of each tile: how many cells, and how much input, a column meets on average."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asim_lightning.engine.digits import digits
+from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.threads import spread
+
+Bits = tuple[int, ...]
+"""Consecutive bit numbers, ascending."""
+
+
+def weight_digit_sums(
+    product: Product, tiles: Sequence[Tile], w: Tensor, groups: Sequence[tuple[Bits, bool]]
+) -> Tensor:
+    """Sum of each digit of a tile's weights, for every output.
+
+    Args:
+        product: The linear map.
+        tiles: Its tiles.
+        w: Whole numbers. # (outputs, channels, kernel height, kernel width), (outputs, k) or (batch, ..., n, k)
+        groups: Bits of each digit, and whether the last of them counts negatively.
+
+    Returns:
+        float32. # (outputs, tiles, digits), or (batch, ..., n, tiles, digits)
+    """
+    if not isinstance(product, Conv2dProduct):
+        return _range_sums(w, _ranges(tiles, 1), groups)
+    return _range_sums(w.flatten(1), _ranges(tiles, w.shape[2] * w.shape[3]), groups)
+
+
+def input_digit_sums(
+    product: Product, tiles: Sequence[Tile], x: Tensor, w: Tensor, groups: Sequence[tuple[Bits, bool]]
+) -> Tensor:
+    """Sum of each digit of the inputs that a tile's rows meet, at every output position.
+
+    Args:
+        product: The linear map.
+        tiles: Its tiles.
+        x: Whole numbers. # (batch, channels, height, width) or (batch, ..., m, k)
+        w: Weights, for their shape alone.
+        groups: Bits of each digit, and whether the last of them counts negatively.
+
+    Returns:
+        float32. # (batch, groups of channels, tiles, digits, out height * out width), or (batch, ..., m, tiles, digits)
+    """
+    if not isinstance(product, Conv2dProduct):
+        return _range_sums(x, _ranges(tiles, 1), groups)
+    batch, _, height, width = x.shape
+    channels = [(tile.channels.start, tile.channels.stop) for tile in tiles]
+    if product.groups > 1:
+        per_group = w.shape[1]
+        channels = [(g * per_group + a, g * per_group + b) for g in range(product.groups) for a, b in channels]
+    planes = _channel_sums(x.flatten(2), channels, groups)  # (batch, groups * tiles, digits, height * width)
+    kernel = torch.ones(len(tiles), w.shape[2] * w.shape[3], dtype=x.dtype, device=x.device)
+    for mask, tile in zip(kernel, tiles, strict=True):
+        if tile.kernel is not None:
+            mask.zero_()
+            mask[tile.kernel] = 1
+    window = kernel.repeat(product.groups, 1).repeat_interleave(len(groups), 0).view(-1, 1, *w.shape[2:])
+    stacked = planes.view(batch, -1, height, width)
+    sums = F.conv2d(stacked, window, None, product.stride, product.padding, product.dilation, stacked.shape[1])
+    return sums.view(batch, product.groups, len(tiles), len(groups), -1)
+
+
+def _ranges(tiles: Sequence[Tile], elements: int) -> list[tuple[int, int]]:
+    """First and last + 1 element of each tile in a flattened kernel."""
+    found = []
+    for tile in tiles:
+        low, high = tile.channels.start * elements, tile.channels.stop * elements
+        found.append((low + tile.kernel.start, low + tile.kernel.stop) if tile.kernel is not None else (low, high))
+    return found
+
+
+def _range_sums(x: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:
+    """Digit sums over ranges of the last dimension. # (..., k) to (..., ranges, digits)"""
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        flat = x.reshape(-1, x.shape[-1]).contiguous()
+        out = torch.empty(len(flat), len(ranges), len(groups))
+        _run(_kernels()[0], flat, out, ranges, groups)
+        return out.view(*x.shape[:-1], len(ranges), len(groups))
+    integers = x.to(torch.int32)
+    planes = [digits(integers, *group) for group in groups]
+    sums = [torch.stack([plane[..., low:high].sum(-1) for plane in planes], -1) for low, high in ranges]
+    return torch.stack(sums, -2)
+
+
+def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:
+    """Digit sums over ranges of channels. # (batch, channels, pixels) to (batch, ranges, digits, pixels)"""
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        x = x.contiguous()
+        out = torch.empty(len(x), len(channels), len(groups), x.shape[2])
+        _run(_kernels()[1], x, out, channels, groups)
+        return out
+    integers = x.to(torch.int32)
+    planes = [digits(integers, *group) for group in groups]
+    sums = [torch.stack([plane[:, low:high].sum(1) for plane in planes], 1) for low, high in channels]
+    return torch.stack(sums, 1)
+
+
+def _run(
+    kernel: Any, x: Tensor, out: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]
+) -> None:
+    import numpy as np
+
+    shifts = np.array([bits[0] for bits, _ in groups], dtype=np.int32)
+    # a digit whose last bit counts negatively keeps all bits of the two's complement above
+    masks = np.array([-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups], dtype=np.int32)
+    arrays = (x.numpy(), out.numpy(), np.array(ranges, dtype=np.int64), shifts, masks)
+    spread(lambda low, high: kernel(*arrays, low, high), len(x))
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> Any:
+    from asim_lightning.engine.digit_sums_numba import compile_sums
+
+    return compile_sums()

@@ -1,0 +1,186 @@
+"""The error that a macro's conversions are expected to add to a product: mean and standard deviation of each output.
+
+The count of a conversion is the overlap of a weight digit and an input digit over the rows of a tile. Given how many
+cells hold a one, and how much input the rows carry, its expectation follows, if not the count itself; the column's
+error moments, averaged over the counts that these two numbers allow, are a table of two arguments. Such tables are
+smooth, so a few terms ``sum_k f_k(input) g_k(weight)`` hold them, and the sum over all cycles of a layer becomes one
+small matrix product.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.engine.digit_sums import Bits, input_digit_sums, weight_digit_sums
+from asim_lightning.engine.moments import error_moments
+from asim_lightning.engine.overlap import Overlap
+from asim_lightning.engine.precision import exact_float32
+from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.table_sums import Table, table_sums
+
+_MOST_TERMS = 6
+_TOLERANCE = 2e-3
+"""Singular values below this share of the largest are left out."""
+
+
+def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over reads of ``run(product, transfer, x, w, noise) - product(x, w)``, in counts.
+
+    Sums over all conversions, whose errors are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum 4^shift
+    v``, with m and v the column's error moments at the counts to be expected. What differs between chips alone (cells)
+    is no error of a read.
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        x: Whole numbers, float32. # (batch, *inputs)
+        w: Whole numbers, float32. # (*weight), or (batch, *weight) where the product says so
+
+    Returns:
+        float32; a convolution's height and width are one dimension. # (batch, *outputs) each
+    """
+    tiles = product.tiles(w[0] if product.batched_weight else w, transfer.macro.rows)
+    by_rows: dict[int, list[int]] = {}
+    for number, tile in enumerate(tiles):
+        by_rows.setdefault(_rows(product, tile, w), []).append(number)
+    totals: list[Tensor | None] = [None, None]
+    with exact_float32(x.device.type):
+        for block in _blocks(transfer):
+            inputs = input_digit_sums(product, tiles, x, w, block.inputs)
+            weights = weight_digit_sums(product, tiles, w, block.weights)
+            for rows, chosen in by_rows.items():
+                for moment, tables in enumerate(_tables(transfer, block.cycle, rows)):
+                    if tables is None:
+                        continue
+                    part = _combined(product, block, moment, tables, inputs, weights, chosen)
+                    before = totals[moment]
+                    totals[moment] = part if before is None else before.add_(part)
+    mean, variance = totals
+    zero = torch.zeros((), dtype=torch.float32, device=x.device)
+    return (zero if mean is None else mean), (zero if variance is None else variance.clamp_min_(0.0).sqrt_())
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Cycles that convert alike: every one of some input digits with every one of some weight digits."""
+
+    cycle: Cycle
+    """One of them, at bit 0 on both sides."""
+    inputs: tuple[tuple[Bits, bool], ...]
+    weights: tuple[tuple[Bits, bool], ...]
+    input_signs: tuple[int, ...]
+    weight_signs: tuple[int, ...]
+
+    def input_factors(self, moment: int) -> list[float]:
+        """Factor of each input digit in the mean (moment 0) or the variance (1) of the output."""
+        return _factors(self.inputs, self.input_signs, moment)
+
+    def weight_factors(self, moment: int) -> list[float]:
+        """Factor of each weight digit in the mean (moment 0) or the variance (1) of the output."""
+        return _factors(self.weights, self.weight_signs, moment)
+
+
+def _factors(digits: tuple[tuple[Bits, bool], ...], signs: tuple[int, ...], moment: int) -> list[float]:
+    shifted = [2.0 ** bits[0] for bits, _ in digits]
+    return [s * f for s, f in zip(signs, shifted, strict=True)] if moment == 0 else [f * f for f in shifted]
+
+
+@lru_cache(maxsize=256)
+def _blocks(transfer: Transfer) -> tuple[_Block, ...]:
+    return tuple(_find_blocks(transfer))
+
+
+def _find_blocks(transfer: Transfer) -> Iterator[_Block]:
+    by_input: dict[Bits, list[Cycle]] = {}
+    for cycle in transfer.cycles:
+        by_input.setdefault(cycle.input_bits, []).append(cycle)
+    alike: dict[tuple[Cycle, ...], list[Bits]] = {}
+    for bits, cycles in by_input.items():
+        alike.setdefault(tuple(_kind(cycle) for cycle in cycles), []).append(bits)
+    for kinds, groups in alike.items():
+        column = by_input[groups[0]]
+        for kind in dict.fromkeys(kinds):
+            chosen = [cycle for cycle, its in zip(column, kinds, strict=True) if its == kind]
+            yield _Block(
+                kind,
+                tuple((bits, kind.input_signed) for bits in groups),
+                tuple((cycle.weight_bits, kind.weight_signed) for cycle in chosen),
+                # the sign of a cycle is that of its input digit times that of its weight digit
+                tuple(by_input[bits][0].sign for bits in groups),
+                tuple(cycle.sign * column[0].sign for cycle in chosen),
+            )
+
+
+def _kind(cycle: Cycle) -> Cycle:
+    """The cycle without what does not change how a count is converted: place and sign."""
+    weight, inputs = (tuple(range(len(bits))) for bits in (cycle.weight_bits, cycle.input_bits))
+    return replace(cycle, weight_bits=weight, input_bits=inputs, sign=1, shift=0)
+
+
+def _rows(product: Product, tile: Tile, w: Tensor) -> int:
+    """Rows of a tile that hold a weight."""
+    size = w.shape[1] if isinstance(product, Conv2dProduct) else w.shape[-1]
+    channels = len(range(size)[tile.channels])
+    elements = w.shape[2] * w.shape[3] if isinstance(product, Conv2dProduct) else 1
+    return channels * (elements if tile.kernel is None else len(range(elements)[tile.kernel]))
+
+
+@lru_cache(maxsize=256)
+def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, Table] | None, ...]:
+    """Tables over input and weight sums of the error's mean and variance; None where it is 0."""
+    counts, mean, variance = error_moments(transfer, cycle)
+    overlap = Overlap(
+        rows,
+        2 ** (len(cycle.input_bits) - cycle.input_signed) - 1,
+        2 ** (len(cycle.weight_bits) - cycle.weight_signed) - 1,
+        cycle.input_signed,
+        cycle.weight_signed,
+    )
+    moments = overlap.average(counts, torch.stack([mean, variance]))
+    return tuple(_split(overlap, surface) for surface in moments)
+
+
+def _split(overlap: Overlap, surface: Tensor) -> tuple[Table, Table] | None:
+    """A surface over (input sum, weight sum) as few products of one function of each."""
+    if float(surface.abs().max()) < 1e-6:
+        return None
+    left, values, right = torch.linalg.svd(surface)
+    terms = min(_MOST_TERMS, int((values > _TOLERANCE * values[0]).sum()))
+    root = values[:terms].sqrt()
+    return (
+        Table.interpolated(overlap.input_nodes(), left[:, :terms] * root),
+        Table.interpolated(overlap.weight_nodes(), right[:terms].T * root),
+    )
+
+
+def _combined(
+    product: Product,
+    block: _Block,
+    moment: int,
+    tables: tuple[Table, Table],
+    inputs: Tensor,
+    weights: Tensor,
+    tiles: list[int],
+) -> Tensor:
+    """Sum over tiles, digits and terms. # (batch, *outputs)"""
+    if isinstance(product, Conv2dProduct):
+        batch, groups = inputs.shape[:2]
+        chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
+        a = table_sums(chosen, tables[0], block.input_factors(moment)).flatten(2)  # (.., positions, tiles * terms)
+        b = table_sums(weights[:, tiles, :, None], tables[1], block.weight_factors(moment)).flatten(1)
+        b = b.view(groups, -1, b.shape[-1])  # (groups, outputs of a group, tiles * terms)
+        outputs = b @ a.view(batch, groups, *a.shape[1:]).transpose(-1, -2)
+        return outputs.flatten(1, 2)
+    a = _leading(inputs[..., tiles, :], tables[0], block.input_factors(moment))  # (batch, ..., m, tiles * terms)
+    b = _leading(weights[..., tiles, :], tables[1], block.weight_factors(moment))  # (..., n, tiles * terms)
+    return a @ b.transpose(-1, -2)
+
+
+def _leading(sums: Tensor, table: Table, factors: list[float]) -> Tensor:
+    """Table sums of (..., tiles, digits). # (..., tiles * terms)"""
+    flat = table_sums(sums.flatten(0, -3).unsqueeze(-1), table, factors)
+    return flat.view(*sums.shape[:-2], -1)

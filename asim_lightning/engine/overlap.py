@@ -1,0 +1,121 @@
+"""Counts to be expected where a weight digit with a known sum meets an input digit with a known sum over some rows."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_NODES = 65
+_QUANTILES = 65
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two digits over the rows of a tile.
+
+    Attributes:
+        rows: Number of rows.
+        input_top: Largest value of the input digit.
+        weight_top: Largest magnitude of the weight digit.
+        input_signed: Whether the input digit can be negative.
+        weight_signed: Whether the weight digit can be negative.
+    """
+
+    rows: int
+    input_top: int
+    weight_top: int
+    input_signed: bool
+    weight_signed: bool
+
+    @property
+    def lowest_input(self) -> int:
+        """Least sum of the input digit."""
+        return -self.rows * self.input_top if self.input_signed else 0
+
+    @property
+    def lowest_weight(self) -> int:
+        """Least sum of the weight digit."""
+        return -self.rows * self.weight_top if self.weight_signed else 0
+
+    def input_nodes(self) -> Tensor:
+        """Sums of the input digit at which averages are computed, float64. # (nodes,)"""
+        return _nodes(self.lowest_input, self.rows * self.input_top)
+
+    def weight_nodes(self) -> Tensor:
+        """Sums of the weight digit at which averages are computed, float64. # (nodes,)"""
+        return _nodes(self.lowest_weight, self.rows * self.weight_top)
+
+    def average(self, counts: Tensor, values: Tensor) -> Tensor:
+        """Average of functions of the count over the placements of both digits on the rows.
+
+        Where both digits are bits the count is hypergeometric: ``P(n) = C(v, n) C(R - v, u - n) / C(R, u)`` for u and v
+        ones on R rows. Where they have more values it is taken as normal, clipped to its range, with the mean ``u v /
+        R`` and the variance of a random placement; digits are taken as evenly distributed over their values.
+
+        Args:
+            counts: Counts, ascending. # (counts,)
+            values: Values of each function at the counts, float64. # (functions, counts)
+
+        Returns:
+            float64. # (functions, input nodes, weight nodes)
+        """
+        u, v = self.input_nodes()[:, None], self.weight_nodes()[None, :]
+        if self.input_top == self.weight_top == 1 and not (self.input_signed or self.weight_signed):
+            n = torch.arange(self.rows + 1, dtype=torch.float64)
+            chance = _hypergeometric(self.rows, u, v, n)  # (input nodes, weight nodes, rows + 1)
+            at_counts = torch.stack([_interpolated(n, counts, line) for line in values])
+            return torch.einsum("uvn,fn->fuv", chance, at_counts)
+        mean = u * v / self.rows
+        spread = self._variance(u, v).clamp_min(0.0).sqrt()
+        places = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
+        normal = math.sqrt(2.0) * torch.erfinv(2.0 * places - 1.0)
+        points = mean[..., None] + spread[..., None] * normal  # (input nodes, weight nodes, quantiles)
+        points = points.clamp(float(counts[0]), float(counts[-1]))
+        return torch.stack([_interpolated(points, counts, line).mean(-1) for line in values])
+
+    def _variance(self, u: Tensor, v: Tensor) -> Tensor:
+        """Variance of ``sum of digit times digit`` over random placements, from the sums and the expected squares."""
+        squares_u, squares_v = _squares(u, self.rows, self.input_top), _squares(v, self.rows, self.weight_top)
+        within_u = squares_u - u.square() / self.rows
+        within_v = squares_v - v.square() / self.rows
+        return within_u * within_v / max(self.rows - 1, 1)
+
+
+def _squares(total: Tensor, rows: int, top: int) -> Tensor:
+    """Sum of squares to be expected of values 0..top that sum to `total`: those of evenly distributed ones, whose share
+    of the rows the total decides; never less than equal values have."""
+    evenly = total.abs() * (2 * top + 1) / 3.0
+    return torch.maximum(evenly, total.square() / rows)
+
+
+def _nodes(low: int, high: int) -> Tensor:
+    """Whole numbers from low to high, denser around 0."""
+    steps = torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64)
+    up = (steps.square() * high).round()
+    nodes = torch.cat([(steps.square() * low).round(), up]) if low < 0 else up
+    return nodes.unique()
+
+
+def _hypergeometric(rows: int, u: Tensor, v: Tensor, n: Tensor) -> Tensor:
+    """Probability of n common ones for u and v ones at random on the rows. # (u, v, n)"""
+    u, v = u[..., None], v[..., None]
+    possible = (n <= torch.minimum(u, v)) & (n >= u + v - rows)
+    whole = torch.full_like(u, float(rows))
+    logarithm = _log_choose(v, n) + _log_choose(whole - v, u - n) - _log_choose(whole, u)
+    return torch.where(possible, logarithm.exp(), torch.zeros_like(logarithm))
+
+
+def _log_choose(n: Tensor, k: Tensor) -> Tensor:
+    k, rest = k.clamp_min(0.0), (n - k).clamp_min(0.0)
+    return torch.lgamma(n + 1.0) - torch.lgamma(k + 1.0) - torch.lgamma(rest + 1.0)
+
+
+def _interpolated(points: Tensor, counts: Tensor, values: Tensor) -> Tensor:
+    """Values at points between evenly or unevenly spaced counts."""
+    right = torch.searchsorted(counts, points.contiguous()).clamp(1, len(counts) - 1) if len(counts) > 1 else None
+    if right is None:
+        return values[0].expand_as(points)
+    x0, x1 = counts[right - 1], counts[right]
+    share = ((points - x0) / (x1 - x0)).clamp(0.0, 1.0)
+    return values[right - 1] + (values[right] - values[right - 1]) * share

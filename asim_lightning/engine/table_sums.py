@@ -1,0 +1,64 @@
+"""Sums over digits of functions that are tabulated at every possible digit sum."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.threads import spread
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Several functions of a whole number, tabulated from `low` on."""
+
+    low: int
+    values: Tensor
+    """float32. # (numbers, functions)"""
+
+    @classmethod
+    def interpolated(cls, nodes: Tensor, values: Tensor) -> "Table":
+        """The table at all whole numbers between the nodes.
+
+        Args:
+            nodes: Whole numbers, ascending, float64. # (nodes,)
+            values: Values at the nodes. # (nodes, functions)
+        """
+        x = np.arange(int(nodes[0]), int(nodes[-1]) + 1, dtype=np.float64)
+        lines = [np.interp(x, nodes.numpy(), line.numpy()) for line in values.T]
+        return cls(int(nodes[0]), torch.from_numpy(np.stack(lines, 1).astype(np.float32)))
+
+
+def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
+    """``out[row, position, tile, term] = sum over digits of factor * table[sums[row, tile, digit, position], term]``.
+
+    Args:
+        sums: Whole numbers within the table, float32. # (rows, tiles, digits, positions)
+        table: The functions.
+        factors: Factor of each digit.
+
+    Returns:
+        float32. # (rows, positions, tiles, functions)
+    """
+    if sums.device.type == "cpu":
+        rows, tiles, _, positions = sums.shape
+        out = torch.empty(rows, positions, tiles, table.values.shape[1])
+        arrays = (sums.contiguous().numpy(), table.values.numpy(), np.array(factors, dtype=np.float32))
+        kernel, result = _kernel(), out.numpy()
+        work = positions * tiles * len(factors)
+        spread(lambda low, high: kernel(*arrays, -table.low, result, low, high), rows, 16384 // work + 1)
+        return out
+    values = table.values.to(sums.device)[sums.long() - table.low]  # (rows, tiles, digits, positions, functions)
+    weights = torch.tensor(list(factors), dtype=torch.float32, device=sums.device)
+    return torch.einsum("rtdpf,d->rptf", values, weights)
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Any:
+    from asim_lightning.engine.digit_sums_numba import compile_sums
+
+    return compile_sums()[2]

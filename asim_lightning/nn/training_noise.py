@@ -1,0 +1,127 @@
+"""Noise at a layer's output while it is trained, so that the network learns to live with a macro's.
+
+A noise model is a class of one method. To add one, inherit `TrainingNoise`, override `apply`, and name the class by its
+import path in ``model.train_noise_model``; arguments come from ``model.train_noise_args``.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine import Product
+from asim_lightning.engine.expected import expected_error
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a layer multiplies, as its macro sees it.
+
+    Attributes:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        x: Whole numbers in float32. # (batch, *inputs)
+        w: Whole numbers in float32. # (*weight), or (batch, *weight) where the product says so
+        step: What one count is worth at the output; broadcasts against it.
+    """
+
+    product: Product
+    transfer: Transfer
+    x: Tensor
+    w: Tensor
+    step: Tensor
+
+
+class TrainingNoise:
+    """Base of noise models for training."""
+
+    unit: str = ""
+    """What an amount of 1 is."""
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        """The output with noise on it; gradients pass through whatever is computed from y.
+
+        Args:
+            y: Output of the layer, from rounded operands, bias included. # (batch, *outputs)
+            amount: Strength of the noise, above 0, in `unit`; a ramp changes it from step to step.
+            normal: Gives standard normals of the shape of y, a function of seed, layer, sample and step alone.
+            operands: Gives what the layer multiplied; costs a pass over the inputs.
+
+        Returns:
+            Same shape and type as y.
+        """
+        raise NotImplementedError
+
+
+class ProportionalNoise(TrainingNoise):
+    """``y * (1 + amount / 100 * z)``: published noise-aware training; the bias is part of y."""
+
+    unit = "% of each output"
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        """See `TrainingNoise.apply`; the gradient carries the same factor."""
+        return y * normal().mul_(amount / 100.0).add_(1.0).to(y.dtype)
+
+
+class MacroNoise(TrainingNoise):
+    """``y + amount * step * (mean + deviation * z)`` with the moments of the macro's own error at each output.
+
+    The moments come from the operands at hand: every conversion's error at the count that its digits lead to expect
+    (see `asim_lightning.engine.expected`). Gradients are those of y.
+    """
+
+    unit = "times the noise of the macro"
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        """See `TrainingNoise.apply`."""
+        given = operands()
+        mean, deviation = expected_error(given.product, given.transfer, given.x, given.w)
+        error = normal()
+        error.mul_(_like(deviation, error)).add_(_like(mean, error)).mul_(given.step * amount)
+        return y + error.to(y.dtype)
+
+
+def _like(values: Tensor, error: Tensor) -> Tensor:
+    """Moments in the shape of the output; a single one is the same everywhere."""
+    return values if values.dim() == 0 else values.view(error.shape)
+
+
+NOISE_MODELS: dict[str, type[TrainingNoise]] = {"proportional": ProportionalNoise, "macro": MacroNoise}
+
+
+def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> TrainingNoise:
+    """The noise model of a name.
+
+    Args:
+        name: proportional, macro, or the import path of a class that inherits `TrainingNoise`.
+        arguments: Arguments of its constructor.
+
+    Raises:
+        ValueError: There is no such model, or it does not take the arguments.
+    """
+    kind = (NOISE_MODELS.get(name) if isinstance(name, str) else None) or _imported(name)
+    try:
+        return kind(**(arguments or {}))
+    except TypeError as error:
+        raise ValueError(f"`train_noise_args` does not fit {name}: {error}") from None
+
+
+def _imported(path: Any) -> type[TrainingNoise]:
+    allowed = f"{', '.join(NOISE_MODELS)} or an import path such as package.module.Class"
+    if not isinstance(path, str) or "." not in path:
+        near = get_close_matches(str(path), NOISE_MODELS, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"`train_noise_model` must be {allowed}, got {path!r}{hint}")
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        message = f"`train_noise_model` must be {allowed}, got {path!r}, which cannot be imported: {error}"
+        raise ValueError(message) from None
+    if not (isinstance(found, type) and issubclass(found, TrainingNoise)):
+        raise ValueError(f"`train_noise_model` must be {allowed}, got {path!r}, which does not inherit TrainingNoise")
+    return found

@@ -1,0 +1,152 @@
+"""The macro's own noise in training: its moments against simulated reads, and where its gradients go."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
+from asim_lightning.nn.on_macro import OnMacro
+
+READS = 2000
+
+
+def moments(layer: OnMacro, inputs: list[Tensor], reads: int = READS) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Predicted mean and deviation of each output of one sample, and those of simulated reads."""
+    layer.eval()
+    layer.fidelity = "quantized"
+    clean = layer(*inputs)
+    layer.fidelity = "simulated"
+    # a read is a sample of its own, so that a batch holds many reads
+    size = 100
+    batches = [x.expand(size, *x.shape[1:]) for x in inputs]
+    simulated = []
+    for first in range(0, reads, size):
+        with noise_context(seed=1, sample_ids=range(first, first + size)):
+            simulated.append(layer(*batches) - clean)
+    layer.train()
+    layer.train_noise_model, layer.train_noise = "macro", 1.0
+    trained = []
+    for first in range(0, reads, size):
+        with noise_context(seed=1, sample_ids=range(first, first + size), step=7):
+            trained.append(layer(*batches).detach() - clean)
+    errors, noise = torch.cat(simulated).flatten(1), torch.cat(trained).flatten(1)
+    return noise.mean(0), noise.std(0), errors.mean(0), errors.std(0)
+
+
+def line(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Slope of y over x, and their correlation."""
+    dx, dy = x - x.mean(), y - y.mean()
+    return float((dx * dy).sum() / dx.square().sum()), float((dx * dy).sum() / (dx.norm() * dy.norm()))
+
+
+def sparse_linear(macro: MacroConfig, signed: bool) -> tuple[CimLinear, list[Tensor]]:
+    """1,000 outputs whose weights are filled from hardly to wholly, so that counts differ from output to output."""
+    generator = torch.Generator().manual_seed(0)
+    layer = CimLinear(200, 1000, macro=macro, signed_input=signed, name="a")
+    share = torch.linspace(0.02, 1.0, 1000)[:, None]
+    filled = torch.rand(1000, 200, generator=generator) < share
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(1000, 200, generator=generator) * filled)
+    x = torch.rand(1, 200, generator=generator)
+    layer.calibrate(x if not signed else x - 0.5)
+    return layer, [x - 0.5 if signed else x]
+
+
+# nonlinear noise falls with the number of active rows: sigma depends on the count
+@pytest.mark.parametrize(
+    ("macro", "signed"),
+    [
+        (MacroConfig(4, 4, rows=255, adc_bits=8, nonlinear_noise=2.0), False),
+        (MacroConfig(4, 4, rows=63, adc_bits=6, random_noise=0.2, nonlinear_noise=3.0), False),
+        (MacroConfig(4, 5, rows=255, adc_bits=8, nonlinear_noise=2.0), True),
+        (MacroConfig(4, 4, rows=255, adc_bits=10, encoding_bits=2, nonlinear_noise=1.0), False),
+        (MacroConfig(4, 4, rows=255, adc_bits=None, nonlinear_noise=1.0), False),
+    ],
+    ids=["bit serial", "several tiles", "signed", "encoded", "ideal converter"],
+)
+def test_its_deviation_is_that_of_simulated_reads_output_by_output(macro: MacroConfig, signed: bool) -> None:
+    layer, inputs = sparse_linear(macro, signed)
+    _, predicted, _, measured = moments(layer, inputs)
+    slope, correlation = line(predicted, measured)
+    assert abs(slope - 1) < 0.05
+    assert correlation > 0.9
+
+
+def test_its_mean_is_that_of_simulated_reads_where_noise_is_rectified() -> None:
+    """Few active rows and much noise: at count 0 half of the noise is cut off, and what is left adds up."""
+    layer, (x,) = sparse_linear(MacroConfig(4, 4, rows=255, adc_bits=8, random_noise=4.0, digital_levels=2), False)
+    inputs = [x**6]
+    predicted, _, measured, deviation = moments(layer, inputs)
+    assert float(measured.abs().mean() / deviation.mean()) > 0.2
+    slope, correlation = line(predicted, measured)
+    assert abs(slope - 1) < 0.1
+    assert correlation > 0.9
+
+
+def convolution(macro: MacroConfig) -> tuple[OnMacro, list[Tensor]]:
+    layer = CimConv2d(12, 8, 3, stride=2, padding=1, groups=2, macro=macro, name="a")
+    x = torch.rand(1, 12, 9, 9) * torch.linspace(0, 1, 9) ** 2  # bright to the right, so that counts differ by place
+    return layer, [x]
+
+
+def matmul(macro: MacroConfig) -> tuple[OnMacro, list[Tensor]]:
+    return CimMatmul(macro, False, name="a"), [
+        torch.rand(1, 2, 9, 60) * torch.linspace(0.05, 1, 9)[:, None] ** 2,
+        torch.randn(1, 2, 8, 60) * torch.linspace(0.05, 1, 8)[:, None],
+    ]
+
+
+@pytest.mark.parametrize("make", [convolution, matmul])
+def test_it_knows_places_groups_and_products_of_activations(
+    make: Callable[[MacroConfig], tuple[OnMacro, list[Tensor]]],
+) -> None:
+    torch.manual_seed(0)
+    layer, inputs = make(MacroConfig(4, 4, rows=63, adc_bits=6, nonlinear_noise=4.0))
+    _, predicted, _, measured = moments(layer, inputs)
+    slope, correlation = line(predicted, measured)
+    assert abs(float(predicted.mean() / measured.mean()) - 1) < 0.03
+    assert abs(slope - 1) < 0.1
+    assert correlation > 0.8
+
+
+def test_a_factor_scales_it_and_a_noise_free_macro_adds_nothing() -> None:
+    layer, inputs = sparse_linear(MacroConfig(4, 4, random_noise=1.0), False)
+    layer.train()
+    clean = layer(*inputs).detach()
+    layer.train_noise_model = "macro"
+    errors = []
+    for factor in (1.0, 2.0):
+        layer.train_noise = factor
+        with noise_context(step=3):
+            errors.append(layer(*inputs).detach() - clean)
+    torch.testing.assert_close(errors[1], 2 * errors[0], rtol=1e-3, atol=1e-4)
+    layer.macro = MacroConfig(4, 4)
+    assert torch.equal(layer(*inputs), clean)
+
+
+def test_its_gradients_are_those_of_the_output_without_noise() -> None:
+    torch.manual_seed(0)
+    gradients = []
+    for factor in (0.0, 3.0):
+        layer = CimConv2d(3, 4, 3, macro=MacroConfig(random_noise=2.0), name="a")
+        with torch.no_grad():
+            layer.weight.fill_(0.1)
+        layer.train_noise_model, layer.train_noise = "macro", factor
+        x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        (layer(x) * torch.arange(16.0).view(4, 4)).sum().backward()
+        gradients.append((x.grad, layer.weight.grad, layer.bias.grad))  # type: ignore[union-attr]
+    for quiet, noisy in zip(*gradients, strict=True):
+        assert torch.equal(quiet, noisy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("model", ["macro", "proportional"])
+def test_the_type_of_the_output_stays(dtype: torch.dtype, model: Any) -> None:
+    layer = CimLinear(8, 4, macro=MacroConfig(random_noise=1.0), name="a", dtype=dtype)
+    layer.train_noise_model, layer.train_noise = model, 5.0
+    assert layer(torch.rand(2, 8, dtype=dtype)).dtype == dtype
