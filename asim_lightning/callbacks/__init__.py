@@ -1,6 +1,23 @@
 """Lightning callbacks."""
 
+from asim_lightning.callbacks.confusion_matrix import ConfusionMatrix
+from asim_lightning.callbacks.hparams_table import HparamsTable
 from asim_lightning.callbacks.images import ImageCounter
+from asim_lightning.callbacks.last_checkpoint import LastCheckpoint
+from asim_lightning.callbacks.misclassified import Misclassified
+from asim_lightning.callbacks.noise_ramp import NoiseRamp
+from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.predictions import PredictionWriter
+from asim_lightning.callbacks.range_calibration import RangeCalibration
 
-__all__ = ["ImageCounter", "PredictionWriter"]
+__all__ = [
+    "ConfusionMatrix",
+    "HparamsTable",
+    "ImageCounter",
+    "LastCheckpoint",
+    "Misclassified",
+    "NoiseRamp",
+    "NoiseSweep",
+    "PredictionWriter",
+    "RangeCalibration",
+]

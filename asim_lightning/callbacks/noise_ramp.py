@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from asim_lightning.callbacks.dashboard import write_layout
+
 SHAPES = ("constant", "linear", "cosine", "step")
 UNITS = ("epoch", "step")
 
@@ -13,10 +15,10 @@ UNITS = ("epoch", "step")
 class NoiseRamp(Callback):
     """Sets `train_noise` of a `CimClassifier` from step to step, and logs it as ``cim/train_noise``.
 
-    With t the time (epochs with fractions, or optimizer steps), w the warm-up, T the length, and p = (t - w) / T clamped
-    to 0..1: linear ``start + (end - start) p``; cosine ``start + (end - start) (1 - cos(pi p)) / 2``; step ``start + (end
-    - start) floor(p steps) / steps``; constant `end`. Before the warm-up has passed it is 0. A function of time alone: a
-    run that is resumed goes on where it was.
+    With t the time (epochs with fractions, or optimizer steps), w the warm-up, T the length, and p = (t - w) / T
+    clamped to 0..1: linear ``start + (end - start) p``; cosine ``start + (end - start) (1 - cos(pi p)) / 2``; step
+    ``start + (end - start) floor(p steps) / steps``; constant `end`. Before the warm-up has passed it is 0. A function
+    of time alone: a run that is resumed goes on where it was.
 
     Args:
         end: Noise at the end, 0 or more, in the unit of the classifier's noise model.
@@ -75,6 +77,10 @@ class NoiseRamp(Callback):
         elif self.shape == "step":
             part = math.floor(part * self.steps) / self.steps
         return self.start + (self.end - self.start) * part
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the layout of TensorBoard's charts, which shows the ramp."""
+        write_layout(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Set the noise of this step, and log it.

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+
+from asim_lightning.callbacks.processes import gather
 
 _FIELDS = ("index", "label", "prediction", "confidence")
 
@@ -29,10 +30,7 @@ class PredictionWriter(BasePredictionWriter):
         """Gather the predictions of every process and write them, each sample once."""
         rows = [row for batch in predictions for row in zip(*(batch[name].tolist() for name in _FIELDS), strict=True)]
         rows = [(*row[:3], f"{row[3]:.6f}") for row in rows]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, rows)
-            rows = [row for part in parts for row in part]
+        rows = [row for part in gather(rows) for row in part]
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("w", newline="") as file:

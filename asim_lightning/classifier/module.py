@@ -16,6 +16,7 @@ from asim_lightning.classifier.arguments import check_choice, check_number, chec
 from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
+from asim_lightning.classifier.ranges import synchronize_ranges
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
@@ -52,6 +53,9 @@ class CimClassifier(LightningModule):
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
     """
+
+    calibrates_itself: bool = True
+    """Whether input ranges are fitted here; a callback that fits them says no."""
 
     def __init__(
         self,
@@ -276,11 +280,9 @@ class CimClassifier(LightningModule):
             self.calibrate(calibration_images_of(data, self.calibration_images))
 
     def _calibrate(self, always: bool = False) -> None:
-        data = self._data or self.trainer
-        if always:
-            self.calibrate(calibration_images_of(data, self.calibration_images))
-        else:
-            self.calibrate_where_missing(data)
+        if self.calibrates_itself and (always or needs_calibration(self.backbone)):
+            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
+            synchronize_ranges(self.backbone, self.trainer.strategy, self.calibration_method)
 
 
 def _config(kind: type[Config], value: Any) -> Config:

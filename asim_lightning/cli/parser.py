@@ -9,11 +9,11 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from asim_lightning.callbacks import ImageCounter, PredictionWriter
+from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWriter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
+from asim_lightning.cli.checkpointing import loggers, newest_last, with_checkpoints
 from asim_lightning.cli.configs import checkpoint_of_run, run_name, shorter_path, without_other_commands_keys
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.trainer import AsimTrainer
@@ -25,8 +25,8 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
 _DATA = {"class_path": "asim_lightning.data.FashionMNIST"}
-_RESUMED = ("best", "last", "hpc")
-"""What Lightning takes for the checkpoint of a fit beside a path."""
+_RESUMED = ("best", "hpc")
+"""What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 
 
 class AsimCLI(LightningCLI):
@@ -38,7 +38,8 @@ class AsimCLI(LightningCLI):
         self.images = ImageCounter()
         by_flag = any(argument.split("=")[0] == "--ckpt_path" for argument in args)
         self.trained = None if by_flag or self.command == "fit" else checkpoint_of_run(args)
-        self.resumes = False
+        self.resumes, self.step = False, 0
+        self.continued: Path | None = None
         super().__init__(
             CimClassifier,
             LightningDataModule,
@@ -95,11 +96,16 @@ class AsimCLI(LightningCLI):
         settings.weights_only = written.weights_only = True
         # a saved configuration says where its fit started, and what else is done with it is about what came out
         given = self.trained or settings.get("ckpt_path")
+        if self.command == "fit" and given == LastCheckpoint.NAME:
+            root = (settings.get("trainer") or {}).get("default_root_dir") or "runs"
+            self.continued = newest_last(Path(root) / self.run_name)
+            given = shorter_path(self.continued)
         if given is not None and not (self.command == "fit" and given in _RESUMED):
             path = str(shipped_file("checkpoints", str(given)))
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
+            self.step = int(checkpoint.get("global_step", 0))
 
     def _parse_ckpt_path(self) -> None:
         try:
@@ -123,9 +129,10 @@ class AsimCLI(LightningCLI):
             kwargs["callbacks"] = self._evaluation_callbacks(trainer_config.get("callbacks"))
             if self.command in ("sweep", "explain", "verify"):
                 kwargs["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
-        elif trainer_config.get("logger") in (None, True):
-            tensorboard = TensorBoardLogger(self.root, self.run_name, default_hp_metric=False)
-            kwargs["logger"] = [tensorboard, CSVLogger(self.root, self.run_name, tensorboard.version)]
+        elif trainer_config.get("enable_checkpointing") is not False:
+            kwargs["callbacks"] = with_checkpoints(trainer_config.get("callbacks"))
+        if self.command == "fit" and trainer_config.get("logger") in (None, True):
+            kwargs["logger"] = loggers(self.root, self.run_name, self.continued, self.step)
         trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
         trainer.run_folder = str(self.run_folder)
         return trainer
@@ -147,6 +154,8 @@ class AsimCLI(LightningCLI):
                 self._print("weights  random, as there is no `ckpt_path`")
             return
         load_weights(self.model, path)
+        if self.continued is not None:
+            self._print(f"goes on from {path}, at step {self.step}")
         if self.trained:
             self._print(f"weights  {path}")
         if self.command == "fit" and not self.resumes:

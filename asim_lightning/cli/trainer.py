@@ -6,10 +6,12 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.verification import verify_network
+from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 
@@ -117,6 +119,9 @@ def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -
     """Read the data, and fit input ranges where they are missing."""
     data.prepare_data()
     data.setup("test")
+    callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
+    if callback is not None and needs_calibration(model.backbone):
+        callback.calibrate(trainer, model, data)
     model.calibrate_where_missing(data)
     with suppress(AttributeError):
         trainer.strategy.barrier()

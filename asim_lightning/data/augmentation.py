@@ -40,9 +40,6 @@ class RandomCropFlip:
     torchvision.transforms.v2 draws once for a whole batch, and called image by image it takes about 50 us each, ten
     times what the loader takes in all. This draws for each image, with the same distribution as ``RandomCrop(size,
     padding)`` and ``RandomHorizontalFlip()``, and moves all pixels by one gather.
-
-    The draws come from torch's default generator, so that seed_everything governs them. DDP ranks share its seed and
-    so draw alike, which does no harm: their images differ.
     """
 
     padding: int = 2
@@ -50,8 +47,15 @@ class RandomCropFlip:
     flip_probability: float = 0.5
     """Share of images mirrored left to right, 0 to 1."""
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Augments (batch, channels, height, width)."""
-        shifts = torch.randint(0, 2 * self.padding + 1, (2, len(images)))
-        flips = torch.rand(len(images)) < self.flip_probability
-        return crop_and_flip(images, self.padding, shifts[0], shifts[1], flips)
+    def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
+        """Augments images by the bits of their keys, so that an image is the same in any batch and process.
+
+        Args:
+            images: Any dtype, (batch, channels, height, width).
+            keys: 64 random bits for each image, from :func:`~asim_lightning.data.draws.sample_keys`; int64, (batch,).
+        """
+        # Four 16-bit fractions of one; a shift is out of balance by less than (2 padding + 1) / 65536.
+        fractions = keys.view(torch.int16).reshape(-1, 4).to(torch.int64) & 0xFFFF  # (batch, 4)
+        rows, columns = ((fractions[:, :2] * (2 * self.padding + 1)) >> 16).unbind(dim=1)  # (batch,) each
+        flips = fractions[:, 2] < round(self.flip_probability * 2**16)  # (batch,)
+        return crop_and_flip(images, self.padding, rows, columns, flips)

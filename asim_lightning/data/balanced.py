@@ -44,3 +44,28 @@ def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -
     drawn = numpy.stack(columns, axis=1)  # (per_class, num_classes)
     order = numpy.argsort(random.random_sample(drawn.shape), axis=1)
     return torch.from_numpy(numpy.take_along_axis(drawn, order, axis=1)).long().flatten()
+
+
+def spread(labels: Tensor, seed: int, shuffle: bool) -> Tensor:
+    """All samples in an order of which every beginning holds the classes as equally as it can.
+
+    First one sample of each class, then a second of each, and so on; a class that has no more is passed over. In each
+    round the classes come in the same random order.
+
+    Args:
+        labels: The class of every sample, int64, (samples,).
+        seed: Decides the order of the classes, and of the samples of a class where they are shuffled.
+        shuffle: Take the samples of a class in random order, not as they stand.
+
+    Returns:
+        Positions in ``labels``, int64, (samples,).
+    """
+    start = shuffled(len(labels), seed).numpy() if shuffle else numpy.arange(len(labels))
+    classes = labels.numpy()[start]  # (samples,)
+    by_class = numpy.argsort(classes, kind="stable")
+    counts = numpy.bincount(classes)
+    first = numpy.repeat(numpy.cumsum(counts) - counts, counts)  # where each class begins in by_class
+    rounds = numpy.empty(len(labels), dtype=numpy.int64)
+    rounds[by_class] = numpy.arange(len(labels)) - first
+    turn = shuffled(len(counts), seed).numpy()  # (classes,)
+    return torch.from_numpy(start[numpy.lexsort((turn[classes], rounds))]).long()

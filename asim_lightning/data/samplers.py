@@ -6,11 +6,13 @@ in the last digits; these samplers do not.
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from typing import Any, cast
 
 import torch.distributed
 from torch.utils.data import Dataset, DistributedSampler, Sampler, SequentialSampler
+
+from asim_lightning.data.draws import POSITION_BITS
 
 
 def process_rank_and_count() -> tuple[int, int]:
@@ -20,25 +22,49 @@ def process_rank_and_count() -> tuple[int, int]:
     return 0, 1
 
 
+class EpochSampler(DistributedSampler[Any]):
+    """Yields positions that carry the epoch, so that a data set whose draws depend on it knows it in every worker.
+
+    Nothing is shared with the workers: what one of them prefetched for another epoch keeps that epoch.
+    """
+
+    _skipped = 0
+
+    def skip(self, samples: int) -> None:
+        """Leave out the first so many samples of the next iteration, which a run that was stopped has read."""
+        self._skipped = samples
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, skipped = self.epoch << POSITION_BITS, self._skipped
+        self._skipped = 0
+        return iter([epoch + position for position in super().__iter__()][skipped:])
+
+
 def training_sampler(
-    dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None
+    dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None, with_epoch: bool = False
 ) -> DistributedSampler[Any]:
     """All samples in random order, shared out over the ranks.
 
     The order is a function of seed and epoch, so a resumed run goes on as it would have. Lightning calls
     ``set_epoch``; a loop of one's own has to.
 
-    Every rank gets equally many samples, as DDP needs. Where they do not divide, up to world_size - 1 samples are
-    read twice in an epoch (``drop_last=False``): harmless in training, and no image is left out.
+    Every rank gets equally many samples, as DDP needs, and none is read twice. Where they do not divide, up to
+    world_size - 1 samples are left out of an epoch (``drop_last=True``), others in each.
 
     Args:
         dataset: Has a length.
         seed: The same on all ranks.
         rank: This process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
+        with_epoch: Let the positions carry the epoch, as the data sets of this package that augment read them.
+
+    Raises:
+        ValueError: There are fewer samples than processes.
     """
     rank, world_size = _resolved(rank, world_size)
-    return DistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=False)
+    _enough("Training", dataset, world_size)
+    kind = EpochSampler if with_epoch else DistributedSampler
+    return kind(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=world_size > 1)
 
 
 def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_size: int | None = None) -> Sampler[Any]:
@@ -53,11 +79,9 @@ def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_siz
         ValueError: There are fewer samples than processes, so one would wait for a batch that never comes.
     """
     rank, world_size = _resolved(rank, world_size)
-    length = len(cast(Sized, dataset))
     if world_size == 1:
         return SequentialSampler(cast(Sized, dataset))
-    if length < world_size:
-        raise ValueError(f"Evaluation on {world_size} processes needs at least {world_size} samples, got {length}.")
+    _enough("Evaluation", dataset, world_size)
     from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 
     return UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
@@ -66,3 +90,9 @@ def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_siz
 def _resolved(rank: int | None, world_size: int | None) -> tuple[int, int]:
     own_rank, processes = process_rank_and_count()
     return own_rank if rank is None else rank, processes if world_size is None else world_size
+
+
+def _enough(what: str, dataset: Dataset[Any], world_size: int) -> None:
+    length = len(cast(Sized, dataset))
+    if length < world_size > 1:
+        raise ValueError(f"{what} on {world_size} processes needs at least {world_size} samples, got {length}.")

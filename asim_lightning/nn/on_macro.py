@@ -12,7 +12,7 @@ from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Noise, Product, current_scope, exact, run
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
-from asim_lightning.quant import quantize
+from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
 
 class OnMacro(QuantizedLayer):
@@ -100,7 +100,7 @@ class OnMacro(QuantizedLayer):
         def operands() -> Operands:
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
-            return self._as_operands(x_integers, w_integers, x_scale * w_scale)
+            return self._as_operands(x_integers, w_integers, self._scale_with_gradient(x, w))
 
         return self._noisy(y, noise, operands)
 
@@ -112,6 +112,13 @@ class OnMacro(QuantizedLayer):
         noise = self._noise(y.shape[0], y.device)
         # a read has no step, and other reads have other noise
         return self._noisy(y, replace(noise, step=noise.trial), lambda: self._as_operands(x, w, scale))
+
+    def _scale_with_gradient(self, x: Tensor, w: Tensor) -> Tensor:
+        """Scale of a product of integers, through which gradients reach the largest input and the largest weight."""
+        x_scale = scale_with_gradient(x, self.signed_input)
+        if self.per_channel:
+            return x_scale * scale_of(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True))
+        return x_scale * scale_with_gradient(w, True)
 
     def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor) -> Operands:
         product, x, w = self._operands(x, w)

@@ -26,7 +26,7 @@ class Operands:
         transfer: The macro's schedule and column.
         x: Whole numbers in float32. # (batch, *inputs)
         w: Whole numbers in float32. # (*weight), or (batch, *weight) where the product says so
-        step: What one count is worth at the output; broadcasts against it.
+        step: What one count is worth at the output, broadcasts against it; in training it carries a gradient.
     """
 
     product: Product
@@ -71,7 +71,9 @@ class MacroNoise(TrainingNoise):
     """``y + amount * step * (mean + deviation * z)`` with the moments of the macro's own error at each output.
 
     The moments come from the operands at hand: every conversion's error at the count that its digits lead to expect
-    (see `asim_lightning.engine.expected`). Gradients are those of y.
+    (see `asim_lightning.engine.expected`). They are constants to the gradient, but the step is not: what one count is
+    worth grows with the largest input and the largest weight, and noise that seemed not to would be outrun by ever
+    larger weights, which raise it as much.
     """
 
     unit = "times the noise of the macro"
@@ -81,8 +83,8 @@ class MacroNoise(TrainingNoise):
         given = operands()
         mean, deviation = expected_error(given.product, given.transfer, given.x, given.w)
         error = normal()
-        error.mul_(_like(deviation, error)).add_(_like(mean, error)).mul_(given.step * amount)
-        return y + error.to(y.dtype)
+        error.mul_(_like(deviation, error)).add_(_like(mean, error)).mul_(amount)
+        return y + (error * given.step).to(y.dtype)
 
 
 def _like(values: Tensor, error: Tensor) -> Tensor:

@@ -1,6 +1,14 @@
 """Integers from floats: quantisers, ranges, straight-through rounding."""
 
-from asim_lightning.quant.quantizers import fake_quantize, largest_value, levels, quantize, scale_of, weight_scale
+from asim_lightning.quant.quantizers import (
+    fake_quantize,
+    largest_value,
+    levels,
+    quantize,
+    scale_of,
+    scale_with_gradient,
+    weight_scale,
+)
 from asim_lightning.quant.ranges import METHODS, RangeObserver
 
 __all__ = [
@@ -11,5 +19,6 @@ __all__ = [
     "levels",
     "quantize",
     "scale_of",
+    "scale_with_gradient",
     "weight_scale",
 ]

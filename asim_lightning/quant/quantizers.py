@@ -53,6 +53,33 @@ def quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
         return integers.clamp_(-1.0 if signed else 0.0, 1.0).mul_(levels(bits, signed)).round_()
 
 
+class _LargestWithGradient(torch.autograd.Function):
+    """The largest value (or magnitude), with its gradient at the one place that holds it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, signed: bool) -> Tensor:
+        flat = x.detach().flatten()
+        place = flat.abs().argmax() if signed else flat.argmax()
+        value = flat[place]
+        ctx.save_for_backward(place, value)
+        ctx.shape, ctx.signed, ctx.dtype = x.shape, signed, x.dtype
+        return (value.abs() if signed else value).float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        place, value = ctx.saved_tensors
+        sign = value.sign() if ctx.signed else torch.ones_like(value)
+        full = torch.zeros(ctx.shape.numel(), dtype=ctx.dtype, device=gradient.device)
+        full[place] = gradient.to(ctx.dtype) * sign
+        return full.view(ctx.shape), None
+
+
+def scale_with_gradient(x: Tensor, signed: bool) -> Tensor:
+    """`scale_of` the tensor's largest value (signed: magnitude), through which gradients pass. # ()"""
+    largest: Tensor = _LargestWithGradient.apply(x, signed)
+    return scale_of(largest)
+
+
 class _FakeQuantize(torch.autograd.Function):
     """Rounds to a quantiser's grid; the gradient passes as it is."""
 

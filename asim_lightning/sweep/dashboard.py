@@ -9,6 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 from asim_lightning.sweep.plot import NOISE_AXES, sweep_figure
 from asim_lightning.sweep.result import AxisValue, PointResult, axis_text, distinct_values, sweep_lines
 
+CATEGORY = "Sweep"
+"""Heading of the charts below which every curve of accuracy stands."""
 _SUFFIX = ".sweep"
 
 
@@ -48,10 +50,7 @@ def write_dashboard(
 
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
     with SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
-        # A Margin chart, unlike all others, is not smoothed, which would shift the curve. Its tags are literal where
-        # those of Multiline charts are regular expressions: the page escapes them, so that a "$" would match nothing.
-        margin = ["Margin", [f"{tag}/mean", f"{tag}/low", f"{tag}/high"]]
-        writer.add_custom_scalars({"Sweep": {f"accuracy (x = {_step_meaning(tag)})": margin}})
+        writer.add_custom_scalars({CATEGORY: margin_chart(tag)})
         for row in rows:
             if row.kind != "simulated":
                 where = f"_{_run_name(row.axes)}" if row.axes else ""
@@ -61,9 +60,9 @@ def write_dashboard(
             stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
             if others:
                 with SummaryWriter(str(folder / _run_name(others)), filename_suffix=_SUFFIX) as run:
-                    _add_curve(run, tag, stepped)
+                    add_curve(run, tag, stepped)
             else:
-                _add_curve(writer, tag, stepped)
+                add_curve(writer, tag, stepped)
     return folder
 
 
@@ -90,7 +89,15 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
     return name, dict(zip(texts, steps, strict=True))
 
 
-def _add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, PointResult]]) -> None:
+def margin_chart(tag: str) -> dict[str, list[str | list[str]]]:
+    """A chart of the custom scalars tab, by its title: the curve of a tag of `scalar_steps` and its interval."""
+    # A Margin chart, unlike all others, is not smoothed, which would shift the curve. Its tags are literal where
+    # those of Multiline charts are regular expressions: the page escapes them, so that a "$" would match nothing.
+    return {f"accuracy (x = {_step_meaning(tag)})": ["Margin", [f"{tag}/mean", f"{tag}/low", f"{tag}/high"]]}
+
+
+def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, PointResult]]) -> None:
+    """Write the accuracy and the ends of its interval at each step of `scalar_steps`."""
     for step, row in stepped:
         for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
             writer.add_scalar(f"{tag}/{end}", share, step)

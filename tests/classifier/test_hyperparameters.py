@@ -64,7 +64,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     Path("tiny.yaml").write_text(yaml.safe_dump(values))
     main(["fit", "-c", "tiny.yaml"])
-    (path,) = Path("runs/tiny/version_0/checkpoints").glob("*.ckpt")
+    path = Path("runs/tiny/version_0/checkpoints/last.ckpt")
     checkpoint = torch.load(path, weights_only=True)
     assert plain(dict(checkpoint["hyper_parameters"]))
     assert "_instantiator" not in checkpoint["hyper_parameters"]
@@ -87,7 +87,10 @@ def test_mappings_serve_as_dataclasses_do() -> None:
     [
         ({"num_classes": 1}, r"`model\.num_classes` must be 2 or more, got 1"),
         ({"num_classes": True}, r"`model\.num_classes` must be 2 or more, got True"),
-        ({"fidelity": "exact"}, r"`model\.fidelity` must be one of float, quantized, estimated, simulated, got 'exact'"),
+        (
+            {"fidelity": "exact"},
+            r"`model\.fidelity` must be one of float, quantized, estimated, simulated, got 'exact'",
+        ),
         ({"label_smoothing": 1.5}, r"`model\.label_smoothing` must be 0\.\.1, got 1\.5"),
         ({"trial": 65536}, r"`model\.trial` must be 0\.\.65535, got 65536"),
         ({"noise_seed": -1}, r"`model\.noise_seed` must be 0\.\.4294967295, got -1"),

@@ -52,8 +52,8 @@ def test_fit_in_a_fast_dev_run_leaves_nothing(asim: Asim, written: Write) -> Non
 
 def test_fit_resumes(asim: Asim, run: Run) -> None:
     assert asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, "--trainer.max_epochs", "2").code == 0
-    resumed = torch.load("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
-    assert resumed["epoch"] in (0, 1)  # 0 where the second epoch was no better
+    resumed = torch.load("runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert resumed["epoch"] == 1
     with open("runs/tiny/version_0/metrics.csv") as file:
         epochs = {row["epoch"] for row in csv.DictReader(file)}
     assert epochs == {"1"}
@@ -181,9 +181,8 @@ def test_as_a_module() -> None:
     command = [sys.executable, "-m", "asim_lightning", "fit", "-c", "x.yaml"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.returncode == 2
-    assert (
-        found.stderr == "error: There is no file 'x.yaml'; shipped configs, nearest: fashion_resnet_qat, quickstart\n"
-    )
+    assert found.stderr.startswith("error: There is no file 'x.yaml'; shipped configs, nearest: fashion_resnet_nat, ")
+    assert found.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 import itertools
 
+import pytest
 import torch
 from torchvision.transforms.v2 import functional as torchvision_functional
 
 from asim_lightning.data import RandomCropFlip
 from asim_lightning.data.augmentation import crop_and_flip
+from asim_lightning.data.draws import sample_keys
 
 
 def test_crop_and_flip_equals_torchvision_image_by_image() -> None:
@@ -25,8 +27,8 @@ def test_images_of_a_batch_are_drawn_apart_and_evenly() -> None:
     # One bright pixel right of the middle: where it lands tells the shift and the flip.
     images = torch.zeros(5000, 1, 16, 16, dtype=torch.uint8)
     images[:, 0, 8, 12] = 1
-    torch.manual_seed(0)
-    landed = RandomCropFlip(padding=2)(images).flatten(1)
+    keys = sample_keys(0, torch.zeros(5000).long(), torch.arange(5000))
+    landed = RandomCropFlip(padding=2)(images, keys).flatten(1)
     assert landed.sum(dim=1).eq(1).all()
     rows, columns = landed.argmax(dim=1) // 16, landed.argmax(dim=1) % 16
     flipped = columns < 8
@@ -37,10 +39,21 @@ def test_images_of_a_batch_are_drawn_apart_and_evenly() -> None:
     assert places.max() < 260
 
 
-def test_the_draws_come_from_torchs_default_generator() -> None:
+@pytest.mark.parametrize("probability", [0.0, 0.2, 1.0])
+def test_share_of_mirrored_images(probability: float) -> None:
+    images = torch.tensor([1, 2], dtype=torch.uint8).expand(5000, 1, 1, 2)
+    keys = sample_keys(1, torch.zeros(5000).long(), torch.arange(5000))
+    flipped = RandomCropFlip(0, probability)(images, keys)[:, 0, 0, 0] == 2
+    assert flipped.float().mean().item() == pytest.approx(probability, abs=0.025)  # standard error 0.006
+
+
+def test_an_image_is_augmented_alike_in_any_batch_and_anew_each_epoch() -> None:
     images = torch.randint(0, 256, (32, 1, 28, 28), dtype=torch.uint8)
-    torch.manual_seed(3)
-    first, second = RandomCropFlip()(images), RandomCropFlip()(images)
-    torch.manual_seed(3)
-    assert torch.equal(RandomCropFlip()(images), first)
-    assert not torch.equal(first, second)
+    indices = torch.arange(32)
+    epochs = torch.full((32,), 4)
+    together = RandomCropFlip()(images, sample_keys(0, epochs, indices))
+    for i in range(32):
+        alone = RandomCropFlip()(images[i : i + 1], sample_keys(0, epochs[:1], indices[i : i + 1]))
+        assert torch.equal(alone[0], together[i])
+    later = RandomCropFlip()(images, sample_keys(0, epochs + 1, indices))
+    assert (later != together).flatten(1).any(dim=1).sum() > 25  # all but about 1 in 50

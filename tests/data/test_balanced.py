@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asim_lightning.data.balanced import draw_balanced, shuffled
+from asim_lightning.data.balanced import draw_balanced, shuffled, spread
 
 LABELS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
 
@@ -32,3 +32,29 @@ def test_a_draw_of_none_is_empty() -> None:
 def test_a_class_with_too_few_samples_is_named() -> None:
     with pytest.raises(ValueError, match=r"At most 3 samples can be drawn of class 1, which has no more, got 4\."):
         draw_balanced(LABELS, 4, 3, seed=0)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_beginning_of_a_spread_order_is_as_balanced_as_it_can_be(shuffle: bool) -> None:
+    order = spread(LABELS, 0, shuffle)
+    assert sorted(order.tolist()) == list(range(12))
+    for count in range(13):
+        drawn = torch.bincount(LABELS[order[:count]], minlength=3)
+        left = torch.tensor([4, 3, 5]) - drawn
+        # No class is ahead of one that still has samples.
+        assert drawn.max() <= 1 + drawn[left > 0].min() if (left > 0).any() else True
+
+
+def test_spread_takes_the_samples_of_a_class_as_they_stand_or_shuffled() -> None:
+    labels = torch.arange(1000) // 100
+    as_they_stand, mixed = spread(labels, 0, shuffle=False), spread(labels, 0, shuffle=True)
+    assert (as_they_stand[labels[as_they_stand] == 3] - 300).tolist() == list(range(100))
+    assert mixed[labels[mixed] == 3].tolist() != list(range(300, 400))
+    assert labels[as_they_stand[:10]].tolist() == labels[as_they_stand[10:20]].tolist() != list(range(10))
+    assert spread(labels, 1, shuffle=False).tolist() != as_they_stand.tolist()
+    assert labels[spread(labels, 1, shuffle=True)[:10]].tolist() != labels[mixed[:10]].tolist()
+
+
+def test_spread_passes_over_labels_that_do_not_occur() -> None:
+    assert sorted(spread(torch.tensor([7, 7, 900]), 0, shuffle=True).tolist()) == [0, 1, 2]
+    assert spread(torch.tensor([], dtype=torch.int64), 0, shuffle=False).tolist() == []

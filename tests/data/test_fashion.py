@@ -1,6 +1,7 @@
 import gzip
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,14 +96,32 @@ def test_augmentation_is_for_training_alone() -> None:
     assert not torch.equal(first[0], second[0])
 
 
-def test_seeding_torch_repeats_training_batches_with_and_without_workers(tiny_folder: Path) -> None:
-    for workers in (0, 1):
-        data = FashionMNIST(str(tiny_folder), batch_size=50, num_workers=workers)
-        epochs = []
-        for _ in range(2):
-            torch.manual_seed(7)
-            epochs.append(gathered(data.train_dataloader()))
-        assert all(torch.equal(left, right) for left, right in zip(*epochs, strict=True))
+def test_training_batches_are_a_function_of_seed_and_epoch(tiny_folder: Path) -> None:
+    def epoch_of(number: int, batch_size: int = 50, **options: int) -> tuple[torch.Tensor, ...]:
+        loader = FashionMNIST(str(tiny_folder), batch_size=batch_size, **options).train_dataloader()
+        loader.sampler.set_epoch(number)
+        return gathered(loader)
+
+    images, _, order = epoch_of(3)
+    for again in (epoch_of(3), epoch_of(3, batch_size=7), epoch_of(3, num_workers=2)):
+        assert torch.equal(again[0], images)
+        assert torch.equal(again[2], order)
+    for number, seed in ((4, 0), (3, 1)):
+        other, _, other_order = epoch_of(number, seed=seed)
+        assert not torch.equal(order, other_order)
+        # Not the order alone: shifts differ too.
+        assert not torch.equal(other[other_order.argsort()], images[order.argsort()])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loaders_keep_workers_and_pin_memory_for_cuda_alone(tiny_folder: Path, workers: int) -> None:
+    data = FashionMNIST(str(tiny_folder), num_workers=workers)
+    for device in (None, "cpu", "cuda"):
+        if device:
+            data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+        for loader in (data.train_dataloader(), data.val_dataloader(), data.calibration_dataloader()):
+            assert loader.persistent_workers == (workers > 0)
+            assert loader.pin_memory == (device == "cuda")
 
 
 def test_image_size_pads(tiny_folder: Path) -> None:

@@ -3,6 +3,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from asim_lightning.data import InMemoryImages, Preparation
+from asim_lightning.data.draws import POSITION_BITS, sample_keys
+from asim_lightning.data.images import normalized
 
 
 @pytest.fixture
@@ -37,13 +39,22 @@ def test_padding_is_black_and_around(bytes_of_images: torch.Tensor, size: int, b
     assert image.sum().item() == pytest.approx(inside.sum().item())
 
 
-def test_augmentation_sees_bytes_of_the_padded_size(bytes_of_images: torch.Tensor) -> None:
+def test_augmentation_sees_bytes_of_the_padded_size_and_the_key_of_each_image(bytes_of_images: torch.Tensor) -> None:
     seen = []
 
-    def remember(images: torch.Tensor) -> torch.Tensor:
-        seen.append((images.dtype, tuple(images.shape)))
+    def remember(images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        seen.append((images.dtype, tuple(images.shape), keys.tolist()))
         return images
 
-    preparation = Preparation(32, 0.0, 1.0, remember)
-    InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.arange(20), preparation).__getitems__([1, 2, 3])
-    assert seen == [(torch.uint8, (3, 1, 32, 32))]
+    preparation = Preparation(32, 0.0, 1.0, remember, seed=9)
+    dataset = InMemoryImages(bytes_of_images, torch.zeros(20).long(), torch.tensor([3, 8, 5]), preparation)
+    dataset.__getitems__([1, (6 << POSITION_BITS) + 2])
+    keys = sample_keys(9, torch.tensor([0, 6]), torch.tensor([8, 5]))
+    assert seen == [(torch.uint8, (2, 1, 32, 32), keys.tolist())]
+
+
+def test_each_channel_has_its_own_mean_and_deviation() -> None:
+    images = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
+    result = normalized(images, (0.0, 0.5, 1.0), (1.0, 2.0, 4.0))
+    assert result.dtype == torch.float32
+    assert result[1, :, 2, 3].tolist() == [1.0, 0.25, 0.0]

@@ -2,8 +2,10 @@ from itertools import chain
 
 import pytest
 import torch
+from torch.utils.data import DistributedSampler
 
 from asim_lightning.data import evaluation_sampler, training_sampler
+from asim_lightning.data.draws import split_items
 from asim_lightning.data.samplers import process_rank_and_count
 
 WORLD_SIZES = [1, 2, 3]
@@ -21,12 +23,32 @@ def test_evaluation_reads_every_sample_exactly_once(world_size: int, length: int
 
 
 @pytest.mark.parametrize("world_size", WORLD_SIZES)
-def test_training_reads_every_sample_in_equal_shares(world_size: int) -> None:
+def test_training_reads_no_sample_twice_in_equal_shares(world_size: int) -> None:
     shares = [list(training_sampler(range(101), 0, rank, world_size)) for rank in range(world_size)]
     read = list(chain(*shares))
-    assert set(read) == set(range(101))
-    assert len(read) - 101 == -101 % world_size  # none, one, one: repeated to make the shares equal
-    assert len({len(share) for share in shares}) == 1
+    assert len(set(read)) == len(read) == 101 - 101 % world_size
+    assert set(read) <= set(range(101))
+    assert {len(share) for share in shares} == {101 // world_size}
+
+
+def test_training_leaves_out_others_in_each_epoch() -> None:
+    left_out = set()
+    for epoch in range(8):
+        samplers = [training_sampler(range(101), 0, rank, 2) for rank in range(2)]
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        left_out |= set(range(101)) - set(chain(*samplers))
+    assert len(left_out) > 4
+
+
+def test_positions_carry_the_epoch_where_asked_for() -> None:
+    plain, carrying = training_sampler(range(50), 0, 0, 1), training_sampler(range(50), 0, 0, 1, with_epoch=True)
+    assert isinstance(carrying, DistributedSampler)  # what Lightning leaves alone
+    for sampler in (plain, carrying):
+        sampler.set_epoch(12)
+    positions, epochs = split_items(list(carrying))
+    assert positions.tolist() == list(plain)
+    assert epochs.tolist() == [12] * 50
 
 
 def test_training_order_depends_on_seed_and_epoch_alone() -> None:
@@ -51,10 +73,12 @@ def test_rank_and_count_come_from_torch_distributed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
     assert process_rank_and_count() == (1, 3)
     assert list(evaluation_sampler(range(8))) == [1, 4, 7]
-    assert len(training_sampler(range(8), seed=0)) == 3
+    assert len(training_sampler(range(8), seed=0)) == 2
 
 
 def test_fewer_samples_than_processes_are_refused_on_every_rank() -> None:
     for rank in range(3):
         with pytest.raises(ValueError, match=r"Evaluation on 3 processes needs at least 3 samples, got 2\."):
             evaluation_sampler(range(2), rank, 3)
+        with pytest.raises(ValueError, match=r"Training on 3 processes needs at least 3 samples, got 2\."):
+            training_sampler(range(2), 0, rank, 3)

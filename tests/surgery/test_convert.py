@@ -241,7 +241,9 @@ def test_settings_of_all_layers_at_once() -> None:
         change_macros_(model, adc_bits=99)
     set_fidelity_(model, "float")
     assert model.conv1[0].fidelity == "float"
-    with pytest.raises(ValueError, match="`fidelity` must be one of float, quantized, estimated, simulated, got 'analog'"):
+    with pytest.raises(
+        ValueError, match="`fidelity` must be one of float, quantized, estimated, simulated, got 'analog'"
+    ):
         set_fidelity_(model, "analog")
 
 

@@ -1,0 +1,90 @@
+"""The picture of a confusion matrix."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+_DOTS = 100
+_NUMBERED = 20
+"""Most classes whose cells still have room for a number, and their axes for names."""
+_TICKED = 200
+"""Most classes of which some are numbered along the axes."""
+_MOST_TICKS = 10
+_MOST_CELLS = 250
+"""Most cells along an axis that the picture's dots can tell apart."""
+
+
+def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
+    """How often each class (row) was taken for each class (column).
+
+    Args:
+        counts: Images by true and predicted class. # (classes, classes)
+        names: Names of the classes.
+        normalize: Whether cells are percent of their row, the images of a class; else numbers of images.
+        title: Headline.
+    """
+    classes = len(counts)
+    images = counts.sum(axis=1, keepdims=True)  # (classes, 1)
+    # a class without images has an empty row
+    cells = 100.0 * counts / np.maximum(images, 1) if normalize else counts.astype(float)  # (classes, classes)
+    top = 100.0 if normalize else max(float(cells.max()), 1.0)
+    numbered = classes <= _NUMBERED
+    figure = Figure(figsize=(9.0, 7.8), dpi=_DOTS, layout="constrained")
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    # many classes have pale cells beside the diagonal, which a root of the value brings out
+    scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
+    side = -(-classes // _MOST_CELLS)
+    image = plot.imshow(
+        _largest_of_blocks(cells, side), cmap="Blues", norm=scale, interpolation="nearest", aspect="equal"
+    )
+    plot.set_xlabel("predicted class", fontsize=12)
+    plot.set_ylabel("true class", fontsize=12)
+    plot.set_title(title, fontsize=13, pad=10)
+    bar = figure.colorbar(image, ax=plot, fraction=0.045, pad=0.02)
+    bar.set_label("% of the true class" if normalize else "images", fontsize=11)
+    if numbered:
+        places = range(classes)
+        size = 10 if classes <= 12 else 8
+        plot.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=size)
+        plot.set_yticks(places, names, fontsize=size)
+        for row in places:
+            for column in places:
+                dark = float(scale(cells[row, column])) > 0.55
+                text = _number(cells[row, column], normalize)
+                plot.text(
+                    column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else "black"
+                )
+    elif classes <= _TICKED:
+        places = range(0, classes, -(-classes // _MOST_TICKS))
+        plot.set_xticks(places, [str(place) for place in places])
+        plot.set_yticks(places, [str(place) for place in places])
+    else:
+        plot.set_xticks([])
+        plot.set_yticks([])
+        plot.set_xlabel(f"predicted class, 0 (left) to {classes - 1} (right)", fontsize=12)
+        plot.set_ylabel(f"true class, {classes - 1} (bottom) to 0 (top)", fontsize=12)
+        if side > 1:
+            plot.set_title(f"{title}\neach dot: the largest of {side} x {side} cells", fontsize=13, pad=10)
+    return figure
+
+
+def _largest_of_blocks(cells: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """The largest cell of each square block: cells smaller than a dot of the picture would be left out at random."""
+    blocks = -(-len(cells) // side)
+    padded = np.zeros((blocks * side, blocks * side))
+    padded[: len(cells), : len(cells)] = cells
+    return padded.reshape(blocks, side, blocks, side).max(axis=(1, 3))  # (blocks, blocks)
+
+
+def _number(value: float, normalize: bool) -> str:
+    """A cell's number; of an empty one none, so that mistakes stand out."""
+    if value == 0:
+        return ""
+    if not normalize:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"

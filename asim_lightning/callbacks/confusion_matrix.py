@@ -1,0 +1,97 @@
+"""Which classes are taken for which."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from asim_lightning.callbacks.confusion_figure import confusion_figure
+from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.timing import check_count, is_due
+
+
+class ConfusionMatrix(Callback):
+    """The confusion matrix of validations and tests, over all processes.
+
+    Shown in TensorBoard as ``val/confusion`` and ``test/confusion``, and written as confusion_val.png and
+    confusion_val.csv (confusion_test likewise), which hold the latest matrix; the CSV counts images, a line a true
+    class.
+
+    Args:
+        every_n_epochs: While training, act in epochs 0, k, 2k, ... and in the last: 1 or more.
+        normalize: Whether the picture's cells are percent of the true class; else numbers of images.
+        folder: Folder of the files. Default: the run's.
+
+    Raises:
+        ValueError: An argument is not allowed.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
+        check_count("ConfusionMatrix", "every_n_epochs", every_n_epochs)
+        if not isinstance(normalize, bool):
+            raise ValueError(f"`normalize` of ConfusionMatrix must be true or false, got {normalize!r}")
+        self.every_n_epochs, self.normalize, self.folder = every_n_epochs, normalize, folder
+        self._metric: MulticlassConfusionMatrix | None = None
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a matrix, where it is time."""
+        self._metric = None
+        if not trainer.sanity_checking and is_due(trainer, self.every_n_epochs):
+            self._start(pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a matrix."""
+        self._start(pl_module)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        """Count a batch."""
+        self._count(outputs)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        """Count a batch."""
+        self._count(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show and write the matrix."""
+        self._finish(trainer, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show and write the matrix."""
+        self._finish(trainer, "test")
+
+    def _start(self, module: Any) -> None:
+        self._metric = MulticlassConfusionMatrix(module.num_classes, validate_args=False).to(module.device)
+
+    def _count(self, outputs: Any) -> None:
+        if self._metric is not None:
+            self._metric.update(outputs["prediction"], outputs["label"])
+
+    def _finish(self, trainer: Trainer, stage: str) -> None:
+        if self._metric is None:
+            return
+        counts = self._metric.compute().cpu()  # (classes, classes), summed over the processes
+        self._metric = None
+        folder = output_folder(trainer, self.folder)
+        if not trainer.is_global_zero or not (folder or tensorboard_loggers(trainer)):
+            return
+        names = class_names(trainer, len(counts))
+        accuracy = 100.0 * float(counts.trace()) / max(int(counts.sum()), 1)
+        title = f"{stage}: {accuracy:.2f} % of {int(counts.sum()):,} images right"
+        if trainer.state.fn == "fit":
+            title += f", epoch {trainer.current_epoch}"
+        figure = confusion_figure(counts.numpy(), names, self.normalize, title)
+        show_figure(trainer, f"{stage}/confusion", figure)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(folder / f"confusion_{stage}.png", format="png")
+            _write_counts(folder / f"confusion_{stage}.csv", counts, names)
+
+
+def _write_counts(path: Path, counts: torch.Tensor, names: list[str]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true \\ predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))

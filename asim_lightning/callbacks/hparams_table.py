@@ -1,0 +1,88 @@
+"""The run's line in TensorBoard's table of hyperparameters."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+from torch.utils.tensorboard.summary import hparams
+
+from asim_lightning.callbacks.noise_ramp import NoiseRamp
+from asim_lightning.callbacks.noise_sweep import NoiseSweep
+from asim_lightning.callbacks.output import tensorboard_loggers
+from asim_lightning.surgery import macro_layers
+
+_SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
+Value = float | int | str | bool
+
+
+class HparamsTable(Callback):
+    """One line a training run in the HPARAMS tab: what the run was given, and how accurate it became.
+
+    Hyperparameters are those of the macro, of training noise and of the optimizer. Metrics are the last values of
+    ``val/acc`` and, where there is a NoiseSweep, of ``noise/acc_mean`` and of its accuracy at the weakest, the middle
+    and the strongest level.
+    """
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the line."""
+        loggers = tensorboard_loggers(trainer)
+        if not (trainer.is_global_zero and loggers):
+            return
+        given = run_hparams(trainer, pl_module)
+        names = [name for name in self._metrics(trainer) if name in trainer.callback_metrics]
+        for logger in loggers:
+            # SummaryWriter.add_hparams would make a run of its own below this one. The table takes a metric's value
+            # from the run's scalar of that name, which the fit has logged.
+            columns, start, end = hparams(given, dict.fromkeys(names, 0.0))
+            _show_first(columns)
+            for summary in (columns, start, end):
+                logger.experiment._get_file_writer().add_summary(summary)
+
+    def _metrics(self, trainer: Trainer) -> Iterable[str]:
+        yield from ("val/acc", "val/acc_estimate")  # a classifier has one of them
+        for sweep in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(sweep, NoiseSweep) and sweep.results:
+                names = list(sweep.metrics(next(iter(sweep.results.values()))))
+                levels = names[:-2]  # the last two are over all levels
+                chosen = dict.fromkeys((levels[0], levels[len(levels) // 2], levels[-1]))
+                yield from (f"{sweep.prefix}/{name}" for name in ("acc_mean", *chosen))
+
+
+def run_hparams(trainer: Trainer, module: Any) -> dict[str, Value]:
+    """What a training run was given, always with the same names, so that runs share their columns."""
+    macros = {layer.macro: None for layer in macro_layers(module.backbone).values()}
+    ramps = [each for each in trainer.callbacks if isinstance(each, NoiseRamp)]  # type: ignore[attr-defined]
+    return {
+        "backbone": module.hparams["backbone"]["name"],
+        "weight_bits": _shared(macro.weight_bits for macro in macros),
+        "input_bits": _shared(macro.input_bits for macro in macros),
+        "adc_bits": _shared("ideal" if macro.adc_bits is None else macro.adc_bits for macro in macros),
+        "rows": _shared(macro.rows for macro in macros),
+        "train_noise": module.train_noise,
+        "train_noise_model": module.hparams["train_noise_model"],
+        "noise_ramp": ", ".join(map(_described, ramps)) or "none",
+        "lr": module.optimizer_config.lr,
+        "epochs": trainer.current_epoch,
+    }
+
+
+def _show_first(columns: Any) -> None:
+    """Have the table show the columns that tell runs apart: of all it shows the five that differ."""
+    plugin = columns.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in _SHOWN
+    plugin.content = data.SerializeToString()
+
+
+def _shared(values: Iterable[Value]) -> Value:
+    """The value that all layers share."""
+    distinct = list(dict.fromkeys(values))
+    return "none" if not distinct else distinct[0] if len(distinct) == 1 else "mixed"
+
+
+def _described(ramp: NoiseRamp) -> str:
+    """A ramp in a few words: "linear 0 to 50 after 2 epochs"."""
+    after = f" after {ramp.warmup:g} {ramp.unit}s" if ramp.warmup else ""
+    return f"{ramp.shape} {ramp.start:g} to {ramp.end:g}{after}"

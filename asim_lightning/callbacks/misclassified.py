@@ -1,0 +1,153 @@
+"""Images that the network is wrong about."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from asim_lightning.callbacks.mistakes_figure import mistakes_figure
+from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.processes import gather
+from asim_lightning.callbacks.timing import check_count
+
+_MOST_IMAGES = 400
+_FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    """A wrong answer, in the order in which they are shown: most confident first."""
+
+    index: int
+    label: int
+    prediction: int
+    confidence: float
+
+    @property
+    def place(self) -> tuple[float, int]:
+        return -self.confidence, self.index
+
+
+class Misclassified(Callback):
+    """Lists the wrong answers of a validation or test, most confident first, and shows the first of their images.
+
+    Written as misclassified_val.csv and misclassified_val.png (misclassified_test likewise), and shown in TensorBoard
+    as ``val/misclassified``; of a fit its last validation.
+
+    Args:
+        images: Images to show: 1..400.
+        folder: Folder of the files. Default: the run's.
+
+    Raises:
+        ValueError: An argument is not allowed.
+    """
+
+    def __init__(self, images: int = 36, folder: str | None = None) -> None:
+        check_count("Misclassified", "images", images, _MOST_IMAGES)
+        self.images, self.folder = images, folder
+        self._start()
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the validation before."""
+        self._start()
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the test before."""
+        self._start()
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Take a batch's wrong answers."""
+        if not trainer.sanity_checking:
+            self._take(outputs, batch[0])
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Take a batch's wrong answers."""
+        self._take(outputs, batch[0])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, unless more validations may follow."""
+        if trainer.state.fn != "fit":
+            self._write(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write."""
+        self._write(trainer, pl_module, "test")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what the last validation found."""
+        if self._seen:
+            self._write(trainer, pl_module, "val")
+
+    def _start(self) -> None:
+        self._mistakes: list[_Mistake] = []
+        self._pictures: dict[_Mistake, Tensor] = {}  # (channels, height, width) each, of the most confident mistakes
+        self._seen = False
+
+    def _take(self, outputs: Any, images: Tensor) -> None:
+        if not (isinstance(outputs, dict) and "confidence" in outputs):
+            raise ValueError("Misclassified needs `confidence` in what the validation or test step returns, got none")
+        self._seen = True
+        wrong = (outputs["prediction"] != outputs["label"]).nonzero().flatten()  # (mistakes,)
+        if not len(wrong):
+            return
+        columns = (outputs[name][wrong].tolist() for name in _FIELDS[:4])
+        found = [_Mistake(*row) for row in zip(*columns, strict=True)]
+        self._mistakes += found
+        shown = sorted({*self._pictures, *found}, key=lambda mistake: mistake.place)[: self.images]
+        places = dict(zip(found, wrong.tolist(), strict=True))
+        self._pictures = {
+            mistake: self._pictures[mistake]
+            if mistake in self._pictures
+            else images[places[mistake]].detach().float().cpu()
+            for mistake in shown
+        }
+
+    def _write(self, trainer: Trainer, module: Any, stage: str) -> None:
+        parts = gather((self._mistakes, self._pictures))
+        folder = output_folder(trainer, self.folder)
+        self._start()
+        if not trainer.is_global_zero:
+            return
+        # an image that two processes saw counts once
+        once = {mistake.index: mistake for part in parts for mistake in part[0]}.values()
+        mistakes = sorted(once, key=lambda mistake: mistake.place)
+        pictures = {mistake: picture for part in parts for mistake, picture in part[1].items()}
+        names = class_names(trainer, module.num_classes)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_list(folder / f"misclassified_{stage}.csv", mistakes, names)
+            (folder / f"misclassified_{stage}.png").unlink(missing_ok=True)  # of a run before
+        shown = [mistake for mistake in mistakes if mistake in pictures][: self.images]
+        if not shown or not (folder or tensorboard_loggers(trainer)):
+            return
+        captions = [(names[each.label], names[each.prediction], each.confidence) for each in shown]
+        title = f"{stage}: the {len(shown)} most confident of {len(mistakes):,} mistakes"
+        data = getattr(trainer, "datamodule", None)
+        figure = mistakes_figure([_shown(pictures[each], data).numpy() for each in shown], captions, title)
+        show_figure(trainer, f"{stage}/misclassified", figure)
+        if folder is not None:
+            figure.savefig(folder / f"misclassified_{stage}.png", format="png")
+
+
+def _write_list(path: Path, mistakes: list[_Mistake], names: list[str]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(_FIELDS)
+        for each in mistakes:
+            numbers = (each.index, each.label, each.prediction, f"{each.confidence:.6f}")
+            writer.writerow([*numbers, names[each.label], names[each.prediction]])
+
+
+def _shown(image: Tensor, data: Any) -> Tensor:
+    """An image as it was before its normalisation, 0..1; else stretched to its own least and largest value."""
+    mean, deviation = getattr(data, "mean", None), getattr(data, "std", None)
+    if mean is None or deviation is None:
+        low, high = image.min(), image.max()
+        return (image - low) / (high - low).clamp_min(1e-12)
+    shape = (-1, 1, 1)
+    mean, deviation = (torch.as_tensor(x, dtype=torch.float32).reshape(shape) for x in (mean, deviation))
+    return (image * deviation + mean).clamp(0.0, 1.0)

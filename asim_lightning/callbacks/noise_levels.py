@@ -1,0 +1,91 @@
+"""Levels of a macro's noise: what the user wrote, how it is called, and what it comes to on a network."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.units import noise_percent
+from asim_lightning.sweep.plot import NOISE_AXES
+from asim_lightning.sweep.result import AxisValue, axis_text
+
+_DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A level on the macros of a network.
+
+    Attributes:
+        value: As the user wrote it.
+        percent: Percent of full scale; None where that differs from macro to macro.
+        lsb: Steps of the ADC; None where that differs, or a converter is ideal.
+    """
+
+    value: float | str
+    percent: float | None
+    lsb: float | None
+
+    @property
+    def name(self) -> str:
+        """The level in the name of a metric: 0.1, 0.5lsb, 1.2mV."""
+        return level_name(self.value)
+
+    @property
+    def place(self) -> AxisValue:
+        """The level along the axis of a chart: percent, to four digits, where it has one."""
+        return self.value if self.percent is None else float(f"{self.percent:.4g}")
+
+
+def level_name(value: float | str) -> str:
+    """A level in the name of a metric: percent without a unit, other units without a space."""
+    return "".join(value.replace("%", "").split()) if isinstance(value, str) else axis_text(value)
+
+
+def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | str, ...]:
+    """The levels, each once.
+
+    Raises:
+        ValueError: The axis is no noise of a macro, there is no level, or one is not allowed on any macro.
+    """
+    if axis not in NOISE_AXES:
+        near = get_close_matches(str(axis), NOISE_AXES, n=1, cutoff=0.3) or NOISE_AXES
+        raise ValueError(f"`axis` of NoiseSweep must be a noise of the macro, nearest: {', '.join(near)}; got {axis!r}")
+    if isinstance(levels, (str, bytes)) or not isinstance(levels, Sequence) or not levels:
+        raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
+    for level in levels:
+        # an unlimited converter and full scale: whether the unit fits the macro is seen with the network
+        noise_percent(level, "levels", 2**16, 1e9)
+    return tuple({level_name(level): level for level in levels}.values())
+
+
+def levels_on(macros: Iterable[MacroConfig], axis: str, levels: Sequence[float | str]) -> list[NoiseLevel]:
+    """The levels on the macros of a network, from the weakest to the strongest where they have an order.
+
+    Raises:
+        ValueError: A macro does not take a level, or two levels are the same.
+    """
+    macros = list(macros)
+    found = []
+    for level in levels:
+        changed = [macro.with_fields(**{axis: level}) for macro in macros]
+        percents = [getattr(macro, f"{axis}_percent") for macro in changed]
+        tops = [macro.top_code for macro in changed]
+        steps = [percent * top / 100 for percent, top in zip(percents, tops, strict=True) if top is not None]
+        found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(macros) else None))
+    seen: dict[float, NoiseLevel] = {}
+    for each in found:
+        if each.percent is not None and each.percent in seen:
+            raise ValueError(
+                f"`levels` of NoiseSweep must differ, got {seen[each.percent].value!r} and {each.value!r}, which are "
+                f"both {each.percent:.6g} %"
+            )
+        if each.percent is not None:
+            seen[each.percent] = each
+    return sorted(found, key=lambda each: each.percent or 0.0) if len(seen) == len(found) else found
+
+
+def _one(values: Sequence[float]) -> float | None:
+    """The value, where all are the same."""
+    distinct = {round(value, _DIGITS) for value in values}
+    return distinct.pop() if len(distinct) == 1 else None

@@ -1,0 +1,142 @@
+"""Accuracy of a network under noise of its macros, bit by bit, on some images of a data set."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from asim_lightning.callbacks.noise_levels import NoiseLevel
+from asim_lightning.callbacks.processes import gather
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import unpack
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import OnMacro
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.surgery import macro_layers, set_fidelity_
+from asim_lightning.sweep.interval import accuracy_interval
+from asim_lightning.sweep.result import PointResult
+
+_BATCH = 100
+
+
+def spread_positions(length: int, count: int) -> list[int]:
+    """`count` positions of a data set (all where there are fewer), spread evenly over it, always the same.
+
+    One is drawn in each of `count` equal stretches: sorted data sets give every class its share, and those in which
+    classes take turns, of which a regular stride may see one class alone, do so too.
+    """
+    count = min(length, count)
+    edges = numpy.arange(count + 1) * length // count  # (count + 1,)
+    # RandomState, because its stream is frozen: another version must not measure other images
+    draws = numpy.random.RandomState(0).random_sample(count)  # (count,)
+    return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
+
+
+def measure_levels(
+    trainer: Trainer,
+    module: CimClassifier,
+    loader: DataLoader[Any],
+    axis: str,
+    levels: Sequence[NoiseLevel],
+    images: int,
+    trials: int,
+) -> list[PointResult]:
+    """Accuracy at each level, shared out over the processes, with the same result on each and for any number of them.
+
+    The network is left as it was: fidelity, macros, training mode.
+
+    Args:
+        trainer: The trainer, whose device and precision are used.
+        module: The classifier.
+        loader: Its data set is used, with its way to make batches.
+        axis: Field of the macro that is changed.
+        levels: Values of that field.
+        images: Number of images; all there are where they are fewer.
+        trials: Reads of the chip at each level that is noisy.
+
+    Raises:
+        ValueError: The data set has no length, or no images.
+    """
+    dataset: Any = getattr(loader, "dataset", None)
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
+        raise ValueError(f"NoiseSweep needs a data set with a length of 1 or more, got {type(dataset).__name__}")
+    mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
+    batches: DataLoader[Any] = DataLoader(
+        Subset(dataset, mine),
+        batch_size=loader.batch_size or _BATCH,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
+        generator=torch.Generator().manual_seed(0),
+    )
+    layers = list(macro_layers(module.backbone).values())
+    macros = [{layer: layer.macro.with_fields(**{axis: level.value}) for layer in layers} for level in levels]
+    right: list[list[Tensor]] = [[] for _ in levels]  # (batch, trials) each
+    seconds = [0.0 for _ in levels]
+    with simulated(module), torch.no_grad(), trainer.precision_plugin.val_step_context():
+        for batch in batches:
+            batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+            for number, changed in enumerate(macros):
+                start = time.perf_counter()
+                right[number].append(_read(module, batch, changed, trials))
+                seconds[number] += time.perf_counter() - start
+    parts = gather((mine, [torch.cat(each) if each else None for each in right], seconds))
+    # in the order of the data set, since the interval's bootstrap draws by place
+    order = sorted(range(sum(len(part[0]) for part in parts)), key=[p for part in parts for p in part[0]].__getitem__)
+    results = []
+    for number, level in enumerate(levels):
+        answers = torch.cat([found for part in parts if (found := part[1][number]) is not None])  # (images, trials)
+        interval = accuracy_interval(answers[order].numpy())
+        results.append(
+            PointResult(
+                axes={axis: level.place},
+                kind="simulated",
+                trials=answers.shape[1],
+                images=answers.shape[0],
+                accuracy=interval.mean,
+                low=interval.low,
+                high=interval.high,
+                seconds=max(part[2][number] for part in parts),
+                algorithm="",
+            )
+        )
+    return results
+
+
+@contextmanager
+def simulated(module: CimClassifier) -> Iterator[None]:
+    """Evaluation, bit by bit; afterwards fidelity, macros and training modes are what they were."""
+    fidelities = {layer: layer.fidelity for layer in quantized_layers(module.backbone).values()}
+    macros = {layer: layer.macro for layer in macro_layers(module.backbone).values()}
+    training = {each: each.training for each in module.modules()}
+    try:
+        module.eval()
+        set_fidelity_(module.backbone, "simulated")
+        yield
+    finally:
+        for layer, fidelity in fidelities.items():
+            layer.fidelity = fidelity
+        for on_macro, macro in macros.items():
+            on_macro.macro = macro
+        for each, mode in training.items():
+            each.training = mode
+
+
+def _read(module: CimClassifier, batch: Any, macros: dict[OnMacro, MacroConfig], trials: int) -> Tensor:
+    """Whether each answer is right. # (batch, trials), one trial where nothing is noisy"""
+    for layer, macro in macros.items():
+        layer.macro = macro
+    noisy = any(any(layer.transfer.noisy) for layer in macros)
+    images, labels, ids = unpack(batch, module.num_classes)
+    answers = []
+    for trial in range(module.trial, module.trial + (trials if noisy else 1)):
+        with noise_context(module.noise_seed, trial & 0xFFFF, ids, module.chip):
+            answers.append(module(images).argmax(dim=-1) == labels)
+    return torch.stack(answers, dim=1).cpu()  # (batch, trials)

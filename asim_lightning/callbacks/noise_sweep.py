@@ -1,0 +1,199 @@
+"""Accuracy under noise of the macro, while training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from matplotlib.figure import Figure
+
+from asim_lightning.callbacks.dashboard import Charts, write_layout
+from asim_lightning.callbacks.noise_charts import curve_steps, noise_figure, write_curve
+from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, levels_on
+from asim_lightning.callbacks.noise_measurement import measure_levels
+from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
+from asim_lightning.callbacks.output import output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.timing import check_count, is_due
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.nn import OnMacro
+from asim_lightning.surgery import macro_layers
+from asim_lightning.sweep.dashboard import margin_chart
+from asim_lightning.sweep.result import PointResult
+
+SPLITS = ("val", "test")
+
+
+class NoiseSweep(Callback):
+    """Measures, after validations of a fit, the accuracy at several noise levels, simulated bit by bit.
+
+    Logs ``noise/acc@LEVEL``, ``noise/acc_mean`` (over the levels: the area under the curve) and ``noise/acc_worst``,
+    0..1, which a ModelCheckpoint can monitor. The curve with its 95 % interval is a figure and, when the fit ends, a
+    margin chart of TensorBoard; noise_sweep.csv has every number. With the axis nonlinear_noise all these names begin
+    with ``nonlinear_noise`` instead of ``noise``.
+
+    A sweep runs in epochs 0, k, 2k, ..., in the first validation of a fit and in the last epoch. In between the metrics
+    keep their last value, so that a ModelCheckpoint, which asks for a better one, does not save.
+
+    Args:
+        levels: Noise levels: percent of full scale, or with a unit (0.5 lsb, 1.2 mV).
+        axis: Which noise of the macro: random_noise or nonlinear_noise.
+        images: Images of the data set, spread evenly over it, always the same; all where there are fewer.
+        trials: Reads of the chip at each level that is noisy: 1..65535.
+        every_n_epochs: k: 1 or more.
+        split: Data set that the images are of: val or test.
+
+    Raises:
+        ValueError: An argument is not allowed; when the fit starts: it does not fit the network or the other callbacks.
+    """
+
+    def __init__(
+        self,
+        levels: list[float | str],
+        axis: str = "random_noise",
+        images: int = 200,
+        trials: int = 1,
+        every_n_epochs: int = 1,
+        split: str = "val",
+    ) -> None:
+        self.levels = checked_levels(levels, axis)
+        check_count("NoiseSweep", "images", images)
+        check_count("NoiseSweep", "trials", trials, 65535)
+        check_count("NoiseSweep", "every_n_epochs", every_n_epochs)
+        if split not in SPLITS:
+            raise ValueError(f"`split` of NoiseSweep must be one of {', '.join(SPLITS)}, got {split!r}")
+        self.axis, self.images, self.trials = axis, images, trials
+        self.every_n_epochs, self.split = every_n_epochs, split
+        self.prefix = "noise" if axis == "random_noise" else axis
+        self.results: dict[int, list[PointResult]] = {}
+        """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
+        self._on_network: list[NoiseLevel] = []
+        self._first = True
+
+    @property
+    def state_key(self) -> str:
+        """One axis, one callback."""
+        return self._generate_state_key(axis=self.axis)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check, before anything is trained, that the sweep can run.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if stage != "fit":
+            return
+        self._on_network = self._levels_of(pl_module)
+        twins = [each for each in trainer.callbacks if isinstance(each, NoiseSweep)]  # type: ignore[attr-defined]
+        if any(each is not self and each.axis == self.axis for each in twins):
+            raise ValueError(f"Only one NoiseSweep may have the axis {self.axis}, got several; join their `levels`")
+        for checkpoint in trainer.checkpoint_callbacks:
+            monitor = getattr(checkpoint, "monitor", None) or ""
+            if self.every_n_epochs == 1 or not monitor.startswith(f"{self.prefix}/"):
+                continue
+            # several places are filled with whatever comes, which would be epochs that were not measured
+            if isinstance(checkpoint, ModelCheckpoint) and checkpoint.save_top_k not in (0, 1):
+                raise ValueError(
+                    f"`save_top_k` of a ModelCheckpoint with monitor {monitor} must be 1 where `every_n_epochs` of "
+                    f"NoiseSweep is above 1, got {checkpoint.save_top_k}"
+                )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start anew, and write the layout of TensorBoard's charts."""
+        self.results, self._first = {}, True
+        write_layout(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where a fit goes on, keep its lines of the file up to here."""
+        path = self._file(trainer)
+        if path is not None and trainer.is_global_zero:
+            forget_rows_after(path, trainer.global_step or -1)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, where it is time."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if not (self._first or is_due(trainer, self.every_n_epochs)):
+            return
+        self._first = False
+        results = self.measure(trainer, pl_module)
+        self.results[trainer.current_epoch] = results
+        for name, value in self.metrics(results).items():
+            # equal on every process; a maximum over them, unlike a mean, keeps its last bit
+            pl_module.log(f"{self.prefix}/{name}", value, reduce_fx="max", sync_dist=True)
+        path = self._file(trainer)
+        if not trainer.is_global_zero:
+            return
+        if path is not None:
+            append_rows(path, trainer.current_epoch, trainer.global_step, self._on_network, results)
+        if tensorboard_loggers(trainer):
+            show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the curve of the last sweep."""
+        self._write_curve(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the curve of the last sweep where the fit is stopped, such as by Ctrl-C."""
+        if self.results and trainer.state.fn == "fit":
+            self._write_curve(trainer)
+
+    def measure(self, trainer: Trainer, module: LightningModule) -> list[PointResult]:
+        """Accuracy at each level, now; on every process, with the same result on each.
+
+        Raises:
+            ValueError: The network is not on macros, a macro does not take a level, or there are no images.
+        """
+        levels = self._on_network = self._levels_of(module)
+        images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else self.images
+        loader = self._loader(trainer)
+        return measure_levels(trainer, module, loader, self.axis, levels, images, self.trials)  # type: ignore[arg-type]
+
+    def metrics(self, results: Sequence[PointResult]) -> dict[str, float]:
+        """What is logged of a sweep, by name without the prefix."""
+        accuracies = [row.accuracy for row in results]
+        each = {f"acc@{level.name}": row.accuracy for level, row in zip(self._on_network, results, strict=True)}
+        return {**each, "acc_mean": sum(accuracies) / len(accuracies), "acc_worst": min(accuracies)}
+
+    def charts(self) -> Charts:
+        """The margin chart of the curve."""
+        return margin_chart(curve_steps(self.axis, self._on_network)[0]) if self._on_network else {}
+
+    def figure(self, module: LightningModule) -> Figure:
+        """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
+        bits = {layer.macro.adc_bits for layer in self._layers(module).values()}
+        classes: Any = module.num_classes
+        return noise_figure(self.results, self.axis, self.split, classes, bits.pop() if len(bits) == 1 else None)
+
+    def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
+        if not isinstance(module, CimClassifier):
+            raise ValueError(f"NoiseSweep needs a CimClassifier, got {type(module).__name__}")
+        layers = macro_layers(module.backbone)
+        if not layers:
+            raise ValueError("NoiseSweep needs a network with layers on a macro, got one without; set `model.plan`")
+        return layers
+
+    def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
+        macros = dict.fromkeys(layer.macro for layer in self._layers(module).values())
+        return levels_on(macros, self.axis, self.levels)
+
+    def _loader(self, trainer: Trainer) -> Any:
+        if self.split == "test":
+            data: Any = getattr(trainer, "datamodule", None)
+            if data is None:
+                raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
+            found = data.test_dataloader()
+        else:
+            found = trainer.val_dataloaders
+        # the classifier takes one loader, which may stand in a list
+        return found[0] if isinstance(found, (list, tuple)) else found
+
+    def _file(self, trainer: Trainer) -> Path | None:
+        folder = output_folder(trainer)
+        if folder is None or not (trainer.loggers or folder.is_dir()):
+            return None
+        return folder / f"{self.prefix}_sweep.csv"
+
+    def _write_curve(self, trainer: Trainer) -> None:
+        if self.results and trainer.is_global_zero:
+            write_curve(tensorboard_loggers(trainer), self.axis, self._on_network, list(self.results.values())[-1])

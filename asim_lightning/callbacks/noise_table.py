@@ -1,0 +1,43 @@
+"""The file of a noise sweep while training: a line an epoch and level."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from asim_lightning.callbacks.noise_levels import NoiseLevel
+from asim_lightning.sweep.result import PointResult
+
+FIELDS = (
+    "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
+)  # fmt: skip
+
+
+def append_rows(
+    path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[PointResult]
+) -> None:
+    """Append the results of one sweep; the file is made where absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(FIELDS)
+        for level, row in zip(levels, results, strict=True):
+            shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
+            lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
+            writer.writerow([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+
+
+def forget_rows_after(path: Path, step: int) -> None:
+    """Take out what a run wrote after the step that it is resumed from, else that part would be there twice."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+    path.unlink()
+    if kept:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, extrasaction="ignore", restval="")
+            writer.writeheader()
+            writer.writerows(kept)

@@ -1,0 +1,85 @@
+"""Fits input ranges, instead of the classifier."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from asim_lightning.callbacks.timing import check_count, is_due
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.ranges import synchronize_ranges
+from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.quant import METHODS
+
+
+class RangeCalibration(Callback):
+    """Fits input ranges to training images before validations of a fit, and where they are missing.
+
+    Where it is present, the classifier leaves its ranges alone, and its `calibration_images` and `calibration_method`
+    have no effect. Ranges are stored in the checkpoint, and are the same on every process.
+
+    Args:
+        images: Training images that ranges are fitted to; all where there are fewer.
+        method: How: max, percentile or mse.
+        every_n_epochs: Fit anew in epochs 0, k, 2k, ... and in the last: 1 or more.
+
+    Raises:
+        ValueError: An argument is not allowed.
+    """
+
+    def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:
+        check_count("RangeCalibration", "images", images)
+        check_count("RangeCalibration", "every_n_epochs", every_n_epochs)
+        if method not in METHODS:
+            raise ValueError(f"`method` of RangeCalibration must be one of {', '.join(METHODS)}, got {method!r}")
+        self.images, self.method, self.every_n_epochs = images, method, every_n_epochs
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take over from the classifier.
+
+        Raises:
+            ValueError: It is no CimClassifier, or another callback has taken over.
+        """
+        if not isinstance(pl_module, CimClassifier):
+            raise ValueError(f"RangeCalibration needs a CimClassifier, got {type(pl_module).__name__}")
+        twins = [each for each in trainer.callbacks if isinstance(each, RangeCalibration)]  # type: ignore[attr-defined]
+        if len(twins) > 1:
+            raise ValueError(f"Only one RangeCalibration may fit the ranges of a network, got {len(twins)}")
+        pl_module.calibrates_itself = False  # type: ignore[assignment]
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give back to the classifier."""
+        pl_module.calibrates_itself = True  # type: ignore[assignment]
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fit while training where it is time, since weights move; else where ranges are missing."""
+        fits = trainer.state.fn == "fit" and is_due(trainer, self.every_n_epochs)
+        self._calibrate(trainer, pl_module, fits)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fit where ranges are missing."""
+        self._calibrate(trainer, pl_module)
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fit where ranges are missing."""
+        self._calibrate(trainer, pl_module)
+
+    def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None) -> None:
+        """Fit all ranges now; on every process.
+
+        Args:
+            trainer: The trainer.
+            module: The classifier.
+            data: Data module; null: what the trainer was given.
+
+        Raises:
+            ValueError: There are no training images.
+        """
+        source: Any = data or getattr(trainer, "datamodule", None) or trainer
+        batches = calibration_images_of(source, self.images)
+        calibrate_(module, (batch.to(module.device) for batch in batches), self.method)
+        synchronize_ranges(module, trainer.strategy, self.method)
+
+    def _calibrate(self, trainer: Trainer, module: LightningModule, always: bool = False) -> None:
+        if always or needs_calibration(module):
+            self.calibrate(trainer, module)

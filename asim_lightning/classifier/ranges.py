@@ -1,0 +1,36 @@
+"""The same input ranges on every process."""
+
+import torch
+from lightning.pytorch.strategies import Strategy
+from torch import nn
+
+from asim_lightning.nn import CimMatmul
+from asim_lightning.nn.calibration import quantized_layers
+
+
+def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
+    """Give every process the same input ranges, in place; to be called on all of them.
+
+    Processes may have seen different images. The largest of their maxima is the maximum of all images; of other
+    methods, which have no such rule, the first process's ranges count.
+
+    Args:
+        module: A converted network, with the same layers calibrated on every process.
+        strategy: The trainer's strategy.
+        method: How the ranges were fitted: max, percentile or mse.
+    """
+    layers = [layer for layer in quantized_layers(module).values() if layer.has_range]
+    operands = [layer for layer in layers if isinstance(layer, CimMatmul) and layer.has_weight_range]
+    values = [*(layer.input_max for layer in layers), *(layer.weight_max for layer in operands)]
+    if not values:
+        return
+    mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,)
+    if method == "max":
+        shared = strategy.reduce(mine, reduce_op="max")
+    else:
+        shared = strategy.broadcast(mine, src=0)
+    ranges = [float(value) for value in shared]  # float32 is exact in Python's numbers
+    for layer, value in zip(layers, ranges, strict=False):
+        layer.input_max.fill_(value)
+    for operand, value in zip(operands, ranges[len(layers) :], strict=True):
+        operand.weight_max.fill_(value)

@@ -1,0 +1,71 @@
+"""CIFAR-10 and CIFAR-100 as Lightning data modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from asim_lightning.data import cifar_files
+from asim_lightning.data.cifar_files import find_layout, read_cifar
+from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.data.splits import ImageSplit, SplitName
+
+
+class _CifarDataModule(ColourDataModule):
+    size = 32
+    margin = 1.0
+    _cifar: cifar_files.Cifar
+
+    def __init__(self, root: str, download: bool = False, **options: Any) -> None:
+        super().__init__(root, **options)
+        self.download = download
+
+    def prepare_data(self) -> None:
+        """Downloads the pickles where asked to, once on each machine, by torchvision, which checks their sums."""
+        if self.download and find_layout(self.root, self._cifar) in (None, "pickles"):
+            import torchvision.datasets
+
+            kind = getattr(torchvision.datasets, self._cifar.title.replace("-", ""))
+            kind(str(Path(self.root).expanduser()), download=True)
+
+    def _read(self, split: SplitName) -> ImageSplit[Tensor]:
+        return read_cifar(self.root, "train" if split == "train" else "test", self._cifar, self.skip_corrupt)
+
+
+class CIFAR10(_CifarDataModule):
+    """CIFAR-10: colour pictures of 32 x 32, ten classes; batches are ``[images, labels, indices]``.
+
+    Read from the layout found below root: the pickles as distributed (cifar-10-batches-py, or root is that folder),
+    which are read without running what they name; or {train,test}/<class>/*.png, a label being the place of its
+    folder among the sorted names; or {train,test}.csv, columns image_id and fine_labels, with {train,test}_images.
+    All images are held in memory. The index is an image's place in the files; in class folders, in the sorted listing.
+
+    Args:
+        root: Folder of the data set.
+        download: Fetch the pickles to root where they are missing.
+        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+    """
+
+    num_classes = 10
+    mean = (0.4914, 0.4822, 0.4465)
+    deviation = (0.2470, 0.2435, 0.2616)
+    _cifar = cifar_files.CIFAR10
+
+
+class CIFAR100(_CifarDataModule):
+    """CIFAR-100: colour pictures of 32 x 32, one hundred (fine) classes; all else as :class:`CIFAR10`.
+
+    Its pickles are in cifar-100-python.
+
+    Args:
+        root: Folder of the data set.
+        download: Fetch the pickles to root where they are missing.
+        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+    """
+
+    num_classes = 100
+    mean = (0.5071, 0.4867, 0.4408)
+    deviation = (0.2675, 0.2565, 0.2761)
+    _cifar = cifar_files.CIFAR100

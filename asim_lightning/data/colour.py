@@ -1,0 +1,147 @@
+"""Colour pictures with the published transforms: what CIFAR, ImageNet and folders of one's own have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asim_lightning.data.augmentation import RandomCropFlip
+from asim_lightning.data.checks import check_at_least, check_choice
+from asim_lightning.data.images import InMemoryImages, Preparation, Sample
+from asim_lightning.data.module import ImageDataModule
+from asim_lightning.data.pictures import TensorPictures
+from asim_lightning.data.pretrained import PretrainedInput, pretrained_input
+from asim_lightning.data.splits import ImageSplit
+from asim_lightning.data.transformed import TransformedImages
+from asim_lightning.data.transforms import (
+    PADDING,
+    pretrained_evaluation,
+    published_evaluation,
+    published_training,
+)
+
+AUGMENTATIONS = ("published", "crop_flip", "none")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class ColourDataModule(ImageDataModule):
+    """Labelled colour pictures; images are float32, (batch, 3, image_size, image_size), normalised.
+
+    A subclass reads a split (``_read``), and may set:
+
+    Attributes:
+        mean: The published mean of each channel, in 0..1.
+        deviation: The published standard deviation of each channel, in 0..1.
+        size: Height and width where nothing else is asked for, in pixels.
+        margin: Size that training squashes pictures to before its crop, over the size of the crop.
+    """
+
+    in_channels = 3
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    deviation: tuple[float, ...] = IMAGENET_DEVIATION
+    size = 224
+    margin = 256 / 224
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 128,
+        eval_batch_size: int = 100,
+        num_workers: int = 0,
+        held_out: int = 0,
+        test_images: int | None = None,
+        image_size: int | None = None,
+        augment: str = "published",
+        normalize: dict[str, list[float]] | str = "published",
+        pretrained_cfg: str | None = None,
+        skip_corrupt: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """Checks the arguments; reads nothing yet.
+
+        Args:
+            root: Folder of the data set.
+            batch_size: Training images a batch, on each process.
+            eval_batch_size: Images a batch in validation, test, prediction and calibration, on each process.
+            num_workers: Processes that prepare batches.
+            held_out: This many training images, as equally many of each class as there are, become the validation
+                set; 0 validates on the validation or test images.
+            test_images: Validate, test and predict on the first so many alone; null uses all. Where the pictures are
+                listed class by class, evaluation reads one of each class, then a second of each, and so on (the
+                classes in a random order that never changes), so that no beginning is of few classes.
+            image_size: Height and width in pixels; null takes the data set's own, 32 or 224, or with `normalize:
+                pretrained` the network's.
+            augment: Of training images: `published` (jitter of one colour property, crop, mirror, turn), `crop_flip`
+                (shift by up to 4 pixels and mirror half; much cheaper) or `none`.
+            normalize: `published` (mean and deviation of the data set), `pretrained` (of the network
+                `pretrained_cfg`, whose resizing and middle crop then replace the published squash too), or a mapping
+                of `mean` and `std`, a list of three numbers each.
+            pretrained_cfg: Name of a network of timm, for `normalize: pretrained`.
+            skip_corrupt: Leave pictures out that cannot be decoded, with a warning that counts them. All are decoded
+                once for this, in setup, which takes minutes for ImageNet; without it, reading a corrupt picture is an
+                error that names it.
+            seed: Decides which images are held out, the order of training and calibration images, and, with epoch and
+                index of an image, its augmentation.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
+        super().__init__(batch_size, eval_batch_size, num_workers, held_out, test_images, seed)
+        check_choice("augment", augment, AUGMENTATIONS)
+        check_at_least("image_size", 1 if image_size is None else image_size, 1)
+        self.root = root
+        self.augment = augment
+        self.skip_corrupt = skip_corrupt
+        self.network = _network(normalize, pretrained_cfg)
+        self.mean, self.deviation = _normalization(normalize, self.network, self.mean, self.deviation)
+        self.image_size = image_size or (self.network.size if self.network else self.size)
+
+    def _dataset(self, split: ImageSplit[Any], positions: Tensor, augment: bool) -> Dataset[Sample]:
+        augmentation = self.augment if augment else "none"
+        shift = RandomCropFlip(PADDING) if augmentation == "crop_flip" else None
+        preparation = Preparation(self.image_size, self.mean, self.deviation, shift, self.seed)
+        in_memory = isinstance(split.images, Tensor)
+        own_size = in_memory and split.images.shape[-2:] == (self.image_size, self.image_size)
+        if own_size and augmentation != "published" and self.network is None:
+            return InMemoryImages(split.images, split.labels, positions, preparation)
+        if augmentation == "published":
+            interpolation = self.network.interpolation if self.network else "bilinear"
+            transform = published_training(self.image_size, round(self.image_size * self.margin), interpolation)
+        elif self.network is not None:
+            transform = pretrained_evaluation(self.image_size, self.network)
+        else:
+            transform = published_evaluation(self.image_size)
+        pictures = TensorPictures(split.images) if in_memory else split.images
+        return TransformedImages(pictures, split.labels, positions, transform, preparation)
+
+
+def _network(normalize: object, pretrained_cfg: str | None) -> PretrainedInput | None:
+    if (normalize == "pretrained") != (pretrained_cfg is not None):
+        raise ValueError(
+            "pretrained_cfg must name a network of timm where normalize is pretrained, and be null elsewhere, got "
+            f"{pretrained_cfg!r} with normalize {normalize!r}."
+        )
+    return None if pretrained_cfg is None else pretrained_input(pretrained_cfg)
+
+
+def _normalization(
+    normalize: dict[str, list[float]] | str,
+    network: PretrainedInput | None,
+    mean: tuple[float, ...],
+    deviation: tuple[float, ...],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if network is not None:
+        return network.mean, network.deviation
+    if normalize == "published":
+        return mean, deviation
+    if isinstance(normalize, dict) and set(normalize) == {"mean", "std"}:
+        given = [tuple(float(value) for value in normalize[key]) for key in ("mean", "std")]
+        if len(given[0]) == len(given[1]) == 3 and min(given[1]) > 0:
+            return given[0], given[1]
+    raise ValueError(
+        "normalize must be published, pretrained, or a mapping of mean and std to three numbers each, std above 0, got "
+        f"{normalize!r}."
+    )

@@ -1,0 +1,90 @@
+"""Any pictures that lie in one folder for each class, as a Lightning data module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.data.balanced import spread
+from asim_lightning.data.class_folders import class_names, list_class_folders
+from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.data.pictures import PictureFiles, corrupt_pictures, warn_of_corrupt
+from asim_lightning.data.splits import ImageSplit, SplitName
+
+
+class ImageFolder(ColourDataModule):
+    """Pictures in train/<class> and {val,valid,test}/<class>; batches are ``[images, labels, indices]``.
+
+    A label is the place of its folder among the sorted names of the folders in train; hidden folders do not count.
+    The index is a picture's place in torchvision's listing of its split. Pictures are decoded when a loader reads
+    them. Validation is on val or valid where there is one, tests are on test where there is one; a single folder
+    serves for both. Published are ImageNet's transforms and normalisation.
+
+    Args:
+        root: Folder of the data set.
+        options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
+    """
+
+    def __init__(self, root: str, **options: Any) -> None:
+        super().__init__(root, **options)
+        self._classes: list[str] | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """What the labels mean; the names of the folders in train.
+
+        Raises:
+            FileNotFoundError: There is no train folder, or none in it.
+        """
+        if self._classes is None:
+            base = self._base()
+            if not (base / "train").is_dir():
+                raise self._missing(base, "train")
+            self._classes = class_names(base / "train")
+        return self._classes
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """Number of folders in train.
+
+        Raises:
+            FileNotFoundError: There is no train folder, or none in it.
+        """
+        return len(self.class_names)
+
+    _evaluation_folders: tuple[str, ...] = ("val", "valid", "test")
+
+    def _base(self) -> Path:
+        """The folder that holds train."""
+        return Path(self.root).expanduser()
+
+    def _folder(self, split: SplitName) -> Path:
+        base = self._base()
+        if split == "train":
+            names: tuple[str, ...] = ("train",)
+        else:
+            names = self._evaluation_folders if split == "val" else self._evaluation_folders[::-1]
+        for name in names:
+            if (base / name).is_dir():
+                return base / name
+        raise self._missing(base, " or ".join(names))
+
+    def _missing(self, base: Path, what: str) -> FileNotFoundError:
+        lacking = f"lacks {what}" if base.is_dir() else "does not exist or is not a folder"
+        tree = f"{base}/train/<class>/*.jpg and {base}/{{{','.join(self._evaluation_folders)}}}/<class>/*.jpg"
+        return FileNotFoundError(f"The folder {base} {lacking}; expected {tree}.")
+
+    def _validation_split(self) -> SplitName:
+        # One reading serves both where they are the same folder.
+        return "test" if self._folder("val") == self._folder("test") else "val"
+
+    def _read(self, split: SplitName) -> ImageSplit[PictureFiles]:
+        return self._in_use(*list_class_folders(self._folder(split), self.class_names))
+
+    def _in_use(self, pictures: PictureFiles, labels: Any) -> ImageSplit[PictureFiles]:
+        listed = ImageSplit(pictures, labels, spread(labels, seed=0, shuffle=False))
+        if not self.skip_corrupt:
+            return listed
+        corrupt = corrupt_pictures(pictures)
+        warn_of_corrupt(pictures, corrupt)
+        return listed.without(corrupt)

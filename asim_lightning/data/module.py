@@ -1,0 +1,196 @@
+"""What all data modules of this package share: which images each loader reads, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+
+from asim_lightning.data.balanced import shuffled, spread
+from asim_lightning.data.checks import check_at_least
+from asim_lightning.data.images import Sample
+from asim_lightning.data.loader import TrainingLoader
+from asim_lightning.data.samplers import evaluation_sampler, training_sampler
+from asim_lightning.data.splits import ImageSplit, SplitName
+
+
+class ImageDataModule(LightningDataModule):
+    """Labelled images; batches are ``[images, labels, indices]``, float32, int64 and int64.
+
+    Use it with ``Trainer(use_distributed_sampler=False)``: the loaders share the images out over the processes
+    themselves. A subclass reads a split (``_read``), makes data sets of it (``_dataset``), and sets:
+
+    Attributes:
+        num_classes: Labels are 0 to num_classes - 1.
+        in_channels: Channels of an image.
+    """
+
+    num_classes: int
+    in_channels: int
+
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int,
+        num_workers: int,
+        held_out: int,
+        test_images: int | None,
+        seed: int,
+    ) -> None:
+        """Checks the arguments; reads nothing.
+
+        Args:
+            batch_size: Training images a batch, on each process.
+            eval_batch_size: Images a batch in all other loaders, on each process.
+            num_workers: Processes that prepare batches.
+            held_out: Training images that are validated on; 0 validates on the images there are for it.
+            test_images: Validate, test and predict on the first so many alone; null uses all.
+            seed: Decides which images are held out, the order of training and calibration images, and, with epoch
+                and index of an image, its augmentation.
+
+        Raises:
+            ValueError: An argument is out of its range.
+        """
+        super().__init__()
+        check_at_least("batch_size", batch_size, 1)
+        check_at_least("eval_batch_size", eval_batch_size, 1)
+        check_at_least("num_workers", num_workers, 0)
+        check_at_least("held_out", held_out, 0)
+        check_at_least("test_images", 1 if test_images is None else test_images, 1)
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be 0 to 2^32 - 1, got {seed}.")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.held_out = held_out
+        self.test_images = test_images
+        self.seed = seed
+        self._splits: dict[SplitName, ImageSplit[Any]] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the images that the stage needs, once; the loaders call it where nobody did.
+
+        Args:
+            stage: fit, validate, test, predict, or null for all.
+
+        Raises:
+            FileNotFoundError: The folder or one of its files is missing.
+            ValueError: A file is corrupt, or held_out or test_images asks for more images than there are.
+        """
+        if stage in ("fit", None) or (stage == "validate" and self.held_out):
+            self._split("train")
+        if stage in ("fit", "validate", None) and not self.held_out:
+            self._split(self._validation_split())
+        if stage in ("test", "predict", None):
+            self._split("test")
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled, augmented training images."""
+        dataset = self._dataset(self._split("train"), self._split_positions()[0], augment=True)
+        sampler = training_sampler(dataset, self.seed, with_epoch=True)
+        return self._loader(dataset, self.batch_size, sampler, TrainingLoader)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The held-out training images, or the validation or test images where none are held out."""
+        if not self.held_out:
+            return self._evaluation_loader(self._validation_split())
+        dataset = self._dataset(self._split("train"), self._split_positions()[1], augment=False)
+        return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The test images, in the same order always, each once over all processes."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """The test images, as in :meth:`test_dataloader`."""
+        return self.test_dataloader()
+
+    def calibration_dataloader(self, images: int = 512) -> DataLoader[Sample]:
+        """Training images for fitting input ranges: not augmented, none of them held out, always in the same order.
+
+        Every process gets all of them, so that every process fits the same ranges.
+
+        Args:
+            images: How many; all there are where they are fewer.
+
+        Raises:
+            ValueError: ``images`` is below 1.
+        """
+        check_at_least("images", images, 1)
+        dataset: Dataset[Sample] = self._dataset(self._split("train"), self._split_positions()[0], augment=False)
+        count = len(dataset)  # type: ignore[arg-type]
+        return self._loader(Subset(dataset, shuffled(count, self.seed)[:images].tolist()), self.eval_batch_size)
+
+    def _read(self, split: SplitName) -> ImageSplit[Any]:
+        raise NotImplementedError
+
+    def _dataset(self, split: ImageSplit[Any], positions: Tensor, augment: bool) -> Dataset[Sample]:
+        raise NotImplementedError
+
+    def _validation_split(self) -> SplitName:
+        return "test"
+
+    def _held_out_limit(self, labels: Tensor) -> int:
+        return 1 + int((torch.bincount(labels) - 1).clamp(min=0).sum())
+
+    def _draw_held_out(self, labels: Tensor) -> Tensor:
+        order = spread(labels, self.seed, shuffle=True)
+        # The last image of each class stays in training, as _held_out_limit counts on.
+        last = numpy.zeros(1 + int(labels.max()), dtype=numpy.int64)  # (classes,)
+        last[labels[order].numpy()] = order.numpy()  # of several values for a place NumPy keeps the last
+        return order[~torch.isin(order, torch.from_numpy(last[labels.unique().numpy()]))][: self.held_out]
+
+    def _split(self, name: SplitName) -> ImageSplit[Any]:
+        if name not in self._splits:
+            split = self._read(name)
+            count = len(split.order)
+            if name == "train":
+                limit = max(self._held_out_limit(split.labels[split.order]), 1)
+                if self.held_out >= limit:
+                    raise ValueError(
+                        f"held_out must be below {limit} to leave training images of every class, got {self.held_out}."
+                    )
+            elif self.test_images is not None and self.test_images > count:
+                raise ValueError(
+                    f"test_images must be 1 to {count}, the test images there are, got {self.test_images}."
+                )
+            self._splits[name] = split
+        return self._splits[name]
+
+    def _split_positions(self) -> tuple[Tensor, Tensor]:
+        """Indices of the images to train on, ascending, and of the held-out ones, in evaluation's order; int64."""
+        split = self._split("train")
+        readable = split.order.sort().values
+        held = torch.zeros(len(split.labels), dtype=torch.bool)  # (images,)
+        if self.held_out:
+            held[readable[self._draw_held_out(split.labels[readable])]] = True
+        return readable[~held[readable]], split.order[held[split.order]]
+
+    def _evaluation_loader(self, name: SplitName) -> DataLoader[Sample]:
+        split = self._split(name)
+        dataset = self._dataset(split, split.order[: self.test_images], augment=False)
+        return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
+
+    def _loader(
+        self,
+        dataset: Any,
+        batch_size: int,
+        sampler: Sampler[Any] | None = None,
+        kind: type[DataLoader[Sample]] = DataLoader,
+    ) -> DataLoader[Sample]:
+        return kind(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self._on_cuda(),
+        )
+
+    def _on_cuda(self) -> bool:
+        strategy = getattr(self.trainer, "strategy", None)
+        return strategy is not None and strategy.root_device.type == "cuda"

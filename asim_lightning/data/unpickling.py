@@ -1,0 +1,118 @@
+"""Reads pickles of plain values and NumPy arrays of bytes, and runs nothing that a pickle names.
+
+The CIFAR sets are published as pickles of Python 2. A pickle may name any function to be called; here every name but
+the five below is refused, and those five are stand-ins, so that not even NumPy's own code runs on what a file says.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy
+import numpy.typing
+
+Bytes = numpy.typing.NDArray[numpy.uint8]
+
+
+def read_plain_pickle(file: Path) -> Any:
+    """Reads one pickle, of Python 2 or 3.
+
+    Args:
+        file: The pickle.
+
+    Returns:
+        None, numbers, text, lists, tuples, dictionaries, sets, and uint8 arrays. Text of Python 2 comes as str.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is truncated or corrupt, or holds anything else.
+    """
+    content = file.read_bytes()
+    try:
+        return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+    except Exception as error:  # a corrupt pickle raises anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{file} must be a whole pickle of numbers, text and arrays of bytes, but is not ({reason}); nothing in it "
+            "was run."
+        ) from error
+
+
+class _ArrayType:
+    """Stands for numpy.ndarray, which is never called, only named."""
+
+
+class _ByteType:
+    """Stands for numpy.dtype."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        if code not in ("u1", "|u1", b"u1"):
+            raise ValueError(f"an array of {code!r} in place of bytes")
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and the like, which bytes have not."""
+
+
+class _Array:
+    """Stands for an array that is filled after it is made, as pickles do."""
+
+    values: Bytes
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_columns, content = state
+        content = content.encode("latin1") if isinstance(content, str) else content
+        sound = isinstance(kind, _ByteType) and isinstance(content, bytes) and isinstance(shape, tuple)
+        if not sound or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError("an array that is no array of bytes")
+        if math.prod(shape) != len(content):
+            raise ValueError(f"an array of shape {shape} with {len(content)} bytes")
+        values = numpy.frombuffer(bytearray(content), dtype=numpy.uint8)
+        self.values = values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
+
+
+def _empty_array(kind: object, *_: object) -> _Array:
+    return _Array()
+
+
+def _encoded(text: str, codec: str) -> bytes:
+    if codec != "latin1":
+        raise ValueError(f"bytes in the encoding {codec!r}")
+    return text.encode("latin1")
+
+
+_STAND_INS = {
+    ("numpy", "ndarray"): _ArrayType,
+    ("numpy", "dtype"): _ByteType,
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("_codecs", "encode"): _encoded,  # how Python 3 writes bytes in the protocol of Python 2
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise ValueError(f"it names {module}.{name}") from None
+
+
+def _plain(value: Any) -> Any:
+    """The value with arrays in place of their stand-ins."""
+    if isinstance(value, _Array):
+        return value.values
+    if isinstance(value, dict):
+        return {_text(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str, bytes, tuple, set, frozenset)):
+        return value
+    raise ValueError(f"it holds a {type(value).__name__.strip('_')}")
+
+
+def _text(key: Any) -> Any:
+    return key.decode("latin1") if isinstance(key, bytes) else key

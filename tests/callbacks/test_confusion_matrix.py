@@ -1,0 +1,91 @@
+"""Confusion matrices: what is counted, and where it is written."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from asim_lightning.callbacks import ConfusionMatrix
+from asim_lightning.callbacks.confusion_figure import confusion_figure
+from tests.callbacks.conftest import quiet_trainer, read_events
+from tests.classifier.conftest import make_data, make_model
+
+
+def counts_of(path: Path) -> tuple[list[str], torch.Tensor]:
+    with path.open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0][0] == "true \\ predicted"
+    assert [row[0] for row in rows[1:]] == rows[0][1:]
+    return rows[0][1:], torch.tensor([[int(cell) for cell in row[1:]] for row in rows[1:]])
+
+
+@pytest.mark.parametrize("run", ["validate", "test"])
+def test_counts_are_those_of_the_network(run: str, tmp_path: Path) -> None:
+    model, data, stage = make_model(), make_data(), "val" if run == "validate" else "test"
+    trainer = quiet_trainer(tmp_path, ConfusionMatrix(folder=str(tmp_path / "new")), logger=False)
+    getattr(trainer, run)(model, datamodule=data, verbose=False)
+    names, counts = counts_of(tmp_path / "new" / f"confusion_{stage}.csv")
+    assert names == list(data.class_names)
+    expected = torch.zeros(10, 10, dtype=torch.int64)
+    with torch.no_grad():
+        for images, labels, _ in data.val_dataloader():
+            for label, found in zip(labels, model.eval()(images).argmax(1), strict=True):
+                expected[label, found] += 1
+    assert torch.equal(counts, expected)
+    assert imread(tmp_path / "new" / f"confusion_{stage}.png").shape[:2] == (780, 900)
+
+
+def test_of_a_fit_the_log_folder_has_the_last_and_the_logger_all(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, ConfusionMatrix(every_n_epochs=2), max_epochs=4, num_sanity_val_steps=1)
+    trainer.fit(make_model(), datamodule=make_data())
+    _, counts = counts_of(Path(trainer.log_dir) / "confusion_val.csv")
+    assert int(counts.sum()) == 25
+    assert float(counts.trace() / counts.sum()) == pytest.approx(float(trainer.callback_metrics["val/acc"]))
+    assert [image.step for image in read_events(trainer.log_dir).Images("val/confusion")] == [2, 6, 8]
+
+
+def test_without_names_classes_have_numbers(tmp_path: Path) -> None:
+    data = make_data()
+    trainer = quiet_trainer(tmp_path, ConfusionMatrix(normalize=False), logger=False)
+    model = make_model()
+    model.calibrate([torch.randn(8, 1, 28, 28)])
+    trainer.validate(model, data.val_dataloader(), verbose=False)
+    assert counts_of(tmp_path / "confusion_val.csv")[0] == [str(number) for number in range(10)]
+
+
+def test_fast_dev_run_leaves_no_files(tmp_path: Path) -> None:
+    quiet_trainer(tmp_path, ConfusionMatrix(), fast_dev_run=True, logger=False).fit(
+        make_model(), datamodule=make_data()
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("classes", [2, 10, 20, 21, 100, 201, 1000])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> None:
+    counts = np.diag(np.arange(classes))  # class 0 has no images
+    counts[-1, 0] = 1
+    figure = confusion_figure(counts, [f"class {n}" for n in range(classes)], normalize, "Title")
+    plot = figure.axes[0]
+    assert len(plot.texts) == (classes**2 if classes <= 20 else 0)
+    assert len(plot.get_xticks()) == {2: 2, 10: 10, 20: 20, 21: 7, 100: 10, 201: 0, 1000: 0}[classes]
+    drawn = np.asarray(plot.images[0].get_array())
+    assert drawn.shape[0] <= 250
+    assert drawn[-1, 0] > 0  # no cell is lost
+    assert np.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every_n_epochs": 0}, "`every_n_epochs` of ConfusionMatrix must be 1 or more, got 0"),
+        ({"normalize": "true"}, "`normalize` of ConfusionMatrix must be true or false, got 'true'"),
+    ],
+)
+def test_arguments_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ConfusionMatrix(**options)

@@ -1,0 +1,124 @@
+"""Wrong answers: all of them in the list, the most confident ones as images."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asim_lightning.callbacks import Misclassified
+from asim_lightning.callbacks.misclassified import _shown
+from asim_lightning.callbacks.mistakes_figure import mistakes_figure
+from tests.callbacks.conftest import quiet_trainer, read_events
+from tests.classifier.conftest import make_data, make_model
+
+NAMES = make_data().class_names
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def mistakes(model: Any, data: Any) -> dict[str, tuple[int, int, float]]:
+    """Label, prediction and confidence of each wrong answer, by index."""
+    found = {}
+    with torch.no_grad():
+        for images, labels, ids in data.val_dataloader():
+            confidence, predictions = model.eval()(images).softmax(1).max(1)
+            for index, *answer in zip(
+                ids.tolist(), labels.tolist(), predictions.tolist(), confidence.tolist(), strict=True
+            ):
+                if answer[0] != answer[1]:
+                    found[str(index)] = tuple(answer)
+    return found
+
+
+@pytest.mark.parametrize("run", ["validate", "test"])
+def test_the_list_has_every_mistake_most_confident_first(run: str, tmp_path: Path) -> None:
+    model, data, stage = make_model(), make_data(), "val" if run == "validate" else "test"
+    callback = Misclassified(4, folder=str(tmp_path / "new"))
+    getattr(quiet_trainer(tmp_path, callback, logger=False), run)(model, datamodule=data, verbose=False)
+    rows = rows_of(tmp_path / "new" / f"misclassified_{stage}.csv")
+    expected = mistakes(model, data)
+    assert {row["index"] for row in rows} == set(expected)
+    for row in rows:
+        label, prediction, confidence = expected[row["index"]]
+        assert (int(row["label"]), int(row["prediction"])) == (label, prediction)
+        assert (row["label_name"], row["prediction_name"]) == (NAMES[label], NAMES[prediction])
+        assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-5)
+    confidences = [float(row["confidence"]) for row in rows]
+    assert confidences == sorted(confidences, reverse=True)
+    assert (tmp_path / "new" / f"misclassified_{stage}.png").exists()
+
+
+def test_only_the_images_that_are_shown_are_kept(tmp_path: Path) -> None:
+    kept: list[list[Any]] = []
+
+    class Looking(Misclassified):
+        def on_validation_batch_end(self, *arguments: Any) -> None:
+            super().on_validation_batch_end(*arguments)
+            kept.append([len(self._pictures), [mistake.index for mistake in self._pictures]])
+
+    callback, model, data = Looking(4), make_model(), make_data()
+    quiet_trainer(tmp_path, callback, logger=False).validate(model, datamodule=data, verbose=False)
+    assert [count for count, _ in kept] == [4, 4, 4]
+    first = [int(row["index"]) for row in rows_of(tmp_path / "misclassified_val.csv")[:4]]
+    assert kept[-1][1] == first
+
+
+def test_of_a_fit_the_last_validation_is_shown_once(tmp_path: Path) -> None:
+    model, data = make_model(), make_data()
+    trainer = quiet_trainer(tmp_path, Misclassified(), max_epochs=3, num_sanity_val_steps=1)
+    trainer.fit(model, datamodule=data)
+    assert {row["index"] for row in rows_of(Path(trainer.log_dir) / "misclassified_val.csv")} == set(
+        mistakes(model, data)
+    )
+    assert [image.step for image in read_events(trainer.log_dir).Images("val/misclassified")] == [6]
+
+
+def test_without_mistakes_there_is_an_empty_list_and_no_picture(tmp_path: Path) -> None:
+    callback, model = Misclassified(folder=str(tmp_path)), make_model()
+    trainer = quiet_trainer(tmp_path, callback, logger=False)
+    (tmp_path / "misclassified_test.png").write_text("of a run before")
+    outputs = {name: torch.tensor([1, 2]) for name in ("index", "label", "prediction", "confidence")}
+    callback.on_test_batch_end(trainer, model, outputs, [torch.zeros(2, 1, 4, 4)])
+    callback.on_test_end(trainer, model)
+    assert (tmp_path / "misclassified_test.csv").read_text().split() == [
+        "index,label,prediction,confidence,label_name,prediction_name"
+    ]
+    assert not (tmp_path / "misclassified_test.png").exists()
+
+
+def test_images_are_shown_as_they_were_before_normalisation() -> None:
+    image = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    class Data:
+        mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+
+    normalised = (image - torch.tensor(Data.mean)[:, None, None]) / torch.tensor(Data.std)[:, None, None]
+    assert torch.allclose(_shown(normalised, Data()), image, atol=1e-6)
+    stretched = _shown(normalised[:1], None)
+    assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)
+    assert torch.equal(_shown(torch.ones(1, 2, 2), None), torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (5, 3), (36, 1)])
+def test_a_figure_for_any_number_of_images(count: int, channels: int) -> None:
+    images = [np.zeros((channels, 5, 7), np.float32)] * count
+    figure = mistakes_figure(images, [("a name that is very much too long", "b", 0.99999)] * count, "Title")
+    assert len(figure.axes) == count
+    assert figure.axes[0].get_title() == "true a name that is ve…\nb >99.9 %"
+
+
+def test_a_step_without_confidence_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs `confidence`"):
+        Misclassified().on_test_batch_end(quiet_trainer(tmp_path), make_model(), {"index": []}, [torch.zeros(0)])
+
+
+@pytest.mark.parametrize("images", [0, 401, 2.5])
+def test_arguments_that_are_refused(images: Any) -> None:
+    with pytest.raises(ValueError, match=r"`images` of Misclassified must be 1\.\.400, got"):
+        Misclassified(images)

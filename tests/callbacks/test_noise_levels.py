@@ -1,0 +1,71 @@
+"""Noise levels on the macros of a network."""
+
+import math
+
+import pytest
+
+from asim_lightning import MacroConfig
+from asim_lightning.callbacks.noise_levels import checked_levels, level_name, levels_on
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [(0, "0"), (0.0, "0"), (0.1, "0.1"), ("0.5 lsb", "0.5lsb"), ("1.2 mV", "1.2mV"), ("0.2 %", "0.2"), (1e-5, "1e-05")],
+)
+def test_names(level: float | str, name: str) -> None:
+    assert level_name(level) == name
+
+
+def test_levels_rise_and_know_percent_and_lsb() -> None:
+    levels = levels_on([MacroConfig(adc_bits=8)], "random_noise", ["1 lsb", 0.1, 0])
+    assert [level.value for level in levels] == [0, 0.1, "1 lsb"]
+    assert [level.percent for level in levels] == pytest.approx([0, 0.1, 100 / 255])
+    assert [level.lsb for level in levels] == pytest.approx([0, 0.255, 1])
+    assert [level.place for level in levels] == [0.0, 0.1, 0.3922]
+
+
+def test_what_differs_between_macros_is_unknown() -> None:
+    macros = [MacroConfig(adc_bits=8), MacroConfig(adc_bits=6)]
+    percent, lsb = levels_on(macros, "random_noise", [0.1, "1 lsb"])
+    assert (percent.percent, percent.lsb) == (0.1, None)
+    assert (lsb.percent, lsb.lsb, lsb.place) == (None, 1.0, "1 lsb")
+
+
+def test_an_ideal_converter_has_no_lsb() -> None:
+    (level,) = levels_on([MacroConfig(adc_bits=None)], "nonlinear_noise", [0.5])
+    assert (level.percent, level.lsb) == (0.5, None)
+    with pytest.raises(ValueError, match="ideal converter"):
+        levels_on([MacroConfig(adc_bits=None)], "random_noise", ["1 lsb"])
+
+
+def test_each_level_once() -> None:
+    assert checked_levels([0.1, 0.10, 0, "1 lsb", "1lsb"], "random_noise") == (0.1, 0, "1lsb")
+    with pytest.raises(
+        ValueError, match=r"`levels` of NoiseSweep must differ, got 20.0 and '51 lsb', which are both 20 %"
+    ):
+        levels_on([MacroConfig()], "random_noise", [20.0, "51 lsb"])
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ([], "list of one or more noise levels, got \\[\\]"),
+        ("0.1", "list of one or more noise levels, got '0.1'"),
+        ([-0.1], r"`levels` must be 0\.\.100 % of full scale, got -0.1"),
+        ([101], r"0\.\.100 %"),
+        ([math.nan], r"0\.\.100 %"),
+        (["0.5 volt"], "number with a unit of %, lsb, mV, got '0.5 volt'"),
+        ([None], "number"),
+    ],
+)
+def test_levels_that_no_macro_takes(levels: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_levels(levels, "random_noise")
+
+
+@pytest.mark.parametrize(
+    ("axis", "near"), [("random_nois", "nearest: random_noise;"), ("x", "nearest: random_noise, nonlinear_noise;")]
+)
+def test_unknown_axis(axis: str, near: str) -> None:
+    with pytest.raises(ValueError, match=near):
+        checked_levels([0.1], axis)

@@ -1,0 +1,102 @@
+"""The noise of training follows its ramp, is logged, and goes on after a resume."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from asim_lightning.callbacks import NoiseRamp
+from asim_lightning.surgery import macro_layers
+from tests.callbacks.conftest import quiet_trainer, read_events
+from tests.classifier.conftest import make_data, make_model
+
+
+class Keep(Callback):
+    """Remembers the noise that the layers had in each step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, module: LightningModule, *_: Any) -> None:
+        amounts = {layer.train_noise for layer in macro_layers(module.backbone).values()}  # type: ignore[arg-type]
+        assert len(amounts) == 1
+        self.seen += amounts
+
+
+@pytest.mark.parametrize(
+    ("shape", "at"),
+    [
+        ("constant", {0.0: 0.0, 1.0: 40.0, 3.0: 40.0, 9.0: 40.0}),
+        ("linear", {0.9: 0.0, 1.0: 20.0, 2.0: 25.0, 5.0: 40.0, 9.0: 40.0}),
+        ("cosine", {0.9: 0.0, 1.0: 20.0, 3.0: 30.0, 2.0: 20 + 20 * (1 - math.cos(math.pi / 4)) / 2, 5.0: 40.0}),
+        ("step", {0.9: 0.0, 1.0: 20.0, 1.9: 20.0, 2.0: 25.0, 2.9: 25.0, 4.99: 35.0, 5.0: 40.0, 8.0: 40.0}),
+    ],
+)
+def test_shapes(shape: str, at: dict[float, float]) -> None:
+    ramp = NoiseRamp(end=40.0, start=20.0, shape=shape, warmup=1.0, length=4.0)
+    for time, wanted in at.items():
+        assert ramp.noise(time, 100.0) == pytest.approx(wanted), time
+
+
+def test_without_a_length_it_lasts_for_what_is_left() -> None:
+    ramp = NoiseRamp(end=10.0, warmup=2.0)
+    assert ramp.noise(2.0, 12.0) == 0.0
+    assert ramp.noise(7.0, 12.0) == pytest.approx(5.0)
+    assert ramp.noise(12.0, 12.0) == pytest.approx(10.0)
+    assert NoiseRamp(end=0.0, start=30.0).noise(5.0, 10.0) == pytest.approx(15.0)  # down as well as up
+
+
+@pytest.mark.parametrize(("unit", "length"), [("step", 4.0), ("epoch", 2.0)])
+def test_every_layer_follows_and_it_is_logged(unit: str, length: float, tmp_path: Path) -> None:
+    keep, ramp = Keep(), NoiseRamp(end=8.0, unit=unit, length=length)
+    trainer = quiet_trainer(tmp_path, ramp, keep, max_epochs=3)
+    trainer.fit(make_model(), datamodule=make_data())
+    assert keep.seen == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0, 8.0])
+    logged = read_events(trainer.log_dir).Scalars("cim/train_noise")
+    assert [event.value for event in logged] == pytest.approx(keep.seen)
+
+
+def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    def run(epochs: int, folder: Path, checkpoint: str | None = None) -> list[float]:
+        keep, save = Keep(), ModelCheckpoint(folder, "last", enable_version_counter=False)
+        ramp = NoiseRamp(end=8.0, unit="epoch", length=4.0)
+        trainer = quiet_trainer(folder, ramp, keep, save, max_epochs=epochs)
+        trainer.fit(make_model(), datamodule=make_data(), ckpt_path=checkpoint, weights_only=True)
+        return keep.seen
+
+    whole = run(4, tmp_path / "whole")
+    first = run(2, tmp_path / "first")
+    assert first + run(4, tmp_path / "second", str(tmp_path / "first" / "last.ckpt")) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"end": -1.0}, "`end` of NoiseRamp must be 0 or more, got -1.0"),
+        ({"end": float("nan")}, "`end` of NoiseRamp must be 0 or more, got nan"),
+        ({"end": "much"}, "`end` of NoiseRamp must be 0 or more, got 'much'"),
+        ({"end": 1.0, "start": -0.5}, "`start` of NoiseRamp must be 0 or more, got -0.5"),
+        ({"end": 1.0, "warmup": -1}, "`warmup` of NoiseRamp must be 0 or more, got -1"),
+        ({"end": 1.0, "length": 0}, "`length` of NoiseRamp must be above 0 or null, got 0"),
+        ({"end": 1.0, "steps": 0}, "`steps` of NoiseRamp must be 1 or more, got 0"),
+        (
+            {"end": 1.0, "shape": "linaer"},
+            "`shape` of NoiseRamp must be one of constant, linear, cosine, step, got 'linaer'; did you mean linear?",
+        ),
+        ({"end": 1.0, "unit": "epochs"}, "`unit` of NoiseRamp must be one of epoch, step, got 'epochs'; did you mean"),
+    ],
+)
+def test_messages(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        NoiseRamp(**arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_another_module_is_refused(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, NoiseRamp(end=1.0))
+    with pytest.raises(ValueError, match="NoiseRamp needs a module with `train_noise`, got BoringModel"):
+        trainer.fit(BoringModel())

@@ -1,0 +1,137 @@
+"""Ranges are fitted by the callback, as often and as it says, and are the same on every process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from asim_lightning import CimClassifier
+from asim_lightning.callbacks import RangeCalibration
+from asim_lightning.classifier.ranges import synchronize_ranges
+from asim_lightning.nn import CimMatmul
+from asim_lightning.nn.calibration import needs_calibration, quantized_layers
+from tests.callbacks.conftest import quiet_trainer
+from tests.classifier.conftest import make_data, make_model
+
+
+def ranges(model: CimClassifier) -> dict[str, float]:
+    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
+
+
+class Ranges(Callback):
+    """Ranges at each validation."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, float]] = []
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, number: int, *_: Any) -> None:
+        if number == 0:
+            self.seen.append(ranges(pl_module))
+
+
+@pytest.mark.parametrize("method", ["max", "percentile"])
+def test_it_fits_as_it_says(method: str, tmp_path: Path) -> None:
+    model, data = make_model(calibration_images=3, calibration_method="mse"), make_data()
+    trainer = quiet_trainer(tmp_path, RangeCalibration(17, method), logger=False)
+    trainer.validate(model, datamodule=data, verbose=False)
+    other = make_model(calibration_method=method)
+    other.calibrate(batch[0] for batch in data.calibration_dataloader(17))
+    assert ranges(model) == ranges(other)
+
+
+def test_it_fits_as_often_as_it_says_and_the_checkpoint_has_the_last(tmp_path: Path) -> None:
+    seen, model = Ranges(), make_model()
+    trainer = quiet_trainer(tmp_path, RangeCalibration(10, every_n_epochs=2), seen, max_epochs=4, logger=False)
+    trainer.fit(model, datamodule=make_data())
+    first, second, third, last = seen.seen
+    assert first == second != third != last
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    assert ranges(CimClassifier.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)) == last
+
+
+@pytest.mark.parametrize("run", ["validate", "test", "predict"])
+def test_stored_ranges_are_kept_outside_of_a_fit(run: str, tmp_path: Path) -> None:
+    model = make_model()
+    for layer in quantized_layers(model.backbone).values():
+        layer.store_range(3.0)
+    getattr(quiet_trainer(tmp_path, RangeCalibration(), logger=False), run)(model, datamodule=make_data())
+    assert set(ranges(model).values()) == {3.0}
+
+
+@pytest.mark.parametrize("run", ["validate", "test", "predict"])
+def test_missing_ranges_are_fitted_outside_of_a_fit(run: str, tmp_path: Path) -> None:
+    model = make_model()
+    getattr(quiet_trainer(tmp_path, RangeCalibration(5), logger=False), run)(model, datamodule=make_data())
+    assert not needs_calibration(model.backbone)
+
+
+def test_on_demand(tmp_path: Path) -> None:
+    model, data = make_model(), make_data()
+    RangeCalibration(7).calibrate(quiet_trainer(tmp_path, logger=False), model, data)
+    other = make_model()
+    other.calibrate(batch[0] for batch in data.calibration_dataloader(7))
+    assert ranges(model) == ranges(other)
+
+
+def test_the_classifier_has_its_ranges_back_afterwards(tmp_path: Path) -> None:
+    model, data = make_model(), make_data()
+    quiet_trainer(tmp_path, RangeCalibration(5), logger=False).validate(model, datamodule=data, verbose=False)
+    assert model.calibrates_itself
+    quiet_trainer(tmp_path, logger=False).fit(model, datamodule=data)
+    assert set(ranges(model).values()) != {3.0}
+
+
+def test_one_strategy_without_processes_changes_nothing() -> None:
+    model = make_model()
+    model.calibrate([torch.randn(4, 1, 28, 28)])
+    before = ranges(model)
+    for method in ("max", "mse"):
+        synchronize_ranges(model, SingleDeviceStrategy("cpu"), method)
+    assert ranges(model) == before
+
+
+class TwoProcesses(SingleDeviceStrategy):
+    """The other process's ranges are one higher; it is the first."""
+
+    def reduce(self, tensor: torch.Tensor, *_: Any, reduce_op: str = "mean", **__: Any) -> torch.Tensor:
+        assert reduce_op == "max"
+        return torch.maximum(tensor, tensor + 1)
+
+    def broadcast(self, obj: torch.Tensor, src: int = 0) -> torch.Tensor:
+        assert src == 0
+        return obj + 1
+
+
+@pytest.mark.parametrize("method", ["max", "mse"])
+def test_both_operands_of_a_product_of_activations_are_shared(method: str) -> None:
+    from asim_lightning import MacroConfig
+
+    model = torch.nn.ModuleDict({"a": CimMatmul(MacroConfig()), "b": CimMatmul(MacroConfig())})
+    model["a"].store_range(2.0)
+    model["a"].store_weight_range(5.0)
+    synchronize_ranges(model, TwoProcesses("cpu"), method)
+    assert (float(model["a"].input_max), float(model["a"].weight_max)) == (3.0, 6.0)
+    assert not model["b"].has_range
+    assert float(model["b"].input_max) == -1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"images": 0}, "`images` of RangeCalibration must be 1 or more, got 0"),
+        ({"every_n_epochs": 1.5}, "`every_n_epochs` of RangeCalibration must be 1 or more, got 1.5"),
+        ({"method": "mean"}, "`method` of RangeCalibration must be one of max, percentile, mse, got 'mean'"),
+    ],
+)
+def test_arguments_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RangeCalibration(**options)
+
+
+def test_two_are_refused(tmp_path: Path) -> None:
+    trainer = quiet_trainer(tmp_path, RangeCalibration(), RangeCalibration(3), logger=False)
+    with pytest.raises(ValueError, match="Only one RangeCalibration"):
+        trainer.validate(make_model(), datamodule=make_data(), verbose=False)

@@ -1,0 +1,109 @@
+"""Writes pictures in the layouts that CIFAR and ImageNet are published in."""
+
+import csv
+import pickle
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy
+from PIL import Image
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+Labelled = Sequence[tuple[Image.Image, int]]
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes alike as strings of Python 2, as the published files hold them."""
+
+    dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value: str | bytes) -> None:
+        content = value.encode("latin1") if isinstance(value, str) else value
+        if len(content) < 256:
+            self.write(pickle.SHORT_BINSTRING + struct.pack("<B", len(content)) + content)
+        else:
+            self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_string
+
+
+def dump_as_python2(value: Any, file: Path) -> None:
+    with file.open("wb") as stream:
+        Python2Pickler(stream, protocol=2).dump(value)
+
+
+def _rows(samples: Labelled) -> numpy.ndarray:
+    return numpy.stack([numpy.asarray(picture).transpose(2, 0, 1).reshape(-1) for picture, _ in samples])
+
+
+def write_cifar10_pickles(folder: Path, train: Labelled, test: Labelled) -> Path:
+    """cifar-10-batches-py, the training images in five equal parts."""
+    below = folder / "cifar-10-batches-py"
+    below.mkdir(parents=True)
+    part = len(train) // 5
+    batches = {f"data_batch_{number + 1}": train[number * part : (number + 1) * part] for number in range(5)}
+    for name, samples in {**batches, "test_batch": test}.items():
+        labels = [label for _, label in samples]
+        dump_as_python2({"batch_label": name, "labels": labels, "data": _rows(samples)}, below / name)
+    return below
+
+
+def write_cifar100_pickles(folder: Path, train: Labelled, test: Labelled) -> Path:
+    below = folder / "cifar-100-python"
+    below.mkdir(parents=True)
+    for name, samples in (("train", train), ("test", test)):
+        labels = [label for _, label in samples]
+        content = {"coarse_labels": [0] * len(labels), "fine_labels": labels, "data": _rows(samples)}
+        dump_as_python2(content, below / name)
+    return below
+
+
+def write_class_folders(folder: Path, samples: Labelled, classes: Sequence[str], suffix: str = ".png") -> None:
+    """One folder for each class, empty or not; file names tell where a picture stands among the samples."""
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+    for number, (picture, label) in enumerate(samples):
+        picture.save(folder / classes[label] / f"{number:08d}{suffix}", **_quality(suffix))
+
+
+def write_table(folder: Path, half: str, samples: Labelled) -> None:
+    """{half}.csv beside {half}_images/*.jpg."""
+    (folder / f"{half}_images").mkdir(parents=True)
+    with (folder / f"{half}.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["image_id", "fine_labels"])
+        for number, (picture, label) in enumerate(samples):
+            picture.save(folder / f"{half}_images" / f"{half}_{number}.jpg", **_quality(".jpg"))
+            table.writerow([f"{half}_{number}.jpg", label])
+
+
+def write_flat_validation(pictures: Path, annotations: Path, samples: Labelled, wnids: Sequence[str]) -> None:
+    """All pictures in one folder, an XML annotation for each in another."""
+    pictures.mkdir(parents=True)
+    annotations.mkdir(parents=True)
+    for number, (picture, label) in enumerate(samples, start=1):
+        name = f"ILSVRC2012_val_{number:08d}"
+        picture.save(pictures / f"{name}.JPEG", **_quality(".JPEG"))
+        box = "<bndbox>\n\t\t\t<xmin>1</xmin>\n\t\t</bndbox>"
+        content = f"<object>\n\t\t<name>{wnids[label]}</name>\n\t\t<pose>Unspecified</pose>\n\t\t{box}\n\t</object>"
+        head = f"<folder>val</folder>\n\t<filename>{name}</filename>\n\t<segmented>0</segmented>"
+        (annotations / f"{name}.xml").write_text(f"<annotation>\n\t{head}\n\t{content}\n</annotation>\n")
+
+
+def plain(colours: Sequence[int], labels: Sequence[int], size: tuple[int, int] = (32, 32)) -> Labelled:
+    """Pictures of one shade each."""
+    return [(Image.new("RGB", size, (c, c, c)), label) for c, label in zip(colours, labels, strict=True)]
+
+
+def noisy(count: int, classes: int) -> Labelled:
+    """Pictures of random pixels; sample i is of class i % classes."""
+    random = numpy.random.RandomState(0)
+    pixels = random.randint(0, 256, (count, 32, 32, 3), dtype=numpy.uint8)
+    return [(Image.fromarray(image), number % classes) for number, image in enumerate(pixels)]
+
+
+def _quality(suffix: str) -> dict[str, Any]:
+    return {} if suffix == ".png" else {"quality": 100, "subsampling": 0}

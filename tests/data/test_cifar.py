@@ -1,0 +1,238 @@
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
+
+from asim_lightning.data import CIFAR10, CIFAR100
+from tests.data import published_layouts as layouts
+from tests.data.real_pictures import real_pictures
+
+BOTH = pytest.mark.parametrize("kind", [CIFAR10, CIFAR100])
+
+
+def listed(data: Any, split: str = "test") -> tuple[torch.Tensor, torch.Tensor]:
+    """Images, as bytes, and labels in the order of the files."""
+    found = data._split(split)
+    return found.images, found.labels
+
+
+def by_picture(images: torch.Tensor, labels: torch.Tensor) -> list[tuple[int, bytes]]:
+    return sorted((label, image.numpy().tobytes()) for image, label in zip(images, labels.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_class_folders_hold_the_pictures_and_labels_of_the_pickles(real_cifar: Path, split: str) -> None:
+    pickles, folders = listed(CIFAR10(str(real_cifar)), split), listed(CIFAR10(str(real_cifar / "CIFAR10")), split)
+    assert by_picture(*pickles) == by_picture(*folders)
+    assert len({image for _, image in by_picture(*pickles)}) == 20
+    expected = real_pictures("cifar10")
+    assert pickles[1].tolist() == [label for _, label in expected]
+    assert numpy.array_equal(pickles[0][7].permute(1, 2, 0).numpy(), numpy.asarray(expected[7][0]))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tables_hold_the_labels_of_the_pickles_and_nearly_the_pictures(real_cifar: Path, split: str) -> None:
+    pickles, table = listed(CIFAR100(str(real_cifar)), split), listed(CIFAR100(str(real_cifar / "Cifar100")), split)
+    assert pickles[1].tolist() == table[1].tolist() == [label for _, label in real_pictures("cifar100")]
+    difference = (pickles[0].int() - table[0].int()).abs()
+    assert difference.float().mean() < 1.0  # of 255: JPEG of quality 100
+    assert difference.max() <= 8
+
+
+@BOTH
+def test_pickles_are_read_as_torchvision_reads_them(real_cifar: Path, kind: Any, monkeypatch: Any) -> None:
+    reference = getattr(torchvision.datasets, kind.__name__)
+    monkeypatch.setattr(reference, "_check_integrity", lambda _: True)
+    monkeypatch.setattr(reference, "_load_meta", lambda _: None)
+    for train in (True, False):
+        expected = reference(str(real_cifar), train=train)
+        images, labels = listed(kind(str(real_cifar)), "train" if train else "test")
+        assert numpy.array_equal(images.permute(0, 2, 3, 1).numpy(), expected.data)
+        assert labels.tolist() == expected.targets
+
+
+@BOTH
+def test_root_may_be_the_folder_of_the_pickles_itself(real_cifar: Path, kind: Any) -> None:
+    below = {CIFAR10: "cifar-10-batches-py", CIFAR100: "cifar-100-python"}[kind]
+    expected, found = listed(kind(str(real_cifar))), listed(kind(str(real_cifar / below)))
+    assert by_picture(*expected) == by_picture(*found)
+
+
+def test_keys_of_bytes_and_python_3(tmp_path: Path, noisy_cifar10: Path) -> None:
+    expected = listed(CIFAR10(str(noisy_cifar10)))
+    file = noisy_cifar10 / "cifar-10-batches-py" / "test_batch"
+    content = pickle.loads(file.read_bytes(), encoding="bytes")
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(content, 4))
+    assert by_picture(*listed(CIFAR10(str(tmp_path)))) == by_picture(*expected)
+
+
+def test_evaluation_order_of_each_layout(real_cifar: Path) -> None:
+    pickles, folders = CIFAR10(str(real_cifar)), CIFAR10(str(real_cifar / "CIFAR10"), test_images=8)
+    assert next(iter(pickles.test_dataloader()))[2].tolist() == list(range(20))
+    _, labels, indices = next(iter(folders.test_dataloader()))
+    # Eight classes have pictures: each once, whatever part of the folders comes first.
+    assert sorted(labels.tolist()) == [0, 1, 3, 5, 6, 7, 8, 9]
+    assert folders._split("test").labels[indices].tolist() == labels.tolist()
+    more = CIFAR10(str(real_cifar / "CIFAR10"), test_images=14, seed=3)
+    assert next(iter(more.test_dataloader()))[2][:8].tolist() == indices.tolist()
+
+
+def test_a_folder_without_any_layout_is_refused_with_all_of_them(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    with pytest.raises(FileNotFoundError) as caught:
+        CIFAR100(str(absent)).setup("fit")
+    assert str(caught.value) == (
+        f"The CIFAR-100 folder {absent} does not exist or is not a folder; expected {absent}/cifar-100-python/"
+        f"{{train,test}}, or {absent}/{{train,test}}/<class>/*.png, or {absent}/{{train,test}}.csv with "
+        "{train,test}_images/*.jpg; `download: true` fetches the first."
+    )
+    with pytest.raises(FileNotFoundError, match=r"holds none of its layouts; expected .*data_batch_5,test_batch\}, or"):
+        CIFAR10(str(tmp_path)).setup("test")
+
+
+@pytest.fixture
+def copied(tmp_path: Path, noisy_cifar10: Path) -> Path:
+    shutil.copytree(noisy_cifar10, tmp_path / "copy")
+    return tmp_path / "copy" / "cifar-10-batches-py"
+
+
+def test_missing_pickles_are_named(copied: Path) -> None:
+    (copied / "data_batch_5").unlink()
+    (copied / "data_batch_2").unlink()
+    tree = r"cifar-10-batches-py/\{data_batch_1,data_batch_2,data_batch_3,data_batch_4,data_batch_5,test_batch\}"
+    for root in (copied, copied.parent):
+        with pytest.raises(FileNotFoundError, match=f"lacks data_batch_2, data_batch_5; expected {tree}\\.$"):
+            CIFAR10(str(root)).setup("fit")
+    CIFAR10(str(copied)).setup("test")
+
+
+def test_a_truncated_pickle_is_named(copied: Path) -> None:
+    content = (copied / "test_batch").read_bytes()
+    (copied / "test_batch").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"test_batch must be a whole pickle .*truncated") as caught:
+        CIFAR10(str(copied)).setup("test")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": [0, 1]}, r"must hold a list `labels` of a label for each of 20 images\.$"),
+        ({"labels": None}, r"must hold a list `labels` of a label for each of 20 images\.$"),
+        ({"labels": [10] * 20}, r"must hold labels from 0 to 9, got 10\.$"),
+        ({"labels": ["cat"] * 20}, r"must hold labels from 0 to 9, got 'cat'\.$"),
+        (
+            {"data": numpy.zeros((20, 1024), numpy.uint8)},
+            r"must hold an array `data` of 3072 bytes an image, as CIFAR-10",
+        ),
+        ({"data": [1, 2]}, r"must hold an array `data` of 3072 bytes an image"),
+        ({"data": numpy.zeros((0, 3072), numpy.uint8), "labels": []}, r"of a label for each of 0 images\.$"),
+    ],
+)
+def test_other_content_is_refused(copied: Path, change: dict[str, Any], message: str) -> None:
+    content = pickle.loads((copied / "test_batch").read_bytes(), encoding="latin1")
+    (copied / "test_batch").write_bytes(pickle.dumps({**content, **change}, 4))
+    with pytest.raises(ValueError, match=message) as caught:
+        CIFAR10(str(copied)).setup("test")
+    assert str(copied / "test_batch") in str(caught.value)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for half in ("train", "test"):
+        samples = layouts.plain(range(20), [i % 10 for i in range(20)])
+        layouts.write_class_folders(tmp_path / half, samples, layouts.CIFAR10_CLASSES)
+    return tmp_path
+
+
+def test_class_folders_that_do_not_fit(folders: Path) -> None:
+    shutil.rmtree(folders / "test")
+    with pytest.raises(FileNotFoundError, match=r"lacks test; expected .*/\{train,test\}/<class>/\*\.png\.$"):
+        CIFAR10(str(folders)).setup("test")
+    shutil.rmtree(folders / "train" / "cat")
+    with pytest.raises(ValueError, match=r"train must hold 10 class folders, got 9\.$"):
+        CIFAR10(str(folders)).setup("fit")
+    Image.new("RGB", (32, 31)).save(folders / "train" / "dog" / "a.png")
+    (folders / "train" / "cat").mkdir()
+    with pytest.raises(ValueError, match=r"dog/a\.png must be a picture of 32 x 32, got 32 x 31\.$"):
+        CIFAR10(str(folders)).setup("fit")
+
+
+def test_a_corrupt_picture_is_named_or_left_out_with_a_warning(folders: Path) -> None:
+    expected = listed(CIFAR10(str(folders)), "train")
+    victim = folders / "train" / "bird" / "00000002.png"
+    victim.write_bytes(victim.read_bytes()[:60])
+    with pytest.raises(
+        ValueError, match=r"bird/00000002\.png must be a whole picture, but .*`skip_corrupt: true`"
+    ) as caught:
+        CIFAR10(str(folders)).setup("fit")
+    assert "\n" not in str(caught.value)
+    data = CIFAR10(str(folders), skip_corrupt=True, augment="none", batch_size=50)
+    with pytest.warns(UserWarning, match=r"^1 of 20 pictures are corrupt and left out, first .*00000002\.png\.$"):
+        data.setup("fit")
+    images, labels, indices = next(iter(data.train_dataloader()))
+    assert sorted(indices.tolist()) == [i for i in range(20) if i != 4]  # the others keep their index
+    assert expected[1][indices].tolist() == labels.tolist()
+    assert (images * torch.tensor(data.deviation)[:, None, None] + torch.tensor(data.mean)[:, None, None]).mul(
+        255
+    ).round().byte().tolist() == expected[0][indices].tolist()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    for half in ("train", "test"):
+        layouts.write_table(tmp_path, half, layouts.plain(range(6), [0, 99, 5, 6, 7, 8]))
+    return tmp_path
+
+
+def test_a_missing_table_or_picture_is_named(table: Path) -> None:
+    (table / "train_images" / "train_3.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"The picture .*train_images/train_3\.jpg does not exist\.$"):
+        CIFAR100(str(table)).setup("fit")
+    (table / "train.csv").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"lacks train\.csv; expected .*\{train,test\}\.csv with \{train,test\}_im"
+    ):
+        CIFAR100(str(table)).setup("fit")
+    shutil.rmtree(table / "test_images")
+    with pytest.raises(FileNotFoundError, match=r"lacks test_images; expected "):
+        CIFAR100(str(table)).setup("test")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "image_id,labels\ntest_0.jpg,1\n",
+            r"must have the columns image_id and fine_labels, got \['image_id', 'labels'\]",
+        ),
+        ("", r"must have the columns image_id and fine_labels, got None\.$"),
+        ("image_id,fine_labels\n", r"must have a line for each picture, but has none\.$"),
+        ("image_id,fine_labels\ntest_0.jpg,100\n", r"must hold labels from 0 to 99, got 100\.$"),
+        ("image_id,fine_labels\ntest_0.jpg,cat\n", r"must hold labels from 0 to 99, got 'cat'\.$"),
+    ],
+)
+def test_other_tables_are_refused(table: Path, content: str, message: str) -> None:
+    (table / "test.csv").write_text(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        CIFAR100(str(table)).setup("test")
+    assert str(caught.value).startswith(str(table / "test.csv"))
+
+
+def test_download_is_left_to_torchvision_and_only_where_asked_for(
+    tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, bool]] = []
+    for name in ("CIFAR10", "CIFAR100"):
+        monkeypatch.setattr(torchvision.datasets, name, lambda root, download: calls.append((root, download)))
+    CIFAR10(str(tmp_path / "a")).prepare_data()
+    CIFAR10(str(folders), download=True).prepare_data()  # there is another layout already
+    assert calls == []
+    CIFAR100(str(tmp_path / "a"), download=True).prepare_data()
+    assert calls == [(str(tmp_path / "a"), True)]

@@ -1,0 +1,239 @@
+"""Transforms, normalisation and augmentation, as all colour data modules share them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import timm.data
+import torch
+from PIL import Image
+from timm.models import get_pretrained_cfg
+from torchvision import transforms as published  # the first version, as the published code uses it
+
+from asim_lightning.data import CIFAR10, CIFAR100, ImageFolder, ImageNet
+from asim_lightning.data.draws import POSITION_BITS
+from asim_lightning.data.transforms import published_training
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def picture(data: Any, split: str, index: int) -> Image.Image:
+    return Image.fromarray(data._split(split).images[index].permute(1, 2, 0).contiguous().numpy())
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "mean", "deviation"),
+    [
+        (CIFAR10, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        (CIFAR100, 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+        (ImageNet, 224, *IMAGENET),
+        (ImageFolder, 224, *IMAGENET),
+    ],
+)
+def test_published_size_and_normalisation(kind: Any, size: int, mean: Any, deviation: Any) -> None:
+    data = kind("anywhere")
+    assert (data.image_size, data.mean, data.deviation) == (size, mean, deviation)
+
+
+@pytest.mark.parametrize("size", [32, 40, 20])
+def test_test_images_are_those_of_the_published_transform(noisy_cifar10: Path, size: int) -> None:
+    data = CIFAR10(str(noisy_cifar10), image_size=size)
+    reference = published.Compose(
+        [published.Resize((size, size)), published.ToTensor(), published.Normalize(data.mean, data.deviation)]
+    )
+    images, _, indices = next(iter(data.test_dataloader()))
+    expected = torch.stack([reference(picture(data, "test", index)) for index in indices.tolist()])
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+
+
+def test_pictures_that_are_not_square_are_squashed_as_published(real_imagenet: Path) -> None:
+    data = ImageNet(str(real_imagenet / "folders"), image_size=40)
+    reference = published.Compose([published.Resize((40, 40)), published.ToTensor(), published.Normalize(*IMAGENET)])
+    images, _, indices = next(iter(data.test_dataloader()))
+    pictures = data._split("test").images
+    expected = torch.stack([reference(pictures[index]) for index in indices.tolist()])
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch32_224", "resnet18.a1_in1k", "efficientnet_lite0"])
+def test_pretrained_test_images_are_those_of_timm(real_imagenet: Path, name: str) -> None:
+    config = timm.data.resolve_data_config({}, pretrained_cfg=get_pretrained_cfg(name).to_dict())
+    data = ImageNet(str(real_imagenet / "folders"), normalize="pretrained", pretrained_cfg=name, eval_batch_size=4)
+    reference = timm.data.create_transform(**config, is_training=False)
+    images, _, indices = next(iter(data.test_dataloader()))
+    pictures = data._split("test").images
+    expected = torch.stack([reference(pictures[index]) for index in indices.tolist()])
+    assert images.shape == (4, 3, 224, 224)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
+
+
+def test_a_pretrained_network_at_another_size(noisy_cifar10: Path) -> None:
+    data = CIFAR10(str(noisy_cifar10), image_size=32, normalize="pretrained", pretrained_cfg="vit_base_patch32_224")
+    assert (data.mean, data.deviation) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    larger = picture(data, "test", 3).resize((35, 35), Image.Resampling.BICUBIC)  # 32 / 0.9
+    expected = numpy.asarray(larger.crop((2, 2, 34, 34))).transpose(2, 0, 1) / 255 * 2 - 1
+    torch.testing.assert_close(next(iter(data.test_dataloader()))[0][3].numpy(), expected.astype(numpy.float32))
+    assert CIFAR10("anywhere", normalize="pretrained", pretrained_cfg="resnet18").image_size == 224
+
+
+def test_normalisation_of_ones_own(noisy_cifar10: Path) -> None:
+    own = {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]}
+    data = CIFAR10(str(noisy_cifar10), normalize=own)
+    image = next(iter(data.test_dataloader()))[0][3]
+    raw = data._split("test").images[3] / 255
+    torch.testing.assert_close(image[2], (raw[2] - 0.3) / 4)
+    torch.testing.assert_close(image[0], raw[0] - 0.1)
+
+
+def test_published_training_transform_keeps_to_the_published_draws() -> None:
+    """Draw for draw the published chain, which differs in the CenterCrop that changes nothing."""
+    jitters = [{"brightness": 0.5}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.3}]
+    from torchvision.transforms import v2
+
+    chain = v2.Compose(
+        [
+            v2.RandomChoice([v2.ColorJitter(**jitter) for jitter in jitters]),
+            v2.Resize((40, 40)),
+            v2.CenterCrop(40),
+            v2.RandomCrop(35, padding=4),
+            v2.RandomHorizontalFlip(),
+            v2.RandomRotation(15),
+            v2.PILToTensor(),
+        ]
+    )
+    image = Image.fromarray(numpy.random.RandomState(0).randint(0, 256, (50, 60, 3), dtype=numpy.uint8))
+    results = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        expected = chain(image)
+        torch.manual_seed(seed)
+        result = published_training(35, 40)(image)
+        assert torch.equal(result, expected)
+        results.add(result.numpy().tobytes())
+    assert len(results) == 12
+
+
+def test_training_squashes_to_a_larger_square_for_pictures_than_for_cifar() -> None:
+    for kind, size in ((CIFAR10, 32), (ImageNet, 256), (ImageFolder, 256)):
+        data = kind("anywhere")
+        assert round(data.image_size * data.margin) == size
+    assert round(112 * ImageNet.margin) == 128
+
+
+@pytest.mark.parametrize("augment", ["published", "crop_flip"])
+@pytest.mark.parametrize("size", [32, 36])
+def test_augmentation_is_a_function_of_seed_epoch_and_index(noisy_cifar10: Path, augment: str, size: int) -> None:
+    def epoch_of(epoch: int, **options: Any) -> dict[int, torch.Tensor]:
+        arguments = {"batch_size": 16, "augment": augment, "image_size": size, **options}
+        data = CIFAR10(str(noisy_cifar10), **arguments)
+        torch.manual_seed(epoch + sum(map(ord, str(options))))  # must make no difference
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return {index: image for images, _, ids in loader for image, index in zip(images, ids.tolist(), strict=True)}
+
+    def differing(left: dict[int, torch.Tensor], right: dict[int, torch.Tensor]) -> int:
+        assert sorted(left) == sorted(right)
+        return sum(not torch.equal(left[index], right[index]) for index in left)
+
+    first = epoch_of(3)
+    assert len(first) == 60
+    for options in ({"batch_size": 1}, {"batch_size": 60}, {"num_workers": 2, "batch_size": 7}):
+        assert differing(first, epoch_of(3, **options)) == 0
+    for other in (epoch_of(4), epoch_of(3, seed=1), epoch_of(3, augment="none")):
+        assert differing(first, other) > 50
+    dataset = CIFAR10(str(noisy_cifar10), augment=augment, image_size=size).train_dataloader().dataset
+    assert torch.equal(dataset[(3 << POSITION_BITS) + 17][0], first[17])
+
+
+def test_held_out_images_do_not_change_the_augmentation_of_the_others(noisy_cifar10: Path) -> None:
+    all_images = CIFAR10(str(noisy_cifar10)).train_dataloader().dataset
+    fewer = CIFAR10(str(noisy_cifar10), held_out=10).train_dataloader().dataset
+    assert len(fewer) == 50
+    for position in (0, 20, 49):
+        image, label, index = fewer[position]
+        assert torch.equal(all_images[index][0], image)
+        assert label == index % 10
+
+
+def test_augmentation_leaves_torchs_stream_and_other_loaders_alone(noisy_cifar10: Path) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    data, bare = CIFAR10(str(noisy_cifar10), held_out=10), CIFAR10(str(noisy_cifar10), held_out=10, augment="none")
+    torch.manual_seed(0)
+    assert data.train_dataloader().dataset[3][2] == bare.train_dataloader().dataset[3][2]
+    assert torch.equal(torch.rand(2), expected)
+    for loader in ("val_dataloader", "test_dataloader", "calibration_dataloader"):
+        augmented, plain = next(iter(getattr(data, loader)())), next(iter(getattr(bare, loader)()))
+        assert all(torch.equal(left, right) for left, right in zip(augmented, plain, strict=True))
+
+
+def test_held_out_images_are_balanced(noisy_cifar10: Path) -> None:
+    data = CIFAR10(str(noisy_cifar10), held_out=25)
+    _, labels, held = next(iter(data.val_dataloader()))
+    assert set(torch.bincount(labels, minlength=10).tolist()) == {2, 3}
+    assert labels.tolist() == (held % 10).tolist()
+    assert set(held.tolist()) != set(next(iter(CIFAR10(str(noisy_cifar10), held_out=25, seed=1).val_dataloader()))[2])
+
+
+def test_every_rank_calibrates_on_the_same_images(noisy_cifar10: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def images(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+        batch = next(iter(CIFAR10(str(noisy_cifar10)).calibration_dataloader(16)))
+        return batch[0], batch[2]
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    first, second = images(0), images(1)
+    assert torch.equal(first[0], second[0])
+    assert first[1].tolist() == second[1].tolist()
+    assert len(set(first[1].tolist())) == 16
+
+
+@pytest.mark.parametrize("held_out", [0, 11])
+def test_ranks_share_images_out_and_read_none_twice(
+    noisy_cifar10: Path, monkeypatch: pytest.MonkeyPatch, held_out: int
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    seen: dict[str, list[int]] = {}
+    for rank in range(3):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        data = CIFAR10(str(noisy_cifar10), held_out=held_out, augment="none")
+        for name in ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader"):
+            for batch in getattr(data, name)():
+                seen.setdefault(name, []).extend(batch[2].tolist())
+    assert sorted(seen["test_dataloader"]) == sorted(seen["predict_dataloader"]) == list(range(20))
+    training = (60 - held_out) // 3 * 3
+    assert len(seen["train_dataloader"]) == len(set(seen["train_dataloader"])) == training
+    assert len(seen["val_dataloader"]) == len(set(seen["val_dataloader"])) == (held_out or 20)
+    assert not held_out or not set(seen["train_dataloader"]) & set(seen["val_dataloader"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"augment": "all"}, r"augment must be published, crop_flip or none, got 'all'\."),
+        ({"augment": None}, r"augment must be published, crop_flip or none, got None\."),
+        ({"image_size": 0}, r"image_size must be at least 1, got 0\."),
+        ({"held_out": -1}, r"held_out must be at least 0, got -1\."),
+        ({"test_images": 0}, r"test_images must be at least 1, got 0\."),
+        ({"normalize": "imagenet"}, r"normalize must be published, pretrained, or a mapping .*, got 'imagenet'\."),
+        ({"normalize": {"mean": [0, 0, 0]}}, r"normalize must be .*, got \{'mean': \[0, 0, 0\]\}\."),
+        ({"normalize": {"mean": [0, 0, 0], "std": [1, 1]}}, r"normalize must be .* three numbers each, .*"),
+        ({"normalize": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, r"normalize must be .*, std above 0, got .*"),
+        ({"normalize": "pretrained"}, r"pretrained_cfg must name a network .*, got None with normalize 'pretrained'\."),
+        ({"pretrained_cfg": "resnet18"}, r"pretrained_cfg must .*, got 'resnet18' with normalize 'published'\."),
+        (
+            {"normalize": "pretrained", "pretrained_cfg": "resnet18.no_such_tag"},
+            r"pretrained_cfg must be the name of a network that timm knows, .*, got 'resnet18\.no_such_tag'\.",
+        ),
+        (
+            {"normalize": "pretrained", "pretrained_cfg": "no_such_network"},
+            r"pretrained_cfg must be the name of a network that timm knows, .*, got 'no_such_network'\.",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused_at_once(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        CIFAR10("anywhere", **arguments)
