@@ -26,6 +26,12 @@ def with_checkpoints(configured: Sequence[Callback] | Callback | None) -> list[C
     return callbacks
 
 
+def best_path(callback: Checkpoint) -> str:
+    """The best epoch's checkpoint that a callback keeps; empty where it keeps another."""
+    best = "" if isinstance(callback, LastCheckpoint) else getattr(callback, "best_model_path", "")
+    return str(best)
+
+
 def newest_last(folder: Path) -> Path:
     """The newest last.ckpt of a run's versions.
 

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWriter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
-from asim_lightning.cli.checkpointing import loggers, newest_last, with_checkpoints
+from asim_lightning.cli.checkpointing import best_path, loggers, newest_last, with_checkpoints
 from asim_lightning.cli.configs import checkpoint_of_run, run_name, shorter_path, without_other_commands_keys
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.trainer import AsimTrainer
@@ -167,7 +167,7 @@ class AsimCLI(LightningCLI):
         """Say where the run is."""
         if getattr(self.trainer, "fast_dev_run", False):
             return
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
         self._print(f"run      {self.trainer.log_dir}")
         if best:
             self._print(f"weights  {shorter_path(best)}")

@@ -70,6 +70,8 @@ class ImageDataModule(LightningDataModule):
         self.test_images = test_images
         self.seed = seed
         self._splits: dict[SplitName, ImageSplit[Any]] = {}
+        self._training_loader: DataLoader[Sample] | None = None
+        self._place: dict[str, Any] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the images that the stage needs, once; the loaders call it where nobody did.
@@ -92,7 +94,24 @@ class ImageDataModule(LightningDataModule):
         """Shuffled, augmented training images."""
         dataset = self._dataset(self._split("train"), self._split_positions()[0], augment=True)
         sampler = training_sampler(dataset, self.seed, with_epoch=True)
-        return self._loader(dataset, self.batch_size, sampler, TrainingLoader)
+        self._training_loader = self._loader(dataset, self.batch_size, sampler, TrainingLoader)
+        self.load_state_dict(self._place)
+        return self._training_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches of the epoch were taken, for a checkpoint."""
+        return {} if self._training_loader is None else self._training_loader.state_dict()  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after so many batches of the epoch.
+
+        Lightning gives a loader its own state too, but not where it asked for the loader before it read the
+        checkpoint, as it does to count a schedule's steps.
+        """
+        loader, self._place = self._training_loader, dict(state_dict)
+        if loader is not None and self._place:
+            loader.load_state_dict(self._place)  # type: ignore[attr-defined]
+            self._place = {}
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The held-out training images, or the validation or test images where none are held out."""
