@@ -1,0 +1,96 @@
+"""Several finished sweeps in one picture, such as networks trained with and without noise."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from asim_lightning.sweep.plot import plot_sweep
+from asim_lightning.sweep.result import AxisValue, PointResult, check_kind
+
+_NAME = "network"
+_OTHER_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+
+
+def compare_sweeps(
+    sweeps: Mapping[str, str | Path],
+    path: str | Path,
+    axis: str = "random_noise",
+    title: str = "",
+    num_classes: int | None = None,
+    adc_bits: int | None = None,
+) -> Path:
+    """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
+
+    Args:
+        sweeps: Name of each line, and the sweep's results.csv, or the folder that holds it.
+        path: Picture to write; its suffix decides the format.
+        axis: Axis that all sweeps have.
+        title: Headline.
+        num_classes: Classes of the task, for the level of guessing.
+        adc_bits: Bits of the ADC, for the second axis in LSB.
+
+    Raises:
+        FileNotFoundError: A sweep has no results.csv.
+        ValueError: There is no sweep, a file is no results.csv, or no point has the axis.
+    """
+    if not sweeps:
+        raise ValueError("compare_sweeps needs at least one sweep, got none")
+    rows = [
+        PointResult(**{**vars(row), "axes": {**row.axes, _NAME: name}})
+        for name, given in sweeps.items()
+        for row in read_results(given)
+        if row.kind == "simulated"
+    ]
+    return Path(plot_sweep(rows, axis, path, title, {_NAME: ""}, num_classes, adc_bits))
+
+
+def read_results(path: str | Path) -> list[PointResult]:
+    """The points in a sweep's results.csv.
+
+    Args:
+        path: The file, or the folder that holds it.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It has other columns.
+    """
+    file = Path(path) / "results.csv" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no results.csv of a sweep at {path}")
+    with file.open(newline="", encoding="utf-8") as opened:
+        reader = csv.DictReader(opened)
+        missing = [name for name in _OTHER_COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{file} must be the results.csv of a sweep, and lacks {', '.join(missing)}")
+        return [_point(row) for row in reader]
+
+
+def _point(row: dict[str, str]) -> PointResult:
+    check_kind(row["kind"])
+    axes = {name: _value(text) for name, text in row.items() if name not in _OTHER_COLUMNS and text != ""}
+    return PointResult(
+        axes=axes,
+        kind=row["kind"],  # type: ignore[arg-type]  # checked above
+        trials=int(row["trials"]),
+        images=int(row["images"]),
+        accuracy=float(row["accuracy"]),
+        low=float(row["low"]),
+        high=float(row["high"]),
+        seconds=float(row["seconds"]),
+        algorithm=row["algorithm"],
+    )
+
+
+def _value(text: str) -> AxisValue:
+    """An axis value from its text, as `axis_text` writes it."""
+    words: dict[str, AxisValue] = {"null": None, "true": True, "false": False}
+    if text in words:
+        return words[text]
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
