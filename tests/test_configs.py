@@ -1,19 +1,87 @@
-"""Every shipped recipe says its command on line 2, explains each key, and builds."""
+"""Every shipped recipe says its commands, explains each key, and builds; one is trained and simulated."""
 
 import os
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
 
+from asim_lightning.callbacks import NoiseRamp, NoiseSweep
+from asim_lightning.classifier.optimizer import build_optimizer
 from asim_lightning.cli import main
+from asim_lightning.cli.configs import resolve_configs
+from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.nn import PACT
 from asim_lightning.resources import shipped_file, shipped_folder
+from tests.cli.conftest import read_sources_once  # noqa: F401
+from tests.data.published_layouts import write_cifar10_pickles
+from tests.data.real_pictures import real_pictures
 
 RECIPES = sorted(shipped_folder("configs").glob("*.yaml"))
+PUBLISHED_NOISE = {"resnet18_cifar10": 100, "resnet18_imagenet": 50, "vitb32_cifar10": 60}  # percent, of training
+FIGURE_9A = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]  # percent of full scale
+
+
+class Parsed(AsimCLI):
+    """A command that is parsed alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """Keep the settings as they were written."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def after_instantiate_classes(self) -> None:
+        """Load nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+class Built(AsimCLI):
+    """A command that is parsed, and whose network, data and trainer are built."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The commands in a recipe's head, the one on line 2 first; without checkpoints, which a run would have to make."""
+    head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+    found = []
+    for command in re.findall(r"asim ((?:fit|sweep|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
+        words = shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command))
+        found.append(words)
+    return found
+
+
+def parsed(words: list[str]) -> Any:
+    return Parsed(resolve_configs(words)).config[words[0]]
+
+
+def built(path: Path, *more: str) -> Built:
+    return Built(resolve_configs([*commands(path)[0], *more]))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in; networks without torch's initial weights, which timm's own replace nearly all."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda tensor, *_, **__: nn.init.zeros_(tensor))
+    return tmp_path
 
 
 def test_there_are_recipes() -> None:
-    assert {"quickstart", "fashion_resnet_qat"} <= {path.stem for path in RECIPES}
+    wanted = """
+        quickstart quickstart_fit fashion_resnet_qat fashion_resnet_nat fashion_vit_qat resnet18_cifar10_qat
+        resnet18_cifar10_nat resnet18_cifar10_sim resnet18_imagenet_nat resnet18_imagenet_sim vitb32_cifar10_nat
+        vitb32_cifar10_sim vitb32_imagenet_sim vgg16_bn_cifar100_qat resnet50_imagenet_sim
+    """
+    assert set(wanted.split()) <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -27,17 +95,135 @@ def test_recipe_says_its_command_and_explains_its_keys(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipe_builds(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    main(["explain", "-c", str(path)])
-    assert "layers on a macro" in capsys.readouterr().out
-    assert os.listdir(tmp_path) == []
+def test_commands_of_a_recipe_are_understood(path: Path) -> None:
+    first, *others = commands(path)
+    assert first[:3] == shlex.split(path.read_text().splitlines()[1])[2:5]
+    for words in others:
+        parsed(words)
 
 
-def test_shipped_files_are_found_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_builds(path: Path, folder: Path) -> None:
+    cli = built(path)
+    model, trainer = cli.model, cli.trainer
+    assert model.report.on_macro
+    data: Any = cli.datamodule
+    assert type(data).__name__ == "ImageNet" or data.num_classes == model.num_classes
+    assert data.image_size == model.hparams["backbone"]["image_size"]
+    if cli.subcommand == "fit":
+        optimizer, _, _ = build_optimizer(model.optimizer_config, model.parameters(), trainer.max_epochs, 1000)
+        assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters()))
+        sweeps = [each for each in trainer.callbacks if isinstance(each, NoiseSweep)]
+        for each in sweeps:
+            each.setup(trainer, model, "fit")
+        best = next(each for each in trainer.callbacks if isinstance(each, ModelCheckpoint) and each.monitor)
+        assert best.filename == "best"
+        assert best.monitor == "val/acc" or (sweeps and best.monitor == "noise/acc_mean")
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", PUBLISHED_NOISE)
+def test_noise_aware_recipes_are_the_published_ones(name: str) -> None:
+    settings = parsed(["fit", "-c", f"{name}_nat"])
+    model, data = settings.model, settings.data.init_args
+    assert (model.train_noise, model.train_noise_model) == (PUBLISHED_NOISE[name], "proportional")
+    assert (settings.trainer.max_epochs, data.batch_size) == (80, 128)
+    adam = name.startswith("vit")
+    given = model.optimizer
+    assert (given.name, given.lr, given.weight_decay) == (("adam", 1e-5, 0) if adam else ("sgd", 1e-3, 1e-4))
+    assert (given.schedule, given.milestones, given.gamma) == ("multistep", [0.6, 0.9], 0.1)
+    assert model.plan.pact is not adam
+    assert data.image_size == (32 if name == "resnet18_cifar10" else 224)
+    monitors = [each.init_args.get("monitor") for each in settings.trainer.callbacks if "init_args" in each]
+    assert "noise/acc_mean" in monitors
+
+
+@pytest.mark.parametrize("name", ["resnet18_cifar10_qat", "vgg16_bn_cifar100_qat"])
+def test_quantisation_aware_recipes_are_the_published_ones(name: str) -> None:
+    settings = parsed(["fit", "-c", name])
+    given = settings.model.optimizer
+    assert (settings.trainer.max_epochs, settings.data.init_args.batch_size) == (200, 128)
+    assert (given.name, given.lr, given.momentum, given.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
+    assert (settings.model.train_noise, settings.model.plan.pact) == (0, True)
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem.endswith("_sim")], ids=lambda path: path.stem)
+def test_simulating_recipes_serve_sweep_and_validate(path: Path) -> None:
+    text = path.read_text().replace("# encoding_bits", "encoding_bits")  # the other lines of the figure
+    Path("three_lines.yaml").write_text(text)
+    settings = parsed(["sweep", "-c", "three_lines.yaml"])
+    assert (settings.axes.random_noise, settings.axes.encoding_bits) == (FIGURE_9A, [1, 2, 4])
+    macro = settings.model.plan.macro
+    assert (macro.weight_bits, macro.input_bits, macro.rows, macro.adc_bits) == (8, 8, 255, 8)
+    assert parsed(["validate", "-c", str(path)]).model.fidelity == "simulated"
+
+
+@pytest.mark.parametrize("name", ["vitb32_cifar10_nat", "vitb32_cifar10_sim", "vitb32_imagenet_sim"])
+def test_transformer_has_the_published_bits(name: str) -> None:
+    shallow = "{depth: 2, embed_dim: 96, num_heads: 3}"
+    cli = built(shipped_file("configs", name), "--model.backbone.kwargs", shallow)
+    rows = list(cli.model.report)
+    assert [row.name for row in rows if row.macro is None] == ["patch_embed.proj"]
+    bits = {kind: {(row.macro.weight_bits, row.macro.input_bits) for row in rows if row.kind == kind} for kind in KINDS}
+    assert bits == KINDS
+    signed = {row.kind: row.input.split(":")[0] for row in rows if row.macro}
+    assert signed == {kind: "unsigned" if kind == "av" else "signed" for kind in KINDS}
+    assert {(row.macro.rows, row.macro.adc_bits) for row in rows if row.macro} == {(255, 8)}
+
+
+KINDS = {  # weight bits (of stored queries and values too) and input bits
+    "qkv": {(8, 9)}, "qk": {(8, 9)}, "av": {(8, 8)}, "proj": {(8, 9)}, "mlp": {(8, 8)}, "head": {(8, 8)},
+}  # fmt: skip
+
+
+def test_small_vgg_has_the_published_layout() -> None:
+    cli = built(shipped_file("configs", "vgg16_bn_cifar100_qat"), "--model.backbone.kwargs", "{mlp_ratio: 0.01}")
+    layers: Any = cli.model.backbone.features
+    kinds = [x.out_channels if isinstance(x, nn.Conv2d) else "M" for x in layers if hasattr(x, "kernel_size")]
+    assert kinds == [64, 64, 128, 128, "M", 256, 256, 256, 512, 512, 512, 512, 512, 512, "M"]
+    assert sum(isinstance(each, PACT) for each in cli.model.modules()) == 15
+    report = cli.model.report
+    assert [row.name for row in report.kept] == ["features.0"]
+    assert all(row.input.startswith("unsigned") for row in report.on_macro)
+
+
+def test_rising_noise_is_one_flag_away() -> None:
+    head = shipped_file("configs", "resnet18_cifar10_nat").read_text()
+    flags = re.search(r"(--trainer\.callbacks\+=\S+)\n# (--\S+) (--\S+)\n", head)
+    assert flags
+    cli = built(shipped_file("configs", "resnet18_cifar10_nat"), *flags.groups())
+    ramp = next(each for each in cli.trainer.callbacks if isinstance(each, NoiseRamp))
+    assert [ramp.noise(time, 80.0) for time in (0, 2, 4, 40)] == [0, 50, 100, 100]
+    assert any(isinstance(each, NoiseSweep) for each in cli.trainer.callbacks)
+
+
+def test_a_larger_networks_fit_is_a_recipe_over_another() -> None:
+    for name, optimizer, noise in (("vitb32_imagenet_sim", "adam", 40), ("resnet50_imagenet_sim", "sgd", 50)):
+        (words,) = [words for words in commands(shipped_file("configs", name)) if words[0] == "fit"]
+        settings = parsed(words)
+        assert settings.data.class_path == "asim_lightning.data.ImageNet"
+        assert (settings.data.init_args.held_out, settings.data.init_args.test_images) == (0, None)
+        assert (settings.model.num_classes, settings.model.fidelity) == (1000, "quantized")
+        assert (settings.model.optimizer.name, settings.model.train_noise) == (optimizer, noise)
+
+
+def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = real_pictures("cifar10")
+    write_cifar10_pickles(folder / "data", pictures, pictures)
+    narrow = ["--model.backbone.kwargs", "{channels: [8, 8, 16, 16]}", "--trainer.accelerator", "cpu"]
+    narrow += ["--data.init_args.num_workers", "0"]
+    few = ["--data.init_args.held_out", "2", "--data.init_args.batch_size", "8", "--trainer.max_epochs", "1"]
+    few += ["--trainer.limit_train_batches", "2", "--trainer.enable_progress_bar", "false"]
+    main(["fit", "-c", "resnet18_cifar10_nat", *narrow, *few])
+    run = Path("runs/resnet18_cifar10_nat/version_0")
+    assert len((run / "noise_sweep.csv").read_text().splitlines()) == 1 + 4  # levels
+    sim = ["-c", "resnet18_cifar10_sim", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"), *narrow]
+    sim += ["--data.init_args.test_images", "2"]
+    main(["sweep", *sim, "--axes.random_noise", "[0.1]", "--trials", "1", "--progress", "false"])
+    assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  reference", capsys.readouterr().out)
+
+
+def test_shipped_files_are_found_by_name_or_path() -> None:
     names = ("quickstart", "quickstart.yaml", "configs/quickstart.yaml")
     assert len({shipped_file("configs", name) for name in names}) == 1
     Path("quickstart").write_text("mine")

@@ -144,7 +144,7 @@ def _write_list(path: Path, mistakes: list[_Mistake], names: list[str]) -> None:
 
 def _shown(image: Tensor, data: Any) -> Tensor:
     """An image as it was before its normalisation, 0..1; else stretched to its own least and largest value."""
-    mean, deviation = getattr(data, "mean", None), getattr(data, "std", None)
+    mean, deviation = getattr(data, "mean", None), getattr(data, "deviation", None)
     if mean is None or deviation is None:
         low, high = image.min(), image.max()
         return (image - low) / (high - low).clamp_min(1e-12)

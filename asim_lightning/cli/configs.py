@@ -61,6 +61,23 @@ def _is_saved(path: Path) -> bool:
     return path.name == "config.yaml" and path.parent.name.startswith("version_")
 
 
+def names_data(args: list[str]) -> bool:
+    """Whether a flag or a configuration file says which data module is used.
+
+    Args:
+        args: The arguments, configuration files by path or as YAML.
+    """
+    if any(each.split("=")[0] in ("--data", "--data.class_path") for each in args):
+        return True
+    for flag, value in pairwise(args):
+        if flag in _FLAGS:
+            values = yaml.safe_load(value) if "\n" in value else read_config(value)
+            data = values.get("data")
+            if isinstance(data, str) or (isinstance(data, dict) and "class_path" in data):
+                return True
+    return False
+
+
 def without_other_commands_keys(args: list[str], keys: Mapping[str, set[str]]) -> list[str]:
     """The arguments, where a configuration file's keys for other commands are left out.
 

@@ -10,11 +10,18 @@ from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from asim_lightning.callbacks import ImageCounter, LastCheckpoint, PredictionWriter
+import asim_lightning.data  # noqa: F401  so that its classes have short names on the command line
+from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import best_path, loggers, newest_last, with_checkpoints
-from asim_lightning.cli.configs import checkpoint_of_run, run_name, shorter_path, without_other_commands_keys
+from asim_lightning.cli.configs import (
+    checkpoint_of_run,
+    names_data,
+    run_name,
+    shorter_path,
+    without_other_commands_keys,
+)
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.resources import shipped_file
@@ -24,7 +31,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
-_DATA = {"class_path": "asim_lightning.data.FashionMNIST"}
+_DATA = "asim_lightning.data.FashionMNIST"
 _RESUMED = ("best", "hpc")
 """What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 
@@ -74,7 +81,6 @@ class AsimCLI(LightningCLI):
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
         parser.add_lightning_class_args(CimClassifier, "model")
         parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
-        parser.set_defaults({"data": _DATA})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and keep apart what the user wrote.
@@ -88,6 +94,10 @@ class AsimCLI(LightningCLI):
                 if isinstance(each, OneLineParser):
                     each.known_settings = lambda: list(mine.get_defaults().keys())
         args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
+        if self.command is not None and not names_data(args):
+            # not as the parser's default: another class would inherit the arguments that share a name
+            place = args.index(self.command) + 1
+            args = [*args[:place], f"--data={_DATA}", *args[place:]]
         self.config = parser.parse_args(args)
         self._written = parser.parse_args(args, defaults=False)
         settings, written = self.config[self.config.subcommand], self._written[self.config.subcommand]
@@ -150,8 +160,9 @@ class AsimCLI(LightningCLI):
         if path in _RESUMED or self.command == "explain":
             return
         if path is None:
-            if self.command != "fit" and not _brings_weights(self.model.hparams["backbone"]):
-                self._print("weights  random, as there is no `ckpt_path`")
+            if not _brings_weights(self.model.hparams["backbone"]) and (self.command != "fit" or self._is_noisy):
+                hint = "; noise-aware training usually starts from a trained network" if self.command == "fit" else ""
+                self._print(f"weights  random, as there is no `ckpt_path`{hint}")
             return
         load_weights(self.model, path)
         if self.continued is not None:
@@ -186,13 +197,23 @@ class AsimCLI(LightningCLI):
         self._print(f"predictions  {self.predictions}")
 
     def _print_accuracy(self, metric: str) -> None:
+        how, what = self.model.fidelity if macro_layers(self.model.backbone) else "float", "accuracy"
+        if self.model.fidelity == "estimated":
+            metric, what = f"{metric}_estimate", "estimate"
+            how = f"quantized with train_noise {self.model.train_noise:g}, not simulated"
         percent = 100 * float(self.trainer.callback_metrics[metric])
-        how = self.model.fidelity if macro_layers(self.model.backbone) else "float"
-        self._print(f"accuracy {percent:.2f} % ({how}, {self.images.images:,} images)")
+        self._print(f"{what} {percent:.2f} % ({how}, {self.images.images:,} images)")
 
     def _print(self, line: str) -> None:
         if self.trainer.is_global_zero:
             print(line)
+
+    @property
+    def _is_noisy(self) -> bool:
+        """Whether training has noise."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        ramps = [each for each in callbacks if isinstance(each, NoiseRamp)]
+        return bool(self.model.train_noise > 0 or ramps)
 
     @property
     def root(self) -> str:

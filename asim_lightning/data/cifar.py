@@ -13,6 +13,20 @@ from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
 
 
+CIFAR100_NAMES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel
+    can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur
+    dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion
+    lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree
+    pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea
+    seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank
+    telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+"""The fine classes, in the order of their labels."""
+
+
 class _CifarDataModule(ColourDataModule):
     size = 32
     margin = 1.0
@@ -49,6 +63,7 @@ class CIFAR10(_CifarDataModule):
     """
 
     num_classes = 10
+    class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     mean = (0.4914, 0.4822, 0.4465)
     deviation = (0.2470, 0.2435, 0.2616)
     _cifar = cifar_files.CIFAR10
@@ -66,6 +81,7 @@ class CIFAR100(_CifarDataModule):
     """
 
     num_classes = 100
+    class_names = CIFAR100_NAMES
     mean = (0.5071, 0.4867, 0.4408)
     deviation = (0.2675, 0.2565, 0.2761)
     _cifar = cifar_files.CIFAR100

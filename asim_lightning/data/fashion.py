@@ -44,11 +44,15 @@ class FashionMNIST(ImageDataModule):
         num_classes: 10.
         in_channels: 1.
         class_names: What the labels 0 to 9 mean.
+        mean: Mean of the pixels, in 0..1.
+        deviation: Standard deviation of the pixels, in 0..1.
     """
 
     num_classes = NUM_CLASSES
     in_channels = 1
     class_names = CLASS_NAMES
+    mean = (MEAN,)
+    deviation = (DEVIATION,)
 
     def __init__(
         self,

@@ -96,9 +96,9 @@ def test_images_are_shown_as_they_were_before_normalisation() -> None:
     image = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
 
     class Data:
-        mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+        mean, deviation = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
 
-    normalised = (image - torch.tensor(Data.mean)[:, None, None]) / torch.tensor(Data.std)[:, None, None]
+    normalised = (image - torch.tensor(Data.mean)[:, None, None]) / torch.tensor(Data.deviation)[:, None, None]
     assert torch.allclose(_shown(normalised, Data()), image, atol=1e-6)
     stretched = _shown(normalised[:1], None)
     assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)

@@ -29,12 +29,38 @@ def test_a_7x7_stem_becomes_3x3() -> None:
     assert isinstance(small.maxpool, nn.Identity)
 
 
+PUBLISHED_VGGS = {  # output channels of the convolutions, M a max-pool
+    "vgg11": "64 128 M 256 256 512 512 512 512 M",
+    "vgg13_bn": "64 64 128 128 M 256 256 512 512 512 512 M",
+    "vgg16_bn": "64 64 128 128 M 256 256 256 512 512 512 512 512 512 M",
+    "vgg19": "64 64 128 128 M 256 256 256 256 512 512 512 512 512 512 512 512 M",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_VGGS)
+def test_a_small_vgg_pools_as_published(name: str) -> None:
+    with torch.device("meta"):
+        whole, small = build_backbone(BackboneConfig(name), 7), build_backbone(BackboneConfig(name, small=True), 7)
+        layers = [x for x in small.features if isinstance(x, (nn.Conv2d, nn.MaxPool2d))]
+        assert [getattr(x, "out_channels", "M") for x in layers] == [
+            int(x) if x.isdigit() else x for x in PUBLISHED_VGGS[name].split()
+        ]
+        assert small.forward_features(torch.zeros(2, 3, 32, 32)).shape == (2, 512, 7, 7)
+        assert small(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    # the same weights, under the numbers that the published networks have
+    assert [x.shape for x in whole.state_dict().values()] == [x.shape for x in small.state_dict().values()]
+    numbers = [name.split(".")[1] for name in small.state_dict() if name.startswith("features.")]
+    assert list(dict.fromkeys(numbers)) == [
+        str(place) for place, x in enumerate(small.features) if isinstance(x, (nn.Conv2d, nn.BatchNorm2d))
+    ]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         (BackboneConfig("resnet19"), r"must be a network of timm, got 'resnet19'; nearest: resnet1"),
         (BackboneConfig("resnet10t", {"foo": 1}), "does not fit resnet10t: .*'foo'"),
-        (BackboneConfig("vit_tiny_patch16_224", {"depth": 1}, small=True), "needs a ResNet with conv1 and maxpool"),
+        (BackboneConfig("vit_tiny_patch16_224", {"depth": 1}, small=True), "needs a ResNet with conv1 and maxpool, or"),
     ],
 )
 def test_refusals(config: BackboneConfig, message: str) -> None:

@@ -1,0 +1,414 @@
+"""Options of training do what they say: mixup, smoothing, precision, clipping, compilation, averaging, noise."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor
+from torchvision.transforms.v2 import MixUp
+
+from asim_lightning import CimClassifier, MacroConfig
+from asim_lightning.classifier.step_seed import step_seed
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, TrainingNoise
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.training_noise import Operands
+from asim_lightning.surgery import macro_layers
+from tests.classifier.conftest import MakeTrainer, make_data, make_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*", "ignore:.*isinstance.treespec.*")
+
+
+class Records(Callback):
+    """The losses of a fit, its largest gradient as the optimizer sees it, and the type of its logits."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        self.losses.append(float(outputs["loss"]))
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if gradients:
+            self.norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
+
+
+def trained(make_trainer: MakeTrainer, *callbacks: Callback, trainer: Any = None, **options: Any) -> Any:
+    """The losses and gradients of two steps, the classifier, and its trainer."""
+    records, model = Records(), make_model(**options)
+    runner = make_trainer(callbacks=[records, *callbacks], limit_val_batches=1, **(trainer or {}))
+    runner.fit(model, datamodule=make_data())
+    return records, model, runner
+
+
+# mixup and label smoothing
+
+
+def batch_of(count: int = 4, classes: int = 10) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 1, 28, 28, generator=generator)
+    return images, torch.arange(count) % classes, torch.arange(count)
+
+
+class Linear(CimClassifier):
+    """Its logits are a linear map of the images, so that a loss can be computed by hand; remembers the images."""
+
+    seen: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen = images
+        return images.flatten(1)[:, :10]
+
+
+def loss_of_a_step(batch: tuple[Tensor, Tensor, Tensor], **options: Any) -> tuple[float, Tensor]:
+    model = Linear(**make_model().hparams | options)
+    model.log = lambda *_, **__: None  # type: ignore[method-assign]
+    return float(model.training_step(batch, 0)), model.seen
+
+
+def test_mixup_mixes_images_and_labels_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    share, images, labels = 0.3, *batch_of()[:2]
+    # a permutation by one place, as torchvision's, and a known share of the batch itself
+    monkeypatch.setattr(MixUp, "make_params", lambda self, inputs: {"lam": share})
+    loss, seen = loss_of_a_step(batch_of(), mixup=0.4)
+    mixed = share * images + (1 - share) * images.roll(1, 0)
+    torch.testing.assert_close(seen, mixed)
+    one_hot = torch.eye(10)[labels]
+    soft = share * one_hot + (1 - share) * one_hot.roll(1, 0)
+    log_p = mixed.flatten(1)[:, :10].log_softmax(dim=1)
+    assert loss == pytest.approx(float(-(soft * log_p).sum(dim=1).mean()), rel=1e-5)
+    assert loss != pytest.approx(loss_of_a_step(batch_of())[0], rel=1e-2)
+
+
+def test_mixups_share_follows_alpha_and_changes_from_step_to_step() -> None:
+    model = Linear(**make_model().hparams | {"mixup": 0.2})
+    model.log = lambda *_, **__: None  # type: ignore[method-assign]
+    images, labels, ids = torch.zeros(2, 1, 28, 28), torch.tensor([0, 1]), torch.arange(2)
+    images[0] = 1.0
+    shares = []
+    for step in range(400):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(CimClassifier, "global_step", property(lambda _, step=step: step))
+            model.training_step((images, labels, ids), 0)
+        shares.append(float(model.seen[0].mean()))
+    values = torch.tensor(shares)
+    # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 (2 * 0.2 + 1))
+    assert abs(float(values.mean()) - 0.5) < 0.07
+    assert abs(float(values.var()) - 1 / 5.6) < 0.02
+    assert len(set(shares)) > 300
+
+
+def test_mixup_is_off_by_default() -> None:
+    images, labels, ids = batch_of()
+    loss, seen = loss_of_a_step((images, labels, ids))
+    assert torch.equal(seen, images)
+    assert loss == pytest.approx(float(F.cross_entropy(images.flatten(1)[:, :10], labels)), rel=1e-6)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_label_smoothing(mixup: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MixUp, "make_params", lambda self, inputs: {"lam": 0.8})
+    batch = batch_of()
+    loss, seen = loss_of_a_step(batch, label_smoothing=0.1, mixup=mixup)
+    one_hot = torch.eye(10)[batch[1]]
+    soft = 0.8 * one_hot + 0.2 * one_hot.roll(1, 0) if mixup else one_hot
+    target = 0.9 * soft + 0.1 / 10
+    expected = -(target * seen.flatten(1)[:, :10].log_softmax(dim=1)).sum(dim=1).mean()
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_evaluation_neither_mixes_nor_smooths(make_trainer: MakeTrainer) -> None:
+    losses = []
+    for options in ({}, {"mixup": 0.4, "label_smoothing": 0.5}):
+        model, trainer = make_model(**options), make_trainer()
+        losses.append(trainer.validate(model, datamodule=make_data(), verbose=False)[0]["val/loss"])
+    assert losses[0] == losses[1]
+
+
+# the trainer's own options
+
+
+@pytest.mark.parametrize("noise", ["proportional", "macro"])
+def test_mixed_precision(noise: str, make_trainer: MakeTrainer) -> None:
+    """On CPU that is bfloat16: Lightning takes it there in place of float16."""
+    options = {"train_noise": 1.0, "train_noise_model": noise}
+    plain, _, _ = trained(make_trainer, **options)
+    mixed, model, trainer = trained(make_trainer, trainer={"precision": "bf16-mixed"}, **options)
+    assert mixed.losses != plain.losses
+    assert mixed.losses[0] == pytest.approx(plain.losses[0], rel=0.05)
+    assert all(value.dtype == torch.float32 for value in model.parameters())
+    assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
+    assert 0 <= float(trainer.callback_metrics["val/acc"]) <= 1
+
+
+def test_gradients_are_clipped(make_trainer: MakeTrainer) -> None:
+    plain, _, _ = trained(make_trainer)
+    clipped, _, _ = trained(make_trainer, trainer={"gradient_clip_val": 0.01})
+    assert clipped.losses[0] == plain.losses[0]
+    assert min(plain.norms) > 0.1
+    assert max(clipped.norms) <= 0.01001
+
+
+def test_compilation_adds_no_keys_and_no_modules() -> None:
+    plain, compiled = make_model(), make_model(compile=True)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    assert [name for name, _ in compiled.named_modules()] == [name for name, _ in plain.named_modules()]
+
+
+@pytest.mark.slow  # the compiler takes one or two minutes
+def test_a_compiled_network_has_the_same_loss(make_trainer: MakeTrainer) -> None:
+    options = {"train_noise": 5.0, "mixup": 0.2}
+    plain, model, _ = trained(make_trainer, **options)
+    compiled, other, _ = trained(make_trainer, compile=True, **options)
+    assert list(other.state_dict()) == list(model.state_dict())
+    assert compiled.losses == pytest.approx(plain.losses, rel=1e-4)
+
+
+# averaged weights
+
+
+class Looks(Callback):
+    """Weights, ranges and what they should be, while a fit validates."""
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+        self.trained: list[Tensor] = []
+        self.ranges: list[dict[str, float]] = []
+        self.expected: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        self.trained.append(pl_module.backbone.conv1[0].weight.detach().clone())
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        self.weights.append(pl_module.backbone.conv1[0].weight.detach().clone())
+        self.ranges.append(ranges(pl_module))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        loader = make_data().calibration_dataloader(20)
+        pl_module.calibrate([batch[0] for batch in loader])
+        self.expected.append(ranges(pl_module))
+
+
+def ranges(model: CimClassifier) -> dict[str, float]:
+    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
+
+
+def test_averaged_weights_are_validated_calibrated_and_stored(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    looks, average = Looks(), EMAWeightAveraging(decay=0.5)
+    # before the averaging in the list, so that it looks while the averages are in place
+    _, model, trainer = trained(make_trainer, looks, average, trainer={"max_epochs": 2})
+    start = make_model().backbone.conv1[0].weight.detach()
+    mean, means = start, []
+    for number, weight in enumerate(looks.trained):
+        mean = weight if number == 0 else 0.5 * mean + 0.5 * weight
+        means.append(mean)
+    validated = [looks.weights[0], looks.weights[-1]]
+    for found, expected, last in zip(validated, means[1::2], looks.trained[1::2], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(found, last, rtol=1e-3)
+    assert looks.ranges[0] == looks.expected[0] != looks.ranges[-1] == looks.expected[-1]
+    trainer.save_checkpoint(tmp_path / "averaged.ckpt")
+    stored = torch.load(tmp_path / "averaged.ckpt", weights_only=True)["state_dict"]
+    torch.testing.assert_close(stored["backbone.conv1.0.weight"], means[-1], rtol=1e-5, atol=1e-6)
+    assert stored["backbone.fc.input_max"] == looks.expected[-1]["fc"]
+
+
+# the quick estimate
+
+
+def test_an_estimate_is_never_called_accuracy(make_trainer: MakeTrainer) -> None:
+    for run, name in (("validate", "val/acc"), ("test", "test/acc")):
+        model, trainer = make_model(fidelity="estimated", train_noise=5.0), make_trainer()
+        found = getattr(trainer, run)(model, datamodule=make_data(), verbose=False)[0]
+        top5 = name.replace("acc", "acc5")
+        assert f"{name}_estimate" in found
+        assert f"{top5}_estimate" in found
+        assert name not in found
+        assert top5 not in found
+
+
+def accuracy_and_loss(model: CimClassifier, make_trainer: MakeTrainer) -> tuple[float, float]:
+    found = make_trainer().validate(model, datamodule=make_data(), verbose=False)[0]
+    return next(value for name, value in found.items() if name.startswith("val/acc_") or name == "val/acc"), found[
+        "val/loss"
+    ]
+
+
+def test_without_noise_an_estimate_is_the_quantised_accuracy(make_trainer: MakeTrainer) -> None:
+    quantized = accuracy_and_loss(make_model(), make_trainer)
+    assert accuracy_and_loss(make_model(fidelity="estimated"), make_trainer) == quantized
+    for noise, model in ((50.0, "proportional"), (5.0, "macro")):
+        noisy = make_model(fidelity="estimated", train_noise=noise, train_noise_model=model)
+        assert abs(accuracy_and_loss(noisy, make_trainer)[1] - quantized[1]) > 1e-3
+        noisy.trial = 1
+        other = accuracy_and_loss(noisy, make_trainer)
+        assert other == accuracy_and_loss(noisy, make_trainer)
+        noisy.trial = 2
+        assert other != accuracy_and_loss(noisy, make_trainer)
+
+
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated", "float"])
+def test_noise_of_training_is_no_part_of_other_evaluations(fidelity: str, make_trainer: MakeTrainer) -> None:
+    found = [
+        accuracy_and_loss(make_model(fidelity=fidelity, train_noise=noise), make_trainer) for noise in (0.0, 50.0)
+    ]
+    assert found[0] == found[1]
+
+
+MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
+LAYERS: dict[str, tuple[Callable[[], OnMacro], list[tuple[int, ...]]]] = {
+    "conv": (lambda: CimConv2d(3, 4, 3, padding=1, macro=MACRO, name="a"), [(6, 3, 5, 5)]),
+    "linear": (lambda: CimLinear(24, 7, macro=MACRO, name="a"), [(6, 24)]),
+    "matmul": (lambda: CimMatmul(MACRO, False, name="a"), [(6, 2, 3, 12), (6, 2, 5, 12)]),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("noise", ["proportional", "macro"])
+def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise: str) -> None:
+    make, shapes = LAYERS[kind]
+    torch.manual_seed(0)
+    layer = make().eval()
+    inputs = [torch.rand(shape) for shape in shapes]
+    layer.calibrate(*inputs)
+    layer.train_noise_model, layer.train_noise = noise, 3.0
+
+    def at(fidelity: str, rows: slice = slice(None), trial: int = 0, seed: int = 0) -> Tensor:
+        layer.fidelity = fidelity
+        with torch.no_grad(), noise_context(seed, trial, torch.arange(6)[rows]):
+            return layer(*[x[rows] for x in inputs])
+
+    quantized, estimated = at("quantized"), at("estimated")
+    assert torch.equal(at("estimated", slice(2, 5)), estimated[2:5])
+    assert torch.equal(at("estimated"), estimated)
+    for other in (at("estimated", trial=1), at("estimated", seed=1)):
+        assert (other != estimated).float().mean() > 0.9
+    layer.train_noise = 1.5
+    torch.testing.assert_close(at("estimated") - quantized, (estimated - quantized) / 2, rtol=1e-3, atol=1e-5)
+    layer.train_noise = 3.0
+    bias = getattr(layer, "bias", None)
+    if bias is not None:
+        with torch.no_grad():
+            bias += 100.0  # of the product alone is the noise, and not of the bias
+        torch.testing.assert_close(at("estimated") - at("quantized"), estimated - quantized, rtol=1e-2, atol=1e-4)
+        with torch.no_grad():
+            bias -= 100.0
+    if noise == "proportional":
+        product = quantized if bias is None else quantized - bias.detach().view(-1, *[1] * (quantized.dim() - 2))
+        z = (estimated - quantized) / product / 0.03
+        z = z[product.abs() > 1e-3]
+        assert abs(float(z.mean())) < 4 / math.sqrt(len(z))
+        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * len(z))
+
+
+# noise of training
+
+
+def test_proportional_noise_is_that_share_of_each_output_bias_included() -> None:
+    torch.manual_seed(0)
+    layer = CimLinear(24, 2000, macro=MACRO, name="a").train()
+    x = torch.rand(8, 24)
+    with torch.no_grad():
+        layer.bias.fill_(3.0)
+
+    def at(noise: float, step: int) -> Tensor:
+        layer.train_noise = noise
+        with torch.no_grad(), noise_context(0, 0, torch.arange(8), step=step):
+            return layer(x)
+
+    clean = at(0.0, 0)
+    first, second = ((at(5.0, step) / clean - 1) / 0.05 for step in (0, 1))
+    count = clean.numel()
+    for z in (first, second):
+        assert abs(float(z.mean())) < 4 / math.sqrt(count)
+        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * count)
+        assert abs(float((z**3).mean())) < 4 * math.sqrt(15 / count)
+        assert abs(float((z**4).mean()) - 3) < 4 * math.sqrt(96 / count)
+    assert abs(float((first * second).mean())) < 4 / math.sqrt(count)  # steps
+    assert abs(float((first[1:] * first[:-1]).mean())) < 4 / math.sqrt(count)  # samples
+    assert abs(float((first[:, 1:] * first[:, :-1]).mean())) < 4 / math.sqrt(count)  # outputs
+
+
+class Shift(TrainingNoise):
+    """Adds what it was made with, times the amount."""
+
+    unit = "shifts"
+
+    def __init__(self, by: float = 1.0) -> None:
+        self.by = by
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        assert normal().shape == y.shape
+        return y + self.by * amount
+
+
+def test_a_noise_model_of_ones_own(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_noise.py").write_text(
+        "from asim_lightning.nn import TrainingNoise\n\n\n"
+        "class Shift(TrainingNoise):\n"
+        "    def __init__(self, by):\n"
+        "        self.by = by\n\n"
+        "    def apply(self, y, amount, normal, operands):\n"
+        "        return y + self.by * amount * normal()\n"
+    )
+    options = {"train_noise_model": "my_noise.Shift", "train_noise_args": {"by": 0.5}}
+    plain, _, _ = trained(make_trainer)
+    shifted, model, trainer = trained(make_trainer, train_noise=2.0, **options)
+    assert shifted.losses[0] != plain.losses[0]
+    layers = macro_layers(model.backbone)
+    assert {layer.train_noise_model.by for layer in layers.values()} == {0.5}  # type: ignore[attr-defined]
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    loaded = CimClassifier.load_from_checkpoint(tmp_path / "own.ckpt", map_location="cpu", weights_only=True)
+    assert {layer.train_noise_model.by for layer in macro_layers(loaded.backbone).values()} == {0.5}  # type: ignore[attr-defined]
+    assert loaded.train_noise == 2.0
+    with pytest.raises(ValueError, match="`train_noise_args` does not fit my_noise.Shift: .*missing.*'by'"):
+        make_model(train_noise_model="my_noise.Shift")
+    with pytest.raises(ValueError, match="which cannot be imported: module 'my_noise' has no attribute 'Shifted'"):
+        make_model(train_noise_model="my_noise.Shifted")
+    with pytest.raises(ValueError, match="'collections.OrderedDict', which does not inherit TrainingNoise"):
+        make_model(train_noise_model="collections.OrderedDict")
+
+
+def test_a_noise_model_adds_what_it_says_to_a_layer() -> None:
+    layer, x = CimLinear(24, 5, macro=MACRO, name="a").train(), torch.rand(3, 24)
+    clean = layer(x)
+    layer.train_noise_model, layer.train_noise = Shift(0.25), 2.0
+    torch.testing.assert_close(layer(x), clean + 0.5)
+
+
+# seeds
+
+
+def test_neighbouring_steps_and_processes_draw_nothing_alike() -> None:
+    seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(500) for rank in range(4)}
+    assert len(seeds) == 3 * 500 * 4
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    torch.manual_seed(0)  # what draws each of the first values, as dropout would
+    drawn = []
+    for step in range(100):
+        for rank in range(2):
+            torch.manual_seed(step_seed(0, step, rank))
+            drawn.append(torch.rand(200))
+    values = torch.stack(drawn) - 0.5
+    correlation = torch.corrcoef(values) - torch.eye(len(values))
+    assert float(correlation.abs().max()) < 6 / math.sqrt(200)
+    assert abs(float(values.mean())) < 4 * math.sqrt(1 / 12 / values.numel())
+
+
+def test_step_seed_is_stable() -> None:
+    """A run that was stopped may go on with a later version."""
+    assert step_seed(0, 0, 0) == 7169667033542366617
+
+

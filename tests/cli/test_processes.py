@@ -1,0 +1,290 @@
+"""One, two and three processes: the same accuracy, weights and ranges; other samples, noise, dropout and mixup each.
+
+As a program, with a folder, this runs the parts in forked processes, which Numba's threads do not survive once they
+have run.
+"""
+
+import contextlib
+import copy
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+from torchvision.transforms.v2 import MixUp
+
+from asim_lightning import MacroConfig, Plan
+from asim_lightning.callbacks.processes import gather
+from asim_lightning.classifier import BackboneConfig
+from asim_lightning.classifier.step_seed import step_seed
+from asim_lightning.data import FashionMNIST
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import TrainingNoise
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.training_noise import Operands
+from tests.classifier.conftest import KWARGS, make_model
+from tests.cli.conftest import TINY
+from tests.cli.test_resume import SECONDS, environment, write_data
+
+ROOT = Path(__file__).parents[2]
+COUNTS = (1, 2, 3)
+EFFECTS = {"bent": {"column": "current"}, "cells": {"column": "current", "column_args": {"cell_sigma": 5.0}}}
+
+normals: list[Tensor] = []
+shares: list[float] = []
+
+
+class Recorded(TrainingNoise):
+    """Proportional, and remembers the normals of the last layer."""
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        z = normal()
+        if y.shape[1:] == (10,):
+            normals.append(z.clone())
+        return y * (1.0 + amount / 100.0 * z)
+
+
+class Watching(Callback):
+    """Writes, when a fit ends, what every process saw."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples: list[list[int]] = []
+        self.seeds: list[int] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.samples.append([trainer.current_epoch, *batch[2].tolist()])
+        self.seeds.append(torch.initial_seed())
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        found = {
+            "samples": self.samples,
+            "seeds": self.seeds,
+            "shares": shares,
+            "normals": [z.tolist() for z in normals],
+            "ranges": [float(layer.input_max) for layer in quantized_layers(pl_module.backbone).values()],
+            "weights": [float(p.double().sum()) for p in pl_module.parameters()],
+            "chip": chip_of(pl_module),
+        }
+        everyone = gather(found)
+        if trainer.is_global_zero:
+            self.path.write_text(json.dumps(everyone))
+
+
+def chip_of(module: Any) -> dict[str, list[float]]:
+    """Logits of one image on a chip with each static effect, and on another chip."""
+    image = torch.linspace(-1.0, 1.0, 28 * 28).view(1, 1, 28, 28)
+    found = {}
+    for effect, fields in EFFECTS.items():
+        plan = Plan(MacroConfig(weight_bits=2, input_bits=2, random_noise=0.2, **fields), stem="macro")
+        model = make_model(plan=plan, fidelity="simulated").eval()
+        model.load_state_dict(module.state_dict(), strict=False)
+        for chip in (0, 1):
+            with torch.no_grad(), noise_context(0, 0, torch.tensor([3]), chip):
+                found[f"{effect}, chip {chip}"] = model.backbone(image)[0].tolist()
+    return found
+
+
+def fit_on_two(folder: Path) -> None:
+    original = MixUp.make_params
+
+    def remembered(self: MixUp, inputs: Any) -> Any:
+        found = original(self, inputs)
+        shares.append(float(found["lam"]))
+        return found
+
+    MixUp.make_params = remembered
+    watching = Watching(folder / "fit.json")
+    model = make_model(
+        backbone=BackboneConfig("resnet10t", KWARGS | {"drop_path_rate": 0.5}, small=True, image_size=28),
+        train_noise=10.0,
+        train_noise_model="tests.cli.test_processes.Recorded",
+        mixup=0.4,
+    )
+    trainer = Trainer(**options(2), max_epochs=2, callbacks=[watching], logger=False, enable_checkpointing=False)
+    data = FashionMNIST(str(folder / "images"), batch_size=10, eval_batch_size=10)
+    trainer.fit(model, datamodule=data)
+
+
+def options(processes: int) -> dict[str, Any]:
+    return {
+        "accelerator": "cpu",
+        "devices": processes,
+        "strategy": "ddp_fork",
+        "use_distributed_sampler": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+
+
+def on(processes: int, strategy: str = "ddp_fork") -> list[str]:
+    return ["--trainer.strategy", strategy, "--trainer.devices", str(processes)]
+
+
+def write_config(folder: Path, data: Path, images: int | None = None) -> str:
+    config = copy.deepcopy(TINY)
+    del config["trainer"]["limit_train_batches"]
+    config["model"].update(fidelity="simulated", train_noise=1.0, mixup=0.2)
+    cells = {"column": "current", "column_args": {"cell_sigma": 2.0}}
+    config["model"]["plan"] = {"macro": {"weight_bits": 4, "input_bits": 4, "random_noise": 1.0, **cells}}
+    config["data"]["init_args"].update(root=str(data), batch_size=20, test_images=images)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    return str(folder / "tiny.yaml")
+
+
+def validate_on(processes: int, config: str, checkpoint: Path) -> str:
+    from asim_lightning.cli import main
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        main(["validate", "-c", config, "--ckpt_path", str(checkpoint), *on(processes)])
+    return said.getvalue().splitlines()[-1]
+
+
+def program(folder: Path) -> None:
+    torch.set_num_threads(1)
+    data = write_data(folder / "images")
+    config = write_config(folder, data, 19)
+    os.chdir(folder)
+    from asim_lightning.cli import main
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        main(["fit", "-c", config, *on(2), "--data.init_args.batch_size", "10"])
+    (folder / "fit.txt").write_text(said.getvalue())
+    checkpoint = folder / "runs" / "tiny" / "version_0" / "checkpoints" / "best.ckpt"
+    validated = [validate_on(count, config, checkpoint) for count in COUNTS]
+    (folder / "validate.json").write_text(json.dumps(validated))
+    fit_on_two(folder)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    command = [sys.executable, "-m", "tests.cli.test_processes", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=2 * SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(found: Path) -> list[dict[str, Any]]:
+    return json.loads((found / "fit.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_an_odd_number_of_images_is_validated_once_each(found: Path) -> None:
+    said = json.loads((found / "validate.json").read_text())
+    assert said[0].endswith("% (simulated, 19 images)")
+    assert said == [said[0]] * len(COUNTS)
+
+
+def test_a_fit_on_two_leaves_one_run(found: Path) -> None:
+    assert [path.name for path in (found / "runs" / "tiny").iterdir()] == ["version_0"]
+    said = (found / "fit.txt").read_text()
+    assert said.count("tensorboard --logdir runs") == 1
+    assert "weights  runs/tiny/version_0/checkpoints/best.ckpt\n" in said
+    assert {path.name for path in (found / "runs" / "tiny" / "version_0" / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+    last = torch.load(found / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 4  # 80 images in batches of 10 on each of two
+
+
+def test_no_sample_is_read_twice_in_an_epoch(ranks: list[dict[str, Any]]) -> None:
+    for epoch in (0, 1):
+        read = [index for rank in ranks for number, *batch in rank["samples"] if number == epoch for index in batch]
+        assert sorted(read) == list(range(80))
+    assert ranks[0]["samples"][0][1:] != ranks[0]["samples"][4][1:]
+
+
+def test_noise_of_training_of_two_processes_is_uncorrelated(ranks: list[dict[str, Any]]) -> None:
+    one, other = (torch.tensor(rank["normals"]) for rank in ranks)  # (steps, batch, 10)
+    assert one.shape == other.shape == (8, 10, 10)
+    count = one.numel()
+    for z in (one, other):
+        assert abs(float(z.mean())) < 4 / math.sqrt(count)
+        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * count)
+    assert abs(float((one * other).mean())) < 4 / math.sqrt(count)
+    assert len(torch.cat([one, other]).unique()) == 2 * count
+
+
+def test_mixup_and_seeds_of_dropout_differ_from_process_to_process(ranks: list[dict[str, Any]]) -> None:
+    one, other = ranks
+    assert len({*one["shares"], *other["shares"]}) == 16
+    assert len({*one["seeds"], *other["seeds"]}) == 16
+    for rank, each in enumerate(ranks):
+        # 0 is the seed of the run
+        assert each["seeds"] == [torch_seed(step_seed(0, step, rank)) for step in range(8)]
+
+
+def torch_seed(seed: int) -> int:
+    return torch.Generator().manual_seed(seed).initial_seed()
+
+
+def test_every_process_ends_with_the_same_network(ranks: list[dict[str, Any]]) -> None:
+    one, other = ranks
+    assert one["ranges"] == other["ranges"]
+    assert min(one["ranges"]) > 0
+    assert one["weights"] == other["weights"]
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_a_chip_is_the_same_on_every_process(effect: str, ranks: list[dict[str, Any]]) -> None:
+    one, other = (rank["chip"] for rank in ranks)
+    for chip in (0, 1):
+        assert one[f"{effect}, chip {chip}"] == other[f"{effect}, chip {chip}"]
+
+
+def test_another_chip_is_another_one(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["chip"]["cells, chip 0"] != ranks[0]["chip"]["cells, chip 1"]
+
+
+@pytest.mark.slow  # five starts of the program, two at a time
+def test_the_program_on_one_and_two_processes(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "images")
+    asim = str(Path(sys.executable).parent / "asim")
+    steps = {}
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        write_config(folder, data, 19)
+        batch = ["--data.init_args.batch_size", str(20 // count)]
+        common: dict[str, Any] = {"cwd": folder, "env": environment(), "capture_output": True, "text": True}
+        fit = [asim, "fit", "-c", "tiny.yaml", *on(count, "ddp"), *batch]
+        done = subprocess.run(fit, **common, timeout=SECONDS, check=True)
+        assert done.stdout.count("weights  runs/tiny/version_0/checkpoints/best.ckpt\n") == 1
+        assert done.stdout.count("tensorboard --logdir runs") == 1
+        assert [path.name for path in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
+        last = torch.load(folder / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+        steps[count] = last["global_step"]
+    assert steps == {1: 4, 2: 4}
+    checkpoint = str(tmp_path / "1" / "runs" / "tiny" / "version_0" / "checkpoints" / "best.ckpt")
+    said = []
+    for count in (1, 2):
+        validate = [asim, "validate", "-c", "tiny.yaml", "--ckpt_path", checkpoint, *on(count, "ddp")]
+        done = subprocess.run(validate, **common, timeout=SECONDS, check=True)
+        said.append(done.stdout.splitlines()[-1])
+        assert done.stdout.count("accuracy ") == 1
+    assert said[0] == said[1]
+    assert said[0].endswith("% (simulated, 19 images)")
+
+
+if __name__ == "__main__":
+    # under its own name, so that the noise model's import path leads to the lists of this module
+    from tests.cli import test_processes
+
+    test_processes.program(Path(sys.argv[1]))
