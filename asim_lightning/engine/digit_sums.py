@@ -58,7 +58,7 @@ def input_digit_sums(
         per_group = w.shape[1]
         channels = [(g * per_group + a, g * per_group + b) for g in range(product.groups) for a, b in channels]
     planes = _channel_sums(x.flatten(2), channels, groups)  # (batch, groups * tiles, digits, height * width)
-    kernel = torch.ones(len(tiles), w.shape[2] * w.shape[3], dtype=x.dtype, device=x.device)
+    kernel = torch.ones(len(tiles), w.shape[2] * w.shape[3], dtype=planes.dtype, device=x.device)
     for mask, tile in zip(kernel, tiles, strict=True):
         if tile.kernel is not None:
             mask.zero_()

@@ -52,6 +52,11 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
         work = positions * tiles * len(factors)
         spread(lambda low, high: kernel(*arrays, -table.low, result, low, high), rows, 16384 // work + 1)
         return out
+    return table_sums_anywhere(sums, table, factors)
+
+
+def table_sums_anywhere(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
+    """`table_sums` in plain torch, on any device: the definition."""
     values = table.values.to(sums.device)[sums.long() - table.low]  # (rows, tiles, digits, positions, functions)
     weights = torch.tensor(list(factors), dtype=torch.float32, device=sums.device)
     return torch.einsum("rtdpf,d->rptf", values, weights)

@@ -1,0 +1,89 @@
+"""The parts of an expected error: digit sums, table sums, and counts that two digits' sums lead to expect."""
+
+import math
+
+import pytest
+import torch
+
+from asim_lightning.engine.digit_sums import input_digit_sums, weight_digit_sums
+from asim_lightning.engine.overlap import Overlap
+from asim_lightning.engine.product import Conv2dProduct, MatmulProduct
+from asim_lightning.engine.table_sums import Table, table_sums, table_sums_anywhere
+
+GROUPS = [((0,), False), ((1, 2), False), ((3,), False), ((4, 5), True)]
+
+
+def integers(*shape: int) -> torch.Tensor:
+    return torch.randint(-20, 20, shape, generator=torch.Generator().manual_seed(len(shape))).float()
+
+
+def digit(values: torch.Tensor, bits: tuple[int, ...], signed: bool) -> torch.Tensor:
+    """A digit by division, without a shift."""
+    unsigned = values.double().remainder(2.0 ** (bits[-1] + 1)) if not signed else values.double()
+    return torch.floor(unsigned / 2.0 ** bits[0])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])  # the kernel, and torch's own operations
+def test_digit_sums_of_a_convolution_meet_the_product(kind: torch.dtype) -> None:
+    """All-ones weights make the count of a digit its sum, at every place, tile and group."""
+    product = Conv2dProduct((2, 1), (1, 2), (1, 2), 2)
+    x, w = integers(2, 10, 9, 8).to(kind), integers(6, 5, 3, 2).to(kind)
+    for rows in (12, 6, 4):  # two channels a tile, one, and less than a kernel
+        tiles = product.tiles(w, rows)
+        found = input_digit_sums(product, tiles, x, w, GROUPS)
+        for t, tile in enumerate(tiles):
+            for j, group in enumerate(GROUPS):
+                counts = product.counts(tile, digit(x, *group).float(), torch.ones(1, 2, *w.shape[1:]))[:, 0]
+                assert torch.equal(found[:, :, t, j].float(), counts.flatten(2)), (rows, t, j)
+        by_weight = weight_digit_sums(product, tiles, w, GROUPS)
+        for t, tile in enumerate(tiles):
+            for j, group in enumerate(GROUPS):
+                inside = digit(w, *group)[:, tile.channels].flatten(2)
+                inside = inside if tile.kernel is None else inside[:, :, tile.kernel]
+                assert torch.equal(by_weight[:, t, j].double(), inside.sum((1, 2)))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_digit_sums_of_a_matrix_product(kind: torch.dtype) -> None:
+    product, x, w = MatmulProduct(), integers(2, 3, 25).to(kind), integers(4, 25).to(kind)
+    tiles = product.tiles(w, 10)
+    for found, values in (
+        (input_digit_sums(product, tiles, x, w, GROUPS), x),
+        (weight_digit_sums(product, tiles, w, GROUPS), w),
+    ):
+        assert found.shape == (*values.shape[:-1], 3, len(GROUPS))
+        for t, low in enumerate((0, 10, 20)):
+            for j, group in enumerate(GROUPS):
+                assert torch.equal(found[..., t, j].double(), digit(values, *group)[..., low : low + 10].sum(-1))
+
+
+def test_table_sums_of_the_kernel_are_those_of_the_definition() -> None:
+    nodes = torch.tensor([-20.0, -3.0, 0.0, 40.0], dtype=torch.float64)
+    table = Table.interpolated(nodes, torch.randn(4, 3, dtype=torch.float64))
+    assert table.values.shape == (61, 3)
+    sums = torch.randint(-20, 41, (5, 2, 4, 7)).float()
+    factors = [1.0, -2.0, 4.0, 8.0]
+    torch.testing.assert_close(table_sums(sums, table, factors), table_sums_anywhere(sums, table, factors))
+    for place, node in enumerate(nodes.int().tolist()):
+        assert torch.allclose(table.values[node + 20], table.values[int(nodes[place]) + 20])
+
+
+def test_counts_of_bits_are_hypergeometric() -> None:
+    """Averages of 1, n and n^2 have closed forms: 1, u v / R, and that of the variance."""
+    overlap = Overlap(30, 1, 1, False, False)
+    counts = torch.arange(31, dtype=torch.float64)
+    one, mean, square = overlap.average(counts, torch.stack([torch.ones_like(counts), counts, counts**2]))
+    u, v = overlap.input_nodes()[:, None], overlap.weight_nodes()[None]
+    torch.testing.assert_close(one, torch.ones_like(one))
+    torch.testing.assert_close(mean, u * v / 30)
+    variance = u * v / 30 * (1 - u / 30) * (30 - v) / 29
+    torch.testing.assert_close(square - mean**2, variance)
+
+
+@pytest.mark.parametrize("overlap", [Overlap(50, 7, 1, False, False), Overlap(50, 7, 7, True, True)])
+def test_counts_of_wider_digits_have_the_mean_of_a_random_placement(overlap: Overlap) -> None:
+    top = 50 * overlap.input_top * overlap.weight_top
+    counts = torch.arange(-top if overlap.input_signed else 0, top + 1, dtype=torch.float64)
+    (mean,) = overlap.average(counts, counts[None])
+    exact = overlap.input_nodes()[:, None] * overlap.weight_nodes()[None] / 50
+    assert float((mean - exact).abs().max()) < 0.02 * math.sqrt(top) + 0.5
