@@ -9,6 +9,9 @@ from lightning.pytorch import Callback, Trainer
 class ImageCounter(Callback):
     """Counts the images of a validation or test, over all processes."""
 
+    METRIC = "images"
+    """Name of the count among the trainer's callback_metrics."""
+
     def __init__(self) -> None:
         self.images = 0
 
@@ -38,4 +41,7 @@ class ImageCounter(Callback):
 
     def _add_other_processes(self, trainer: Trainer) -> None:
         count = torch.tensor(self.images, device=trainer.strategy.root_device)
-        self.images = int(trainer.strategy.reduce(count, reduce_op="sum"))
+        total = trainer.strategy.reduce(count, reduce_op="sum")
+        self.images = int(total)
+        # of processes that were forked, metrics alone come back
+        trainer.callback_metrics[self.METRIC] = torch.as_tensor(total)

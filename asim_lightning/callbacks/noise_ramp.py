@@ -94,7 +94,7 @@ class NoiseRamp(Callback):
         if self.unit == "step":
             amount = self.noise(float(trainer.global_step), total)
         else:
-            per_epoch = max(1.0, total / max(1, trainer.max_epochs or 1))
+            per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
         pl_module.log("cim/train_noise", amount)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from matplotlib.figure import Figure
 
 from asim_lightning.callbacks.dashboard import Charts, write_layout
@@ -87,6 +87,11 @@ class NoiseSweep(Callback):
         twins = [each for each in trainer.callbacks if isinstance(each, NoiseSweep)]  # type: ignore[attr-defined]
         if any(each is not self and each.axis == self.axis for each in twins):
             raise ValueError(f"Only one NoiseSweep may have the axis {self.axis}, got several; join their `levels`")
+        if any(isinstance(each, WeightAveraging) for each in _before(trainer.callbacks, self)):  # type: ignore[attr-defined]
+            raise ValueError(
+                "NoiseSweep must stand before a WeightAveraging callback in `trainer.callbacks`, got it behind: it "
+                "would measure the weights that are not averaged"
+            )
         for checkpoint in trainer.checkpoint_callbacks:
             monitor = getattr(checkpoint, "monitor", None) or ""
             if self.every_n_epochs == 1 or not monitor.startswith(f"{self.prefix}/"):
@@ -197,3 +202,7 @@ class NoiseSweep(Callback):
     def _write_curve(self, trainer: Trainer) -> None:
         if self.results and trainer.is_global_zero:
             write_curve(tensorboard_loggers(trainer), self.axis, self._on_network, list(self.results.values())[-1])
+
+
+def _before(callbacks: Sequence[Callback], one: Callback) -> Sequence[Callback]:
+    return callbacks[: list(callbacks).index(one)]

@@ -3,11 +3,12 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 
 from asim_lightning.callbacks.timing import check_count, is_due
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import calibration_images_of
-from asim_lightning.classifier.ranges import synchronize_ranges
+from asim_lightning.classifier.ranges import fitted_ranges, synchronize_ranges
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.quant import METHODS
 
@@ -43,6 +44,12 @@ class RangeCalibration(Callback):
         if not isinstance(pl_module, CimClassifier):
             raise ValueError(f"RangeCalibration needs a CimClassifier, got {type(pl_module).__name__}")
         twins = [each for each in trainer.callbacks if isinstance(each, RangeCalibration)]  # type: ignore[attr-defined]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(each, WeightAveraging) for each in callbacks[callbacks.index(self) :]):
+            raise ValueError(
+                "RangeCalibration must stand behind a WeightAveraging callback in `trainer.callbacks`, got it before: "
+                "it would fit ranges to the weights that are not averaged"
+            )
         if len(twins) > 1:
             raise ValueError(f"Only one RangeCalibration may fit the ranges of a network, got {len(twins)}")
         pl_module.calibrates_itself = False  # type: ignore[assignment]
@@ -79,6 +86,7 @@ class RangeCalibration(Callback):
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method)
         synchronize_ranges(module, trainer.strategy, self.method)
+        module._fitted_ranges = fitted_ranges(module.backbone)  # type: ignore[arg-type,assignment]
 
     def _calibrate(self, trainer: Trainer, module: LightningModule, always: bool = False) -> None:
         if always or needs_calibration(module):

@@ -16,7 +16,8 @@ from asim_lightning.classifier.arguments import check_choice, check_number, chec
 from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
-from asim_lightning.classifier.ranges import synchronize_ranges
+from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
+from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
@@ -43,7 +44,8 @@ class CimClassifier(LightningModule):
         train_noise_args: Arguments of the noise model's constructor.
         label_smoothing: Label smoothing of the training loss: 0..1.
         mixup: Alpha of mixup, 0 or more; 0 is off.
-        compile: Whether torch.compile compiles the training forward pass; state dict keys stay.
+        compile: Whether torch.compile compiles the training forward pass; state dict keys stay. With noise of training
+            each layer is a graph of its own, which gains less.
         noise_seed: Seed of all simulated noise: 0..2^32-1.
         trial: Number of the read that an evaluation simulates: 0..65535.
         chip: Number of the chip, which fixes static effects: 0..2^32-1.
@@ -121,6 +123,7 @@ class CimClassifier(LightningModule):
         set_train_noise_(self.backbone, train_noise, noise)
         self._train_noise = train_noise
         self._training_seed: int | None = None
+        self._fitted_ranges: dict[str, float] = {}
         # in a tuple, so that the compiled network is no second submodule with keys of its own
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         top5 = min(5, num_classes)
@@ -186,14 +189,15 @@ class CimClassifier(LightningModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the run that goes on."""
+        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state."""
         self._training_seed = checkpoint.get("training_seed")
+        change_optimizer_(checkpoint, self.hparams["optimizer"])
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
         """Cross-entropy of a batch under fake quantisation and the noise of training."""
         images, labels, ids = unpack(batch, self.num_classes)
-        # what a step draws is a function of seed, step and process, so that a run that was stopped repeats it
-        torch.manual_seed(step_seed(self._training_seed or 0, self.global_step, self.global_rank))
+        # what a batch draws is a function of seed, place and process, so that a run that was stopped repeats it
+        torch.manual_seed(step_seed(self._training_seed or 0, self.global_step, batch_number, self.global_rank))
         targets: Tensor = labels
         if self.mixup:
             images, targets = MixUp(alpha=self.mixup, num_classes=self.num_classes)(images, labels)
@@ -206,6 +210,10 @@ class CimClassifier(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Fit input ranges: anew while training, since weights move; else where they are missing."""
         self._calibrate(always=self.trainer.state.fn == "fit")
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the fitted ranges: a callback that averages weights has put back a network without them."""
+        restore_ranges(self.backbone, self._fitted_ranges)
 
     def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
@@ -234,9 +242,9 @@ class CimClassifier(LightningModule):
         """Optimizer and schedule of the configuration."""
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
-        optimizer, schedule, interval = build_optimizer(
-            self.optimizer_config, self.parameters(), trainer.max_epochs or 1, steps
-        )
+        per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
+        epochs = max(1, round(steps / per_epoch))  # also where the trainer counts steps
+        optimizer, schedule, interval = build_optimizer(self.optimizer_config, self.parameters(), epochs, steps)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
@@ -283,6 +291,7 @@ class CimClassifier(LightningModule):
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
             synchronize_ranges(self.backbone, self.trainer.strategy, self.calibration_method)
+            self._fitted_ranges = fitted_ranges(self.backbone)
 
 
 def _config(kind: type[Config], value: Any) -> Config:

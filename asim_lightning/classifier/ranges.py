@@ -1,11 +1,27 @@
 """The same input ranges on every process."""
 
+from collections.abc import Mapping
+
 import torch
 from lightning.pytorch.strategies import Strategy
 from torch import nn
 
 from asim_lightning.nn import CimMatmul
 from asim_lightning.nn.calibration import quantized_layers
+
+
+def fitted_ranges(module: nn.Module) -> dict[str, float]:
+    """The fitted input ranges of a network, by the name of their buffer."""
+    layers = {name: layer for name, layer in quantized_layers(module).items() if layer.has_range}
+    found = {f"{name}.input_max": float(layer.input_max) for name, layer in layers.items()}
+    operands = {name: layer for name, layer in layers.items() if isinstance(layer, CimMatmul)}
+    return found | {f"{name}.weight_max": float(layer.weight_max) for name, layer in operands.items()}
+
+
+def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
+    """Put fitted ranges back, in place."""
+    for name, value in ranges.items():
+        module.get_buffer(name).fill_(value)
 
 
 def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:

@@ -1,9 +1,12 @@
 """Which checkpoints a fit writes, and where a fit that was stopped goes on."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -12,18 +15,49 @@ from lightning.pytorch.utilities import rank_zero_only
 from asim_lightning.callbacks import LastCheckpoint
 
 
-def with_checkpoints(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
+def with_checkpoints(configured: Sequence[Callback] | Callback | None, monitor: str) -> list[Callback]:
     """Callbacks of a fit: the configuration's, one that keeps the best epoch where none does, and `LastCheckpoint`.
 
     Args:
         configured: Callbacks of the configuration.
+        monitor: Metric of the best epoch, where none is configured.
     """
     callbacks = [configured] if isinstance(configured, Callback) else list(configured or [])
     if not any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks):
-        callbacks.append(ModelCheckpoint(filename="best", monitor="val/acc", mode="max", save_weights_only=True))
+        best = {"filename": "best", "monitor": monitor, "mode": "max", "save_weights_only": True}
+        callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(_keeps_last(each) for each in callbacks):
         callbacks.append(LastCheckpoint())
     return callbacks
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces, and puts it in its place in one step.
+
+    Lightning's own writes to the folder for temporary files and moves from there, which is a copy where that is another
+    filesystem: a kill leaves half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save; the folder is made where absent."""
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        with partial.open("wb") as opened:
+            torch.save(checkpoint, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(partial, file)
+
+
+def with_whole_files(configured: Any) -> list[Any]:
+    """Plugins of a fit: the configuration's, and `WholeFiles` where none of them writes checkpoints.
+
+    Args:
+        configured: Plugins of the configuration.
+    """
+    plugins = list(configured) if isinstance(configured, (list, tuple)) else [] if configured is None else [configured]
+    return plugins if any(isinstance(each, CheckpointIO) for each in plugins) else [*plugins, WholeFiles()]
 
 
 def best_path(callback: Checkpoint) -> str:
@@ -78,7 +112,8 @@ def _keep_metrics(folder: Path, step: int) -> None:
     # a CSVLogger removes what it finds under its name
     metrics = folder / "metrics.csv"
     if metrics.exists():
-        metrics.rename(folder / f"metrics_until_step_{step}.csv")
+        names = (f"metrics_until_step_{step}{again}.csv" for again in ("", *(f"_{n}" for n in range(1, 1000))))
+        metrics.rename(next(path for name in names if not (path := folder / name).exists()))
 
 
 def _keeps_last(callback: Any) -> bool:

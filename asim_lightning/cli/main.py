@@ -10,7 +10,7 @@ from typing import NoReturn
 _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
     "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
-    "Detected KeyboardInterrupt", "Received SIGTERM",
+    "Detected KeyboardInterrupt", "Received SIGTERM", "`Trainer.fit` stopped: `max_", "was configured so ",
 )  # fmt: skip
 """Parts of what Lightning logs on every run and no user can act on."""
 

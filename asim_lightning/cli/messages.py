@@ -52,6 +52,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         message: The message.
         known: Full names of all settings.
     """
+    if message.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", message)):
+        return one_line(errors[-1], known)  # a worker's traceback ends with what is wrong
     if found := re.search(r"unrecognized arguments: (\S+)", message):
         given = found[1].split("=")[0]
         if given.startswith("--"):

@@ -10,11 +10,10 @@ from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import asim_lightning.data  # noqa: F401  so that its classes have short names on the command line
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
-from asim_lightning.cli.checkpointing import best_path, loggers, newest_last, with_checkpoints
+from asim_lightning.cli.checkpointing import best_path, loggers, newest_last, with_checkpoints, with_whole_files
 from asim_lightning.cli.configs import (
     checkpoint_of_run,
     names_data,
@@ -24,6 +23,7 @@ from asim_lightning.cli.configs import (
 )
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
@@ -140,9 +140,12 @@ class AsimCLI(LightningCLI):
             if self.command in ("sweep", "explain", "verify"):
                 kwargs["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         elif trainer_config.get("enable_checkpointing") is not False:
-            kwargs["callbacks"] = with_checkpoints(trainer_config.get("callbacks"))
+            kwargs["callbacks"] = with_checkpoints(trainer_config.get("callbacks"), self._best)
+            kwargs["plugins"] = with_whole_files(trainer_config.get("plugins"))
         if self.command == "fit" and trainer_config.get("logger") in (None, True):
             kwargs["logger"] = loggers(self.root, self.run_name, self.continued, self.step)
+        if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in self._trainer_written:
+            kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
         trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
         trainer.run_folder = str(self.run_folder)
         return trainer
@@ -202,11 +205,22 @@ class AsimCLI(LightningCLI):
             metric, what = f"{metric}_estimate", "estimate"
             how = f"quantized with train_noise {self.model.train_noise:g}, not simulated"
         percent = 100 * float(self.trainer.callback_metrics[metric])
-        self._print(f"{what} {percent:.2f} % ({how}, {self.images.images:,} images)")
+        images = int(self.trainer.callback_metrics[ImageCounter.METRIC])
+        self._print(f"{what} {percent:.2f} % ({how}, {images:,} images)")
 
     def _print(self, line: str) -> None:
         if self.trainer.is_global_zero:
             print(line)
+
+    @property
+    def _trainer_written(self) -> Mapping[str, Any]:
+        """What the user wrote of the trainer."""
+        return self._written[self.config.subcommand].get("trainer") or {}  # type: ignore[no-any-return]
+
+    @property
+    def _best(self) -> str:
+        """Metric of the best epoch."""
+        return "val/acc_estimate" if self.model.fidelity == "estimated" else "val/acc"
 
     @property
     def _is_noisy(self) -> bool:

@@ -99,8 +99,12 @@ class ImageDataModule(LightningDataModule):
         return self._training_loader
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches of the epoch were taken, for a checkpoint."""
-        return {} if self._training_loader is None else self._training_loader.state_dict()  # type: ignore[attr-defined]
+        """How many batches of the epoch were taken, for a checkpoint; 0 at its end, also of a limited epoch."""
+        if self._training_loader is None:
+            return {}
+        state: dict[str, Any] = self._training_loader.state_dict()  # type: ignore[attr-defined]
+        whole = len(self._training_loader) if self.trainer is None else self.trainer.num_training_batches
+        return {"batches": 0 if state["batches"] >= whole else state["batches"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after so many batches of the epoch.

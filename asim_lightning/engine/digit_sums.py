@@ -82,7 +82,7 @@ def _range_sums(x: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple
     """Digit sums over ranges of the last dimension. # (..., k) to (..., ranges, digits)"""
     if x.device.type == "cpu" and x.dtype == torch.float32:
         flat = x.reshape(-1, x.shape[-1]).contiguous()
-        out = torch.empty(len(flat), len(ranges), len(groups))
+        out = torch.empty(len(flat), len(ranges), len(groups), device="cpu")
         _run(_kernels()[0], flat, out, ranges, groups)
         return out.view(*x.shape[:-1], len(ranges), len(groups))
     integers = x.to(torch.int32)
@@ -95,7 +95,7 @@ def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[t
     """Digit sums over ranges of channels. # (batch, channels, pixels) to (batch, ranges, digits, pixels)"""
     if x.device.type == "cpu" and x.dtype == torch.float32:
         x = x.contiguous()
-        out = torch.empty(len(x), len(channels), len(groups), x.shape[2])
+        out = torch.empty(len(x), len(channels), len(groups), x.shape[2], device="cpu")
         _run(_kernels()[1], x, out, channels, groups)
         return out
     integers = x.to(torch.int32)

@@ -46,7 +46,7 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     """
     if sums.device.type == "cpu":
         rows, tiles, _, positions = sums.shape
-        out = torch.empty(rows, positions, tiles, table.values.shape[1])
+        out = torch.empty(rows, positions, tiles, table.values.shape[1], device="cpu")
         arrays = (sums.contiguous().numpy(), table.values.numpy(), np.array(factors, dtype=np.float32))
         kernel, result = _kernel(), out.numpy()
         work = positions * tiles * len(factors)

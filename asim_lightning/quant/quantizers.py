@@ -70,7 +70,8 @@ class _LargestWithGradient(torch.autograd.Function):
         place, value = ctx.saved_tensors
         sign = value.sign() if ctx.signed else torch.ones_like(value)
         full = torch.zeros(ctx.shape.numel(), dtype=ctx.dtype, device=gradient.device)
-        full[place] = gradient.to(ctx.dtype) * sign
+        most = torch.finfo(ctx.dtype).max  # the sum over all outputs can pass what half precision holds
+        full[place] = (gradient * sign).clamp(-most, most).to(ctx.dtype)
         return full.view(ctx.shape), None
 
 

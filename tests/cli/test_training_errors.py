@@ -203,7 +203,6 @@ def test_a_corrupt_picture_is_named(asim: Asim, written: Write, pictures: Path) 
     assert error.endswith("`skip_corrupt: true` leaves such files out.")
 
 
-@pytest.mark.xfail(strict=True, reason="the worker's traceback is part of the line")
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, pictures: Path) -> None:
     error = asim("fit", "-c", written(**two_classes(pictures, num_workers=1))).error
     assert error.startswith(f"{pictures}/train/")
@@ -214,7 +213,7 @@ def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Wri
 @pytest.mark.filterwarnings("default:.*pictures are corrupt")
 def test_corrupt_pictures_are_left_out(asim: Asim, written: Write, pictures: Path) -> None:
     path = written(**two_classes(pictures, skip_corrupt=True))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="corrupt") as caught:
         answer = asim("fit", "-c", path)
     assert answer.code == 0
     said = [str(each.message) for each in caught if "corrupt" in str(each.message)]
