@@ -23,8 +23,8 @@ from asim_lightning.engine.product import Conv2dProduct, Product, Tile
 from asim_lightning.engine.table_sums import Table, table_sums
 
 _MOST_TERMS = 6
-_TOLERANCE = 2e-3
-"""Singular values below this share of the largest are left out."""
+_TOLERANCE = 1e-2
+"""Terms below this share of the variance's largest, or half of it of the deviation's, are left out."""
 
 
 def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,21 +47,18 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
         by_rows.setdefault(_rows(product, tile, w), []).append(number)
-    totals: list[Tensor | None] = [None, None]
+    # terms of the input side and of the weight side, for the mean and for the variance: one product each in the end
+    sides: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] = ([], [])
     with exact_float32(x.device.type):
         for block in _blocks(transfer):
             inputs = input_digit_sums(product, tiles, x, w, block.inputs)
             weights = weight_digit_sums(product, tiles, w, block.weights)
             for rows, chosen in by_rows.items():
                 for moment, tables in enumerate(_tables(transfer, block.cycle, rows)):
-                    if tables is None:
-                        continue
-                    part = _combined(product, block, moment, tables, inputs, weights, chosen)
-                    before = totals[moment]
-                    totals[moment] = part if before is None else before.add_(part)
-    mean, variance = totals
-    zero = torch.zeros((), dtype=torch.float32, device=x.device)
-    return (zero if mean is None else mean), (zero if variance is None else variance.clamp_min_(0.0).sqrt_())
+                    if tables is not None:
+                        sides[moment].append(_terms(product, block, moment, tables, inputs, weights, chosen))
+        mean, variance = (_summed(product, terms, x) for terms in sides)
+    return mean, variance.clamp_min_(0.0).sqrt_()
 
 
 @dataclass(frozen=True)
@@ -140,16 +137,21 @@ def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, T
         cycle.input_signed,
         cycle.weight_signed,
     )
-    moments = overlap.average(counts, torch.stack([mean, variance]))
-    return tuple(_split(overlap, surface) for surface in moments)
+    means, variances = overlap.average(counts, torch.stack([mean, variance]))
+    deviation = float(torch.linalg.matrix_norm(variances.sqrt(), 2))
+    # a mean that noise hides is not worth a term
+    least = 0.5 * _TOLERANCE * deviation, _TOLERANCE * float(torch.linalg.matrix_norm(variances, 2))
+    return _split(overlap, means, least[0]), _split(overlap, variances, least[1])
 
 
-def _split(overlap: Overlap, surface: Tensor) -> tuple[Table, Table] | None:
-    """A surface over (input sum, weight sum) as few products of one function of each."""
+def _split(overlap: Overlap, surface: Tensor, least: float) -> tuple[Table, Table] | None:
+    """A surface over (input sum, weight sum) as few products of one function of each, none below `least`."""
     if float(surface.abs().max()) < 1e-6:
         return None
     left, values, right = torch.linalg.svd(surface)
-    terms = min(_MOST_TERMS, int((values > _TOLERANCE * values[0]).sum()))
+    terms = min(_MOST_TERMS, int((values > least).sum()))
+    if terms == 0:
+        return None
     root = values[:terms].sqrt()
     return (
         Table.interpolated(overlap.input_nodes(), left[:, :terms] * root),
@@ -157,7 +159,7 @@ def _split(overlap: Overlap, surface: Tensor) -> tuple[Table, Table] | None:
     )
 
 
-def _combined(
+def _terms(
     product: Product,
     block: _Block,
     moment: int,
@@ -165,18 +167,30 @@ def _combined(
     inputs: Tensor,
     weights: Tensor,
     tiles: list[int],
-) -> Tensor:
-    """Sum over tiles, digits and terms. # (batch, *outputs)"""
+) -> tuple[Tensor, Tensor]:
+    """Functions of the input sums and of the weight sums, whose products over tiles and terms sum to a moment.
+
+    Returns:
+        # (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and
+        # (..., n, terms)
+    """
     if isinstance(product, Conv2dProduct):
         batch, groups = inputs.shape[:2]
         chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
         a = table_sums(chosen, tables[0], block.input_factors(moment)).flatten(2)  # (.., positions, tiles * terms)
         b = table_sums(weights[:, tiles, :, None], tables[1], block.weight_factors(moment)).flatten(1)
-        b = b.view(groups, -1, b.shape[-1])  # (groups, outputs of a group, tiles * terms)
-        outputs = b @ a.view(batch, groups, *a.shape[1:]).transpose(-1, -2)
-        return outputs.flatten(1, 2)
-    a = _leading(inputs[..., tiles, :], tables[0], block.input_factors(moment))  # (batch, ..., m, tiles * terms)
-    b = _leading(weights[..., tiles, :], tables[1], block.weight_factors(moment))  # (..., n, tiles * terms)
+        return a.view(batch, groups, *a.shape[1:]), b.view(groups, -1, b.shape[-1])
+    a = _leading(inputs[..., tiles, :], tables[0], block.input_factors(moment))
+    return a, _leading(weights[..., tiles, :], tables[1], block.weight_factors(moment))
+
+
+def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    """Sum over all terms. # (batch, *outputs); without terms a single 0"""
+    if not terms:
+        return torch.zeros((), dtype=torch.float32, device=x.device)
+    a, b = (torch.cat(side, -1) if len(side) > 1 else side[0] for side in zip(*terms, strict=True))
+    if isinstance(product, Conv2dProduct):
+        return (b @ a.transpose(-1, -2)).flatten(1, 2)  # (batch, groups * outputs of a group, positions)
     return a @ b.transpose(-1, -2)
 
 

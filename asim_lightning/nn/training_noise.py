@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
@@ -82,9 +83,12 @@ class MacroNoise(TrainingNoise):
         """See `TrainingNoise.apply`."""
         given = operands()
         mean, deviation = expected_error(given.product, given.transfer, given.x, given.w)
-        error = normal()
-        error.mul_(_like(deviation, error)).add_(_like(mean, error)).mul_(amount)
-        return y + (error * given.step).to(y.dtype)
+        z = normal()
+        error = torch.addcmul(_like(mean, z), _like(deviation, z), z)
+        step = given.step * amount
+        if y.dtype == torch.float32:
+            return torch.addcmul(y, error, step)
+        return y + (error * step).to(y.dtype)
 
 
 def _like(values: Tensor, error: Tensor) -> Tensor:

@@ -58,9 +58,11 @@ class _LargestWithGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, signed: bool) -> Tensor:
-        flat = x.detach().flatten()
-        place = flat.abs().argmax() if signed else flat.argmax()
-        value = flat[place]
+        rows = x.detach().reshape(len(x), -1)
+        largest, columns = (rows.abs() if signed else rows).max(1)  # torch's argmax over all takes four times as long
+        row = largest.argmax()
+        place = row * rows.shape[1] + columns[row]
+        value = rows.flatten()[place]
         ctx.save_for_backward(place, value)
         ctx.shape, ctx.signed, ctx.dtype = x.shape, signed, x.dtype
         return (value.abs() if signed else value).float()
