@@ -1,0 +1,84 @@
+"""What a flag changes of the optimizer counts in a fit that goes on, and nothing else moves."""
+
+import copy
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.classifier import OptimizerConfig
+from asim_lightning.classifier.optimizer import build_optimizer
+from asim_lightning.classifier.resumed_optimizer import change_optimizer_
+
+
+def trained(config: OptimizerConfig, steps: int, total: int = 20) -> tuple[Any, Any]:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer, schedule, _ = build_optimizer(config, [weight], total, total)
+    for _ in range(steps):
+        weight.grad = torch.ones(3)
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+    return optimizer, schedule
+
+
+def checkpoint(config: OptimizerConfig, steps: int) -> dict[str, Any]:
+    optimizer, schedule = trained(config, steps)
+    return {
+        "hyper_parameters": {"optimizer": asdict(config)},
+        "optimizer_states": [optimizer.state_dict()],
+        "lr_schedulers": [] if schedule is None else [schedule.state_dict()],
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "cosine"},
+        {"schedule": "cosine", "warmup": 0.5},
+        {"schedule": "multistep"},
+        {"schedule": "constant"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_rate_goes_on_as_if_it_had_been_so_from_the_start(settings: dict[str, Any], name: str) -> None:
+    before, after = (OptimizerConfig(name=name, lr=lr, **settings) for lr in (0.1, 0.02))
+    changed = checkpoint(before, 7)
+    change_optimizer_(changed, asdict(after))
+    optimizer, schedule = trained(after, 0)
+    optimizer.load_state_dict(changed["optimizer_states"][0])
+    if schedule is not None:
+        schedule.load_state_dict(changed["lr_schedulers"][0])
+    reference, its_schedule = trained(after, 7)
+    for _ in range(10):
+        found, wanted = (each.param_groups[0]["lr"] for each in (optimizer, reference))
+        assert found == pytest.approx(wanted, rel=1e-6)
+        for each, its in ((optimizer, schedule), (reference, its_schedule)):
+            each.step()
+            if its is not None:
+                its.step()
+
+
+def test_momentum_and_weight_decay_change_too() -> None:
+    changed = checkpoint(OptimizerConfig(momentum=0.9, weight_decay=1e-4), 2)
+    change_optimizer_(changed, asdict(OptimizerConfig(momentum=0.5, weight_decay=0.0)))
+    group = changed["optimizer_states"][0]["param_groups"][0]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.0)
+
+
+def test_where_nothing_changed_the_state_stays_to_the_bit() -> None:
+    config = OptimizerConfig(lr=0.3, schedule="cosine")
+    state = checkpoint(config, 5)
+    kept = copy.deepcopy(state)
+    change_optimizer_(state, asdict(config))
+    assert state["optimizer_states"][0]["param_groups"] == kept["optimizer_states"][0]["param_groups"]
+    assert state["lr_schedulers"] == kept["lr_schedulers"]
+
+
+def test_another_optimizer_is_refused() -> None:
+    for field, before, after in (("name", "sgd", "adam"), ("schedule", "cosine", "constant")):
+        state = checkpoint(OptimizerConfig(**{field: before}), 1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"`model\.optimizer\.{field}` must be {before} where a fit goes on"):
+            change_optimizer_(state, asdict(OptimizerConfig(**{field: after})))  # type: ignore[arg-type]
