@@ -31,7 +31,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     images = counts.sum(axis=1, keepdims=True)  # (classes, 1)
     # a class without images has an empty row
     cells = 100.0 * counts / np.maximum(images, 1) if normalize else counts.astype(float)  # (classes, classes)
-    top = 100.0 if normalize else max(float(cells.max()), 1.0)
+    top = 100.0 if normalize else max(float(np.max(cells)), 1.0)
     numbered = classes <= _NUMBERED
     figure = Figure(figsize=(9.0, 7.8), dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)

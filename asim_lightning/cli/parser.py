@@ -170,8 +170,8 @@ class AsimCLI(LightningCLI):
         load_weights(self.model, path)
         if self.continued is not None:
             self._print(f"goes on from {path}, at step {self.step}")
-        if self.trained:
-            self._print(f"weights  {path}")
+        if self.command != "fit":
+            self._print(f"weights  {shorter_path(path)}")
         if self.command == "fit" and not self.resumes:
             self._print(f"{path} holds weights without optimizer state: training starts from them, at epoch 0")
         if not self.resumes:

@@ -60,7 +60,7 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
     tail = (1.0 - level) / 2.0
     low, high = (float(end) for end in np.quantile(means, [tail, 1.0 - tail]))
 
-    unlike = images - int(counts.max())
+    unlike = images - int(np.max(counts))
     if images < _FEW_IMAGES or min(unlike, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
         wilson_low, wilson_high = _wilson(mean, images, NormalDist().inv_cdf(1.0 - tail))
         low, high = min(low, wilson_low), max(high, wilson_high)

@@ -28,7 +28,7 @@ def test_a_file_comes_before_a_shipped_one(folder: Path) -> None:
         ("configs", "quickstrat", "nearest: quickstart"),
         ("configs", "zzz", "nearest: fashion_resnet_nat, fashion_resnet_nat_macro, "),
         ("configs", "elsewhere/quickstart.yaml", "There is no file 'elsewhere/quickstart.yaml'"),
-        ("checkpoints", "fashion", "nearest: fashion_resnet_qat"),
+        ("checkpoints", "fashion_resnet", "nearest: fashion_resnet_qat, "),
     ],
 )
 def test_a_missing_file_names_the_nearest(kind: str, given: str, expected: str, folder: Path) -> None:
