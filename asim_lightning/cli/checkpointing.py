@@ -116,6 +116,14 @@ def _keep_metrics(folder: Path, step: int) -> None:
         metrics.rename(next(path for name in names if not (path := folder / name).exists()))
 
 
+@rank_zero_only
+def put_back_metrics(folder: Path) -> None:
+    """Name the numbers of a run metrics.csv again where going on added none."""
+    kept = sorted(folder.glob("metrics_until_step_*.csv"), key=lambda path: path.stat().st_mtime_ns)
+    if kept and not (folder / "metrics.csv").exists():
+        kept[-1].rename(folder / "metrics.csv")
+
+
 def _keeps_last(callback: Any) -> bool:
     if not isinstance(callback, ModelCheckpoint):
         return False

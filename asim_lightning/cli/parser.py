@@ -13,7 +13,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
-from asim_lightning.cli.checkpointing import best_path, loggers, newest_last, with_checkpoints, with_whole_files
+from asim_lightning.cli.checkpointing import (
+    best_path,
+    loggers,
+    newest_last,
+    put_back_metrics,
+    with_checkpoints,
+    with_whole_files,
+)
 from asim_lightning.cli.configs import (
     checkpoint_of_run,
     names_data,
@@ -181,6 +188,10 @@ class AsimCLI(LightningCLI):
         """Say where the run is."""
         if getattr(self.trainer, "fast_dev_run", False):
             return
+        if self.continued is not None:
+            put_back_metrics(self.continued.parent.parent)
+            if self.trainer.global_step == self.step:
+                self._print("the run had ended: nothing was trained; `--trainer.max_epochs` can be raised")
         best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
         self._print(f"run      {self.trainer.log_dir}")
         if best:
