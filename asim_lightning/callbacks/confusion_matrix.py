@@ -10,7 +10,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from asim_lightning.callbacks.confusion_figure import confusion_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.callbacks.timing import check_count, is_due
+from asim_lightning.callbacks.timing import is_due
+from asim_lightning.classifier.arguments import check_whole
 
 
 class ConfusionMatrix(Callback):
@@ -30,7 +31,7 @@ class ConfusionMatrix(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
-        check_count("ConfusionMatrix", "every_n_epochs", every_n_epochs)
+        check_whole("`every_n_epochs` of ConfusionMatrix", every_n_epochs, 1)
         if not isinstance(normalize, bool):
             raise ValueError(f"`normalize` of ConfusionMatrix must be true or false, got {normalize!r}")
         self.every_n_epochs, self.normalize, self.folder = every_n_epochs, normalize, folder

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from asim_lightning.callbacks.mistakes_figure import mistakes_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.callbacks.processes import gather
-from asim_lightning.callbacks.timing import check_count
+from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.classifier.processes import gather
 
 _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")
@@ -47,7 +47,7 @@ class Misclassified(Callback):
     """
 
     def __init__(self, images: int = 36, folder: str | None = None) -> None:
-        check_count("Misclassified", "images", images, _MOST_IMAGES)
+        check_whole("`images` of Misclassified", images, 1, _MOST_IMAGES)
         self.images, self.folder = images, folder
         self._start()
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
-from asim_lightning.callbacks.processes import gather
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.classifier.processes import gather
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import quantized_layers

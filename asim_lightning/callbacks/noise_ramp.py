@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.callbacks.dashboard import write_layout
+from asim_lightning.classifier.arguments import check_number, check_whole
 
 SHAPES = ("constant", "linear", "cosine", "step")
 UNITS = ("epoch", "step")
@@ -44,20 +45,14 @@ class NoiseRamp(Callback):
         steps: int = 4,
     ) -> None:
         for name, value in (("end", end), ("start", start), ("warmup", warmup)):
-            _check_number(name, value, 0.0, "0 or more")
-        if length is not None:
-            _check_number("length", length, 1e-12, "above 0 or null")
+            check_number(f"`{name}` of NoiseRamp", value)
+        if length is not None and (not isinstance(length, (int, float)) or not 0 < length < math.inf):
+            raise ValueError(f"`length` of NoiseRamp must be above 0 or null, got {length!r}")
         _check_choice("shape", shape, SHAPES)
         _check_choice("unit", unit, UNITS)
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ValueError(f"`steps` of NoiseRamp must be 1 or more, got {steps!r}")
+        check_whole("`steps` of NoiseRamp", steps, 1)
         self.end, self.start, self.shape, self.unit = float(end), float(start), shape, unit
         self.warmup, self.length, self.steps = float(warmup), length, steps
-
-    @property
-    def state_key(self) -> str:
-        """Tells several ramps apart in a checkpoint."""
-        return f"NoiseRamp({self.shape}, {self.start:g}, {self.end:g})"
 
     def noise(self, time: float, total: float) -> float:
         """Noise at a time.
@@ -98,12 +93,6 @@ class NoiseRamp(Callback):
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
         pl_module.log("cim/train_noise", amount)
-
-
-def _check_number(name: str, value: Any, low: float, allowed: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not low <= value < math.inf:
-        raise ValueError(f"`{name}` of NoiseRamp must be {allowed}, got {value!r}")
 
 
 def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

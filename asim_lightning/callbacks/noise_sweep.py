@@ -14,8 +14,9 @@ from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, le
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import output_folder, show_figure, tensorboard_loggers
-from asim_lightning.callbacks.timing import check_count, is_due
+from asim_lightning.callbacks.timing import is_due
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.dashboard import margin_chart
@@ -57,9 +58,9 @@ class NoiseSweep(Callback):
         split: str = "val",
     ) -> None:
         self.levels = checked_levels(levels, axis)
-        check_count("NoiseSweep", "images", images)
-        check_count("NoiseSweep", "trials", trials, 65535)
-        check_count("NoiseSweep", "every_n_epochs", every_n_epochs)
+        check_whole("`images` of NoiseSweep", images, 1)
+        check_whole("`trials` of NoiseSweep", trials, 1, 65535)
+        check_whole("`every_n_epochs` of NoiseSweep", every_n_epochs, 1)
         if split not in SPLITS:
             raise ValueError(f"`split` of NoiseSweep must be one of {', '.join(SPLITS)}, got {split!r}")
         self.axis, self.images, self.trials = axis, images, trials

@@ -1,11 +1,13 @@
 """The file of a noise sweep while training: a line an epoch and level."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
 from asim_lightning.sweep.result import PointResult
+from asim_lightning.sweep.whole_file import write_whole
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
@@ -35,9 +37,11 @@ def forget_rows_after(path: Path, step: int) -> None:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
-    path.unlink()
-    if kept:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, extrasaction="ignore", restval="")
-            writer.writeheader()
-            writer.writerows(kept)
+    if not kept:
+        path.unlink()
+        return
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, FIELDS, extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(kept)
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))

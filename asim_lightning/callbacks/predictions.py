@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from asim_lightning.callbacks.processes import gather
+from asim_lightning.classifier.processes import gather
 
 _FIELDS = ("index", "label", "prediction", "confidence")
 

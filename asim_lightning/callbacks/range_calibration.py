@@ -5,10 +5,10 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
-from asim_lightning.callbacks.timing import check_count, is_due
+from asim_lightning.callbacks.timing import is_due
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.batches import calibration_images_of
-from asim_lightning.classifier.ranges import fitted_ranges, synchronize_ranges
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.quant import METHODS
 
@@ -29,8 +29,8 @@ class RangeCalibration(Callback):
     """
 
     def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:
-        check_count("RangeCalibration", "images", images)
-        check_count("RangeCalibration", "every_n_epochs", every_n_epochs)
+        check_whole("`images` of RangeCalibration", images, 1)
+        check_whole("`every_n_epochs` of RangeCalibration", every_n_epochs, 1)
         if method not in METHODS:
             raise ValueError(f"`method` of RangeCalibration must be one of {', '.join(METHODS)}, got {method!r}")
         self.images, self.method, self.every_n_epochs = images, method, every_n_epochs
@@ -71,7 +71,7 @@ class RangeCalibration(Callback):
         """Fit where ranges are missing."""
         self._calibrate(trainer, pl_module)
 
-    def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None) -> None:
+    def calibrate(self, trainer: Trainer, module: CimClassifier, data: Any = None) -> None:
         """Fit all ranges now; on every process.
 
         Args:
@@ -85,9 +85,8 @@ class RangeCalibration(Callback):
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method)
-        synchronize_ranges(module, trainer.strategy, self.method)
-        module._fitted_ranges = fitted_ranges(module.backbone)  # type: ignore[arg-type,assignment]
+        module.share_ranges(trainer.strategy, self.method)
 
-    def _calibrate(self, trainer: Trainer, module: LightningModule, always: bool = False) -> None:
+    def _calibrate(self, trainer: Trainer, module: Any, always: bool = False) -> None:
         if always or needs_calibration(module):
             self.calibrate(trainer, module)

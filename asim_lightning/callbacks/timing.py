@@ -1,19 +1,6 @@
 """When a callback that does not act in every epoch acts."""
 
-from typing import Any
-
 from lightning.pytorch import Trainer
-
-
-def check_count(callback: str, name: str, value: Any, high: int | None = None) -> None:
-    """Refuse what is no whole number of 1 or more.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (high is not None and value > high):
-        allowed = "1 or more" if high is None else f"1..{high}"
-        raise ValueError(f"`{name}` of {callback} must be {allowed}, got {value!r}")
 
 
 def is_due(trainer: Trainer, every_n_epochs: int) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from asim_lightning.circuit.plug_in import named_class
 
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
@@ -123,21 +123,4 @@ def column_class(macro: MacroConfig) -> type[Column]:
     Raises:
         ValueError: The name is neither a built-in column nor the import path of a column class.
     """
-    built_in = COLUMNS.get(macro.column) if isinstance(macro.column, str) else None
-    return built_in or _import_column(macro.column)
-
-
-def _import_column(path: str) -> type[Column]:
-    allowed = f"{', '.join(COLUMNS)} or an import path such as package.module.Class"
-    if not isinstance(path, str) or "." not in path:
-        near = get_close_matches(str(path), COLUMNS, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}{hint}")
-    module_name, _, class_name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which cannot be imported: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, Column)):
-        raise ValueError(f"`macro.column` must be {allowed}, got {path!r}, which does not inherit Column")
-    return found
+    return named_class("`macro.column`", macro.column, COLUMNS, Column)

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
-from asim_lightning.classifier.arguments import check_choice, check_number, check_whole
+from asim_lightning.classifier.arguments import check_settings
 from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
@@ -21,7 +22,6 @@ from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
-from asim_lightning.nn.quantized import FIDELITIES, METHODS
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_train_noise_
 
@@ -79,40 +79,30 @@ class CimClassifier(LightningModule):
         calibration_method: str = "max",
     ) -> None:
         super().__init__()
-        check_whole("num_classes", num_classes, 2)
-        check_whole("noise_seed", noise_seed, 0, 2**32 - 1)
-        check_whole("trial", trial, 0, 2**16 - 1)
-        check_whole("chip", chip, 0, 2**32 - 1)
-        check_whole("calibration_images", calibration_images, 1)
-        check_choice("fidelity", fidelity, FIDELITIES)
-        check_choice("calibration_method", calibration_method, METHODS)
-        check_number("label_smoothing", label_smoothing, 1.0)
-        check_number("mixup", mixup)
-        check_number("train_noise", train_noise)
-        noise = training_noise(train_noise_model, train_noise_args)
         backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
         plan = _config(Plan, plan)
         # plain values, so that a checkpoint loads without running code
-        self.save_hyperparameters(
-            {
-                "backbone": asdict(backbone),
-                "plan": asdict(plan),
-                "num_classes": num_classes,
-                "fidelity": fidelity,
-                "optimizer": asdict(optimizer),
-                "train_noise": train_noise,
-                "train_noise_model": train_noise_model,
-                "train_noise_args": train_noise_args,
-                "label_smoothing": label_smoothing,
-                "mixup": mixup,
-                "compile": compile,
-                "noise_seed": noise_seed,
-                "trial": trial,
-                "chip": chip,
-                "calibration_images": calibration_images,
-                "calibration_method": calibration_method,
-            }
-        )
+        settings = {
+            "backbone": asdict(backbone),
+            "plan": asdict(plan),
+            "num_classes": num_classes,
+            "fidelity": fidelity,
+            "optimizer": asdict(optimizer),
+            "train_noise": train_noise,
+            "train_noise_model": train_noise_model,
+            "train_noise_args": train_noise_args,
+            "label_smoothing": label_smoothing,
+            "mixup": mixup,
+            "compile": compile,
+            "noise_seed": noise_seed,
+            "trial": trial,
+            "chip": chip,
+            "calibration_images": calibration_images,
+            "calibration_method": calibration_method,
+        }
+        check_settings(settings)
+        noise = training_noise(train_noise_model, train_noise_args)
+        self.save_hyperparameters(settings)
         self.num_classes, self.optimizer_config = num_classes, optimizer
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
@@ -126,16 +116,8 @@ class CimClassifier(LightningModule):
         self._fitted_ranges: dict[str, float] = {}
         # in a tuple, so that the compiled network is no second submodule with keys of its own
         self._compiled = (torch.compile(self.backbone),) if compile else ()
-        top5 = min(5, num_classes)
-        self.accuracy = nn.ModuleDict(
-            {
-                f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
-                for stage in ("val", "test")
-                for k in (1, top5)
-            }
-        )
-        self.top5 = top5
-        self.loss = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in ("val", "test")})
+        self.top5 = min(5, num_classes)
+        self.accuracy, self.loss = _metrics(num_classes, self.top5)
 
     @property
     def fidelity(self) -> str:
@@ -253,6 +235,16 @@ class CimClassifier(LightningModule):
         """Fit and store the input range of every layer that is set to a calibrated one."""
         calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method)
 
+    def share_ranges(self, strategy: Strategy, method: str) -> None:
+        """Give every process the ranges that were just fitted, and keep them; to be called on all processes.
+
+        Args:
+            strategy: The trainer's.
+            method: How they were fitted: max, percentile or mse.
+        """
+        synchronize_ranges(self.backbone, strategy, method)
+        self._fitted_ranges = fitted_ranges(self.backbone)
+
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         images, labels, ids = unpack(batch, self.num_classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
@@ -290,8 +282,7 @@ class CimClassifier(LightningModule):
     def _calibrate(self, always: bool = False) -> None:
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
-            synchronize_ranges(self.backbone, self.trainer.strategy, self.calibration_method)
-            self._fitted_ranges = fitted_ranges(self.backbone)
+            self.share_ranges(self.trainer.strategy, self.calibration_method)
 
 
 def _config(kind: type[Config], value: Any) -> Config:
@@ -304,6 +295,17 @@ def _config(kind: type[Config], value: Any) -> Config:
         except TypeError as error:
             raise ValueError(f"{kind.__name__} has other fields than given: {error}") from None
     raise ValueError(f"`{kind.__name__}` must be given as itself or as a mapping of its fields, got {value!r}")
+
+
+def _metrics(num_classes: int, top5: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+    """Accuracies and losses of the two evaluations, by stage."""
+    stages = ("val", "test")
+    accuracies = {
+        f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
+        for stage in stages
+        for k in (1, top5)
+    }
+    return nn.ModuleDict(accuracies), nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
 
 
 def _example(model: nn.Module, image_size: int | None) -> Tensor | None:

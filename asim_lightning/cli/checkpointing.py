@@ -1,6 +1,5 @@
 """Which checkpoints a fit writes, and where a fit that was stopped goes on."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.sweep.whole_file import write_whole
 
 
 def with_checkpoints(configured: Sequence[Callback] | Callback | None, monitor: str) -> list[Callback]:
@@ -42,12 +42,7 @@ class WholeFiles(TorchCheckpointIO):
         """Save; the folder is made where absent."""
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        with partial.open("wb") as opened:
-            torch.save(checkpoint, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(partial, file)
+        write_whole(file, lambda opened: torch.save(checkpoint, opened))
 
 
 def with_whole_files(configured: Any) -> list[Any]:

@@ -69,23 +69,21 @@ class Preparation:
         return normalized(images, self.mean, self.deviation)
 
 
-class InMemoryImages(Dataset[Sample]):
-    """A data set of ``(image, label, index)``, over all or some of the images of one tensor.
+class PreparedImages(Dataset[Sample]):
+    """A data set of ``(image, label, index)``, over all or some of the images of a split, prepared a batch at a time.
 
-    Several data sets may share one tensor of images: each holds only the positions that belong to it.
+    A subclass reads the bytes of a batch (``_read``).
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, preparation: Preparation) -> None:
+    def __init__(self, labels: Tensor, positions: Tensor, preparation: Preparation) -> None:
         """Keeps references, copies nothing.
 
         Args:
-            images: uint8, (images, channels, height, width).
             labels: int64, (images,).
             positions: Which images belong to this data set, in its order; also the index they are known by; int64,
                 (samples,).
-            preparation: From bytes to network input.
+            preparation: From the bytes of a batch to network input.
         """
-        self.images = images
         self.labels = labels
         self.positions = positions
         self.preparation = preparation
@@ -100,6 +98,29 @@ class InMemoryImages(Dataset[Sample]):
         """Fetches many samples at once; torch's DataLoader prefers this method where a data set has it."""
         places, epochs = split_items(items)  # (batch,) each
         indices = self.positions[places]  # (batch,)
-        images = self.preparation(self.images[indices], epochs, indices)  # (batch, channels, height, width)
+        images = self.preparation(self._read(indices, epochs), epochs, indices)  # (batch, channels, height, width)
         # A list of samples, as any collate function expects: stacking it again costs little.
         return list(zip(images.unbind(), self.labels[indices].tolist(), indices.tolist(), strict=True))
+
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        """Bytes of some images, each for its epoch: uint8, (batch, channels, height, width)."""
+        raise NotImplementedError
+
+
+class InMemoryImages(PreparedImages):
+    """Images of one tensor, which several data sets may share: each holds only the positions that belong to it."""
+
+    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor, preparation: Preparation) -> None:
+        """Keeps references, copies nothing.
+
+        Args:
+            images: uint8, (images, channels, height, width).
+            labels: As of :class:`PreparedImages`.
+            positions: As of :class:`PreparedImages`.
+            preparation: As of :class:`PreparedImages`.
+        """
+        super().__init__(labels, positions, preparation)
+        self.images = images
+
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        return self.images[indices]

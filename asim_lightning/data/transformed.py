@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from asim_lightning.data.draws import drawing_from, sample_keys, split_items
-from asim_lightning.data.images import Preparation, Sample
+from asim_lightning.data.draws import drawing_from, sample_keys
+from asim_lightning.data.images import Preparation, PreparedImages
 from asim_lightning.data.pictures import Pictures
 
 Transform = Callable[[Image.Image], Tensor]
 """From a picture to bytes, uint8, (3, size, size)."""
 
 
-class TransformedImages(Dataset[Sample]):
-    """A data set of ``(image, label, index)``, over all or some of the pictures of a split."""
+class TransformedImages(PreparedImages):
+    """Pictures of a split, each transformed as it is read."""
 
     def __init__(
         self,
@@ -32,34 +31,20 @@ class TransformedImages(Dataset[Sample]):
 
         Args:
             pictures: All pictures of the split.
-            labels: int64, (pictures,).
-            positions: Which of them belong to this data set, in its order; also the index they are known by; int64,
-                (samples,).
+            labels: As of :class:`PreparedImages`.
+            positions: As of :class:`PreparedImages`.
             transform: From a picture to bytes; where it draws from torch's default generator, its draws are a
                 function of the preparation's seed, the epoch and the index.
-            preparation: From the bytes of a batch to network input.
+            preparation: As of :class:`PreparedImages`.
         """
+        super().__init__(labels, positions, preparation)
         self.pictures = pictures
-        self.labels = labels
-        self.positions = positions
         self.transform = transform
-        self.preparation = preparation
 
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, item: int) -> Sample:
-        return self.__getitems__([item])[0]
-
-    def __getitems__(self, items: Sequence[int]) -> list[Sample]:
-        """Fetches many samples at once; torch's DataLoader prefers this method where a data set has it."""
-        places, epochs = split_items(items)  # (batch,) each
-        indices = self.positions[places]  # (batch,)
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
         keys = sample_keys(self.preparation.seed, epochs, indices)  # (batch,)
         read = zip(indices.tolist(), keys.tolist(), strict=True)
-        images = torch.stack([self._transformed(index, key) for index, key in read])  # (batch, 3, size, size)
-        images = self.preparation(images, epochs, indices)
-        return list(zip(images.unbind(), self.labels[indices].tolist(), indices.tolist(), strict=True))
+        return torch.stack([self._transformed(index, key) for index, key in read])  # (batch, 3, size, size)
 
     def _transformed(self, index: int, key: int) -> Tensor:
         with drawing_from(key):

@@ -4,16 +4,15 @@ A noise model is a class of one method. To add one, inherit `TrainingNoise`, ove
 import path in ``model.train_noise_model``; arguments come from ``model.train_noise_args``.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
+from asim_lightning.circuit.plug_in import named_class
 from asim_lightning.engine import Product
 from asim_lightning.engine.expected import expected_error
 
@@ -109,25 +108,8 @@ def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> Tra
     Raises:
         ValueError: There is no such model, or it does not take the arguments.
     """
-    kind = (NOISE_MODELS.get(name) if isinstance(name, str) else None) or _imported(name)
+    kind = named_class("`train_noise_model`", name, NOISE_MODELS, TrainingNoise)
     try:
         return kind(**(arguments or {}))
     except TypeError as error:
         raise ValueError(f"`train_noise_args` does not fit {name}: {error}") from None
-
-
-def _imported(path: Any) -> type[TrainingNoise]:
-    allowed = f"{', '.join(NOISE_MODELS)} or an import path such as package.module.Class"
-    if not isinstance(path, str) or "." not in path:
-        near = get_close_matches(str(path), NOISE_MODELS, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"`train_noise_model` must be {allowed}, got {path!r}{hint}")
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        message = f"`train_noise_model` must be {allowed}, got {path!r}, which cannot be imported: {error}"
-        raise ValueError(message) from None
-    if not (isinstance(found, type) and issubclass(found, TrainingNoise)):
-        raise ValueError(f"`train_noise_model` must be {allowed}, got {path!r}, which does not inherit TrainingNoise")
-    return found

@@ -61,8 +61,9 @@ class _LargestWithGradient(torch.autograd.Function):
         rows = x.detach().reshape(len(x), -1)
         largest, columns = (rows.abs() if signed else rows).max(1)  # torch's argmax over all takes four times as long
         row = largest.argmax()
-        place = row * rows.shape[1] + columns[row]
-        value = rows.flatten()[place]
+        # take and scatter_, since an index of no dimensions waits for the device
+        place = row * rows.shape[1] + columns.take(row)  # ()
+        value = rows.take(place)  # ()
         ctx.save_for_backward(place, value)
         ctx.shape, ctx.signed, ctx.dtype = x.shape, signed, x.dtype
         return (value.abs() if signed else value).float()
@@ -73,7 +74,7 @@ class _LargestWithGradient(torch.autograd.Function):
         sign = value.sign() if ctx.signed else torch.ones_like(value)
         full = torch.zeros(ctx.shape.numel(), dtype=ctx.dtype, device=gradient.device)
         most = torch.finfo(ctx.dtype).max  # the sum over all outputs can pass what half precision holds
-        full[place] = (gradient * sign).clamp(-most, most).to(ctx.dtype)
+        full.scatter_(0, place.view(1), (gradient * sign).clamp(-most, most).to(ctx.dtype).view(1))
         return full.view(ctx.shape), None
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from asim_lightning.sweep.plot import plot_sweep
+from asim_lightning.sweep.record import RESULT_COLUMNS
 from asim_lightning.sweep.result import AxisValue, PointResult, check_kind
 
 _NAME = "network"
-_OTHER_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
 
 
 def compare_sweeps(
@@ -59,7 +59,7 @@ def read_results(path: str | Path) -> list[PointResult]:
         raise FileNotFoundError(f"There is no results.csv of a sweep at {path}")
     with file.open(newline="", encoding="utf-8") as opened:
         reader = csv.DictReader(opened)
-        missing = [name for name in _OTHER_COLUMNS if name not in (reader.fieldnames or [])]
+        missing = [name for name in RESULT_COLUMNS if name not in (reader.fieldnames or [])]
         if missing:
             raise ValueError(f"{file} must be the results.csv of a sweep, and lacks {', '.join(missing)}")
         return [_point(row) for row in reader]
@@ -67,7 +67,7 @@ def read_results(path: str | Path) -> list[PointResult]:
 
 def _point(row: dict[str, str]) -> PointResult:
     check_kind(row["kind"])
-    axes = {name: _value(text) for name, text in row.items() if name not in _OTHER_COLUMNS and text != ""}
+    axes = {name: _value(text) for name, text in row.items() if name not in RESULT_COLUMNS and text != ""}
     return PointResult(
         axes=axes,
         kind=row["kind"],  # type: ignore[arg-type]  # checked above

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, check_kind
+from asim_lightning.sweep.whole_file import write_whole
 
-_RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+"""Columns of results.csv behind those of the axes."""
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -74,8 +75,8 @@ class SweepRecord:
     def __init__(self, folder: str | Path, fingerprint: Mapping[str, object], columns: Sequence[str]) -> None:
         self.folder = Path(folder)
         self.columns = tuple(columns)
-        if len(set(self.columns)) < len(self.columns) or set(self.columns) & set(_RESULT_COLUMNS):
-            reserved = ", ".join(_RESULT_COLUMNS)
+        if len(set(self.columns)) < len(self.columns) or set(self.columns) & set(RESULT_COLUMNS):
+            reserved = ", ".join(RESULT_COLUMNS)
             raise ValueError(f"axes must differ from each other and from {reserved}, got {', '.join(self.columns)}")
         self._digest = _digest(fingerprint)
         self._trial_folder = self.folder / "trials"
@@ -150,7 +151,7 @@ class SweepRecord:
             prediction=predictions[first],
         )
         self._trial_folder.mkdir(exist_ok=True)
-        _write_whole(self._trial_path(point, trial), buffer.getvalue())
+        write_whole(self._trial_path(point, trial), lambda file: file.write(buffer.getvalue()))
         self._points[point] = (_plain_axes(axes), kind)
         self._finished_trials.setdefault(point, set()).add(int(trial))
 
@@ -221,7 +222,7 @@ class SweepRecord:
         except (OSError, ValueError):
             # Absent or damaged: the trials carry the fingerprint too, so that nothing depends on this file.
             text = json.dumps(_plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
-            _write_whole(path, text.encode())
+            write_whole(path, lambda file: file.write(text.encode()))
             return
         if _digest(found) != self._digest:
             raise ValueError(f"{self.folder} must hold the sweep that is asked for, but its settings.json differs")
@@ -269,13 +270,13 @@ class SweepRecord:
     def _write_results(self) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((*self.columns, *_RESULT_COLUMNS))
+        writer.writerow((*self.columns, *RESULT_COLUMNS))
         for point, row in self._results.items():
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
             shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
             tail = (f"{row.seconds:.3f}", row.algorithm, point)
             writer.writerow((*axes, row.kind, row.trials, row.images, *shares, *tail))
-        _write_whole(self.folder / "results.csv", text.getvalue().encode())
+        write_whole(self.folder / "results.csv", lambda file: file.write(text.getvalue().encode()))
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -311,13 +312,3 @@ def _canonical_json(value: object) -> str:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(_canonical_json(value).encode()).hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that a kill leaves the old file or the new one and never a part of it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from asim_lightning.classifier.processes import gather
+
 _FIELDS = ("index", "label", "prediction")
 
 
@@ -34,8 +36,5 @@ class OutcomeRecorder(Callback):
     def on_test_end(self, *_: Any) -> None:
         """Put all batches together; where there are several processes, theirs too."""
         mine = {name: torch.cat([batch[name] for batch in self._batches]) for name in _FIELDS}
-        parts: list[Any] = [mine]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, mine)
+        parts = gather(mine)
         self.outcomes = {name: torch.cat([part[name] for part in parts]) for name in _FIELDS}

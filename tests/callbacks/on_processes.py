@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from asim_lightning.callbacks import ConfusionMatrix, Misclassified, NoiseSweep, RangeCalibration
-from asim_lightning.callbacks.processes import gather
+from asim_lightning.classifier.processes import gather
 from asim_lightning.classifier.ranges import synchronize_ranges
 from asim_lightning.nn.calibration import quantized_layers
-from tests.classifier.conftest import make_data, make_model
+from tests.classifier.conftest import forked, make_data, make_model
 
 
 class Measuring(Callback):
@@ -57,15 +57,7 @@ class Shared(LightningDataModule):
 
 
 def run(folder: Path, processes: int) -> None:
-    common: dict[str, Any] = {
-        "accelerator": "cpu",
-        "devices": processes,
-        "strategy": "ddp_fork",
-        "use_distributed_sampler": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+    common = forked(processes)
     callbacks = [Measuring(folder), ConfusionMatrix(folder=str(folder)), Misclassified(5, folder=str(folder))]
     trainer = Trainer(**common, callbacks=callbacks, logger=False, enable_checkpointing=False)
     trainer.validate(make_model(), datamodule=make_data(), verbose=False)

@@ -33,6 +33,19 @@ def make_data(**options: Any) -> FashionMNIST:
     return FashionMNIST(**{"test_images": 25, "batch_size": 20, "eval_batch_size": 10, **options})
 
 
+def forked(processes: int) -> dict[str, Any]:
+    """Options of a quiet trainer on several processes, forked from this one."""
+    return {
+        "accelerator": "cpu",
+        "devices": processes,
+        "strategy": "ddp_fork",
+        "use_distributed_sampler": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+
+
 @pytest.fixture
 def make_trainer(tmp_path: Path) -> MakeTrainer:
     def trainer(**options: Any) -> Trainer:

@@ -17,14 +17,16 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, TrainingNoise
+from asim_lightning.nn import CimLinear, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.training_noise import Operands
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*", "ignore:.*isinstance.treespec.*")
+
+
+MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
 
 
 class Records(Callback):
@@ -221,92 +223,6 @@ def test_averaged_weights_are_validated_calibrated_and_stored(make_trainer: Make
     stored = torch.load(tmp_path / "averaged.ckpt", weights_only=True)["state_dict"]
     torch.testing.assert_close(stored["backbone.conv1.0.weight"], means[-1], rtol=1e-5, atol=1e-6)
     assert stored["backbone.fc.input_max"] == looks.expected[-1]["fc"]
-
-
-# the quick estimate
-
-
-def test_an_estimate_is_never_called_accuracy(make_trainer: MakeTrainer) -> None:
-    for run, name in (("validate", "val/acc"), ("test", "test/acc")):
-        model, trainer = make_model(fidelity="estimated", train_noise=5.0), make_trainer()
-        found = getattr(trainer, run)(model, datamodule=make_data(), verbose=False)[0]
-        top5 = name.replace("acc", "acc5")
-        assert f"{name}_estimate" in found
-        assert f"{top5}_estimate" in found
-        assert name not in found
-        assert top5 not in found
-
-
-def accuracy_and_loss(model: CimClassifier, make_trainer: MakeTrainer) -> tuple[float, float]:
-    found = make_trainer().validate(model, datamodule=make_data(), verbose=False)[0]
-    return next(value for name, value in found.items() if name.startswith("val/acc_") or name == "val/acc"), found[
-        "val/loss"
-    ]
-
-
-def test_without_noise_an_estimate_is_the_quantised_accuracy(make_trainer: MakeTrainer) -> None:
-    quantized = accuracy_and_loss(make_model(), make_trainer)
-    assert accuracy_and_loss(make_model(fidelity="estimated"), make_trainer) == quantized
-    for noise, model in ((50.0, "proportional"), (5.0, "macro")):
-        noisy = make_model(fidelity="estimated", train_noise=noise, train_noise_model=model)
-        assert abs(accuracy_and_loss(noisy, make_trainer)[1] - quantized[1]) > 1e-3
-        noisy.trial = 1
-        other = accuracy_and_loss(noisy, make_trainer)
-        assert other == accuracy_and_loss(noisy, make_trainer)
-        noisy.trial = 2
-        assert other != accuracy_and_loss(noisy, make_trainer)
-
-
-@pytest.mark.parametrize("fidelity", ["quantized", "simulated", "float"])
-def test_noise_of_training_is_no_part_of_other_evaluations(fidelity: str, make_trainer: MakeTrainer) -> None:
-    found = [accuracy_and_loss(make_model(fidelity=fidelity, train_noise=noise), make_trainer) for noise in (0.0, 50.0)]
-    assert found[0] == found[1]
-
-
-MACRO = MacroConfig(4, 4, rows=16, adc_bits=6, random_noise="0.5 lsb")
-LAYERS: dict[str, tuple[Callable[[], OnMacro], list[tuple[int, ...]]]] = {
-    "conv": (lambda: CimConv2d(3, 4, 3, padding=1, macro=MACRO, name="a"), [(6, 3, 5, 5)]),
-    "linear": (lambda: CimLinear(24, 7, macro=MACRO, name="a"), [(6, 24)]),
-    "matmul": (lambda: CimMatmul(MACRO, False, name="a"), [(6, 2, 3, 12), (6, 2, 5, 12)]),
-}
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("noise", ["proportional", "macro"])
-def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise: str) -> None:
-    make, shapes = LAYERS[kind]
-    torch.manual_seed(0)
-    layer = make().eval()
-    inputs = [torch.rand(shape) for shape in shapes]
-    layer.calibrate(*inputs)
-    layer.train_noise_model, layer.train_noise = noise, 3.0
-
-    def at(fidelity: str, rows: slice = slice(None), trial: int = 0, seed: int = 0) -> Tensor:
-        layer.fidelity = fidelity
-        with torch.no_grad(), noise_context(seed, trial, torch.arange(6)[rows]):
-            return layer(*[x[rows] for x in inputs])
-
-    quantized, estimated = at("quantized"), at("estimated")
-    assert torch.equal(at("estimated", slice(2, 5)), estimated[2:5])
-    assert torch.equal(at("estimated"), estimated)
-    for other in (at("estimated", trial=1), at("estimated", seed=1)):
-        assert (other != estimated).float().mean() > 0.9
-    layer.train_noise = 1.5
-    torch.testing.assert_close(at("estimated") - quantized, (estimated - quantized) / 2, rtol=1e-3, atol=1e-5)
-    layer.train_noise = 3.0
-    bias = getattr(layer, "bias", None)
-    if bias is not None:
-        with torch.no_grad():
-            bias += 100.0  # of the product alone is the noise, and not of the bias
-        torch.testing.assert_close(at("estimated") - at("quantized"), estimated - quantized, rtol=1e-2, atol=1e-4)
-        with torch.no_grad():
-            bias -= 100.0
-    if noise == "proportional":
-        product = quantized if bias is None else quantized - bias.detach().view(-1, *[1] * (quantized.dim() - 2))
-        z = (estimated - quantized) / product / 0.03
-        z = z[product.abs() > 1e-3]
-        assert abs(float(z.mean())) < 4 / math.sqrt(len(z))
-        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * len(z))
 
 
 # noise of training

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from docstring_parser.attrdoc import AttributeDocstrings
 
 from asim_lightning.cli import main
+from asim_lightning.data.idx import write_idx
 
 TINY: dict[str, Any] = {
     "seed_everything": 0,
@@ -123,6 +125,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def main_in(folder: Path, *arguments: str) -> str:
+    """What a command says that is called in a folder."""
+    before, said = os.getcwd(), io.StringIO()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(said):
+            main(arguments)
+    finally:
+        os.chdir(before)
+    return said.getvalue()
+
+
+def write_data(folder: Path) -> Path:
+    """80 training images, 4 batches of 20, and 20 test images, of random bytes."""
+    generator = torch.Generator().manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    for prefix, count in (("train", 80), ("t10k", 20)):
+        images = torch.randint(256, (count, 28, 28), generator=generator, dtype=torch.uint8)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", (torch.arange(count) % 10).to(torch.uint8))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("images"))
+
+
 @dataclass(frozen=True)
 class Run:
     """What `asim fit` left, and what it was given."""
@@ -150,14 +180,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))
-    before, said = os.getcwd(), io.StringIO()
-    os.chdir(folder)
-    try:
-        with contextlib.redirect_stdout(said):
-            main(["fit", "-c", "tiny.yaml"])
-    finally:
-        os.chdir(before)
-    return Run(folder, said.getvalue(), config)
+    return Run(folder, main_in(folder, "fit", "-c", "tiny.yaml"), config)
 
 
 @pytest.fixture

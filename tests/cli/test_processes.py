@@ -26,8 +26,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning import MacroConfig
-from asim_lightning.callbacks.processes import gather
 from asim_lightning.classifier import BackboneConfig
+from asim_lightning.classifier.processes import gather
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.cli import main
 from asim_lightning.data import FashionMNIST
@@ -35,9 +35,9 @@ from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
-from tests.classifier.conftest import KWARGS, make_model
-from tests.cli.conftest import TINY
-from tests.cli.test_resume import SECONDS, environment, write_data
+from tests.classifier.conftest import KWARGS, forked, make_model
+from tests.cli.conftest import TINY, write_data
+from tests.cli.runs_to_stop import SECONDS, environment
 
 ROOT = Path(__file__).parents[2]
 COUNTS = (1, 2, 3)
@@ -122,21 +122,9 @@ def fit_on_two(folder: Path) -> None:
         train_noise_model="tests.cli.test_processes.Recorded",
         mixup=0.4,
     )
-    trainer = Trainer(**options(2), max_epochs=2, callbacks=[watching], logger=False, enable_checkpointing=False)
+    trainer = Trainer(**forked(2), max_epochs=2, callbacks=[watching], logger=False, enable_checkpointing=False)
     data = FashionMNIST(str(folder / "images"), batch_size=10, eval_batch_size=10)
     trainer.fit(model, datamodule=data)
-
-
-def options(processes: int) -> dict[str, Any]:
-    return {
-        "accelerator": "cpu",
-        "devices": processes,
-        "strategy": "ddp_fork",
-        "use_distributed_sampler": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
 
 
 def on(processes: int, strategy: str = "ddp_fork") -> list[str]:

@@ -1,0 +1,37 @@
+"""Classes that a user names: a built-in one, or one of their own by its import path."""
+
+import importlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+Base = TypeVar("Base")
+
+
+def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], base: type[Base]) -> type[Base]:
+    """The class that a setting names.
+
+    Args:
+        setting: What the user calls the setting, such as "`macro.column`".
+        name: A name of `built_in`, or an import path such as package.module.Class.
+        built_in: Classes by name.
+        base: What the class must inherit.
+
+    Raises:
+        ValueError: There is no such class, or it does not inherit the base.
+    """
+    if isinstance(name, str) and name in built_in:
+        return built_in[name]
+    allowed = f"{', '.join(built_in)} or an import path such as package.module.Class"
+    if not isinstance(name, str) or "." not in name:
+        near = get_close_matches(str(name), built_in, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}{hint}")
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which does not inherit {base.__name__}")
+    return found

@@ -1,0 +1,122 @@
+"""`--ckpt_path last` goes on in the folder of the run that was stopped; last.ckpt is whole whenever it is looked at."""
+
+import csv
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from asim_lightning.cli.checkpointing import WholeFiles
+from tests.cli.conftest import Asim, Run
+from tests.cli.runs_to_stop import SECONDS, last_of, write_config
+
+# --ckpt_path last
+
+
+def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, images: Path, folder: Path) -> None:
+    path = write_config(folder, images, model="proportional")
+    assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
+    version = folder / "runs" / "tiny" / "version_0"
+    before = (version / "metrics.csv").read_text()
+    # a part of the ramp, which counts epochs of the whole training
+    answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
+    assert answer.code == 0
+    assert "goes on from runs/tiny/version_0/checkpoints/last.ckpt, at step 4\n" in answer.out
+    assert "run      runs/tiny/version_0\n" in answer.out
+    assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
+    assert (version / "metrics_until_step_4.csv").read_text() == before
+    with (version / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == sorted(steps)
+    assert min(steps) >= 4
+    assert torch.load(last_of(folder), weights_only=True)["global_step"] == 8
+
+
+def test_last_is_the_newest_of_all_versions(asim: Asim, images: Path, folder: Path) -> None:
+    path = write_config(folder, images, model="proportional")
+    for _ in range(3):
+        assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
+    runs = folder / "runs" / "tiny"
+    os.utime(runs / "version_1" / "checkpoints" / "last.ckpt")
+    (runs / "version_2" / "checkpoints" / "last.ckpt").rename(runs / "version_2" / "checkpoints" / "best.ckpt")
+    answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path=last")
+    assert "goes on from runs/tiny/version_1/checkpoints/last.ckpt, at step 4\n" in answer.out
+    assert (runs / "version_1" / "metrics_until_step_4.csv").exists()
+    assert not (runs / "version_3").exists()
+
+
+def test_last_of_a_run_that_has_none(asim: Asim, run: Run, folder: Path) -> None:
+    (folder / "runs" / "tiny" / "version_0").mkdir(parents=True)
+    assert asim("fit", "-c", run.config, "--ckpt_path", "last").error == (
+        "`ckpt_path: last` goes on from the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; "
+        "without ckpt_path a fit starts anew"
+    )
+    error = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.default_root_dir", "there").error
+    assert "the newest there/tiny/version_*/checkpoints/last.ckpt, and there is none" in error
+
+
+def test_a_finished_fit_has_nothing_left_to_do(asim: Asim, images: Path, folder: Path) -> None:
+    path = write_config(folder, images, model="proportional")
+    assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
+    before = torch.load(last_of(folder), weights_only=True)["state_dict"]
+    assert asim("fit", "-c", path, "--trainer.max_epochs", "1", "--ckpt_path", "last").code == 0
+    after = torch.load(last_of(folder), weights_only=True)["state_dict"]
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+# whole at any moment
+
+
+def saves(folder: Path, look: Callable[[Path], None], megabytes: int = 8, times: int = 20) -> int:
+    """Save again and again as a fit does, and look at last.ckpt all the while; how often it was there."""
+    path, looked, done = folder / "last.ckpt", 0, threading.Event()
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", plugins=[WholeFiles()], **options)  # type: ignore[arg-type]
+
+    def save() -> None:
+        try:
+            for number in range(times):
+                weights = torch.full((megabytes * 2**18,), float(number))
+                trainer.strategy.checkpoint_io.save_checkpoint({"state_dict": {"w": weights}}, path)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=save)
+    thread.start()
+    deadline = time.monotonic() + SECONDS
+    while not done.is_set() and time.monotonic() < deadline:
+        if path.exists():
+            look(path)
+            looked += 1
+    thread.join()
+    return looked
+
+
+def assert_whole(path: Path) -> None:
+    weights = torch.load(path, weights_only=True)["state_dict"]["w"]
+    assert float(weights[0]) == float(weights[-1])
+
+
+def test_last_ckpt_is_whole_at_any_moment(tmp_path: Path) -> None:
+    assert saves(tmp_path, assert_whole) > 3
+    assert isinstance(Trainer(accelerator="cpu", logger=False).strategy.checkpoint_io, TorchCheckpointIO)
+
+
+def other_filesystem(folder: Path) -> str | None:
+    places = [place for place in ("/dev/shm", "/run") if os.access(place, os.W_OK)]
+    return next((place for place in places if os.stat(place).st_dev != os.stat(folder).st_dev), None)
+
+
+def test_where_temporary_files_are_on_another_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = other_filesystem(tmp_path)
+    if place is None:
+        pytest.skip("there is no other filesystem to write to")
+    monkeypatch.setattr(tempfile, "tempdir", place)
+    assert saves(tmp_path, assert_whole) > 3
