@@ -1,16 +1,54 @@
 """The exact engine: where every cycle returns its count and nothing is noisy, the schedule is one integer product."""
 
+import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine.product import Product
+from asim_lightning.engine import int8
+from asim_lightning.engine.integer import conv2d_sums, matmul_sums, reach_of
+from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.remembered import remembered
+from asim_lightning.quant import levels
 
 
 def largest_term(macro: MacroConfig, signed_input: bool) -> int:
     """Largest magnitude of an input times a weight."""
-    return (2 ** (macro.input_bits - signed_input) - 1) * (2 ** (macro.weight_bits - 1) - 1)
+    return levels(macro.input_bits, signed_input) * levels(macro.weight_bits, True)
 
 
 def run(product: Product, macro: MacroConfig, signed_input: bool, x: Tensor, w: Tensor) -> Tensor:
     """The integer product itself, in counts; the type is the narrowest that holds it. # (batch, *outputs)"""
-    return product.integer(x, w, largest_term(macro, signed_input))
+    return multiply(product, x, w, macro.input_bits, macro.weight_bits, signed_input)
+
+
+def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bits: int, signed_input: bool) -> Tensor:
+    """The exact product of integers by the fastest way that is exact for these weights on this device: 8-bit
+    instructions, else float32 in as few chunks as the weights need, else float64.
+
+    Args:
+        product: The linear map.
+        x: Whole numbers in float32. # (batch, *inputs)
+        w: Whole numbers in float32, which must not change in place in inference mode. # (*weight), or (batch, *weight)
+            where the product says so
+        input_bits: Bits of x, sign included where it is signed.
+        weight_bits: Bits of w, sign included.
+        signed_input: Whether x is signed.
+
+    Returns:
+        Whole numbers in float32, int32, int64 or float64. # (batch, *outputs)
+    """
+    largest = levels(input_bits, signed_input)
+    limit = largest * levels(weight_bits, True)
+    if torch.compiler.is_compiling() or product.batched_weight or x.numel() == 0:
+        return product.integer(x, w, limit)
+    packed = int8.prepare(product, w, input_bits, weight_bits, signed_input)
+    if packed is not None:
+        sums = packed.sums(packed.bytes_of(x))
+        return sums.contiguous() if x.is_contiguous() else sums
+    bound = remembered(w, "reach", lambda: reach_of(w)).bound(largest, signed_input)
+    if isinstance(product, Conv2dProduct):
+        geometry = (product.stride, product.padding, product.dilation, product.groups)
+        return conv2d_sums(x, w, *geometry, limit, bound)
+    if isinstance(product, MatmulProduct):
+        return matmul_sums(x, w, limit, bound)
+    return product.integer(x, w, limit)

@@ -2,10 +2,12 @@
 
 float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks
 that stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower)
-is used. The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
+is used. Where the weights are known, what they can reach bounds the sums more tightly and mostly saves the chunks.
+The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,24 +15,49 @@ from torch import Tensor
 
 from asim_lightning.engine.precision import exact_float32
 
-_FLOAT32_LIMIT = 2**24
+FLOAT32_LIMIT = 2**24
 _FEWEST_TERMS = 16
 
 
-def sum_dtype(terms: int, limit: int, unit: int = 1) -> torch.dtype:
-    """Type of an exact sum of `terms` products of at most `limit` each, computed in steps of `unit` terms."""
-    if terms * limit < _FLOAT32_LIMIT:
+@dataclass(frozen=True)
+class Reach:
+    """How large the sums of a weight's outputs can get, for inputs of magnitude 1."""
+
+    one_sign: int
+    """Largest sum of the weights of one sign: bounds partial sums of unsigned inputs."""
+    both_signs: int
+    """Largest sum of magnitudes: bounds partial sums of signed inputs."""
+
+    def bound(self, largest: int, signed: bool) -> int:
+        """Largest magnitude of a partial sum, in any order, for inputs of 0..largest or (signed) -largest..largest."""
+        return largest * (self.both_signs if signed else self.one_sign)
+
+
+def reach_of(w: Tensor) -> Reach:
+    """What a weight reaches: whole numbers in floating point. # (outputs, ...)"""
+    rows = w.detach().flatten(1).double()
+    positive, negative = rows.clamp_min(0.0).sum(1), rows.clamp_max(0.0).sum(1).neg()
+    return Reach(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
+
+
+def sum_dtype(terms: int, limit: int, unit: int = 1, bound: int | None = None) -> torch.dtype:
+    """Type of an exact sum of `terms` products of at most `limit` each, computed in steps of `unit` terms.
+
+    Args:
+        bound: Bound of every partial sum, where one is known that is tighter than ``terms * limit``.
+    """
+    bound = terms * limit if bound is None else min(bound, terms * limit)
+    if bound < FLOAT32_LIMIT:
         return torch.float32
-    if (_FLOAT32_LIMIT - 1) // (limit * unit) * unit < min(_FEWEST_TERMS, terms):
+    if (FLOAT32_LIMIT - 1) // (limit * unit) * unit < min(_FEWEST_TERMS, terms):
         return torch.float64
-    return torch.int32 if terms * limit < 2**31 else torch.int64
+    return torch.int32 if bound < 2**31 else torch.int64
 
 
-def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit: int) -> Tensor:
+def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit: int, dtype: torch.dtype) -> Tensor:
     """Sum part(low, high) over chunks of `size` steps of `unit` terms each."""
-    dtype = sum_dtype(size * unit, limit, unit)
     if not dtype.is_floating_point:
-        step = (_FLOAT32_LIMIT - 1) // (limit * unit)
+        step = (FLOAT32_LIMIT - 1) // (limit * unit)
         total = part(0, step).to(dtype)
         for low in range(step, size, step):
             total += part(low, min(low + step, size)).to(dtype)
@@ -38,20 +65,21 @@ def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit:
     return part(0, size)
 
 
-@torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
-def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
+def matmul_sums(x: Tensor, w: Tensor, limit: int, bound: int | None = None) -> Tensor:
     """``x @ w^T`` of integers, exactly.
 
     Args:
         x: Whole numbers in float32. # (..., m, k)
         w: Whole numbers in float32. # (n, k) or (..., n, k)
         limit: Bound of |x| times bound of |w|.
+        bound: Bound of every partial sum, where a tighter one than k times the limit is known.
 
     Returns:
         Whole numbers in float32, int32, int64 or float64, whichever holds any such sum. # (..., m, n)
     """
     terms = x.shape[-1]
-    if sum_dtype(terms, limit) is torch.float64:
+    dtype = sum_dtype(terms, limit, 1, bound)
+    if dtype is torch.float64:
         x, w = x.double(), w.double()
 
     def part(low: int, high: int) -> Tensor:
@@ -59,17 +87,18 @@ def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
         return F.linear(a, b) if w.dim() == 2 else a @ b.transpose(-1, -2)
 
     with exact_float32(x.device.type):
-        return _accumulate(part, terms, limit, 1)
+        return _accumulate(part, terms, limit, 1, dtype)
 
 
-@integer_matmul.register_fake
-def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], w.shape[-2], dtype=sum_dtype(x.shape[-1], limit))
-
-
-@torch.library.custom_op("asim_lightning::integer_conv2d", mutates_args=())
-def integer_conv2d(
-    x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
+def conv2d_sums(
+    x: Tensor,
+    w: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    limit: int,
+    bound: int | None = None,
 ) -> Tensor:
     """Convolution of integers, exactly.
 
@@ -81,21 +110,42 @@ def integer_conv2d(
         dilation: Two dilations.
         groups: Number of groups.
         limit: Bound of |x| times bound of |w|.
+        bound: Bound of every partial sum, where a tighter one than the limit times the terms is known.
 
     Returns:
         Whole numbers in float32, int32, int64 or float64, whichever holds any such sum.
         # (batch, outputs, out height, out width)
     """
     channels, unit = w.shape[1], w.shape[2] * w.shape[3]
-    if sum_dtype(channels * unit, limit, unit) is torch.float64:
+    dtype = sum_dtype(channels * unit, limit, unit, bound)
+    if dtype is torch.float64:
         x, w = x.double(), w.double()
 
     def part(low: int, high: int) -> Tensor:
         a = x if high - low == channels else x.unflatten(1, (groups, channels))[:, :, low:high].flatten(1, 2)
-        return F.conv2d(a, w[:, low:high], None, stride, padding, dilation, groups)
+        return F.conv2d(a, w[:, low:high], None, [*stride], [*padding], [*dilation], groups)
 
     with exact_float32(x.device.type):
-        return _accumulate(part, channels, limit, unit)
+        return _accumulate(part, channels, limit, unit, dtype)
+
+
+@torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
+def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
+    """`matmul_sums` by the limit alone, as one operation of torch."""
+    return matmul_sums(x, w, limit)
+
+
+@integer_matmul.register_fake
+def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], w.shape[-2], dtype=sum_dtype(x.shape[-1], limit))
+
+
+@torch.library.custom_op("asim_lightning::integer_conv2d", mutates_args=())
+def integer_conv2d(
+    x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
+) -> Tensor:
+    """`conv2d_sums` by the limit alone, as one operation of torch."""
+    return conv2d_sums(x, w, stride, padding, dilation, groups, limit)
 
 
 @integer_conv2d.register_fake

@@ -1,4 +1,4 @@
-"""32-bit arithmetic for Numba kernels.
+"""32-bit arithmetic for Numba kernels, on single numbers and on the 16 lanes of `numba_lanes`.
 
 Numba widens int32 + int32 to int64, which halves the vector lanes and slows conversions to float; these intrinsics keep
 every operation at 32 bits.
@@ -9,64 +9,146 @@ from typing import Any
 import numba as nb
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+from asim_lightning.engine.numba_lanes import (
+    FLOAT_VECTOR,
+    INTEGER_VECTOR,
+    float_lanes,
+    in_lanes,
+    integer_lanes,
+    intrinsic,
+    is_lanes,
+)
+
+_LANES_OF = {types.uint32: integer_lanes, types.int32: integer_lanes, types.float32: float_lanes}
+_VECTOR_OF = {types.uint32: INTEGER_VECTOR, types.int32: INTEGER_VECTOR, types.float32: FLOAT_VECTOR}
 
 
-def _binary(build: Any, kind: Any) -> Any:
-    @intrinsic  # type: ignore[misc]
-    def operation(typing_context: Any, x: Any, y: Any) -> Any:
+def _operation(build: Any, target: Any, *sources: Any) -> Any:
+    """An intrinsic from numbers of the types `sources` to one of the type `target`, or from and to lanes of them."""
+
+    def typed(given: tuple[Any, ...]) -> Any:
+        if not any(map(is_lanes, given)):
+            return target(*sources), lambda context, builder, signature, arguments: build(builder, *arguments)
+        kinds = [kind if is_lanes(kind) else source for kind, source in zip(given, sources, strict=True)]
+
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return build(builder, arguments[0], arguments[1])
+            parts = zip(arguments, kinds, sources, strict=True)
+            return build(builder, *(in_lanes(builder, a, kind, _VECTOR_OF[source]) for a, kind, source in parts))
 
-        return kind(kind, kind), code
+        return _LANES_OF[target](*kinds), code
 
-    return operation
+    if len(sources) == 1:
+
+        @intrinsic
+        def unary(typing_context: Any, x: Any) -> Any:
+            return typed((x,))
+
+        return unary
+
+    if len(sources) == 2:
+
+        @intrinsic
+        def binary(typing_context: Any, x: Any, y: Any) -> Any:
+            return typed((x, y))
+
+        return binary
+
+    @intrinsic
+    def ternary(typing_context: Any, x: Any, y: Any, z: Any) -> Any:
+        return typed((x, y, z))
+
+    return ternary
 
 
-def _unary(build: Any, source: Any, target: Any) -> Any:
-    @intrinsic  # type: ignore[misc]
-    def operation(typing_context: Any, x: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return build(builder, arguments[0])
-
-        return target(source), code
-
-    return operation
+def _like(value: Any, element: Any) -> Any:
+    """The type of LLVM with this element that has as many lanes as the value."""
+    return ir.VectorType(element, value.type.count) if isinstance(value.type, ir.VectorType) else element
 
 
 def _high_half(builder: Any, x: Any, y: Any) -> Any:
-    product = builder.mul(builder.zext(x, _I64), builder.zext(y, _I64))
-    return builder.trunc(builder.lshr(product, ir.Constant(_I64, 32)), _I32)
+    wide = _like(x, ir.IntType(64))
+    product = builder.mul(builder.zext(x, wide), builder.zext(y, wide))
+    shift = ir.Constant(wide, [32] * wide.count if isinstance(wide, ir.VectorType) else 32)
+    return builder.trunc(builder.lshr(product, shift), x.type)
 
 
-add_u = _binary(lambda b, x, y: b.add(x, y), types.uint32)
-mul_u = _binary(lambda b, x, y: b.mul(x, y), types.uint32)
-mul_high_u = _binary(_high_half, types.uint32)
-xor_u = _binary(lambda b, x, y: b.xor(x, y), types.uint32)
-add_i = _binary(lambda b, x, y: b.add(x, y), types.int32)
-and_i = _binary(lambda b, x, y: b.and_(x, y), types.int32)
-sub_i = _binary(lambda b, x, y: b.sub(x, y), types.int32)
-shift_left_i = _binary(lambda b, x, y: b.shl(x, y), types.int32)
-shift_right_i = _binary(lambda b, x, y: b.ashr(x, y), types.int32)
-signed_of_u = _unary(lambda b, x: x, types.uint32, types.int32)
-int_of_f = _unary(lambda b, x: b.fptosi(x, _I32), types.float32, types.int32)
-float_of_u = _unary(lambda b, x: b.uitofp(x, ir.FloatType()), types.uint32, types.float32)
-float_of_i = _unary(lambda b, x: b.sitofp(x, ir.FloatType()), types.int32, types.float32)
-bits_of_float = _unary(lambda b, x: b.bitcast(x, _I32), types.float32, types.int32)
-float_of_bits = _unary(lambda b, x: b.bitcast(x, ir.FloatType()), types.int32, types.float32)
-square_root = _unary(
-    lambda b, x: b.call(b.module.declare_intrinsic("llvm.sqrt", [ir.FloatType()]), [x]), types.float32, types.float32
+def _function(name: str) -> Any:
+    """A function of LLVM whose arguments and result have one type."""
+
+    def build(builder: Any, *arguments: Any) -> Any:
+        kind, module = arguments[0].type, builder.module
+        element = "f32" if _element(kind) == ir.FloatType() else "i32"
+        full = f"{name}.v{kind.count}{element}" if isinstance(kind, ir.VectorType) else f"{name}.{element}"
+        if full not in module.globals:
+            ir.Function(module, ir.FunctionType(kind, [kind] * len(arguments)), full)
+        return builder.call(module.globals[full], arguments)
+
+    return build
+
+
+def _element(kind: Any) -> Any:
+    return kind.element if isinstance(kind, ir.VectorType) else kind
+
+
+def _cast(operation: str, element: Any) -> Any:
+    return lambda builder, x: getattr(builder, operation)(x, _like(x, element))
+
+
+def _truth(symbol: str, comparison: str) -> Any:
+    return lambda builder, x, y: builder.zext(getattr(builder, comparison)(symbol, x, y), x.type)
+
+
+_I, _U, _F = types.int32, types.uint32, types.float32
+_I32, _F32 = ir.IntType(32), ir.FloatType()
+add_u = _operation(lambda b, x, y: b.add(x, y), _U, _U, _U)
+mul_u = _operation(lambda b, x, y: b.mul(x, y), _U, _U, _U)
+mul_high_u = _operation(_high_half, _U, _U, _U)
+xor_u = _operation(lambda b, x, y: b.xor(x, y), _U, _U, _U)
+and_u = _operation(lambda b, x, y: b.and_(x, y), _U, _U, _U)
+or_u = _operation(lambda b, x, y: b.or_(x, y), _U, _U, _U)
+shift_left_u = _operation(lambda b, x, y: b.shl(x, y), _U, _U, _U)
+shift_right_u = _operation(lambda b, x, y: b.lshr(x, y), _U, _U, _U)
+ones_of_u = _operation(_function("llvm.ctpop"), _I, _U)
+add_i = _operation(lambda b, x, y: b.add(x, y), _I, _I, _I)
+mul_i = _operation(lambda b, x, y: b.mul(x, y), _I, _I, _I)
+and_i = _operation(lambda b, x, y: b.and_(x, y), _I, _I, _I)
+sub_i = _operation(lambda b, x, y: b.sub(x, y), _I, _I, _I)
+shift_left_i = _operation(lambda b, x, y: b.shl(x, y), _I, _I, _I)
+shift_right_i = _operation(lambda b, x, y: b.ashr(x, y), _I, _I, _I)
+signed_of_u = _operation(lambda b, x: x, _I, _U)
+int_of_f = _operation(_cast("fptosi", _I32), _I, _F)
+float_of_u = _operation(_cast("uitofp", _F32), _F, _U)
+float_of_i = _operation(_cast("sitofp", _F32), _F, _I)
+bits_of_float = _operation(_cast("bitcast", _I32), _I, _F)
+float_of_bits = _operation(_cast("bitcast", _F32), _F, _I)
+square_root = _operation(_function("llvm.sqrt"), _F, _F)
+nearest = _operation(_function("llvm.rint"), _F, _F)
+same = _operation(_truth("==", "icmp_signed"), _I, _I, _I)
+not_more = _operation(_truth("<=", "icmp_signed"), _I, _I, _I)
+chosen = _operation(
+    lambda b, mask, x, y: b.select(b.icmp_signed("!=", mask, ir.Constant(mask.type, None)), x, y), _I, _I, _I, _I
 )
-inline = nb.njit(inline="always", error_model="numpy")
+smaller = _operation(lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y), _F, _F, _F)
+larger = _operation(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y), _F, _F, _F)
+_njit: Any = nb.njit
+inline = _njit(inline="always", error_model="numpy")
+called = _njit(error_model="numpy", _nrt=False)
+"""A function that kernels call rather than hold, since it is seldom needed; it makes no arrays."""
 
 
-def compiled(signature: str, function: Any) -> Any:
+def compiled(signature: str, function: Any, allocates: bool = True) -> Any:
     """A kernel that releases the interpreter lock, cached on disk where the package's folder or the user's cache can be
-    written; else compiling takes about two seconds each start."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+    written; else compiling takes seconds each start.
+
+    Args:
+        signature: Types of the arguments.
+        function: The kernel.
+        allocates: Whether the kernel makes arrays of its own; where not, Numba counts no references to arrays, which it
+            otherwise does in the innermost loops.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": allocates}
     try:
-        return nb.njit(signature, cache=True, **options)(function)
+        return _njit(signature, cache=True, **options)(function)
     except RuntimeError:  # numba finds no place for its cache
-        return nb.njit(signature, **options)(function)
+        return _njit(signature, **options)(function)

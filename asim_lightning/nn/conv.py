@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.padding import same_padding
 from asim_lightning.nn.quantized import QuantizedLayer
-from asim_lightning.quant import levels
 
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
@@ -84,7 +83,7 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
         if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
             # a kernel as large as its input is a linear layer, and its rows are filled as one
-            return MatmulProduct(), x.flatten(1), w.flatten(1)
+            return MatmulProduct(), x.flatten(1), self._kept.matrix(w)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
     def _outputs(self, sums: Tensor) -> Tensor:
@@ -172,8 +171,10 @@ class QuantConv2d(_QuantizedConv2d):
         return self._bits[1]
 
     def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
-        return product.integer(x, w, limit)
+        return exact.multiply(product, x, w, self.input_bits, self.weight_bits, self.signed_input)
+
+    def _multiplies_exactly(self) -> bool:
+        return self._is_own("_multiply", QuantConv2d) and self._is_own("_quantized_input", QuantizedLayer)
 
 
 class CimConv2d(OnMacro, _QuantizedConv2d):

@@ -107,9 +107,13 @@ class CimMatmul(OnMacro):
         stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
         return scale_of(self.weight_max if stored else largest_value(w, True))
 
-    def _check_operands(self, x: Tensor, w: Tensor) -> None:
-        self._check_values(x)
+    def _quantized_weight(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        # an activation: nothing to keep
         self._check_values(w if self.signed_input else w.abs())
+        return self._quantized_anew(w)
+
+    def _multiplies_exactly(self) -> bool:
+        return False
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Noise, Product, current_scope, exact, run
+from asim_lightning.engine import Noise, Product, choose, current_scope, exact, run
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
@@ -83,6 +83,13 @@ class OnMacro(QuantizedLayer):
         if self.fidelity == "simulated":
             return self._simulate(product, x, w)
         return exact.run(product, self.macro, self.signed_input, x, w)
+
+    def _multiplies_exactly(self) -> bool:
+        if not (self._is_own("_multiply", OnMacro) and self._is_own("_quantized_input", QuantizedLayer)):
+            return False
+        if self.fidelity == "simulated":
+            return choose(self.transfer) == "exact"
+        return self.fidelity == "quantized" or not self._has_train_noise
 
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""Floats to bytes and sums to floats on the CPU, each in one pass: what stands around a product of bytes."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.threads import spread
+from asim_lightning.quant import levels
+
+_INFINITE_BITS = 0x7F800000
+_THREAD = 2**17
+INWARD_TILE, OUTWARD_TILE = 64, 16
+"""Positions that the kernels turn at once: to channels innermost, and back."""
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> Any:
+    from asim_lightning.engine.byte_passes_numba import compile_kernels  # Numba takes half a second to import
+
+    return compile_kernels()
+
+
+def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, image: bool) -> tuple[Tensor, bool, bool]:
+    """Quantise, as `quant.quantize` does, to what `Int8Product.sums` takes, and see what values there are.
+
+    Args:
+        x: Floating point, on the CPU. # (batch, ..., k), or (batch, channels, height, width)
+        scale: Scale of the quantiser, a number of float32.
+        bits: Bits of the quantiser, at most 8.
+        signed: Whether it is signed; 128 is added to signed integers.
+        image: Whether x is an image.
+
+    Returns:
+        The integers, uint8, images as channels_last; whether all values are finite; whether any is below 0.
+    """
+    import numpy as np
+
+    x = x.detach().float()
+    form = torch.channels_last if image else torch.contiguous_format
+    out = torch.empty_like(x, dtype=torch.uint8, memory_format=form)
+    if image and x.shape[2] * x.shape[3] > 1 and not x.is_contiguous(memory_format=torch.channels_last):
+        kernel, batch, channels = _kernels()[1], x.shape[0], x.shape[1]
+        source = x.contiguous().numpy().reshape(batch, channels, -1)
+        target = out.numpy().transpose(0, 2, 3, 1).reshape(batch, -1, channels)
+        units, size = batch * math.ceil(source.shape[2] / INWARD_TILE), channels * INWARD_TILE
+    else:
+        kernel = _kernels()[0]
+        source, target = _rows(x.contiguous(memory_format=form), len(x), image), _rows(out, len(x), image)
+        units, size = source.shape
+    numbers = (
+        np.float32(scale),
+        np.float32(-1.0 if signed else 0.0),
+        np.float32(levels(bits, signed)),
+        np.uint8(128 if signed else 0),
+    )
+    found = np.empty((units, 2), np.int32)
+    spread(lambda low, high: kernel(source, target, found, *numbers, low, high), units, _THREAD // size + 1)
+    largest, negative = (found[0] if units == 1 else found.max(0)).tolist()
+    return out, largest < _INFINITE_BITS, negative > 0
+
+
+def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turned: bool) -> Tensor:
+    """``sums * step + bias`` in float32, rounded twice as two operations of torch are.
+
+    Args:
+        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
+            as channels_last
+        step: What a count is worth, for each output, float32. # (outputs,)
+        bias: # (outputs,)
+        image: Whether sums are images.
+        turned: Whether images become contiguous; else they stay channels_last.
+    """
+    import numpy as np
+
+    sums, outputs = sums.float(), len(step)
+    # adding -0 changes no number, 0 would change -0
+    added = np.full(outputs, -0.0, np.float32) if bias is None else bias.detach().float().contiguous().numpy()
+    worth = step.numpy()
+    if image and turned and sums.shape[2] * sums.shape[3] > 1:
+        kernel, batch = _kernels()[3], sums.shape[0]
+        out = torch.empty(sums.shape, dtype=torch.float32, device="cpu")
+        source = np.ascontiguousarray(sums.numpy().transpose(0, 2, 3, 1)).reshape(batch, -1, outputs)
+        target = out.numpy().reshape(batch, outputs, -1)
+        units, size = batch * math.ceil(source.shape[1] / OUTWARD_TILE), outputs * OUTWARD_TILE
+    else:
+        kernel, units, size = _kernels()[2], sums.numel() // outputs, outputs
+        form = torch.channels_last if image else torch.contiguous_format
+        out = torch.empty_like(sums, memory_format=form)
+        source, target = _rows(sums.contiguous(memory_format=form), units, image), _rows(out, units, image)
+    spread(lambda low, high: kernel(source, target, worth, added, low, high), units, _THREAD // size + 1)
+    return out
+
+
+def _rows(x: Tensor, rows: int, image: bool) -> Any:
+    """The elements in the order of memory. # (rows, elements)"""
+    values = x.numpy()
+    return (values.transpose(0, 2, 3, 1) if image else values).reshape(rows, -1)

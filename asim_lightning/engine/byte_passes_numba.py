@@ -1,0 +1,104 @@
+"""Numba kernels around products of bytes: floats to bytes with a check of the floats, and sums to floats.
+
+Both round like `quant.quantize` and a float32 product followed by a sum, to the bit. Images turn from channels
+outermost to channels innermost on the way in, and back on the way out, tile by tile of positions.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from asim_lightning.engine.byte_passes import INWARD_TILE, OUTWARD_TILE
+from asim_lightning.engine.numba_words import (
+    and_i,
+    bits_of_float,
+    compiled,
+    inline,
+    shift_right_i,
+)
+
+_ONE = np.float32(1.0)
+# a float32 of this size has whole numbers alone: adding it rounds half to even, and leaves the integer in the low bits
+_ROUNDER = np.float32(1.5 * 2**23)
+_MAGNITUDE, _SIGN_PLACE = np.int32(0x7FFFFFFF), np.int32(31)
+
+
+@inline
+def _low_bits(value: Any, scale: Any, low: Any, top: Any) -> Any:
+    return bits_of_float(min(max(value / scale, low), _ONE) * top + _ROUNDER)
+
+
+def _quantize(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int) -> None:
+    """Blocks first..last-1 of x (blocks, elements) to out of the same shape.
+
+    found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number.
+    """
+    for block in range(first, last):
+        source, target = x[block], out[block]
+        largest, negative = np.int32(0), np.int32(0)
+        for i in range(source.shape[0]):
+            bits = bits_of_float(source[i])
+            magnitude = and_i(bits, _MAGNITUDE)
+            largest = max(largest, magnitude)
+            negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
+            target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
+        found[block, 0], found[block, 1] = largest, negative
+
+
+def _quantize_inward(
+    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int
+) -> None:
+    """Tiles first..last-1 of x (batch, channels, positions) to out (batch, positions, channels); found as above."""
+    channels, positions = x.shape[1], x.shape[2]
+    tiles = (positions + INWARD_TILE - 1) // INWARD_TILE
+    rows = np.empty((channels, INWARD_TILE), np.uint8)
+    for unit in range(first, last):
+        image, start = x[unit // tiles], unit % tiles * INWARD_TILE
+        size = min(INWARD_TILE, positions - start)
+        largest, negative = np.int32(0), np.int32(0)
+        for c in range(channels):
+            source, target = image[c, start : start + size], rows[c, :size]
+            for i in range(size):
+                bits = bits_of_float(source[i])
+                magnitude = and_i(bits, _MAGNITUDE)
+                largest = max(largest, magnitude)
+                negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
+                target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
+        found[unit, 0], found[unit, 1] = largest, negative
+        turned = out[unit // tiles, start : start + size]
+        for i in range(size):
+            for c in range(channels):
+                turned[i, c] = rows[c, i]
+
+
+def _scale(sums: Any, out: Any, step: Any, bias: Any, first: int, last: int) -> None:
+    """Rows first..last-1 of ``sums * step + bias``, all (rows, outputs), step and bias (outputs)."""
+    for row in range(first, last):
+        source, target = sums[row], out[row]
+        for c in range(source.shape[0]):
+            target[c] = source[c] * step[c] + bias[c]
+
+
+def _scale_outward(sums: Any, out: Any, step: Any, bias: Any, first: int, last: int) -> None:
+    """Tiles first..last-1 of ``sums * step + bias``: (batch, positions, outputs) to (batch, outputs, positions)."""
+    positions, outputs = sums.shape[1], sums.shape[2]
+    tiles = (positions + OUTWARD_TILE - 1) // OUTWARD_TILE
+    for unit in range(first, last):
+        start = unit % tiles * OUTWARD_TILE
+        size = min(OUTWARD_TILE, positions - start)
+        source, target = sums[unit // tiles, start : start + size], out[unit // tiles]
+        for c in range(outputs):
+            line, s, b = target[c, start : start + size], step[c], bias[c]
+            for i in range(size):
+                line[i] = source[i, c] * s + b
+
+
+def compile_kernels() -> tuple[Any, Any, Any, Any]:
+    """The compiled kernels: to bytes as they lie, to bytes turned inward; to floats as they lie, turned outward."""
+    numbers = "f4, f4, f4, u1, i8, i8"
+    return (
+        compiled(f"void(f4[:,::1], u1[:,::1], i4[:,::1], {numbers})", _quantize),
+        compiled(f"void(f4[:,:,::1], u1[:,:,::1], i4[:,::1], {numbers})", _quantize_inward),
+        compiled("void(f4[:,::1], f4[:,::1], f4[::1], f4[::1], i8, i8)", _scale),
+        compiled("void(f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i8, i8)", _scale_outward),
+    )

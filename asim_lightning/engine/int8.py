@@ -1,0 +1,209 @@
+"""Exact products of 8-bit integers by the processor's own instructions, where a probe finds that they are exact.
+
+Inputs are bytes. Signed ones are shifted by 128 to 1..255, and ``128 * sum(w)`` is taken off again. Sums come in
+float32, so each must stay below 2^24: what a layer's weights can reach at most decides, and where it is too much the
+input channels are split into parts that are added in int32.
+
+Without instructions for it (VNNI), a processor adds pairs of products in 16 bits and saturates. Every kind of kernel is
+therefore tried once a process with the largest values.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asim_lightning.engine.integer import FLOAT32_LIMIT, reach_of
+from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.remembered import remembered
+
+_BYTE, _SHIFT, _LARGEST_WEIGHT = 255, 128, 127
+_MOST_PARTS = 4
+_NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
+
+
+def conv2d_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
+    """oneDNN's convolution of bytes with these weights: (batch, channels, height, width) uint8 to float32 sums."""
+    stride, padding, dilation, groups = geometry
+    one, zero = torch.ones(1, dtype=torch.float32), torch.zeros(1, dtype=torch.int64)
+    packed = torch.ops.onednn.qconv_prepack(w, one, 1.0, 0, stride, padding, dilation, groups, None)
+    convolve = torch.ops.onednn.qconv2d_pointwise.default
+
+    def sums(x: Tensor) -> Tensor:
+        return convolve(
+            x, 1.0, 0, packed, one, zero, bias, stride, padding, dilation, groups,
+            1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+
+    return sums
+
+
+def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
+    """oneDNN's product of bytes with these weights: (rows, k) uint8 to float32 sums."""
+    one, zero = torch.ones(1, dtype=torch.float32), torch.zeros(1, dtype=torch.int64)
+    packed = torch.ops.onednn.qlinear_prepack(w, None)
+    multiply = torch.ops.onednn.qlinear_pointwise.default
+    return lambda x: multiply(x, 1.0, 0, packed, one, zero, bias, 1.0, 0, torch.float32, "none", [], "")
+
+
+@lru_cache(maxsize=1024)
+def _exact_conv2d(shape: tuple[int, ...], geometry: Conv2dProduct) -> bool:
+    return conv2d_is_exact(conv2d_kernel, shape, geometry)
+
+
+@lru_cache(maxsize=1024)
+def _exact_linear(shape: tuple[int, ...]) -> bool:
+    return linear_is_exact(linear_kernel, shape)
+
+
+def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct) -> bool:
+    """Whether a kernel convolves the largest bytes with the largest weights exactly.
+
+    Args:
+        kernel: What `conv2d_kernel` is.
+        shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
+        geometry: Stride, padding, dilation, groups.
+    """
+    spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
+    x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8)
+    # every tap sees the same, so that the number of taps inside the image is all that is to know
+    inside = F.conv2d(
+        torch.ones(1, 1, *spans, dtype=torch.float64),
+        torch.ones(1, 1, *shape[2:], dtype=torch.float64),
+        None,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+    )
+    return _is_exact(kernel, shape, x.contiguous(memory_format=torch.channels_last), inside * shape[1], geometry)
+
+
+def linear_is_exact(kernel: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a kernel multiplies the largest bytes with the largest weights exactly; shape is (outputs, k)."""
+    x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8)
+    return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64), None)
+
+
+def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geometry: Conv2dProduct | None) -> bool:
+    sign = torch.ones(shape[0], dtype=torch.float64)
+    sign[1::2] = -1
+    w = (sign * _LARGEST_WEIGHT).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(torch.int8).contiguous()
+    largest = terms * _BYTE * _LARGEST_WEIGHT
+    expected = largest * sign.view(-1, *[1] * (terms.dim() - 2))
+    try:
+        got = kernel(w, None, _listed(geometry))(x)
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError):
+        return False  # this build of torch has no such kernel
+    return got.dtype == torch.float32 and bool((got == expected.to(torch.float32)).all())
+
+
+def _listed(geometry: Conv2dProduct | None) -> Any:
+    if geometry is None:
+        return _NO_GEOMETRY
+    return [*geometry.stride], [*geometry.padding], [*geometry.dilation], geometry.groups
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Product:
+    """A linear map whose weights are packed for the processor."""
+
+    kernels: tuple[Callable[[Tensor], Tensor], ...]
+    """One for each part of the input channels."""
+    edges: tuple[int, ...]
+    """Input channels at which the parts begin and end."""
+    border: tuple[int, int]
+    """Shifted zeros around a signed image, rows and columns a side."""
+    signed: bool
+    image: bool
+    """Whether operands are images, else rows of a matrix product."""
+
+    def sums(self, x: Tensor) -> Tensor:
+        """The exact product.
+
+        Args:
+            x: Whole numbers 0..255, or -127..127 shifted by 128, uint8. # (batch, *inputs), images as channels_last
+
+        Returns:
+            Whole numbers, float32 or int32. # (batch, *outputs), images as channels_last
+        """
+        if any(self.border):
+            rows, columns = self.border
+            x = F.pad(x, [columns, columns, rows, rows], value=_SHIFT)
+        terms = x if self.image else x.reshape(-1, x.shape[-1])
+        if len(self.kernels) == 1:
+            total = self.kernels[0](terms)
+        else:
+            parts = zip(self.kernels, pairwise(self.edges), strict=True)
+            sums = [kernel(self._laid_out(terms[:, low:high])).int() for kernel, (low, high) in parts]
+            total = sums[0]
+            for part in sums[1:]:
+                total += part
+        return total if self.image else total.view(*x.shape[:-1], total.shape[-1])
+
+    def bytes_of(self, x: Tensor) -> Tensor:
+        """What `sums` takes, from whole numbers in floating point."""
+        return self._laid_out((x + _SHIFT if self.signed else x).to(torch.uint8))
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last if self.image else torch.contiguous_format)
+
+
+def prepare(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
+    """The product with weights packed for 8-bit instructions; remembered as long as the weight tensor lives.
+
+    Args:
+        product: The linear map.
+        w: Whole numbers in float32, which must not change in place in inference mode. # (*weight)
+        input_bits: Bits of the inputs, sign included.
+        weight_bits: Bits of the weights, sign included.
+        signed: Whether inputs are signed.
+
+    Returns:
+        None where 8 bits do not hold the integers, the processor is not exact, or sums are too large.
+    """
+    if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
+        return None
+    key = ("int8", product, input_bits, signed)
+    return remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
+
+
+def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8Product | None:
+    shape = tuple(w.shape)
+    largest = _BYTE if signed else 2**input_bits - 1
+    if isinstance(product, Conv2dProduct):
+        border = product.padding if signed else (0, 0)
+        # a dilation means nothing for a kernel of one row or column, and oneDNN's may crash with it
+        dilation = tuple(d if size > 1 else 1 for d, size in zip(product.dilation, shape[2:], strict=True))
+        inner = Conv2dProduct(product.stride, (0, 0) if signed else product.padding, dilation, product.groups)  # type: ignore[arg-type]
+        exact, kernel, geometry = _exact_conv2d(shape, inner), conv2d_kernel, _listed(inner)
+    elif isinstance(product, MatmulProduct):
+        border, geometry = (0, 0), _NO_GEOMETRY
+        exact, kernel = _exact_linear(shape), linear_kernel
+    else:
+        return None
+    most = _MOST_PARTS if geometry[3] == 1 else 1
+    edges = _edges(w, largest, most) if exact else None
+    if edges is None:
+        return None
+    kernels = []
+    for low, high in pairwise(edges):
+        part = w[:, low:high]
+        bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-_SHIFT).float() if signed else None
+        kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))
+    return Int8Product(tuple(kernels), edges, border, signed, isinstance(product, Conv2dProduct))
+
+
+def _edges(w: Tensor, largest: int, most: int) -> tuple[int, ...] | None:
+    """Parts of the input channels whose sums, with inputs of 0..largest, stay below 2^24."""
+    channels = w.shape[1]
+    for parts in range(1, min(most, channels) + 1):
+        edges = tuple(channels * i // parts for i in range(parts + 1))
+        reaches = (reach_of(w[:, low:high]) for low, high in pairwise(edges))
+        if all(reach.bound(largest, signed=False) < FLOAT32_LIMIT for reach in reaches):
+            return edges
+    return None

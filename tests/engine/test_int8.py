@@ -1,0 +1,172 @@
+"""Products of bytes: exact at the extremes or not used, whatever the machine can do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact, int8
+from asim_lightning.engine.integer import conv2d_sums, matmul_sums, reach_of, sum_dtype
+
+GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
+    "plain": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (6, 16, 3, 3)),
+    "stem": (Conv2dProduct((2, 2), (3, 3), (1, 1), 1), (8, 3, 7, 7)),
+    "pointwise": (Conv2dProduct((1, 1), (0, 0), (1, 1), 1), (5, 32, 1, 1)),
+    "strided": (Conv2dProduct((2, 1), (1, 0), (1, 1), 1), (4, 9, 3, 2)),
+    "dilated": (Conv2dProduct((1, 1), (2, 2), (2, 2), 1), (4, 8, 3, 3)),
+    "grouped": (Conv2dProduct((1, 1), (1, 1), (1, 1), 4), (8, 4, 3, 3)),
+    "depthwise": (Conv2dProduct((1, 1), (1, 1), (1, 1), 24), (24, 1, 3, 3)),
+    "wide": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (3, 512, 3, 3)),
+}
+SIGNS = pytest.mark.parametrize("signed", [False, True])
+
+
+def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
+    if isinstance(product, Conv2dProduct):
+        return F.conv2d(x.long(), w.long(), None, product.stride, product.padding, product.dilation, product.groups)
+    return x.long() @ w.long().T
+
+
+def operands(shape: tuple[int, ...], inputs: tuple[int, ...], bits: int, signed: bool) -> list[tuple[Tensor, Tensor]]:
+    top_x, top_w = 2 ** (bits - signed) - 1, 2 ** (bits - 1) - 1
+    x = torch.randint(-top_x if signed else 0, top_x + 1, inputs).float()
+    w = torch.randint(-top_w, top_w + 1, shape).float()
+    largest, full = torch.full_like(x, top_x), torch.full_like(w, top_w)
+    return [(x, w), (largest, full), (largest, -full), (-largest if signed else x, full), (largest, w)]
+
+
+@pytest.mark.parametrize("bits", [8, 3, 12, 16])
+@pytest.mark.parametrize("kind", GEOMETRIES)
+@SIGNS
+def test_convolutions_equal_whole_number_arithmetic(kind: str, bits: int, signed: bool) -> None:
+    torch.manual_seed(0)
+    product, shape = GEOMETRIES[kind]
+    for x, w in operands(shape, (2, shape[1] * product.groups, 7, 8), bits, signed):
+        got = exact.multiply(product, x, w, bits, bits, signed)
+        assert torch.equal(got.long(), oracle(product, x, w))
+        assert got.is_contiguous()
+        turned = exact.multiply(product, x.to(memory_format=torch.channels_last), w, bits, bits, signed)
+        assert torch.equal(turned.long(), got.long())
+
+
+@pytest.mark.parametrize("bits", [8, 3, 12, 16])
+@pytest.mark.parametrize("leading", [(2,), (2, 3), (1, 2, 3)])
+@SIGNS
+def test_matrix_products_equal_whole_number_arithmetic(leading: tuple[int, ...], bits: int, signed: bool) -> None:
+    torch.manual_seed(0)
+    for terms in (5, 4608):
+        for x, w in operands((6, terms), (*leading, terms), bits, signed):
+            got = exact.multiply(MatmulProduct(), x, w, bits, bits, signed)
+            assert torch.equal(got.long(), oracle(MatmulProduct(), x, w))
+
+
+@pytest.mark.parametrize("kind", GEOMETRIES)
+@SIGNS
+def test_a_sample_alone_has_the_same_sums(kind: str, signed: bool) -> None:
+    torch.manual_seed(0)
+    product, shape = GEOMETRIES[kind]
+    x, w = operands(shape, (3, shape[1] * product.groups, 7, 8), 8, signed)[0]
+    together = exact.run(product, MacroConfig(), signed, x, w)
+    alone = [exact.run(product, MacroConfig(), signed, row[None], w) for row in x]
+    assert torch.equal(torch.cat(alone), together)
+
+
+def saturating(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
+    """What a processor without VNNI does: pairs of products are added in 16 bits, and cut off there."""
+    stride, padding, dilation, _ = geometry
+
+    def sums(x: Tensor) -> Tensor:
+        if x.dim() == 2:
+            rows = x.double()[:, None]  # (rows, 1, k)
+        else:
+            rows = F.unfold(x.double(), w.shape[2:], dilation, padding, stride).transpose(1, 2)[0][:, None]
+        terms = F.pad(rows * w.double().flatten(1), [0, w[0].numel() % 2])  # (rows, outputs, k)
+        total = terms.unflatten(-1, (-1, 2)).sum(-1).clamp(-(2**15), 2**15 - 1).sum(-1).float()
+        if x.dim() == 2:
+            return total
+        like = F.conv2d(x[:1].double(), w.double(), None, stride, padding, dilation)
+        return total.T.reshape(like.shape)
+
+    return sums
+
+
+def wide_adder(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
+    """A kernel that is exact, slowly."""
+    stride, padding, dilation, groups = geometry
+    if w.dim() == 2:
+        return lambda x: (x.double() @ w.double().T).float()
+    return lambda x: F.conv2d(x.double(), w.double(), None, stride, padding, dilation, groups).float()
+
+
+@pytest.mark.parametrize("kind", ["plain", "stem", "pointwise", "strided", "dilated", "wide"])
+def test_the_probe_finds_out_a_kernel_that_saturates(kind: str) -> None:
+    product, shape = GEOMETRIES[kind]
+    assert int8.conv2d_is_exact(wide_adder, shape, product)
+    assert not int8.conv2d_is_exact(saturating, shape, product)
+
+
+def test_the_probe_finds_out_a_linear_kernel_that_saturates() -> None:
+    for terms in (2, 3, 64, 4608):
+        assert int8.linear_is_exact(wide_adder, (5, terms))
+        assert not int8.linear_is_exact(saturating, (5, terms))
+
+
+def test_a_kernel_that_is_missing_is_not_exact() -> None:
+    def missing(*_: Any) -> Any:
+        raise AttributeError("no such operation")
+
+    assert not int8.linear_is_exact(missing, (5, 6))
+
+
+def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(int8, "_exact_conv2d", lambda shape, geometry: False)
+    monkeypatch.setattr(int8, "_exact_linear", lambda shape: False)
+    for product, shape in (*GEOMETRIES.values(), (MatmulProduct(), (4, 4608))):
+        inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
+        for x, w in operands(shape, inputs, 8, False):
+            assert int8.prepare(product, w, 8, 8, False) is None
+            assert torch.equal(exact.run(product, MacroConfig(), False, x, w).long(), oracle(product, x, w))
+
+
+def test_what_bytes_cannot_hold_takes_another_way() -> None:
+    w = torch.ones(3, 4)
+    assert int8.prepare(MatmulProduct(), w, 9, 8, False) is None
+    assert int8.prepare(MatmulProduct(), w, 8, 9, False) is None
+    assert int8.prepare(MatmulProduct(True), w, 8, 8, False) is None
+
+
+def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None:
+    w = torch.ones(3, 4)
+    first = int8.prepare(MatmulProduct(), w, 8, 8, False)
+    assert int8.prepare(MatmulProduct(), w, 8, 8, False) is first
+    w.mul_(2)
+    x = torch.ones(1, 4)
+    assert exact.run(MatmulProduct(), MacroConfig(), False, x, w).tolist() == [[8.0] * 3]
+
+
+def test_bound_of_the_weights_saves_chunks_and_still_holds() -> None:
+    w = torch.zeros(2, 4608)
+    w[0, :2000], w[0, 2000:2600], w[1, :100] = 20.0, -30.0, 127.0
+    reach = reach_of(w)
+    assert (reach.one_sign, reach.both_signs) == (40000, 58000)
+    assert (reach.bound(255, False), reach.bound(127, True)) == (40000 * 255, 58000 * 127)
+    assert sum_dtype(4608, 255 * 127) is torch.int32
+    x = torch.full((3, 4608), 255.0)
+    got = matmul_sums(x, w, 255 * 127, reach.bound(255, False))
+    assert got.dtype == torch.float32
+    assert torch.equal(got.long(), oracle(MatmulProduct(), x, w))
+    image = conv2d_sums(
+        x[:, :, None, None], w[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, 255 * 127, reach.bound(255, False)
+    )
+    assert torch.equal(image.flatten(1), got)
+
+
+def test_a_bound_at_the_limit_takes_integers() -> None:
+    assert sum_dtype(600, 255 * 127, 1, 2**24 - 1) is torch.float32
+    assert sum_dtype(600, 255 * 127, 1, 2**24) is torch.int32
+    assert sum_dtype(2**20, 255 * 127, 1, 2**31) is torch.int64

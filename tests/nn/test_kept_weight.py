@@ -1,0 +1,182 @@
+"""A layer quantises its weight once, and anew after every change."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from asim_lightning.quant import quantize, weight_scale
+
+EXACT = MacroConfig()
+LOSSY = MacroConfig(5, 5, rows=20, adc_bits=5)
+LAYERS: dict[str, Callable[[], Any]] = {
+    "conv": lambda: CimConv2d(6, 8, 3, padding=1, macro=EXACT),
+    "lossy conv": lambda: CimConv2d(6, 8, 3, macro=LOSSY),
+    "kernel as large as its input": lambda: CimConv2d(6, 8, 5, macro=EXACT),
+    "digital": lambda: QuantConv2d(6, 8, 3),
+    "linear": lambda: CimLinear(6, 8, macro=EXACT),
+}
+
+
+def batch(layer: nn.Module) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand((3, 6) if isinstance(layer, CimLinear) else (3, 6, 5, 5), generator=generator)
+
+
+def answer(layer: Any) -> Tensor:
+    """The layer's answer, which must be that of a layer that never saw another weight."""
+    fresh = copy.deepcopy(layer)
+    with torch.no_grad():
+        y = layer(batch(layer))
+        assert torch.equal(y, fresh(batch(layer)))
+    return y
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request: Any) -> Any:
+    torch.manual_seed(0)
+    return LAYERS[request.param]().eval()
+
+
+def test_the_same_objects_reach_the_engine_while_the_weight_is_unchanged(layer: Any) -> None:
+    seen: list[Tensor] = []
+    multiply = layer._multiply
+
+    def watch(product: Any, x: Tensor, w: Tensor) -> Tensor:
+        seen.append(w)
+        return multiply(product, x, w)
+
+    layer.__dict__["_multiply"] = watch
+    for _ in range(3):
+        layer(batch(layer))
+    assert all(w is seen[0] for w in seen)
+    integers = quantize(layer.weight, weight_scale(layer.weight, False), layer.weight_bits, True)
+    assert torch.equal(seen[0].flatten(), integers.flatten())
+    with torch.inference_mode():
+        layer(batch(layer))
+    assert seen[-1] is seen[0]
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    layer(batch(layer))
+    assert seen[-1] is not seen[0]
+
+
+def step(layer: Any) -> None:
+    layer.weight.grad = torch.randn_like(layer.weight)
+    torch.optim.SGD([layer.weight], 0.5).step()
+
+
+def load(layer: Any) -> None:
+    layer.load_state_dict({name: torch.randn_like(value) for name, value in nn.Module.state_dict(layer).items()})
+
+
+def assign(layer: Any) -> None:
+    state = {name: torch.randn_like(value) for name, value in layer.state_dict().items()}
+    layer.load_state_dict(state, assign=True)
+
+
+def edit_data(layer: Any) -> None:
+    layer.weight.data.mul_(torch.randn_like(layer.weight))
+
+
+def replace_data(layer: Any) -> None:
+    layer.weight.data = torch.randn_like(layer.weight)
+
+
+def new_parameter(layer: Any) -> None:
+    layer.weight = nn.Parameter(torch.randn_like(layer.weight))
+
+
+def one_number(layer: Any) -> None:
+    with torch.no_grad():
+        layer.weight.view(-1)[7] = 5.0
+
+
+def per_channel(layer: Any) -> None:
+    layer.per_channel = True
+
+
+def half(layer: Any) -> None:
+    layer.to(torch.bfloat16).to(torch.float32)
+
+
+def fewer_bits(layer: Any) -> None:
+    if isinstance(layer, QuantConv2d):
+        layer._bits = (3, 8)
+    else:
+        layer.macro = layer.macro.with_fields(weight_bits=3)
+
+
+CHANGES = (step, load, assign, edit_data, replace_data, new_parameter, one_number, per_channel, half, fewer_bits)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_is_seen(layer: Any, change: Callable[[Any], None]) -> None:
+    before = answer(layer)
+    change(layer)
+    assert not torch.equal(answer(layer), before)
+
+
+def test_a_changed_bias_and_range_are_seen(layer: Any) -> None:
+    layer.calibrate(batch(layer))
+    before = answer(layer)
+    with torch.no_grad():
+        layer.bias.add_(1.0)
+    moved = answer(layer)
+    assert torch.allclose(moved, before + 1.0, atol=1e-5)
+    layer.store_range(0.4)
+    assert not torch.equal(answer(layer), moved)
+
+
+def test_copies_and_pickles_have_their_own(layer: Any) -> None:
+    before = answer(layer)
+    names = list(layer.state_dict())
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(answer(other), before)
+        with torch.no_grad():
+            other.weight.mul_(-1.0)
+        assert not torch.equal(answer(other), before)
+    assert torch.equal(answer(layer), before)
+    assert list(layer.state_dict()) == names
+
+
+def test_training_lets_go(layer: Any) -> None:
+    answer(layer)
+    assert layer._kept._record is not None
+    layer.train()
+    assert layer._kept._record is None
+
+
+def test_a_weight_that_is_not_finite_is_refused_each_time(layer: Any) -> None:
+    answer(layer)
+    layer.weight.data[0] = float("nan")
+    with torch.no_grad():
+        layer.weight.mul_(1.0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="needs finite weights"):
+            layer(batch(layer))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_bytes_answer_what_floats_answer(signed: bool, form: torch.memory_format, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = (torch.rand(2, 600, 6, 5) - 0.5 * signed).to(dtype).contiguous(memory_format=form)
+    for padding_mode in ("zeros", "reflect"):
+        layer = CimConv2d(
+            600, 7, 3, 2, 1, padding_mode=padding_mode, macro=EXACT, signed_input=signed, per_channel=True, dtype=dtype
+        ).eval()
+        with torch.no_grad():
+            layer.weight.abs_()  # sums pass 2^24
+            y = layer(x)
+            expected = layer._integer(x, layer.weight)
+        assert torch.equal(y, expected)
+        assert y.dtype == dtype
+        assert y.is_contiguous(memory_format=form)
