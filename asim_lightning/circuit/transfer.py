@@ -29,9 +29,12 @@ class Conversion(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transfer:
-    """A macro's schedule with its column model: all that an engine needs to know of the circuit."""
+    """A macro's schedule with its column model: all that an engine needs to know of the circuit.
+
+    `transfer` returns one object a macro; tables are kept by that object.
+    """
 
     macro: MacroConfig
     signed_input: bool

@@ -1,0 +1,116 @@
+"""Wrong conversions on a CPU: operands and tables as the Numba kernels take them."""
+
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.events.layout import Layout
+from asim_lightning.engine.events.rates import Rates
+from asim_lightning.engine.events.stream import gap_factor
+from asim_lightning.engine.events.words import (
+    bytes_of,
+    input_words,
+    kernels,
+    padded,
+    weight_words,
+    word_counts,
+    word_table,
+)
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.threads import spread
+
+_CANDIDATES_WORTH_A_THREAD = 1500
+_OUTPUTS_WORTH_A_THREAD = 2**18
+"""Work that occupies a thread much longer than it takes to wake it while torch's own threads still spin."""
+
+
+def with_errors(
+    total: Tensor,
+    rates: Rates,
+    layout: Layout,
+    x: Tensor,
+    w: Tensor,
+    key: int,
+    noise: Noise,
+) -> Tensor:
+    """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster."""
+    macro = rates.macro
+    x_words = input_words(layout, x, bytes_of(macro.input_bits))
+    w_words = weight_words(layout, w, bytes_of(macro.weight_bits), macro.rows)
+    word = np.uint32
+    words = (word(noise.seed), word(key), word(noise.trial << 16))
+    source, out = total.numpy(), np.empty(total.shape)
+    fewest = _OUTPUTS_WORTH_A_THREAD // layout.positions + 1
+    spread(lambda low, high: np.copyto(out[low:high], source[low:high]), len(out), fewest)
+    arrays = (
+        out.reshape(len(out), -1),
+        noise.sample_ids.numpy(),
+        noise.offsets.numpy(),
+        x_words,
+        w_words,
+        *_tables(rates, layout),
+    )
+    kernel, fewest = kernels()[3], int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
+    spread(lambda low, high: kernel(*arrays, *words, low, high), len(total) * layout.blocks, fewest)
+    return torch.from_numpy(out)
+
+
+@lru_cache(maxsize=1024)
+def _tables(rates: Rates, layout: Layout) -> tuple[Any, ...]:
+    """Geometry, tiles, places, kinds, gap factors, cycles, errors and shares, as the kernel's arguments."""
+    counts = word_counts(layout)
+    tiles = np.array(list(zip(accumulate(counts, initial=0), counts, strict=False)), dtype=np.int64)
+    kinds: list[tuple[int, ...]] = []
+    flat: list[tuple[int, ...]] = []
+    errors, shares = [0], [np.zeros(1)]
+    for kind, draws in zip(rates.kinds, layout.draws, strict=True):
+        number = len(kind.errors) - 1
+        kinds.append((len(flat), len(kind.cycles), draws, len(errors), number, sum(map(len, shares))))
+        for c in kind.cycles:
+            cycle = rates.cycles[c]
+            bits = cycle.weight_bits[0], cycle.input_bits[0], cycle.input_bits[-1] + 1
+            flat.append((*bits, rates.weights[c]))
+        errors += kind.errors.tolist()
+        shares.append(kind.shares.numpy().reshape(-1))
+    return (
+        _geometry(rates, layout),
+        tiles,
+        _places(rates, layout),
+        np.array(kinds, dtype=np.int64),
+        np.array([gap_factor(kind.rate) for kind in rates.kinds]),
+        np.array(flat, dtype=np.int64),
+        np.array(errors, dtype=np.int64),
+        np.concatenate(shares),
+    )
+
+
+def _places(rates: Rates, layout: Layout) -> Any:
+    """Where the words of all tiles lie in x, from the first pixel that an output meets."""
+    g, table = layout.geometry, word_table(layout)
+    group, element = table[:, 0] // 8, table[:, 1]
+    if not g.outputs_outermost:
+        return group.astype(np.uint64)
+    height, width = padded(layout)
+    pixel = element // g.kernel[1] * g.dilation[0] * width + element % g.kernel[1] * g.dilation[1]
+    return (group * (height * width) + pixel).astype(np.uint64)
+
+
+def _geometry(rates: Rates, layout: Layout) -> Any:
+    """Sizes, and steps in words: of x for a row of the batch, group, byte and pixel; of w for a row, head, output and
+    byte."""
+    g = layout.geometry
+    x_bytes, w_bytes = bytes_of(rates.macro.input_bits), bytes_of(rates.macro.weight_bits)
+    height, width = padded(layout)
+    words, tile_words = (g.channels + 7) // 8, sum(word_counts(layout))
+    x_group = x_bytes * words * height * width
+    x_steps = [g.groups * x_group, x_group]
+    x_steps += [words * height * width, 1] if g.outputs_outermost else [words, x_bytes * words]
+    w_output = w_bytes * tile_words
+    w_steps = [g.heads * g.outputs * w_output, g.outputs * w_output, w_output, tile_words]
+    sizes = [layout.block_outputs, layout.blocks, rates.macro.rows, rates.divisor]
+    sizes += [int(g.outputs_outermost), g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride]
+    return np.array(sizes + x_steps + w_steps, dtype=np.int64)

@@ -1,0 +1,147 @@
+"""Where the conversions of a sample lie: blocks of outputs, tiles, and the addresses of inputs and weights."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from asim_lightning.engine.events.rates import Rates
+from asim_lightning.engine.events.stream import draws_of
+from asim_lightning.engine.product import Conv2dProduct, Product
+
+_CANDIDATES = 24
+"""Wanted candidates of a block: many enough to hide its first draw, few enough to spread one image over threads."""
+_MOST_OUTPUTS = 4096
+"""Most outputs of a block."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile's channels and kernel elements, low..high-1 each."""
+
+    channel_low: int
+    channel_high: int
+    element_low: int
+    element_high: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A product as a convolution: a matrix product has one pixel a row of x and a kernel of one element."""
+
+    outputs_outermost: bool
+    """Whether outputs are ordered (output channel, pixel), as a convolution's are; else (pixel, output channel)."""
+    inner: int
+    """Size of the inner of the two."""
+    out_width: int
+    group_outputs: int
+    """Output channels of a group."""
+    head_rows: int
+    """Pixels that share a weight matrix."""
+    heads: int
+    """Weight matrices of a sample, 0 where all samples share one."""
+    outputs: int
+    """Output channels of a weight matrix."""
+    groups: int
+    channels: int
+    """Input channels of a group."""
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The conversions of one row of the batch."""
+
+    positions: int
+    """Outputs."""
+    block_outputs: int
+    """Outputs of a block."""
+    blocks: int
+    """Blocks."""
+    candidates: float
+    """Expected candidates of a full block."""
+    draws: tuple[int, ...]
+    """Draws of a block, kind by kind."""
+    tiles: tuple[Tile, ...]
+    geometry: Geometry
+
+
+@lru_cache(maxsize=1024)
+def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:
+    """The layout of a sample; it depends on its shape and on the rates, not on the batch.
+
+    Args:
+        rates: The rates.
+        product: The linear map.
+        x_shape: Shape of one row of x, without the batch dimension.
+        w_shape: Shape of the weights (of one row's, where the product is of two activations).
+    """
+    # shapes of no memory
+    x, w = torch.empty(1, *x_shape, device="meta"), torch.empty(w_shape, device="meta")
+    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
+    tiles = []
+    for tile in product.tiles(w, rates.macro.rows):
+        kernel = (0, elements) if tile.kernel is None else (tile.kernel.start, tile.kernel.stop)
+        tiles.append(Tile(tile.channels.start, tile.channels.stop, *kernel))
+    positions = product.positions(x, w)
+    expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
+    size = max(1, min(_MOST_OUTPUTS, positions, int(_CANDIDATES / max(expected, 1e-9))))
+    draws = tuple(draws_of(size * len(tiles) * len(kind.cycles), kind.rate) for kind in rates.kinds)
+    return Layout(
+        positions,
+        size,
+        -(-positions // size),
+        size * expected,
+        draws,
+        tuple(tiles),
+        _geometry(product, x, w, positions),
+    )
+
+
+def _geometry(product: Product, x: torch.Tensor, w: torch.Tensor, positions: int) -> Geometry:
+    if isinstance(product, Conv2dProduct):
+        outputs, channels, *kernel = w.shape
+        height, width = x.shape[2:]
+        span = width + 2 * product.padding[1] - product.dilation[1] * (kernel[1] - 1) - 1
+        return Geometry(
+            outputs_outermost=True,
+            inner=positions // outputs,
+            out_width=span // product.stride[1] + 1,
+            group_outputs=outputs // product.groups,
+            head_rows=max(1, positions // outputs),
+            heads=0,
+            outputs=outputs,
+            groups=product.groups,
+            channels=channels,
+            height=height,
+            width=width,
+            kernel=(kernel[0], kernel[1]),
+            stride=product.stride,
+            padding=product.padding,
+            dilation=product.dilation,
+        )
+    outputs, channels = w.shape[-2:]
+    pixels = x.shape[1:-1].numel()
+    heads = w.shape[:-2].numel() if product.batched_weight else 0
+    return Geometry(
+        outputs_outermost=False,
+        inner=outputs,
+        out_width=1,
+        group_outputs=outputs,
+        head_rows=max(1, pixels // max(1, heads)),
+        heads=heads,
+        outputs=outputs,
+        groups=1,
+        channels=channels,
+        height=pixels,
+        width=1,
+        kernel=(1, 1),
+        stride=(1, 1),
+        padding=(0, 0),
+        dilation=(1, 1),
+    )

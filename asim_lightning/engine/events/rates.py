@@ -1,0 +1,150 @@
+"""How often a conversion is wrong, and by how much: tables for each kind of cycle and every count.
+
+The code of a count whose noise-free code is c is c + d with ``d >= e > 0`` where
+``level + sigma z > c + e - 1/2``: probability ``erfc((c + e - 1/2 - level) / (sigma sqrt 2)) / 2``, and nothing above
+the top code or below 0: at count 0 and at full scale half of the errors clamp. Both tails come from erfc, so that a
+probability of 1e-12 is as exact as one of 0.1 (1 minus a distribution function would not be).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, Transfer
+from asim_lightning.circuit.transfer import possible_counts
+from asim_lightning.engine.events.votes import MOST_VOTES, voted
+
+_SIGMAS = 13.4
+"""Codes farther away are left out: each has a probability below 1e-40."""
+_NEGLIGIBLE = 2.0**-60
+"""Errors below this share of the largest rate are left out of the tables: uniforms have 52 bits."""
+_LONGEST_TABLE = 2**22
+"""Most entries (counts times errors) of the distributions of one kind of cycle."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """Cycles that convert alike, and how often they are wrong."""
+
+    cycles: tuple[int, ...]
+    """Their numbers in the schedule."""
+    rate: float
+    """Largest probability, over the counts, that the (voted) code is wrong."""
+    errors: Tensor
+    """Code errors (of a mean: of the sum of the votes), likely ones first, int64; a last 0 stands for no error.
+    # (errors + 1,)"""
+    shares: Tensor
+    """Running sums of the errors' probabilities, as a share of the rate, float64. # (counts, errors)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """All that the events of a macro's schedule depend on, whatever the layer."""
+
+    macro: MacroConfig
+    cycles: tuple[Cycle, ...]
+    kinds: tuple[Kind, ...]
+    """Kinds of cycles that err at all."""
+    weights: tuple[int, ...]
+    """What one code adds to the integer sum of codes, cycle by cycle: sign, binary weight and span."""
+    divisor: int
+    """An output in counts is ``sum of codes * macro.rows / divisor``."""
+
+
+@lru_cache(maxsize=1024)
+def supported(transfer: Transfer) -> bool:
+    """Whether every cycle is exact without noise, some are noisy, and the distributions of codes can be enumerated."""
+    macro, column = transfer.macro, transfer.column
+    if macro.adc_bits is None or macro.weight_parallel or column.cell_sigma or not any(transfer.noisy):
+        return False
+    if any(kind is not Conversion.EXACT for kind in transfer.conversions):
+        return False
+    for numbers in _noisy_kinds(transfer):
+        cycle = transfer.cycles[numbers[0]]
+        width = 2 * _reach(column, cycle) + 1
+        if cycle.votes > 1:
+            width = 1 + (width - 1) * cycle.votes if macro.vote == "mean" else width * (cycle.votes + 1)
+        if cycle.votes > MOST_VOTES or (cycle.full_scale + 1) * width > _LONGEST_TABLE:
+            return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def rates(transfer: Transfer) -> Rates:
+    """The tables of a transfer that is `supported`."""
+    macro = transfer.macro
+    most_votes = max(c.votes for c in transfer.cycles) if macro.vote == "mean" else 1
+    kinds = [_kind(transfer, numbers) for numbers in _noisy_kinds(transfer)]
+    weights = []
+    for cycle in transfer.cycles:
+        votes = most_votes // cycle.votes if macro.vote == "mean" else 1
+        weights.append(cycle.sign * 2**cycle.shift * (cycle.full_scale // macro.rows) * votes)
+    divisor = (macro.top_code or 1) * most_votes
+    kinds = [kind for kind in kinds if len(kind.errors) > 1]
+    return Rates(macro, transfer.cycles, tuple(kinds), tuple(weights), divisor)
+
+
+def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:
+    """Numbers of the noisy cycles, together where they differ in sign and binary weight alone."""
+    kinds: dict[tuple[int, int], list[int]] = {}
+    for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
+        if noisy:
+            kinds.setdefault((cycle.full_scale, cycle.votes), []).append(number)
+    return [tuple(numbers) for numbers in kinds.values()]
+
+
+def _kind(transfer: Transfer, numbers: tuple[int, ...]) -> Kind:
+    cycle = transfer.cycles[numbers[0]]
+    distribution = voted(code_distribution(transfer.column, cycle), cycle.votes, transfer.macro.vote)
+    reach = distribution.shape[1] // 2
+    errors = torch.arange(-reach, reach + 1).roll(-reach - 1)[:-1]  # 1..reach, -reach..-1
+    errors = errors[errors.abs().argsort(stable=True)]
+    wrong = distribution[:, errors + reach]  # (counts, errors)
+    rate = float(wrong.sum(1).max())
+    likely = wrong.amax(0) > rate * _NEGLIGIBLE
+    wrong, errors = wrong[:, likely], errors[likely]
+    total = wrong.cumsum(1)
+    rate = float(total.max()) if total.numel() else 0.0
+    shares = total / rate if rate else total
+    return Kind(numbers, rate, torch.cat([errors, errors.new_zeros(1)]), shares.contiguous())
+
+
+def code_distribution(column: Column, cycle: Cycle) -> Tensor:
+    """Probability that one conversion of a count returns its noise-free code + d, d = -reach..reach.
+
+    Args:
+        column: The column model.
+        cycle: A cycle that is exact without noise.
+
+    Returns:
+        float64, summing to 1 for each count. # (full_scale + 1, 2 reach + 1)
+    """
+    level, sigma, code, top = _levels(column, cycle)
+    reach = _reach(column, cycle)
+    d = torch.arange(1, reach + 1, dtype=torch.float64)
+    spread = (sigma * math.sqrt(2.0)).clamp_min(1e-300)[:, None]
+    # (counts, reach): at least d above, at least d below
+    above = torch.erfc((code[:, None] + d - 0.5 - level[:, None]) / spread) / 2 * (code[:, None] + d <= top)
+    below = torch.erfc((level[:, None] - code[:, None] + d - 0.5) / spread) / 2 * (code[:, None] - d >= 0)
+    none = level.new_zeros(len(level), 1)
+    up, down = (tail - torch.cat([tail[:, 1:], none], 1) for tail in (above, below))
+    same = 1.0 - above[:, :1].sum(1, keepdim=True) - below[:, :1].sum(1, keepdim=True)
+    return torch.cat([down.flip(1), same, up], 1)
+
+
+def _levels(column: Column, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Level, sigma and noise-free code of every count, float64 (full_scale + 1,), and the top code."""
+    counts = possible_counts(cycle)
+    level = column.level(counts.float(), cycle).double().cpu()
+    sigma = column.sigma(counts.float(), cycle).double().cpu().expand_as(level)
+    top = cycle.top_code or cycle.full_scale
+    return level, sigma, counts * (top // cycle.full_scale), top
+
+
+def _reach(column: Column, cycle: Cycle) -> int:
+    """Largest distance of a code from the noise-free one that is not negligible."""
+    level, sigma, code, top = _levels(column, cycle)
+    return min(top, math.ceil(_SIGMAS * float(sigma.max()) + float((level - code).abs().max()) - 0.5))

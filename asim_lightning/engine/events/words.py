@@ -1,0 +1,101 @@
+"""Operands of the events' Numba kernel: words that hold one byte of 8 consecutive channels.
+
+Convolutions get their padding of zeros, so that a tile's words lie at fixed offsets from the first pixel that an output
+meets; weights are packed tile by tile, with zeros for channels of a word that belong to another tile.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.events.layout import Layout
+from asim_lightning.engine.remembered import remembered
+from asim_lightning.engine.threads import spread
+
+_WORTH_A_THREAD = 2**16
+"""Elements to pack that occupy a thread longer than it takes to wake it."""
+
+
+def bytes_of(bits: int) -> int:
+    """Bytes that hold so many bits."""
+    return (bits + 7) // 8
+
+
+def padded(layout: Layout) -> tuple[int, int]:
+    """Height and width of the input with padding."""
+    g = layout.geometry
+    return g.height + 2 * g.padding[0], g.width + 2 * g.padding[1]
+
+
+def input_words(layout: Layout, x: Tensor, planes: int) -> Any:
+    """Words of an input. # (batch, groups, bytes, groups of 8 channels, pixels), or (batch, pixels, bytes, groups of 8)
+    where channels are the last dimension, flat
+    """
+    g, x = layout.geometry, x.to(torch.float32).contiguous()
+    groups = (g.channels + 7) // 8
+    if g.outputs_outermost:
+        source = x.view(len(x) * g.groups, g.channels, g.height, g.width).numpy()
+        words = np.zeros((len(source), planes, groups, *padded(layout)), np.uint64)
+        kernel, units = kernels()[0], len(source) * planes * groups
+        elements = 8 * g.height * g.width
+        spread(lambda low, high: kernel(source, words, *g.padding, low, high), units, _WORTH_A_THREAD // elements + 1)
+        return words.reshape(-1)
+    rows = x.view(-1, g.channels).numpy()
+    packed = np.empty((len(rows), planes, groups * 8), np.uint8)
+    kernel = kernels()[1]
+    spread(lambda low, high: kernel(rows, packed, low, high), len(rows), _WORTH_A_THREAD // g.channels + 1)
+    return packed.reshape(-1).view(np.uint64)
+
+
+def weight_words(layout: Layout, w: Tensor, planes: int, rows: int) -> Any:
+    """Words of a weight on tiles of so many rows, remembered unless it is an activation.
+
+    # (outputs, bytes, words of all tiles), flat
+    """
+    if layout.geometry.heads:
+        return _weight_words(layout, w, planes)
+    key = ("event words", layout.geometry.outputs_outermost, planes, rows)
+    return remembered(w, key, lambda: _weight_words(layout, w, planes))
+
+
+def _weight_words(layout: Layout, w: Tensor, planes: int) -> Any:
+    g = layout.geometry
+    elements, table = g.kernel[0] * g.kernel[1], word_table(layout)
+    source = w.to(torch.float32).contiguous().view(-1, g.channels, elements).numpy()
+    words, kernel = np.empty((len(source), planes, len(table)), np.uint64), kernels()[2]
+    fewest = _WORTH_A_THREAD // (g.channels * elements) + 1
+    spread(lambda low, high: kernel(source, table, words, low, high), len(source), fewest)
+    return words.reshape(-1)
+
+
+@lru_cache(maxsize=256)
+def word_table(layout: Layout) -> Any:
+    """First channel, kernel element, and channels low..high-1 that belong to the tile, for the words of all tiles."""
+    return np.array(
+        [
+            (channel, element, max(channel, tile.channel_low), min(channel + 8, tile.channel_high))
+            for tile in layout.tiles
+            for element in range(tile.element_low, tile.element_high)
+            for channel in range(tile.channel_low // 8 * 8, tile.channel_high, 8)
+        ],
+        dtype=np.int64,
+    )
+
+
+def word_counts(layout: Layout) -> list[int]:
+    """Words of each tile."""
+    return [
+        (tile.element_high - tile.element_low) * ((tile.channel_high + 7) // 8 - tile.channel_low // 8)
+        for tile in layout.tiles
+    ]
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Any:
+    """The compiled kernels."""
+    from asim_lightning.engine.events.kernels import compile_events  # Numba takes half a second to import
+
+    return compile_events()

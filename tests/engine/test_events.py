@@ -1,0 +1,266 @@
+"""Wrong conversions one by one, against a slow simulator in plain Python, and what they do not depend on."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, exact
+from asim_lightning.engine.events import any_device
+from asim_lightning.engine.events.layout import layout
+from asim_lightning.engine.events.rates import Rates, rates
+from asim_lightning.engine.noise import layer_key
+from tests import oracle
+
+WORD = 2**32 - 1
+FINE = [  # rows, encoding, ADC bits, all exact
+    *[(255, 1, 8), (85, 1, 8), (15, 1, 4), (7, 1, 3), (3, 1, 8), (1, 1, 4)],
+    *[(341, 2, 10), (273, 4, 12), (21, 2, 6), (9, 3, 6)],
+]
+
+
+def noise_of(batch: int, seed: int = 1, **fields: Any) -> Noise:
+    ids, offsets = torch.arange(batch) * 3 + seed % 7, torch.zeros(batch, dtype=torch.int64)
+    return replace(Noise(seed, "layer", call=0, trial=2, chip=0, sample_ids=ids, offsets=offsets), **fields)
+
+
+def integers(rng: Any, top: int, signed: bool, shape: tuple[int, ...]) -> torch.Tensor:
+    low = -top if signed else 0
+    values = np.where(rng.random(shape) < rng.choice([0.1, 0.6]), rng.choice([low, 0, top], shape), 0)
+    return torch.from_numpy(np.where(values == 0, rng.integers(low, top + 1, shape), values)).float()
+
+
+@st.composite
+def macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
+    """A macro that the events engine computes, and whether its input is signed."""
+    signed = draw(st.booleans())
+    rows, encoding, adc_bits = draw(st.sampled_from(FINE))
+    input_bits = draw(st.sampled_from([b for b in (2, 3, 4, 8, 9, 12) if b >= encoding + signed]))
+    rule = draw(st.sampled_from(["mode", "median", "mean"]))
+    macro = MacroConfig(
+        weight_bits=draw(st.sampled_from([2, 4, 8, 11])),
+        input_bits=input_bits,
+        rows=rows,
+        adc_bits=adc_bits,
+        encoding_bits=encoding,
+        digital_levels=draw(st.integers(0, 3)),
+        digital_adc=draw(st.booleans()),
+        vote_levels=draw(st.integers(0, 4)),
+        votes=3,
+        vote=rule,
+        random_noise=f"{draw(st.sampled_from([0.1, 0.2, 0.35]))} lsb",
+        nonlinear_noise=draw(st.sampled_from([0.0, 0.1])),
+    )
+    # remainder groups are exact where the full scale divides too
+    kinds = transfer(macro, signed).conversions
+    return macro if all(k is Conversion.EXACT for k in kinds) else macro.with_fields(
+        input_bits=encoding + signed
+    ), signed
+
+
+def operands(kind: str, macro: MacroConfig, signed: bool, seed: int) -> tuple[Product, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
+    product: Product
+    if kind == "conv2d":
+        groups, channels = ((1, 11), (2, 3), (5, 1))[rng.integers(3)]
+        kernel, stride, padding, dilation = (
+            tuple(map(int, rng.integers(a, b, 2))) for a, b in [(1, 4), (1, 3), (0, 3), (1, 3)]
+        )
+        size = [dilation[a] * (kernel[a] - 1) + 1 + int(rng.integers(0, 3)) for a in (0, 1)]
+        x_shape, w_shape = (2, groups * channels, *size), (2 * groups, channels, *kernel)
+        product = Conv2dProduct(stride, padding, dilation, groups)
+    else:
+        terms = int(rng.integers(1, 40))
+        x_shape = (2, 2, 3, terms)
+        w_shape = (2, 2, 4, terms) if kind == "matmul" else (4, terms)
+        product = MatmulProduct(kind == "matmul")
+    return product, integers(rng, x_top, signed, x_shape), integers(rng, w_top, True, w_shape)
+
+
+def words(counter: list[int], key: tuple[int, int]) -> list[int]:
+    (x0, x1, x2, x3), (k0, k1) = counter, key
+    for _ in range(7):
+        p0, p1 = x0 * 0xD2511F53, x2 * 0xCD9E8D57
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & WORD, (p0 >> 32) ^ x3 ^ k1, p0 & WORD
+        k0, k1 = (k0 + 0x9E3779B9) & WORD, (k1 + 0xBB67AE85) & WORD
+    return [x0, x1, x2, x3]
+
+
+def uniform(a: int, b: int) -> float:
+    return ((a >> 6) * 2**26 + (b >> 6) + 0.5) / 2**52
+
+
+def places(noise: Noise, row: int, number: int, kind: int, rate: float, end: int) -> Iterator[tuple[int, float]]:
+    """Candidates of a block, and what chooses their errors."""
+    place, draw = -1, 0
+    while True:
+        counter = [int(noise.sample_ids[row]), number, kind << 24 | draw, noise.trial << 16]
+        a, b, c, d = words(counter, (noise.seed, layer_key("layer/events", noise.call)))
+        place += 1 + math.floor(math.log(uniform(a, b)) / math.log1p(-rate))
+        if place >= end:
+            return
+        yield place, uniform(c, d)
+        draw += 1
+
+
+def counts(product: Product, macro: MacroConfig, signed: bool, x: Any, w: Any) -> Any:
+    """All counts as oracle.product forms them. # (tiles, cycles, batch, *outputs)"""
+    cycles = list(oracle.conversions(macro, signed))
+
+    def of_tile(flat: Any, weights: Any, tile: list[int]) -> Any:
+        return [c.x_digit(flat[..., tile]) @ c.w_digit(weights[..., tile]).swapaxes(-1, -2) for c in cycles]
+
+    if not isinstance(product, Conv2dProduct):
+        tiles = oracle.linear_tiles(w.shape[-1], macro.rows)
+        return np.array([of_tile(x, w, tile) for tile in tiles])
+    channels, kernel = w.shape[1], w.shape[2:]
+    tiles = oracle.conv_tiles(channels, kernel[0] * kernel[1], macro.rows)
+    groups = []
+    for g, weights in enumerate(w.reshape(product.groups, len(w) // product.groups, -1)):
+        part = x[:, g * channels : (g + 1) * channels]
+        flat, out = oracle.patches(part, kernel, product.stride, product.padding, product.dilation)
+        found = np.array([of_tile(flat, weights, tile) for tile in tiles])  # (tiles, cycles, batch, pixels, outputs)
+        groups.append(found.swapaxes(-1, -2).reshape(*found.shape[:3], -1, *out))
+    return np.concatenate(groups, axis=3)
+
+
+def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor, noise: Noise) -> Any:
+    """Outputs with events, one candidate after the other."""
+    found, macro = rates(circuit), circuit.macro
+    shape = w.shape[1:] if product.batched_weight else w.shape
+    cut = layout(found, product, x.shape[1:], shape)
+    every = counts(product, macro, circuit.signed_input, x.long().numpy(), w.long().numpy())
+    every = every.reshape(*every.shape[:3], -1)
+    sums = np.zeros((len(x), cut.positions), dtype=np.int64)
+    most = max(c.votes for c in circuit.cycles) if macro.vote == "mean" else 1
+    for row in range(len(x)):
+        for block in range(cut.blocks):
+            first = block * cut.block_outputs
+            outputs = min(cut.block_outputs, cut.positions - first)
+            for k, kind in enumerate(found.kinds):
+                size = len(every) * len(kind.cycles)
+                number = int(noise.offsets[row]) * cut.blocks + block
+                for place, chance in places(noise, row, number, k, kind.rate, outputs * size):
+                    output, rest = first + place // size, place % size
+                    cycle = circuit.cycles[kind.cycles[rest % len(kind.cycles)]]
+                    count = every[rest // len(kind.cycles), kind.cycles[rest % len(kind.cycles)], row, output]
+                    which = int((kind.shares[int(count)] <= chance).sum())
+                    votes = most // cycle.votes if macro.vote == "mean" else 1
+                    weight = cycle.sign * 2**cycle.shift * (2 ** len(cycle.input_bits) - 1) * votes
+                    sums[row, output] += int(kind.errors[which]) * weight
+    total = exact.run(product, macro, circuit.signed_input, x, w).double().numpy().reshape(sums.shape)
+    return np.where(sums, (total * found.divisor + sums * macro.rows) / found.divisor, total)
+
+
+def on_any_device(product: Product, found: Rates, x: torch.Tensor, w: torch.Tensor, noise: Noise, signed: bool) -> Any:
+    cut = layout(found, product, x.shape[1:], w.shape[1:] if product.batched_weight else w.shape)
+    total = exact.run(product, found.macro, signed, x, w).double()
+    return any_device.with_errors(total, found, cut, x, w, layer_key("layer/events", noise.call), noise)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(macros(), st.sampled_from(["conv2d", "linear", "matmul"]), st.integers(0, 10**6))
+def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind: str, seed: int) -> None:
+    macro, signed = case
+    circuit = transfer(macro, signed)
+    if not events.applies(circuit):  # every cycle is digital
+        return
+    product, x, w = operands(kind, macro, signed, seed)
+    noise = noise_of(2, seed)
+    found = events.run(product, circuit, x, w, noise)
+    expected = slowly(product, circuit, x, w, noise)
+    assert np.array_equal(found.numpy().reshape(expected.shape), expected)
+    assert torch.equal(found, on_any_device(product, rates(circuit), x, w, noise, signed))
+
+
+def layer(batch: int = 3, **fields: Any) -> tuple[Product, Transfer, torch.Tensor, torch.Tensor]:
+    """A convolution of three tiles at a fifteenth of wrong codes."""
+    circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise="0.27 lsb", **fields), False)
+    rng = np.random.default_rng(5)
+    x, w = integers(rng, 15, False, (batch, 60, 8, 8)), integers(rng, 7, True, (24, 60, 3, 3))
+    return Conv2dProduct((1, 1), (1, 1), (1, 1), 1), circuit, x, w
+
+
+def test_a_sample_alone_is_the_same_as_in_a_batch() -> None:
+    *problem, x, w = layer()
+    noise = noise_of(3)
+    together = events.run(*problem, x, w, noise)
+    for i in range(3):
+        assert torch.equal(events.run(*problem, x[i : i + 1], w, noise.rows(i, i + 1)), together[i : i + 1])
+
+
+def test_threads_do_not_matter() -> None:
+    *problem, x, w = layer(1)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            found.append(events.run(*problem, x, w, noise_of(1)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_seed_trial_call_name_sample_and_offset_each_make_other_noise() -> None:
+    *problem, x, w = layer(1)
+    base = noise_of(1)
+    one = torch.ones(1, dtype=torch.int64)
+    others = [replace(base, **{k: v}) for k, v in [("seed", 9), ("trial", 3), ("call", 1), ("name", "other")]]
+    others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
+    clean = exact.run(problem[0], problem[1].macro, False, x, w).double()
+    errors = [(events.run(*problem, x, w, n) - clean).flatten() for n in (base, *others)]
+    assert len({tuple(e.tolist()) for e in errors}) == len(errors)
+    for other in errors[1:]:
+        assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1  # 1536 outputs: 4 sigma
+    assert torch.equal(events.run(*problem, x, w, replace(base, chip=4)) - clean, errors[0].view(clean.shape))
+
+
+def test_rows_of_one_sample_go_on_where_the_one_before_ended() -> None:
+    """Three rows of one sample, in one call or one by one."""
+    *problem, x, w = layer()
+    noise = replace(noise_of(3), sample_ids=torch.full((3,), 7), offsets=torch.arange(3))
+    together = events.run(*problem, x, w, noise)
+    assert torch.equal(events.run(*problem, x[2:], w, noise.rows(2, 3)), together[2:])
+    clean = exact.run(problem[0], problem[1].macro, False, x, w)
+    assert not torch.equal(together[0] - clean[0], together[1] - clean[1])
+
+
+def test_tiny_noise_leaves_the_exact_product() -> None:
+    product, _, x, w = layer()
+    for sigma in ("0.06 lsb", "0.01 lsb", "1e-6 lsb"):
+        circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise=sigma), False)
+        assert events.cost(circuit) < 1e-15
+        found = events.run(product, circuit, x, w, noise_of(3))
+        assert found.dtype == torch.float64
+        assert torch.equal(found, exact.run(product, circuit.macro, False, x, w).double())
+
+
+def test_weights_that_changed_in_place_are_read_again() -> None:
+    *problem, x, w = layer(1)
+    events.run(*problem, x, w, noise_of(1))
+    w.copy_(w.flip(0))
+    assert torch.equal(events.run(*problem, x, w, noise_of(1)), events.run(*problem, x, w.clone(), noise_of(1)))
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_memory_formats_types_and_inference_mode_do_not_matter(order: torch.memory_format) -> None:
+    *problem, x, w = layer()
+    expected = events.run(*problem, x, w, noise_of(3))
+    assert torch.equal(events.run(*problem, x.to(memory_format=order), w, noise_of(3)), expected)
+    with torch.inference_mode():
+        assert torch.equal(events.run(*problem, x + 0, w + 0, noise_of(3)), expected)
+
+
+def test_an_empty_batch_has_no_events() -> None:
+    *problem, x, w = layer()
+    assert events.run(*problem, x[:0], w, noise_of(0)).shape == (0, 24, 8, 8)
