@@ -1,0 +1,5 @@
+"""Every conversion on a CPU, from bit planes packed in words."""
+
+from asim_lightning.engine.packed.engine import applies, run
+
+__all__ = ["applies", "run"]

@@ -1,0 +1,173 @@
+"""How the packed engine lays out a product: which bits of which channels stand in which word of which lane."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.product import Conv2dProduct, Product
+
+_WORD = 32
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of all tiles as runs of bits: consecutive channels, at most 32, of one kernel element.
+
+    Attributes:
+        chunks: First channel and number of channels of each run's source words, int64. # (chunks, 2)
+        runs: Chunk, kernel element, word, shift and number of bits, int64. # (runs, 5)
+        first_run: First run of each tile, and one more, int64. # (tiles + 1,)
+        words: Words that each tile uses, int64. # (tiles,)
+    """
+
+    chunks: np.ndarray
+    runs: np.ndarray
+    first_run: np.ndarray
+    words: np.ndarray
+
+
+@lru_cache(maxsize=512)
+def rows_of(product: Product, shape: tuple[int, ...], rows: int) -> Rows:
+    """The rows of all tiles of weights of this shape."""
+    elements = shape[2] * shape[3] if isinstance(product, Conv2dProduct) else 1
+    chunks: dict[tuple[int, int], int] = {}
+    runs, first_run, words = [], [0], []
+    for tile in product.tiles(torch.empty(shape, device="meta"), rows):
+        bit, kernel = 0, tile.kernel or slice(0, elements)
+        for element in range(kernel.start, kernel.stop):
+            for low in range(tile.channels.start, tile.channels.stop, _WORD):
+                bits = min(_WORD, tile.channels.stop - low)
+                chunk = chunks.setdefault((low, bits), len(chunks))
+                runs.append((chunk, element, bit // _WORD, bit % _WORD, bits))
+                bit += bits
+        first_run.append(len(runs))
+        words.append(-(-bit // _WORD))
+    return Rows(*(np.array(part, np.int64) for part in (list(chunks), runs, first_run, words)))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Whole numbers of one side of a product, and where its lanes lie in them; a problem has sources of its own.
+
+    Attributes:
+        integers: int32, pixels a multiple of 16. # (sources, channels, pixels)
+        problems: Number of independent products.
+        sources: Source of each lane of the first problem, int64. # (lanes,)
+        pixels: Place of each lane's first kernel element, int64. # (lanes,)
+        elements: Offset of each kernel element, int64. # (kernel elements,)
+    """
+
+    integers: Tensor
+    problems: int
+    sources: np.ndarray
+    pixels: np.ndarray
+    elements: np.ndarray
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a problem."""
+        return len(self.sources)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Sample id and position in the sample's outputs, as sums of three parts, uint32.
+
+    Attributes:
+        inputs: Of each input lane. # (2, input lanes)
+        outputs: Of each output lane. # (2, output lanes)
+        problems: Of each problem. # (2, problems)
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    problems: np.ndarray
+
+
+def inputs(product: Product, x: Tensor, w: Tensor) -> Operand:
+    """The input side: a lane is an output pixel of a convolution, or a row of a matrix."""
+    if not isinstance(product, Conv2dProduct):
+        return _rows(x.flatten(0, -3) if product.batched_weight else x.reshape(1, -1, x.shape[-1]))
+    batch, groups, kernel = len(x), product.groups, w.shape[2:]
+    x = F.pad(x, (product.padding[1],) * 2 + (product.padding[0],) * 2)
+    width = x.shape[3]
+    starts, offsets = [], []
+    for axis in (0, 1):
+        span = product.dilation[axis] * (kernel[axis] - 1)
+        starts.append(np.arange(0, x.shape[2 + axis] - span, product.stride[axis]))
+        offsets.append(np.arange(kernel[axis]) * product.dilation[axis])
+    pixels, elements = (np.add.outer(down * width, right).ravel() for down, right in (starts, offsets))
+    sources = np.repeat(np.arange(batch) * groups, len(pixels))
+    integers = x.reshape(batch * groups, -1, x.shape[2] * width)
+    return Operand(_whole_lanes(integers), groups, sources, np.tile(pixels, batch), elements)
+
+
+def weights(product: Product, w: Tensor) -> Operand:
+    """The weight side: a lane is an output channel of a group, or an output of a matrix."""
+    if not isinstance(product, Conv2dProduct):
+        return _rows(w.flatten(0, -3) if product.batched_weight else w[None])
+    elements, lanes = w.shape[2] * w.shape[3], np.arange(weight_lanes(product, w))
+    integers = w.reshape(product.groups, len(lanes), w.shape[1], elements).transpose(1, 2).flatten(2)
+    return Operand(_whole_lanes(integers), product.groups, 0 * lanes, lanes * elements, np.arange(elements))
+
+
+def weight_lanes(product: Product, w: Tensor) -> int:
+    """Lanes of the weight side of one problem."""
+    return len(w) // product.groups if isinstance(product, Conv2dProduct) else w.shape[-2]
+
+
+def places(product: Product, inputs: Operand, outputs: int, noise: Noise) -> Places:
+    """Which random words each output's conversions take: those of `noise.normals`."""
+    samples = np.stack([noise.sample_ids.numpy(), noise.offsets.numpy()])  # (2, rows)
+    total = inputs.problems * inputs.lanes * outputs // samples.shape[1]  # outputs of a row
+    samples[1] *= total
+    lanes, columns, problems = np.arange(inputs.lanes), np.arange(outputs), np.arange(inputs.problems)
+    if isinstance(product, Conv2dProduct):
+        pixels = inputs.lanes // samples.shape[1]
+        parts = [_of_rows(samples, lanes, pixels, 1), _plain(columns * pixels), _plain(problems * outputs * pixels)]
+    elif product.batched_weight:
+        heads = inputs.problems // samples.shape[1]
+        parts = [_plain(lanes * outputs), _plain(columns), _of_rows(samples, problems, heads, inputs.lanes * outputs)]
+    else:
+        rows = inputs.lanes // samples.shape[1]
+        parts = [_of_rows(samples, lanes, rows, outputs), _plain(columns), _plain(problems)]
+    return Places(*(np.ascontiguousarray(part.astype(np.uint32)) for part in parts))
+
+
+def _of_rows(samples: np.ndarray, numbers: np.ndarray, each: int, step: int) -> np.ndarray:
+    """Ids and positions of consecutive numbers, `each` a row of the batch and `step` positions apart."""
+    places = samples[:, numbers // each]
+    places[1] += numbers % each * step
+    return places
+
+
+def _plain(positions: np.ndarray) -> np.ndarray:
+    return np.stack([0 * positions, positions])
+
+
+def in_shape(product: Product, x: Tensor, w: Tensor, sums: Tensor) -> Tensor:
+    """Sums of (problems, output lanes, input lanes) in the shape of the product's outputs. # (batch, *outputs)"""
+    if not isinstance(product, Conv2dProduct):
+        return sums.transpose(1, 2).reshape(*x.shape[:-1], w.shape[-2])
+    size = [
+        (x.shape[2 + a] + 2 * product.padding[a] - product.dilation[a] * (w.shape[2 + a] - 1) - 1) // product.stride[a]
+        + 1
+        for a in (0, 1)
+    ]
+    return sums.unflatten(2, (len(x), -1)).movedim(2, 0).reshape(len(x), len(w), *size)
+
+
+def _rows(matrices: Tensor) -> Operand:
+    """Rows of (problems, rows, channels)."""
+    lanes = np.arange(matrices.shape[1])
+    return Operand(_whole_lanes(matrices.transpose(1, 2)), len(matrices), 0 * lanes, lanes, np.zeros(1, np.int64))
+
+
+def _whole_lanes(integers: Tensor) -> Tensor:
+    return F.pad(integers.to(torch.int32), (0, -integers.shape[-1] % LANES)).contiguous()

@@ -1,0 +1,171 @@
+"""A macro's schedule as the arrays that the packed kernels read."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+
+COUNT, PROPORTIONAL, TABLE = 0, 1, 2
+"""How a count becomes a level: a digital cycle keeps it; by one product; by a table."""
+NONE, CONSTANT, SHRINKING = 0, 1, 3
+"""What sigma is: nothing; one number; ``sqrt(a^2 + b^2 / (c * count + 1))``; TABLE: by count."""
+VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}
+"""Numbers of the ways in which votes become a code."""
+STEP, KINDS, NUMBERS = 13, 5, 6
+"""Numbers of a step, and of a cycle in the two tables of `_convert`."""
+_LONGEST_TABLE = 2**20
+_MOST_VOTES = 64
+_ROOT_ERROR = 2e-6
+
+
+@dataclass(frozen=True)
+class PackedSchedule:
+    """Cycles as arrays, four by four, the last four filled up with cycles of nothing; see `conversion._convert`.
+
+    Attributes:
+        first_step: int64. # (fours + 1,)
+        by_input: Steps where lanes are inputs, int64. # (steps * 13,)
+        by_weight: Steps where lanes are weights, int64. # (steps * 13,)
+        kinds: int64. # (fours * 4 * 5,)
+        numbers: float32. # (fours * 4 * 6,)
+        levels: Tables of levels, float32.
+        sigmas: Tables of sigmas, float32.
+        noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
+        most_votes: What a sum of mean votes is divided by.
+        digital: Whether any cycle gives its exact count.
+    """
+
+    first_step: np.ndarray
+    by_input: np.ndarray
+    by_weight: np.ndarray
+    kinds: np.ndarray
+    numbers: np.ndarray
+    levels: np.ndarray
+    sigmas: np.ndarray
+    noisy: np.ndarray
+    most_votes: int
+    digital: bool
+
+
+def applies(transfer: Transfer) -> bool:
+    """Whether the packed engine computes a macro: equal cells, whole codes, one weight bit a cycle, and sums of a tile
+    below 2^31."""
+    cycles = transfer.cycles
+    if transfer.column.cell_sigma or transfer.macro.adc_bits is None or any(c.signed for c in cycles):
+        return False
+    votes = max(c.votes for c in cycles)
+    if votes > _MOST_VOTES or max(c.full_scale for c in cycles) >= _LONGEST_TABLE:
+        return False
+    most = votes if transfer.macro.vote == "mean" else 1
+    codes = sum(2**c.shift * (c.full_scale // transfer.macro.rows) * (c.top_code or 1) * most for c in cycles)
+    return max(codes, sum(2**c.shift * c.full_scale for c in cycles)) < 2**31
+
+
+@lru_cache(maxsize=64)
+def packed_schedule(transfer: Transfer) -> PackedSchedule:
+    """The arrays of a macro that `applies` takes."""
+    cycles, macro = transfer.cycles, transfer.macro
+    most = max(c.votes for c in cycles) if macro.vote == "mean" else 1
+    kinds, numbers, tables = [], [], _Tables(transfer)
+    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+        kind, values = tables.of(cycle, noisy)
+        weight = cycle.sign * 2**cycle.shift
+        if cycle.converted:
+            weight *= cycle.full_scale // macro.rows
+            weight *= most // cycle.votes if macro.vote == "mean" else 1
+        kinds.append((*kind, cycle.votes, weight))
+        numbers.append(values)
+    empty = -len(cycles) % 4
+    kinds += [(PROPORTIONAL, NONE, 0, 1, 0)] * empty
+    numbers += [[0.0] * NUMBERS] * empty
+    fours = [cycles[low : low + 4] for low in range(0, len(cycles), 4)]
+    votes = [c.votes if noisy else 0 for c, noisy in zip(cycles, transfer.noisy, strict=True)] + [0] * empty
+    first = np.cumsum([0, *(max(len(c.input_bits) for c in four) for four in fours)])
+    return PackedSchedule(
+        first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False),
+        np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
+        np.array(votes, np.int64).reshape(-1, 4).max(1), most,
+        any(not c.converted for c in cycles),
+    )  # fmt: skip
+
+
+def _steps(fours: list[tuple[Cycle, ...]], zeros: int, by_input: bool) -> np.ndarray:
+    """Pairs of planes, one of each of four cycles; a cycle that has no more takes the plane of zeros."""
+    steps = []
+    for four in fours:
+        for place in range(max(len(c.input_bits) for c in four)):
+            pairs = [
+                (c.weight_bits[0], c.input_bits[place], place) if place < len(c.input_bits) else None for c in four
+            ]
+            real = next(pair for pair in pairs if pair is not None)
+            full = [pair or (None, None, 0) for pair in [*pairs, *[None] * (4 - len(pairs))]]
+            single, lane = (0, 1) if by_input else (1, 0)
+            lanes = [real[lane] if pair[lane] is None else pair[lane] for pair in full]
+            singles = [zeros if pair[single] is None else pair[single] for pair in full]
+            steps.append([*singles, *lanes, *(pair[2] for pair in full), len(set(lanes)) == 1])
+    return np.array(steps, np.int64).ravel()
+
+
+class _Tables:
+    """Level and sigma of each kind of cycle: as arithmetic where that gives the column's numbers, else as tables."""
+
+    def __init__(self, transfer: Transfer) -> None:
+        self.transfer, self.length = transfer, 1
+        self.found: dict[tuple[int, bool, bool], tuple[tuple[int, int, int], list[float]]] = {}
+        self.levels, self.sigmas = [torch.zeros(1)], [torch.zeros(1)]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return torch.cat(self.levels).numpy(), torch.cat(self.sigmas).numpy()
+
+    def of(self, cycle: Cycle, noisy: bool) -> tuple[tuple[int, int, int], list[float]]:
+        """Kinds of level and sigma and the place in the tables; gain, top code and numbers of sigma."""
+        key = (cycle.full_scale, cycle.converted, noisy)
+        if key not in self.found:
+            self.found[key] = self._fitted(cycle, noisy) if cycle.converted else ((COUNT, 0, 0), [0.0] * 6)
+        return self.found[key]
+
+    def _fitted(self, cycle: Cycle, noisy: bool) -> tuple[tuple[int, int, int], list[float]]:
+        assert cycle.top_code is not None
+        counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
+        level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
+        gain = _gain(counts, level, cycle.top_code, noisy)
+        kind, numbers, sigma = NONE, [0.0] * 4, torch.zeros_like(counts)
+        if noisy:
+            sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
+            kind, numbers = self._sigma(counts, sigma, cycle)
+        place = 0
+        if gain is None or kind == TABLE:
+            self.levels.append(level)
+            self.sigmas.append(sigma)
+            place, self.length = self.length, self.length + len(counts)
+        level_kind = TABLE if gain is None else PROPORTIONAL
+        return (level_kind, kind, place), [gain or 0.0, float(cycle.top_code), *numbers]
+
+    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> tuple[int, list[float]]:
+        if bool((sigma == sigma[0]).all()):
+            return CONSTANT, [float(sigma[0]), 0.0, 0.0, 0.0]
+        # the charge column's: sqrt(a + b / (c * count + 1)), where this column's is that
+        macro, unit = self.transfer.macro, (cycle.top_code or 0) / 100.0
+        a, b = (macro.random_noise_percent * unit) ** 2, (macro.nonlinear_noise_percent * unit) ** 2
+        c = macro.rows / cycle.full_scale
+        shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
+        if a > 0 and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
+            return SHRINKING, [0.0, a, b, c]
+        return TABLE, [0.0] * 4
+
+
+def _gain(counts: Tensor, level: Tensor, top: int, noisy: bool) -> float | None:
+    """A factor that takes counts to levels: to within two last bits where noise follows, else to the same codes."""
+    codes = level.round().clamp(0, top)
+    guess = np.float32(top) / np.float32(len(counts) - 1)
+    for gain in (guess, np.nextafter(guess, np.float32(0)), np.nextafter(guess, np.float32(np.inf))):
+        found = counts * float(gain)
+        if torch.equal(found.round().clamp(0, top), codes) and (
+            not noisy or bool(((found - level).abs() <= 2.0**-22 * level).all())
+        ):
+            return float(gain)
+    return None

@@ -1,0 +1,207 @@
+"""The packed engine makes the reference engine's conversions, one by one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, noise_context, packed, reference
+from asim_lightning.engine.packed import engine
+from asim_lightning.engine.packed.schedule import CONSTANT, NONE, PROPORTIONAL, SHRINKING, TABLE, packed_schedule
+
+NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
+MACROS: dict[str, dict[str, Any]] = {
+    "exact": {},
+    "256 rows": {"rows": 256},
+    "200 rows": {"rows": 200},
+    "20 rows, noisy": {"rows": 20, **NOISY},
+    "rows split a kernel": {"rows": 4, "random_noise": 1.0},
+    "noisy": NOISY,
+    "random noise": {"rows": 200, "random_noise": 0.3},
+    "nonlinear noise": {"nonlinear_noise": 0.5},
+    "encoding 3, noisy": {"encoding_bits": 3, **NOISY},
+    "encoding 4": {"encoding_bits": 4},
+    "6 by 5 bits": {"weight_bits": 6, "input_bits": 5, **NOISY},
+    "1 input bit": {"weight_bits": 2, "input_bits": 1, "random_noise": 1.0},
+    "hybrid": {"digital_levels": 3, **NOISY},
+    "hybrid, digital ADC": {"digital_levels": 3, "digital_adc": True, **NOISY},
+    "all digital": {"digital_levels": 99},
+    "current": {"column": "current", "column_args": {"alpha": 1e-3}, "random_noise": 0.2},
+    "12-bit ADC": {"adc_bits": 12, "encoding_bits": 4, "random_noise": 0.01},
+    "mode of 3": {"vote_levels": 3, "votes": 3, **NOISY},
+    "mode of 4": {"vote_levels": 20, "votes": 4, "random_noise": 2.0},
+    "median of 5": {"vote_levels": 2, "votes": 5, "vote": "median", "random_noise": 1.0},
+    "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
+}
+
+
+def whole(low: int, high: int, *shape: int, seed: int = 0) -> Tensor:
+    """Whole numbers, half of them 0."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(low, high + 1, shape, generator=generator).float()
+    return values * (torch.rand(shape, generator=generator) < 0.5)
+
+
+def operands(product: Product, macro: MacroConfig, signed: bool, batch: int = 3) -> tuple[Tensor, Tensor]:
+    x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
+    x_shape, w_shape = {
+        Conv2dProduct: ((batch, 30, 9, 7), (12, 15, 3, 2)),
+        MatmulProduct: ((batch, 5, 300), (37, 300)),
+    }[type(product)]
+    if product.batched_weight:
+        x_shape, w_shape = (batch, 2, 5, 70), (batch, 2, 21, 70)
+    return whole(-x_top * signed, x_top, *x_shape), whole(-w_top, w_top, *w_shape, seed=1)
+
+
+def noise_of(rows: int, ids: range | None = None, **read: Any) -> Noise:
+    with noise_context(seed=3, sample_ids=ids or range(5, 5 + rows), **read) as scope:
+        return scope.source("layer", rows, torch.device("cpu"))
+
+
+def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> int:
+    one = w[0] if product.batched_weight else w
+    outputs = len(x) * product.positions(x, one)
+    return outputs * len(product.tiles(one, circuit.macro.rows)) * sum(c.votes for c in circuit.cycles)
+
+
+PRODUCTS: dict[str, Product] = {
+    "convolution": Conv2dProduct((2, 1), (1, 2), (1, 2), 2),
+    "linear": MatmulProduct(),
+    "attention": MatmulProduct(batched_weight=True),
+}
+
+
+@pytest.mark.parametrize("settings", MACROS.values(), ids=MACROS)
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("signed", [False, True])
+def test_codes_are_those_of_the_reference(product: Product, settings: dict[str, Any], signed: bool) -> None:
+    macro = MacroConfig(**settings)
+    if signed and macro.input_bits == 1:
+        pytest.skip("a signed input has 2 bits or more")
+    circuit = transfer(macro, signed)
+    x, w = operands(product, macro, signed)
+    assert packed.applies(circuit)
+    expected = reference.run(product, circuit, x, w, noise_of(3, trial=2))
+    found = packed.run(product, circuit, x, w, noise_of(3, trial=2))
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    differ = int((found != expected).sum())
+    assert differ <= (1 + 1e-5 * conversions(product, circuit, x, w) if any(circuit.noisy) else 0)
+    if any(circuit.noisy):
+        assert not torch.equal(found, packed.run(product, circuit, x, w, noise_of(3, trial=3)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_geometry_without_noise(data: st.DataObject) -> None:
+    def pair(low: int, high: int) -> tuple[int, int]:
+        return data.draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
+    groups, kernel = data.draw(st.sampled_from([1, 1, 2, 5])), pair(1, 3)
+    channels, outputs = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 20))
+    product = Conv2dProduct(pair(1, 3), pair(0, 2), pair(1, 2), groups)
+    rows, encoding = data.draw(st.sampled_from([3, 9, 40, 255, 300])), data.draw(st.sampled_from([1, 1, 2, 4]))
+    circuit = transfer(MacroConfig(4, 4, rows, 5, encoding), False)
+    x = whole(0, 15, data.draw(st.integers(1, 3)), groups * channels, *pair(7, 9))
+    w = whole(-7, 7, groups * outputs, channels, *kernel, seed=1)
+    args = (product, circuit, x, w, noise_of(len(x)))
+    assert torch.equal(packed.run(*args), reference.run(*args))
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_a_sample_is_alone_in_any_batch_and_with_any_number_of_threads(product: Product) -> None:
+    circuit = transfer(MacroConfig(**NOISY), False)
+    x, w = operands(product, circuit.macro, False, batch=4)
+    whole_batch = packed.run(product, circuit, x, w, noise_of(4))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        for row in range(4):
+            weight = w[row : row + 1] if product.batched_weight else w
+            alone = packed.run(product, circuit, x[row : row + 1], weight, noise_of(1, range(5 + row, 6 + row)))
+            assert torch.equal(alone[0], whole_batch[row])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, circuit = PRODUCTS["convolution"], transfer(MacroConfig(**NOISY), False)
+    x, w = operands(product, circuit.macro, False, batch=7)
+    expected = packed.run(product, circuit, x, w, noise_of(7))
+    monkeypatch.setattr(engine, "_ARRANGED_BYTES", 1)
+    assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
+
+
+def test_weights_are_packed_once_until_they_change() -> None:
+    product, circuit = PRODUCTS["linear"], transfer(MacroConfig(), False)
+    x, w = operands(product, circuit.macro, False)
+    args = (product, circuit, x, w, noise_of(3))
+    assert torch.equal(packed.run(*args), reference.run(*args))
+    w.neg_()
+    assert torch.equal(packed.run(*args), reference.run(*args))
+    narrow = transfer(MacroConfig(rows=100), False)
+    assert torch.equal(packed.run(product, narrow, *args[2:]), reference.run(product, narrow, *args[2:]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        ({}, (PROPORTIONAL, NONE)),
+        ({"rows": 200, "random_noise": 0.3}, (PROPORTIONAL, CONSTANT)),
+        (NOISY, (PROPORTIONAL, SHRINKING)),
+        ({"nonlinear_noise": 0.5}, (PROPORTIONAL, TABLE)),
+        ({"column": "current", "column_args": {"alpha": 1e-3}, **NOISY}, (TABLE, TABLE)),
+    ],
+)
+def test_arithmetic_stands_in_for_tables_where_it_gives_the_same(
+    settings: dict[str, Any], kinds: tuple[int, int]
+) -> None:
+    assert tuple(packed_schedule(transfer(MacroConfig(**settings), False)).kinds[:2]) == kinds
+
+
+class Steps(Column):
+    """A column whose sigma jumps and whose level is shifted: neither is a formula of the engine's."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Shifted by a third of an LSB."""
+        return super().level(count, cycle) + 1.0 / 3.0
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """0 at small counts."""
+        return (count > cycle.full_scale / 16).float() * 0.4
+
+
+def test_a_users_column() -> None:
+    macro = MacroConfig(column=f"{__name__}.Steps")
+    circuit = transfer(macro, False)
+    x, w = operands(PRODUCTS["convolution"], macro, False)
+    args = (PRODUCTS["convolution"], circuit, x, w, noise_of(3))
+    found, expected = packed.run(*args), reference.run(*args)
+    assert int((found != expected).sum()) <= 1 + 1e-5 * conversions(*args[:4])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"adc_bits": None},
+        {"weight_parallel": True},
+        {"column": "current", "column_args": {"cell_sigma": 5.0}},
+        {"vote_levels": 1, "votes": 65},
+        {"weight_bits": 16, "input_bits": 16, "adc_bits": 16},
+    ],
+)
+def test_what_it_does_not_compute(settings: dict[str, Any]) -> None:
+    assert not packed.applies(transfer(MacroConfig(**settings), False))
+
+
+def test_noise_at_count_0_is_rectified() -> None:
+    # one sample of zeros: at 0.51 LSB the mean code of count 0 is 0.165 (SEMANTICS, B17), with both signs of cycles
+    circuit = transfer(MacroConfig(2, 1, random_noise="0.51 lsb"), False)
+    x, w = torch.zeros(1, 50, 255), torch.ones(400, 255)
+    sums = packed.run(MatmulProduct(), circuit, x, w, noise_of(1))  # code of bit 0 minus twice that of the sign bit
+    assert float(sums.mean()) == pytest.approx(-0.165, abs=0.012)
+    assert np.isclose(float(sums.var()), 5 * 0.145, rtol=0.1)
