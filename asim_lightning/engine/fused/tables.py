@@ -1,0 +1,94 @@
+"""What the fused engine's kernel reads of a macro: its cycles as numbers, and level and sigma of every count."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+
+FIELDS = 7
+"""Numbers of a cycle: input digit, weight bit, start of its tables, weight of a code, weight of an exact count, votes,
+noisy."""
+VOTES = ("none", "mean", "mode", "median")
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A macro in numbers; the cycles are filled up to a multiple of four with cycles of no weight."""
+
+    groups: list[tuple[int, ...]]
+    """Input bits of each input digit."""
+    cycles: Tensor
+    """int64, see `FIELDS`. # (cycles, fields)"""
+    number: int
+    """Cycles of the schedule."""
+    levels: Tensor
+    """Level of each count, float32; without noise the code, int32. # (counts of all kinds of cycle,)"""
+    sigmas: Tensor
+    """Standard deviation of each count, float32. # (counts of all kinds of cycle,)"""
+    noise: bool
+    """Whether any cycle is noisy."""
+    sigma_by_count: bool
+    """Whether a cycle's sigma depends on its count."""
+    mixed: bool
+    """Whether noisy and noise-free cycles meet."""
+    vote: str
+    """How votes become one: see `VOTES`."""
+    most_votes: int
+    """Votes whose sum is one code: more than 1 for mean votes."""
+    code_bound: int
+    """Largest sum of weighted codes of one tile."""
+    count_bound: int
+    """Largest sum of weighted exact counts of one tile."""
+    shared: bool
+    """Whether four cycles that are converted together have the same input digit."""
+
+
+@lru_cache(maxsize=64)
+def tables(transfer: Transfer, device: torch.device) -> Tables:
+    """The tables of a macro whose codes are whole numbers, on a device."""
+    macro, cycles = transfer.macro, transfer.cycles
+    groups = list(dict.fromkeys(cycle.input_bits for cycle in cycles))
+    voted = max(c.votes if noisy else 1 for c, noisy in zip(cycles, transfer.noisy, strict=True))
+    most = max(c.votes for c in cycles) if macro.vote == "mean" else 1
+    starts: dict[tuple[int, bool, bool], int] = {}
+    levels, sigmas, lines = [], [], []
+    end, by_count = 0, False
+    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+        kind = (cycle.full_scale, cycle.analog, cycle.converted)
+        if kind not in starts:
+            starts[kind] = end
+            end += cycle.full_scale + 1
+            count = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
+            levels.append(transfer.column.level(count, cycle).expand_as(count))
+            sigma = transfer.column.sigma(count, cycle) if noisy else torch.zeros(())
+            sigmas.append(sigma.expand_as(count))
+            by_count |= sigma.dim() > 0
+        votes = cycle.votes if noisy else 1  # reads without noise are all alike
+        weight = cycle.sign * 2**cycle.shift
+        scale = cycle.full_scale // macro.rows * (most // votes if macro.vote == "mean" else 1)
+        exact = not cycle.converted
+        places = (groups.index(cycle.input_bits), cycle.weight_bits[0], starts[kind])
+        lines.append((*places, 0 if exact else weight * scale, weight if exact else 0, votes, int(noisy)))
+    filled = lines + [(*lines[-1][:3], 0, 0, 1, 0)] * (-len(lines) % 4)
+    level = torch.cat(levels)
+    if not any(transfer.noisy):
+        level = level.round().clamp(0, macro.top_code).to(torch.int32)
+    top = macro.top_code or 1
+    return Tables(
+        groups=groups,
+        cycles=torch.tensor(filled, dtype=torch.int64, device=device),
+        number=len(lines),
+        levels=level.to(device),
+        sigmas=torch.cat(sigmas).to(device),
+        noise=any(transfer.noisy),
+        sigma_by_count=by_count,
+        mixed=any(transfer.noisy) and not all(transfer.noisy),
+        vote="none" if voted == 1 else macro.vote,
+        most_votes=most,
+        code_bound=top * sum(abs(line[3]) * (line[5] if macro.vote == "mean" else 1) for line in lines),
+        count_bound=sum(abs(line[4]) * cycle.full_scale for line, cycle in zip(lines, cycles, strict=True)),
+        shared=all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4)),
+    )

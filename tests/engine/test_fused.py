@@ -1,0 +1,98 @@
+"""The fused engine under Triton's interpreter against the reference, output by output, and the macros it takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
+from asim_lightning.engine import fused
+from asim_lightning.engine.fused.tables import tables
+from tests.engine import fused_cases
+
+ROOT = Path(__file__).resolve().parents[2]
+MACRO = MacroConfig(4, 4, 20, 5)
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, list[int]]:
+    """Outputs of each case, and how many of them differ from the reference's."""
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(Path(fused_cases.__file__))]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    return {name: [int(number) for number in numbers] for name, *numbers in lines}
+
+
+@pytest.mark.parametrize("name", fused_cases.CASES)
+def test_every_output_is_the_reference_engines(outcomes: dict[str, list[int]], name: str) -> None:
+    outputs, differ = outcomes[name]
+    assert outputs > 0
+    assert differ == 0
+
+
+@pytest.mark.parametrize("name", ["sums beyond 32 bits", "digital sums beyond 32 bits"])
+def test_the_cases_for_long_sums_pass_32_bits(name: str) -> None:
+    table = tables(transfer(fused_cases.CASES[name].macro, False), torch.device("cpu"))
+    assert 2 * max(table.code_bound, table.count_bound) >= 2**31
+
+
+class DoubleColumn(Column):
+    """A column that computes in float64."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Float64 codes."""
+        return super().level(count, cycle).double()
+
+
+class LoudColumn(Column):
+    """A column whose noise is larger than any converter."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Too large to round exactly."""
+        return torch.full_like(count, 2.0**20)
+
+
+@pytest.mark.parametrize("case", fused_cases.CASES.values(), ids=fused_cases.CASES)
+def test_the_engine_applies_to_every_case(case: fused_cases.Case) -> None:
+    assert fused.applies(transfer(case.macro, case.signed))
+
+
+@pytest.mark.parametrize(
+    "macro",
+    [
+        MACRO.with_fields(weight_parallel=True),
+        MACRO.with_fields(adc_bits=None),
+        MACRO.with_fields(column="current", column_args={"cell_sigma": 1.0}),
+        MACRO.with_fields(input_bits=8, encoding_bits=8),
+        MACRO.with_fields(rows=2**16),
+        MACRO.with_fields(column=f"{__name__}.DoubleColumn"),
+        MACRO.with_fields(column=f"{__name__}.LoudColumn"),
+        MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65),
+    ],
+)
+def test_the_engine_does_not_apply_where_counts_or_codes_are_not_few_whole_numbers(macro: MacroConfig) -> None:
+    assert not fused.applies(transfer(macro, False))
+
+
+def test_the_longest_tables_and_digits_are_taken() -> None:
+    assert fused.applies(transfer(MACRO.with_fields(rows=2**16 - 1), False))
+    assert fused.applies(transfer(MACRO.with_fields(input_bits=7, encoding_bits=7), False))
+    assert fused.applies(transfer(MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
+
+
+def test_a_cpu_is_no_device_of_the_engine() -> None:
+    assert not fused.available(torch.device("cpu"))
+
+
+def test_another_kind_of_product_is_refused() -> None:
+    pytest.importorskip("triton")
+    case = fused_cases.CASES["linear"]
+    with pytest.raises(TypeError, match="got object"):
+        fused.run(object(), transfer(case.macro, False), torch.zeros(5, 50), torch.zeros(7, 50), None)  # type: ignore[arg-type]
