@@ -1,5 +1,6 @@
 """What the chip is: macro, schedule of cycles, column models. Pure data and small functions."""
 
+from asim_lightning.circuit.algorithm import Algorithm, algorithm
 from asim_lightning.circuit.columns import COLUMNS, Column, Current, build_column, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
@@ -8,6 +9,7 @@ from asim_lightning.circuit.transfer import Conversion, Transfer, transfer
 
 __all__ = [
     "COLUMNS",
+    "Algorithm",
     "Column",
     "Conversion",
     "Current",
@@ -15,6 +17,7 @@ __all__ = [
     "Explanation",
     "MacroConfig",
     "Transfer",
+    "algorithm",
     "build_column",
     "explain",
     "input_groups",

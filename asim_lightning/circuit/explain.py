@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asim_lightning.circuit.algorithm import Algorithm, algorithm, largest_error_probability
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
@@ -98,17 +99,34 @@ class Explanation:
         return {kind.value: sum(c.conversion is kind for c in self.cycles) for kind in Conversion}
 
     @property
-    def engine(self) -> str:
+    def algorithm(self) -> Algorithm:
         """How the macro is computed."""
-        return "exact: one integer product" if self.exact else "every conversion is simulated"
+        return algorithm(transfer(self.macro, self.signed_input))
+
+    @property
+    def why(self) -> str:
+        """Why it is computed so."""
+        circuit = transfer(self.macro, self.signed_input)
+        noise = any(circuit.noisy)
+        inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
+        if inexact:
+            return f"{inexact} of {_plural(len(self.cycles), 'cycle')} do not return their count even without noise"
+        if not noise:
+            return "every cycle returns its count, without noise: one integer product"
+        wrong = f"P(wrong) is up to {largest_error_probability(circuit):.1e}"
+        if self.algorithm is Algorithm.EVENTS:
+            return f"every cycle returns its count but for noise, and {wrong}: only wrong conversions are drawn"
+        return f"conversions are noisy, {wrong}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name: numbers, strings, lists and dictionaries."""
         names = (
-            "signed_input", "exact", "engine", "conversions", "digital_cycles", "conversion_kinds",
+            "signed_input", "exact", "why", "conversions", "digital_cycles", "conversion_kinds",
             "exact_rows_below", "exact_rows_above", "distinct_adc_bits",
         )  # fmt: skip
-        values = {"macro": asdict(self.macro)} | {name: getattr(self, name) for name in names}
+        values = {"macro": asdict(self.macro), "algorithm": self.algorithm.value} | {
+            name: getattr(self, name) for name in names
+        }
         return values | {"cycles": [c.to_dict() for c in self.cycles]}
 
     def __str__(self) -> str:
@@ -125,7 +143,7 @@ class Explanation:
         above = "none" if self.exact_rows_above is None else str(self.exact_rows_above)
         return [
             f"per output and tile: {cycles}, {_plural(self.conversions, 'conversion')}",
-            f"engine: {self.engine}",
+            f"algorithm: {self.algorithm}: {self.why}",
             f"nearest exact row counts, noise aside: {below} (at or below {self.macro.rows}), {above} (above)",
             f"fewest ADC bits that keep counts distinct: {self._distinct()}",
             _LEGEND,

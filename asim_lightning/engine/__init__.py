@@ -2,9 +2,10 @@
 
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
-from asim_lightning.engine.run import choose, run
+from asim_lightning.engine.run import ENGINES, choose, run
 
 __all__ = [
+    "ENGINES",
     "Conv2dProduct",
     "MatmulProduct",
     "Noise",

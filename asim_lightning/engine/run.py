@@ -1,17 +1,64 @@
-"""Which engine computes a macro's outputs: the macro decides, never batch, threads or device."""
+"""Which engine computes a macro's outputs: the macro decides the algorithm, the device only which kernel runs it."""
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Transfer
-from asim_lightning.engine import exact, reference
+from asim_lightning.circuit import Algorithm, Transfer, algorithm
+from asim_lightning.engine import events, exact, fused, packed, reference
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 
+Engine = Callable[[Product, Transfer, Tensor, Tensor, Noise], Tensor]
+"""Outputs in counts of a product, transfer, input integers, weight integers and noise."""
 
-def choose(transfer: Transfer) -> str:
-    """Name of the engine for a macro: "exact" where its whole schedule is exact and noise-free, else "reference"."""
-    return "exact" if transfer.exact else "reference"
+ENGINES: dict[str, Engine] = {
+    "exact": lambda product, transfer, x, w, _: exact.run(product, transfer.macro, transfer.signed_input, x, w),
+    "events": events.run,
+    "packed": packed.run,
+    "fused": fused.run,
+    "reference": reference.run,
+}
+
+
+def choose(transfer: Transfer, device: str = "cpu") -> str:
+    """Name of the engine for a macro: "exact" or "events" where its algorithm is that, else "packed" on a CPU, "fused"
+    on CUDA, or "reference" where these do not compute the macro.
+
+    Args:
+        transfer: The macro's schedule and column.
+        device: Type of the device, such as "cpu" or "cuda".
+    """
+    found = algorithm(transfer)
+    if found is Algorithm.EXACT:
+        return "exact"
+    if found is Algorithm.EVENTS and device != "mps" and events.applies(transfer):
+        return "events"
+    return _kernel(transfer, device)
+
+
+@lru_cache(maxsize=1024)
+def _kernel(transfer: Transfer, device: str) -> str:
+    """Engine that makes every conversion."""
+    if device == "cpu" and packed.applies(transfer):
+        return "packed"
+    if device == "cuda" and fused.applies(transfer):
+        if fused.available(torch.device(device)):
+            return "fused"
+        _warn_of_triton()
+    return "reference"
+
+
+@lru_cache(maxsize=1)
+def _warn_of_triton() -> None:
+    warnings.warn(
+        "Triton is not installed, so the reference engine makes the conversions on CUDA, many times slower; "
+        "pip install triton",
+        stacklevel=2,
+    )
 
 
 @torch.compiler.disable
@@ -28,6 +75,4 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
     Returns:
         Outputs in counts; exact ones as whole numbers of any type. # (batch, *outputs)
     """
-    if choose(transfer) == "exact":
-        return exact.run(product, transfer.macro, transfer.signed_input, x, w)
-    return reference.run(product, transfer, x, w, noise)
+    return ENGINES[choose(transfer, x.device.type)](product, transfer, x, w, noise)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, transfer
+from asim_lightning.circuit import Algorithm, Column, Conversion, Cycle, MacroConfig, transfer
 from asim_lightning.circuit.explain import distinct_adc_bits, exact_rows, explain
 
 
@@ -82,8 +82,8 @@ def test_ideal_converter() -> None:
     assert cycle.sigma_percent == pytest.approx(0.1)
     assert (explanation.exact_rows_below, explanation.exact_rows_above) == (255, 256)
     assert explanation.distinct_adc_bits == 8
-    assert explanation.engine == "every conversion is simulated"
-    assert explain(MacroConfig(adc_bits=None)).engine == "exact: one integer product"
+    assert explanation.algorithm is Algorithm.CONVERSIONS
+    assert explain(MacroConfig(adc_bits=None)).algorithm is Algorithm.EXACT
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %   
 2       3           1  -2^5          31  digital      1       -      -      -      -         -  exact
 
 per output and tile: 6 cycles (3 exact, 0 distinct, 3 lossy; 1 digital), 9 conversions
-engine: every conversion is simulated
+algorithm: every conversion: 3 of 6 cycles do not return their count even without noise
 nearest exact row counts, noise aside: none (at or below 31), none (above)
 fewest ADC bits that keep counts distinct: 8
 """

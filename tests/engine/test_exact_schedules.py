@@ -105,7 +105,7 @@ def test_simulated_layer_is_the_quantized_layer_where_exact(case: tuple[MacroCon
 def test_every_conversion_made_the_layer_is_still_the_quantized_layer(
     monkeypatch: pytest.MonkeyPatch, signed: bool
 ) -> None:
-    monkeypatch.setattr(import_module("asim_lightning.engine.run"), "choose", lambda transfer: "reference")
+    monkeypatch.setattr(import_module("asim_lightning.engine.run"), "choose", lambda transfer, device: "reference")
     check_layers(MacroConfig(rows=17), signed)
 
 
