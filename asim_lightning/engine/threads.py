@@ -5,10 +5,11 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from asim_lightning.engine.openmp import openmp
 
 _NAME = "asim-engine"
 
@@ -20,7 +21,8 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
 
 
 def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> None:
-    """Call ``work(low, high)`` on consecutive ranges that cover 0..units-1, at once on ``torch.get_num_threads()``.
+    """Call ``work(low, high)`` on consecutive ranges that cover 0..units-1, at once on ``torch.get_num_threads()``: on
+    torch's own threads where they can be had, else on those of a pool.
 
     Args:
         work: Function that releases the interpreter lock and writes disjoint results.
@@ -31,12 +33,20 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
     if threads == 1 or threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
         work(0, units)
         return
-    edges = [units * i // threads for i in range(threads + 1)]
+    team = openmp()
+    if team is not None:
+        team.run(lambda number, size: _share(work, units, number, min(threads, size)), torch.get_num_threads())
+        return
     pool = _pool(os.getpid(), torch.get_num_threads())
-    others = [pool.submit(work, low, high) for low, high in pairwise(edges[1:])]
-    work(edges[0], edges[1])
+    others = [pool.submit(_share, work, units, number, threads) for number in range(1, threads)]
+    _share(work, units, 0, threads)
     for other in others:
         other.result()
+
+
+def _share(work: Callable[[int, int], None], units: int, number: int, threads: int) -> None:
+    if number < threads:
+        work(units * number // threads, units * (number + 1) // threads)
 
 
 def one_thread_each(work: Callable[[int], Tensor], units: Sequence[int]) -> list[Tensor]:
