@@ -36,7 +36,7 @@ from asim_lightning.surgery import macro_layers
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
-COMMANDS = ("fit", "validate", "test", "predict", "sweep", "explain", "verify")
+COMMANDS = ("fit", "validate", "test", "predict", "sweep", "bench", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
 _DATA = "asim_lightning.data.FashionMNIST"
 _RESUMED = ("best", "hpc")
@@ -100,6 +100,7 @@ class AsimCLI(LightningCLI):
             for each in (parser, mine):
                 if isinstance(each, OneLineParser):
                     each.known_settings = lambda: list(mine.get_defaults().keys())
+        args = _with_own_options(args, self.command)
         args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
         if self.command is not None and not names_data(args):
             # not as the parser's default: another class would inherit the arguments that share a name
@@ -144,7 +145,7 @@ class AsimCLI(LightningCLI):
         if self.command != "fit":
             kwargs.update(logger=False, enable_checkpointing=False, enable_model_summary=False)
             kwargs["callbacks"] = self._evaluation_callbacks(trainer_config.get("callbacks"))
-            if self.command in ("sweep", "explain", "verify"):
+            if self.command in ("sweep", "bench", "explain", "verify"):
                 kwargs["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         elif trainer_config.get("enable_checkpointing") is not False:
             kwargs["callbacks"] = with_checkpoints(trainer_config.get("callbacks"), self._best)
@@ -259,6 +260,25 @@ class AsimCLI(LightningCLI):
 def _keys(command: str) -> set[str]:
     """Names of the settings that a command has of its own."""
     return set(signature(getattr(AsimTrainer, command)).parameters) - _NO_FLAGS - {"self"}
+
+
+def _with_own_options(args: list[str], command: str | None) -> list[str]:
+    """The arguments, where a command's own options may have dashes for underscores, and a switch needs no value."""
+    if command is None:
+        return args
+    own, parameters = _keys(command), signature(getattr(AsimTrainer, command)).parameters
+    found: list[str] = []
+    for place, argument in enumerate(args):
+        option, equals, value = argument.partition("=")
+        name = option[2:].replace("-", "_") if option.startswith("--") else ""
+        if name not in own:
+            found.append(argument)
+            continue
+        found.append(f"--{name}{equals}{value}")
+        alone = place + 1 == len(args) or args[place + 1].startswith("-")
+        if alone and not equals and parameters[name].annotation is bool:
+            found[-1] += "=true"
+    return found
 
 
 def _brings_weights(backbone: Mapping[str, Any]) -> bool:

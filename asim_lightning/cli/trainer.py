@@ -17,7 +17,7 @@ from asim_lightning.sweep.axes import SweepAxes
 
 
 class AsimTrainer(Trainer):
-    """Lightning's Trainer, which also sweeps, explains and verifies."""
+    """Lightning's Trainer, which also sweeps, times, explains and verifies."""
 
     run_folder: str = "runs/default"
     """Folder of this configuration's runs."""
@@ -57,6 +57,47 @@ class AsimTrainer(Trainer):
         results = sweep.run()
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
+
+    def bench(
+        self,
+        model: CimClassifier,
+        datamodule: LightningDataModule,
+        ckpt_path: str | None = None,
+        batch: int | list[int] | None = None,
+        repeats: int = 5,
+        layers: bool = False,
+        reference_engine: bool = False,
+        compare_reference: str | None = None,
+        output: str | None = None,
+        verbose: bool = True,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
+
+        Simulated as configured, and by each other engine that applies; the table goes to a JSON file, too.
+
+        Args:
+            model: The classifier.
+            datamodule: The data, whose test images are used; where there are none on disk, random ones are.
+            ckpt_path: Checkpoint with trained weights.
+            batch: Images at a time, a number or a list of them: 1 or more; null: [1, 64].
+            repeats: Timed repeats, after one that is not timed: 1..65535.
+            layers: Whether each layer is timed too, at the first batch size.
+            reference_engine: Whether the reference engine, which is slow, is timed too.
+            compare_reference: Folder of a checkout of the code published with the ASiM paper, whose convolutions and
+                linear layers are timed beside ours, at the first batch size.
+            output: JSON file, or folder of bench.json; null: the folder of this configuration's runs.
+            verbose: Ignored; so that the saved configuration of a fit is accepted.
+            weights_only: Always true: a checkpoint is read as tensors and plain values.
+        """
+        from asim_lightning.cli.benchmark import Benchmark
+
+        batches = [1, 64] if batch is None else [batch] if isinstance(batch, int) else batch
+        benchmark = Benchmark(model, batches, repeats, compare_reference, output or self.run_folder)
+        if ckpt_path is not None:
+            load_weights(model, ckpt_path)
+        images = benchmark.images(datamodule, lambda: prepare(self, model, datamodule))
+        benchmark.run(images, self.strategy.root_device, layers, reference_engine)
 
     def explain(
         self,

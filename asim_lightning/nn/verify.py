@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, Transfer, algorithm
 from asim_lightning.circuit.explain import aligned
 from asim_lightning.engine import ENGINES, Product, choose, events, exact, noise_context, packed, reference
+from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.nn.on_macro import OnMacro
 
 Multiply = Callable[[Product, Tensor, Tensor], Tensor]
@@ -146,7 +147,10 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
         expected, chosen = of_engine(reference.run, circuit), choose(circuit, operands.x.device.type)
         own = expected if chosen == "reference" else of_engine(ENGINES[chosen], circuit)
         product = _exact(layer, operands)
-        allowed = math.ceil(_conversions(operands, circuit) * _ROUNDED_OTHERWISE) if any(circuit.noisy) else 0
+        allowed = 0
+        if any(circuit.noisy):
+            conversions = conversion_count(operands.product, circuit, operands.x, operands.w)
+            allowed = math.ceil(conversions * _ROUNDED_OTHERWISE)
 
         def compared(name: str, sums: Tensor, base: Tensor, y: Tensor | None = None, **how: Any) -> Comparison:
             differ, largest = _difference(sums, base)
@@ -275,13 +279,6 @@ def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
         distance = float((x.mean() - y.mean()).abs())
         largest = max(largest, distance / spread if spread else 0.0 if distance == 0 else math.inf)
     return largest
-
-
-def _conversions(operands: _Operands, circuit: Transfer) -> int:
-    """Conversions of all samples, votes included."""
-    product, one = operands.product, operands.w[0] if operands.product.batched_weight else operands.w
-    outputs = len(operands.x) * product.positions(operands.x, one)
-    return outputs * len(product.tiles(one, circuit.macro.rows)) * sum(c.votes for c in circuit.cycles)
 
 
 def _least_lsb(circuit: Transfer) -> float:

@@ -118,12 +118,14 @@ def test_predictions_do_not_depend_on_the_batch(asim: Asim) -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("command", ["validate", "test", "predict", "sweep", "explain", "verify", "fit"])
+@pytest.mark.parametrize("command", ["validate", "test", "predict", "sweep", "bench", "explain", "verify", "fit"])
 def test_the_saved_configuration_serves_every_command(command: str, asim: Asim, run: Run) -> None:
-    own = {"sweep": ("--axes.adc_bits", "[8]"), "verify": ("--samples", "1")}.get(command, ())
+    own = {"sweep": ("--axes.adc_bits", "[8]"), "verify": ("--samples", "1"), "bench": ("--batch", "1")}.get(
+        command, ()
+    )
     answer = asim(command, "-c", run.saved_config, *own)
     assert answer.code == 0, answer.err
-    if command in ("validate", "test", "predict", "sweep", "verify"):
+    if command in ("validate", "test", "predict", "sweep", "bench", "verify"):
         assert f"weights  {run.checkpoint}" in answer.out  # its own, where no other is given
     saved = yaml.safe_load(run.saved_config.read_text())
     assert saved["model"]["backbone"]["name"] == "resnet10t"

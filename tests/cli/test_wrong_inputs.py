@@ -89,7 +89,7 @@ AXES = {
 
 COMMANDS = {
     "typo": (("fitt", "-c", "tiny.yaml"), "got 'fitt'; nearest: fit"),
-    "unknown": (("publish",), "asim has the commands fit, validate, test, predict, sweep, explain, verify"),
+    "unknown": (("publish",), "asim has the commands fit, validate, test, predict, sweep, bench, explain, verify"),
     "none": ((), "asim needs a command first"),
     "after its options": (("-c", "tiny.yaml", "fit"), "Options come after the command, as in asim fit -c CONFIG"),
     "config without a name": (("fit", "-c"), "argument -c/--config: expected one argument"),

@@ -1,0 +1,117 @@
+"""Layers of the network beside the same layers of the published code: same input, geometry and macro, same process."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.bench.images import BenchImages
+from asim_lightning.bench.published import PublishedCode, published_layer, why_not
+from asim_lightning.bench.timing import Repeats, seconds_of
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import choose, noise_context
+from asim_lightning.nn import OnMacro
+from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer, simulated by this package and by the published code."""
+
+    name: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    ours: Repeats | None
+    """Seconds a batch; None where the published code does not compute the layer."""
+    published: Repeats | None
+    """Seconds a batch; None where the published code does not compute the layer."""
+    why_not: str
+    """Why it does not; empty where it does."""
+
+    @property
+    def times_faster(self) -> float | None:
+        """Median time of the published code over ours."""
+        return None if self.ours is None or self.published is None else self.published.median / self.ours.median
+
+
+def compare(
+    model: CimClassifier, code: PublishedCode, images: BenchImages, batch: int, repeats: int
+) -> list[LayerComparison]:
+    """Time every layer on a macro in both, on the input that it has in the network.
+
+    Each repeat takes new images, and times all layers of ours and then all of theirs; an untimed repeat comes first.
+
+    Args:
+        model: Converted classifier, in evaluation; its fidelity is left as it was.
+        code: The published code.
+        images: Images.
+        batch: Images at a time: 1 or more.
+        repeats: Timed repeats: 1..65535.
+
+    Raises:
+        ValueError: The published code fails on a layer that it should compute.
+    """
+    layers, device, before = macro_layers(model.backbone), model.device, model.fidelity
+    ours: dict[str, list[float]] = {}
+    theirs: dict[str, list[float]] = {}
+    reasons: dict[str, str] = {}
+    try:
+        with torch.inference_mode():
+            for repeat in range(repeats + 1):
+                x, _ = images.batch(repeat, batch, device)
+                model.fidelity = "quantized"
+                with _inputs(layers) as inputs:
+                    model.backbone(x)
+                model.fidelity = "simulated"
+                reasons = {name: why_not(layers[name], operands[0]) for name, operands in inputs.items()}
+                computed = {name: operands for name, operands in inputs.items() if not reasons[name]}
+                # ours run after each other as in the network: after theirs, all caches would be cold
+                for name, operands in computed.items():
+                    with noise_context(model.noise_seed, repeat, chip=model.chip):
+                        ours.setdefault(name, []).append(
+                            seconds_of(lambda: layers[name](*operands), device)  # noqa: B023
+                        )
+                for name, operands in computed.items():
+                    theirs.setdefault(name, []).append(_published_seconds(code, layers[name], operands[0], device))
+    finally:
+        model.fidelity = before
+
+    def timed(seconds: Mapping[str, list[float]], name: str) -> Repeats | None:
+        return Repeats(tuple(seconds[name][1:])) if name in seconds else None
+
+    return [
+        LayerComparison(
+            name, choose(layers[name].transfer, device.type), batch, timed(ours, name), timed(theirs, name), reason
+        )
+        for name, reason in reasons.items()
+    ]
+
+
+def _published_seconds(code: PublishedCode, layer: OnMacro, x: Tensor, device: torch.device) -> float:
+    try:
+        theirs = published_layer(code, layer, x)
+        return seconds_of(lambda: theirs(x), device)
+    except Exception as error:  # code of the user's
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"The code in {code.path} does not compute layer `{layer.name}`: {reason}") from error
+
+
+@contextmanager
+def _inputs(layers: Mapping[str, OnMacro]) -> Iterator[dict[str, tuple[Tensor, ...]]]:
+    """What each layer is called with first, by name."""
+    inputs: dict[str, tuple[Tensor, ...]] = {}
+    names = {layer: name for name, layer in layers.items()}
+
+    def keep(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs.setdefault(names[layer], arguments)  # type: ignore[index]
+
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()

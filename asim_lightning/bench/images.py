@@ -1,0 +1,89 @@
+"""Images that inference is timed on: the data's own test images, as sparsity decides speed, or random ones."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import unpack
+
+_MOST_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class BenchImages:
+    """Images, of which each repeat takes the next ones."""
+
+    images: Tensor
+    """float32. # (images, channels, height, width)"""
+    ids: Tensor
+    """Sample of each, which keys its noise, int64. # (images,)"""
+    source: str
+    """Where they come from, in words."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image. # (channels, height, width)"""
+        return tuple(self.images.shape[1:])
+
+    def batch(self, number: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Batch `number`, 0, 1, ..., of `size` images and its samples; after the last image comes the first again."""
+        places = (torch.arange(size) + number * size) % len(self.images)
+        return self.images[places].to(device), self.ids[places].to(device)
+
+
+def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
+    """The first `count` test images of a data module, or as many of them as 1 GB holds.
+
+    Args:
+        data: Data module, set up for testing.
+        count: How many: 1 or more.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: There is no test image, or a batch is none of (images, labels, indices).
+    """
+    images, ids, found = [], [], 0
+    for batch in data.test_dataloader():
+        part, _, indices = unpack(batch, num_classes)
+        count = min(count, _most(part.shape[1:]))
+        images.append(part[: count - found])
+        ids.append(indices[: count - found])
+        found += len(images[-1])
+        if found >= count:
+            break
+    if not found:
+        raise ValueError("asim bench needs at least one test image, got data without any")
+    read = torch.cat(images)
+    return BenchImages(read, torch.cat(ids), f"{len(read):,} test images of {type(data).__name__}")
+
+
+def random_images(model: CimClassifier, data: Any, count: int, why: str) -> BenchImages:
+    """Standard normal images of the shape of a data module's, or else of the network's.
+
+    Args:
+        model: Classifier.
+        data: Data module; `in_channels` and `image_size` count where it has them.
+        count: How many: 1 or more; at most as many as 1 GB holds.
+        why: Why there are no real ones.
+    """
+    shape = _image_shape(model, data)
+    number = min(count, _most(shape))
+    images = torch.randn(number, *shape, generator=torch.Generator().manual_seed(0))
+    return BenchImages(images, torch.arange(number), f"{number:,} random ones (standard normal), as {why}")
+
+
+def _most(shape: Any) -> int:
+    return max(1, _MOST_BYTES // (4 * math.prod(shape)))
+
+
+def _image_shape(model: CimClassifier, data: Any) -> tuple[int, int, int]:
+    configured = getattr(model.backbone, "pretrained_cfg", None) or {}
+    given = tuple(configured.get("input_size") or (3, 224, 224))
+    first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+    channels = getattr(data, "in_channels", None) or (first.in_channels if first is not None else given[0])
+    size = getattr(data, "image_size", None) or model.hparams["backbone"]["image_size"] or given[1]
+    return int(channels), int(size), int(size)

@@ -1,0 +1,138 @@
+"""Times of each layer on a macro, inside inference of the whole network."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.bench.images import BenchImages
+from asim_lightning.bench.inference import algorithm_of
+from asim_lightning.bench.network import conversions
+from asim_lightning.bench.timing import Repeats, seconds_of, synchronize
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import choose, noise_context
+from asim_lightning.nn import OnMacro
+from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """How long one layer on a macro took, of one batch."""
+
+    name: str
+    kind: str
+    """Class of the layer."""
+    input_shape: tuple[int, ...]
+    """Of one sample."""
+    output_shape: tuple[int, ...]
+    """Of one sample."""
+    algorithm: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    conversions: int
+    """Conversions an image."""
+    quantized: Repeats
+    """Seconds a batch."""
+    simulated: Repeats
+    """Seconds a batch."""
+    share: float
+    """Of the network's simulated time, at the medians: 0..1."""
+
+    @property
+    def conversions_per_second(self) -> float:
+        """Conversions a second, at the median."""
+        return self.conversions * self.batch / self.simulated.median
+
+
+def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: int) -> list[LayerTime]:
+    """Time each layer in quantised and simulated inference of the network; each repeat takes new images.
+
+    Args:
+        model: Converted classifier, in evaluation; its fidelity is left as it was.
+        images: Images.
+        batch: Images at a time: 1 or more.
+        repeats: Timed repeats: 1..65535.
+    """
+    layers, device = macro_layers(model.backbone), model.device
+    seconds: dict[str, list[dict[str, float]]] = {"quantized": [], "simulated": []}
+    whole, before = [], model.fidelity
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    try:
+        with torch.inference_mode():
+            for repeat in range(repeats + 1):
+                x, ids = images.batch(repeat, batch, device)
+                for fidelity, passes in seconds.items():
+                    model.fidelity = fidelity
+                    with (
+                        _timed(layers, device, shapes) as times,
+                        noise_context(model.noise_seed, repeat, ids, model.chip),
+                    ):
+                        total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
+                    passes.append(times)
+                whole.append(total)
+    finally:
+        model.fidelity = before
+    counts, simulated_whole = conversions(model, images), Repeats(tuple(whole[1:])).median
+
+    def repeats_of(name: str, fidelity: str) -> Repeats:
+        return Repeats(tuple(times[name] for times in seconds[fidelity][1:]))
+
+    found = []
+    for name in shapes:
+        layer, simulated = layers[name], repeats_of(name, "simulated")
+        engine = choose(layer.transfer, device.type)
+        found.append(
+            LayerTime(
+                name=name,
+                kind=type(layer).__name__,
+                input_shape=shapes[name][0],
+                output_shape=shapes[name][1],
+                algorithm=algorithm_of(engine, layer.transfer),
+                engine=engine,
+                batch=batch,
+                conversions=counts[name],
+                quantized=repeats_of(name, "quantized"),
+                simulated=simulated,
+                share=simulated.median / simulated_whole,
+            )
+        )
+    return found
+
+
+@contextmanager
+def _timed(
+    layers: Mapping[str, OnMacro],
+    device: torch.device,
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> Iterator[dict[str, float]]:
+    """Seconds of each layer's calls inside, by name; shapes of one sample go to `shapes`."""
+    times: dict[str, float] = {}
+    started: dict[str, float] = {}
+
+    def start(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            synchronize(device)
+            started[name] = time.perf_counter()
+
+        return hook
+
+    def stop(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            synchronize(device)
+            times[name] = times.get(name, 0.0) + time.perf_counter() - started[name]
+            shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(start(name)) for name, layer in layers.items()]
+    hooks += [layer.register_forward_hook(stop(name)) for name, layer in layers.items()]
+    try:
+        yield times
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,72 @@
+"""What a time was measured on."""
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from asim_lightning import __version__
+from asim_lightning.engine.noise import STREAM_VERSION
+
+_PACKAGES = ("timm", "numba", "lightning", "triton")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processor, threads and device."""
+
+    cpu: str
+    """Model of the processor."""
+    capability: str
+    """Widest instructions that torch uses, such as AVX512."""
+    processors: int
+    """Processors that this process may use."""
+    threads: int
+    """Threads that torch and the engines use."""
+    device: str
+    """Model of the device that computes; "cpu" for the processor."""
+    system: str
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} of {self.processors} threads"
+        return f"{self.cpu} ({self.capability}), {threads}, torch {torch.__version__}, device {self.device}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values by name."""
+        return asdict(self)
+
+
+def this_machine(device: torch.device) -> Machine:
+    """The machine that runs this process, with the device that computes."""
+    affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
+    return Machine(
+        cpu=_cpu(),
+        capability=torch.backends.cpu.get_cpu_capability(),
+        processors=len(affinity(0)) if affinity else os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        system=platform.platform(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that decides speed, and of the noise stream."""
+    found = {"asim_lightning": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {**found, "noise_stream": str(STREAM_VERSION)}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

@@ -1,0 +1,102 @@
+"""Times of whole-network inference, all ways interleaved, so that their ratios are of the same moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from asim_lightning.bench.images import BenchImages
+from asim_lightning.bench.inference import Inference
+from asim_lightning.bench.timing import Repeats, seconds_of
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import noise_context
+from asim_lightning.nn.instrument import counted_conversions
+from asim_lightning.surgery import macro_layers
+
+PROJECTED = (10_000, 50_000)
+"""Images that a time is projected to: CIFAR's and ImageNet's evaluation sets."""
+
+
+@dataclass(frozen=True)
+class InferenceTime:
+    """How long one way to compute a batch took."""
+
+    inference: str
+    """float32, quantized or simulated."""
+    algorithm: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    repeats: Repeats
+    """Seconds a batch."""
+    conversions: int | None
+    """Conversions an image; None where none is simulated."""
+    ratio: float
+    """Median time over the median time of float32."""
+    fastest_ratio: float
+    """Fastest time over the fastest time of float32."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second, at the median."""
+        return self.batch / self.repeats.median
+
+    @property
+    def conversions_per_second(self) -> float | None:
+        """Conversions a second, at the median; None where none is simulated."""
+        return None if self.conversions is None else self.conversions * self.images_per_second
+
+    def projected(self, images: int) -> float:
+        """Seconds for so many images, at the median."""
+        return images / self.images_per_second
+
+
+def time_network(
+    model: CimClassifier, ways: Sequence[Inference], images: BenchImages, batch: int, repeats: int
+) -> list[InferenceTime]:
+    """Time each way on the same images, one after another in each repeat; each repeat takes new images and a new trial.
+
+    An untimed repeat comes first, in which kernels are compiled and weights are packed.
+
+    Args:
+        model: Converted classifier, in evaluation.
+        ways: What is timed; float32 is the first.
+        images: Images.
+        batch: Images at a time: 1 or more.
+        repeats: Timed repeats: 1..65535.
+    """
+    seconds: list[list[float]] = [[] for _ in ways]
+    with torch.inference_mode():
+        for repeat in range(repeats + 1):
+            x, ids = images.batch(repeat, batch, model.device)
+            for way, times in zip(ways, seconds, strict=True):
+                with way.active(), noise_context(model.noise_seed, repeat, ids, model.chip):
+                    times.append(seconds_of(lambda way=way, x=x: way.network(x), model.device))  # type: ignore[misc]
+    timed = [Repeats(tuple(times[1:])) for times in seconds]
+    total = sum(conversions(model, images).values())
+    return [
+        InferenceTime(
+            inference=way.name,
+            algorithm=way.algorithm,
+            engine=way.engine,
+            batch=batch,
+            repeats=each,
+            conversions=total if way.name == "simulated" else None,
+            ratio=each.median / timed[0].median,
+            fastest_ratio=each.fastest / timed[0].fastest,
+        )
+        for way, each in zip(ways, timed, strict=True)
+    ]
+
+
+def conversions(model: CimClassifier, images: BenchImages) -> dict[str, int]:
+    """Conversions that each layer on a macro makes for one image, by the layer's full name."""
+    layers, before = macro_layers(model.backbone), model.fidelity
+    x, _ = images.batch(0, 1, model.device)
+    model.fidelity = "quantized"
+    try:
+        with torch.inference_mode(), counted_conversions(layers) as counts:
+            model.backbone(x)
+    finally:
+        model.fidelity = before
+    return counts

@@ -1,0 +1,60 @@
+"""The tables line up, and say what was measured."""
+
+import pytest
+
+from asim_lightning.bench import InferenceTime, LayerComparison, LayerTime
+from asim_lightning.bench.report import comparison_table, duration, layer_table, network_table
+from asim_lightning.bench.timing import Repeats
+
+PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
+SIMULATED = InferenceTime(
+    "simulated", "every conversion", "packed", 2, Repeats((1.0, 0.5, 2.0)), 4_000_000, 50.0, 50.0
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0123, "12 ms"), (1, "1.0 s"), (119.94, "119.9 s"), (300, "5.0 min"), (7199, "120.0 min"), (9000, "2.5 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_network_table() -> None:
+    assert network_table([PLAIN, SIMULATED]).splitlines() == [
+        "                                        ms,      ms,  images  conversions  ratio,   ratio,    10,000   50,000",
+        "inference  algorithm         engine  median  fastest      /s           /s  median  fastest    images   images",
+        "---------  ----------------  ------  ------  -------  ------  -----------  ------  -------  --------  -------",
+        "float32    -                 torch     20.0     10.0     100            -    1.00     1.00   100.0 s  8.3 min",
+        "simulated  every conversion  packed   1,000      500    2.00       8.00e6    50.0     50.0  83.3 min    6.9 h",
+    ]
+
+
+def test_layer_table_has_a_sum() -> None:
+    fast, slow = Repeats((0.01,)), Repeats((0.03,))
+    rows = [
+        LayerTime("a", "CimConv2d", (3, 8, 8), (4, 8, 8), "exact + events", "events", 1, 1000, fast, slow, 0.25),
+        LayerTime("b", "CimLinear", (4,), (10,), "exact", "exact", 1, 500, fast, fast, 0.5),
+    ]
+    lines = [line.split() for line in layer_table(rows).splitlines()]
+    assert lines[3] == ["a", "CimConv2d", "3x8x8", "->", "4x8x8", "exact", "+", "events", "events", "1,000", "10.0",
+                        "30.0", "3.33e4", "25.0", "%"]  # fmt: skip
+    assert lines[5] == ["2", "layers", "1,500", "20.0", "40.0", "3.75e4", "75.0", "%"]
+
+
+def test_comparison_table_sums_what_both_compute() -> None:
+    fast, slow = Repeats((0.01,)), Repeats((0.5,))
+    rows = [
+        LayerComparison("a", "events", 1, fast, slow, ""),
+        LayerComparison("b", "events", 1, fast, fast, ""),
+        LayerComparison("c", "packed", 1, None, None, "an ideal converter"),
+    ]
+    lines = [line.split() for line in comparison_table(rows).splitlines()]
+    assert lines[2] == ["a", "events", "10.0", "500", "50.0"]
+    assert lines[4] == ["c", "packed", "-", "-", "-", "not", "computed", "there:", "an", "ideal", "converter"]
+    assert lines[5] == ["2", "layers", "20.0", "510", "25.5"]
+
+
+def test_comparison_table_without_any_common_layer() -> None:
+    lines = comparison_table([LayerComparison("c", "packed", 1, None, None, "an ideal converter")]).splitlines()
+    assert len(lines) == 3
