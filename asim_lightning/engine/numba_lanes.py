@@ -159,17 +159,19 @@ def float_zeros(typing_context: Any) -> Any:
 
 
 @intrinsic
-def add_wide(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Add 16 signed integers to consecutive elements of a contiguous int64 array, from a flat index."""
+def add_wide(typing_context: Any, array: Any, index: Any, value: Any, first: Any) -> Any:
+    """Add 16 signed integers to consecutive elements of a contiguous int64 array, from a flat index; or write them
+    there, where they are the first."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.IntType(64), LANES)
         pointer = _pointer(builder, context, arguments[0], signature.args[0], arguments[1], vector)
-        total = builder.add(builder.load(pointer, align=8), builder.sext(arguments[2], vector))
-        builder.store(total, pointer, align=8)
+        value = builder.sext(arguments[2], vector)
+        total = builder.add(builder.load(pointer, align=8), value)
+        builder.store(builder.select(arguments[3], value, total), pointer, align=8)
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, value), code
+    return types.void(array, types.int64, value, types.boolean), code
 
 
 @intrinsic

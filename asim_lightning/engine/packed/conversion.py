@@ -52,8 +52,9 @@ from asim_lightning.engine.packed.schedule import (
 
 f32, u32, i32 = np.float32, np.uint32, np.int32
 _SUM, _MODE = VOTE_RULES["mean"], VOTE_RULES["mode"]
-_ZERO, _ONE, _HALF, _THREE_HALVES, _MINUS = f32(0.0), f32(1.0), f32(0.5), f32(1.5), f32(-1.0)
-_ROOT_GUESS = i32(0x5F375A86)
+_ZERO, _ONE, _THREE_HALVES, _MINUS_HALF = f32(0.0), f32(1.0), f32(1.5), f32(-0.5)
+# a guess by the bits and a step with constants fitted to it (Moroz et al., Computation 9, 21, 2021)
+_ROOT_GUESS, _ROOT_SLOPE, _ROOT_START = i32(0x5F1FFFF9), f32(-0.703952253), f32(0.703952253 * 2.38924456)
 
 
 @inline
@@ -99,10 +100,8 @@ def _sigma(count: Any, kind: Any, place: Any, row: Any, numbers: Any, sigmas: An
         n = d * element(numbers, row + 3) + element(numbers, row + 4)
         p = d * n  # sigma = sqrt(n / d) = n / sqrt(n d)
         y = float_of_bits(sub_i(_ROOT_GUESS, shift_right_i(bits_of_float(p), i32(1))))
-        h = p * _HALF
-        y = y * (y * y * h * _MINUS + _THREE_HALVES)
-        y = y * (y * y * h * _MINUS + _THREE_HALVES)
-        y = y * (y * y * h * _MINUS + _THREE_HALVES)
+        y = y * (p * y * y * _ROOT_SLOPE + _ROOT_START)  # 7e-4 off, and after one step of Newton's 7e-7
+        y = y * (p * y * y * _MINUS_HALF + _THREE_HALVES)
         return n * y
     if kind == TABLE:
         return look_up(sigmas, add_i(int_of_f(count), place))
@@ -252,9 +251,9 @@ def _convert(
                             total = add_i(total, mul_i(code, weight))
                         z0, z1, z2 = z1, z2, z3
                         c0, c1, c2 = c1, c2, c3
-                add_wide(codes_f, ((problem * singles + m) * groups + group) * 16, total)
+                add_wide(codes_f, ((problem * singles + m) * groups + group) * 16, total, tile == 0)
                 if digital:
-                    add_wide(counts_f, ((problem * singles + m) * groups + group) * 16, digits)
+                    add_wide(counts_f, ((problem * singles + m) * groups + group) * 16, digits, tile == 0)
 
 
 @lru_cache(maxsize=1)

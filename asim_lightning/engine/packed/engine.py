@@ -66,7 +66,7 @@ def _run(product: Product, transfer: Transfer, rows: layout.Rows, x: Tensor, w: 
         codes, counts = _convert(transfer, plan, rows, packed_inputs, packed_weights, swapped, noise, plan.by_weight)
     total = None
     if codes is not None:
-        total = codes.double() * macro.rows / ((macro.top_code or 1) * plan.most_votes)
+        total = codes.double().mul_(macro.rows).div_((macro.top_code or 1) * plan.most_votes)
     if counts is not None:
         total = counts.double() if total is None else total + counts
     assert total is not None
@@ -90,18 +90,17 @@ def _arranged(operand: layout.Operand, rows: layout.Rows, planes: int, in_lanes:
     spread(lambda low, high: pack(integers, rows.chunks, planes, words, low, high), sources * chunks, _few(pixels))
     size = chunks * planes * pixels
     base = operand.sources * size + operand.pixels
-    base = np.pad(base, (0, -len(base) % LANES), mode="edge")
-    runs = rows.runs
-    fields = np.stack(
-        [runs[:, 0] * planes * pixels, np.full(len(runs), pixels), operand.elements[runs[:, 1]], *runs.T[2:]], 1
-    )
+    base = np.concatenate([base, np.full(-len(base) % LANES, base[-1])])
+    parts = np.empty((len(rows.parts), 6), np.int64)
+    parts[:, 0], parts[:, 1] = rows.parts[:, 0] * (planes * pixels), pixels
+    parts[:, 2], parts[:, 3:] = operand.elements[rows.parts[:, 1]], rows.parts[:, 2:]
     shape = (operand.problems, len(rows.words), len(base) // LANES, planes)
-    out = np.zeros((*shape, int(rows.words.max()), LANES), np.uint32)
+    out = np.empty((*shape, int(rows.words.max()), LANES), np.uint32)
     filled = np.empty(shape, np.uint8)
     spread(
-        lambda low, high: arrange(words.reshape(-1), size, base, fields, rows.first_run, out, filled, low, high),
+        lambda low, high: arrange(words.reshape(-1), size, base, parts, rows.first_part, out, filled, low, high),
         shape[0] * shape[2],
-        _few(len(runs) * planes),
+        _few(len(parts) * planes),
     )
     if in_lanes:
         return out, filled
@@ -141,15 +140,18 @@ def _convert(
 
     singles, groups = single[0], lanes[0].shape[2]
     shape = (singles.shape[0], singles.shape[2], groups * LANES)
-    codes = np.zeros(shape, np.int64)
-    counts = np.zeros(shape if plan.digital else (0, 0, 0), np.int64)
+    codes = np.empty(shape, np.int64)
+    counts = np.empty(shape if plan.digital else (0, 0, 0), np.int64)
     key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & 0xFFFFFFFF], np.uint32)
     blocks = -(-shape[1] // _BLOCK)
-    padded = np.pad(places.inputs, ((0, 0), (0, shape[2] - places.inputs.shape[1])))
+    used = places.inputs.shape[1]
+    padded = np.zeros((2, shape[2]), np.uint32)
+    padded[:, :used] = places.inputs
+    most_votes = max(c.votes for c in transfer.cycles)
     convert, rule = kernel(), VOTE_RULES[transfer.macro.vote]
 
     def work(low: int, high: int) -> None:
-        reads = np.empty(LANES * max(c.votes for c in transfer.cycles), np.int32)
+        reads = np.empty(most_votes * LANES, np.int32)
         convert(
             singles, *lanes, rows.words, plan.first_step, steps, plan.kinds, plan.numbers, plan.levels, plan.sigmas,
             plan.noisy, len(transfer.cycles),
@@ -157,7 +159,6 @@ def _convert(
         )  # fmt: skip
 
     spread(work, shape[0] * groups * blocks, _few(len(transfer.cycles) * len(rows.words)))
-    used = places.inputs.shape[1]
     converted = any(c.converted for c in transfer.cycles)
     return (
         torch.from_numpy(codes)[:, :, :used] if converted else None,

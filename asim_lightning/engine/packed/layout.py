@@ -17,18 +17,19 @@ _WORD = 32
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of all tiles as runs of bits: consecutive channels, at most 32, of one kernel element.
+    """Rows of all tiles as runs of bits: consecutive channels, at most 32, of one kernel element, in one word or two.
 
     Attributes:
         chunks: First channel and number of channels of each run's source words, int64. # (chunks, 2)
-        runs: Chunk, kernel element, word, shift and number of bits, int64. # (runs, 5)
-        first_run: First run of each tile, and one more, int64. # (tiles + 1,)
+        parts: For each part of a run in a word: chunk, kernel element, word, shift to the left and then to the right,
+            int64. # (parts, 5)
+        first_part: First part of each tile, and one more, int64. # (tiles + 1,)
         words: Words that each tile uses, int64. # (tiles,)
     """
 
     chunks: np.ndarray
-    runs: np.ndarray
-    first_run: np.ndarray
+    parts: np.ndarray
+    first_part: np.ndarray
     words: np.ndarray
 
 
@@ -37,18 +38,21 @@ def rows_of(product: Product, shape: tuple[int, ...], rows: int) -> Rows:
     """The rows of all tiles of weights of this shape."""
     elements = shape[2] * shape[3] if isinstance(product, Conv2dProduct) else 1
     chunks: dict[tuple[int, int], int] = {}
-    runs, first_run, words = [], [0], []
+    parts, first_part, words = [], [0], []
     for tile in product.tiles(torch.empty(shape, device="meta"), rows):
         bit, kernel = 0, tile.kernel or slice(0, elements)
         for element in range(kernel.start, kernel.stop):
             for low in range(tile.channels.start, tile.channels.stop, _WORD):
                 bits = min(_WORD, tile.channels.stop - low)
                 chunk = chunks.setdefault((low, bits), len(chunks))
-                runs.append((chunk, element, bit // _WORD, bit % _WORD, bits))
+                word, shift = divmod(bit, _WORD)
+                parts.append((chunk, element, word, shift, 0))
+                if shift + bits > _WORD:
+                    parts.append((chunk, element, word + 1, 0, _WORD - shift))
                 bit += bits
-        first_run.append(len(runs))
+        first_part.append(len(parts))
         words.append(-(-bit // _WORD))
-    return Rows(*(np.array(part, np.int64) for part in (list(chunks), runs, first_run, words)))
+    return Rows(*(np.array(part, np.int64) for part in (list(chunks), parts, first_part, words)))
 
 
 @dataclass(frozen=True)
@@ -94,18 +98,29 @@ def inputs(product: Product, x: Tensor, w: Tensor) -> Operand:
     """The input side: a lane is an output pixel of a convolution, or a row of a matrix."""
     if not isinstance(product, Conv2dProduct):
         return _rows(x.flatten(0, -3) if product.batched_weight else x.reshape(1, -1, x.shape[-1]))
-    batch, groups, kernel = len(x), product.groups, w.shape[2:]
+    batch, groups = len(x), product.groups
     x = F.pad(x, (product.padding[1],) * 2 + (product.padding[0],) * 2)
-    width = x.shape[3]
+    pixels, elements = _pixels(product, tuple(x.shape[2:]), tuple(w.shape[2:]))
+    sources = np.repeat(np.arange(batch) * groups, len(pixels))
+    return Operand(
+        _whole_lanes(x.reshape(batch * groups, -1, x.shape[2:].numel())),
+        groups,
+        sources,
+        np.tile(pixels, batch),
+        elements,
+    )
+
+
+@lru_cache(maxsize=512)
+def _pixels(product: Conv2dProduct, size: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Places of each output's first kernel element in a padded image of this size, and offsets of all elements."""
     starts, offsets = [], []
     for axis in (0, 1):
         span = product.dilation[axis] * (kernel[axis] - 1)
-        starts.append(np.arange(0, x.shape[2 + axis] - span, product.stride[axis]))
+        starts.append(np.arange(0, size[axis] - span, product.stride[axis]))
         offsets.append(np.arange(kernel[axis]) * product.dilation[axis])
-    pixels, elements = (np.add.outer(down * width, right).ravel() for down, right in (starts, offsets))
-    sources = np.repeat(np.arange(batch) * groups, len(pixels))
-    integers = x.reshape(batch * groups, -1, x.shape[2] * width)
-    return Operand(_whole_lanes(integers), groups, sources, np.tile(pixels, batch), elements)
+    pixels, elements = (np.add.outer(down * size[1], right).ravel() for down, right in (starts, offsets))
+    return pixels, elements
 
 
 def weights(product: Product, w: Tensor) -> Operand:

@@ -37,7 +37,7 @@ def _pack(x: Any, chunks: Any, planes: int, out: Any, low: int, high: int) -> No
 
 
 def _arrange(
-    words: Any, problem_step: int, base: Any, fields: Any, first_field: Any, out: Any, filled: Any, low: int, high: int
+    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, out: Any, filled: Any, low: int, high: int
 ) -> None:
     """Words of every lane's rows, from the packed planes of its source.
 
@@ -45,10 +45,11 @@ def _arrange(
         words: Packed planes. # (sources * chunks * planes * pixels,)
         problem_step: Words from one problem's source to the next.
         base: Place of each lane's source pixel. # (groups of lanes * 16,)
-        fields: For each run of bits: place of its chunk (of plane 0), pixels from plane to plane, offset of its kernel
-            element, word, shift, number of bits. # (fields, 6)
-        first_field: First field of each tile, and one more. # (tiles + 1,)
-        out: Zeros. # (problems, tiles, groups of lanes, planes, words, 16)
+        parts: For each run of bits in a word, in the order of words: place of its chunk (of plane 0), pixels from plane
+            to plane, offset of its kernel element, word, and shifts to the left and then to the right. # (parts, 6)
+        first_part: First part of each tile, and one more. # (tiles + 1,)
+        out: Words that a tile does not use are left as they are.
+            # (problems, tiles, groups of lanes, planes, words, 16)
         filled: Whether any lane of a plane has a 1. # (problems, tiles, groups of lanes, planes)
         low: First unit of (problem, group of lanes).
         high: Unit after the last.
@@ -63,18 +64,20 @@ def _arrange(
         for tile in range(tiles):
             for plane in range(planes):
                 row = (((problem * tiles + tile) * groups + group) * planes + plane) * length * 16
-                seen = zeros()
-                for f in range(first_field[tile], first_field[tile + 1]):
-                    offset = problem * problem_step + fields[f, 0] + plane * fields[f, 1] + fields[f, 2]
+                seen, word, last = zeros(), zeros(), 0
+                for part in range(first_part[tile], first_part[tile + 1]):
+                    if parts[part, 3] != last:
+                        store(flat, row + last * 16, word)
+                        word, last = zeros(), parts[part, 3]
+                    offset = problem * problem_step + parts[part, 0] + plane * parts[part, 1] + parts[part, 2]
                     if straight:
                         bits = load(words, base[group * 16] + offset)
                     else:
                         bits = gather(words, base, group * 16, offset)
                     seen = or_u(seen, bits)
-                    at, shift = row + fields[f, 3] * 16, fields[f, 4]
-                    store(flat, at, or_u(load(flat, at), shift_left_u(bits, u32(shift))))
-                    if shift + fields[f, 5] > 32:
-                        store(flat, at + 16, or_u(load(flat, at + 16), shift_right_u(bits, u32(32 - shift))))
+                    bits = shift_right_u(shift_left_u(bits, u32(parts[part, 4])), u32(parts[part, 5]))
+                    word = or_u(word, bits)
+                store(flat, row + last * 16, word)
                 filled[problem, tile, group, plane] = any_lane(seen)
 
 
