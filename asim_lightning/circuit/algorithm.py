@@ -1,9 +1,11 @@
 """Which algorithm computes a macro: its noise and its conversions decide, never batch, threads or device."""
 
-import math
 from enum import Enum
 from functools import lru_cache
 
+import torch
+
+from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.transfer import Conversion, Transfer, possible_counts
 
 LARGEST_ERROR_PROBABILITY = 0.015
@@ -47,10 +49,20 @@ def algorithm(transfer: Transfer) -> Algorithm:
 
 
 def largest_error_probability(transfer: Transfer) -> float:
-    """Largest probability over cycles and counts that one conversion gives another code than without noise, clamps
-    aside: ``erfc(1 / (2 sigma sqrt 2))`` with sigma in LSB, for cycles that are exact."""
-    kinds = {(c.full_scale, c.top_code): c for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if noisy}
-    sigma = max(
-        (float(transfer.column.sigma(possible_counts(c).float(), c).max()) for c in kinds.values()), default=0.0
-    )
-    return math.erfc(0.5 / (sigma * math.sqrt(2.0))) if sigma > 0 else 0.0
+    """Largest probability over cycles and counts that one conversion gives another code than without noise.
+
+    ``(erfc(u / (sigma sqrt 2)) + erfc((1 - u) / (sigma sqrt 2))) / 2`` with sigma in LSB, for a level that lies u LSB
+    below the upper decision threshold; clamps and votes aside. 0 for an ideal converter, which has no codes.
+    """
+    if transfer.macro.adc_bits is None:
+        return 0.0
+    kinds = {c.full_scale: c for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if noisy}
+    return max((_error_probability(transfer, cycle) for cycle in kinds.values()), default=0.0)
+
+
+def _error_probability(transfer: Transfer, cycle: Cycle) -> float:
+    counts = possible_counts(cycle).float()
+    level = transfer.column.level(counts, cycle).double().expand_as(counts)
+    scale = transfer.column.sigma(counts, cycle).double().expand_as(counts).clamp_min(1e-30) * 2.0**0.5
+    above = level.round() + 0.5 - level
+    return float((torch.erfc(above / scale) + torch.erfc((1.0 - above) / scale)).max() / 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from asim_lightning.circuit.algorithm import Algorithm, algorithm, largest_error_probability
+from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, Algorithm, algorithm, largest_error_probability
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
@@ -116,6 +116,10 @@ class Explanation:
         wrong = f"P(wrong) is up to {largest_error_probability(circuit):.1e}"
         if self.algorithm is Algorithm.EVENTS:
             return f"every cycle returns its count but for noise, and {wrong}: only wrong conversions are drawn"
+        if self.macro.adc_bits is None:
+            return "conversions are noisy"
+        if largest_error_probability(circuit) <= LARGEST_ERROR_PROBABILITY:
+            return f"conversions are noisy, {wrong}, but codes are too many to tabulate"
         return f"conversions are noisy, {wrong}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.engine.integer import FLOAT32_LIMIT, reach_of
+from asim_lightning.engine.openmp import whole_team
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.remembered import remembered
 
@@ -168,6 +169,10 @@ def prepare(product: Product, w: Tensor, input_bits: int, weight_bits: int, sign
     """
     if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
         return None
+    if isinstance(product, Conv2dProduct) and w.shape[1] == 1:
+        return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
+    if isinstance(product, MatmulProduct) and not whole_team(torch.get_num_threads()):
+        return None  # oneDNN leaves out rows where the system grants fewer threads than torch asks for
     key = ("int8", product, input_bits, signed)
     return remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
 

@@ -150,5 +150,5 @@ def compiled(signature: str, function: Any, allocates: bool = True) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": allocates}
     try:
         return _njit(signature, cache=True, **options)(function)
-    except RuntimeError:  # numba finds no place for its cache
+    except (RuntimeError, OSError):  # numba finds no place for its cache, or no room there
         return _njit(signature, **options)(function)

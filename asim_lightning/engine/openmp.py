@@ -44,16 +44,31 @@ class OpenMP:
             BaseException: What a call raised.
         """
         raised: list[BaseException] = []
+        finished: list[int] = []
 
         def call(_: Any) -> None:
             try:
                 body(self._number(), self._team())
+                finished.append(self._team())
             except BaseException as error:  # no exception crosses a frame of C
                 raised.append(error)
 
         self._parallel(_BODY(call), None, ctypes.c_uint(threads), ctypes.c_uint(0))
         if raised:
             raise raised[0]
+        if not finished or len(finished) < finished[0]:
+            raise KeyboardInterrupt  # it came as a call began, where ctypes drops it
+
+
+@lru_cache
+def whole_team(threads: int) -> bool:
+    """Whether the system grants a team of so many threads, which OMP_THREAD_LIMIT and OMP_DYNAMIC may prevent; true
+    where torch's library is not to be found."""
+    sizes: list[int] = []
+    team = openmp()
+    if team is not None:
+        team.run(lambda number, size: sizes.append(size), threads)
+    return all(size == threads for size in sizes)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, Transfer, algorithm
 from asim_lightning.circuit.explain import aligned
-from asim_lightning.engine import ENGINES, Product, choose, events, exact, noise_context, packed, reference
+from asim_lightning.engine import ENGINES, Product, choose, events, exact, fused, noise_context, packed, reference
 from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.nn.on_macro import OnMacro
 
@@ -24,10 +24,13 @@ _APPLIES: dict[str, Callable[[Transfer], bool]] = {
     "exact": lambda circuit: circuit.exact,
     "events": lambda circuit: algorithm(circuit) is Algorithm.EVENTS and events.applies(circuit),
     "packed": packed.applies,
+    "fused": fused.applies,
 }
 """Whether an engine other than the reference computes a macro."""
 _ROUNDED_OTHERWISE = 1e-5
 """Largest share of noisy conversions whose code may differ by the last bit of a normal."""
+_FEWEST_SUMS = 30
+"""Fewer sums do not show a distribution."""
 _SIGMAS = 6.0
 """Distance at which two distributions count as different."""
 
@@ -150,16 +153,18 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
         allowed = 0
         if any(circuit.noisy):
             conversions = conversion_count(operands.product, circuit, operands.x, operands.w)
-            allowed = math.ceil(conversions * _ROUNDED_OTHERWISE)
+            # the last bits of a level and a normal weigh more in a finer LSB
+            allowed = math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, (circuit.macro.top_code or 0) / 255))
 
         def compared(name: str, sums: Tensor, base: Tensor, y: Tensor | None = None, **how: Any) -> Comparison:
             differ, largest = _difference(sums, base)
             y = _output(layer, inputs, sums) if y is None else y
             return Comparison(name, differ, largest, _difference(y, _output(layer, inputs, base))[1], **how)
 
-        found = []
+        found, device = [], operands.x.device
         for name, applies in _APPLIES.items():
-            if not applies(circuit) or (name == "packed" and operands.x.device.type != "cpu"):
+            here = {"packed": device.type == "cpu", "fused": fused.available(device)}
+            if name != chosen and not (applies(circuit) and here.get(name, True)):
                 continue
             sums = own if name == chosen else of_engine(ENGINES[name], circuit)
             how = {"sigmas": _sigmas(sums, expected, product)} if name == "events" else {"allowed": allowed}
@@ -273,6 +278,8 @@ def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
     """Distance of two samples of noisy sums, in standard errors: the largest of those of how many differ from the
     noise-free product, of the mean and of the mean square of the difference."""
     largest = 0.0
+    if sums.numel() < _FEWEST_SUMS:
+        return largest
     a, b = (each.cpu().double() - product.cpu().double() for each in (sums, others))
     for x, y in (((a != 0).double(), (b != 0).double()), (a, b), (a.square(), b.square())):
         spread = float(((x.var() + y.var()) / x.numel()).sqrt()) if x.numel() > 1 else 0.0

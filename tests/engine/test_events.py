@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, exact
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, exact, noise_context
 from asim_lightning.engine.events import any_device
 from asim_lightning.engine.events.layout import layout
 from asim_lightning.engine.events.rates import Rates, rates
@@ -264,3 +264,13 @@ def test_memory_formats_types_and_inference_mode_do_not_matter(order: torch.memo
 def test_an_empty_batch_has_no_events() -> None:
     *problem, x, w = layer()
     assert events.run(*problem, x[:0], w, noise_of(0)).shape == (0, 24, 8, 8)
+
+
+@pytest.mark.parametrize("percent", [0.03, 0.022, 0.02, 0.015, 0.01])
+def test_rates_of_next_to_nothing_give_the_product(percent: float) -> None:
+    circuit = transfer(MacroConfig(random_noise=percent), False)
+    x = torch.randint(0, 256, (2, 300), generator=torch.Generator().manual_seed(0)).float()
+    w = torch.randint(-127, 128, (64, 300), generator=torch.Generator().manual_seed(1)).float()
+    with noise_context(seed=1) as scope:
+        noise = scope.source("fc", 2, torch.device("cpu"))
+    assert torch.equal(events.run(MatmulProduct(), circuit, x, w, noise).double(), x.double() @ w.double().T)

@@ -170,3 +170,21 @@ def test_a_bound_at_the_limit_takes_integers() -> None:
     assert sum_dtype(600, 255 * 127, 1, 2**24 - 1) is torch.float32
     assert sum_dtype(600, 255 * 127, 1, 2**24) is torch.int32
     assert sum_dtype(2**20, 255 * 127, 1, 2**31) is torch.int64
+
+
+@pytest.mark.parametrize(
+    ("shape", "product", "size"),
+    [
+        ((24, 1, 1, 5), Conv2dProduct((1, 2), (0, 2), (1, 1), 8), (6, 2)),
+        ((3, 1, 5, 5), Conv2dProduct((1, 3), (1, 0), (1, 1), 1), (5, 7)),
+        ((2, 11, 1, 1), Conv2dProduct((2, 2), (2, 1), (1, 2), 1), (2, 1)),
+    ],
+)
+def test_geometries_that_the_processors_kernels_get_wrong(
+    shape: tuple[int, ...], product: Conv2dProduct, size: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (2, shape[1] * product.groups, *size), generator=generator).float()
+    w = torch.randint(-127, 128, shape, generator=generator).float()
+    expected = F.conv2d(x.double(), w.double(), None, product.stride, product.padding, product.dilation, product.groups)
+    assert torch.equal(exact.multiply(product, x, w, 8, 8, False).double(), expected)

@@ -36,6 +36,9 @@ MACROS: dict[str, dict[str, Any]] = {
     "mode of 3": {"vote_levels": 3, "votes": 3, **NOISY},
     "mode of 4": {"vote_levels": 20, "votes": 4, "random_noise": 2.0},
     "median of 5": {"vote_levels": 2, "votes": 5, "vote": "median", "random_noise": 1.0},
+    "mean of 4, no noise": {"vote_levels": 2, "votes": 4, "vote": "mean", "rows": 200},
+    "mean of 4, all voted, no noise": {"vote_levels": 20, "votes": 4, "vote": "mean", "rows": 200},
+    "mode of 3, no noise": {"vote_levels": 3, "votes": 3, "rows": 200},
     "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
 }
 
@@ -132,7 +135,7 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     product, circuit = PRODUCTS["convolution"], transfer(MacroConfig(**NOISY), False)
     x, w = operands(product, circuit.macro, False, batch=7)
     expected = packed.run(product, circuit, x, w, noise_of(7))
-    monkeypatch.setattr(engine, "_ARRANGED_BYTES", 1)
+    monkeypatch.setattr(engine, "_BYTES", 1)
     assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
 
 

@@ -22,8 +22,8 @@ from asim_lightning.engine.threads import spread
 
 __all__ = ["applies", "run"]
 
-_ARRANGED_BYTES = 2**25
-"""Bytes of arranged inputs at a time: 32 MB."""
+_BYTES = 2**26
+"""Bytes in use at a time, where more than one sample is: 64 MB."""
 _BLOCK = 16
 
 
@@ -43,13 +43,21 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
     """
     shape = tuple(w.shape[1:] if product.batched_weight else w.shape)
     rows = layout.rows_of(product, shape, transfer.macro.rows)
-    lanes = product.positions(x, w[0] if product.batched_weight else w) // shape[0 if len(shape) == 4 else -2]
-    step = max(1, _ARRANGED_BYTES // (4 * lanes * len(rows.words) * int(rows.words.max()) * transfer.macro.input_bits))
+    step = max(1, _BYTES // _bytes_a_sample(product, rows, transfer.macro.input_bits, x, w))
     parts = []
     for low in range(0, len(x), step):
         part, weight = x[low : low + step], w[low : low + step] if product.batched_weight else w
         parts.append(_run(product, transfer, rows, part, weight, noise.rows(low, low + step)))
     return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+def _bytes_a_sample(product: Product, rows: layout.Rows, planes: int, x: Tensor, w: Tensor) -> int:
+    """Bytes of a sample's integers, packed planes and arranged planes, and of its sums in their types."""
+    one = w[0] if product.batched_weight else w
+    positions, integers = product.positions(x, one), x[0].numel()
+    lanes = positions // layout.weight_lanes(product, one)  # of all problems
+    words = integers // max(1, int(rows.chunks[:, 1].max())) + 1
+    return 4 * integers + 4 * planes * (words + lanes * len(rows.words) * int(rows.words.max())) + 24 * positions
 
 
 def _run(product: Product, transfer: Transfer, rows: layout.Rows, x: Tensor, w: Tensor, noise: Noise) -> Tensor:

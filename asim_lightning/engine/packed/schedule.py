@@ -71,24 +71,26 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
     cycles, macro = transfer.cycles, transfer.macro
     most = max(c.votes for c in cycles) if macro.vote == "mean" else 1
     kinds, numbers, tables = [], [], _Tables(transfer)
-    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+    for number, (cycle, noisy) in enumerate(zip(cycles, transfer.noisy, strict=True)):
+        # votes of a code without noise are all the same
+        votes = cycle.votes if any(transfer.noisy[number // 4 * 4 : number // 4 * 4 + 4]) else 1
         kind, values = tables.of(cycle, noisy)
         weight = cycle.sign * 2**cycle.shift
         if cycle.converted:
             weight *= cycle.full_scale // macro.rows
-            weight *= most // cycle.votes if macro.vote == "mean" else 1
-        kinds.append((*kind, cycle.votes, weight))
+            weight *= most // votes if macro.vote == "mean" else 1
+        kinds.append((*kind, votes, weight))
         numbers.append(values)
     empty = -len(cycles) % 4
     kinds += [(PROPORTIONAL, NONE, 0, 1, 0)] * empty
     numbers += [[0.0] * NUMBERS] * empty
     fours = [cycles[low : low + 4] for low in range(0, len(cycles), 4)]
-    votes = [c.votes if noisy else 0 for c, noisy in zip(cycles, transfer.noisy, strict=True)] + [0] * empty
+    read = [c.votes if noisy else 0 for c, noisy in zip(cycles, transfer.noisy, strict=True)] + [0] * empty
     first = np.cumsum([0, *(max(len(c.input_bits) for c in four) for four in fours)])
     return PackedSchedule(
         first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False),
         np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
-        np.array(votes, np.int64).reshape(-1, 4).max(1), most,
+        np.array(read, np.int64).reshape(-1, 4).max(1), most,
         any(not c.converted for c in cycles),
     )  # fmt: skip
 
