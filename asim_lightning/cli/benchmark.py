@@ -1,6 +1,7 @@
 """`asim bench`: images, times, tables and the JSON file of one command."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,12 @@ class Benchmark:
         self.code: PublishedCode | None = None if compare_reference is None else load_published(compare_reference)
         self.model, self.batches, self.repeats = model, list(batches), repeats
         self.file = Path(output) if str(output).endswith(".json") else Path(output) / "bench.json"
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        try:  # before minutes of timing
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"`output` must be a file that can be written, got {output}: {error.strerror}") from None
+        if self.file.is_dir() or not os.access(self.file.parent, os.W_OK):
+            raise ValueError(f"`output` must be a file that can be written, got {output}")
 
     def images(self, data: Any, prepare: Callable[[], None]) -> BenchImages:
         """Test images, or random ones where the data is not on disk; input ranges that are missing are fitted.

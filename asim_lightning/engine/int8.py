@@ -31,7 +31,7 @@ _NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 def conv2d_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
     """oneDNN's convolution of bytes with these weights: (batch, channels, height, width) uint8 to float32 sums."""
     stride, padding, dilation, groups = geometry
-    one, zero = torch.ones(1, dtype=torch.float32), torch.zeros(1, dtype=torch.int64)
+    one, zero = torch.ones(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.int64, device="cpu")
     packed = torch.ops.onednn.qconv_prepack(w, one, 1.0, 0, stride, padding, dilation, groups, None)
     convolve = torch.ops.onednn.qconv2d_pointwise.default
 
@@ -46,7 +46,7 @@ def conv2d_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Te
 
 def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
     """oneDNN's product of bytes with these weights: (rows, k) uint8 to float32 sums."""
-    one, zero = torch.ones(1, dtype=torch.float32), torch.zeros(1, dtype=torch.int64)
+    one, zero = torch.ones(1, dtype=torch.float32, device="cpu"), torch.zeros(1, dtype=torch.int64, device="cpu")
     packed = torch.ops.onednn.qlinear_prepack(w, None)
     multiply = torch.ops.onednn.qlinear_pointwise.default
     return lambda x: multiply(x, 1.0, 0, packed, one, zero, bias, 1.0, 0, torch.float32, "none", [], "")
@@ -71,11 +71,11 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
         geometry: Stride, padding, dilation, groups.
     """
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(geometry.dilation, shape[2:], geometry.stride, strict=True)]
-    x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8)
+    x = torch.full((2, shape[1] * geometry.groups, *spans), _BYTE, dtype=torch.uint8, device="cpu")
     # every tap sees the same, so that the number of taps inside the image is all that is to know
     inside = F.conv2d(
-        torch.ones(1, 1, *spans, dtype=torch.float64),
-        torch.ones(1, 1, *shape[2:], dtype=torch.float64),
+        torch.ones(1, 1, *spans, dtype=torch.float64, device="cpu"),
+        torch.ones(1, 1, *shape[2:], dtype=torch.float64, device="cpu"),
         None,
         geometry.stride,
         geometry.padding,
@@ -86,12 +86,12 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
 
 def linear_is_exact(kernel: Any, shape: tuple[int, ...]) -> bool:
     """Whether a kernel multiplies the largest bytes with the largest weights exactly; shape is (outputs, k)."""
-    x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8)
-    return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64), None)
+    x = torch.full((2, shape[1]), _BYTE, dtype=torch.uint8, device="cpu")
+    return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu"), None)
 
 
 def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geometry: Conv2dProduct | None) -> bool:
-    sign = torch.ones(shape[0], dtype=torch.float64)
+    sign = torch.ones(shape[0], dtype=torch.float64, device="cpu")
     sign[1::2] = -1
     w = (sign * _LARGEST_WEIGHT).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(torch.int8).contiguous()
     largest = terms * _BYTE * _LARGEST_WEIGHT
@@ -118,7 +118,7 @@ class Int8Product:
     edges: tuple[int, ...]
     """Input channels at which the parts begin and end."""
     border: tuple[int, int]
-    """Shifted zeros around a signed image, rows and columns a side."""
+    """Zeros put around an image beforehand, rows and columns a side."""
     signed: bool
     image: bool
     """Whether operands are images, else rows of a matrix product."""
@@ -134,7 +134,7 @@ class Int8Product:
         """
         if any(self.border):
             rows, columns = self.border
-            x = F.pad(x, [columns, columns, rows, rows], value=_SHIFT)
+            x = F.pad(x, [columns, columns, rows, rows], value=_SHIFT if self.signed else 0)
         terms = x if self.image else x.reshape(-1, x.shape[-1])
         if len(self.kernels) == 1:
             total = self.kernels[0](terms)
@@ -181,10 +181,13 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
     shape = tuple(w.shape)
     largest = _BYTE if signed else 2**input_bits - 1
     if isinstance(product, Conv2dProduct):
-        border = product.padding if signed else (0, 0)
         # a dilation means nothing for a kernel of one row or column, and oneDNN's may crash with it
         dilation = tuple(d if size > 1 else 1 for d, size in zip(product.dilation, shape[2:], strict=True))
-        inner = Conv2dProduct(product.stride, (0, 0) if signed else product.padding, dilation, product.groups)  # type: ignore[arg-type]
+        # oneDNN's may crash where whole kernels lie in its padding
+        spans = [d * (size - 1) for d, size in zip(dilation, shape[2:], strict=True)]
+        outside = signed or any(p > span for p, span in zip(product.padding, spans, strict=True))
+        border = product.padding if outside else (0, 0)
+        inner = Conv2dProduct(product.stride, (0, 0) if outside else product.padding, dilation, product.groups)  # type: ignore[arg-type]
         exact, kernel, geometry = _exact_conv2d(shape, inner), conv2d_kernel, _listed(inner)
     elif isinstance(product, MatmulProduct):
         border, geometry = (0, 0), _NO_GEOMETRY

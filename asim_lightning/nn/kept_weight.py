@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_SAMPLES = 64
+_SAMPLES = 1024
 
 
 @dataclass(eq=False)
@@ -31,8 +31,9 @@ class _Record:
 class KeptWeight:
     """The integers of one weight and their scale: the same tensor objects as long as the weight is unchanged.
 
-    torch counts changes of a tensor, but none that are made through ``.data``; of these, changes of the whole weight
-    are seen by 64 of its numbers. Copies and pickles are empty.
+    torch counts changes of a tensor, but none that are made through ``.data``; of these, changes of a hundredth of the
+    weight or more are seen by 1024 of its numbers, and changes of single numbers may not be: write those under
+    ``torch.no_grad()``, or call `forget`. Copies and pickles are empty.
     """
 
     def __init__(self) -> None:

@@ -178,6 +178,8 @@ def test_a_bound_at_the_limit_takes_integers() -> None:
         ((24, 1, 1, 5), Conv2dProduct((1, 2), (0, 2), (1, 1), 8), (6, 2)),
         ((3, 1, 5, 5), Conv2dProduct((1, 3), (1, 0), (1, 1), 1), (5, 7)),
         ((2, 11, 1, 1), Conv2dProduct((2, 2), (2, 1), (1, 2), 1), (2, 1)),
+        ((16, 8, 1, 2), Conv2dProduct((1, 4), (0, 3), (1, 2), 1), (2, 1)),
+        ((1, 3, 5, 2), Conv2dProduct((1, 4), (3, 3), (2, 2), 1), (22, 1)),
     ],
 )
 def test_geometries_that_the_processors_kernels_get_wrong(
