@@ -191,7 +191,10 @@ def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> 
     a, b = (torch.cat(side, -1) if len(side) > 1 else side[0] for side in zip(*terms, strict=True))
     if isinstance(product, Conv2dProduct):
         return (b @ a.transpose(-1, -2)).flatten(1, 2)  # (batch, groups * outputs of a group, positions)
-    return a @ b.transpose(-1, -2)
+    if product.batched_weight or x.device.type == "mps":
+        return a @ b.transpose(-1, -2)
+    # the rows of all samples are one product, whose last float32 bit depends on how many there are
+    return (a.double() @ b.double().transpose(-1, -2)).float()
 
 
 def _leading(sums: Tensor, table: Table, factors: list[float]) -> Tensor:
