@@ -12,12 +12,15 @@ from asim_lightning.bench import BenchImages, PublishedCode, compare, load_publi
 from asim_lightning.bench.images import random_images
 from asim_lightning.bench.inference import inferences
 from asim_lightning.bench.machine import this_machine
-from asim_lightning.bench.network import time_network
+from asim_lightning.bench.network import InferenceTime, time_network
 from asim_lightning.bench.report import LEGEND, comparison_table, layer_table, network_table, to_dict
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.whole_file import write_whole
+
+_SCATTER = 1.5
+"""Median over fastest time from which figures are of little use."""
 
 
 class Benchmark:
@@ -87,21 +90,37 @@ class Benchmark:
         """
         model, machine, first = self.model.to(device).eval(), this_machine(device), self.batches[0]
         print(f"machine  {machine}\nimages   {images.source}", flush=True)
-        ways, times = inferences(model, device, reference_engine), []
+        ways = inferences(model, device, reference_engine)
+        times: list[InferenceTime] = []
+        per_layer: list[Any] = []
+        comparison: list[Any] = []
+
+        def keep() -> None:  # after each table, so that a stop loses none
+            values = to_dict(model, machine, images, times, per_layer, comparison)
+            content = json.dumps(values, indent=2, allow_nan=False).encode() + b"\n"
+            try:
+                write_whole(self.file, lambda opened: opened.write(content))
+            except OSError as error:
+                raise ValueError(
+                    f"`output` must be a file that can be written, got {self.file}: {error.strerror}"
+                ) from None
+
         for batch in self.batches:
             found = time_network(model, ways, images, batch, self.repeats)
             times += found
             print(f"\nbatch {batch}, {self._repeats}\n{network_table(found)}", flush=True)
+            if any(time.repeats.median > _SCATTER * time.repeats.fastest for time in found):
+                print("times scatter: is other work on this machine? --repeats can be raised", flush=True)
+            keep()
         print(LEGEND, flush=True)
-        per_layer = time_layers(model, images, first, self.repeats) if layers else []
-        if per_layer:
+        if layers:
+            per_layer += time_layers(model, images, first, self.repeats)
             print(f"\nlayers, batch {first}, {self._repeats}\n{layer_table(per_layer)}", flush=True)
-        comparison = compare(model, self.code, images, first, self.repeats) if self.code else []
-        if comparison:
+            keep()
+        if self.code:
+            comparison += compare(model, self.code, images, first, self.repeats)
             print(f"\nbeside {self._path}, batch {first}, {self._repeats}\n{comparison_table(comparison)}", flush=True)
-        values = to_dict(model, machine, images, times, per_layer, comparison)
-        content = json.dumps(values, indent=2, allow_nan=False).encode() + b"\n"
-        write_whole(self.file, lambda opened: opened.write(content))
+            keep()
         print(f"\nnumbers  {self.file}", flush=True)
 
     @property
