@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -80,3 +81,19 @@ def test_two_threads_may_share_out_work_at_once() -> None:
 def test_a_library_without_the_entry_points_is_refused() -> None:
     with pytest.raises(AttributeError):
         openmp.OpenMP(object())
+
+
+def test_a_team_that_did_not_finish_is_an_interruption() -> None:
+    class Idle:
+        """A library whose threads never call, as after an interruption at the entry of a call."""
+
+        omp_get_thread_num = staticmethod(lambda: 0)
+        omp_get_num_threads = staticmethod(lambda: 2)
+
+        @staticmethod
+        def GOMP_parallel(body: Any, *_: Any) -> None:
+            """Call for one thread of two."""
+            body(None)
+
+    with pytest.raises(KeyboardInterrupt):
+        openmp.OpenMP(Idle()).run(lambda number, size: None, 2)

@@ -1,6 +1,7 @@
 """Layers verify, whatever their kind; engines and layers that compute something else are found out."""
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -244,3 +245,11 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setitem(ENGINES, "events", twice)
     assert not verify(layer, x).comparisons[0].ok
+
+
+def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "fused", lambda product, circuit, x, w, noise: torch.full((3, 10), 12345.0))
+    monkeypatch.setattr(import_module("asim_lightning.nn.verify"), "choose", lambda circuit, device: "fused")
+    found = verify(linear(NOISY), random(3, 150) - 0.5)
+    assert next(c.name for c in found.comparisons if not c.ok) == "engine fused"
+    assert not found.ok
