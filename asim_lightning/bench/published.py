@@ -131,7 +131,6 @@ def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module
         geometry = {"kernel_size": layer.kernel_size[0], "stride": layer.stride[0], "padding": int(layer.padding[0])}
         built = code.conv(layer.in_channels, layer.out_channels, **geometry, **settings)
     else:
-        assert isinstance(layer, CimLinear)
         settings["layer"] = "fc" if x.dim() == 2 else "proj"
         built = code.linear(layer.in_features, layer.out_features, **settings)
     for name in ("weight", "bias"):

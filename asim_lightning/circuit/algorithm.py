@@ -3,10 +3,7 @@
 from enum import Enum
 from functools import lru_cache
 
-import torch
-
-from asim_lightning.circuit.schedule import Cycle
-from asim_lightning.circuit.transfer import Conversion, Transfer, possible_counts
+from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts
 
 LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
@@ -38,31 +35,26 @@ def algorithm(transfer: Transfer) -> Algorithm:
     """
     if transfer.exact:
         return Algorithm.EXACT
-    macro = transfer.macro
-    analog = [c for c in transfer.cycles if c.analog]
-    enumerable = all(c.votes <= MOST_VOTES and c.full_scale * c.votes < _MOST_COUNTS for c in analog)
-    plain = macro.adc_bits is not None and not macro.weight_parallel and not transfer.column.cell_sigma
-    exact = all(kind is Conversion.EXACT for kind in transfer.conversions)
-    if plain and enumerable and exact and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
+    if has_rare_errors(transfer) and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
         return Algorithm.EVENTS
     return Algorithm.CONVERSIONS
 
 
-def largest_error_probability(transfer: Transfer) -> float:
-    """Largest probability over cycles and counts that one conversion gives another code than without noise.
+def has_rare_errors(transfer: Transfer) -> bool:
+    """Whether outputs are the integer product but for errors of noise, whose distribution can be tabulated."""
+    macro, analog = transfer.macro, [c for c in transfer.cycles if c.analog]
+    tabulated = all(c.votes <= MOST_VOTES and c.full_scale * c.votes < _MOST_COUNTS for c in analog)
+    plain = macro.adc_bits is not None and not macro.weight_parallel and not transfer.column.cell_sigma
+    exact = all(kind is Conversion.EXACT for kind in transfer.conversions)
+    return plain and tabulated and exact and any(transfer.noisy)
 
-    ``(erfc(u / (sigma sqrt 2)) + erfc((1 - u) / (sigma sqrt 2))) / 2`` with sigma in LSB, for a level that lies u LSB
-    below the upper decision threshold; clamps and votes aside. 0 for an ideal converter, which has no codes.
-    """
+
+def largest_error_probability(transfer: Transfer) -> float:
+    """Largest probability over cycles and counts that one conversion gives another code than without noise (see
+    `error_probabilities`), clamps and votes aside; 0 for an ideal converter, which has no codes."""
     if transfer.macro.adc_bits is None:
         return 0.0
+    column = transfer.column
     kinds = {c.full_scale: c for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if noisy}
-    return max((_error_probability(transfer, cycle) for cycle in kinds.values()), default=0.0)
-
-
-def _error_probability(transfer: Transfer, cycle: Cycle) -> float:
-    counts = possible_counts(cycle).float()
-    level = transfer.column.level(counts, cycle).double().expand_as(counts)
-    scale = transfer.column.sigma(counts, cycle).double().expand_as(counts).clamp_min(1e-30) * 2.0**0.5
-    above = level.round() + 0.5 - level
-    return float((torch.erfc(above / scale) + torch.erfc((1.0 - above) / scale)).max() / 2)
+    errors = (error_probabilities(column, c, possible_counts(c).float()) for c in kinds.values())
+    return max((float(each.max()) for each in errors), default=0.0)

@@ -50,6 +50,29 @@ class Transfer:
         """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
+    @property
+    def most_votes(self) -> int:
+        """Votes whose sum stands for a code: the largest number of a mean's votes; 1 for other rules."""
+        return max(c.votes for c in self.cycles) if self.macro.vote == "mean" else 1
+
+    def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
+        """What a code adds to the integer sum of codes, which is ``rows / (top_code * most_votes)`` of an output:
+        sign, binary weight and span; where votes are summed, one vote's share of `most_votes` votes.
+
+        Args:
+            cycle: The cycle.
+            votes: Votes that are summed; default: the cycle's.
+        """
+        span = 1 if cycle.top_code is None else cycle.full_scale // self.macro.rows
+        return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
+
+    @property
+    def largest_sum(self) -> int:
+        """Largest magnitude of a tile's sum of weighted codes, and of its weighted counts."""
+        top = self.macro.top_code or 1
+        codes = sum(abs(self.code_weight(c, 1)) for c in self.cycles) * top
+        return max(codes, sum(2**c.shift * c.full_scale for c in self.cycles))
+
 
 def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
     """The schedule and column of a macro, with what each cycle does to its counts.
@@ -138,9 +161,13 @@ def error_probability(column: Column, cycle: Cycle) -> float:
         return 0.0
     counts = possible_counts(cycle)
     middle = counts[len(counts) // 4 : len(counts) - len(counts) // 4].float()
-    level = column.level(middle, cycle).double()
-    sigma = column.sigma(middle, cycle).double().expand_as(level).clamp_min(1e-30)
+    return float(error_probabilities(column, cycle, middle).mean())
+
+
+def error_probabilities(column: Column, cycle: Cycle, counts: Tensor) -> Tensor:
+    """The probability of `error_probability`, clamps aside, count by count, float64. # (counts,)"""
+    level = column.level(counts, cycle).double().expand_as(counts)
+    sigma = column.sigma(counts, cycle).double().expand_as(counts).clamp_min(1e-30)
     above = level.round() + 0.5 - level  # distance to the upper decision threshold, in codes
     root = math.sqrt(2.0)
-    probability = torch.erfc(above / (sigma * root)) + torch.erfc((1.0 - above) / (sigma * root))
-    return float(probability.mean() / 2)
+    return (torch.erfc(above / (sigma * root)) + torch.erfc((1.0 - above) / (sigma * root))) / 2

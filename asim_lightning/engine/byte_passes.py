@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.lanes import INWARD_TILE, OUTWARD_TILE
 from asim_lightning.engine.threads import spread
 from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
 _THREAD = 2**17
-INWARD_TILE, OUTWARD_TILE = 64, 16
-"""Positions that the kernels turn at once: to channels innermost, and back."""
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asim_lightning.engine.byte_passes import INWARD_TILE, OUTWARD_TILE
+from asim_lightning.engine.lanes import INWARD_TILE, OUTWARD_TILE
 from asim_lightning.engine.numba_words import (
     and_i,
     bits_of_float,
@@ -28,21 +28,26 @@ def _low_bits(value: Any, scale: Any, low: Any, top: Any) -> Any:
     return bits_of_float(min(max(value / scale, low), _ONE) * top + _ROUNDER)
 
 
+@inline
+def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, shift: Any) -> Any:
+    """Quantise one line; bits of its largest magnitude, and of the largest magnitude of a negative number."""
+    largest, negative = np.int32(0), np.int32(0)
+    for i in range(source.shape[0]):
+        bits = bits_of_float(source[i])
+        magnitude = and_i(bits, _MAGNITUDE)
+        largest = max(largest, magnitude)
+        negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
+        target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
+    return largest, negative
+
+
 def _quantize(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int) -> None:
     """Blocks first..last-1 of x (blocks, elements) to out of the same shape.
 
     found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number.
     """
     for block in range(first, last):
-        source, target = x[block], out[block]
-        largest, negative = np.int32(0), np.int32(0)
-        for i in range(source.shape[0]):
-            bits = bits_of_float(source[i])
-            magnitude = and_i(bits, _MAGNITUDE)
-            largest = max(largest, magnitude)
-            negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
-            target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
-        found[block, 0], found[block, 1] = largest, negative
+        found[block, 0], found[block, 1] = _quantize_line(x[block], out[block], scale, low, top, shift)
 
 
 def _quantize_inward(
@@ -57,13 +62,8 @@ def _quantize_inward(
         size = min(INWARD_TILE, positions - start)
         largest, negative = np.int32(0), np.int32(0)
         for c in range(channels):
-            source, target = image[c, start : start + size], rows[c, :size]
-            for i in range(size):
-                bits = bits_of_float(source[i])
-                magnitude = and_i(bits, _MAGNITUDE)
-                largest = max(largest, magnitude)
-                negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
-                target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
+            of_line = _quantize_line(image[c, start : start + size], rows[c, :size], scale, low, top, shift)
+            largest, negative = max(largest, of_line[0]), max(negative, of_line[1])
         found[unit, 0], found[unit, 1] = largest, negative
         turned = out[unit // tiles, start : start + size]
         for i in range(size):

@@ -2,3 +2,5 @@
 
 LANES = 16
 """Outputs in one vector of 32-bit numbers: one register of AVX-512."""
+INWARD_TILE, OUTWARD_TILE = 64, 16
+"""Positions of an image that are turned at once: to channels innermost, and back."""

@@ -77,8 +77,7 @@ def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
 def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, cache: dict[Any, Tensor]) -> Tensor:
     macro = transfer.macro
     tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
-    most_votes = max(c.votes for c in transfer.cycles) if macro.vote == "mean" else 1
-    sums = _Sums(transfer, len(tiles), most_votes)
+    sums = _Sums(transfer, len(tiles))
     for block in _blocks(transfer):
         x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
         key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
@@ -142,23 +141,15 @@ def _convert(transfer: Transfer, cycle: Cycle, count: Tensor, normal: Tensor | N
 class _Sums:
     """Sums over cycles and tiles: codes times binary weight and span in one tensor, exact counts in a second."""
 
-    def __init__(self, transfer: Transfer, tiles: int, most_votes: int) -> None:
-        self.macro, self.most_votes = transfer.macro, most_votes
-        rows, top = self.macro.rows, transfer.macro.top_code or 1
-        codes = sum(2**c.shift * (c.full_scale // rows) * top * most_votes for c in transfer.cycles)
-        counts = sum(2**c.shift * c.full_scale for c in transfer.cycles)
-        self.whole = torch.int32 if tiles * max(codes, counts) < 2**31 else torch.int64
+    def __init__(self, transfer: Transfer, tiles: int) -> None:
+        self.macro, self.transfer = transfer.macro, transfer
+        self.whole = torch.int32 if tiles * transfer.largest_sum < 2**31 else torch.int64
         self.codes: Tensor | None = None
         self.counts: Tensor | None = None
 
     def add_code(self, cycle: Cycle, code: Tensor) -> None:
         """Add one code (of a mean: the sum of its votes)."""
-        weight = cycle.sign * 2**cycle.shift
-        if cycle.top_code is not None:
-            weight *= cycle.full_scale // self.macro.rows
-        if self.macro.vote == "mean":
-            weight *= self.most_votes // cycle.votes
-        self.codes = self._add(self.codes, code, weight)
+        self.codes = self._add(self.codes, code, self.transfer.code_weight(cycle))
 
     def add_count(self, cycle: Cycle, count: Tensor) -> None:
         """Add one exact count."""
@@ -171,7 +162,8 @@ class _Sums:
         if self.codes is not None:
             codes, top = self.codes.to(real), self.macro.top_code
             # one division, so that a multiple of top_code comes back as a whole number of counts
-            rows, divisor = (1, self.most_votes) if top is None else (self.macro.rows, top * self.most_votes)
+            votes = self.transfer.most_votes
+            rows, divisor = (1, votes) if top is None else (self.macro.rows, top * votes)
             total = total + codes * rows / divisor
         return total if self.counts is None else total + self.counts.to(real)
 

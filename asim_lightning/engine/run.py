@@ -35,7 +35,7 @@ def choose(transfer: Transfer, device: str = "cpu") -> str:
     found = algorithm(transfer)
     if found is Algorithm.EXACT:
         return "exact"
-    if found is Algorithm.EVENTS and device != "mps" and events.applies(transfer):
+    if found is Algorithm.EVENTS and events.applies(transfer):
         return "events"
     return _kernel(transfer, device)
 

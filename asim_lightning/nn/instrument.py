@@ -1,6 +1,6 @@
 """Layers on macros under measurement: computed by a named engine, or with their conversions counted."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -10,6 +10,30 @@ from asim_lightning.engine import ENGINES, Product
 from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.nn.on_macro import OnMacro
 
+Multiply = Callable[[Product, Tensor, Tensor], Tensor]
+"""What a layer calls to multiply its integers: sums in counts of a product, input integers and weight integers."""
+
+
+@contextmanager
+def multiplied_by(functions: Mapping[OnMacro, Multiply]) -> Iterator[None]:
+    """Inside, each layer has another product of its integers; may be nested.
+
+    Args:
+        functions: What multiplies, for each layer.
+    """
+    # an attribute of the instance hides the method
+    before = {layer: layer.__dict__.get("_multiply") for layer in functions}
+    try:
+        for layer, multiply in functions.items():
+            layer.__dict__["_multiply"] = multiply
+        yield
+    finally:
+        for layer, own in before.items():
+            if own is None:
+                del layer.__dict__["_multiply"]
+            else:
+                layer.__dict__["_multiply"] = own
+
 
 @contextmanager
 def computed_by(engines: Mapping[OnMacro, str]) -> Iterator[None]:
@@ -18,14 +42,8 @@ def computed_by(engines: Mapping[OnMacro, str]) -> Iterator[None]:
     Args:
         engines: Name of the engine of each layer, one that computes the layer's macro on its device.
     """
-    try:
-        for layer, engine in engines.items():
-            # an attribute of the instance hides the method
-            layer.__dict__["_multiply"] = partial(_by_engine, layer, engine)
+    with multiplied_by({layer: partial(_by_engine, layer, engine) for layer, engine in engines.items()}):
         yield
-    finally:
-        for layer in engines:
-            layer.__dict__.pop("_multiply", None)
 
 
 @contextmanager
@@ -39,13 +57,8 @@ def counted_conversions(layers: Mapping[str, OnMacro]) -> Iterator[dict[str, int
         Conversions of all samples and calls so far, by name.
     """
     counts: dict[str, int] = {}
-    try:
-        for name, layer in layers.items():
-            layer.__dict__["_multiply"] = partial(_counted, layer, name, counts)
+    with multiplied_by({layer: partial(_counted, layer, name, counts) for name, layer in layers.items()}):
         yield counts
-    finally:
-        for layer in layers.values():
-            layer.__dict__.pop("_multiply", None)
 
 
 def _by_engine(layer: OnMacro, engine: str, product: Product, x: Tensor, w: Tensor) -> Tensor:

@@ -14,11 +14,8 @@ from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, Transfer,
 from asim_lightning.circuit.explain import aligned
 from asim_lightning.engine import ENGINES, Product, choose, events, exact, fused, noise_context, packed, reference
 from asim_lightning.engine.conversions import conversion_count
+from asim_lightning.nn.instrument import multiplied_by
 from asim_lightning.nn.on_macro import OnMacro
-
-Multiply = Callable[[Product, Tensor, Tensor], Tensor]
-"""What a layer calls to multiply its integers: sums in counts of a product, input integers and weight integers."""
-
 
 _APPLIES: dict[str, Callable[[Transfer], bool]] = {
     "exact": lambda circuit: circuit.exact,
@@ -200,7 +197,7 @@ def _captured(layer: OnMacro, inputs: tuple[Tensor, ...], max_samples: int) -> _
         captured.append(_Operands(product, x, w).rows(0, max_samples))
         return _exact(layer, captured[0])
 
-    with _multiplying(layer, capture):
+    with multiplied_by({layer: capture}):
         layer(*inputs)
     if not captured:
         shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
@@ -214,7 +211,7 @@ def _exact(layer: OnMacro, operands: _Operands) -> Tensor:
 
 def _output(layer: OnMacro, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor:
     """What the layer returns where its product is these sums."""
-    with _multiplying(layer, lambda product, x, w: sums):
+    with multiplied_by({layer: lambda product, x, w: sums}):
         y: Tensor = layer(*inputs)
     return y
 
@@ -241,7 +238,7 @@ def _autocast(
         return sums[0]
 
     device = inputs[0].device.type
-    with noise_context(seed=seed), torch.autocast(device, dtype=torch.bfloat16), _multiplying(layer, multiply):
+    with noise_context(seed=seed), torch.autocast(device, dtype=torch.bfloat16), multiplied_by({layer: multiply}):
         y = layer(*inputs)
     return sums[0], base, y
 
@@ -254,16 +251,6 @@ def _simulating(layer: OnMacro) -> Iterator[None]:
         yield
     finally:
         layer.training, layer.fidelity = training, fidelity
-
-
-@contextmanager
-def _multiplying(layer: OnMacro, multiply: Multiply) -> Iterator[None]:
-    """The layer with another product of its integers: an attribute of the instance hides the method meanwhile."""
-    layer.__dict__["_multiply"] = multiply
-    try:
-        yield
-    finally:
-        del layer.__dict__["_multiply"]
 
 
 def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:

@@ -1,5 +1,5 @@
 """The integer product and the rare wrong conversions."""
 
-from asim_lightning.engine.events.engine import applies, cost, run
+from asim_lightning.engine.events.engine import applies, run
 
-__all__ = ["applies", "cost", "run"]
+__all__ = ["applies", "run"]

@@ -34,16 +34,6 @@ def applies(transfer: Transfer) -> bool:
     return supported(transfer)
 
 
-def cost(transfer: Transfer) -> float:
-    """Candidates for each conversion of the schedule (votes counted one by one): what this engine does in place of one.
-
-    Args:
-        transfer: A transfer to which this engine `applies`.
-    """
-    candidates = sum(len(kind.cycles) * kind.rate for kind in rates(transfer).kinds)
-    return candidates / sum(cycle.votes for cycle in transfer.cycles)
-
-
 def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
     """Outputs of a macro, in counts, with the distribution that `reference.run` has.
 

@@ -94,6 +94,19 @@ def _draw(
         chances[i] = _uniform(c, d)
 
 
+@inline
+def _count(x: Any, x_at: Any, x_byte: Any, w: Any, w_at: Any, tile: Any, places: Any, cycle: Any) -> Any:
+    """Count of one conversion: ones of a weight bit and each of its input bits over the words of a tile."""
+    w_bit, count = u64(cycle[0] & 7), i64(0)
+    for bit in range(cycle[1], cycle[2]):
+        start, x_bit, ones = u64(x_at + (bit >> 3) * x_byte), u64(bit & 7), u64(0)
+        for i in range(tile[1]):
+            both = (x[start + places[u64(tile[0] + i)]] >> x_bit) & (w[w_at + u64(i)] >> w_bit)
+            ones += ((both & _EACH_BYTE) * _EACH_BYTE) >> _TOP_BYTE
+        count += i64(ones) << (bit - cycle[1])
+    return count
+
+
 def _events(
     out: Any,
     ids: Any,
@@ -157,13 +170,7 @@ def _events(
                     x_at += channel // group_outputs * x_group
                 if w_head:
                     w_at += u64(pixel // head_rows * w_head)
-                w_bit, count = u64(cycle[0] & 7), i64(0)
-                for bit in range(cycle[1], cycle[2]):
-                    start, x_bit, ones = u64(x_at + (bit >> 3) * x_byte), u64(bit & 7), u64(0)
-                    for i in range(tile[1]):
-                        both = (x[start + places[u64(tile[0] + i)]] >> x_bit) & (w[w_at + u64(i)] >> w_bit)
-                        ones += ((both & _EACH_BYTE) * _EACH_BYTE) >> _TOP_BYTE
-                    count += i64(ones) << (bit - cycle[1])
+                count = _count(x, x_at, x_byte, w, w_at, tile, places, cycle)
                 share, which = first_share + count * some_errors, 0
                 while which < some_errors and chance >= shares[share + which]:
                     which += 1

@@ -13,9 +13,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, Transfer
+from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer
+from asim_lightning.circuit.algorithm import has_rare_errors
 from asim_lightning.circuit.transfer import possible_counts
-from asim_lightning.engine.events.votes import MOST_VOTES, voted
+from asim_lightning.engine.events.votes import voted
 
 _SIGMAS = 13.4
 """Codes farther away are left out: each has a probability below 1e-40."""
@@ -57,17 +58,15 @@ class Rates:
 @lru_cache(maxsize=1024)
 def supported(transfer: Transfer) -> bool:
     """Whether every cycle is exact without noise, some are noisy, and the distributions of codes can be enumerated."""
+    if not has_rare_errors(transfer):
+        return False
     macro, column = transfer.macro, transfer.column
-    if macro.adc_bits is None or macro.weight_parallel or column.cell_sigma or not any(transfer.noisy):
-        return False
-    if any(kind is not Conversion.EXACT for kind in transfer.conversions):
-        return False
     for numbers in _noisy_kinds(transfer):
         cycle = transfer.cycles[numbers[0]]
         width = 2 * _reach(column, cycle) + 1
         if cycle.votes > 1:
             width = 1 + (width - 1) * cycle.votes if macro.vote == "mean" else width * (cycle.votes + 1)
-        if cycle.votes > MOST_VOTES or (cycle.full_scale + 1) * width > _LONGEST_TABLE:
+        if (cycle.full_scale + 1) * width > _LONGEST_TABLE:
             return False
     return True
 
@@ -76,13 +75,9 @@ def supported(transfer: Transfer) -> bool:
 def rates(transfer: Transfer) -> Rates:
     """The tables of a transfer that is `supported`."""
     macro = transfer.macro
-    most_votes = max(c.votes for c in transfer.cycles) if macro.vote == "mean" else 1
     kinds = [_kind(transfer, numbers) for numbers in _noisy_kinds(transfer)]
-    weights = []
-    for cycle in transfer.cycles:
-        votes = most_votes // cycle.votes if macro.vote == "mean" else 1
-        weights.append(cycle.sign * 2**cycle.shift * (cycle.full_scale // macro.rows) * votes)
-    divisor = (macro.top_code or 1) * most_votes
+    weights = [transfer.code_weight(cycle) for cycle in transfer.cycles]
+    divisor = (macro.top_code or 1) * transfer.most_votes
     kinds = [kind for kind in kinds if len(kind.errors) > 1]
     return Rates(macro, transfer.cycles, tuple(kinds), tuple(weights), divisor)
 

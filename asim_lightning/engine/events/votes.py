@@ -10,9 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOST_VOTES = 31
-"""Most votes that are enumerated; the work grows with their square."""
-
 
 def voted(single: Tensor, votes: int, rule: str) -> Tensor:
     """Distribution of the vote of independent codes.

@@ -52,7 +52,6 @@ def tables(transfer: Transfer, device: torch.device) -> Tables:
     macro, cycles = transfer.macro, transfer.cycles
     groups = list(dict.fromkeys(cycle.input_bits for cycle in cycles))
     voted = max(c.votes if noisy else 1 for c, noisy in zip(cycles, transfer.noisy, strict=True))
-    most = max(c.votes for c in cycles) if macro.vote == "mean" else 1
     starts: dict[tuple[int, bool, bool], int] = {}
     levels, sigmas, lines = [], [], []
     end, by_count = 0, False
@@ -61,17 +60,16 @@ def tables(transfer: Transfer, device: torch.device) -> Tables:
         if kind not in starts:
             starts[kind] = end
             end += cycle.full_scale + 1
-            count = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
-            levels.append(transfer.column.level(count, cycle).expand_as(count))
-            sigma = transfer.column.sigma(count, cycle) if noisy else torch.zeros(())
-            sigmas.append(sigma.expand_as(count))
+            counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
+            levels.append(transfer.column.level(counts, cycle).expand_as(counts))
+            sigma = transfer.column.sigma(counts, cycle) if noisy else torch.zeros(())
+            sigmas.append(sigma.expand_as(counts))
             by_count |= sigma.dim() > 0
         votes = cycle.votes if noisy else 1  # reads without noise are all alike
-        weight = cycle.sign * 2**cycle.shift
-        scale = cycle.full_scale // macro.rows * (most // votes if macro.vote == "mean" else 1)
+        code, count = transfer.code_weight(cycle, votes), cycle.sign * 2**cycle.shift
         exact = not cycle.converted
         places = (groups.index(cycle.input_bits), cycle.weight_bits[0], starts[kind])
-        lines.append((*places, 0 if exact else weight * scale, weight if exact else 0, votes, int(noisy)))
+        lines.append((*places, 0 if exact else code, count if exact else 0, votes, int(noisy)))
     filled = lines + [(*lines[-1][:3], 0, 0, 1, 0)] * (-len(lines) % 4)
     level = torch.cat(levels)
     if not any(transfer.noisy):
@@ -87,7 +85,7 @@ def tables(transfer: Transfer, device: torch.device) -> Tables:
         sigma_by_count=by_count,
         mixed=any(transfer.noisy) and not all(transfer.noisy),
         vote="none" if voted == 1 else macro.vote,
-        most_votes=most,
+        most_votes=transfer.most_votes,
         code_bound=top * sum(abs(line[3]) * (line[5] if macro.vote == "mean" else 1) for line in lines),
         count_bound=sum(abs(line[4]) * cycle.full_scale for line, cycle in zip(lines, cycles, strict=True)),
         shared=all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4)),

@@ -72,12 +72,9 @@ def _run(product: Product, transfer: Transfer, rows: layout.Rows, x: Tensor, w: 
     else:
         swapped = layout.Places(places.outputs, places.inputs, places.problems)
         codes, counts = _convert(transfer, plan, rows, packed_inputs, packed_weights, swapped, noise, plan.by_weight)
-    total = None
-    if codes is not None:
-        total = codes.double().mul_(macro.rows).div_((macro.top_code or 1) * plan.most_votes)
-    if counts is not None:
-        total = counts.double() if total is None else total + counts
-    assert total is not None
+    total = codes.double().mul_(macro.rows).div_((macro.top_code or 1) * transfer.most_votes)
+    if plan.digital:
+        total += counts
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 
 
@@ -142,8 +139,8 @@ def _convert(
     places: Any,
     noise: Noise,
     steps: np.ndarray,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Sums of codes and of digital counts, where there are any, int64. # (problems, singles, lanes)"""
+) -> tuple[Tensor, Tensor]:
+    """Sums of codes, and of digital counts (empty where no cycle is digital), int64. # (problems, singles, lanes)"""
     from asim_lightning.engine.packed.conversion import kernel  # Numba takes half a second to import
 
     singles, groups = single[0], lanes[0].shape[2]
@@ -167,8 +164,4 @@ def _convert(
         )  # fmt: skip
 
     spread(work, shape[0] * groups * blocks, _few(len(transfer.cycles) * len(rows.words)))
-    converted = any(c.converted for c in transfer.cycles)
-    return (
-        torch.from_numpy(codes)[:, :, :used] if converted else None,
-        torch.from_numpy(counts)[:, :, :used] if plan.digital else None,
-    )
+    return torch.from_numpy(codes)[:, :, :used], torch.from_numpy(counts)[:, :, :used]

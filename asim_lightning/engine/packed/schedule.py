@@ -35,7 +35,6 @@ class PackedSchedule:
         levels: Tables of levels, float32.
         sigmas: Tables of sigmas, float32.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
-        most_votes: What a sum of mean votes is divided by.
         digital: Whether any cycle gives its exact count.
     """
 
@@ -47,7 +46,6 @@ class PackedSchedule:
     levels: np.ndarray
     sigmas: np.ndarray
     noisy: np.ndarray
-    most_votes: int
     digital: bool
 
 
@@ -60,25 +58,19 @@ def applies(transfer: Transfer) -> bool:
     votes = max(c.votes for c in cycles)
     if votes > _MOST_VOTES or max(c.full_scale for c in cycles) >= _LONGEST_TABLE:
         return False
-    most = votes if transfer.macro.vote == "mean" else 1
-    codes = sum(2**c.shift * (c.full_scale // transfer.macro.rows) * (c.top_code or 1) * most for c in cycles)
-    return max(codes, sum(2**c.shift * c.full_scale for c in cycles)) < 2**31
+    return transfer.largest_sum < 2**31
 
 
 @lru_cache(maxsize=64)
 def packed_schedule(transfer: Transfer) -> PackedSchedule:
     """The arrays of a macro that `applies` takes."""
     cycles, macro = transfer.cycles, transfer.macro
-    most = max(c.votes for c in cycles) if macro.vote == "mean" else 1
     kinds, numbers, tables = [], [], _Tables(transfer)
     for number, (cycle, noisy) in enumerate(zip(cycles, transfer.noisy, strict=True)):
         # votes of a code without noise are all the same
         votes = cycle.votes if any(transfer.noisy[number // 4 * 4 : number // 4 * 4 + 4]) else 1
         kind, values = tables.of(cycle, noisy)
-        weight = cycle.sign * 2**cycle.shift
-        if cycle.converted:
-            weight *= cycle.full_scale // macro.rows
-            weight *= most // votes if macro.vote == "mean" else 1
+        weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
         kinds.append((*kind, votes, weight))
         numbers.append(values)
     empty = -len(cycles) % 4
@@ -90,7 +82,7 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
     return PackedSchedule(
         first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False),
         np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
-        np.array(read, np.int64).reshape(-1, 4).max(1), most,
+        np.array(read, np.int64).reshape(-1, 4).max(1),
         any(not c.converted for c in cycles),
     )  # fmt: skip
 
@@ -127,31 +119,32 @@ class _Tables:
         """Kinds of level and sigma and the place in the tables; gain, top code and numbers of sigma."""
         key = (cycle.full_scale, cycle.converted, noisy)
         if key not in self.found:
-            self.found[key] = self._fitted(cycle, noisy) if cycle.converted else ((COUNT, 0, 0), [0.0] * 6)
+            top = cycle.top_code if cycle.converted else None
+            nothing = ((COUNT, 0, 0), [0.0] * NUMBERS)
+            self.found[key] = nothing if top is None else self._fitted(cycle, noisy, top)
         return self.found[key]
 
-    def _fitted(self, cycle: Cycle, noisy: bool) -> tuple[tuple[int, int, int], list[float]]:
-        assert cycle.top_code is not None
+    def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> tuple[tuple[int, int, int], list[float]]:
         counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
-        gain = _gain(counts, level, cycle.top_code, noisy)
+        gain = _gain(counts, level, top, noisy)
         kind, numbers, sigma = NONE, [0.0] * 4, torch.zeros_like(counts)
         if noisy:
             sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
-            kind, numbers = self._sigma(counts, sigma, cycle)
+            kind, numbers = self._sigma(counts, sigma, cycle, top)
         place = 0
         if gain is None or kind == TABLE:
             self.levels.append(level)
             self.sigmas.append(sigma)
             place, self.length = self.length, self.length + len(counts)
         level_kind = TABLE if gain is None else PROPORTIONAL
-        return (level_kind, kind, place), [gain or 0.0, float(cycle.top_code), *numbers]
+        return (level_kind, kind, place), [gain or 0.0, float(top), *numbers]
 
-    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> tuple[int, list[float]]:
+    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle, top: int) -> tuple[int, list[float]]:
         if bool((sigma == sigma[0]).all()):
             return CONSTANT, [float(sigma[0]), 0.0, 0.0, 0.0]
         # the charge column's: sqrt(a + b / (c * count + 1)), where this column's is that
-        macro, unit = self.transfer.macro, (cycle.top_code or 0) / 100.0
+        macro, unit = self.transfer.macro, top / 100.0
         a, b = (macro.random_noise_percent * unit) ** 2, (macro.nonlinear_noise_percent * unit) ** 2
         c = macro.rows / cycle.full_scale
         shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
