@@ -73,6 +73,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ("calibration_images", 1, None),
     ):
         check_whole(f"`model.{name}`", settings[name], low, high)
+    if settings["max_elements"] is not None:
+        check_whole("`model.max_elements`", settings["max_elements"], 1)
     for name, allowed in (("fidelity", FIDELITIES), ("calibration_method", METHODS)):
         check_choice(f"`model.{name}`", settings[name], allowed)
     for name, most in (("label_smoothing", 1.0), ("mixup", None), ("train_noise", None)):

@@ -23,7 +23,7 @@ from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_train_noise_
+from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
 
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
@@ -51,6 +51,8 @@ class CimClassifier(LightningModule):
         chip: Number of the chip, which fixes static effects: 0..2^32-1.
         calibration_images: Training images that input ranges are fitted to.
         calibration_method: How ranges are fitted: max, percentile or mse.
+        max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
+            2^20 on a CPU, 2^26 elsewhere. No result depends on it.
 
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
@@ -77,6 +79,7 @@ class CimClassifier(LightningModule):
         chip: int = 0,
         calibration_images: int = 512,
         calibration_method: str = "max",
+        max_elements: int | None = None,
     ) -> None:
         super().__init__()
         backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
@@ -99,6 +102,7 @@ class CimClassifier(LightningModule):
             "chip": chip,
             "calibration_images": calibration_images,
             "calibration_method": calibration_method,
+            "max_elements": max_elements,
         }
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
@@ -111,6 +115,7 @@ class CimClassifier(LightningModule):
         self.report: ConversionReport = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
+        set_max_elements_(self.backbone, max_elements)
         self._train_noise = train_noise
         self._training_seed: int | None = None
         self._fitted_ranges: dict[str, float] = {}

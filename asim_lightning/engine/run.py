@@ -62,7 +62,9 @@ def _warn_of_triton() -> None:
 
 
 @torch.compiler.disable
-def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+def run(
+    product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None = None
+) -> Tensor:
     """Outputs of a macro in counts, by the engine that `choose` names.
 
     Args:
@@ -71,8 +73,12 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
         x: Whole numbers. # (batch, *inputs)
         w: Whole numbers. # (*weight), or (batch, *weight) where the product says so
         noise: Noise source, with one row per row of the batch.
+        max_elements: Most counts that the reference engine holds at a time; None: its own bound for the device.
 
     Returns:
         Outputs in counts; exact ones as whole numbers of any type. # (batch, *outputs)
     """
-    return ENGINES[choose(transfer, x.device.type)](product, transfer, x, w, noise)
+    name = choose(transfer, x.device.type)
+    if name == "reference":
+        return reference.run(product, transfer, x, w, noise, max_elements)
+    return ENGINES[name](product, transfer, x, w, noise)

@@ -22,6 +22,7 @@ class OnMacro(QuantizedLayer):
         super()._setup(*args)
         self.train_noise = 0.0
         self.train_noise_model = "proportional"
+        self.max_elements = None
         self._steps = 0
 
     @property
@@ -45,6 +46,18 @@ class OnMacro(QuantizedLayer):
     @train_noise_model.setter
     def train_noise_model(self, model: "str | TrainingNoise") -> None:
         self._train_noise_model = model if isinstance(model, TrainingNoise) else training_noise(model)
+
+    @property
+    def max_elements(self) -> int | None:
+        """Most counts that the reference engine holds at a time: 1 or more, or None for its own bound (2^20 on a CPU,
+        2^26 elsewhere). Its memory follows it; outputs do not depend on it."""
+        return self._max_elements
+
+    @max_elements.setter
+    def max_elements(self, count: int | None) -> None:
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ValueError(f"`max_elements` must be 1 or more, or null, got {count!r}")
+        self._max_elements = count
 
     @property
     def macro(self) -> MacroConfig:
@@ -93,7 +106,7 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        return run(product, self.transfer, x, w, self._noise(x.shape[0], x.device))
+        return run(product, self.transfer, x, w, self._noise(x.shape[0], x.device), self.max_elements)
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
         return self._noisy_step(y, x, w, x_scale, w_scale) if self._has_train_noise else y

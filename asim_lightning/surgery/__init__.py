@@ -3,7 +3,13 @@
 from asim_lightning.surgery.convert import convert_
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.report import ConversionReport, ReportRow
-from asim_lightning.surgery.settings import change_macros_, macro_layers, set_fidelity_, set_train_noise_
+from asim_lightning.surgery.settings import (
+    change_macros_,
+    macro_layers,
+    set_fidelity_,
+    set_max_elements_,
+    set_train_noise_,
+)
 
 __all__ = [
     "ConversionReport",
@@ -14,5 +20,6 @@ __all__ = [
     "convert_",
     "macro_layers",
     "set_fidelity_",
+    "set_max_elements_",
     "set_train_noise_",
 ]

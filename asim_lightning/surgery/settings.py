@@ -36,6 +36,16 @@ def change_macros_(model: nn.Module, **changes: Any) -> None:
         layer.macro = macro
 
 
+def set_max_elements_(model: nn.Module, count: int | None) -> None:
+    """Set how many counts the reference engine holds at a time in every layer that is on a macro, in place.
+
+    Raises:
+        ValueError: The number is below 1.
+    """
+    for layer in macro_layers(model).values():
+        layer.max_elements = count
+
+
 def set_train_noise_(model: nn.Module, amount: float, noise: TrainingNoise | None = None) -> None:
     """Set the noise of training of every layer that is on a macro, in place.
 

@@ -134,7 +134,9 @@ class Sweep:
 
 def fingerprint(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:
     """All that decides a trial's outcome beside the point: weights, plan, data, noise seed, chip, version."""
-    hyperparameters = {k: v for k, v in model.hparams.items() if k not in ("fidelity", "trial", "optimizer")}
+    hyperparameters = {
+        k: v for k, v in model.hparams.items() if k not in ("fidelity", "trial", "optimizer", "max_elements")
+    }
     public = {k: v for k, v in vars(data).items() if not k.startswith("_") and _is_plain(v)}
     return {
         "weights": _digest(model.backbone),

@@ -136,6 +136,7 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     x, w = operands(product, circuit.macro, False, batch=7)
     expected = packed.run(product, circuit, x, w, noise_of(7))
     monkeypatch.setattr(engine, "_BYTES", 1)
+    monkeypatch.setattr(engine, "_LANE_BYTES", 1)
     assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
 
 
@@ -176,6 +177,28 @@ class Steps(Column):
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         """0 at small counts."""
         return (count > cycle.full_scale / 16).float() * 0.4
+
+
+class Shifted(Column):
+    """A column that reads a code of 1 at count 0."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Shifted by an LSB."""
+        return super().level(count, cycle) + 1.0
+
+
+@pytest.mark.parametrize("column", ["charge", f"{__name__}.Shifted", f"{__name__}.Steps"])
+@pytest.mark.parametrize("encoding_bits", [1, 3])
+def test_planes_without_a_1_are_left_out_only_where_they_give_code_0(column: str, encoding_bits: int) -> None:
+    circuit = transfer(MacroConfig(rows=200, encoding_bits=encoding_bits, column=column), False)
+    product = PRODUCTS["convolution"]
+    x, w = operands(product, circuit.macro, False)
+    x = x.remainder(32)  # planes 5 to 7 have no 1
+    x[1] = 0.0
+    assert list(packed_schedule(circuit).quiet) == [column != f"{__name__}.Shifted"] * (len(circuit.cycles) // 4)
+    args = (product, circuit, x, w, noise_of(3))
+    found, expected = packed.run(*args), reference.run(*args)
+    assert int((found != expected).sum()) <= 1 + 1e-5 * conversions(*args[:4])
 
 
 def test_a_users_column() -> None:

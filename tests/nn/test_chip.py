@@ -28,6 +28,31 @@ def function_of(kind: str, macro: MacroConfig) -> Callable[[], Tensor]:
     return lambda: layer(x.reshape(shape).expand(4, *shape[1:]))
 
 
+@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+def test_memory_of_the_reference_engine_is_bounded_by_an_option(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asim_lightning.engine import reference
+
+    held, compute = [], reference._rows
+
+    def watched(product: Any, transfer: Any, x: Tensor, *more: Any) -> Tensor:
+        held.append(len(x))
+        return compute(product, transfer, x, *more)
+
+    monkeypatch.setattr(reference, "_rows", watched)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    torch.manual_seed(0)
+    product = CimMatmul(MACRO, signed_input=False)
+    layer: Any = {"linear": CimLinear(50, 6, macro=MACRO), "conv": CimConv2d(2, 3, 3, macro=MACRO), "matmul": product}[
+        kind
+    ].eval()
+    x = {"linear": torch.rand(4, 50), "conv": torch.rand(4, 2, 5, 5), "matmul": torch.rand(4, 2, 25)}[kind]
+    inputs = (x, torch.randn(4, 6, 25)) if kind == "matmul" else (x,)
+    expected = layer(*inputs)
+    layer.max_elements = 1
+    assert torch.equal(layer(*inputs), expected)
+    assert held == [4, 1, 1, 1, 1]
+
+
 def read(function: Callable[[], Tensor], **context: int) -> Tensor:
     with noise_context(sample_ids=SAMPLES, **context):
         return function()

@@ -123,6 +123,12 @@ def test_settings(kind: str) -> None:
         layer.input_range = "max"
 
 
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "many"])
+def test_a_bound_of_memory_that_is_no_number_of_counts(count: object) -> None:
+    with pytest.raises(ValueError, match=f"`max_elements` must be 1 or more, or null, got {count!r}"):
+        CimLinear(3, 4, macro=MACRO).max_elements = count
+
+
 def test_macros_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="`macro` must be a MacroConfig, got 8"):
         CimLinear(3, 4, macro=8)

@@ -94,6 +94,16 @@ def _four_counts(
 
 
 @inline
+def _is_empty(first: Any, last: Any, steps: Any, filled: Any, flag: Any) -> Any:
+    """Whether the planes of all lanes that four cycles meet have no 1."""
+    for step in range(first * STEP, last * STEP, STEP):
+        for k in range(4, 8):
+            if element(filled, flag + element(steps, step + k)) != 0:
+                return False
+    return True
+
+
+@inline
 def _sigma(count: Any, kind: Any, place: Any, row: Any, numbers: Any, sigmas: Any) -> Any:
     if kind == SHRINKING:
         d = count * element(numbers, row + 5) + _ONE
@@ -174,17 +184,19 @@ def _read(
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
-    levels: Any, sigmas: Any, noisy: Any, cycles: int, lane_places: Any, single_places: Any, problem_places: Any,
-    key: Any, rule: int, block: int, reads: Any, codes: Any, counts: Any, low: int, high: int,
+    single: Any, lanes: Any, filled: Any, first: int, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
+    levels: Any, sigmas: Any, noisy: Any, quiet: Any, cycles: int, lane_places: Any, single_places: Any,
+    problem_places: Any, key: Any, rule: int, block: int, reads: Any, codes: Any, counts: Any, low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes; cycles are taken four at a time, as their random words are.
 
     Args:
         single: Bit planes of the operand that all lanes share, the last of zeros.
             # (problems, tiles, singles, planes, words)
-        lanes: Bit planes of the operand that differs from lane to lane. # (problems, tiles, groups, planes, words, 16)
-        filled: Whether any lane of a plane has a 1. # (problems, tiles, groups, planes)
+        lanes: Bit planes of the operand that differs from lane to lane, of some units of (problem, group of lanes).
+            # (units, tiles, planes, words, 16)
+        filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
+        first: Unit that stands first in `lanes`.
         words: Words that each tile uses. # (tiles,)
         first_step: First step of each four cycles, and one more. # (fours + 1,)
         steps: A pair of planes for each of four cycles: planes of `single`, planes of `lanes`, shifts, and whether
@@ -194,32 +206,33 @@ def _convert(
         levels: Tables of levels.
         sigmas: Tables of sigmas.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy. # (fours,)
+        quiet: Whether a count of 0 gives code 0 in all of each four. # (fours,)
         cycles: Cycles of the schedule.
         lane_places: Sample id and position of each lane. # (2, groups * 16)
         single_places: The same of each single, added. # (2, singles)
         problem_places: The same of each problem, added. # (2, problems)
         key: Two words of the key, trial << 16.
         rule: How votes become a code.
-        block: Singles a unit.
+        block: Singles a block.
         reads: Room for 16 codes a vote.
         codes: Sums of weighted codes. # (problems, singles, groups * 16)
         counts: Sums of digital counts, or empty. # (problems, singles, groups * 16)
-        low: First unit of (problem, group of lanes, block of singles).
-        high: Unit after the last.
+        low: First of (unit, block of singles).
+        high: The one after the last.
     """
     _, tiles, singles, s_planes, length = single.shape
-    groups, l_planes = lanes.shape[2], lanes.shape[3]
+    groups, l_planes = codes.shape[2] // 16, lanes.shape[2]
     fours, blocks, digital = first_step.shape[0] - 1, (singles + block - 1) // block, counts.shape[0] > 0
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     codes_f, counts_f = codes.reshape(-1), counts.reshape(-1)
     ids_f, positions_f = lane_places[0], lane_places[1]
-    for unit in range(low, high):
-        part, rest = unit % blocks, unit // blocks
-        group, problem = rest % groups, rest // groups
+    for work in range(low, high):
+        part, unit = work % blocks, work // blocks
+        group, problem = unit % groups, unit // groups
         lane_ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
         lane_positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
         for tile in range(tiles):
-            flag = ((problem * tiles + tile) * groups + group) * l_planes
+            flag = ((unit - first) * tiles + tile) * l_planes
             place, used = flag * length * 16, words[tile]
             for m in range(part * block, min(singles, part * block + block)):
                 at = ((problem * tiles + tile) * singles + m) * s_planes * length
@@ -227,6 +240,10 @@ def _convert(
                 positions = add_u(lane_positions, single_places[1, m])
                 total, digits = zeros(), zeros()
                 for four in range(fours):
+                    if element(quiet, four) != 0 and _is_empty(
+                        element(first_step, four), element(first_step, four + 1), steps, filled_f, flag
+                    ):
+                        continue
                     z0, z1, z2, z3 = float_zeros(), float_zeros(), float_zeros(), float_zeros()
                     third = everywhere(u32(tile * cycles + four))
                     if element(noisy, four) == 1:
@@ -260,8 +277,8 @@ def _convert(
 def kernel() -> Any:
     """The compiled kernel."""
     signature = (
-        "void(u4[:,:,:,:,::1], u4[:,:,:,:,:,::1], u1[:,:,:,::1], i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[::1],"
-        "f4[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, i8, i4[::1], i8[:,:,::1], i8[:,:,::1],"
-        "i8, i8)"
+        "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[::1],"
+        "f4[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, i8, i4[::1], i8[:,:,::1],"
+        "i8[:,:,::1], i8, i8)"
     )
     return compiled(signature, _convert, allocates=False)

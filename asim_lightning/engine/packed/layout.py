@@ -60,11 +60,14 @@ class Operand:
     """Whole numbers of one side of a product, and where its lanes lie in them; a problem has sources of its own.
 
     Attributes:
-        integers: int32, pixels a multiple of 16. # (sources, channels, pixels)
+        integers: float32, pixels a multiple of 16. # (sources, channels, pixels)
         problems: Number of independent products.
         sources: Source of each lane of the first problem, int64. # (lanes,)
-        pixels: Place of each lane's first kernel element, int64. # (lanes,)
+        pixels: Place of each lane's first kernel element in the padded source, int64. # (lanes,)
         elements: Offset of each kernel element, int64. # (kernel elements,)
+        size: Height and width of a source.
+        padding: Pixels around it, above and below, to the left and to the right; zeros, added once words are packed,
+            which are fewer than integers.
     """
 
     integers: Tensor
@@ -72,11 +75,21 @@ class Operand:
     sources: np.ndarray
     pixels: np.ndarray
     elements: np.ndarray
+    size: tuple[int, int] = (0, 0)
+    padding: tuple[int, int] = (0, 0)
 
     @property
     def lanes(self) -> int:
         """Lanes of a problem."""
         return len(self.sources)
+
+    def padded(self, words: np.ndarray) -> np.ndarray:
+        """Packed words of the sources with their padding. # (sources, chunks, planes, pixels)"""
+        if self.padding == (0, 0):
+            return words
+        (height, width), (down, right) = self.size, self.padding
+        inner = torch.from_numpy(words.view(np.int32))[..., : height * width].unflatten(-1, (height, width))
+        return F.pad(inner, (right, right, down, down)).flatten(3).numpy().view(np.uint32)
 
 
 @dataclass(frozen=True)
@@ -98,17 +111,12 @@ def inputs(product: Product, x: Tensor, w: Tensor) -> Operand:
     """The input side: a lane is an output pixel of a convolution, or a row of a matrix."""
     if not isinstance(product, Conv2dProduct):
         return _rows(x.flatten(0, -3) if product.batched_weight else x.reshape(1, -1, x.shape[-1]))
-    batch, groups = len(x), product.groups
-    x = F.pad(x, (product.padding[1],) * 2 + (product.padding[0],) * 2)
-    pixels, elements = _pixels(product, tuple(x.shape[2:]), tuple(w.shape[2:]))
+    batch, groups, size = len(x), product.groups, (x.shape[2], x.shape[3])
+    padded = (size[0] + 2 * product.padding[0], size[1] + 2 * product.padding[1])
+    pixels, elements = _pixels(product, padded, tuple(w.shape[2:]))
     sources = np.repeat(np.arange(batch) * groups, len(pixels))
-    return Operand(
-        _whole_lanes(x.reshape(batch * groups, -1, x.shape[2:].numel())),
-        groups,
-        sources,
-        np.tile(pixels, batch),
-        elements,
-    )
+    integers = _whole_lanes(x.reshape(batch * groups, -1, x.shape[2:].numel()))
+    return Operand(integers, groups, sources, np.tile(pixels, batch), elements, size, product.padding)
 
 
 @lru_cache(maxsize=512)
@@ -145,20 +153,20 @@ def places(product: Product, inputs: Operand, outputs: int, noise: Noise) -> Pla
     lanes, columns, problems = np.arange(inputs.lanes), np.arange(outputs), np.arange(inputs.problems)
     if isinstance(product, Conv2dProduct):
         pixels = inputs.lanes // samples.shape[1]
-        parts = [_of_rows(samples, lanes, pixels, 1), _plain(columns * pixels), _plain(problems * outputs * pixels)]
+        parts = [_of_rows(samples, pixels, 1), _plain(columns * pixels), _plain(problems * outputs * pixels)]
     elif product.batched_weight:
         heads = inputs.problems // samples.shape[1]
-        parts = [_plain(lanes * outputs), _plain(columns), _of_rows(samples, problems, heads, inputs.lanes * outputs)]
+        parts = [_plain(lanes * outputs), _plain(columns), _of_rows(samples, heads, inputs.lanes * outputs)]
     else:
         rows = inputs.lanes // samples.shape[1]
-        parts = [_of_rows(samples, lanes, rows, outputs), _plain(columns), _plain(problems)]
+        parts = [_of_rows(samples, rows, outputs), _plain(columns), _plain(problems)]
     return Places(*(np.ascontiguousarray(part.astype(np.uint32)) for part in parts))
 
 
-def _of_rows(samples: np.ndarray, numbers: np.ndarray, each: int, step: int) -> np.ndarray:
+def _of_rows(samples: np.ndarray, each: int, step: int) -> np.ndarray:
     """Ids and positions of consecutive numbers, `each` a row of the batch and `step` positions apart."""
-    places = samples[:, numbers // each]
-    places[1] += numbers % each * step
+    places = np.repeat(samples, each, axis=1)
+    places[1] += np.tile(np.arange(each) * step, samples.shape[1])
     return places
 
 
@@ -185,4 +193,5 @@ def _rows(matrices: Tensor) -> Operand:
 
 
 def _whole_lanes(integers: Tensor) -> Tensor:
-    return F.pad(integers.to(torch.int32), (0, -integers.shape[-1] % LANES)).contiguous()
+    integers, missing = integers.to(torch.float32), -integers.shape[-1] % LANES
+    return F.pad(integers, (0, missing)) if missing else integers.contiguous()

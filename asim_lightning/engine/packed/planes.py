@@ -5,19 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from asim_lightning.engine.numba_lanes import any_lane, gather, load, store, zeros
-from asim_lightning.engine.numba_words import and_u, compiled, or_u, shift_left_u, shift_right_u
+from asim_lightning.engine.numba_lanes import any_lane, element, gather, load, store, zeros
+from asim_lightning.engine.numba_words import and_u, compiled, inline, int_of_f, or_u, shift_left_u, shift_right_u
 
 u32 = np.uint32
 
 
-def _pack(x: Any, chunks: Any, planes: int, out: Any, low: int, high: int) -> None:
+def _pack(x: Any, chunks: Any, planes: int, fours: Any, out: Any, low: int, high: int) -> None:
     """Bit planes of whole numbers: bit c of a word is that of the c-th channel of a chunk.
 
+    Bytes of channels c, c + 8, c + 16, c + 24 are put beside each other first, so that one operation takes a bit of
+    four channels.
+
     Args:
-        x: int32. # (sources, channels, pixels)
+        x: Whole numbers, float32; pixels a multiple of 16. # (sources, channels, pixels)
         chunks: First channel and number of channels (at most 32) of each chunk. # (chunks, 2)
         planes: Number of bits.
+        fours: Room for the bytes of 32 channels. # (8 * 16,)
         out: # (sources, chunks, planes, pixels)
         low: First unit of (source, chunk).
         high: Unit after the last.
@@ -26,64 +30,101 @@ def _pack(x: Any, chunks: Any, planes: int, out: Any, low: int, high: int) -> No
     number, flat, words = chunks.shape[0], x.reshape(-1), out.reshape(-1)
     for unit in range(low, high):
         source, chunk = unit // number, unit % number
-        first = (source * channels + chunks[chunk, 0]) * pixels
+        first, held = (source * channels + chunks[chunk, 0]) * pixels, chunks[chunk, 1]
         for pixel in range(0, pixels, 16):
-            for plane in range(planes):
-                word = zeros()
-                for c in range(chunks[chunk, 1]):
-                    bits = shift_right_u(load(flat, first + c * pixels + pixel), u32(plane))
-                    word = or_u(word, shift_left_u(and_u(bits, u32(1)), u32(c)))
-                store(words, (unit * planes + plane) * pixels + pixel, word)
+            for byte in range(0, planes, 8):
+                for c in range(8):
+                    four = zeros()
+                    for k in range(c, held, 8):
+                        bits = shift_right_u(int_of_f(load(flat, first + k * pixels + pixel)), u32(byte))
+                        four = or_u(four, shift_left_u(and_u(bits, u32(255)), u32(k - c)))
+                    store(fours, c * 16, four)
+                for plane in range(byte, min(planes, byte + 8)):
+                    word = zeros()
+                    for c in range(8):
+                        bits = and_u(shift_right_u(load(fours, c * 16), u32(plane - byte)), u32(0x01010101))
+                        word = or_u(word, shift_left_u(bits, u32(c)))
+                    store(words, (unit * planes + plane) * pixels + pixel, word)
+
+
+@inline
+def _read(words: Any, base: Any, lane0: Any, straight: Any, offset: Any) -> Any:
+    """A word of each of 16 lanes."""
+    if straight:
+        return load(words, element(base, lane0) + offset)
+    return gather(words, base, lane0, offset)
+
+
+@inline
+def _placed(word: Any, bits: Any, left: Any, right: Any) -> Any:
+    """A word with more bits in it."""
+    return or_u(word, shift_right_u(shift_left_u(bits, left), right))
 
 
 def _arrange(
-    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, out: Any, filled: Any, low: int, high: int
-) -> None:
-    """Words of every lane's rows, from the packed planes of its source.
+    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, groups: int, out: Any, filled: Any,
+    first: int, low: int, high: int,
+) -> None:  # fmt: skip
+    """Words of every lane's rows, from the packed planes of its source; four planes at a time.
 
     Args:
         words: Packed planes. # (sources * chunks * planes * pixels,)
         problem_step: Words from one problem's source to the next.
         base: Place of each lane's source pixel. # (groups of lanes * 16,)
         parts: For each run of bits in a word, in the order of words: place of its chunk (of plane 0), pixels from plane
-            to plane, offset of its kernel element, word, and shifts to the left and then to the right. # (parts, 6)
+            to plane, offset of its kernel element, word, and shifts to the left and then to the right. # (parts * 6,)
         first_part: First part of each tile, and one more. # (tiles + 1,)
-        out: Words that a tile does not use are left as they are.
-            # (problems, tiles, groups of lanes, planes, words, 16)
-        filled: Whether any lane of a plane has a 1. # (problems, tiles, groups of lanes, planes)
-        low: First unit of (problem, group of lanes).
+        groups: Units of a problem.
+        out: Words that a tile does not use are left as they are. # (units, tiles, planes, words, 16)
+        filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
+        first: Unit that stands first in `out`.
+        low: First unit of (problem, group of lanes) to arrange.
         high: Unit after the last.
     """
-    _, tiles, groups, planes, length, _ = out.shape
+    _, tiles, planes, length, _ = out.shape
     flat = out.reshape(-1)
     for unit in range(low, high):
-        problem, group = unit // groups, unit % groups
+        problem, lane0, place = unit // groups, unit % groups * 16, unit - first
         straight = True
-        for lane in range(group * 16 + 1, group * 16 + 16):
+        for lane in range(lane0 + 1, lane0 + 16):
             straight = straight and base[lane] == base[lane - 1] + 1
         for tile in range(tiles):
-            for plane in range(planes):
-                row = (((problem * tiles + tile) * groups + group) * planes + plane) * length * 16
-                seen, word, last = zeros(), zeros(), 0
-                for part in range(first_part[tile], first_part[tile + 1]):
-                    if parts[part, 3] != last:
-                        store(flat, row + last * 16, word)
-                        word, last = zeros(), parts[part, 3]
-                    offset = problem * problem_step + parts[part, 0] + plane * parts[part, 1] + parts[part, 2]
-                    if straight:
-                        bits = load(words, base[group * 16] + offset)
-                    else:
-                        bits = gather(words, base, group * 16, offset)
-                    seen = or_u(seen, bits)
-                    bits = shift_right_u(shift_left_u(bits, u32(parts[part, 4])), u32(parts[part, 5]))
-                    word = or_u(word, bits)
-                store(flat, row + last * 16, word)
-                filled[problem, tile, group, plane] = any_lane(seen)
+            row = (place * tiles + tile) * planes
+            for p0 in range(0, planes, 4):
+                # where fewer are left, the last is made more than once
+                p1, p2, p3 = min(p0 + 1, planes - 1), min(p0 + 2, planes - 1), min(p0 + 3, planes - 1)
+                s0, s1, s2, s3 = zeros(), zeros(), zeros(), zeros()
+                w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), 0
+                for part in range(first_part[tile] * 6, first_part[tile + 1] * 6, 6):
+                    if element(parts, part + 3) != last:
+                        store(flat, ((row + p0) * length + last) * 16, w0)
+                        store(flat, ((row + p1) * length + last) * 16, w1)
+                        store(flat, ((row + p2) * length + last) * 16, w2)
+                        store(flat, ((row + p3) * length + last) * 16, w3)
+                        w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), element(parts, part + 3)
+                    offset, step = problem * problem_step + element(parts, part), element(parts, part + 1)
+                    offset += element(parts, part + 2)
+                    left, right = u32(element(parts, part + 4)), u32(element(parts, part + 5))
+                    b0 = _read(words, base, lane0, straight, offset + p0 * step)
+                    b1 = _read(words, base, lane0, straight, offset + p1 * step)
+                    b2 = _read(words, base, lane0, straight, offset + p2 * step)
+                    b3 = _read(words, base, lane0, straight, offset + p3 * step)
+                    s0, s1, s2, s3 = or_u(s0, b0), or_u(s1, b1), or_u(s2, b2), or_u(s3, b3)
+                    w0, w1 = _placed(w0, b0, left, right), _placed(w1, b1, left, right)
+                    w2, w3 = _placed(w2, b2, left, right), _placed(w3, b3, left, right)
+                store(flat, ((row + p0) * length + last) * 16, w0)
+                store(flat, ((row + p1) * length + last) * 16, w1)
+                store(flat, ((row + p2) * length + last) * 16, w2)
+                store(flat, ((row + p3) * length + last) * 16, w3)
+                filled[place, tile, p0] = any_lane(s0)
+                filled[place, tile, p1] = any_lane(s1)
+                filled[place, tile, p2] = any_lane(s2)
+                filled[place, tile, p3] = any_lane(s3)
 
 
 @lru_cache(maxsize=1)
 def kernels() -> Any:
     """The compiled kernels: pack and arrange."""
-    pack = "void(i4[:,:,::1], i8[:,::1], i8, u4[:,:,:,::1], i8, i8)"
-    arrange = "void(u4[::1], i8, i8[::1], i8[:,::1], i8[::1], u4[:,:,:,:,:,::1], u1[:,:,:,::1], i8, i8)"
+    pack = "void(f4[:,:,::1], i8[:,::1], i8, u4[::1], u4[:,:,:,::1], i8, i8)"
+    arrange = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, u4[:,:,:,:,::1], u1[:,:,::1], i8, i8, i8)"
     return compiled(pack, _pack, allocates=False), compiled(arrange, _arrange, allocates=False)

@@ -35,6 +35,7 @@ class PackedSchedule:
         levels: Tables of levels, float32.
         sigmas: Tables of sigmas, float32.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
+        quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
     """
 
@@ -46,6 +47,7 @@ class PackedSchedule:
     levels: np.ndarray
     sigmas: np.ndarray
     noisy: np.ndarray
+    quiet: np.ndarray
     digital: bool
 
 
@@ -83,8 +85,17 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
         first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False),
         np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
         np.array(read, np.int64).reshape(-1, 4).max(1),
+        np.array([all(_is_quiet(transfer, cycle) for cycle in four) for four in fours], np.int64),
         any(not c.converted for c in cycles),
     )  # fmt: skip
+
+
+def _is_quiet(transfer: Transfer, cycle: Cycle) -> bool:
+    nothing = torch.zeros(1)
+    if not cycle.converted:
+        return True
+    silent = float(transfer.column.sigma(nothing, cycle)) == 0.0
+    return silent and float(transfer.column.level(nothing, cycle).round().clamp_min(0)) == 0.0
 
 
 def _steps(fours: list[tuple[Cycle, ...]], zeros: int, by_input: bool) -> np.ndarray:
