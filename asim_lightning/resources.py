@@ -1,6 +1,7 @@
 """Files that ship with the package: recipes and trained checkpoints."""
 
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -34,3 +35,30 @@ def shipped_file(kind: str, given: str) -> Path:
     names = sorted(path.stem for path in folder.glob("*" + suffix))
     near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.3) or names
     raise FileNotFoundError(f"There is no file {given!r}; shipped {kind}, nearest: {', '.join(near) or 'none'}")
+
+
+PACKAGE = "package:"
+"""How the path of a file in an installed package begins: ``package:NAME/PATH``."""
+
+
+def file_in_package(path: str) -> Path:
+    """Where ``package:NAME/PATH`` lies; the package is found, and not imported.
+
+    Args:
+        path: Name of the package, and path of a file or folder in it.
+
+    Raises:
+        FileNotFoundError: The package is not installed, or holds no such file.
+    """
+    name, _, inside = path.removeprefix(PACKAGE).partition("/")
+    spec = find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(
+            f"{path} needs the Python package {name!r}, which is not installed; "
+            "pip install 'asim_lightning[real]' installs those that shipped recipes name"
+        )
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    found = folder.joinpath(*inside.split("/"))
+    if not found.exists():
+        raise FileNotFoundError(f"{path} names no file of the package, whose folder is {folder}")
+    return found

@@ -1,0 +1,1 @@
+"""Weights and settings of others, in and out: the published simulator's, torchvision's and timm's."""
