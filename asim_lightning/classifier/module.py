@@ -1,7 +1,7 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import torch
@@ -13,14 +13,15 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
+from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
-from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
+from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
@@ -86,7 +87,8 @@ class CimClassifier(LightningModule):
         plan = _config(Plan, plan)
         # plain values, so that a checkpoint loads without running code
         settings = {
-            "backbone": asdict(backbone),
+            # a checkpoint brings its own weights
+            "backbone": {**asdict(backbone), "pretrained": False},
             "plan": asdict(plan),
             "num_classes": num_classes,
             "fidelity": fidelity,
@@ -111,8 +113,11 @@ class CimClassifier(LightningModule):
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
+        pretrained = read_pretrained(backbone)
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
-        self.report: ConversionReport = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
+        report = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
         set_max_elements_(self.backbone, max_elements)

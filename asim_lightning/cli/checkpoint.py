@@ -1,13 +1,9 @@
 """Checkpoints: read as tensors and plain values, never as code."""
 
-import pickle
-import re
-import warnings
 from typing import Any
 
-import torch
-
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.exchange.read import read_plain
 
 _RANGES = ("input_max", "weight_max")
 
@@ -18,20 +14,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         ValueError: The file holds more than tensors and plain values, is damaged, or is no Lightning checkpoint.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"{found[1]}, which could run code" if found else "something else"
-        message = f"{path} is refused: a checkpoint must hold tensors and plain values, got {what}"
-        raise ValueError(message) from None
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except Exception as error:  # bytes of any kind provoke errors of any kind
-        reason = str(error).split(". ")[0].splitlines()[:1] if isinstance(error, RuntimeError) else []
-        raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
+    checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
         keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None

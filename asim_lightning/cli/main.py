@@ -48,12 +48,17 @@ def _run(given: list[str]) -> None:
         _refuse(str(error))
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from asim_lightning.cli import exchange
     from asim_lightning.cli.messages import UsageError, one_line
-    from asim_lightning.cli.parser import AsimCLI
 
     _quieten()
     try:
-        AsimCLI(resolved)
+        if given[:1] and given[0] in exchange.COMMANDS:
+            exchange.run(given)
+        else:
+            from asim_lightning.cli.parser import AsimCLI
+
+            AsimCLI(resolved)
     except (UsageError, ValueError, OSError, MisconfigurationException) as error:
         if "JSONARGPARSE_DEBUG" in os.environ:
             raise

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli import exchange
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
     best_path,
@@ -75,6 +76,11 @@ class AsimCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
         return super().init_parser(prog="asim", allow_abbrev=False, **kwargs)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, what in exchange.COMMANDS.items():  # for --help and near names: they need no trainer and run apart
+            parser._subcommands_action.add_subcommand(name, exchange.parser(name), help=what)  # type: ignore[union-attr]
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         if subcommand == self.command:

@@ -1,5 +1,7 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,7 +47,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         ValueError: A rule or `keep` matches nothing, a layer is of a class that surgery does not know, a macro does not
             fit its layer, or the network does not run on the example. The network is unchanged then.
     """
-    relus = _relus(model) if plan.pact else {}
+    relus = _relus(model, plan.pact_keep) if plan.pact else {}
     for name, relu in relus.items():
         _replace(model, name, PACT().train(relu.training))
     try:
@@ -208,8 +210,12 @@ def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
     setattr(model.get_submodule(parent), leaf, new)
 
 
-def _relus(model: nn.Module) -> dict[str, nn.Module]:
+def _relus(model: nn.Module, keep: list[str]) -> dict[str, nn.Module]:
     relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
     if not relus:
         raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
-    return relus
+    for pattern in keep:
+        if not any(fnmatchcase(name, pattern) for name in relus):
+            near = get_close_matches(pattern, relus, n=3, cutoff=0.3) or list(relus)[:3]
+            raise ValueError(f"`plan.pact_keep` matches no ReLU with {pattern!r}; nearest: {', '.join(near)}")
+    return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}
