@@ -162,14 +162,35 @@ class CimClassifier(LightningModule):
             raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
     def setup(self, stage: str) -> None:
-        """Check that the data has the classes that the network has.
+        """Check that the data has the classes and channels that the network has.
 
         Raises:
             ValueError: It has not.
         """
-        data_classes = getattr(self._data, "num_classes", self.num_classes)
+        self.check_data(self._data)
+
+    def check_data(self, data: Any) -> None:
+        """Check that data has the classes and channels that the network has; a data module that names none passes.
+
+        Raises:
+            ValueError: It has not.
+        """
+        data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
+        channels = getattr(data, "in_channels", self.in_channels)
+        if channels != self.in_channels:
+            kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
+            raise ValueError(
+                f"`data` must have images of {self.in_channels} channels, as {self.hparams['backbone']['name']} takes "
+                f"them, got {channels} of {kind}; --data asim_lightning.data.CIFAR10 names another"
+            )
+
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of an image that the network takes; None where its first layer is no convolution."""
+        first = next((layer for layer in self.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+        return None if first is None else first.in_channels
 
     def on_fit_start(self) -> None:
         """Keep the seed from which the random numbers of each step derive."""

@@ -30,6 +30,7 @@ from asim_lightning.cli.configs import (
     without_other_commands_keys,
 )
 from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.pretrained import settle_pretrained
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
@@ -55,6 +56,7 @@ class AsimCLI(LightningCLI):
         self.trained = None if by_flag or self.command == "fit" else checkpoint_of_run(args)
         self.resumes, self.step = False, 0
         self.continued: Path | None = None
+        self.pictures = ""
         super().__init__(
             CimClassifier,
             LightningDataModule,
@@ -140,6 +142,8 @@ class AsimCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Put what the user wrote over a checkpoint's hyperparameters; save the configuration with a fit alone."""
         self.config = self.parser.parse_object(self._written, self.config)
+        mine = self.config.subcommand
+        self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
         if self.config[self.command].model.plan is None:
             raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
         if self.command != "fit":
@@ -176,8 +180,12 @@ class AsimCLI(LightningCLI):
         path = settings.get("ckpt_path")
         if path in _RESUMED or self.command == "explain":
             return
+        for note in self.model.pretrained:
+            self._print(f"weights  {note}")
+        if self.pictures:
+            self._print(f"pictures {self.pictures}")
         if path is None:
-            if not _brings_weights(self.model.hparams["backbone"]) and (self.command != "fit" or self._is_noisy):
+            if not self._brings_weights and (self.command != "fit" or self._is_noisy):
                 hint = "; noise-aware training usually starts from a trained network" if self.command == "fit" else ""
                 self._print(f"weights  random, as there is no `ckpt_path`{hint}")
             return
@@ -236,6 +244,12 @@ class AsimCLI(LightningCLI):
         return self._written[self.config.subcommand].get("trainer") or {}  # type: ignore[no-any-return]
 
     @property
+    def _brings_weights(self) -> bool:
+        """Whether the network was made with weights."""
+        by_timm = {"checkpoint_path", "pretrained_cfg_overlay"} & set(self.model.hparams["backbone"]["kwargs"])
+        return bool(self.model.pretrained or by_timm)
+
+    @property
     def _best(self) -> str:
         """Metric of the best epoch."""
         return "val/acc_estimate" if self.model.fidelity == "estimated" else "val/acc"
@@ -285,7 +299,3 @@ def _with_own_options(args: list[str], command: str | None) -> list[str]:
         if alone and not equals and parameters[name].annotation is bool:
             found[-1] += "=true"
     return found
-
-
-def _brings_weights(backbone: Mapping[str, Any]) -> bool:
-    return bool(backbone["pretrained"] or {"checkpoint_path", "pretrained_cfg_overlay"} & set(backbone["kwargs"]))

@@ -50,19 +50,30 @@ def read_pretrained(config: BackboneConfig) -> WeightFile | None:
     return read_weights(str(config.pretrained)) if is_file(config.pretrained) else _download(config)
 
 
-def _download(config: BackboneConfig) -> WeightFile:
+def check_tag(config: BackboneConfig) -> None:
+    """Refuse a tag of which timm has no weights; an unknown network is left to `build_backbone`, which names near ones.
+
+    Raises:
+        ValueError: There are no weights of this tag, or of this network.
+    """
     import timm
 
-    name = timm_weights(config) or config.name
-    base, _, tag = name.partition(".")
-    if not timm.is_model(base):
-        return WeightFile(name, {})  # making the network says so, with near names
+    base, _, tag = (timm_weights(config) or config.name).partition(".")
+    if not config.pretrained or is_file(config.pretrained) or not timm.is_model(base):
+        return
     known = timm.list_pretrained(f"{base}.*") + timm.list_pretrained(base)
-    if (tag and name not in known) or not known:
-        files = f" or a file ({', '.join(_SUFFIXES)})"
-        raise ValueError(
-            f"`model.backbone.pretrained` must be a tag of timm's{files}: {unknown_tag(base, tag or 'true')}"
-        )
+    if (tag and f"{base}.{tag}" not in known) or not known:
+        files = f"a tag of timm's or a file ({', '.join(_SUFFIXES)})"
+        raise ValueError(f"`model.backbone.pretrained` must be {files}: {unknown_tag(base, tag or 'true')}")
+
+
+def _download(config: BackboneConfig) -> WeightFile | None:
+    import timm
+
+    check_tag(config)
+    name = timm_weights(config) or config.name
+    if not timm.is_model(name.split(".")[0]):
+        return None
     try:
         return WeightFile(name, timm.create_model(name, pretrained=True, **config.kwargs).state_dict())
     except Exception as error:  # of the hub, of the network, of the disk
