@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.exchange.config_keys import AV, CONV, FC, LINEAR, MLP, PROJ, QK
 from asim_lightning.exchange.config_reading import ConfigReading
 from asim_lightning.nn.attention import score_macro
 from asim_lightning.surgery import Plan, Rule
 
 _STEM_BITS = 8  # that a first convolution has at least
+_BITS = (2, 16)  # least and most that it may have
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ def plan_of(reading: ConfigReading, network: str) -> PublishedPlan:
 
 
 def _plan_of_cnn(reading: ConfigReading, network: str) -> PublishedPlan:
-    macro = _macro(reading, CONV)
-    linear = _macro(reading, LINEAR)
+    macro = _macro(reading, CONV, signed=False)
+    linear = _macro(reading, LINEAR, signed=False)
     found: list[tuple[str, str, dict[str, Any]]] = []
     if network.startswith("vgg"):
         found.append(("pre_logits.*", "the first two linear layers, convolutions in timm", _changes(linear, macro)))
     found.append(("head", "the classifier", _changes(linear, macro)))
-    bits = reading.whole("quant_conv_wbit", 2), reading.whole("quant_conv_xbit", 2)
+    bits = [reading.whole(name, *_BITS) for name in ("quant_conv_wbit", "quant_conv_xbit")]
     found.append(("stem", "the first convolution, digital", _stem_changes(macro, *bits)))
     for name in ("asim_signed_act", "asim_linear_signed_act"):
         if reading.flag(name):
@@ -55,18 +56,18 @@ def _plan_of_cnn(reading: ConfigReading, network: str) -> PublishedPlan:
 
 
 def _plan_of_transformer(reading: ConfigReading) -> PublishedPlan:
-    macro, proj = _macro(reading, MLP), _macro(reading, PROJ)
+    macro, proj = _macro(reading, MLP, signed=True), _macro(reading, PROJ, signed=True)
     found = [
-        ("qk", "keys, and queries, which are stored", _changes(_macro(reading, QK), macro)),
-        ("av", "scores, and values, which are stored", _changes(_macro(reading, AV), score_macro(macro))),
+        ("qk", "keys, and queries, which are stored", _changes(_macro(reading, QK, signed=True), macro)),
+        ("av", "scores, and values, which are stored", _changes(_macro(reading, AV, signed=False), score_macro(macro))),
         ("qkv", "the query, key and value projection", _changes(proj, macro)),
         ("proj", "the output projection", _changes(proj, macro)),
-        ("head", "the classifier", _changes(_macro(reading, FC), macro)),
+        ("head", "the classifier", _changes(_macro(reading, FC, signed=True), macro)),
     ]
     quantized = reading.flag("vit_quant_conv_proj")
     bit_keys = ("asim_vit_quant_conv_wbit", "asim_vit_quant_conv_xbit")
     if quantized:
-        bits = [reading.whole(name, 2) for name in bit_keys]
+        bits = [reading.whole(name, *_BITS) for name in bit_keys]
         found.append(("stem", "the patch embedding, digital", _stem_changes(macro, *bits)))
     else:
         reading.ignore(*bit_keys)  # the published code does not read them then
@@ -79,14 +80,16 @@ def _plan(macro: MacroConfig, found: list[tuple[str, str, dict[str, Any]]], **se
     return PublishedPlan(Plan(macro=macro, rules=rules, **settings), tuple(kept))
 
 
-def _macro(reading: ConfigReading, keys: Mapping[str, str]) -> MacroConfig:
+def _macro(reading: ConfigReading, keys: Mapping[str, str], signed: bool) -> MacroConfig:
     values = {field: reading.value(name) for field, name in keys.items()}
     for field, nothing in (("encoding_bits", 1), ("digital_levels", 0)):
         values[field] = nothing if values[field] is None else values[field]
     # published digital cycles pass the ADC
     values["digital_adc"] = bool(values["digital_levels"])
     try:
-        return MacroConfig(**values)
+        macro = MacroConfig(**values)
+        schedule(macro, signed)  # encodes a bit less where inputs have a sign
+        return macro
     except (ValueError, TypeError) as error:
         found = re.match(r"`macro\.(\w+)`", str(error))
         name = keys[found[1]] if found and found[1] in keys else keys["weight_bits"]

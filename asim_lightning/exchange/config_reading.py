@@ -39,16 +39,18 @@ class ConfigReading:
         self._read.add(name)
         return self.config.settings[name].value if self.has(name) else KNOWN[name]
 
-    def whole(self, name: str, low: int) -> int:
-        """A whole number of `low` or more.
+    def whole(self, name: str, low: int, high: int | None = None) -> int:
+        """A whole number of `low` or more, and `high` or less.
 
         Raises:
             ValueError: It is none.
         """
         value = self.value(name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self.error(name, f"must be a whole number of {low} or more, got {_shown(value)}")
-        return value
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not is_whole or value < low or (high is not None and value > high):
+            allowed = f"a whole number of {low} or more" if high is None else f"{low}..{high}"
+            raise self.error(name, f"must be {allowed}, got {_shown(value)}")
+        return int(value)
 
     def number(self, name: str, high: float = math.inf, above: bool = False) -> float:
         """A number of 0 or more.
