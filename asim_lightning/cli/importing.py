@@ -74,11 +74,11 @@ def import_settings(file: str, to: str) -> None:
         ValueError: The file is no published configuration.
         FileNotFoundError: There is no such file.
     """
-    from asim_lightning.exchange.recipe import recipe_of
+    from asim_lightning.exchange.published import recipe_of
 
     if Path(to).suffix not in (".yaml", ".yml"):
         raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {to}")
-    recipe = recipe_of(file)
+    recipe = recipe_of(file, shorter_path(to))
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: opened.write(recipe.text.encode()))
     for note in recipe.notes:

@@ -90,6 +90,15 @@ def relus(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules(remove_duplicate=False) if type(module) is nn.ReLU]
 
 
+def plain_relus(name: str) -> tuple[str, ...]:
+    """ReLUs of a published network with PACT that are none: in a VGG the one behind the first convolution.
+
+    Args:
+        name: timm's name of the network.
+    """
+    return (f"features.{2 if name.endswith('_bn') else 1}",) if name.startswith("vgg") else ()
+
+
 def in_their_shape(pair: Pair, value: Tensor) -> Tensor:
     """A tensor of ours as the other layout holds it: a VGG's classifier there is linear, not convolutions."""
     return value.flatten(1) if pair.theirs.startswith("classifier.") and value.dim() == 4 else value

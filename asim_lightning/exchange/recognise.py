@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange import efficientnet
-from asim_lightning.exchange.keys import Pair, in_our_shape, pairs
+from asim_lightning.exchange.keys import Pair, in_our_shape, pairs, plain_relus
 from asim_lightning.exchange.read import WeightFile
 
 SMALL_IMAGE = 32
@@ -187,8 +187,7 @@ def _vgg(file: WeightFile, name: str | None, small: bool | None) -> Network:
             "published" if published or is_small else "torchvision",
             BackboneConfig(each, small=is_small, image_size=SMALL_IMAGE if is_small else None),
             classes,
-            # the activation after the first convolution is a plain ReLU
-            (("features.2" if each.endswith("_bn") else "features.1"),) if clips else None,
+            plain_relus(each) if clips else None,
         )
         for each in names
         for is_small in ((False, True) if small is None else (small,))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from asim_lightning.exchange.config_reading import ConfigReading
+from asim_lightning.exchange.published.reading import ConfigReading
 
 _MODES = ("Train", "Inference", "Simulation")
 _CNN_MODES = ("asim_conv_mode", "asim_linear_mode")

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.exchange.config_keys import AV, CONV, FC, LINEAR, MLP, PROJ, QK
-from asim_lightning.exchange.config_reading import ConfigReading
+from asim_lightning.exchange.keys import plain_relus
+from asim_lightning.exchange.published.keys import AV, CONV, FC, LINEAR, MLP, PROJ, QK
+from asim_lightning.exchange.published.reading import ConfigReading
 from asim_lightning.nn.attention import score_macro
 from asim_lightning.surgery import Plan, Rule
 
@@ -52,7 +53,8 @@ def _plan_of_cnn(reading: ConfigReading, network: str) -> PublishedPlan:
             same = "unsigned ones with a bit less have the same steps"
             reading.note(name, f"inputs behind a ReLU are unsigned here, as nothing below 0 occurs; {same}")
     reading.note("asim_linear_layer", "nothing to do: a linear layer takes inputs of any number of dimensions")
-    return _plan(macro, found, pact=reading.flag("PACT"))
+    pact = reading.flag("PACT")
+    return _plan(macro, found, pact=pact, pact_keep=list(plain_relus(network)) if pact else [])
 
 
 def _plan_of_transformer(reading: ConfigReading) -> PublishedPlan:

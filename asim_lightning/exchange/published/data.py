@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from asim_lightning.exchange.config_reading import ConfigReading
-from asim_lightning.exchange.config_values import Transform
+from asim_lightning.exchange.published.reading import ConfigReading
+from asim_lightning.exchange.published.values import Transform
 
 _OWN_MODULE = "a LightningDataModule of your own, whose batches are (images, labels, indices), can do it"
 

@@ -8,13 +8,18 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.exchange.config_data import PublishedData, data_of
-from asim_lightning.exchange.config_keys import NETWORKS
-from asim_lightning.exchange.config_macros import PublishedPlan, plan_of
-from asim_lightning.exchange.config_reading import ConfigReading
-from asim_lightning.exchange.config_training import PublishedEvaluation, PublishedTraining, evaluation_of, training_of
-from asim_lightning.exchange.published_config import read_published_config
-from asim_lightning.exchange.recipe_text import in_comment, section, setting
+from asim_lightning.exchange.published.data import PublishedData, data_of
+from asim_lightning.exchange.published.keys import NETWORKS
+from asim_lightning.exchange.published.macros import PublishedPlan, plan_of
+from asim_lightning.exchange.published.reading import ConfigReading
+from asim_lightning.exchange.published.statements import read_published_config
+from asim_lightning.exchange.published.text import in_comment, section, setting
+from asim_lightning.exchange.published.training import (
+    PublishedEvaluation,
+    PublishedTraining,
+    evaluation_of,
+    training_of,
+)
 
 _FIGURE_9A = (0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2)
 _LARGE = 100  # pixels above which the published networks have their large form
@@ -64,13 +69,14 @@ class _Network:
         return {**size, "pos_drop_rate": 0.1, "attn_drop_rate": 0.1, "proj_drop_rate": 0.1}
 
 
-def recipe_of(path: str | Path) -> Recipe:
+def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
     """The recipe that does what a published config.py says, for validate, sweep and fit.
 
     The file is read as text: nothing of it is executed.
 
     Args:
         path: The config.py.
+        recipe: What the recipe's own commands call it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -95,7 +101,7 @@ def recipe_of(path: str | Path) -> Recipe:
         what = f"the recipe runs without weights; `{command}`, then --ckpt_path {checkpoint}"
         reading.note("pretrain_model_path", what)
     lines = [
-        *_head(network, data, evaluation, weights),
+        *_head(network, data, evaluation, weights, recipe),
         *_trainer(evaluation, training),
         *_model(network, evaluation, training),
         *_plan(plan, network),
@@ -134,13 +140,14 @@ def _word(text: str) -> str:
 
 
 def _head(
-    network: _Network, data: PublishedData, evaluation: PublishedEvaluation, weights: str | None
+    network: _Network, data: PublishedData, evaluation: PublishedEvaluation, weights: str | None, recipe: str
 ) -> Iterator[str]:
     what = "training" if evaluation.trains else "evaluation"
     yield f"# {network.published} on {data.task.module}: {what} as in a config.py of the published simulator."
-    yield f"# asim {'fit' if evaluation.trains else 'validate'} -c recipe.yaml"
-    yield f"# asim {'validate' if evaluation.trains else 'fit'} -c recipe.yaml"
-    yield "# asim sweep -c recipe.yaml"
+    named = in_comment(shlex.quote(recipe))
+    yield f"# asim {'fit' if evaluation.trains else 'validate'} -c {named}"
+    yield f"# asim {'validate' if evaluation.trains else 'fit'} -c {named}"
+    yield f"# asim sweep -c {named}"
     if weights is not None:
         command, checkpoint = _import_command(weights)
         yield "# With the weights that the config.py names, give each of these a checkpoint, which is imported once:"
@@ -187,6 +194,10 @@ def _plan(published: PublishedPlan, network: _Network) -> Iterator[str]:
         yield setting(2, "stem", plan.stem, "the patch embedding is digital: integers without macro")
     if not network.is_transformer:
         yield setting(2, "pact", plan.pact, "whether each ReLU becomes a PACT, a ReLU with a learned clip")
+    if plan.pact_keep:
+        yield setting(
+            2, "pact_keep", plan.pact_keep, "stays a ReLU, as published: the one behind the first convolution"
+        )
     about = "fitted to training images and stored; published: the batch's maximum"
     yield setting(2, "input_range", plan.input_range, about)
     yield section(2, "macro")

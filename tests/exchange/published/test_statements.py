@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.exchange.config_keys import KNOWN
-from asim_lightning.exchange.config_values import Transform
-from asim_lightning.exchange.published_config import read_published_config
-from asim_lightning.exchange.recipe import recipe_of
-from tests.exchange.configs import config_text
+from asim_lightning.exchange.published.keys import KNOWN
+from asim_lightning.exchange.published.recipe import recipe_of
+from asim_lightning.exchange.published.statements import read_published_config
+from asim_lightning.exchange.published.values import Transform
+from tests.exchange.published.configs import config_text
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.exchange.config_values import RefusedError, Scope, evaluate, shown
+from asim_lightning.exchange.published.values import RefusedError, Scope, evaluate, shown
 
 _LARGEST_FILE = 2**18
 _STATEMENTS = "a published config.py holds imports, assignments, if and assert"

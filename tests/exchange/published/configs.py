@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asim_lightning.exchange.config_keys import KNOWN
+from asim_lightning.exchange.published.keys import KNOWN
 
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 _JITTERS = "[T.ColorJitter(brightness=0.5), T.ColorJitter(contrast=0.5), T.ColorJitter(saturation=0.5), "

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from asim_lightning.exchange.config_keys import CNN, KNOWN, VIT
-from asim_lightning.exchange.published_config import PublishedConfig
+from asim_lightning.exchange.published.keys import CNN, KNOWN, VIT
+from asim_lightning.exchange.published.statements import PublishedConfig
 
 _OF_EXTENSIONS = {
     "voting_levels": "vote_levels",

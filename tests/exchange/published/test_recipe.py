@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.backbone import BackboneConfig
 from asim_lightning.cli import main
 from asim_lightning.cli.configs import resolve_configs
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.exchange.config_keys import AV, CNN, COMMON, FC, KNOWN, MLP, NETWORKS, PROJ, QK
-from asim_lightning.exchange.config_keys import VIT as VIT_KEYS
-from asim_lightning.exchange.recipe import Recipe, recipe_of
+from asim_lightning.exchange.published.keys import AV, CNN, COMMON, FC, KNOWN, MLP, NETWORKS, PROJ, QK
+from asim_lightning.exchange.published.keys import VIT as VIT_KEYS
+from asim_lightning.exchange.published.recipe import Recipe, recipe_of
 from asim_lightning.surgery import Plan
 from tests.data.published_layouts import CIFAR10_CLASSES, noisy, write_class_folders
-from tests.exchange.configs import VGG, VIT, config_text
+from tests.exchange.published.configs import VGG, VIT, config_text
 
 FAMILIES: dict[str, Any] = {"resnet": {}, "vgg": VGG, "vit": VIT}
 OF_VIT = {"attention_scale", "norm_eps"}

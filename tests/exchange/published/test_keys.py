@@ -2,7 +2,20 @@
 
 import timm
 
-from asim_lightning.exchange.config_keys import AV, CNN, COMMON, CONV, FC, KNOWN, LINEAR, MLP, NETWORKS, PROJ, QK, VIT
+from asim_lightning.exchange.published.keys import (
+    AV,
+    CNN,
+    COMMON,
+    CONV,
+    FC,
+    KNOWN,
+    LINEAR,
+    MLP,
+    NETWORKS,
+    PROJ,
+    QK,
+    VIT,
+)
 
 
 def test_names_of_networks() -> None:
