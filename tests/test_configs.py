@@ -184,7 +184,9 @@ def test_small_vgg_has_the_published_layout() -> None:
     layers: Any = cli.model.backbone.features
     kinds = [x.out_channels if isinstance(x, nn.Conv2d) else "M" for x in layers if hasattr(x, "kernel_size")]
     assert kinds == [64, 64, 128, 128, "M", 256, 256, 256, 512, 512, 512, 512, 512, 512, "M"]
-    assert sum(isinstance(each, PACT) for each in cli.model.modules()) == 15
+    clips = [name for name, each in cli.model.backbone.named_modules() if isinstance(each, PACT)]
+    assert len(clips) == 14
+    assert "features.2" not in clips  # a plain ReLU, as published
     report = cli.model.report
     assert [row.name for row in report.kept] == ["features.0"]
     assert all(row.input.startswith("unsigned") for row in report.on_macro)
