@@ -183,7 +183,7 @@ class CimClassifier(LightningModule):
             ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
         """
         goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
-        check_folding(checkpoint, self.hparams["plan"], goes_on)
+        check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         self._training_seed = checkpoint.get("training_seed")
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 

@@ -52,7 +52,7 @@ def load_weights(model: CimClassifier, path: str) -> None:
     checkpoint = read_checkpoint(path)
     given = checkpoint["state_dict"]
     try:
-        check_folding(checkpoint, model.hparams["plan"])
+        check_folding(model.backbone, checkpoint, model.hparams["plan"])
     except ValueError as error:
         raise ValueError(f"{path} does not fit: {error}") from None
     network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
