@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
+from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
@@ -202,7 +203,13 @@ class CimClassifier(LightningModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state."""
+        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state.
+
+        Raises:
+            ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
+        """
+        goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         self._training_seed = checkpoint.get("training_seed")
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 

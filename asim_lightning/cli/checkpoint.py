@@ -3,6 +3,7 @@
 from typing import Any
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.exchange.read import read_plain
 
 _RANGES = ("input_max", "weight_max")
@@ -26,10 +27,17 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def load_weights(model: CimClassifier, path: str) -> None:
     """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
 
+    Weights of a network with BatchNorms are folded on the way, where the model's are.
+
     Raises:
         ValueError: The file is no checkpoint, or one of another network.
     """
-    given = read_checkpoint(path)["state_dict"]
+    checkpoint = read_checkpoint(path)
+    given = checkpoint["state_dict"]
+    try:
+        check_folding(model.backbone, checkpoint, model.hparams["plan"])
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from None
     network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
     try:
         missing, unknown = model.load_state_dict(given, strict=False)

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.folded_checkpoint import is_folded
 from asim_lightning.cli import exchange
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
@@ -55,6 +56,7 @@ class AsimCLI(LightningCLI):
         by_flag = any(argument.split("=")[0] == "--ckpt_path" for argument in args)
         self.trained = None if by_flag or self.command == "fit" else checkpoint_of_run(args)
         self.resumes, self.step = False, 0
+        self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         self.continued: Path | None = None
         self.pictures = ""
         super().__init__(
@@ -131,6 +133,7 @@ class AsimCLI(LightningCLI):
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
+            self.folds = self.resumes and not is_folded(checkpoint)
             self.step = int(checkpoint.get("global_step", 0))
 
     def _parse_ckpt_path(self) -> None:
@@ -146,6 +149,13 @@ class AsimCLI(LightningCLI):
         self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
         if self.config[self.command].model.plan is None:
             raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
+        self.folds = self.folds and self.config[self.command].model.plan.fold_batchnorm
+        if self.folds and self.continued is not None:
+            raise UsageError(
+                f"`model.plan.fold_batchnorm` must be false where {shorter_path(self.continued)} goes on, as it was "
+                "there, got true; `ckpt_path` with the file's path starts anew from its weights"
+            )
+        self.resumes = self.resumes and not self.folds
         if self.command != "fit":
             self.save_config_callback = None
 
@@ -194,8 +204,9 @@ class AsimCLI(LightningCLI):
             self._print(f"goes on from {path}, at step {self.step}")
         if self.command != "fit":
             self._print(f"weights  {shorter_path(path)}")
-        if self.command == "fit" and not self.resumes:
-            self._print(f"{path} holds weights without optimizer state: training starts from them, at epoch 0")
+        elif not self.resumes:
+            what = "with BatchNorms that are folded now" if self.folds else "without optimizer state"
+            self._print(f"{path} holds weights {what}: training starts from them, at epoch 0")
         if not self.resumes:
             settings.ckpt_path = None
 

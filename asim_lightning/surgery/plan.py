@@ -54,6 +54,10 @@ class Plan:
     """Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the clip)."""
     per_channel: bool = False
     """Whether each output channel's weights have a scale of their own (false: one a layer, as published)."""
+    fold_batchnorm: bool = False
+    """Whether BatchNorms become part of the convolutions before them: fewer digital operations, and weights that are
+    quantised as a chip would hold them. Channels then differ more in size, so that one scale a layer is coarser, and
+    per_channel may be wanted."""
 
     def __post_init__(self) -> None:
         if isinstance(self.macro, dict):
@@ -64,7 +68,7 @@ class Plan:
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`plan.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("pact", "per_channel"):
+        for name in ("pact", "per_channel", "fold_batchnorm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`plan.{name}` must be true or false, got {getattr(self, name)!r}")
         for name in ("keep", "pact_keep"):
