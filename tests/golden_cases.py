@@ -1,6 +1,7 @@
 """Golden outputs of the published simulator: cases as data, and the layer each one describes."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,33 @@ FOLDER = Path(__file__).parent / "golden"
 def cases(file: str) -> dict[str, dict[str, Any]]:
     """Settings of every case of layers, circuits, models or model_keys."""
     return json.loads((FOLDER / f"{file}.json").read_text())
+
+
+def reference_state(case: str, seed: int) -> dict[str, Tensor]:
+    """The seeded weights of the published network, by its own keys (golden/README.md of the reference outputs)."""
+    state = {}
+    for number, (key, shape) in enumerate(cases("model_keys")[case].items()):
+        draw = np.random.default_rng(seed + number)
+        if key.endswith("num_batches_tracked"):
+            value = np.zeros(shape)
+        elif key.endswith("alpha"):
+            value = np.full(shape, 3.0)
+        elif key.endswith("running_var"):
+            value = draw.uniform(0.5, 1.5, shape)
+        elif key.endswith("running_mean"):
+            value = 0.1 * draw.standard_normal(shape)
+        elif len(shape) == 4:
+            value = draw.standard_normal(shape) * math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+        elif len(shape) == 2:
+            value = draw.standard_normal(shape) * math.sqrt(1 / shape[1])
+        elif len(shape) == 1 and key.endswith("weight"):
+            value = draw.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1:
+            value = 0.1 * draw.standard_normal(shape)
+        else:
+            value = 0.02 * draw.standard_normal(shape)
+        state[key] = torch.tensor(np.asarray(value, dtype=np.float32))
+    return state
 
 
 def arrays(file: str, case: str) -> dict[str, Tensor]:

@@ -121,7 +121,8 @@ def _encoder(file: WeightFile, name: str | None) -> Network:
             f"{file.path} holds a transformer of width {width} with patches of {size}; known are {known}; "
             "`--network` names another one"
         )
-    backbone = BackboneConfig(found, _image(found, tokens.shape[1], size))
+    image = _image(found, tokens.shape[1], size)
+    backbone = BackboneConfig(found, image, image_size=image.get("img_size"))
     if layout == "torchvision":
         return Network(layout, backbone, _classes(file, "heads.head.weight"))
     # dropout as the published networks have it
@@ -225,7 +226,7 @@ def _timm_network(file: WeightFile, name: str, small: bool) -> Iterable[Network]
     tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
     if tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
         kwargs = _image(name, tokens.shape[1], patch.shape[2])
-    size = SMALL_IMAGE if small else None
+    size = SMALL_IMAGE if small else kwargs.get("img_size")
     yield Network("timm", BackboneConfig(name, kwargs, small=small, image_size=size), _classes(file, key))
 
 

@@ -1,0 +1,277 @@
+"""asim import: published, torchvision's and timm's weights become checkpoints that every command takes."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor
+
+from asim_lightning import CimClassifier
+from asim_lightning.nn.calibration import quantized_layers
+from tests.cli.conftest import Asim
+from tests.golden_cases import FOLDER, cases, reference_state
+
+MODELS = cases("models")
+
+
+def published(path: Path, state: dict[str, Tensor], **more: Any) -> Path:
+    """A checkpoint as the published code saves it."""
+    whole = {"model_state_dict": state, "optimizer_state_dict": {}, "epoch": 79, "best_acc": np.float64(0.93), **more}
+    torch.save(whole, path)
+    return path
+
+
+def small_resnet(**changes: Tensor) -> dict[str, Tensor]:
+    return {**reference_state("resnet18_32px_w8a8", 1000), **changes}
+
+
+def logits(checkpoint: Path, fidelity: str, x: Tensor) -> Tensor:
+    model = CimClassifier.load_from_checkpoint(checkpoint).eval()
+    model.fidelity = fidelity
+    for layer in quantized_layers(model).values():
+        layer.input_range = "batch"
+    with torch.no_grad():
+        return model(x)
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_a_published_checkpoint_gives_the_published_logits_and_comes_back_bit_for_bit(
+    case: str, asim: Asim, folder: Path
+) -> None:
+    settings = MODELS[case]
+    state = reference_state(case, settings["weight_seed"])
+    file = published(folder / "given.pkl", state)
+    said = asim("import", file, "--to", "got.ckpt")
+    assert said.code == 0, said.err
+    table = said.out.split("\n\n")[0].splitlines()[1:]
+    assert sorted(line.split()[0] for line in table) == sorted(state)  # every key, once
+    assert "0 missing, 0 unknown" in said.out
+    shape = (settings["batch"], 3, settings["image_size"], settings["image_size"])
+    x = torch.tensor(np.random.default_rng(settings["input_seed"]).standard_normal(shape).astype(np.float32))
+    with np.load(FOLDER / "models.npz") as stored:
+        expected = torch.from_numpy(stored[case])
+    difference = (logits(folder / "got.ckpt", settings["fidelity"], x) - expected).abs().max() / expected.abs().max()
+    assert float(difference) < 5 * settings["moved_by_2e_6"]
+    assert asim("export", "got.ckpt", "--format", "published", "--to", "back.pkl").code == 0
+    back = torch.load(folder / "back.pkl", weights_only=True)["model_state_dict"]
+    assert set(back) == set(state)
+    assert all(back[key].dtype == value.dtype and torch.equal(back[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "size"), [("resnet18", "resnet18", 64), ("vit_b_32", "vit_base_patch32_224", 224)]
+)
+def test_torchvision_weights_give_torchvisions_logits(
+    name: str, ours: str, size: int, asim: Asim, folder: Path
+) -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, num_classes=12).eval()
+    for module in model.modules():  # an untrained head gives zeros, and untrained statistics hide a BatchNorm
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.normal_(module.running_mean, std=0.2)
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.normal_(module.weight, std=0.05)
+    torch.save(model.state_dict(), "given.pth")
+    said = asim("import", "given.pth", "--to", "got.ckpt")
+    assert f" {ours}, 12 classes" in said.out
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        expected = model(x)
+    found = logits(folder / "got.ckpt", "float", x)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5
+    assert asim("export", "got.ckpt", "--format", "torchvision", "--to", "back.pth").code == 0
+    back, given = torch.load("back.pth", weights_only=True), model.state_dict()
+    assert {key: tuple(value.shape) for key, value in back.items()} == {k: tuple(v.shape) for k, v in given.items()}
+    assert all(torch.equal(back[key], value) for key, value in given.items())
+
+
+def test_a_timm_network_as_safetensors_goes_through_every_kind_of_command(asim: Asim, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32).eval()
+    save_file(model.state_dict(), folder / "given.safetensors")
+    assert "vit_tiny_patch16_224, 10 classes" in asim("import", "given.safetensors", "--to", "sub/got.ckpt").out
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(x)
+    found = logits(folder / "sub" / "got.ckpt", "float", x)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert "blocks.11.mlp.fc2" in asim("explain", "--ckpt_path", "sub/got.ckpt").out
+    timed = asim("bench", "--ckpt_path", "sub/got.ckpt", "--batch", "1", "--repeats", "1")
+    assert timed.code == 0, timed.err
+    assert asim("export", "sub/got.ckpt", "--format", "timm", "--to", "back.safetensors").code == 0
+    assert timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, pretrained=True,
+        pretrained_cfg_overlay={"file": "back.safetensors", "num_classes": 10}, num_classes=10,
+    ).eval()(x).allclose(expected, atol=1e-6)  # fmt: skip
+
+
+def test_the_optimizers_state_tells_which_stem_is_in_use(asim: Asim, folder: Path) -> None:
+    for used in (0, 1):
+        state = {"state": {used: {"momentum_buffer": torch.zeros(1)}, 2: {}}, "param_groups": []}
+        file = published(folder / "given.pkl", small_resnet(), optimizer_state_dict=state)
+        out = asim("import", file, "--to", "got.ckpt").out
+        assert ("taken is 3x3" if used == 0 else "taken is 7x7") in out
+        assert "the optimizer's state has moved no other" in out
+
+
+@pytest.mark.parametrize("trained", ["conv1", "conv2"])
+def test_a_stem_that_still_looks_as_it_was_drawn_is_not_in_use(trained: str, asim: Asim, folder: Path) -> None:
+    state = small_resnet()
+    file = published(folder / "given.pkl", {**state, f"{trained}.weight": state[f"{trained}.weight"] * 1.5})
+    out = asim("import", file, "--to", "got.ckpt").out
+    assert f"taken is {'3x3' if trained == 'conv1' else '7x7'}" in out
+    assert "still has its initial distribution" in out
+
+
+def test_the_user_has_the_last_word_on_the_stem(asim: Asim, folder: Path) -> None:
+    file = published(folder / "given.pkl", small_resnet())
+    assert (
+        "taken is 7x7 (conv2), for large images: --small says so"
+        in asim("import", file, "--to", "got.ckpt", "--small", "false").out
+    )
+    assert not CimClassifier.load_from_checkpoint(folder / "got.ckpt").hparams["backbone"]["small"]
+
+
+def test_a_key_that_is_not_accounted_for_stops_the_import_unless_asked(asim: Asim, folder: Path) -> None:
+    state = small_resnet(extra=torch.ones(3))
+    del state["layer2.0.bn1.bias"]
+    file = published(folder / "given.pkl", state)
+    error = asim("import", file, "--to", "got.ckpt").error
+    assert "2 of 133 tensors" in error
+    assert "extra is unknown: resnet18 has no such tensor" in error
+    assert "nothing was written, and --force writes all else" in error
+    assert not (folder / "got.ckpt").exists()
+    said = asim("import", file, "--to", "got.ckpt", "--force")
+    assert said.code == 0
+    assert "1 missing, 1 unknown" in said.out
+    model = CimClassifier.load_from_checkpoint(folder / "got.ckpt")
+    assert torch.equal(model.backbone.layer2[0].bn1.bias, torch.zeros(128))  # as the network draws it
+
+
+class Hostile:
+    """Runs a command where it is unpickled as pickles are."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hacked",)
+
+
+def hostile(path: Path) -> None:
+    torch.save({"model_state_dict": {"conv1.weight": torch.ones(1)}, "best_acc": Hostile()}, path)
+
+
+def plain_hostile(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Hostile()))
+
+
+def truncated(path: Path) -> None:
+    published(path, small_resnet())
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def no_checkpoint(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello.txt", "hello")
+
+
+def another_network(path: Path) -> None:
+    torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path)
+
+
+def no_tensors(path: Path) -> None:
+    torch.save({"model_state_dict": {"conv1.weight": 1.0}}, path)
+
+
+def a_list(path: Path) -> None:
+    torch.save([torch.ones(1)], path)
+
+
+def no_head(path: Path) -> None:
+    published(path, {key: value for key, value in small_resnet().items() if not key.startswith("fc.")})
+
+
+WRONG = {
+    hostile: "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
+    plain_hostile: "is refused: a checkpoint must hold tensors and plain values",
+    truncated: "is no checkpoint, or a damaged one",
+    no_checkpoint: "is no checkpoint, or a damaged one",
+    another_network: "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",
+    no_tensors: "must hold a state dict, tensors by name, got a mapping of conv1.weight",
+    a_list: "must hold a state dict, tensors by name, got list",
+    no_head: "holds no classifier: fc.weight is missing in it",
+}
+
+
+@pytest.mark.parametrize("write", WRONG, ids=lambda write: write.__name__)
+def test_files_that_hold_no_weights(write: Any, asim: Asim, folder: Path) -> None:
+    write(folder / "given.pkl")
+    before = sorted(folder.iterdir())
+    assert f"given.pkl {WRONG[write]}" in asim("import", "given.pkl", "--to", "got.ckpt").error
+    assert sorted(folder.iterdir()) == before  # nothing written, nothing run
+
+
+def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
+    (folder / "given.safetensors").write_bytes(b"1234")
+    assert "is no .safetensors file, or a damaged one" in asim("import", "given.safetensors", "--to", "got.ckpt").error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("given.pkl", "--to", "got.yaml"), "`--to` must be a .ckpt for weights (a .yaml for a config.py), got"),
+        (("given.pkl", "--to", "."), "`--to` must be a file, got the folder ."),
+        (("given.pkl", "--to", "given.pkl"), "`--to` must be another file than the one that is read, got given.pkl"),
+        (("given.pkl",), "required: to"),
+        (("nosuch.pkl", "--to", "got.ckpt"), "There is no file 'nosuch.pkl'"),
+        ((".", "--to", "got.ckpt"), ". is a folder; a file of weights is needed"),
+        (("given.pkl", "--to", "got.ckpt", "--network", "resnet19"), "must be a network of timm, got 'resnet19'; near"),
+        (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
+        (("given.pkl", "--to", "got.ckpt", "--netwrk", "x"), "`--netwrk` is no setting; nearest: --network"),
+        (("given.pkl", "--to", "got.ckpt", "--small", "perhaps"), "`small` must be true or false or null, got perhaps"),
+        (("package:nosuch/x.pth", "--to", "got.ckpt"), "needs the Python package 'nosuch', which is not installed"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(arguments: tuple[str, ...], expected: str, asim: Asim, folder: Path) -> None:
+    published(folder / "given.pkl", small_resnet())
+    assert expected in asim("import", *arguments).error
+    assert sorted(path.name for path in folder.iterdir()) == ["given.pkl"]
+
+
+def test_a_checkpoint_of_ours_needs_no_import(asim: Asim, folder: Path) -> None:
+    torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, folder / "ours.ckpt")
+    assert "ours.ckpt is a checkpoint of this package already" in asim("import", "ours.ckpt", "--to", "got.ckpt").error
+
+
+def test_settings_become_a_recipe_that_runs(asim: Asim, folder: Path) -> None:
+    from tests.exchange.published.configs import config_text
+
+    (folder / "config.py").write_text(config_text())
+    said = asim("import", "config.py", "--to", "mine.yaml")
+    assert said.code == 0, said.err
+    assert "next     asim explain -c mine.yaml" in said.out
+    assert (folder / "mine.yaml").read_text().splitlines()[1].endswith("-c mine.yaml")
+    assert "layers on a macro" in asim("explain", "-c", "mine.yaml").out
+
+
+def test_a_call_in_a_setting_is_refused_and_not_run(asim: Asim, folder: Path) -> None:
+    from tests.exchange.published.configs import config_text
+
+    (folder / "config.py").write_text(config_text() + "\ncfg.task = __import__('os').system('touch hacked')\n")
+    assert "config.py" in asim("import", "config.py", "--to", "mine.yaml").error
+    assert [path.name for path in folder.iterdir()] == ["config.py"]
+
+
+def test_both_commands_are_in_the_help(asim: Asim) -> None:
+    out = " ".join(asim("--help").out.split())
+    assert "import Weights of the published simulator, torchvision or timm to a checkpoint" in out
+    assert "export A checkpoint's weights to a file" in out
+    assert "--network NETWORK" in asim("import", "--help").out
+    assert "nearest: import" in asim("imprt").error

@@ -1,0 +1,55 @@
+"""Files of weights as others write them."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from asim_lightning.exchange.read import read_weights
+
+STATE = {"a.weight": torch.arange(3.0), "a.bias": torch.ones(2, dtype=torch.float16)}
+
+
+def same(found: dict[str, torch.Tensor]) -> bool:
+    return set(found) == set(STATE) and all(torch.equal(found[key], value) for key, value in STATE.items())
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.bool_])
+@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
+def test_numpy_scalars_of_old_and_new_numpy(kind: type, module: bytes, tmp_path: Path) -> None:
+    torch.save({"model_state_dict": STATE, "best_acc": kind(1)}, tmp_path / "new.pkl")
+    with zipfile.ZipFile(tmp_path / "new.pkl") as new, zipfile.ZipFile(tmp_path / "given.pkl", "w") as given:
+        for name in new.namelist():
+            given.writestr(name, new.read(name).replace(b"numpy._core.multiarray", module))
+    found = read_weights(tmp_path / "given.pkl")
+    assert same(found.state)
+    assert found.wrapper == "model_state_dict"
+
+
+def test_the_format_before_zip_files(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "given.pth", _use_new_zipfile_serialization=False)
+    assert same(read_weights(tmp_path / "given.pth").state)
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
+def test_wrapped_and_parallel(wrapper: str, tmp_path: Path) -> None:
+    torch.save({wrapper: {f"module.{key}": value for key, value in STATE.items()}, "epoch": 3}, tmp_path / "given.pth")
+    assert same(read_weights(tmp_path / "given.pth").state)
+
+
+def test_old_names_of_torchvisions_transformers(tmp_path: Path) -> None:
+    torch.save({"encoder.layers.encoder_layer_0.mlp.linear_2.bias": torch.ones(1)}, tmp_path / "given.pth")
+    assert list(read_weights(tmp_path / "given.pth").state) == ["encoder.layers.encoder_layer_0.mlp.3.bias"]
+
+
+def test_what_lies_beside_safetensors(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "model.safetensors")
+    assert read_weights(tmp_path / "model.safetensors").architecture is None
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18"}))
+    found = read_weights(tmp_path / "model.safetensors")
+    assert same(found.state)
+    assert found.architecture == "resnet18"
