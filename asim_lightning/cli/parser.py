@@ -12,6 +12,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.folded_checkpoint import is_folded
+from asim_lightning.cli import exchange
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
     best_path,
@@ -29,6 +31,7 @@ from asim_lightning.cli.configs import (
     without_other_commands_keys,
 )
 from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.pretrained import settle_pretrained
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
@@ -54,7 +57,9 @@ class AsimCLI(LightningCLI):
         by_flag = any(argument.split("=")[0] == "--ckpt_path" for argument in args)
         self.trained = None if by_flag or self.command == "fit" else checkpoint_of_run(args)
         self.resumes, self.step = False, 0
+        self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         self.continued: Path | None = None
+        self.pictures = ""
         super().__init__(
             CimClassifier,
             LightningDataModule,
@@ -76,6 +81,11 @@ class AsimCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
         return super().init_parser(prog="asim", allow_abbrev=False, **kwargs)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, what in exchange.COMMANDS.items():  # for --help and near names: they need no trainer and run apart
+            parser._subcommands_action.add_subcommand(name, exchange.parser(name), help=what)  # type: ignore[union-attr]
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         if subcommand == self.command:
@@ -124,6 +134,7 @@ class AsimCLI(LightningCLI):
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
+            self.folds = self.resumes and not is_folded(checkpoint)
             self.step = int(checkpoint.get("global_step", 0))
 
     def _parse_ckpt_path(self) -> None:
@@ -135,8 +146,17 @@ class AsimCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Put what the user wrote over a checkpoint's hyperparameters; save the configuration with a fit alone."""
         self.config = self.parser.parse_object(self._written, self.config)
+        mine = self.config.subcommand
+        self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
         if self.config[self.command].model.plan is None:
             raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
+        self.folds = self.folds and self.config[self.command].model.plan.fold_batchnorm
+        if self.folds and self.continued is not None:
+            raise UsageError(
+                f"`model.plan.fold_batchnorm` must be false where {shorter_path(self.continued)} goes on, as it was "
+                "there, got true; `ckpt_path` with the file's path starts anew from its weights"
+            )
+        self.resumes = self.resumes and not self.folds
         if self.command != "fit":
             self.save_config_callback = None
 
@@ -171,8 +191,12 @@ class AsimCLI(LightningCLI):
         path = settings.get("ckpt_path")
         if path in _RESUMED or self.command == "explain":
             return
+        for note in self.model.pretrained:
+            self._print(f"weights  {note}")
+        if self.pictures:
+            self._print(f"pictures {self.pictures}")
         if path is None:
-            if not _brings_weights(self.model.hparams["backbone"]) and (self.command != "fit" or self._is_noisy):
+            if not self._brings_weights and (self.command != "fit" or self._is_noisy):
                 hint = "; noise-aware training usually starts from a trained network" if self.command == "fit" else ""
                 self._print(f"weights  random, as there is no `ckpt_path`{hint}")
             return
@@ -181,8 +205,9 @@ class AsimCLI(LightningCLI):
             self._print(f"goes on from {path}, at step {self.step}")
         if self.command != "fit":
             self._print(f"weights  {shorter_path(path)}")
-        if self.command == "fit" and not self.resumes:
-            self._print(f"{path} holds weights without optimizer state: training starts from them, at epoch 0")
+        elif not self.resumes:
+            what = "with BatchNorms that are folded now" if self.folds else "without optimizer state"
+            self._print(f"{path} holds weights {what}: training starts from them, at epoch 0")
         if not self.resumes:
             settings.ckpt_path = None
 
@@ -229,6 +254,12 @@ class AsimCLI(LightningCLI):
     def _trainer_written(self) -> Mapping[str, Any]:
         """What the user wrote of the trainer."""
         return self._written[self.config.subcommand].get("trainer") or {}  # type: ignore[no-any-return]
+
+    @property
+    def _brings_weights(self) -> bool:
+        """Whether the network was made with weights."""
+        by_timm = {"checkpoint_path", "pretrained_cfg_overlay"} & set(self.model.hparams["backbone"]["kwargs"])
+        return bool(self.model.pretrained or by_timm)
 
     @property
     def _best(self) -> str:
@@ -280,7 +311,3 @@ def _with_own_options(args: list[str], command: str | None) -> list[str]:
         if alone and not equals and parameters[name].annotation is bool:
             found[-1] += "=true"
     return found
-
-
-def _brings_weights(backbone: Mapping[str, Any]) -> bool:
-    return bool(backbone["pretrained"] or {"checkpoint_path", "pretrained_cfg_overlay"} & set(backbone["kwargs"]))

@@ -196,6 +196,7 @@ class AsimTrainer(Trainer):
 
 def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
     """Read the data, and fit input ranges where they are missing."""
+    model.check_data(data)
     data.prepare_data()
     data.setup("test")
     callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore

@@ -1,6 +1,8 @@
 """From a trained network to one on macros."""
 
 from asim_lightning.surgery.convert import convert_
+from asim_lightning.surgery.fold import fold_batchnorm_, fold_state
+from asim_lightning.surgery.norms import FoldedNorm, Folding
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.report import ConversionReport, ReportRow
 from asim_lightning.surgery.settings import (
@@ -13,11 +15,15 @@ from asim_lightning.surgery.settings import (
 
 __all__ = [
     "ConversionReport",
+    "FoldedNorm",
+    "Folding",
     "Plan",
     "ReportRow",
     "Rule",
     "change_macros_",
     "convert_",
+    "fold_batchnorm_",
+    "fold_state",
     "macro_layers",
     "set_fidelity_",
     "set_max_elements_",

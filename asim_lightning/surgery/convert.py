@@ -1,5 +1,8 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,15 +22,21 @@ from asim_lightning.nn import (
     QuantizedLayer,
 )
 from asim_lightning.nn.attention import score_macro
+from asim_lightning.surgery.fold import fold_when_loading_, folded_modules
 from asim_lightning.surgery.layers import FoundLayer, attention_class, find_layers, find_others
 from asim_lightning.surgery.match import matching
+from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan
 from asim_lightning.surgery.probe import Sighting, probe
+from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.report import ConversionReport, ReportRow
 
 
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
     """Put a network's layers on macros, in place; parameters and state dict keys stay.
+
+    Where the plan folds BatchNorms, the layers that take them up have parameters of their own, and state dict keys are
+    those of a network without these BatchNorms; a state dict from before is folded as it is loaded.
 
     Works on timm's networks and on any network made of Conv2d and Linear. Inputs are unsigned where the operations
     before make them non-negative (ReLU, PACT, pooling of either) or the example shows no negative value, else signed.
@@ -43,25 +52,40 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
 
     Raises:
         ValueError: A rule or `keep` matches nothing, a layer is of a class that surgery does not know, a macro does not
-            fit its layer, or the network does not run on the example. The network is unchanged then.
+            fit its layer, the network does not run on the example, or there is no BatchNorm to fold where the plan
+            says so. The network is unchanged then.
     """
-    relus = _relus(model) if plan.pact else {}
-    for name, relu in relus.items():
-        _replace(model, name, PACT().train(relu.training))
+    _check_convertible(model)
+    folding = find_folding(model, example) if plan.fold_batchnorm else None
+    relus = _relus(model, plan.pact_keep) if plan.pact else {}
+    before: dict[str, nn.Module] = {}
     try:
-        return _convert(model, plan, example)
+        # an activation within a folded BatchNorm keeps its name, so that a PACT finds its place
+        for new in (
+            folded_modules(model, folding.pairs) if folding else {},
+            {name: PACT().train(relu.training) for name, relu in relus.items()},
+        ):
+            before = replace_(model, new) | before
+        report = _convert(model, plan, example)
     except Exception:
-        for name, relu in relus.items():
-            _replace(model, name, relu)
+        replace_(model, before)
         raise
+    if folding is None:
+        return report
+    fold_when_loading_(model, folding.pairs)
+    return replace(report, notes=(*report.notes, str(folding)))
+
+
+def _check_convertible(model: nn.Module) -> None:
+    if find_layers(model):
+        return
+    if find_others(model):
+        raise ValueError("convert_ found no layer to convert: those of this network are converted already")
+    raise ValueError("convert_ needs a network with Conv2d or Linear layers, got one without")
 
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
     layers = find_layers(model)
-    if not layers and find_others(model):
-        raise ValueError("convert_ found no layer to convert: those of this network are converted already")
-    if not layers:
-        raise ValueError("convert_ needs a network with Conv2d or Linear layers, got one without")
     seen = probe(model, layers, example)
     layers = _with_ends(layers, seen)
     kinds = {layer.name: layer.kind for layer in layers}
@@ -191,25 +215,22 @@ def _install(model: nn.Module, layers: list[FoundLayer], modules: dict[str, nn.M
     replaced = {id(x.module): modules[x.name] for x in layers if x.kind not in ("qk", "av")}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if id(module) in replaced and type(module) is not attention:
-            _replace(model, name, replaced[id(module)])
+            replace_(model, {name: replaced[id(module)]})
     wrapped: dict[int, CimAttention] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if type(module) is attention:
             if id(module) not in wrapped:
                 prefix = name + "." if name else ""
                 wrapped[id(module)] = CimAttention(module, modules[prefix + "qk"], modules[prefix + "av"])
-            _replace(model, name, wrapped[id(module)])
+            replace_(model, {name: wrapped[id(module)]})
 
 
-def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
-    parent, _, leaf = name.rpartition(".")
-    if not name:
-        raise ValueError("convert_ needs a network that contains layers, got a single layer; use its from_float")
-    setattr(model.get_submodule(parent), leaf, new)
-
-
-def _relus(model: nn.Module) -> dict[str, nn.Module]:
+def _relus(model: nn.Module, keep: list[str]) -> dict[str, nn.Module]:
     relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
     if not relus:
         raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
-    return relus
+    for pattern in keep:
+        if not any(fnmatchcase(name, pattern) for name in relus):
+            near = get_close_matches(pattern, relus, n=3, cutoff=0.3) or list(relus)[:3]
+            raise ValueError(f"`plan.pact_keep` matches no ReLU with {pattern!r}; nearest: {', '.join(near)}")
+    return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}

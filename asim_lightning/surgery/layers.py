@@ -1,5 +1,6 @@
 """The layers of a network that surgery may touch, and their kinds; the one file that knows timm's classes."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,25 @@ def attention_class() -> type[nn.Module]:
     from timm.layers.attention import Attention
 
     return Attention
+
+
+def is_known(layer: nn.Module) -> bool:
+    """Whether a layer is of a class whose product surgery knows, not of a subclass that may compute another one."""
+    return type(layer) in (nn.Conv2d, nn.Linear) or type(layer).__name__ == "Conv2dSame"
+
+
+def without_statistics(norm: nn.Module) -> nn.Module | None:
+    """What is left of a BatchNorm when its scale and shift are computed elsewhere; None where surgery does not know it.
+
+    timm's BatchNormAct2d holds a dropout and an activation; they keep their names and their order.
+    """
+    from timm.layers.norm_act import BatchNormAct2d
+
+    if type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm):
+        return nn.Identity().train(norm.training)
+    if type(norm) is BatchNormAct2d:
+        return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act)).train(norm.training)
+    return None
 
 
 def find_layers(model: nn.Module) -> list[FoundLayer]:
@@ -103,9 +123,9 @@ def _kind(
 
 
 def _unknown(name: str, module: nn.Module) -> str | None:
-    kind = type(module)
-    if kind in (nn.Conv2d, nn.Linear) or kind.__name__ == "Conv2dSame":
+    if is_known(module):
         return None
+    kind = type(module)
     known = "Conv2d, Conv2dSame" if isinstance(module, nn.Conv2d) else "Linear"
     return f"`{name}` is a {kind.__name__}, which surgery does not know; it converts {known}; put it in `plan.keep`"
 

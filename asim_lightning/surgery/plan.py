@@ -48,10 +48,16 @@ class Plan:
     """First convolution: published, quantized (digital, 8 bits or more), float, or macro."""
     pact: bool = False
     """Whether each ReLU becomes a PACT, a ReLU with a learned clip."""
+    pact_keep: list[str] = field(default_factory=list)
+    """ReLUs that stay ReLUs where `pact` is true, as globs over full names (features.2 in a published VGG)."""
     input_range: str = "calibrated"
     """Range of the input quantisers: calibrated (stored), batch (maximum of the whole batch) or pact (the clip)."""
     per_channel: bool = False
     """Whether each output channel's weights have a scale of their own (false: one a layer, as published)."""
+    fold_batchnorm: bool = False
+    """Whether BatchNorms become part of the convolutions before them: fewer digital operations, and weights that are
+    quantised as a chip would hold them. Channels then differ more in size, so that one scale a layer is coarser, and
+    per_channel may be wanted."""
 
     def __post_init__(self) -> None:
         if isinstance(self.macro, dict):
@@ -62,14 +68,16 @@ class Plan:
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`plan.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("pact", "per_channel"):
+        for name in ("pact", "per_channel", "fold_batchnorm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`plan.{name}` must be true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.keep, (list, tuple)) or not all(
-            isinstance(pattern, str) and pattern for pattern in self.keep
-        ):
-            raise ValueError(f"`plan.keep` must be a list of layer names or patterns, got {self.keep!r}")
-        object.__setattr__(self, "keep", list(self.keep))
+        for name in ("keep", "pact_keep"):
+            patterns = getattr(self, name)
+            if not isinstance(patterns, (list, tuple)) or not all(isinstance(p, str) and p for p in patterns):
+                raise ValueError(f"`plan.{name}` must be a list of layer names or patterns, got {patterns!r}")
+            object.__setattr__(self, name, list(patterns))
+        if self.pact_keep and not self.pact:
+            raise ValueError(f"`plan.pact_keep` needs `plan.pact` true, got {self.pact_keep!r} with false")
         if not isinstance(self.macro, MacroConfig):
             raise ValueError(f"`plan.macro` must be a MacroConfig, got {self.macro!r}")
         for rule in self.rules:

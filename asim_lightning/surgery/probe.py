@@ -1,16 +1,20 @@
 """One forward pass that tells what surgery must know: order of layers, sizes, and which inputs are non-negative."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import PACT
 from asim_lightning.surgery.layers import FoundLayer, config
 from asim_lightning.surgery.provenance import Origin, Provenance, is_unsigned_by_values
 
+Seen = TypeVar("Seen")
 _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
 
 
@@ -38,18 +42,51 @@ def probe(model: nn.Module, layers: list[FoundLayer], example: Tensor | None) ->
     Raises:
         ValueError: The network does not run on the example.
     """
+    return on_example(model, example, partial(_run, model, layers))
+
+
+def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
+    """What `run` sees on an example, or on a random one, of the size that the network's configuration gives, or of the
+    first common size that fits.
+
+    Raises:
+        ValueError: `run` raises it on the example, or on every size.
+    """
     if example is not None:
-        return _run(model, layers, example)
+        return run(example)
     error: Exception | None = None
     for shape in _shapes(model):
         generator = torch.Generator().manual_seed(0)
         reference = next(model.parameters(), torch.zeros(()))
         trial = torch.randn(shape, generator=generator).to(reference)
         try:
-            return _run(model, layers, trial)
+            return run(trial)
         except ValueError as failure:
             error = failure
     raise ValueError(f"The network ran on no common input size; pass an example input to convert_ ({error})")
+
+
+def run_watched(
+    model: nn.Module, example: Tensor, mode: AbstractContextManager[Any], hooks: Sequence[RemovableHandle]
+) -> Any:
+    """The output of a network in evaluation, run once within a mode; hooks go, and training modes come back.
+
+    Raises:
+        ValueError: The network does not run on the example.
+    """
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), mode:
+            return model(example)
+    except Exception as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"The network does not run on an input of shape {tuple(example.shape)}: {message}") from error
+    finally:
+        for handle in hooks:
+            handle.remove()
+        for module, was_training in training.items():
+            module.training = was_training
 
 
 def _shapes(model: nn.Module) -> list[tuple[int, ...]]:
@@ -88,19 +125,7 @@ def _run(model: nn.Module, layers: list[FoundLayer], example: Tensor) -> dict[st
         for name, module in model.named_modules()
         if isinstance(module, (PACT, nn.ReLU))
     ]
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad(), provenance:
-            model(example)
-    except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"The network does not run on an input of shape {tuple(example.shape)}: {message}") from error
-    finally:
-        for handle in hooks:
-            handle.remove()
-        for module, mode in training.items():
-            module.training = mode
+    run_watched(model, example, provenance, hooks)
     return seen
 
 

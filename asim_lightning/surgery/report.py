@@ -31,6 +31,8 @@ class ConversionReport:
     """A table of every layer with products: name, from, to, macro, MACs, input, why it was kept."""
 
     rows: tuple[ReportRow, ...]
+    notes: tuple[str, ...] = ()
+    """What else was done to the network, a line each."""
 
     def __iter__(self) -> Iterator[ReportRow]:
         return iter(self.rows)
@@ -65,7 +67,7 @@ class ConversionReport:
         macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
         share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
         lines.append(f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def describe(macro: MacroConfig | None) -> str:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from asim_lightning import CimClassifier, Plan
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier.backbone import BackboneConfig
 
 LAYER = '''
 from module.basic import NAME

@@ -59,10 +59,10 @@ def test_batches_follow_each_other_and_wrap() -> None:
 
 
 def test_random_images_have_the_shape_of_the_data(model: CimClassifier) -> None:
-    data = SimpleNamespace(in_channels=3, image_size=20)
+    data = SimpleNamespace(in_channels=1, image_size=20)
     found = random_images(model, data, 6, "there is no disk")
-    assert found.images.shape == (6, 3, 20, 20)
-    assert found.shape == (3, 20, 20)
+    assert found.images.shape == (6, 1, 20, 20)
+    assert found.shape == (1, 20, 20)
     assert found.source == "6 random ones (standard normal), as there is no disk"
     assert torch.equal(found.images, random_images(model, data, 6, "").images)  # the same in every run
     assert not torch.equal(found.images[0], found.images[1])
@@ -70,3 +70,4 @@ def test_random_images_have_the_shape_of_the_data(model: CimClassifier) -> None:
 
 def test_random_images_have_the_shape_of_the_network_otherwise(model: CimClassifier) -> None:
     assert random_images(model, object(), 1, "").shape == (1, 16, 16)
+    assert random_images(model, SimpleNamespace(in_channels=3, image_size=20), 1, "").shape == (1, 16, 16)

@@ -51,7 +51,10 @@ MODEL = {
     "classes": (("--model.num_classes", "7"), "`model.num_classes` must be 10, as in the data, got 7"),
     "one class": (("--model.num_classes", "1"), "`model.num_classes` must be 2 or more, got 1"),
     "classes, a text": (("--model.num_classes", "x"), "`model.num_classes` must be an integer, got x"),
-    "channels": (("--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"), "(batch, 3, height, width), got (10, 1"),
+    "channels": (
+        ("--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"),
+        "`data` must have images of 3 channels, as resnet10t",
+    ),
     "network": (("--model.backbone.name", "resnet19t"), "nearest: resnet14t, resnet10t"),
     "network argument": (("--model.backbone.kwargs", "{foo: 3}"), "unexpected keyword argument 'foo'"),
     "fidelity": (("--model.fidelity", "exact"), "must be one of float, quantized, estimated, simulated, got 'exact'"),

@@ -1,0 +1,104 @@
+"""From a configuration to a timm network."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from asim_lightning.backbone.config import BackboneConfig
+
+
+def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
+    """Create the network, with random weights.
+
+    Args:
+        config: What it is; its pretrained weights are for `exchange.load_pretrained_`.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: timm has no such network (the nearest names are given), it does not take the arguments, `small`
+            is asked of a network that is neither a ResNet nor a VGG, or another scale of attention or epsilon of one
+            without them.
+    """
+    import timm  # half of the command line's start-up time, and not needed for --help
+
+    if not timm.is_model(config.name.split(".")[0]):
+        near = get_close_matches(config.name, timm.list_models(), n=3, cutoff=0.4)
+        raise ValueError(
+            f"`model.backbone.name` must be a network of timm, got {config.name!r}; "
+            f"nearest: {', '.join(near) or 'none'}"
+        )
+    try:
+        model: nn.Module = timm.create_model(config.name, num_classes=num_classes, **config.kwargs)
+    except (TypeError, AssertionError) as error:
+        raise ValueError(f"`model.backbone.kwargs` does not fit {config.name}: {error}") from None
+    except RuntimeError as error:
+        if "pretrained tag" not in str(error):
+            raise
+        raise ValueError(f"`model.backbone.name`: {unknown_tag(*config.name.split('.', 1))}") from None
+    if config.small and isinstance(model, timm.models.VGG):
+        _make_vgg_small_(model)
+    elif config.small:
+        _make_stem_small_(model, config.name)
+    if config.attention_scale == "embed_dim":
+        _scale_by_embedding_(model, config.name)
+    if config.norm_eps is not None:
+        _set_norm_eps_(model, config.norm_eps, config.name)
+    return model
+
+
+def unknown_tag(name: str, tag: str) -> str:
+    """That timm has no weights of this tag, and those that it has.
+
+    Args:
+        name: timm's name of the network.
+        tag: What was asked for.
+    """
+    import timm
+
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name}.*")]
+    has = f"has the tags {', '.join(tags)}" if tags else "has no pretrained weights"
+    near = get_close_matches(tag, tags, n=1)
+    return f"{name} {has}, got {tag!r}" + (f"; nearest: {near[0]}" if near else "")
+
+
+def _make_vgg_small_(model: nn.Module) -> None:
+    """Published layout at 32 pixels: the max-pools behind the 128-channel convolutions and at the end stay."""
+    layers = list(model.features)  # type: ignore[arg-type]
+    pools = [layer for layer in layers if isinstance(layer, nn.MaxPool2d)]
+    kept = [layer for layer in layers if layer not in pools or layer in (pools[1], pools[-1])]
+    # the classifier's 7x7 kernel would slide over 8x8 pixels
+    model.features = nn.Sequential(*kept, nn.AdaptiveAvgPool2d(7))
+
+
+def _make_stem_small_(model: nn.Module, name: str) -> None:
+    stem, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
+    first = stem[0] if isinstance(stem, nn.Sequential) else stem
+    if not isinstance(first, nn.Conv2d) or pool is None:
+        raise ValueError(f"`model.backbone.small` needs a ResNet with conv1 and maxpool, or a VGG, got {name}")
+    if first.kernel_size == (7, 7):
+        small = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
+        nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
+        model.conv1 = small
+    else:
+        first.stride = (1, 1)
+    model.maxpool = nn.Identity()
+
+
+def _scale_by_embedding_(model: nn.Module, name: str) -> None:
+    from timm.layers.attention import Attention
+
+    found: list[Any] = [module for module in model.modules() if type(module) is Attention]
+    if not found:
+        raise ValueError(f"`model.backbone.attention_scale` needs a network with timm's Attention, got {name}")
+    for attention in found:
+        attention.scale = float(attention.num_heads * attention.head_dim) ** -0.5
+        attention.fused_attn = False  # the fused product takes no scale
+
+
+def _set_norm_eps_(model: nn.Module, eps: float, name: str) -> None:
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    if not norms:
+        raise ValueError(f"`model.backbone.norm_eps` needs a network with LayerNorm, got {name}")
+    for norm in norms:
+        norm.eps = eps

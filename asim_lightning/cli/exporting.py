@@ -1,0 +1,72 @@
+"""``asim export``: a checkpoint's weights to a file of others."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.cli.checkpoint import read_checkpoint
+from asim_lightning.cli.configs import shorter_path
+from asim_lightning.cli.importing import KEPT, refuse_open, summary
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.exchange.export import exported
+from asim_lightning.exchange.keys import LAYOUTS
+from asim_lightning.exchange.recognise import Network
+from asim_lightning.resources import shipped_file
+from asim_lightning.sweep.whole_file import write_whole
+
+_SUFFIXES = {"published": (".pkl",), "torchvision": (".pth",), "timm": (".pth", ".safetensors")}
+_PREFIX = "backbone."
+
+
+def export_weights(file: str, to: str, layout: str, force: bool) -> None:
+    """Write a checkpoint's weights as another's state dict, and print what became of every key.
+
+    Args:
+        file: The checkpoint, or the name of a shipped one.
+        to: The file to write.
+        layout: published, torchvision or timm.
+        force: Whether the file is written though keys are not accounted for.
+
+    Raises:
+        UsageError: A key is not accounted for, or the format or the file's ending is none that is written.
+        ValueError: The file is no checkpoint, or of a network that the format has not.
+        FileNotFoundError: There is no such file.
+    """
+    if layout not in LAYOUTS:
+        raise UsageError(f"`--format` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if Path(to).suffix not in _SUFFIXES[layout]:
+        raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {to}")
+    path = str(shipped_file("checkpoints", file))
+    checkpoint = read_checkpoint(path)
+    state = {key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items()
+             if key.startswith(_PREFIX)}  # fmt: skip
+    network = _network(checkpoint.get("hyper_parameters"), path, layout)
+    account = exported(state, network, (checkpoint.get(KEPT) or {}).get("unused", {}))
+    print(account)
+    refuse_open(account, path, force, network)
+    tensors = {key: value.contiguous() for key, value in account.state.items()}
+    Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
+    write_whole(Path(to), lambda opened: _save(opened, tensors, layout, Path(to).suffix))
+    print(f"\n{summary(network, account)}")
+    print(f"wrote    {shorter_path(to)}")
+
+
+def _network(settings: Any, path: str, layout: str) -> Network:
+    try:
+        backbone, plan = dict(settings["backbone"]), dict(settings["plan"])
+        clips = tuple(plan.get("pact_keep", ())) if plan.get("pact") else None
+        return Network(layout, BackboneConfig(**backbone), int(settings["num_classes"]), clips)
+    except (KeyError, TypeError):
+        raise ValueError(f"{path} does not say which network it is of: it is no checkpoint of this package") from None
+
+
+def _save(opened: Any, tensors: dict[str, torch.Tensor], layout: str, suffix: str) -> None:
+    if suffix == ".safetensors":
+        from safetensors.torch import save
+
+        # tensors that share memory are refused there
+        opened.write(save({key: value.clone() for key, value in tensors.items()}, {"format": "pt"}))
+    else:
+        torch.save({"model_state_dict": tensors} if layout == "published" else tensors, opened)

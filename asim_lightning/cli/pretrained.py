@@ -1,0 +1,43 @@
+"""What a pretrained backbone decides of the other settings."""
+
+from importlib import import_module
+
+from jsonargparse import Namespace
+
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
+
+
+def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> str:
+    """Leave pretrained weights out where a checkpoint brings its own, else take pictures as they expect them; in place.
+
+    Args:
+        settings: Settings of a command.
+        written: What of them the user wrote.
+        command: The command; explain downloads nothing.
+
+    Returns:
+        What pictures are like, in words; empty where nothing was changed.
+
+    Raises:
+        ValueError: timm has no weights of the tag that is asked for.
+    """
+    backbone = settings.model.backbone
+    if settings.get("ckpt_path") or (command == "explain" and not is_file(backbone.pretrained)):
+        backbone.pretrained = False
+    if not backbone.pretrained:
+        return ""
+    check_tag(BackboneConfig(**backbone.as_dict()))
+    if backbone.small or not settings.get("data"):  # small networks take small pictures
+        return ""
+    module, _, name = settings.data.class_path.rpartition(".")
+    given = (written.get("data") or Namespace()).get("init_args") or Namespace()
+    chosen = any(given.get(key) is not None for key in ("normalize", "pretrained_cfg"))
+    if chosen or not issubclass(getattr(import_module(module), name), ColourDataModule):
+        return ""
+    weights = timm_weights(BackboneConfig(**backbone.as_dict()))
+    if weights is None:
+        return ""
+    settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
+    return f"resized, cropped and normalised as {weights} expects (data.init_args.normalize)"

@@ -1,0 +1,120 @@
+"""Every key of a state dict accounted for: what became of it, or why nothing did."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from asim_lightning.exchange.keys import family, in_our_shape, unused_stem
+from asim_lightning.exchange.read import WeightFile
+from asim_lightning.exchange.recognise import Network
+
+USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
+"""What a row says; missing and unknown are not accounted for."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one tensor.
+
+    Attributes:
+        source: Its key in what is read; empty where it is missing there.
+        target: Its key in what is written; empty where it has none.
+        shape: Its shape in what is read, else in what is written.
+        status: used, ignored, missing or unknown.
+        why: Why it is not used, or how it was changed; empty where there is nothing to say.
+    """
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    status: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Tensors in another layout, and what became of each key.
+
+    Attributes:
+        state: What is written.
+        rows: One row a tensor.
+        unused: Tensors that have no place in what is written, and are kept for the way back.
+        notes: What else the user should know.
+    """
+
+    state: dict[str, Tensor]
+    rows: tuple[Row, ...]
+    unused: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> tuple[Row, ...]:
+        """Rows that are not accounted for."""
+        return tuple(row for row in self.rows if row.status in (MISSING, UNKNOWN))
+
+    def count(self, status: str) -> int:
+        """Rows of a status."""
+        return sum(row.status == status for row in self.rows)
+
+    def __str__(self) -> str:
+        cells = [("key", "becomes", "shape", "", "")] + [
+            (r.source or "-", r.target or "-", "x".join(map(str, r.shape)) or "scalar", r.status, r.why)
+            for r in self.rows
+        ]
+        widths = [max(len(line[column]) for line in cells) for column in range(4)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[4]]) for line in cells]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def imported(file: WeightFile, network: Network) -> Account:
+    """The tensors of a file by our keys.
+
+    Args:
+        file: The state dict.
+        network: What it is of.
+    """
+    state: dict[str, Tensor] = {}
+    targets: dict[str, list[str]] = {}
+    rows: list[Row] = []
+    for pair in network.pairs:
+        value = file.state.get(pair.theirs)
+        fitting = None if value is None else in_our_shape(pair, value)
+        if fitting is not None:
+            state[pair.ours] = fitting
+            targets.setdefault(pair.theirs, []).append(pair.ours)
+        elif value is not None:
+            given = "x".join(map(str, value.shape)) or "scalar"
+            targets.setdefault(pair.theirs, [])
+            rows.append(Row("", pair.ours, pair.shape, MISSING, f"{pair.theirs} has the shape {given}"))
+        elif pair.counts_batches:
+            state[pair.ours] = torch.zeros(pair.shape, dtype=torch.int64)
+            rows.append(Row("", pair.ours, pair.shape, IGNORED, "counts training batches; starts at 0"))
+        else:
+            rows.append(Row("", pair.ours, pair.shape, MISSING, f"no {pair.theirs}" if pair.theirs else "no place"))
+    stem, unused = _stem(network), {}
+    found: list[Row] = []
+    for key, value in file.state.items():
+        shape = tuple(value.shape)
+        if targets.get(key):
+            found.append(Row(key, ", ".join(targets[key]), shape, USED, _reshaped(value, state[targets[key][0]])))
+        elif stem is not None and (key, shape) == stem:
+            unused[key] = value
+            size = "large" if network.backbone.small else "small"
+            found.append(Row(key, "", shape, IGNORED, f"first convolution for {size} images; kept for export"))
+        else:
+            why = "has another shape there" if key in targets else f"{network.backbone.name} has no such tensor"
+            found.append(Row(key, "", shape, UNKNOWN, why))
+    return Account(state, (*found, *rows), unused, network.said)
+
+
+def _stem(network: Network) -> tuple[str, tuple[int, ...]] | None:
+    from asim_lightning.backbone import build_backbone
+
+    with torch.device("meta"):
+        model = build_backbone(network.backbone, network.num_classes)
+    return unused_stem(network.layout, family(model), network.backbone.small)
+
+
+def _reshaped(before: Tensor, after: Tensor) -> str:
+    return "" if before.shape == after.shape else f"as {'x'.join(map(str, after.shape))}"

@@ -1,0 +1,138 @@
+"""From a network of ours to another's state dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
+from asim_lightning.exchange.keys import Pair, family, in_their_shape, pairs, unused_stem
+from asim_lightning.exchange.recognise import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
+
+_RANGES = ("input_max", "weight_max")
+
+
+def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
+    """The tensors of a network by another's keys.
+
+    Args:
+        state: Our tensors by key.
+        network: What they are of, in the layout to be written.
+        unused: What an import kept for the way back.
+
+    Raises:
+        ValueError: The layout has no such network.
+    """
+    base = network.backbone.name.split(".")[0]
+    names = {"published": PUBLISHED_NAMES, "torchvision": TORCHVISION_NAMES}.get(network.layout)
+    if names is not None and base not in names:
+        raise ValueError(f"The {network.layout} format has the networks {', '.join(names)}, got {base}")
+    model = _on_meta(network.backbone, network.num_classes)
+    factor, scaling = _query_factor(model, network)
+    written: dict[str, Tensor] = {}
+    source: dict[str, str] = {}
+    rows: list[Row] = []
+    usual = _usual_shapes(network) if names is not None else {}
+    for pair in network.pairs:
+        value, shape = state.get(pair.ours), pair.shape
+        if value is None and pair.counts_batches:
+            value = torch.zeros((), dtype=torch.int64)
+        if not pair.theirs:
+            rows.append(Row(pair.ours, "", shape, UNKNOWN, _no_place(pair, network.layout)))
+        elif value is None:
+            rows.append(Row("", pair.theirs, shape, MISSING, f"the checkpoint has no {pair.ours}"))
+        elif usual.get(pair.ours, shape) != shape:
+            there = "x".join(map(str, usual[pair.ours]))
+            rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, f"{base} has the shape {there} there"))
+        else:
+            value, why = in_their_shape(pair, value), ""
+            if factor != 1.0 and pair.ours.endswith((".attn.qkv.weight", ".attn.qkv.bias")):
+                value, why = _scaled_queries(value, factor), scaling
+            if pair.theirs in written and not torch.equal(value, written[pair.theirs]):
+                why = f"differs from {source[pair.theirs]}, with which it is one tensor there"
+                rows.append(Row(pair.ours, pair.theirs, shape, UNKNOWN, why))
+                continue
+            written.setdefault(pair.theirs, value)
+            source.setdefault(pair.theirs, pair.ours)
+            rows.append(Row(pair.ours, pair.theirs, shape, USED, why))
+    rows += _one_clip(network, written) if network.layout == "published" and family(model) == "vgg" else []
+    ours = {pair.ours for pair in network.pairs}
+    for key in (key for key in state if key not in ours):
+        leaf, shape = key.rpartition(".")[2], tuple(state[key].shape)
+        if leaf in _RANGES:
+            rows.append(Row(key, "", shape, IGNORED, "range of a quantiser; others take each batch's maximum"))
+        else:
+            rows.append(Row(key, "", shape, UNKNOWN, f"{base} has no such tensor there"))
+    stem = unused_stem(network.layout, family(model), network.backbone.small)
+    if stem is not None:
+        kept = unused.get(stem[0])
+        written[stem[0]] = _drawn(stem[1]) if kept is None else kept
+        why = "not used; " + ("drawn at random" if kept is None else "as it was imported")
+        rows.append(Row("", stem[0], stem[1], IGNORED, why))
+    return Account(written, tuple(rows), {}, _notes(network, model))
+
+
+def _on_meta(config: BackboneConfig, num_classes: int) -> nn.Module:
+    with torch.device("meta"):
+        return build_backbone(config, num_classes)
+
+
+def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """Shapes without what is special in the arguments; image sizes alone may differ."""
+    config = network.backbone
+    size = {key: value for key, value in config.kwargs.items() if key == "img_size"}
+    usual = BackboneConfig(config.name, size, small=config.small and network.layout == "published")
+    return {pair.ours: pair.shape for pair in pairs(network.layout, usual, network.num_classes, network.clips)}
+
+
+def _no_place(pair: Pair, layout: str) -> str:
+    if pair.ours.endswith(".alpha"):
+        return f"{layout} has no PACT, so that the network would compute another function"
+    return f"the {layout} format has no such tensor"
+
+
+def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
+    """What queries are multiplied by, so that the other's attention scale gives the same scores, and the words."""
+    from timm.layers.attention import Attention
+
+    heads: set[Any] = {module.num_heads for module in model.modules() if type(module) is Attention}
+    target = "embed_dim" if network.layout == "published" else "head_dim"
+    if not heads or network.backbone.attention_scale == target:
+        return 1.0, ""
+    root = float(next(iter(heads))) ** 0.5
+    factor = root if target == "embed_dim" else 1.0 / root
+    return factor, f"queries times {factor:.6g}: the attention there is scaled by {target} ** -0.5"
+
+
+def _scaled_queries(value: Tensor, factor: float) -> Tensor:
+    queries, rest = value.tensor_split([len(value) // 3])
+    return torch.cat([(queries.double() * factor).to(value.dtype), rest])
+
+
+def _one_clip(network: Network, written: Mapping[str, Tensor]) -> list[Row]:
+    clips = {key: value for key, value in written.items() if key.endswith(".alpha")}
+    first = next(iter(clips), "")
+    differing = [key for key in clips if not torch.equal(clips[key], clips[first])]
+    why = f"differs from {first}: the published VGG has one clip for all"
+    return [Row("", key, (), UNKNOWN, why) for key in differing]
+
+
+def _drawn(shape: tuple[int, ...]) -> Tensor:
+    """A convolution as the published code draws it."""
+    weight = torch.empty(shape)
+    generator = torch.Generator().manual_seed(0)
+    return nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
+
+
+def _notes(network: Network, model: nn.Module) -> tuple[str, ...]:
+    config, notes = network.backbone, []
+    found = {module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)}
+    theirs = 1e-5 if network.layout == "published" else 1e-6
+    if found and found != {theirs}:
+        eps = ", ".join(f"{each:g}" for each in sorted(found))
+        notes.append(f"LayerNorm epsilon is {eps} here and {theirs:g} there, which no state dict holds")
+    if config.small and network.layout != "published":
+        notes.append(f"{network.layout} has no {config.name} for small images: change its first convolution before")
+    return tuple(notes)

@@ -1,0 +1,156 @@
+"""Which key of another's state dict holds which of ours; ours are timm's, and the clips of PACT."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.exchange import efficientnet
+
+LAYOUTS = ("published", "torchvision", "timm")
+"""The published simulator's, torchvision's, timm's; read alone is also efficientnet_pytorch's."""
+Shape = tuple[int, ...]
+
+_VGG_CLASSIFIER = {"pre_logits.fc1": "classifier.0", "pre_logits.act1": "classifier.1",
+                   "pre_logits.fc2": "classifier.3", "pre_logits.act2": "classifier.4",
+                   "head.fc": "classifier.6"}  # fmt: skip
+_VIT_ENDS = {
+    "published": {"pos_embed": "encoder.pos_embedding", "patch_embed.proj": "patch_embedding.conv_proj",
+                  "norm": "encoder.ln", "head": "heads"},
+    "torchvision": {"pos_embed": "encoder.pos_embedding", "cls_token": "class_token", "patch_embed.proj": "conv_proj",
+                    "norm": "encoder.ln", "head": "heads.head"},
+}  # fmt: skip
+_VIT_BLOCK = {
+    "published": {"norm1": "ln_1", "norm2": "ln_2", "attn.qkv": "self_attention.qkv",
+                  "attn.proj": "self_attention.proj", "mlp.fc1": "mlp.mlp1", "mlp.fc2": "mlp.mlp2"},
+    "torchvision": {"norm1": "ln_1", "norm2": "ln_2", "attn.qkv": "self_attention.in_proj",
+                    "attn.proj": "self_attention.out_proj", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tensor of ours and where another's state dict holds it.
+
+    Attributes:
+        ours: Key of ours.
+        theirs: Key of theirs; empty where they have no place for it.
+        shape: Its shape in our network.
+        counts_batches: Whether it counts training batches, which older files lack.
+    """
+
+    ours: str
+    theirs: str
+    shape: Shape
+
+    @property
+    def counts_batches(self) -> bool:
+        """Whether it counts training batches, which no evaluation needs and older files lack."""
+        return self.ours.endswith("num_batches_tracked")
+
+
+def family(model: nn.Module) -> str:
+    """resnet, vgg, vit, or other: whose keys differ from layout to layout."""
+    from timm.models import VGG, ResNet, VisionTransformer
+
+    if type(model) is ResNet:
+        return "resnet"
+    if type(model) is VGG:
+        return "vgg"
+    return "vit" if type(model) is VisionTransformer else "other"
+
+
+def pairs(layout: str, config: BackboneConfig, num_classes: int, clips: Sequence[str] | None) -> tuple[Pair, ...]:
+    """Every tensor of a network, and its key in a layout.
+
+    Args:
+        layout: published, torchvision or timm.
+        config: The network.
+        num_classes: Number of classes.
+        clips: None where each ReLU is one, else patterns of those that stay so while the others are PACT.
+    """
+    with torch.device("meta"):
+        model = build_backbone(config, num_classes)
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if clips is not None:
+        shapes |= {f"{name}.alpha": () for name in relus(model) if not any(fnmatchcase(name, each) for each in clips)}
+    if layout == "efficientnet_pytorch":
+        place = efficientnet.place(shapes)
+    else:
+        place = _place(layout, family(model), config.small)
+    return tuple(Pair(ours, place(ours), shape) for ours, shape in shapes.items())
+
+
+def relus(model: nn.Module) -> list[str]:
+    """Full names of the ReLUs of a network."""
+    return [name for name, module in model.named_modules(remove_duplicate=False) if type(module) is nn.ReLU]
+
+
+def plain_relus(name: str) -> tuple[str, ...]:
+    """ReLUs of a published network with PACT that are none: in a VGG the one behind the first convolution.
+
+    Args:
+        name: timm's name of the network.
+    """
+    return (f"features.{2 if name.endswith('_bn') else 1}",) if name.startswith("vgg") else ()
+
+
+def in_their_shape(pair: Pair, value: Tensor) -> Tensor:
+    """A tensor of ours as the other layout holds it: a VGG's classifier there is linear, not convolutions."""
+    return value.flatten(1) if pair.theirs.startswith("classifier.") and value.dim() == 4 else value
+
+
+def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
+    """A tensor of theirs in our shape; None where it does not fit."""
+    if tuple(value.shape) == pair.shape:
+        return value
+    linear = pair.theirs.startswith("classifier.") and value.dim() == 2 and len(pair.shape) == 4
+    return value.reshape(pair.shape) if linear and value.numel() == torch.Size(pair.shape).numel() else None
+
+
+def unused_stem(layout: str, model_family: str, small: bool) -> tuple[str, Shape] | None:
+    """Key and shape of the first convolution that a published ResNet holds beside the one that it uses."""
+    if layout != "published" or model_family != "resnet":
+        return None
+    return ("conv2.weight", (64, 3, 7, 7)) if small else ("conv1.weight", (64, 3, 3, 3))
+
+
+def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:
+    """From a key of ours to theirs."""
+    if layout == "timm":
+        return lambda key: "" if key.endswith(".alpha") else key
+    if layout == "torchvision":
+        places: dict[str, Callable[[str], str]]
+        places = {"resnet": str, "vgg": _vgg, "vit": lambda key: _vit(key, "torchvision")}
+        place = places.get(model_family, lambda key: "")
+        return lambda key: "" if key.endswith(".alpha") else place(key)
+    if model_family == "resnet":
+        stem = "conv1.weight" if small else "conv2.weight"
+        # one clip a block, used twice or thrice
+        return lambda key: stem if key == "conv1.weight" else re.sub(r"(^|\.)act\d\.alpha$", r"\1relu.alpha", key)
+    return {"vgg": _vgg, "vit": lambda key: _vit(key, "published")}.get(model_family, lambda key: "")
+
+
+def _vgg(key: str) -> str:
+    layer, _, leaf = key.rpartition(".")
+    return f"{_VGG_CLASSIFIER.get(layer, layer)}.{leaf}"
+
+
+def _vit(key: str, layout: str) -> str:
+    block = re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", key)
+    if block is None:
+        layer, _, leaf = key.rpartition(".") if key.endswith((".weight", ".bias")) else (key, "", "")
+        found = _VIT_ENDS[layout].get(layer, "cls_token" if key == "cls_token" else "")
+        return f"{found}.{leaf}" if found and leaf else found
+    number, layer, leaf = block.groups()
+    if layer not in _VIT_BLOCK[layout]:
+        return ""
+    found = _VIT_BLOCK[layout][layer]
+    if layout == "published":
+        return f"encoder.layers.{number}.{found}.{leaf}"
+    joint = "_" if found.endswith("in_proj") else "."
+    return f"encoder.layers.encoder_layer_{number}.{found}{joint}{leaf}"

@@ -1,0 +1,144 @@
+"""Pretrained weights for a network that is about to be converted: from a file, or timm's own."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.backbone.build import unknown_tag
+from asim_lightning.exchange.account import Row, imported
+from asim_lightning.exchange.read import WeightFile, read_plain, read_weights
+from asim_lightning.exchange.recognise import Network, recognise
+from asim_lightning.resources import PACKAGE
+
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".pkl", ".ckpt", ".tar")
+
+
+def is_file(pretrained: bool | str) -> bool:
+    """Whether `BackboneConfig.pretrained` names a file, and not a tag."""
+    if not isinstance(pretrained, str):
+        return False
+    named = pretrained.startswith(PACKAGE) or pretrained.endswith(_SUFFIXES) or os.sep in pretrained
+    return named or Path(pretrained).is_file()
+
+
+def timm_weights(config: BackboneConfig) -> str | None:
+    """timm's name of the weights whose pictures `BackboneConfig.pretrained` expects; None where these are others.
+
+    torchvision's transformers were trained on pictures that are normalised otherwise than those of timm's.
+    """
+    base = config.name.split(".")[0]
+    if isinstance(config.pretrained, str) and not is_file(config.pretrained):
+        return f"{base}.{config.pretrained.removeprefix(base + '.')}"
+    file = Path(str(config.pretrained))
+    if file.is_file() and file.suffix != ".safetensors" and "encoder.pos_embedding" in read_plain(file, mmap=True):
+        return None
+    return config.name if config.pretrained else None
+
+
+def read_pretrained(config: BackboneConfig) -> WeightFile | None:
+    """The weights that a network starts from, before it is made; None where it starts from random ones.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds no state dict, timm has no weights of this tag, or they cannot be downloaded.
+    """
+    if not config.pretrained:
+        return None
+    return read_weights(str(config.pretrained)) if is_file(config.pretrained) else _download(config)
+
+
+def check_tag(config: BackboneConfig) -> None:
+    """Refuse a tag of which timm has no weights; an unknown network is left to `build_backbone`, which names near ones.
+
+    Raises:
+        ValueError: There are no weights of this tag, or of this network.
+    """
+    import timm
+
+    base, _, tag = (timm_weights(config) or config.name).partition(".")
+    if not config.pretrained or is_file(config.pretrained) or not timm.is_model(base):
+        return
+    known = timm.list_pretrained(f"{base}.*") + timm.list_pretrained(base)
+    if (tag and f"{base}.{tag}" not in known) or not known:
+        files = f"a tag of timm's or a file ({', '.join(_SUFFIXES)})"
+        raise ValueError(f"`model.backbone.pretrained` must be {files}: {unknown_tag(base, tag or 'true')}")
+
+
+def _download(config: BackboneConfig) -> WeightFile | None:
+    import timm
+
+    check_tag(config)
+    name = timm_weights(config) or config.name
+    if not timm.is_model(name.split(".")[0]):
+        return None
+    try:
+        return WeightFile(name, timm.create_model(name, pretrained=True, **config.kwargs).state_dict())
+    except Exception as error:  # of the hub, of the network, of the disk
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(
+            f"The weights {name} could not be downloaded ({reason[0]}); `model.backbone.pretrained` also takes a file"
+        ) from error
+
+
+def load_pretrained_(
+    model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
+) -> tuple[str, ...]:
+    """Load pretrained weights, in place; the head is left as it is where class counts differ.
+
+    Args:
+        model: The network as `build_backbone` made it.
+        config: What it is.
+        num_classes: Its number of classes.
+        file: What `read_pretrained` gave.
+
+    Returns:
+        What was loaded, and what was not, a line each.
+
+    Raises:
+        ValueError: The weights are of another network.
+    """
+    if file is None:
+        return ()
+    network = recognise(file, config.name)
+    if network.layout == "published":
+        raise ValueError(
+            f"{file.path} is a checkpoint of the published simulator, which has settings beside weights; "
+            f"asim import {file.path} --to weights.ckpt makes one for --ckpt_path"
+        )
+    here = Network(network.layout, replace(config, pretrained=False), network.num_classes)
+    account = imported(file, here)
+    state, notes = dict(account.state), [f"{file.path}: {account.count('used')} of {len(file.state)} tensors"]
+    problems = list(account.open)
+    stem = next((row for row in problems if _is_stem(row, model, config)), None)
+    if stem is not None:
+        problems = [row for row in problems if {row.source, row.target}.isdisjoint({stem.source, stem.target} - {""})]
+        notes.append("first convolution: new, with random weights, as `model.backbone.small` changes its kernel")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        row = problems[0]
+        what = f"{row.target} is missing: {row.why}" if row.target else f"{row.source}: {row.why}"
+        raise ValueError(f"{file.path} does not fit {config.name} as `model.backbone` describes it: {what}{more}")
+    if network.num_classes != num_classes:
+        head = _without_head(state, model, num_classes)
+        notes.append(
+            f"{', '.join(head)}: new, with random weights, as the file has {network.num_classes} classes and the data "
+            f"{num_classes}"
+        )
+    model.load_state_dict(state, strict=False)
+    return tuple(notes)
+
+
+def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
+    return config.small and row.target == "conv1.weight" and "conv1.weight" in model.state_dict()
+
+
+def _without_head(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
+    """Take out what has another shape for another number of classes."""
+    own = model.state_dict()
+    head = [key for key, value in state.items() if value.shape != own[key].shape and own[key].shape[0] == num_classes]
+    for key in head:
+        del state[key]
+    return head

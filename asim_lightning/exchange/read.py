@@ -1,0 +1,155 @@
+"""Files of weights, read as tensors and plain values, never as code."""
+
+import codecs
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from asim_lightning.resources import PACKAGE, file_in_package
+
+_WRAPPERS = ("model_state_dict", "state_dict", "model")
+"""Keys under which a file may hold the state dict: the published code's, timm's training script's, DeiT's."""
+_PARALLEL = "module."
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A state dict as it was found in a file.
+
+    Attributes:
+        path: The file.
+        state: Tensors by key, without the prefix of torch's DataParallel.
+        wrapper: Key of the file under which they were; empty where the file is the state dict itself.
+        stepped: Numbers of the parameters that an optimizer's state in the file has moved; None where it has none.
+        architecture: timm's name of the network, where the file or a config.json beside it says so.
+    """
+
+    path: str
+    state: dict[str, Tensor]
+    wrapper: str = ""
+    stepped: frozenset[int] | None = None
+    architecture: str | None = None
+
+
+def read_plain(path: str | Path, mmap: bool = False) -> Any:
+    """What torch.save wrote, on the CPU; a file that would run code is refused, and its code does not run.
+
+    Args:
+        path: The file.
+        mmap: Whether tensors are read from the disk when they are used, and not now.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds more than tensors, NumPy scalars and plain values, or is damaged.
+    """
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"{found[1]}, which could run code" if found else "something else"
+        raise ValueError(f"{path} is refused: a checkpoint must hold tensors and plain values, got {what}") from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # bytes of any kind provoke errors of any kind
+        reason = str(error).split(". ")[0].splitlines()[:1] if isinstance(error, RuntimeError) else []
+        reason = [each for each in reason if not each.startswith("[")]  # a line of torch's own source
+        raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
+
+
+def read_weights(path: str | Path) -> WeightFile:
+    """The state dict in a file: .safetensors, or what torch.save wrote.
+
+    Args:
+        path: The file, or ``package:NAME/PATH`` for one in an installed package.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, would run code, or holds no state dict.
+    """
+    file = file_in_package(str(path)) if str(path).startswith(PACKAGE) else Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}")
+    if file.is_dir():
+        raise FileNotFoundError(f"{path} is a folder; a file of weights is needed")
+    if file.suffix == ".safetensors":
+        return WeightFile(str(path), _read_safetensors(file), architecture=_architecture_beside(file))
+    found = read_plain(file)
+    wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
+    state = found[wrapper] if wrapper else found
+    tensors = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
+    if not tensors or not all(isinstance(key, str) for key in state):
+        held = f"a mapping of {', '.join(str(key) for key in list(state)[:3])}" if isinstance(state, dict) else ""
+        raise ValueError(f"{path} must hold a state dict, tensors by name, got {held or type(state).__name__}")
+    architecture = found.get("arch") if wrapper else None
+    return WeightFile(
+        str(path),
+        _by_todays_names(state),
+        wrapper,
+        _stepped(found.get("optimizer_state_dict")) if wrapper else None,
+        architecture if isinstance(architecture, str) else _architecture_beside(file),
+    )
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no .safetensors file, or a damaged one: {error}") from None
+
+
+def _architecture_beside(file: Path) -> str | None:
+    """timm's name of the network in config.json, as hubs lay it beside the weights."""
+    import json
+
+    config = file.with_name("config.json")
+    try:
+        value = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = value.get("architecture") if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parallel = all(key.startswith(_PARALLEL) for key in state)
+    names = ((key.removeprefix(_PARALLEL) if parallel else key, value) for key, value in state.items())
+    return {re.sub(r"\.mlp\.linear_([12])\.", _newer, key): value for key, value in names}
+
+
+def _newer(old: re.Match[str]) -> str:
+    """Today's name of a layer in torchvision's first transformers."""
+    return ".mlp.0." if old[1] == "1" else ".mlp.3."
+
+
+def _stepped(optimizer: Any) -> frozenset[int] | None:
+    state = optimizer.get("state") if isinstance(optimizer, dict) else None
+    return frozenset(state) if isinstance(state, dict) and state else None
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands for codecs.encode, by which a pickled NumPy scalar gives its bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"an encoding of {encoding!r}")
+    return codecs.encode(text, "latin1")
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled NumPy scalar names, of NumPy 1 and 2: published checkpoints hold one, the best accuracy."""
+    scalar = numpy.float64(0).__reduce__()[0]
+    kinds = [type(numpy.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "bool")]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [*((scalar, name) for name in names), numpy.dtype, *kinds, (_encode, "_codecs.encode")]

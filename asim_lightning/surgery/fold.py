@@ -1,0 +1,135 @@
+"""BatchNorms as part of the layer before them: `norm(w x + b) = w' x + b'`, with the statistics of evaluation."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.surgery.layers import without_statistics
+from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
+from asim_lightning.surgery.replace import replace_
+
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+
+def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
+    """Fold each BatchNorm that alone reads the output of a Conv2d or Linear into it, in place.
+
+    In evaluation the network computes the same, up to rounding. A layer that takes up a BatchNorm has parameters of its
+    own, a bias always; where the BatchNorm was is an Identity, or what timm's BatchNormAct2d does behind it. A state
+    dict from before is folded as it is loaded.
+
+    Args:
+        model: The network.
+        example: Input that shows which BatchNorm reads which output; by default a random one.
+
+    Returns:
+        What was folded, and what was kept and why.
+
+    Raises:
+        ValueError: There is nothing to fold, or the network does not run on the example. The network is unchanged then.
+    """
+    folding = find_folding(model, example)
+    replace_(model, folded_modules(model, folding.pairs))
+    fold_when_loading_(model, folding.pairs)
+    return folding
+
+
+def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, nn.Module]:
+    """The modules that take the place of each pair's, by full name; those of the network stay as they are."""
+    new: dict[str, nn.Module] = {}
+    for pair in pairs:
+        layer, norm = model.get_submodule(pair.layer), model.get_submodule(pair.norm)
+        left = without_statistics(norm)
+        if left is None:
+            raise ValueError(f"`{pair.norm}` must be a BatchNorm that surgery knows, got {type(norm).__name__}")
+        statistics = {name: getattr(norm, name) for name in _STATISTICS}
+        weight, bias = fold(layer.weight, layer.bias, statistics, pair.eps)  # type: ignore[arg-type]
+        changed = copy.copy(layer)
+        changed._parameters = dict(layer._parameters)
+        trained = bool(layer.weight.requires_grad)
+        changed.weight, changed.bias = nn.Parameter(weight, trained), nn.Parameter(bias, trained)
+        new |= {pair.layer: changed, pair.norm: left}
+    return new
+
+
+def fold(
+    weight: Tensor, bias: Tensor | None, statistics: Mapping[str, Tensor | None], eps: float
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that takes up the BatchNorm behind it.
+
+    ``w' = w * gamma / sqrt(var + eps)`` and ``b' = beta + (b - mean) * gamma / sqrt(var + eps)`` for each output
+    channel, in float64, rounded once.
+
+    Args:
+        weight: Of the layer. # (outputs, ...)
+        bias: Of the layer; None is 0. # (outputs,)
+        statistics: Of the BatchNorm: running_mean, running_var; weight (gamma; absent or None is 1) and bias (beta;
+            absent or None is 0). # (outputs,) each
+        eps: What the BatchNorm adds to a variance.
+
+    Returns:
+        Both in type and place of the weight.
+    """
+    place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64
+
+    def exact(value: Tensor | None, absent: float) -> Tensor:
+        if value is None:
+            return torch.full(weight.shape[:1], absent, dtype=torch.float64, device=place)
+        return value.detach().to(place, torch.float64)
+
+    mean, variance = exact(statistics["running_mean"], 0.0), exact(statistics["running_var"], 1.0)
+    factor = exact(statistics.get("weight"), 1.0) / torch.sqrt(variance + eps)
+    new_weight = exact(weight, 1.0) * factor.view(-1, *[1] * (weight.dim() - 1))
+    new_bias = exact(statistics.get("bias"), 0.0) + (exact(bias, 0.0) - mean) * factor
+    return new_weight.to(weight.device, weight.dtype), new_bias.to(weight.device, weight.dtype)
+
+
+def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
+    """A state dict from before folding as one from after it; entries that are folded already stay.
+
+    Args:
+        state: State dict, which stays as it is.
+        pairs: What is folded.
+        prefix: What stands before every name, as "backbone.".
+
+    Returns:
+        The state dict of the folded network.
+    """
+    folded = dict(state)
+    for pair in pairs:
+        layer, norm = f"{prefix}{pair.layer}.", f"{prefix}{pair.norm}."
+        weight, bias = state.get(layer + "weight"), state.get(layer + "bias")
+        statistics = {name: state[norm + name] for name in _STATISTICS if norm + name in state}
+        if weight is None or not {"running_mean", "running_var"} <= set(statistics):
+            continue
+        vectors = [*statistics.values(), *([] if bias is None else [bias])]
+        if any(vector.shape != weight.shape[:1] for vector in vectors):
+            continue  # another network's, which loading will say
+        folded[layer + "weight"], folded[layer + "bias"] = fold(weight, bias, statistics, pair.eps)
+        for name in (*_STATISTICS, "num_batches_tracked"):
+            folded.pop(norm + name, None)
+    return folded
+
+
+@dataclass(frozen=True)
+class _FoldWhenLoading:
+    """A hook of `load_state_dict`; a class, so that the network can be copied and pickled."""
+
+    pairs: tuple[FoldedNorm, ...]
+
+    def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        folded = fold_state(state, self.pairs, prefix)
+        state.clear()
+        state.update(folded)
+
+
+def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
+    """Make a folded network fold each state dict from before folding as it loads it, in place.
+
+    Whoever loads it: `load_state_dict`, also that of a network around this one, is the one way in.
+    """
+    model.register_load_state_dict_pre_hook(_FoldWhenLoading(pairs))

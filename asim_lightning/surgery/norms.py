@@ -1,0 +1,205 @@
+"""Which BatchNorms of a network can become part of the layer before them, as one run of the network shows."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from asim_lightning.surgery.layers import is_known, without_statistics
+from asim_lightning.surgery.probe import on_example, run_watched
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FoldedNorm:
+    """A BatchNorm and the layer that takes it up."""
+
+    norm: str
+    """Full name of the BatchNorm."""
+    layer: str
+    """Full name of the layer before it."""
+    eps: float
+    """What the BatchNorm adds to a variance."""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What folding does to a network; as text, one line."""
+
+    pairs: tuple[FoldedNorm, ...]
+    """BatchNorms that are folded."""
+    kept: dict[str, str]
+    """BatchNorms that are not, and why, by full name."""
+
+    def __str__(self) -> str:
+        count = len(self.pairs)
+        what = (
+            "BatchNorm folded into the layer before it"
+            if count == 1
+            else "BatchNorms folded into the layers before them"
+        )
+        return f"{count} {what}" + (f"; {len(self.kept)} kept: {_listed(self.kept)}" if self.kept else "")
+
+
+def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
+    """Find the BatchNorms that can be folded: those that alone read the output of one Conv2d or Linear.
+
+    The network runs once, in evaluation; what reads what is decided by the tensors themselves, not by names.
+
+    Args:
+        model: The network.
+        example: Input; by default random, as in `probe`.
+
+    Raises:
+        ValueError: There is nothing to fold, or the network does not run on the example.
+    """
+    norms: dict[str, nn.Module] = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
+    if not norms:
+        raise ValueError("There is nothing to fold: `fold_batchnorm` needs a network with BatchNorm, got one without")
+    wiring = on_example(model, example, partial(_wiring, model, norms))
+    owners = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    modules = dict(model.named_modules())
+    names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    pairs: list[FoldedNorm] = []
+    kept: dict[str, str] = {}
+    for name, norm in norms.items():
+        layer = wiring.sources.get(name, "")
+        why = _why_norm_stays(name, norm, wiring, names)
+        why = why or _why_layer_stays(name, norm, layer, modules.get(layer), wiring, names, owners)
+        if why:
+            kept[name] = why
+        else:
+            pairs.append(FoldedNorm(name, layer, float(norm.eps)))  # type: ignore[arg-type]
+    if not pairs:
+        raise ValueError(f"There is nothing to fold: `fold_batchnorm` has to keep every BatchNorm, {_listed(kept)}")
+    return Folding(tuple(pairs), kept)
+
+
+def _listed(kept: dict[str, str]) -> str:
+    shown = ", ".join(f"{name} ({why})" for name, why in list(kept.items())[:_SHOWN])
+    return shown + (f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else "")
+
+
+def _why_norm_stays(name: str, norm: nn.Module, wiring: "_Wiring", names: Counter[int]) -> str:
+    if without_statistics(norm) is None:
+        return f"surgery does not know {type(norm).__name__}"
+    if norm.running_mean is None or norm.running_var is None:
+        return "it takes the statistics of each batch"
+    if norm._forward_hooks or norm._forward_pre_hooks:
+        return "it has hooks"
+    if names[id(norm)] > 1:
+        return "it has several names"
+    calls = wiring.calls[name]
+    return "" if calls == 1 else f"it runs {calls} times" if calls else "it does not run"
+
+
+def _why_layer_stays(
+    name: str,
+    norm: nn.Module,
+    layer: str,
+    module: nn.Module | None,
+    wiring: "_Wiring",
+    names: Counter[int],
+    owners: Counter[int],
+) -> str:
+    if module is None or not _is_layer(module):
+        return f"it is behind {layer or 'the input'}, not behind a Conv2d or Linear"
+    if not is_known(module):
+        return f"it is behind {layer}, and surgery does not know {type(module).__name__}"
+    if not isinstance(module.weight, nn.Parameter):
+        return f"{layer} computes its weight anew"
+    if module._forward_hooks:
+        return f"{layer} has hooks"
+    if names[id(module)] > 1 or any(owners[id(p)] > 1 for p in module.parameters()):
+        return f"{layer} shares its weights"
+    if wiring.calls[layer] > 1:
+        return f"{layer} runs {wiring.calls[layer]} times"
+    others = wiring.uses[layer] - {name}
+    if others:
+        return f"{layer} is used by {min(others)} too"
+    # a BatchNorm1d behind a Linear with one more axis counts that axis as channels
+    if wiring.axes[name] != (4 if isinstance(module, nn.Conv2d) else 2):
+        return f"its channels are not the outputs of {layer}"
+    return ""
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Conv2d, nn.Linear))
+
+
+class _Wiring(TorchDispatchMode):
+    """While active, notes for each tensor where it was made, and for each place who uses what it made.
+
+    A place is the full name of the innermost layer or BatchNorm that runs, or the name of an operation outside them.
+    """
+
+    def __init__(self, places: dict[str, nn.Module], norms: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.uses: dict[str, set[str]] = {name: set() for name in places}
+        self.sources: dict[str, str] = {}
+        """Where the input of each BatchNorm was made."""
+        self.axes: dict[str, int] = {}
+        """Axes of the input of each BatchNorm."""
+        self._norms = norms
+        self._running: list[str | None] = []
+        self._makers = WeakTensorKeyDictionary()
+        # so that an operation elsewhere on a layer's parameters counts as a use of the layer
+        for name, module in places.items():
+            for parameter in module.parameters(recurse=False):
+                self._makers[parameter] = name
+
+    def enter(self, name: str, is_place: bool) -> Callable[..., None]:
+        """A hook for the start of a module."""
+
+        def hook(module: nn.Module, inputs: Any) -> None:
+            self.calls[name] += 1
+            self._running.append(name if is_place else None)
+
+        return hook
+
+    def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """A hook for the end of a module."""
+        self._running.pop()
+
+    def use(self, values: Any, place: str) -> None:
+        """Note that a place uses tensors."""
+        for value in tree_leaves(values):
+            maker = self._makers.get(value) if isinstance(value, Tensor) else None
+            if maker is None or maker == place:
+                continue
+            self.uses.setdefault(maker, set()).add(place)
+            if place in self._norms:
+                self.sources.setdefault(place, maker)
+                self.axes.setdefault(place, value.dim())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        running = self._running[-1] if self._running else None
+        place = running or func.__name__.split(".")[0]
+        self.use((args, kwargs), place)
+        result = func(*args, **kwargs)
+        for output in tree_leaves(result):
+            if isinstance(output, Tensor):
+                self._makers[output] = place
+        return result
+
+
+def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> _Wiring:
+    modules = dict(model.named_modules())
+    places = {name: m for name, m in modules.items() if name in norms or _is_layer(m) or not len(list(m.children()))}
+    wiring = _Wiring(places, norms)
+    hooks = [m.register_forward_pre_hook(wiring.enter(name, name in places)) for name, m in modules.items()]
+    hooks += [m.register_forward_hook(wiring.leave) for m in modules.values()]
+    output = run_watched(model, example, wiring, hooks)
+    wiring.use(output, "the output")
+    return wiring

@@ -1,0 +1,293 @@
+"""BatchNorms folded into the layers before them: the same function, on every way into a network."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers import BatchNormAct2d
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning.nn import PACT, CimConv2d, QuantConv2d
+from asim_lightning.surgery import FoldedNorm, fold_batchnorm_, fold_state, set_fidelity_
+
+NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, arguments, BatchNorms
+    "resnet18": (64, {}, 20),
+    "resnet26d": (64, {"layers": (1, 1, 1, 1)}, 19),
+    "resnet50": (64, {"layers": (1, 1, 1, 1)}, 17),
+    "efficientnet_lite0": (64, {}, 49),
+    "tf_efficientnet_lite0": (64, {}, 49),
+    "mobilenetv2_100": (64, {}, 52),
+    "vgg16_bn": (32, {"mlp_ratio": 0.02}, 13),
+}
+LARGE = {"resnet26d": 31, "resnet50": 53, "vgg16_bn": 13}
+LOSSLESS = MacroConfig(4, 4, rows=255, adc_bits=8)
+
+
+def batchnorms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+@torch.no_grad()
+def disturb_(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    """Statistics of which none is neutral; a tenth of the scales negative, the first zero."""
+    count = norm.num_features
+    if norm.running_mean is not None and norm.running_var is not None:
+        norm.running_mean.add_(0.3 * torch.randn(count) * norm.running_var.sqrt())
+        norm.running_var.mul_(torch.rand(count) + 0.5)
+    if norm.affine:
+        norm.weight.copy_((torch.rand(count) + 0.5) * torch.where(torch.rand(count) < 0.1, -1.0, 1.0))
+        norm.weight[0] = 0.0
+        norm.bias.copy_(0.3 * torch.randn(count))
+
+
+def trained(name: str, size: int, **kwargs: Any) -> nn.Module:
+    """A network whose BatchNorms have statistics near those of a random batch, in evaluation."""
+    torch.manual_seed(0)
+    model: nn.Module = timm.create_model(name, num_classes=7, **kwargs)
+    for norm in batchnorms(model):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, size, size))
+    for norm in batchnorms(model):
+        disturb_(norm)
+    return model.eval()
+
+
+def difference(got: Tensor, expected: Tensor) -> float:
+    return float((got - expected).detach().abs().max() / expected.detach().abs().max())
+
+
+def check_network(name: str, size: int, norms: int, **kwargs: Any) -> None:
+    """float32 to 1e-5, and float64, where rounding hides nothing, to 1e-12.
+
+    Deep networks with random weights amplify rounding, with BatchNorms too: there float32 has three times the distance
+    that it has from float64 without folding.
+    """
+    model, x = trained(name, size, **kwargs), torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        expected = model(x)
+        exact = copy.deepcopy(model).double()
+        expected_exactly = exact(x.double())
+        assert len(fold_batchnorm_(model).pairs) == len(fold_batchnorm_(exact).pairs) == norms
+        assert difference(exact(x.double()), expected_exactly) < 1e-12
+        own = difference(expected.double(), expected_exactly)
+        assert difference(model(x), expected) < max(1e-5, 3 * own)
+    assert not batchnorms(model)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_network_keeps_its_output(name: str) -> None:
+    size, kwargs, norms = NETWORKS[name]
+    check_network(name, size, norms, **kwargs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(LARGE))
+def test_large_network_keeps_its_output(name: str) -> None:
+    check_network(name, 64, LARGE[name])
+
+
+@st.composite
+def pairs_of_layers(draw: st.DrawFn) -> nn.Sequential:
+    """A convolution or linear layer, and a BatchNorm behind it."""
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    groups, per_group, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    channels, bias = groups * per_group, draw(st.booleans())
+    options = {"eps": draw(st.sampled_from([1e-5, 1e-3, 0.5])), "affine": draw(st.booleans())}
+    kind = draw(st.sampled_from(["conv", "same", "linear", "activated"]))
+    if kind == "linear":
+        pair = nn.Sequential(nn.Linear(channels, outputs, bias), nn.BatchNorm1d(outputs, **options))
+    else:
+        conv = Conv2dSame if kind == "same" else nn.Conv2d
+        norm = BatchNormAct2d if kind == "activated" else nn.BatchNorm2d
+        layer = conv(channels, groups * outputs, 3, stride=draw(st.integers(1, 2)), groups=groups, bias=bias)
+        pair = nn.Sequential(layer, norm(groups * outputs, **options))
+    disturb_(pair[1])
+    return pair.eval()
+
+
+@given(pairs_of_layers())
+@settings(max_examples=60, deadline=None)
+def test_a_layer_takes_up_its_batchnorm(pair: nn.Sequential) -> None:
+    pair = pair.double()
+    x = torch.randn(2, pair[0].weight.shape[1] * getattr(pair[0], "groups", 1), 7, 7).double()
+    x = x[..., 0, 0] if isinstance(pair[0], nn.Linear) else x
+    expected = pair(x)
+    before = {name: value.clone() for name, value in pair.state_dict().items()}
+    folding = fold_batchnorm_(pair, x)
+    assert float((pair(x) - expected).detach().abs().max()) < 1e-12
+    folded = fold_state(before, folding.pairs)
+    assert folded.keys() == pair.state_dict().keys() == {"0.weight", "0.bias"}
+    assert all(torch.equal(value, folded[name]) for name, value in pair.state_dict().items())
+
+
+def test_weights_are_rounded_once() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).eval()
+    disturb_(model[1])
+    exact = copy.deepcopy(model).double()
+    fold_batchnorm_(model), fold_batchnorm_(exact)
+    assert torch.equal(model[0].weight, exact[0].weight.float())
+    assert torch.equal(model[0].bias, exact[0].bias.float())
+
+
+def test_activation_and_dropout_of_timm_stay_under_their_names() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        BatchNormAct2d(4, act_layer=nn.ReLU6, drop_layer=lambda: nn.Dropout(0.25)),
+        nn.Conv2d(4, 2, 3),
+    ).train()
+    act, drop = model[1].act, model[1].drop
+    fold_batchnorm_(model, torch.randn(1, 3, 9, 9))
+    assert model[1].act is act
+    assert model[1].drop is drop
+    assert [name for name, _ in model[1].named_children()] == ["drop", "act"]
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
+def test_network_without_batchnorm_has_nothing_to_fold(name: str) -> None:
+    message = "There is nothing to fold: `fold_batchnorm` needs a network with BatchNorm, got one without"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        convert_(timm.create_model(name), Plan(fold_batchnorm=True))
+
+
+@pytest.mark.parametrize("plan", [{"keep": ["nosuch"]}, {"rules": [Rule("stem", {"input_bits": 1})]}])
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_035"])
+def test_an_error_leaves_the_network_as_it_was(name: str, plan: dict[str, Any]) -> None:
+    model = timm.create_model(name, act_layer=nn.ReLU)
+    before = [(key, id(module)) for key, module in model.named_modules()]
+    values = {key: (id(value), value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
+    with pytest.raises(ValueError, match=r"nosuch|input_bits"):
+        convert_(model, Plan(fold_batchnorm=True, pact=True, **plan))
+    assert [(key, id(module)) for key, module in model.named_modules()] == before
+    for key, value in model.state_dict(keep_vars=True).items():
+        assert values[key][0] == id(value)
+        assert torch.equal(values[key][1], value)
+    assert not model._load_state_dict_pre_hooks
+
+
+@pytest.mark.parametrize("value", [1, None, "true"])
+def test_wrong_value(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^`plan.fold_batchnorm` must be true or false, got "):
+        Plan(fold_batchnorm=value)
+
+
+def test_report_has_a_line_of_it() -> None:
+    model = timm.create_model("resnet18")
+    report = convert_(model, Plan(fold_batchnorm=True))
+    assert report.notes == ("20 BatchNorms folded into the layers before them",)
+    assert str(report).splitlines()[-1] == report.notes[0]
+    assert len(report.on_macro) == 20
+    assert convert_(timm.create_model("resnet18"), Plan()).notes == ()
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv2_035"])
+def test_signs_and_stem_are_those_without_folding(name: str) -> None:
+    plain, folded = (timm.create_model(name, act_layer=nn.ReLU) for _ in range(2))
+    before, after = convert_(plain, Plan()), convert_(folded, Plan(fold_batchnorm=True))
+    assert before.rows == after.rows
+    stem = next(module for module in folded.modules() if isinstance(module, QuantConv2d))
+    assert stem.bias is not None
+
+
+def test_ideal_macros_give_the_float_output_of_the_network_before() -> None:
+    model, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(x)
+        convert_(model, Plan(MacroConfig(16, 16, adc_bits=None), fold_batchnorm=True, per_channel=True))
+        calibrate_(model, [x])
+        assert difference(model(x), expected) < 1e-2
+        set_fidelity_(model, "float")
+        assert difference(model(x), expected) < 1e-5
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_quantised_and_lossless_simulation_agree(per_channel: bool) -> None:
+    model, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    convert_(model, Plan(LOSSLESS, fold_batchnorm=True, per_channel=per_channel))
+    calibrate_(model, [x])
+    with torch.no_grad():
+        simulated = model(x)
+        set_fidelity_(model, "quantized")
+        assert torch.equal(simulated, model(x))
+    assert float(simulated.abs().max()) > 0
+
+
+def test_pact_takes_the_place_of_activations_and_gives_ranges() -> None:
+    model = timm.create_model("mobilenetv2_035", act_layer=nn.ReLU)
+    convert_(model, Plan(fold_batchnorm=True, pact=True, input_range="pact"))
+    assert isinstance(model.bn1.act, PACT)
+    layer = model.blocks[0][0].conv_dw
+    assert isinstance(layer, CimConv2d)
+    assert layer.input_range == "pact"
+    assert layer._pact[0] is model.bn1.act
+    calibrate_(model, [torch.randn(2, 3, 32, 32)])
+    model.eval()(torch.randn(1, 3, 32, 32))
+
+
+def test_a_folded_network_trains() -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("resnet10t", num_classes=7, zero_init_last=False)
+    convert_(model, Plan(fold_batchnorm=True, pact=True))
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    x, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 7
+    losses = []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert losses[-1] < losses[0] - 0.1, losses
+
+
+def test_frozen_layers_stay_frozen() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).requires_grad_(False)
+    fold_batchnorm_(model, torch.randn(1, 3, 5, 5))
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("way", ["as it is", "deep copy", "pickle", "inside another"])
+def test_a_state_dict_from_before_is_folded_as_it_is_loaded(way: str) -> None:
+    source, x = trained("resnet10t", 32), torch.randn(2, 3, 32, 32)
+    state = {key: value.clone() for key, value in source.state_dict().items()}
+    target = timm.create_model("resnet10t", num_classes=7).eval()
+    convert_(target, Plan(fold_batchnorm=True, keep=["*"]))
+    target = {
+        "as it is": lambda: target,
+        "deep copy": lambda: copy.deepcopy(target),
+        "pickle": lambda: pickle.loads(pickle.dumps(target)),
+        "inside another": lambda: nn.ModuleDict({"backbone": target}),
+    }[way]()
+    prefix = "backbone." if way == "inside another" else ""
+    given = {prefix + key: value for key, value in state.items()}
+    target.load_state_dict(given)
+    assert given.keys() == {prefix + key for key in state}
+    with torch.no_grad():
+        network = target["backbone"] if way == "inside another" else target
+        expected = source(x)
+        assert difference(network(x), expected) < 1e-5
+        # and what it has now goes back as it is
+        again = {key: value.clone() for key, value in target.state_dict().items()}
+        target.load_state_dict(again)
+        assert all(torch.equal(value, again[key]) for key, value in target.state_dict().items())
+
+
+def test_state_dict_of_another_network_is_left_to_loading() -> None:
+    pair = FoldedNorm("1", "0", 1e-5)
+    state = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict()
+    for lacking in ("0.weight", "1.running_mean", "1.running_var"):
+        part = {key: value for key, value in state.items() if key != lacking}
+        assert fold_state(part, [pair]) == part
+    other = {**state, "1.running_mean": torch.zeros(5)}
+    assert fold_state(other, [pair]) == other
+    assert fold_state(state, [FoldedNorm("3", "2", 1e-5)]) == state
