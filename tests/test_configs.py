@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,15 @@ def parsed(words: list[str]) -> Any:
     return Parsed(resolve_configs(words)).config[words[0]]
 
 
+def skip_without_packages(path: Path) -> None:
+    """Skip the test where a package that a recipe names is not installed."""
+    for package in re.findall(r"package:(\w+)/", path.read_text()):
+        if find_spec(package) is None:
+            pytest.skip(f"needs what is in the package {package}")
+
+
 def built(path: Path, *more: str) -> Built:
+    skip_without_packages(path)
     return Built(resolve_configs([*commands(path)[0], *more]))
 
 
@@ -80,6 +89,7 @@ def test_there_are_recipes() -> None:
         quickstart quickstart_fit fashion_resnet_qat fashion_resnet_nat fashion_vit_qat resnet18_cifar10_qat
         resnet18_cifar10_nat resnet18_cifar10_sim resnet18_imagenet_nat resnet18_imagenet_sim vitb32_cifar10_nat
         vitb32_cifar10_sim vitb32_imagenet_sim vgg16_bn_cifar100_qat resnet50_imagenet_sim
+        efficientnet_lite0_real
     """
     assert set(wanted.split()) <= {path.stem for path in RECIPES}
 
@@ -226,6 +236,21 @@ def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.
     sim += ["--data.init_args.test_images", "2"]
     main(["sweep", *sim, "--axes.random_noise", "[0.1]", "--trials", "1", "--progress", "false"])
     assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  packed", capsys.readouterr().out)
+
+
+def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shipped_file("configs", "efficientnet_lite0_real")
+    skip_without_packages(path)
+    settings = parsed(["validate", "-c", str(path)])
+    ways = [(way if isinstance(way, str) else (way.macro, way.layers)) for way in settings.compare]
+    digital = {"depthwise": "quantized"}
+    noises = [({"random_noise": noise}, layers) for layers in ({}, digital) for noise in (0, 0.05)]
+    assert ways == ["float", "quantized", *noises]
+    main(["validate", "-c", str(path), "--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"])
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
+    assert said[0] == "accuracy 90.00 % (float, 18 of 20 images)"
+    assert said[1].replace("quantized", "simulated") == said[2]  # nothing is lost without noise
+    assert os.listdir(folder) == []
 
 
 def test_shipped_files_are_found_by_name_or_path() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-_TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[[^\[\]]*\])*\]|[\w.]+")
+_TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]|[\w.]+")
 _WORDS = {
     "NoneType": ("null", "null"),
     "None": ("null", "null"),
@@ -20,6 +20,7 @@ _WORDS = {
     "list": ("a list", "lists"),
     "dict": ("a mapping", "mappings"),
     "Namespace": ("a mapping", "mappings"),
+    "Comparison": ("a mapping", "mappings"),
 }
 """Types as a user knows them: one, and several."""
 
@@ -148,11 +149,16 @@ def _words(kind: str, several: bool = False) -> str:
     if name.startswith("typing.Literal["):
         return "one of " + name[len("typing.Literal[") : -1].replace("'", "")
     if name.lower().startswith(("list[", "typing.list[")):
-        inner = name[name.index("[") + 1 : -1]
-        return "a list of " + " or ".join(_words(part, True) for part in _TYPE.findall(inner))
+        return "a list of " + _inner_words(name)
+    if name.startswith("typing.Union["):
+        return _inner_words(name)
     name = name.split("[")[0].split(".")[-1]
     one, many = _WORDS.get(name, (f"a {name} (by its import path)", f"{name}s"))
     return many if several else one
+
+
+def _inner_words(name: str) -> str:
+    return " or ".join(_words(part, True) for part in _TYPE.findall(name[name.index("[") + 1 : -1]))
 
 
 def _arguments(path: str) -> list[str]:

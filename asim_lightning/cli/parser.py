@@ -36,6 +36,7 @@ from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
+from asim_lightning.sweep.counts import count_text
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -242,8 +243,8 @@ class AsimCLI(LightningCLI):
             metric, what = f"{metric}_estimate", "estimate"
             how = f"quantized with train_noise {self.model.train_noise:g}, not simulated"
         percent = 100 * float(self.trainer.callback_metrics[metric])
-        images = int(self.trainer.callback_metrics[ImageCounter.METRIC])
-        self._print(f"{what} {percent:.2f} % ({how}, {images:,} images)")
+        images, right = (int(self.trainer.callback_metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
+        self._print(f"{what} {percent:.2f} % ({how}, {count_text([right], images)})")
 
     def _print(self, line: str) -> None:
         if self.trainer.is_global_zero:

@@ -1,19 +1,22 @@
 """The trainer with this project's own commands beside Lightning's."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
+from asim_lightning.cli.comparison import Comparison, validate_each
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.result import Kind
 
 
 class AsimTrainer(Trainer):
@@ -21,6 +24,41 @@ class AsimTrainer(Trainer):
 
     run_folder: str = "runs/default"
     """Folder of this configuration's runs."""
+
+    def validate(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: LightningDataModule | None = None,
+        weights_only: bool | None = None,
+        compare: list[Comparison | Kind] | None = None,
+        trials: int = 2,
+    ) -> list[Mapping[str, float]]:
+        """Accuracy on the validation images, as configured; before it, where asked for, in other ways too.
+
+        Args:
+            model: The classifier.
+            dataloaders: As in Lightning.
+            ckpt_path: Checkpoint with trained weights.
+            verbose: Whether all metrics are printed.
+            datamodule: The data.
+            weights_only: Always true: a checkpoint is read as tensors and plain values.
+            compare: Other ways to compute the network, a line of accuracy each: names of fidelities, such as
+                [float, quantized], or mappings that change a macro or the fidelity of some layers.
+            trials: Reads of the chip for each noisy one of `compare`: 1..65535.
+        """
+        if compare:
+            if not isinstance(model, CimClassifier) or datamodule is None:
+                given = " and ".join(type(each).__name__ for each in (model, datamodule))
+                raise ValueError(f"`compare` needs a CimClassifier and a data module, got {given}")
+            validate_each(self, model, datamodule, compare, trials, self._say)
+        return super().validate(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
+
+    def _say(self, line: str) -> None:
+        if self.is_global_zero:
+            print(line, flush=True)
 
     def sweep(
         self,

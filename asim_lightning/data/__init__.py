@@ -7,6 +7,7 @@ from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.imagenet import ImageNet
 from asim_lightning.data.images import InMemoryImages, Preparation
 from asim_lightning.data.indexed import IndexedDataset
+from asim_lightning.data.packaged import PackagedImageNet
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ImageNet",
     "InMemoryImages",
     "IndexedDataset",
+    "PackagedImageNet",
     "Preparation",
     "RandomCropFlip",
     "evaluation_sampler",

@@ -59,7 +59,8 @@ def read_results(path: str | Path) -> list[PointResult]:
         raise FileNotFoundError(f"There is no results.csv of a sweep at {path}")
     with file.open(newline="", encoding="utf-8") as opened:
         reader = csv.DictReader(opened)
-        missing = [name for name in RESULT_COLUMNS if name not in (reader.fieldnames or [])]
+        needed = [name for name in RESULT_COLUMNS if name != "right"]  # which files of before have not
+        missing = [name for name in needed if name not in (reader.fieldnames or [])]
         if missing:
             raise ValueError(f"{file} must be the results.csv of a sweep, and lacks {', '.join(missing)}")
         return [_point(row) for row in reader]
@@ -78,6 +79,7 @@ def _point(row: dict[str, str]) -> PointResult:
         high=float(row["high"]),
         seconds=float(row["seconds"]),
         algorithm=row["algorithm"],
+        right=tuple(int(count) for count in row.get("right", "").split()),
     )
 
 

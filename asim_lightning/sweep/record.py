@@ -18,8 +18,8 @@ from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, check_kind
 from asim_lightning.sweep.whole_file import write_whole
 
-RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
-"""Columns of results.csv behind those of the axes."""
+RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
+"""Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -200,6 +200,7 @@ class SweepRecord:
             high=interval.high,
             seconds=sum(one.seconds for one in outcomes),
             algorithm="+".join(dict.fromkeys(one.algorithm for one in outcomes)),
+            right=tuple(correct.sum(axis=0).tolist()),
         )
 
     def _identify(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
@@ -274,7 +275,7 @@ class SweepRecord:
         for point, row in self._results.items():
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
             shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
-            tail = (f"{row.seconds:.3f}", row.algorithm, point)
+            tail = (f"{row.seconds:.3f}", row.algorithm, point, " ".join(map(str, row.right)))
             writer.writerow((*axes, row.kind, row.trials, row.images, *shares, *tail))
         write_whole(self.folder / "results.csv", lambda file: file.write(text.getvalue().encode()))
 

@@ -24,9 +24,11 @@ class PointResult:
         high: Upper end of the 95 % interval of the accuracy, 0..1.
         seconds: Time of all trials together.
         algorithm: What the engine ran ("exact", "events", "packed", ...), joined by "+" where trials differ.
+        right: Right answers of each trial; empty where they are not known.
 
     Raises:
-        ValueError: The kind is unknown, there is no trial or image, or not 0 <= low <= accuracy <= high <= 1.
+        ValueError: The kind is unknown, there is no trial or image, not 0 <= low <= accuracy <= high <= 1, or `right`
+            does not hold a number of images for each trial.
     """
 
     axes: Mapping[str, AxisValue]
@@ -38,6 +40,7 @@ class PointResult:
     high: float
     seconds: float
     algorithm: str
+    right: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -47,6 +50,10 @@ class PointResult:
             raise ValueError(
                 f"low, accuracy and high must rise within 0..1, got {self.low}, {self.accuracy} and {self.high}"
             )
+        if self.right and (
+            len(self.right) != self.trials or not 0 <= min(self.right) <= max(self.right) <= self.images
+        ):
+            raise ValueError(f"`right` must hold 0..{self.images} for each of {self.trials} trials, got {self.right}")
 
 
 def check_kind(kind: str) -> None:

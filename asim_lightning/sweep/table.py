@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 
+from asim_lightning.sweep.counts import count_range, mean_count
 from asim_lightning.sweep.result import KINDS, PointResult, axis_text, is_number
+
+_FEW_IMAGES = 100
+"""Below so many, right answers are counted too: one of 20 images is 5 %."""
 
 
 def results_table(rows: Sequence[PointResult]) -> str:
     """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
 
-    Accuracies are in percent. A dash stands where a point has no such axis. The text ends without a line break.
+    Accuracies are in percent. A dash stands where a point has no such axis. Where images are few, a last column says
+    how many answers were right, the mean over the trials and its range. The text ends without a line break.
     """
     if not rows:
         return "no results"
@@ -28,7 +33,11 @@ def results_table(rows: Sequence[PointResult]) -> str:
         ]
         for row in ordered
     ]
-    text = {"kind", "algorithm", *(name for name in axes if not _is_numeric(ordered, name))}
+    if all(row.right and row.images < _FEW_IMAGES for row in ordered):
+        header.append("right")
+        for line, row in zip(cells, ordered, strict=True):
+            line.append(_right(row))
+    text = {"kind", "algorithm", "right", *(name for name in axes if not _is_numeric(ordered, name))}
     widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(header))]
     rule = ["-" * width for width in widths]
 
@@ -44,3 +53,8 @@ def results_table(rows: Sequence[PointResult]) -> str:
 
 def _is_numeric(rows: Sequence[PointResult], name: str) -> bool:
     return all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
+
+
+def _right(row: PointResult) -> str:
+    spread = f" ({count_range(row.right)})" if row.trials > 1 else ""
+    return f"{mean_count(row.right)} of {row.images}{spread}"

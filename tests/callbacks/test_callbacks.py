@@ -57,5 +57,6 @@ def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, counter)
     trainer.validate(model, datamodule=data, verbose=False)
     assert counter.images == 25
+    assert counter.right == round(25 * float(trainer.callback_metrics["val/acc"]))
     trainer.test(model, datamodule=data, verbose=False)
     assert counter.images == 25

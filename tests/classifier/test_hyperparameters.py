@@ -50,7 +50,8 @@ def test_from_python_on_the_command_line(
     measured = trainer.validate(model, datamodule=make_data(), verbose=False)[0]["val/acc"]
     main(["validate", "--ckpt_path", str(path), "--data.init_args.test_images", "25"])
     said = capsys.readouterr().out.strip().splitlines()[-1]
-    assert said == f"accuracy {100 * measured:.2f} % (quantized, 25 images)"
+    right = round(25 * measured)
+    assert said == f"accuracy {100 * measured:.2f} % (quantized, {right} of 25 images)"
 
 
 def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

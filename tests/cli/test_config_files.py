@@ -26,7 +26,7 @@ def test_a_file_comes_before_a_shipped_one(folder: Path) -> None:
     ("kind", "given", "expected"),
     [
         ("configs", "quickstrat", "nearest: quickstart"),
-        ("configs", "zzz", "nearest: fashion_resnet_nat, fashion_resnet_nat_macro, "),
+        ("configs", "zzz", "nearest: efficientnet_lite0_real, fashion_resnet_nat, "),
         ("configs", "elsewhere/quickstart.yaml", "There is no file 'elsewhere/quickstart.yaml'"),
         ("checkpoints", "fashion_resnet", "nearest: fashion_resnet_qat, "),
     ],

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,7 +159,9 @@ def program(folder: Path) -> None:
     cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
     AttributeDocstrings.get_attr_docs = lambda self, component: cached(component)  # a third of a command's time
     (folder / "fit.txt").write_text(said_by("fit", "-c", config, *on(2), "--data.init_args.batch_size", "10"))
-    validated = [said_by("validate", *TRAINED, *on(count)).splitlines()[-1] for count in COUNTS]
+    compared = ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
+    validated = [said_by("validate", *TRAINED, *compared, *on(count)) for count in COUNTS]
+    validated = [[line for line in said.splitlines() if line.startswith("accuracy")] for said in validated]
     (folder / "validate.json").write_text(json.dumps(validated))
     fit_on_two(folder)
 
@@ -180,7 +183,7 @@ def ranks(found: Path) -> list[dict[str, Any]]:
 
 
 def test_an_odd_number_of_images_is_validated_once_each(found: Path) -> None:
-    said = [line.split("(")[0] for line in json.loads((found / "validate.json").read_text())]
+    said = [lines[-1].split("(")[0] for lines in json.loads((found / "validate.json").read_text())]
     assert said == [said[0]] * len(COUNTS)
     percent = float(said[0].split()[1])
     assert 10 < percent < 100
@@ -188,8 +191,16 @@ def test_an_odd_number_of_images_is_validated_once_each(found: Path) -> None:
 
 
 def test_the_number_of_images_is_said_where_processes_are_forked(found: Path) -> None:
+    said = [lines[-1] for lines in json.loads((found / "validate.json").read_text())]
+    assert all(re.search(r" % \(simulated, \d+ of 19 images\)$", line) for line in said)
+
+
+def test_comparisons_are_the_same_on_any_number_of_processes(found: Path) -> None:
     said = json.loads((found / "validate.json").read_text())
-    assert all(line.endswith("% (simulated, 19 images)") for line in said)
+    assert said == [said[0]] * len(COUNTS)
+    float_line, noisy, _ = said[0]
+    assert re.fullmatch(r"accuracy [\d.]+ % \(float, \d+ of 19 images\)", float_line)
+    assert re.search(r"\(simulated, random_noise 0\.2, [\d.]+ of 19 images, .* in 2 reads\)$", noisy)
 
 
 def test_a_fit_on_two_leaves_one_run(found: Path) -> None:
@@ -281,7 +292,7 @@ def test_the_program_on_one_and_two_processes(tmp_path: Path) -> None:
         said.append(done.stdout.splitlines()[-1])
         assert done.stdout.count("accuracy ") == 1
     assert said[0] == said[1]
-    assert said[0].endswith("% (simulated, 19 images)")
+    assert re.search(r" % \(simulated, \d+ of 19 images\)$", said[0])
 
 
 if __name__ == "__main__":

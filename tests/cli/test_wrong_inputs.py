@@ -40,7 +40,7 @@ KEYS = {
     "group": (("--modl.fidelity", "float"), "nearest: --model"),
     "flag with =": (("--confg=tiny.yaml",), "`--confg` is no setting; nearest: --config"),
     "data": (("--data.init_args.test_image", "3"), "nearest: data.init_args.test_images"),
-    "other command's": (("--trials", "3"), "`--trials` is no setting; there are config, seed_everything, trainer"),
+    "other command's": (("--samples", "3"), "`--samples` is no setting; there are config, seed_everything, trainer"),
     "no flag": (("extra",), "'extra' is no option: options look like --model.fidelity float"),
     "no value": (("--model.fidelity",), "argument --model.fidelity: expected one argument"),
     "wrong trainer value": (("--trainer.max_epochs", "x"), "`trainer.max_epochs` must be an integer or null, got x"),

@@ -31,7 +31,15 @@ def test_results_read_back_are_those_written(tmp_path: Path) -> None:
             assert dict(row.axes) == dict(written.axes)
             assert (row.kind, row.trials, row.images) == (written.kind, written.trials, written.images)
             assert row.accuracy == pytest.approx(written.accuracy, abs=1e-6)
+            assert row.right == written.right
             assert (row.low, row.high) == pytest.approx((written.low, written.high), abs=1e-6)
+
+
+def test_a_file_from_before_counts_were_written_is_read(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 150)
+    file = tmp_path / "a" / "results.csv"
+    file.write_text("".join(line.rpartition(",")[0] + "\n" for line in file.read_text().splitlines()))
+    assert [(row.images, row.right) for row in read_results(file)] == [(200, ())] * 4
 
 
 def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from asim_lightning.sweep.record import SweepRecord, sweep_folder
 
 FINGERPRINT = {"checkpoint": "3f2a", "seed": 0, "macro": {"rows": 255, "adc_bits": None}}
 COLUMNS = ("random_noise", "adc_bits")
-RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point")
+RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 POINT = {"random_noise": 0.1, "adc_bits": 8}
 LABELS = np.arange(120) % 10
 
@@ -75,6 +75,8 @@ def test_finished_point(record, folder):
     (row,) = rows(folder)
     assert list(row) == [*COLUMNS, *RESULT_COLUMNS]
     assert (row["random_noise"], row["adc_bits"], row["kind"], row["trials"]) == ("0.1", "8", "simulated", "3")
+    assert result.right == (100, 100, 100)
+    assert row["right"] == "100 100 100"
     assert float(row["accuracy"]) == pytest.approx(result.accuracy, abs=1e-6)
 
 

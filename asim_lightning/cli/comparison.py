@@ -1,0 +1,127 @@
+"""`asim validate --compare`: the same images by other fidelities, macros and mixtures of both, a line each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from asim_lightning.callbacks import ImageCounter
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import check_choice, check_whole
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.surgery import change_macros_, macro_layers
+from asim_lightning.surgery.match import matching
+from asim_lightning.sweep.counts import count_text
+from asim_lightning.sweep.result import KINDS, axes_text
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way to compute the network that is validated.
+
+    Raises:
+        ValueError: A fidelity is unknown.
+    """
+
+    fidelity: str = "simulated"
+    """Fidelity of every layer: float, quantized (integers, no macro) or simulated (bit by bit)."""
+    macro: dict[str, Any] = field(default_factory=dict)
+    """Fields of the macro that differ from the plan's, in every layer that is on one."""
+    layers: dict[str, str] = field(default_factory=dict)
+    """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} keeps them digital, in integers."""
+
+    def __post_init__(self) -> None:
+        check_choice("`compare.fidelity`", self.fidelity, KINDS)
+        for pattern, fidelity in self.layers.items():
+            check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
+
+    def __str__(self) -> str:
+        """What is special about it, as in "simulated, random_noise 0.05, depthwise quantized"."""
+        return ", ".join(part for part in (self.fidelity, axes_text(self.macro), axes_text(self.layers)) if part)
+
+
+def validate_each(
+    trainer: Trainer,
+    model: CimClassifier,
+    data: Any,
+    comparisons: Sequence[str | Comparison],
+    trials: int,
+    say: Callable[[str], None],
+) -> None:
+    """Validate the network in each way, and say each accuracy in one line.
+
+    The network is left as it was. Input ranges are those of the whole network quantised, in every way the same.
+
+    Args:
+        trainer: The trainer.
+        model: Converted classifier.
+        data: Data module; its validation images are used.
+        comparisons: The ways; a name alone is a fidelity.
+        trials: Reads of the chip where one is noisy: 1..65535.
+        say: Takes each line.
+
+    Raises:
+        ValueError: No layer is on a macro, or a way does not fit the network; nothing is computed then.
+    """
+    check_whole("`trials`", trials, 1, 65535)
+    if not macro_layers(model.backbone):
+        raise ValueError("`compare` needs a network with layers on a macro, got one without; set `model.plan`")
+    ways = [Comparison(each) if isinstance(each, str) else each for each in comparisons]
+    reads = []
+    for way in ways:  # all before the first, which may take hours
+        with _computed(model, way):
+            reads.append(trials if _is_noisy(model) else 1)
+    counter, first = ImageCounter(), model.trial
+    trainer.callbacks.append(counter)  # type: ignore[attr-defined]
+    try:
+        for way, count in zip(ways, reads, strict=True):
+            right = []
+            with _computed(model, way):
+                for trial in range(count):
+                    model.trial = (first + trial) & 0xFFFF
+                    trainer.validate(model, datamodule=data, verbose=False)
+                    if trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
+                        raise SIGTERMException
+                    # of processes that were forked, metrics alone come back
+                    right.append(int(trainer.callback_metrics[ImageCounter.RIGHT]))
+            images = int(trainer.callback_metrics[ImageCounter.METRIC])
+            percent = 100 * sum(right) / (images * count)
+            say(f"accuracy {percent:.2f} % ({way}, {count_text(right, images)})")
+    finally:
+        trainer.callbacks.remove(counter)  # type: ignore[attr-defined]
+        model.trial = first
+
+
+def _is_noisy(model: CimClassifier) -> bool:
+    layers = macro_layers(model.backbone).values()
+    return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
+
+
+@contextmanager
+def _computed(model: CimClassifier, way: Comparison) -> Iterator[None]:
+    """The network computed in one way; afterwards it is what it was."""
+    layers = quantized_layers(model.backbone)
+    fidelities = {layer: layer.fidelity for layer in layers.values()}
+    macros = {layer: layer.macro for layer in macro_layers(model.backbone).values()}
+    before = model.fidelity
+    try:
+        model.fidelity = way.fidelity
+        for pattern, fidelity in way.layers.items():
+            for name in matching(pattern, _kinds(model, layers), "compare.layers"):
+                layers[name].fidelity = fidelity
+        change_macros_(model.backbone, **way.macro)
+        yield
+    finally:
+        model.fidelity = before
+        for layer, fidelity in fidelities.items():
+            layer.fidelity = fidelity
+        for on_macro, macro in macros.items():
+            on_macro.macro = macro
+
+
+def _kinds(model: CimClassifier, layers: Mapping[str, Any]) -> dict[str, str]:
+    """Kind of each layer that quantises, by full name; what the plan keeps float cannot be computed otherwise."""
+    return {row.name: row.kind for row in model.report if row.name in layers}

@@ -1,0 +1,117 @@
+"""Twenty real ImageNet pictures of an installed package: labels, transform, messages; a real network on them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import functional
+
+from asim_lightning import MacroConfig, calibrate_, convert_
+from asim_lightning.data import PackagedImageNet
+from asim_lightning.engine import noise_context
+from asim_lightning.resources import file_in_package
+from asim_lightning.surgery import Plan, change_macros_, set_fidelity_
+from tests.data.real_pictures import real_pictures
+from tests.data.real_weights import NAME, real_network
+
+LABELS = [243, 559, 438, 990, 949, 853, 609, 609, 915, 455, 541, 630, 741, 471, 129, 99, 251, 22, 317, 305]
+
+
+def as_evaluated(**options: object) -> PackagedImageNet:
+    return PackagedImageNet(normalize="pretrained", pretrained_cfg=NAME, eval_batch_size=20, **options)  # type: ignore
+
+
+def write(folder: Path, *names: str) -> str:
+    for shade, name in enumerate(names):
+        Image.new("RGB", (8, 8), (shade, shade, shade)).save(folder / name)
+    return str(folder)
+
+
+def test_the_twenty_pictures_and_their_labels() -> None:
+    assert [label for _, label in real_pictures("imagenet")] == LABELS
+    data = as_evaluated()
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        images, labels, indices = next(iter(loader))
+        assert images.shape == (20, 3, 224, 224)
+        assert (labels.tolist(), indices.tolist()) == (LABELS, list(range(20)))
+    assert data.num_classes == 1000
+
+
+def test_a_picture_is_what_the_network_was_evaluated_with() -> None:
+    pictures = real_pictures("imagenet")
+    data = as_evaluated()
+    assert (data.mean, data.deviation, data.image_size) == ((0.5,) * 3, (0.5,) * 3, 224)
+    images, _, _ = next(iter(data.val_dataloader()))
+    for index in (0, 7):
+        picture, _ = pictures[index]
+        width, height = picture.size
+        scale = 256 / min(width, height)  # 224 of 0.875, the shorter side
+        resized = picture.resize((int(width * scale), int(height * scale)), Image.Resampling.BICUBIC)
+        left, top = round((resized.width - 224) / 2), round((resized.height - 224) / 2)
+        cropped = functional.pil_to_tensor(resized.crop((left, top, left + 224, top + 224)))
+        torch.testing.assert_close(images[index], cropped / 127.5 - 1, rtol=0, atol=1e-6)
+
+
+def test_ranges_are_calibrated_on_the_pictures_that_are_evaluated(tmp_path: Path) -> None:
+    data = PackagedImageNet(write(tmp_path, "imagenet_00_5.png", "imagenet_01_999.jpg"), image_size=8)
+    found = [index for _, _, indices in data.calibration_dataloader() for index in indices.tolist()]
+    assert sorted(found) == [0, 1]
+
+
+def test_other_files_do_not_count(tmp_path: Path) -> None:
+    names = ("imagenet_10_7.png", "imagenet_02_999.JPG", "imagenet_03_1000.png", "cifar10_00_3.png", "imagenet_1.png")
+    _, labels, _ = next(iter(PackagedImageNet(write(tmp_path, *names), image_size=8).test_dataloader()))
+    assert labels.tolist() == [999, 7]
+
+
+def test_messages(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^PackagedImageNet has pictures to evaluate and none to train on; a fit "):
+        PackagedImageNet(str(tmp_path)).setup("fit")
+    with pytest.raises(ValueError, match=r"^PackagedImageNet has pictures to evaluate and none to train on; a fit "):
+        PackagedImageNet(str(tmp_path)).train_dataloader()
+    with pytest.raises(ValueError, match=r"^held_out must be 0, as PackagedImageNet has .* to train on, got 3\.$"):
+        PackagedImageNet(held_out=3)
+    with pytest.raises(FileNotFoundError, match=r"must hold pictures named imagenet_NUMBER_LABEL\.jpg, but holds none"):
+        PackagedImageNet(str(tmp_path)).setup("test")
+    with pytest.raises(FileNotFoundError, match="does not exist or is not a folder"):
+        PackagedImageNet(str(tmp_path / "nosuch")).setup("test")
+    with pytest.raises(FileNotFoundError, match=r"'no_such_package', which is not installed; pip install '\.\[real\]'"):
+        PackagedImageNet("package:no_such_package/data").setup("test")
+
+
+def test_files_in_packages() -> None:
+    assert file_in_package("package:asim_lightning/data/module.py").name == "module.py"
+    with pytest.raises(FileNotFoundError, match=r"^package:asim_lightning/nosuch names no file of the package"):
+        file_in_package("package:asim_lightning/nosuch")
+    for name in ("no-such.package", "json.decoder", ""):
+        with pytest.raises(FileNotFoundError, match="which is not installed"):
+            file_in_package(f"package:{name}/x")
+
+
+def right(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[int, torch.Tensor]:
+    with torch.no_grad(), noise_context(seed=0, trial=0, sample_ids=range(20), chip=0):
+        logits = network(images)
+    return int((logits.argmax(1) == labels).sum()), logits
+
+
+def test_a_real_network_on_real_pictures() -> None:
+    real_pictures("imagenet")
+    network = real_network().eval()
+    images, labels, _ = next(iter(as_evaluated().val_dataloader()))
+    count, floats = right(network, images, labels)
+    assert count == 18
+    convert_(network, Plan(macro=MacroConfig(8, 8, rows=255, adc_bits=8)), images[:1])
+    calibrate_(network, [images])
+    set_fidelity_(network, "float")
+    torch.testing.assert_close(right(network, images, labels)[1], floats, rtol=1e-3, atol=1e-3)
+    set_fidelity_(network, "quantized")
+    quantized, integers = right(network, images, labels)
+    assert quantized in (17, 18)  # 17 where it was measured; two pictures are decided by 0.2
+    set_fidelity_(network, "simulated")
+    simulated, lossless = right(network, images, labels)
+    assert simulated == quantized
+    torch.testing.assert_close(lossless, integers, rtol=0, atol=0)
+    change_macros_(network, random_noise=0.05)
+    assert 15 <= right(network, images, labels)[0] <= 20  # 16 to 19 in every read that was looked at

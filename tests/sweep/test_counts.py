@@ -1,0 +1,40 @@
+"""Counts of right answers in words, in the table and in results.csv."""
+
+import pytest
+
+from asim_lightning.sweep.counts import count_text
+from asim_lightning.sweep.result import PointResult
+from asim_lightning.sweep.table import results_table
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "text"),
+    [
+        ([18], 20, "18 of 20 images"),
+        ([1845], 2000, "1,845 of 2,000 images"),
+        ([17, 18], 20, "17.5 of 20 images, 17 to 18 in 2 reads"),
+        ([16, 18, 17], 20, "17 of 20 images, 16 to 18 in 3 reads"),
+        ([18, 18], 20, "18 of 20 images, 18 in 2 reads"),
+        ([0], 1, "0 of 1 images"),
+    ],
+)
+def test_count_text(right: list[int], images: int, text: str) -> None:
+    assert count_text(right, images) == text
+
+
+def point(images: int, right: tuple[int, ...]) -> PointResult:
+    return PointResult({}, "simulated", 2, images, 0.875, 0.5, 1.0, 1.0, "events", right)
+
+
+def test_the_table_counts_where_images_are_few() -> None:
+    head, _, row = results_table([point(20, (17, 18))]).splitlines()
+    assert head.endswith("  seconds  algorithm  right")
+    assert row.endswith("      1.0  events     17.5 of 20 (17 to 18)")
+    for rows in ([point(100, (87, 88))], [point(20, ())], [point(20, (17, 18)), point(20, ())]):
+        assert "right" not in results_table(rows)
+
+
+@pytest.mark.parametrize("right", [(17,), (17, 21), (-1, 3)])
+def test_counts_that_cannot_be_are_refused(right: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"^`right` must hold 0\.\.20 for each of 2 trials, got \("):
+        point(20, right)
