@@ -22,6 +22,7 @@ def parser(command: str) -> OneLineParser:
         made.add_argument("file", type=str, help="weights (.pkl, .pth, .safetensors), or a published config.py")
         made.add_argument("--to", type=str, required=True, help="checkpoint (.ckpt), or recipe (.yaml), to write")
         made.add_argument("--network", type=str | None, help="timm's name, where the keys do not tell it")
+        made.add_argument("--kwargs", type=dict | None, help="arguments of its constructor, such as {depth: 4}")
         made.add_argument(
             "--small", type=bool | None, help="whether it is made for images of about 32 pixels; default: as keys tell"
         )
@@ -58,7 +59,9 @@ def run(arguments: Sequence[str]) -> None:
     else:
         from asim_lightning.cli.importing import import_weights
 
-        import_weights(settings.file, settings.to, settings.network, settings.small, settings.force)
+        if settings.kwargs is not None and settings.network is None:
+            raise UsageError("`--kwargs` needs `--network`, whose constructor takes them")
+        import_weights(settings.file, settings.to, settings.network, settings.small, settings.kwargs, settings.force)
 
 
 def _check_paths(settings: Namespace) -> None:

@@ -20,7 +20,9 @@ KEPT = "imported"
 """Key of a checkpoint under which an import keeps what `asim export` needs to write the same file."""
 
 
-def import_weights(file: str, to: str, name: str | None, small: bool | None, force: bool) -> None:
+def import_weights(
+    file: str, to: str, name: str | None, small: bool | None, kwargs: dict[str, Any] | None, force: bool
+) -> None:
     """Write a checkpoint that holds a file's weights, and print what became of every key.
 
     Args:
@@ -28,6 +30,7 @@ def import_weights(file: str, to: str, name: str | None, small: bool | None, for
         to: The checkpoint to write.
         name: timm's name of the network; None: as the keys tell.
         small: Whether it is made for small images; None: as the keys tell.
+        kwargs: Arguments of that network's constructor; None: those that the keys tell.
         force: Whether the checkpoint is written though keys are not accounted for.
 
     Raises:
@@ -40,7 +43,11 @@ def import_weights(file: str, to: str, name: str | None, small: bool | None, for
     weights = read_weights(file)
     if any(key.startswith("backbone.") for key in weights.state):
         raise UsageError(f"{file} is a checkpoint of this package already: give it to --ckpt_path as it is")
-    network = recognise(weights, name, small)
+    network = recognise(weights, name, small, kwargs)
+    if network.num_classes < 2:
+        raise UsageError(
+            f"{file} holds no classifier of 2 classes or more; `model.backbone.pretrained` takes such files"
+        )
     account = imported(weights, network)
     print(account)
     refuse_open(account, file, force, network)
@@ -59,7 +66,7 @@ def import_weights(file: str, to: str, name: str | None, small: bool | None, for
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
     print(f"\n{summary(network, account)}")
     print(f"wrote    {shorter_path(to)}")
-    print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data(network)}")
+    print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data(network)}".rstrip())
 
 
 def import_settings(file: str, to: str) -> None:
@@ -129,6 +136,8 @@ def _random(model: CimClassifier, account: Account) -> dict[str, Tensor]:
 
 def _data(network: Network) -> str:
     """The data module that a network is likely made for, by its classes, as flags."""
+    if network.backbone.kwargs.get("in_chans", 3) == 1 and network.num_classes == 10:
+        return ""  # the images in the package
     name = {10: "CIFAR10", 100: "CIFAR100", 1000: "ImageNet"}.get(network.num_classes, "ImageFolder")
     flags = f"--data asim_lightning.data.{name} --data.init_args.root FOLDER"
     usual = SMALL_IMAGE if name.startswith("CIFAR") else 224

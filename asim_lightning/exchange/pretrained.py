@@ -102,7 +102,7 @@ def load_pretrained_(
     """
     if file is None:
         return ()
-    network = recognise(file, config.name)
+    network = recognise(file, config.name, kwargs=config.kwargs)
     if network.layout == "published":
         raise ValueError(
             f"{file.path} is a checkpoint of the published simulator, which has settings beside weights; "
@@ -122,11 +122,9 @@ def load_pretrained_(
         what = f"{row.target} is missing: {row.why}" if row.target else f"{row.source}: {row.why}"
         raise ValueError(f"{file.path} does not fit {config.name} as `model.backbone` describes it: {what}{more}")
     if network.num_classes != num_classes:
-        head = _without_head(state, model, num_classes)
-        notes.append(
-            f"{', '.join(head)}: new, with random weights, as the file has {network.num_classes} classes and the data "
-            f"{num_classes}"
-        )
+        head = ", ".join(_without_head(state, model, num_classes))
+        has = f"{network.num_classes} classes" if network.num_classes else "none"
+        notes.append(f"{head}: new, with random weights, as the file has {has} and the data {num_classes}")
     model.load_state_dict(state, strict=False)
     return tuple(notes)
 
@@ -136,9 +134,8 @@ def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
 
 
 def _without_head(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
-    """Take out what has another shape for another number of classes."""
+    """Take out what has another shape for another number of classes; what is new then."""
     own = model.state_dict()
-    head = [key for key, value in state.items() if value.shape != own[key].shape and own[key].shape[0] == num_classes]
-    for key in head:
+    for key in [key for key, value in state.items() if value.shape != own[key].shape]:
         del state[key]
-    return head
+    return [key for key in own if key not in state and own[key].shape[:1] == (num_classes,)]

@@ -63,13 +63,16 @@ class Network:
         return pairs(self.layout, self.backbone, self.num_classes, self.clips)
 
 
-def recognise(file: WeightFile, name: str | None = None, small: bool | None = None) -> Network:
+def recognise(
+    file: WeightFile, name: str | None = None, small: bool | None = None, kwargs: Mapping[str, Any] | None = None
+) -> Network:
     """The network that a state dict is of.
 
     Args:
         file: The state dict.
         name: timm's name of the network, where the user says so.
         small: Whether it is made for images of about 32 pixels, where the user says so.
+        kwargs: Arguments of the network's constructor, where the user gives them with its name.
 
     Raises:
         ValueError: It is not recognised, or is not of the network that the user names.
@@ -86,8 +89,9 @@ def recognise(file: WeightFile, name: str | None = None, small: bool | None = No
     if efficientnet.STEM in state:
         names = [name] if name else efficientnet.NAMES
         classes = _classes(file, "_fc.weight")
-        return _fitting(file, (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names))
-    return _timm(file, name, small)
+        candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
+        return _fitting(file, candidates, name is not None)
+    return _timm(file, name, small, kwargs or {})
 
 
 def _check_name(name: str) -> None:
@@ -157,7 +161,7 @@ def _published_resnet(file: WeightFile, name: str | None, small: bool | None) ->
         )
         for each in names
     )
-    return _fitting(file, candidates)
+    return _fitting(file, candidates, name is not None)
 
 
 def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
@@ -193,10 +197,10 @@ def _vgg(file: WeightFile, name: str | None, small: bool | None) -> Network:
         for each in names
         for is_small in ((False, True) if small is None else (small,))
     )
-    return _fitting(file, candidates)
+    return _fitting(file, candidates, name is not None)
 
 
-def _timm(file: WeightFile, name: str | None, small: bool | None) -> Network:
+def _timm(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
     state = file.state
     if name is None and file.architecture is not None:
         import timm
@@ -211,23 +215,22 @@ def _timm(file: WeightFile, name: str | None, small: bool | None) -> Network:
         raise ValueError(
             f"{file.path} is of no network that its keys tell ({shown}, ...); `--network` names one of timm"
         )
-    return _fitting(file, (network for each in names for network in _timm_network(file, each, bool(small))))
+    return _fitting(file, (_timm_network(file, each, bool(small), kwargs) for each in names), name is not None)
 
 
-def _timm_network(file: WeightFile, name: str, small: bool) -> Iterable[Network]:
+def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, Any]) -> Network:
     import timm
 
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     head = config.classifier if config is not None else None
     key = f"{head}.weight" if isinstance(head, str) else "head.weight"
-    if key not in file.state:
-        return
-    kwargs: dict[str, Any] = {}
+    kwargs = dict(given)
     tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
-    if tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
+    if not kwargs and tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
         kwargs = _image(name, tokens.shape[1], patch.shape[2])
     size = SMALL_IMAGE if small else kwargs.get("img_size")
-    yield Network("timm", BackboneConfig(name, kwargs, small=small, image_size=size), _classes(file, key))
+    classes = _classes(file, key) if key in file.state else 0  # weights without a classifier
+    return Network("timm", BackboneConfig(name, kwargs, small=small, image_size=size), classes)
 
 
 def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
@@ -249,26 +252,31 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
             return
 
 
-def _fitting(file: WeightFile, candidates: Iterable[Network]) -> Network:
-    """The first candidate whose keys and shapes are those of the file, else the one that leaves fewest keys over."""
+def _fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
+    """The first candidate whose keys and shapes are those of the file, else the one with fewest differences.
+
+    A candidate that the user did not name must have half of the file's keys.
+    """
     best: tuple[int, Network] | None = None
-    first: Network | None = None
+    failure: Exception | None = None
     for network in candidates:
-        first = first or network
         try:
-            left = _left_over(file.state, network)
-        except (ValueError, RuntimeError, TypeError):  # a candidate that cannot be built with these arguments
+            found = _differences(file.state, network)
+        except (ValueError, RuntimeError, TypeError) as error:  # it cannot be built with these arguments
+            failure = error
             continue
-        if left is None:
-            continue
-        if best is None or left < best[0]:
-            best = (left, network)
-        if left == 0:
+        if best is None or found < best[0]:
+            best = (found, network)
+        if found == 0:
             break
-    if best is None:
-        if first is None:
-            raise ValueError(f"{file.path} fits no network that its keys tell; `--network` names one of timm")
-        return first
+    if best is None and failure is not None and named:
+        raise failure
+    if best is None or (best[0] > len(file.state) / 2 and not named):
+        near = f"; nearest is {best[1].backbone.name}, with {best[0]} differences" if best else ""
+        raise ValueError(
+            f"{file.path} fits no network that its keys tell{near}; `--network`, and `--kwargs` for its constructor's "
+            "arguments, name one of timm"
+        )
     return _with_twin(best[1])
 
 
@@ -283,14 +291,13 @@ def _with_twin(network: Network) -> Network:
     return replace(network, said=(*network.said, said))
 
 
-def _left_over(state: Mapping[str, Tensor], network: Network) -> int | None:
-    """Keys of a state dict that a network has no place for; None where one of the network's own is missing."""
-    places = set()
+def _differences(state: Mapping[str, Tensor], network: Network) -> int:
+    """Tensors of a network that a state dict lacks or has in another shape, and keys that it has besides."""
+    places, missing = set(), 0
     for pair in network.pairs:
         value = state.get(pair.theirs)
-        if value is None and pair.counts_batches:
-            continue
-        if value is None or in_our_shape(pair, value) is None:
-            return None
-        places.add(pair.theirs)
-    return len(set(state) - places)
+        if value is not None and in_our_shape(pair, value) is not None:
+            places.add(pair.theirs)
+        elif value is not None or not pair.counts_batches:
+            missing += 1
+    return missing + len(set(state) - places)

@@ -275,3 +275,25 @@ def test_both_commands_are_in_the_help(asim: Asim) -> None:
     assert "export A checkpoint's weights to a file" in out
     assert "--network NETWORK" in asim("import", "--help").out
     assert "nearest: import" in asim("imprt").error
+
+
+def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folder: Path) -> None:
+    assert asim("export", "fashion_vit_qat", "--format", "timm", "--to", "given.safetensors").code == 0
+    assert (
+        "fits no network that its keys tell; nearest is"
+        in asim("import", "given.safetensors", "--to", "got.ckpt").error
+    )
+    kwargs = "{in_chans: 1, img_size: 28, patch_size: 4, embed_dim: 64, depth: 4, num_heads: 4}"
+    options = ("--network", "vit_tiny_patch16_224", "--kwargs", kwargs)
+    said = asim("import", "given.safetensors", "--to", "got.ckpt", *options)
+    assert said.code == 0, said.err
+    assert said.last == "next     asim validate --ckpt_path got.ckpt"
+    accuracy = asim("validate", "--ckpt_path", "got.ckpt", "--data.init_args.test_images", "40").accuracy
+    assert accuracy == asim(
+        "validate", "--ckpt_path", "fashion_vit_qat", "--data.init_args.test_images", "40", "--model.fidelity", "simulated"
+    ).accuracy  # fmt: skip
+
+
+def test_weights_without_a_classifier_are_for_a_backbone(asim: Asim, folder: Path) -> None:
+    torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "given.pth")
+    assert "holds no classifier of 2 classes or more" in asim("import", "given.pth", "--to", "got.ckpt").error

@@ -398,4 +398,4 @@ def test_recipe_runs(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert "first convolution: digital" in said
     assert "20 layers, unsigned input: layer1.0.conv1" in said
     main(["validate", "-c", "recipe.yaml", *narrow])
-    assert "(simulated, 4 images)" in capsys.readouterr().out.splitlines()[-1]
+    assert "of 4 images)" in capsys.readouterr().out.splitlines()[-1]
