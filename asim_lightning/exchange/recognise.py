@@ -29,13 +29,13 @@ PUBLISHED_NAMES = (*_RESNETS[:5], *_VGGS, *PUBLISHED_VITS.values())
 TORCHVISION_NAMES = (*_RESNETS, *_VGGS, *PUBLISHED_VITS.values())
 """Networks of torchvision whose state dicts are read and written."""
 _FAMILIES = (  # a key that a timm family has, and its names
-    ("blocks.0.attn.qkv.weight", ("deit*", "vit_*")),
     ("conv_stem.weight", ("efficientnet_lite*", "tf_efficientnet_lite*", "mobilenetv2_*", "mnasnet_*", "semnasnet_*",
                           "fbnetc_*", "spnasnet_*", "efficientnet_b*", "tf_efficientnet_b*", "mobilenetv3*",
                           "tf_mobilenetv3*", "mobilenetv1_*")),
     ("stages.0.blocks.0.conv_dw.weight", ("convnext*",)),
     ("layer1.0.conv1.weight", ("resnet*", "resnext*", "wide_resnet*", "seresnet*", "ecaresnet*")),
 )  # fmt: skip
+_WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 _CIFAR = (10, 100)
 
 
@@ -226,8 +226,8 @@ def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, 
     key = f"{head}.weight" if isinstance(head, str) else "head.weight"
     kwargs = dict(given)
     tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
-    if not kwargs and tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
-        kwargs = _image(name, tokens.shape[1], patch.shape[2])
+    if tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
+        kwargs = {**_image(name, tokens.shape[1], patch.shape[2]), **kwargs}
     size = SMALL_IMAGE if small else kwargs.get("img_size")
     classes = _classes(file, key) if key in file.state else 0  # weights without a classifier
     return Network("timm", BackboneConfig(name, kwargs, small=small, image_size=size), classes)
@@ -241,15 +241,27 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
     if "layer1.0.conv1.weight" in state:
         yield from _RESNETS
     if "blocks.0.attn.qkv.weight" in state:
-        width = state["blocks.0.attn.qkv.weight"].shape[-1]
-        patch = state["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in state else 16
-        sizes = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
-        if width in sizes:
-            yield from (each for each in [f"vit_{sizes[width]}_patch{patch}_224"] if timm.is_model(each))
+        yield from _transformers(state)
+        return
     for key, patterns in _FAMILIES:
         if key in state:
             yield from (each for each in timm.list_models() if any(fnmatchcase(each, p) for p in patterns))
             return
+
+
+def _transformers(state: Mapping[str, Tensor]) -> Iterable[str]:
+    """Transformers of timm's whose name says this width, the plainest first; for other widths those that say none."""
+    import timm
+
+    width = state["blocks.0.attn.qkv.weight"].shape[-1]
+    patch = state["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in state else 16
+    size = _WIDTHS.get(width)
+    if size is not None and timm.is_model(f"vit_{size}_patch{patch}_224"):
+        yield f"vit_{size}_patch{patch}_224"
+    for name in (*timm.list_models("deit*"), *timm.list_models("vit_*")):
+        said = next((word for word in _WIDTHS.values() if f"_{word}_" in name), None)
+        if said == size:
+            yield name
 
 
 def _fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:

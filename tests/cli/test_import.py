@@ -290,7 +290,8 @@ def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folde
     assert said.last == "next     asim validate --ckpt_path got.ckpt"
     accuracy = asim("validate", "--ckpt_path", "got.ckpt", "--data.init_args.test_images", "40").accuracy
     assert accuracy == asim(
-        "validate", "--ckpt_path", "fashion_vit_qat", "--data.init_args.test_images", "40", "--model.fidelity", "simulated"
+        "validate", "--ckpt_path", "fashion_vit_qat", "--data.init_args.test_images", "40",
+        "--model.fidelity", "simulated",
     ).accuracy  # fmt: skip
 
 
