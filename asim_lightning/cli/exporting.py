@@ -12,7 +12,7 @@ from asim_lightning.cli.importing import KEPT, refuse_open, summary
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS
-from asim_lightning.exchange.recognise import Network
+from asim_lightning.exchange.network import Network
 from asim_lightning.resources import shipped_file
 from asim_lightning.sweep.whole_file import write_whole
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.exchange.keys import family, in_our_shape, unused_stem
+from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.exchange.recognise import Network
 
 USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
 """What a row says; missing and unknown are not accounted for."""

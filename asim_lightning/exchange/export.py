@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
 from asim_lightning.exchange.keys import Pair, family, in_their_shape, pairs, unused_stem
-from asim_lightning.exchange.recognise import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
+from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import unknown_tag
 from asim_lightning.exchange.account import Row, imported
+from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile, read_plain, read_weights
-from asim_lightning.exchange.recognise import Network, recognise
+from asim_lightning.exchange.recognise import recognise
 from asim_lightning.resources import PACKAGE
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".pkl", ".ckpt", ".tar")

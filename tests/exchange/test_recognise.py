@@ -9,8 +9,9 @@ from torch import Tensor
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.keys import pairs, plain_relus
+from asim_lightning.exchange.network import PUBLISHED_NAMES
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.exchange.recognise import PUBLISHED_NAMES, recognise
+from asim_lightning.exchange.recognise import recognise
 
 
 def on_meta(make: object, *arguments: object, **options: object) -> dict[str, Tensor]:

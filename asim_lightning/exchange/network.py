@@ -1,0 +1,143 @@
+"""A network as a state dict shows it, and the candidate that fits one best."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.exchange.keys import Pair, in_our_shape, pairs
+from asim_lightning.exchange.read import WeightFile
+
+SMALL_IMAGE = 32
+"""Height and width that small networks are made for, pixels."""
+PUBLISHED_VITS = {
+    (768, 16): "vit_base_patch16_224", (768, 32): "vit_base_patch32_224", (1024, 16): "vit_large_patch16_224",
+    (1024, 32): "vit_large_patch32_224", (1280, 14): "vit_huge_patch14_224",
+}  # fmt: skip
+"""Published transformers by width and patch size."""
+RESNETS = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+)  # fmt: skip
+"""Networks of torchvision with timm's keys; the first five are published too."""
+VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
+"""Published and torchvision's."""
+PUBLISHED_NAMES = (*RESNETS[:5], *VGGS, *PUBLISHED_VITS.values())
+"""Networks of the published simulator, by timm's names."""
+TORCHVISION_NAMES = (*RESNETS, *VGGS, *PUBLISHED_VITS.values())
+"""Networks of torchvision whose state dicts are read and written."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a state dict is of.
+
+    Attributes:
+        layout: published, torchvision or timm.
+        backbone: The network.
+        num_classes: Number of classes.
+        clips: None where ReLUs are ReLUs; else those that stay so while the others are PACT.
+        said: How it was recognised, where that was a choice; for the user.
+    """
+
+    layout: str
+    backbone: BackboneConfig
+    num_classes: int
+    clips: tuple[str, ...] | None = None
+    said: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Every tensor of the network, and its key in the layout."""
+        return pairs(self.layout, self.backbone, self.num_classes, self.clips)
+
+
+def classes_of(file: WeightFile, *heads: str) -> int:
+    """Outputs of the classifier.
+
+    Args:
+        file: The state dict.
+        heads: Keys that its weight may have.
+
+    Raises:
+        ValueError: It has none of them.
+    """
+    for head in heads:
+        if head in file.state and file.state[head].dim() in (2, 4):
+            return file.state[head].shape[0]
+    raise ValueError(f"{file.path} holds no classifier: {' or '.join(heads)} is missing in it")
+
+
+def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
+    """The image size as a constructor's argument, where it is not the one in the network's name.
+
+    Args:
+        name: timm's name.
+        tokens: Tokens with a position, a class token among them or not.
+        patch: Height and width of a patch, pixels.
+    """
+    squares = [patches for patches in (tokens, tokens - 1) if math.isqrt(patches) ** 2 == patches]
+    if not squares:  # tokens of other kinds are among them
+        return {}
+    side = math.isqrt(squares[0]) * patch
+    return {} if name.split(".")[0].endswith(f"_{side}") else {"img_size": side}
+
+
+def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
+    """The first candidate whose keys and shapes are those of the file, else the one with fewest differences.
+
+    Args:
+        file: The state dict.
+        candidates: Networks that it may be of, the likeliest first.
+        named: Whether the user named the network; else one with more differences than half of the keys is none.
+
+    Raises:
+        ValueError: None fits, or the one that was named cannot be built.
+    """
+    best: tuple[int, Network] | None = None
+    failure: Exception | None = None
+    for network in candidates:
+        try:
+            found = _differences(file.state, network)
+        except (ValueError, RuntimeError, TypeError) as error:  # it cannot be built with these arguments
+            failure = error
+            continue
+        if best is None or found < best[0]:
+            best = (found, network)
+        if found == 0:
+            break
+    if best is None and failure is not None and named:
+        raise failure
+    if best is None or (best[0] > len(file.state) / 2 and not named):
+        near = f"; nearest is {best[1].backbone.name}, with {best[0]} differences" if best else ""
+        raise ValueError(
+            f"{file.path} fits no network that its keys tell{near}; `--network`, and `--kwargs` for its constructor's "
+            "arguments, name one of timm"
+        )
+    return _with_twin(best[1])
+
+
+def _with_twin(network: Network) -> Network:
+    """Says that another network has the same keys and computes another function."""
+    import timm
+
+    twin = f"tf_{network.backbone.name}"
+    if network.layout != "timm" or not timm.is_model(twin):
+        return network
+    said = f"{twin} has the same keys, but pads and normalises otherwise; --network {twin} takes it"
+    return replace(network, said=(*network.said, said))
+
+
+def _differences(state: Mapping[str, Tensor], network: Network) -> int:
+    """Tensors of a network that a state dict lacks or has in another shape, and keys that it has besides."""
+    places, missing = set(), 0
+    for pair in network.pairs:
+        value = state.get(pair.theirs)
+        if value is not None and in_our_shape(pair, value) is not None:
+            places.add(pair.theirs)
+        elif value is not None or not pair.counts_batches:
+            missing += 1
+    return missing + len(set(state) - places)
