@@ -55,6 +55,8 @@ def run(arguments: Sequence[str]) -> None:
     elif Path(settings.file).suffix == ".py":
         from asim_lightning.cli.importing import import_settings
 
+        if settings.force or any(settings[name] is not None for name in ("network", "small", "kwargs")):
+            raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
         import_settings(settings.file, settings.to)
     else:
         from asim_lightning.cli.importing import import_weights

@@ -44,12 +44,11 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
              if key.startswith(_PREFIX)}  # fmt: skip
     network = _network(checkpoint.get("hyper_parameters"), path, layout)
     account = exported(state, network, (checkpoint.get(KEPT) or {}).get("unused", {}))
-    print(account)
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: _save(opened, tensors, layout, Path(to).suffix))
-    print(f"\n{summary(network, account)}")
+    print(f"{account}\n\n{summary(network, account)}")
     print(f"wrote    {shorter_path(to)}")
 
 

@@ -50,7 +50,6 @@ def import_weights(
             f"{file} holds no classifier of 2 classes or more; `model.backbone.pretrained` takes such files"
         )
     account = imported(weights, network)
-    print(account)
     refuse_open(account, file, force, network)
     model = CimClassifier(network.backbone, _plan(network), network.num_classes)
     state = {**(_random(model, account) if account.open else {}), **account.state}
@@ -65,7 +64,7 @@ def import_weights(
     }
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
-    print(f"\n{summary(network, account)}")
+    print(f"{account}\n\n{summary(network, account)}")
     print(f"wrote    {shorter_path(to)}")
     print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data(network)}".rstrip())
 
@@ -96,12 +95,13 @@ def import_settings(file: str, to: str) -> None:
 
 
 def refuse_open(account: Account, file: str, force: bool, network: Network) -> None:
-    """Refuse to go on where keys are not accounted for, unless asked.
+    """Print the account and refuse to go on where keys are not accounted for, unless asked.
 
     Raises:
         UsageError: Some are not.
     """
     if account.open and not force:
+        print(account)
         row = account.open[0]
         first = f"{row.source or row.target} is {row.status}: {row.why}"
         raise UsageError(

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(given)
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
     except (KeyboardInterrupt, SystemExit) as stop:
         code = _signal_code(stop)
         if code is None:

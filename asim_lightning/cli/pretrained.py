@@ -2,11 +2,23 @@
 
 from importlib import import_module
 
+import timm
 from jsonargparse import Namespace
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
+
+
+def named(weights: str) -> str:
+    """timm's name of weights with their tag, also where the tag is timm's first choice.
+
+    Args:
+        weights: timm's name, with or without a tag.
+    """
+    config = timm.get_pretrained_cfg(weights)
+    tag = config.tag if config is not None and "." not in weights else None
+    return f"{weights}.{tag}" if tag else weights
 
 
 def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> str:
@@ -40,4 +52,6 @@ def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> 
     if weights is None:
         return ""
     settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
-    return f"resized, cropped and normalised as {weights} expects (data.init_args.normalize)"
+    tags = timm.list_pretrained(f"{weights.split('.')[0]}.tv*") if is_file(backbone.pretrained) else []
+    torchvision = f"; torchvision's: {tags[0]}" if tags and "." not in weights else ""
+    return f"as {named(weights)} expects them (data.init_args.pretrained_cfg{torchvision})"

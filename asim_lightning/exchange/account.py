@@ -80,7 +80,10 @@ def imported(file: WeightFile, network: Network) -> Account:
     for pair in network.pairs:
         value = file.state.get(pair.theirs)
         fitting = None if value is None else in_our_shape(pair, value)
-        if fitting is not None:
+        if value is not None and not (value.is_floating_point() or pair.counts_batches):
+            targets.setdefault(pair.theirs, [])
+            rows.append(Row("", pair.ours, pair.shape, MISSING, f"{pair.theirs} holds no floating-point numbers"))
+        elif fitting is not None:
             state[pair.ours] = fitting
             targets.setdefault(pair.theirs, []).append(pair.ours)
         elif value is not None:
@@ -97,13 +100,13 @@ def imported(file: WeightFile, network: Network) -> Account:
     for key, value in file.state.items():
         shape = tuple(value.shape)
         if targets.get(key):
-            found.append(Row(key, ", ".join(targets[key]), shape, USED, _reshaped(value, state[targets[key][0]])))
+            found.append(Row(key, ", ".join(targets[key]), shape, USED, _remark(value, state[targets[key][0]])))
         elif stem is not None and (key, shape) == stem:
             unused[key] = value
             size = "large" if network.backbone.small else "small"
             found.append(Row(key, "", shape, IGNORED, f"first convolution for {size} images; kept for export"))
         else:
-            why = "has another shape there" if key in targets else f"{network.backbone.name} has no such tensor"
+            why = "has another shape or kind there" if key in targets else f"{network.backbone.name} has no such tensor"
             found.append(Row(key, "", shape, UNKNOWN, why))
     return Account(state, (*found, *rows), unused, network.said)
 
@@ -116,5 +119,7 @@ def _stem(network: Network) -> tuple[str, tuple[int, ...]] | None:
     return unused_stem(network.layout, family(model), network.backbone.small)
 
 
-def _reshaped(before: Tensor, after: Tensor) -> str:
-    return "" if before.shape == after.shape else f"as {'x'.join(map(str, after.shape))}"
+def _remark(before: Tensor, after: Tensor) -> str:
+    shape = "" if before.shape == after.shape else f"as {'x'.join(map(str, after.shape))}"
+    unsound = "" if before.is_meta or bool(before.isfinite().all()) else "holds values that are not finite"
+    return "; ".join(part for part in (shape, unsound) if part)

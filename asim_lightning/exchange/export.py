@@ -12,6 +12,9 @@ from asim_lightning.exchange.keys import Pair, family, in_their_shape, pairs, un
 from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
+_NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",
+            "patch_drop_rate", "drop_block_rate"}  # fmt: skip
+"""Arguments of a constructor that shapes show, or that count in training alone."""
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
@@ -33,7 +36,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
     factor, scaling = _query_factor(model, network)
     written: dict[str, Tensor] = {}
     source: dict[str, str] = {}
-    rows: list[Row] = []
+    rows = _changed_function(network) if names is not None else []
     usual = _usual_shapes(network) if names is not None else {}
     for pair in network.pairs:
         value, shape = state.get(pair.ours), pair.shape
@@ -72,6 +75,13 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
         why = "not used; " + ("drawn at random" if kept is None else "as it was imported")
         rows.append(Row("", stem[0], stem[1], IGNORED, why))
     return Account(written, tuple(rows), {}, _notes(network, model))
+
+
+def _changed_function(network: Network) -> list[Row]:
+    """Arguments by which a network may compute another function with tensors of the same shapes."""
+    why = f"{network.layout} has no such setting, so that the network may compute another function there"
+    changed = sorted(set(network.backbone.kwargs) - _NEUTRAL)
+    return [Row(f"model.backbone.kwargs.{name}", "", (), UNKNOWN, why) for name in changed]
 
 
 def _on_meta(config: BackboneConfig, num_classes: int) -> nn.Module:
@@ -133,6 +143,8 @@ def _notes(network: Network, model: nn.Module) -> tuple[str, ...]:
     if found and found != {theirs}:
         eps = ", ".join(f"{each:g}" for each in sorted(found))
         notes.append(f"LayerNorm epsilon is {eps} here and {theirs:g} there, which no state dict holds")
+    if network.layout == "timm" and config.kwargs:
+        notes.append(f"timm makes this network with the arguments {config.kwargs}, which no state dict holds")
     if config.small and network.layout != "published":
         notes.append(f"{network.layout} has no {config.name} for small images: change its first convolution before")
     return tuple(notes)

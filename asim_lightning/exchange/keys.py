@@ -40,7 +40,6 @@ class Pair:
         ours: Key of ours.
         theirs: Key of theirs; empty where they have no place for it.
         shape: Its shape in our network.
-        counts_batches: Whether it counts training batches, which older files lack.
     """
 
     ours: str

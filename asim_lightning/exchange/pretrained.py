@@ -10,7 +10,7 @@ from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import unknown_tag
 from asim_lightning.exchange.account import Row, imported
 from asim_lightning.exchange.network import Network
-from asim_lightning.exchange.read import WeightFile, read_plain, read_weights
+from asim_lightning.exchange.read import WeightFile, read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.resources import PACKAGE
 
@@ -29,12 +29,15 @@ def timm_weights(config: BackboneConfig) -> str | None:
     """timm's name of the weights whose pictures `BackboneConfig.pretrained` expects; None where these are others.
 
     torchvision's transformers were trained on pictures that are normalised otherwise than those of timm's.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds no state dict.
     """
     base = config.name.split(".")[0]
     if isinstance(config.pretrained, str) and not is_file(config.pretrained):
         return f"{base}.{config.pretrained.removeprefix(base + '.')}"
-    file = Path(str(config.pretrained))
-    if file.is_file() and file.suffix != ".safetensors" and "encoder.pos_embedding" in read_plain(file, mmap=True):
+    if is_file(config.pretrained) and "encoder.pos_embedding" in read_weights(str(config.pretrained), mmap=True).state:
         return None
     return config.name if config.pretrained else None
 

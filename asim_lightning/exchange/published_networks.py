@@ -123,7 +123,12 @@ def vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
     candidates = (
         Network(
             "published" if published or is_small else "torchvision",
-            BackboneConfig(each, small=is_small, image_size=SMALL_IMAGE if is_small else None),
+            BackboneConfig(
+                each,
+                {"drop_rate": 0.5},  # as both have it
+                small=is_small,
+                image_size=SMALL_IMAGE if is_small else None,
+            ),
             classes,
             plain_relus(each) if clips else None,
         )

@@ -19,6 +19,8 @@ from asim_lightning.resources import PACKAGE, file_in_package
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Keys under which a file may hold the state dict: the published code's, timm's training script's, DeiT's."""
 _PARALLEL = "module."
+_SCALARS = ("f8", "f4", "f2", "i8", "i4", "b1")
+"""Kinds of NumPy scalars that a file may hold."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
         raise ValueError(": ".join([f"{path} is no checkpoint, or a damaged one", *reason])) from None
 
 
-def read_weights(path: str | Path) -> WeightFile:
+def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     """The state dict in a file: .safetensors, or what torch.save wrote.
 
     Args:
         path: The file, or ``package:NAME/PATH`` for one in an installed package.
+        mmap: Whether tensors are read from the disk when they are used, and not now.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -84,13 +87,16 @@ def read_weights(path: str | Path) -> WeightFile:
         raise FileNotFoundError(f"{path} is a folder; a file of weights is needed")
     if file.suffix == ".safetensors":
         return WeightFile(str(path), _read_safetensors(file), architecture=_architecture_beside(file))
-    found = read_plain(file)
+    found = read_plain(file, mmap)
     wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
     state = found[wrapper] if wrapper else found
     tensors = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
     if not tensors or not all(isinstance(key, str) for key in state):
         held = f"a mapping of {', '.join(str(key) for key in list(state)[:3])}" if isinstance(state, dict) else ""
         raise ValueError(f"{path} must hold a state dict, tensors by name, got {held or type(state).__name__}")
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise ValueError(f"{path} must hold plain tensors, got {key}, which is sparse, quantised or without values")
     architecture = found.get("arch") if wrapper else None
     return WeightFile(
         str(path),
@@ -147,9 +153,29 @@ def _encode(text: str, encoding: str) -> bytes:
     return codecs.encode(text, "latin1")
 
 
+class _Scalar:
+    """Stands for the kind of a NumPy scalar; numpy.dtype itself makes scalars of any size."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in _SCALARS:
+            raise pickle.UnpicklingError(f"a NumPy scalar of kind {code!r}")
+        self.kind = numpy.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """The order of bytes; nothing else of the state is used."""
+        if state[1] == ">":
+            self.kind = self.kind.newbyteorder(">")
+
+
+def _scalar(kind: _Scalar, content: bytes) -> float:
+    """Stands for NumPy's own, which makes room for what the kind says whether or not it is there."""
+    if not isinstance(kind, _Scalar) or not isinstance(content, bytes) or len(content) != kind.kind.itemsize:
+        raise pickle.UnpicklingError("a NumPy scalar without its bytes")
+    value: float = numpy.frombuffer(content, kind.kind)[0].item()
+    return value
+
+
 def _numpy_scalars() -> list[Any]:
     """What a pickled NumPy scalar names, of NumPy 1 and 2: published checkpoints hold one, the best accuracy."""
-    scalar = numpy.float64(0).__reduce__()[0]
-    kinds = [type(numpy.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "bool")]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((scalar, name) for name in names), numpy.dtype, *kinds, (_encode, "_codecs.encode")]
+    return [*((_scalar, name) for name in names), (_Scalar, "numpy.dtype"), (_encode, "_codecs.encode")]

@@ -1,6 +1,7 @@
 """Which network a state dict is of: layout, timm's name, stem, class count, from its keys and shapes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -26,9 +27,17 @@ def recognise(
     Raises:
         ValueError: It is not recognised, or is not of the network that the user names.
     """
-    state = file.state
     if name is not None:
         _check_name(name)
+    found = _recognised(file, name, small, kwargs or {})
+    if not kwargs or found.layout == "timm":
+        return found
+    backbone = replace(found.backbone, kwargs={**found.backbone.kwargs, **kwargs})
+    return replace(found, backbone=backbone)
+
+
+def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
+    state = file.state
     if "encoder.pos_embedding" in state:
         return transformer_of(file, name)
     if "layer1.0.conv1.weight" in state and "conv2.weight" in state:
@@ -40,7 +49,7 @@ def recognise(
         classes = classes_of(file, "_fc.weight")
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
         return fitting(file, candidates, name is not None)
-    return timm_network_of(file, name, small, kwargs or {})
+    return timm_network_of(file, name, small, kwargs)
 
 
 def _check_name(name: str) -> None:

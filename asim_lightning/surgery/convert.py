@@ -22,7 +22,7 @@ from asim_lightning.nn import (
     QuantizedLayer,
 )
 from asim_lightning.nn.attention import score_macro
-from asim_lightning.surgery.fold import fold_when_loading_, folded_modules
+from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.layers import FoundLayer, attention_class, find_layers, find_others
 from asim_lightning.surgery.match import matching
 from asim_lightning.surgery.norms import find_folding
@@ -60,12 +60,9 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     relus = _relus(model, plan.pact_keep) if plan.pact else {}
     before: dict[str, nn.Module] = {}
     try:
+        before = replace_by_folded_(model, folding) if folding else {}
         # an activation within a folded BatchNorm keeps its name, so that a PACT finds its place
-        for new in (
-            folded_modules(model, folding.pairs) if folding else {},
-            {name: PACT().train(relu.training) for name, relu in relus.items()},
-        ):
-            before = replace_(model, new) | before
+        before = replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()}) | before
         report = _convert(model, plan, example)
     except Exception:
         replace_(model, before)

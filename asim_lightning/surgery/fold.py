@@ -2,14 +2,17 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from asim_lightning.surgery.layers import without_statistics
 from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
+from asim_lightning.surgery.probe import run_watched
 from asim_lightning.surgery.replace import replace_
 
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
@@ -30,12 +33,56 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
         What was folded, and what was kept and why.
 
     Raises:
-        ValueError: There is nothing to fold, or the network does not run on the example. The network is unchanged then.
+        ValueError: There is nothing to fold, or the network does not run on the example, or it would compute something
+            else. The network is unchanged then.
     """
     folding = find_folding(model, example)
-    replace_(model, folded_modules(model, folding.pairs))
+    replace_by_folded_(model, folding)
     fold_when_loading_(model, folding.pairs)
     return folding
+
+
+def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Module]:
+    """Put folded layers into a network, in place, and see that it still computes the same.
+
+    Args:
+        model: The network.
+        folding: What is folded.
+
+    Returns:
+        The modules that were there before, by full name.
+
+    Raises:
+        ValueError: It computes something else, or does not run: its forward pass reads what is folded past the modules.
+            The network is unchanged then.
+    """
+    before = replace_(model, folded_modules(model, folding.pairs))
+    try:
+        output = run_watched(model, folding.example, nullcontext(), [])
+        if not _alike(output, folding.output):
+            raise ValueError(
+                "`fold_batchnorm` must leave what a network computes, which this one's forward pass does not allow: it "
+                "reads a layer or BatchNorm in another way than by calling it"
+            )
+    except ValueError:
+        replace_(model, before)
+        raise
+    return before
+
+
+def _alike(output: Any, expected: Any) -> bool:
+    """Whether outputs are the same but for rounding."""
+    pairs = list(zip(tree_leaves(output), tree_leaves(expected), strict=True))
+    return all(
+        torch.allclose(a, b, rtol=0.0, atol=_tolerance(b), equal_nan=True)
+        for a, b in pairs
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and b.is_floating_point()
+    )
+
+
+def _tolerance(expected: Tensor) -> float:
+    largest = expected.abs().nan_to_num(0.0).max() if expected.numel() else torch.zeros(())
+    return max(1e-3, 100 * torch.finfo(expected.dtype).eps) * float(largest)
 
 
 def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, nn.Module]:

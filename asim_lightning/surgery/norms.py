@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,10 @@ class Folding:
     """BatchNorms that are folded."""
     kept: dict[str, str]
     """BatchNorms that are not, and why, by full name."""
+    example: Tensor = field(repr=False, compare=False)
+    """Input of the run that showed it."""
+    output: Any = field(repr=False, compare=False)
+    """What the network made of it in evaluation."""
 
     def __str__(self) -> str:
         count = len(self.pairs)
@@ -65,7 +69,7 @@ def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
     }
     if not norms:
         raise ValueError("There is nothing to fold: `fold_batchnorm` needs a network with BatchNorm, got one without")
-    wiring = on_example(model, example, partial(_wiring, model, norms))
+    wiring, example, output = on_example(model, example, partial(_wiring, model, norms))
     owners = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
     modules = dict(model.named_modules())
     names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
@@ -81,7 +85,7 @@ def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
             pairs.append(FoldedNorm(name, layer, float(norm.eps)))  # type: ignore[arg-type]
     if not pairs:
         raise ValueError(f"There is nothing to fold: `fold_batchnorm` has to keep every BatchNorm, {_listed(kept)}")
-    return Folding(tuple(pairs), kept)
+    return Folding(tuple(pairs), kept, example, output)
 
 
 def _listed(kept: dict[str, str]) -> str:
@@ -194,7 +198,7 @@ class _Wiring(TorchDispatchMode):
         return result
 
 
-def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> _Wiring:
+def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> tuple[_Wiring, Tensor, Any]:
     modules = dict(model.named_modules())
     places = {name: m for name, m in modules.items() if name in norms or _is_layer(m) or not len(list(m.children()))}
     wiring = _Wiring(places, norms)
@@ -202,4 +206,4 @@ def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> _
     hooks += [m.register_forward_hook(wiring.leave) for m in modules.values()]
     output = run_watched(model, example, wiring, hooks)
     wiring.use(output, "the output")
-    return wiring
+    return wiring, example, output

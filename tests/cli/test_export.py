@@ -140,6 +140,16 @@ def test_a_network_with_other_widths_is_not_the_one_of_its_name(asim: Asim, fold
     assert asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth").code == 0
 
 
+@pytest.mark.parametrize("kwargs", [{"output_stride": 8}, {"act_layer": "gelu"}, {"global_pool": "max"}])
+def test_arguments_that_change_the_function_are_refused(kwargs: dict[str, Any], asim: Asim, folder: Path) -> None:
+    model = CimClassifier(BackboneConfig("resnet18", kwargs, image_size=64), Plan(), 10)
+    checkpoint(folder / "given.ckpt", model)
+    error = asim("export", "given.ckpt", "--format", "torchvision", "--to", "back.pth").error
+    assert f"model.backbone.kwargs.{next(iter(kwargs))} is unknown: torchvision has no such setting" in error
+    said = asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth")
+    assert f"timm makes this network with the arguments {kwargs}" in said.out
+
+
 def test_torchvision_takes_what_it_is_given(asim: Asim, folder: Path) -> None:
     torch.manual_seed(0)
     model = CimClassifier(BackboneConfig("vgg11", small=False, image_size=224), Plan(), 10, fidelity="float").eval()

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -236,6 +238,8 @@ def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
         (("given.pkl", "--to", "got.ckpt", "--netwrk", "x"), "`--netwrk` is no setting; nearest: --network"),
         (("given.pkl", "--to", "got.ckpt", "--small", "perhaps"), "`small` must be true or false or null, got perhaps"),
+        (("config.py", "--to", "got.yaml", "--force"), "are for weights, not for a config.py"),
+        (("given.pkl", "--to", "got.ckpt", "--kwargs", "{a: 1}"), "`--kwargs` needs `--network`"),
         (("package:nosuch/x.pth", "--to", "got.ckpt"), "needs the Python package 'nosuch', which is not installed"),
     ],
 )  # fmt: skip
@@ -298,3 +302,12 @@ def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folde
 def test_weights_without_a_classifier_are_for_a_backbone(asim: Asim, folder: Path) -> None:
     torch.save(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "given.pth")
     assert "holds no classifier of 2 classes or more" in asim("import", "given.pth", "--to", "got.ckpt").error
+
+
+def test_the_file_is_written_whoever_stops_reading_the_table(folder: Path) -> None:
+    command = [sys.executable, "-m", "asim_lightning", "export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder) as process:
+        process.stdout.close()  # type: ignore[union-attr]
+        assert process.wait(timeout=120) == 141
+        assert process.stderr.read() == b""  # type: ignore[union-attr]
+    assert torch.load(folder / "w.pth", weights_only=True)

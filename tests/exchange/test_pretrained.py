@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from asim_lightning import CimClassifier, Plan
@@ -131,3 +132,11 @@ def test_which_pictures_weights_expect(tmp_path: Path) -> None:
     torch.save({"encoder.pos_embedding": torch.ones(1)}, tmp_path / "torchvision.pth")
     assert timm_weights(BackboneConfig("vit_base_patch16_224", pretrained=str(tmp_path / "torchvision.pth"))) is None
     assert timm_weights(BackboneConfig("resnet18")) is None
+    transformer = {"encoder.pos_embedding": torch.ones(1)}
+    torch.save({"state_dict": {f"module.{key}": value for key, value in transformer.items()}}, tmp_path / "wrapped.pth")
+    save_file(transformer, tmp_path / "saved.safetensors")
+    for name in ("wrapped.pth", "saved.safetensors"):
+        assert timm_weights(BackboneConfig("vit_base_patch16_224", pretrained=str(tmp_path / name))) is None
+    torch.save(torch.ones(1), tmp_path / "tensor.pth")
+    with pytest.raises(ValueError, match="must hold a state dict, tensors by name, got Tensor"):
+        timm_weights(BackboneConfig("resnet18", pretrained=str(tmp_path / "tensor.pth")))

@@ -30,6 +30,38 @@ def test_numpy_scalars_of_old_and_new_numpy(kind: type, module: bytes, tmp_path:
     assert found.wrapper == "model_state_dict"
 
 
+class Forged:
+    """A NumPy scalar that says its kind and brings no bytes, for which NumPy's own code would make room."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        scalar = np.float64(0).__reduce__()[0]
+        return scalar, (np.dtype(self.kind),)
+
+
+@pytest.mark.parametrize("kind", ["V100000000", "S100000000", "f8", "O"])
+def test_a_numpy_scalar_without_bytes_makes_no_room(kind: str, tmp_path: Path) -> None:
+    torch.save({"model_state_dict": STATE, "best_acc": Forged(kind)}, tmp_path / "given.pkl")
+    with pytest.raises(ValueError, match=r"given\.pkl is (refused|no checkpoint)"):
+        read_weights(tmp_path / "given.pkl")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "quantised"])
+def test_tensors_that_are_not_plain(kind: str, tmp_path: Path) -> None:
+    value = {
+        "sparse": lambda: torch.eye(3).to_sparse(),
+        "meta": lambda: torch.ones(3, device="meta"),
+        "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    }[kind]()
+    torch.save({"a.weight": value}, tmp_path / "given.pth")
+    with pytest.raises(
+        ValueError, match=r"plain tensors, got a\.weight, which is sparse, quantised|is no checkpoint|refused"
+    ):
+        read_weights(tmp_path / "given.pth")
+
+
 def test_the_format_before_zip_files(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "given.pth", _use_new_zipfile_serialization=False)
     assert same(read_weights(tmp_path / "given.pth").state)

@@ -110,3 +110,32 @@ def test_a_transformer_of_an_unknown_size() -> None:
     state["patch_embedding.conv_proj.weight"] = torch.ones(384, 3, 32, 32)
     with pytest.raises(ValueError, match="holds a transformer of width 384 with patches of 32; known are 768 with"):
         recognise(WeightFile("x", state))
+
+
+@pytest.mark.parametrize(("dtype", "status"), [(torch.int8, "missing"), (torch.complex64, "missing")])
+def test_numbers_of_another_kind_are_no_weights(dtype: torch.dtype, status: str) -> None:
+    state = published("resnet18", True, 10) | {"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3).to(dtype)}
+    network = recognise(WeightFile("x", state))
+    open_rows = imported(WeightFile("x", state), network).open
+    assert {(row.status, row.why) for row in open_rows} >= {
+        (status, "layer1.0.conv1.weight holds no floating-point numbers")
+    }
+
+
+def test_values_that_are_not_finite_are_named() -> None:
+    state = published("resnet18", True, 10) | {"fc.bias": torch.full((10,), float("nan"))}
+    account = imported(WeightFile("x", state), recognise(WeightFile("x", state)))
+    assert next(row.why for row in account.rows if row.source == "fc.bias") == "holds values that are not finite"
+
+
+def test_published_vggs_and_transformers_keep_their_dropout() -> None:
+    for name, rate in (("vgg11", {"drop_rate": 0.5}), ("vit_base_patch32_224", {"pos_drop_rate": 0.1})):
+        network = recognise(WeightFile("x", published(name, False, 1000), "model_state_dict"))
+        assert rate.items() <= network.backbone.kwargs.items()
+
+
+def test_arguments_of_the_user_count_in_every_layout() -> None:
+    file = WeightFile("x", published("resnet18", True, 10))
+    assert recognise(file, "resnet18", None, {"drop_rate": 0.2}).backbone.kwargs == {"drop_rate": 0.2}
+    with pytest.raises(ValueError, match="does not fit resnet18: .*'depth'"):
+        assert recognise(file, "resnet18", None, {"depth": 4}).pairs

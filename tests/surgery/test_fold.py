@@ -291,3 +291,31 @@ def test_state_dict_of_another_network_is_left_to_loading() -> None:
     other = {**state, "1.running_mean": torch.zeros(5)}
     assert fold_state(other, [pair]) == other
     assert fold_state(state, [FoldedNorm("3", "2", 1e-5)]) == state
+
+
+class Reads(nn.Module):
+    """A network whose forward pass reads what is folded past the modules."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.conv, self.norm, self.what = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), what
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        if self.what == "bias":
+            return y if self.conv.bias is None else 2 * y
+        return y * getattr(self.norm, self.what).mean()
+
+
+@pytest.mark.parametrize("what", ["weight", "running_var", "bias"])
+@pytest.mark.parametrize("by", ["fold", "convert"])
+def test_a_network_that_would_compute_something_else_stays_as_it_is(what: str, by: str) -> None:
+    model, x = Reads(what).eval(), torch.randn(2, 3, 8, 8)
+    expected, before = model(x), dict(model.named_modules())
+    with pytest.raises(ValueError, match="must leave what a network computes|does not run on an input"):
+        if by == "fold":
+            fold_batchnorm_(model, x)
+        else:
+            convert_(model, Plan(fold_batchnorm=True), x)
+    assert dict(model.named_modules()) == before
+    assert torch.equal(model(x), expected)

@@ -9,7 +9,7 @@ from typing import Any
 
 from asim_lightning.exchange.published.values import RefusedError, Scope, evaluate, shown
 
-_LARGEST_FILE = 2**18
+_LARGEST_FILE = 2**16
 _STATEMENTS = "a published config.py holds imports, assignments, if and assert"
 
 

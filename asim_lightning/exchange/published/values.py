@@ -222,11 +222,16 @@ def _bounded(value: Any, node: ast.expr) -> Any:
 
 
 def _leaves(value: Any) -> int:
-    if isinstance(value, Transform):
-        return 1 + _leaves(value.arguments) + _leaves(list(value.keywords.values()))
-    if isinstance(value, dict):
-        return _leaves(list(value.values()))
-    return 1 + sum(_leaves(each) for each in value) if isinstance(value, (list, tuple)) else 1
+    """Values within a value, counted no further than the most that one may have."""
+    count, left = 0, [value]
+    while left and count <= _MOST_LEAVES:
+        each = left.pop()
+        count += 1
+        if isinstance(each, Transform):
+            left += [*each.arguments, *each.keywords.values()]
+        elif isinstance(each, (dict, list, tuple)):
+            left += each.values() if isinstance(each, dict) else each
+    return count
 
 
 def _refused(node: ast.expr) -> RefusedError:

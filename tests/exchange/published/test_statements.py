@@ -197,7 +197,7 @@ def test_other_statements_are_refused(config: Path, statement: str) -> None:
         (b"cfg.a = " + b"(" * 500 + b")" * 500, "is not Python: too many nested parentheses"),
         (b"cfg.a = " + b"-" * 5000 + b"1", "nested too deeply"),
         (b"cfg.a = 1" + b" + 1" * 5000, "nested too deeply"),
-        (b"#" * 2**19, "of 256 KB or less, got 512 KB"),
+        (b"#" * 2**19, "of 64 KB or less, got 512 KB"),
         (b"", "with lines cfg.NAME = value, got a file without any"),
         (b"model:\n  name: resnet18\n", "is not Python"),
         (b"a = 1\n", "got a file without any"),
