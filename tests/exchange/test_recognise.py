@@ -137,5 +137,5 @@ def test_published_vggs_and_transformers_keep_their_dropout() -> None:
 def test_arguments_of_the_user_count_in_every_layout() -> None:
     file = WeightFile("x", published("resnet18", True, 10))
     assert recognise(file, "resnet18", None, {"drop_rate": 0.2}).backbone.kwargs == {"drop_rate": 0.2}
-    with pytest.raises(ValueError, match="does not fit resnet18: .*'depth'"):
+    with pytest.raises(ValueError, match=r"does not fit resnet18: .*'depth'"):
         assert recognise(file, "resnet18", None, {"depth": 4}).pairs
