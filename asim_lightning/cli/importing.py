@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asim_lightning.backbone import build_backbone
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.messages import UsageError
@@ -15,6 +16,7 @@ from asim_lightning.exchange.network import SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
+from asim_lightning.surgery.layers import find_layers
 from asim_lightning.sweep.whole_file import write_whole
 
 KEPT = "imported"
@@ -51,7 +53,8 @@ def import_weights(
         )
     account = imported(weights, network)
     refuse_open(account, file, force, network)
-    model = CimClassifier(network.backbone, _plan(network), network.num_classes)
+    plan = replace(_plan(network), keep=_unknown_layers(network))
+    model = CimClassifier(network.backbone, plan, network.num_classes)
     state = {**(_random(model, account) if account.open else {}), **account.state}
     model.backbone.load_state_dict(state)
     checkpoint = {
@@ -65,6 +68,8 @@ def import_weights(
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
     print(f"{account}\n\n{summary(network, account)}")
+    if plan.keep:
+        print(f"float    {', '.join(plan.keep)} (`plan.keep`): of classes that surgery does not know")
     print(f"wrote    {shorter_path(to)}")
     print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data(network)}".rstrip())
 
@@ -127,6 +132,13 @@ def _plan(network: Network) -> Plan:
     if network.backbone.name.startswith("vit"):  # as in the published examples
         return Plan(rules=[Rule(kind, {"input_bits": 9}) for kind in ("qk", "qkv", "proj")])
     return Plan() if network.clips is None else replace(Plan(), pact=True, pact_keep=list(network.clips))
+
+
+def _unknown_layers(network: Network) -> list[str]:
+    """Layers that no macro computes, as surgery does not know their class."""
+    with torch.device("meta"):
+        model = build_backbone(network.backbone, network.num_classes)
+    return [layer.name for layer in find_layers(model) if layer.unknown]
 
 
 def _random(model: CimClassifier, account: Account) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from asim_lightning.resources import PACKAGE, file_in_package
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Keys under which a file may hold the state dict: the published code's, timm's training script's, DeiT's."""
-_PARALLEL = "module."
+_PREFIXES = ("module.", "_orig_mod.")
+"""What torch's DataParallel and torch.compile put before each key."""
 _SCALARS = ("f8", "f4", "f2", "i8", "i4", "b1")
 """Kinds of NumPy scalars that a file may hold."""
 
@@ -29,7 +30,7 @@ class WeightFile:
 
     Attributes:
         path: The file.
-        state: Tensors by key, without the prefix of torch's DataParallel.
+        state: Tensors by key, without the prefixes of torch's DataParallel and compile.
         wrapper: Key of the file under which they were; empty where the file is the state dict itself.
         stepped: Numbers of the parameters that an optimizer's state in the file has moved; None where it has none.
         architecture: timm's name of the network, where the file or a config.json beside it says so.
@@ -86,7 +87,7 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     if file.is_dir():
         raise FileNotFoundError(f"{path} is a folder; a file of weights is needed")
     if file.suffix == ".safetensors":
-        return WeightFile(str(path), _read_safetensors(file), architecture=_architecture_beside(file))
+        return WeightFile(str(path), _by_todays_names(_read_safetensors(file)), architecture=_architecture_beside(file))
     found = read_plain(file, mmap)
     wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
     state = found[wrapper] if wrapper else found
@@ -131,9 +132,10 @@ def _architecture_beside(file: Path) -> str | None:
 
 
 def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    parallel = all(key.startswith(_PARALLEL) for key in state)
-    names = ((key.removeprefix(_PARALLEL) if parallel else key, value) for key, value in state.items())
-    return {re.sub(r"\.mlp\.linear_([12])\.", _newer, key): value for key, value in names}
+    named = dict(state)
+    while prefix := next((each for each in _PREFIXES if named and all(key.startswith(each) for key in named)), ""):
+        named = {key.removeprefix(prefix): value for key, value in named.items()}
+    return {re.sub(r"\.mlp\.linear_([12])\.", _newer, key): value for key, value in named.items()}
 
 
 def _newer(old: re.Match[str]) -> str:

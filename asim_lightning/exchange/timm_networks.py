@@ -57,7 +57,9 @@ def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, 
     key = f"{head}.weight" if isinstance(head, str) else "head.weight"
     kwargs = dict(given)
     tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
-    if tokens is not None and patch is not None and tokens.dim() == 3 and patch.dim() == 4:
+    # of a hybrid network the patch embedding reads features, not pixels
+    pixels = patch is not None and (f"patch{patch.shape[-1]}_" in name or "patch_size" in kwargs)
+    if tokens is not None and patch is not None and pixels and tokens.dim() == 3 and patch.dim() == 4:
         kwargs = {**image_argument(name, tokens.shape[1], patch.shape[2]), **kwargs}
     size = SMALL_IMAGE if small else kwargs.get("img_size")
     classes = classes_of(file, key) if key in file.state else 0  # weights without a classifier

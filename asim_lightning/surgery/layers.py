@@ -126,8 +126,9 @@ def _unknown(name: str, module: nn.Module) -> str | None:
     if is_known(module):
         return None
     kind = type(module)
-    known = "Conv2d, Conv2dSame" if isinstance(module, nn.Conv2d) else "Linear"
-    return f"`{name}` is a {kind.__name__}, which surgery does not know; it converts {known}; put it in `plan.keep`"
+    known = "torch.nn.Conv2d and timm's Conv2dSame" if isinstance(module, nn.Conv2d) else "torch.nn.Linear"
+    what = f"{kind.__module__}.{kind.__qualname__}" if kind.__name__ in ("Conv2d", "Linear") else kind.__name__
+    return f"`{name}` is a {what}, which surgery does not know; it converts {known}; put it in `plan.keep`"
 
 
 def _join(parent: str, leaf: str) -> str:

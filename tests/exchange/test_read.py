@@ -67,10 +67,14 @@ def test_the_format_before_zip_files(tmp_path: Path) -> None:
     assert same(read_weights(tmp_path / "given.pth").state)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict"])
-def test_wrapped_and_parallel(wrapper: str, tmp_path: Path) -> None:
-    torch.save({wrapper: {f"module.{key}": value for key, value in STATE.items()}, "epoch": 3}, tmp_path / "given.pth")
+def test_wrapped_parallel_and_compiled(wrapper: str, prefix: str, tmp_path: Path) -> None:
+    state = {prefix + key: value for key, value in STATE.items()}
+    torch.save({wrapper: state, "epoch": 3}, tmp_path / "given.pth")
     assert same(read_weights(tmp_path / "given.pth").state)
+    save_file(state, tmp_path / "given.safetensors")
+    assert same(read_weights(tmp_path / "given.safetensors").state)
 
 
 def test_old_names_of_torchvisions_transformers(tmp_path: Path) -> None:

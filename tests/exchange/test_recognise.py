@@ -84,6 +84,13 @@ def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
     assert recognise(file, "tf_efficientnet_lite0").backbone.name == "tf_efficientnet_lite0"
 
 
+def test_a_hybrid_transformers_patches_are_of_features() -> None:
+    file = WeightFile("x", on_meta(timm.create_model, "vit_small_r26_s32_224"))
+    network = recognise(file, "vit_small_r26_s32_224")
+    assert network.backbone.kwargs == {}
+    assert not imported(file, network).open
+
+
 def test_a_small_resnet_of_timms_layout() -> None:
     file = WeightFile("x", on_meta(build_backbone, BackboneConfig("resnet18", small=True), 10))
     assert recognise(file).backbone.small

@@ -198,7 +198,9 @@ def test_unknown_subclass_is_an_error_unless_kept() -> None:
         pass
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Odd(4, 4, 3))
-    with pytest.raises(ValueError, match=r"`2` is a Odd, which surgery does not know; it converts Conv2d, Conv2dSame"):
+    with pytest.raises(
+        ValueError, match=r"`2` is a Odd, which surgery does not know; it converts torch.nn.Conv2d and timm"
+    ):
         convert_(model, Plan())
     convert_(model, Plan(keep=["2"]))
     assert type(model[2]) is Odd
