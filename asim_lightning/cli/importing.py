@@ -155,7 +155,11 @@ def _data(network: Network) -> str:
     flags = f"--data asim_lightning.data.{name} --data.init_args.root FOLDER"
     usual = SMALL_IMAGE if name.startswith("CIFAR") else 224
     size = network.backbone.image_size or network.backbone.kwargs.get("img_size", 224)
-    return flags if size == usual else f"{flags} --data.init_args.image_size {size}"
+    flags = flags if size == usual else f"{flags} --data.init_args.image_size {size}"
+    if network.layout in ("published", "torchvision") or network.backbone.small:
+        return flags
+    # timm's weights were trained on pictures that are not always normalised as the published ones
+    return f"{flags} --data.init_args.normalize pretrained --data.init_args.pretrained_cfg {network.backbone.name}"
 
 
 def _lightning_version() -> str:

@@ -35,9 +35,16 @@ def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> 
     Raises:
         ValueError: timm has no weights of the tag that is asked for.
     """
-    backbone = settings.model.backbone
-    if settings.get("ckpt_path") or (command == "explain" and not is_file(backbone.pretrained)):
+    backbone, has_own = settings.model.backbone, bool(settings.get("ckpt_path"))
+    # a network that started from these weights sees the same pictures whoever brings its weights now
+    pictures = "" if command == "explain" else _pictures(settings, written, has_own)
+    if has_own or (command == "explain" and not is_file(backbone.pretrained)):
         backbone.pretrained = False
+    return pictures
+
+
+def _pictures(settings: Namespace, written: Namespace, has_own: bool) -> str:
+    backbone = settings.model.backbone
     if not backbone.pretrained:
         return ""
     check_tag(BackboneConfig(**backbone.as_dict()))
@@ -48,7 +55,12 @@ def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> 
     chosen = any(given.get(key) is not None for key in ("normalize", "pretrained_cfg"))
     if chosen or not issubclass(getattr(import_module(module), name), ColourDataModule):
         return ""
-    weights = timm_weights(BackboneConfig(**backbone.as_dict()))
+    try:
+        weights = timm_weights(BackboneConfig(**backbone.as_dict()))
+    except FileNotFoundError:
+        if not has_own:
+            raise
+        weights = backbone.name  # the file is gone, and not needed any more
     if weights is None:
         return ""
     settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights

@@ -121,13 +121,16 @@ def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Net
 
 
 def _with_twin(network: Network) -> Network:
-    """Says that another network has the same keys and computes another function."""
+    """Says which other networks have the same keys and compute another function."""
     import timm
 
-    twin = f"tf_{network.backbone.name}"
-    if network.layout != "timm" or not timm.is_model(twin):
+    name = network.backbone.name
+    others = (f"tf_{name}", name.replace("resnet", "resnetblur", 1), name.replace("resnet", "resnetaa", 1),
+              name.replace("_clip_", "_clip_quickgelu_", 1))  # fmt: skip
+    twins = [other for other in others if other != name and timm.is_model(other)]
+    if network.layout != "timm" or not twins:
         return network
-    said = f"{twin} has the same keys, but pads and normalises otherwise; --network {twin} takes it"
+    said = f"{', '.join(twins)}: the same keys, but another function (padding, blur, activation); --network takes it"
     return replace(network, said=(*network.said, said))
 
 

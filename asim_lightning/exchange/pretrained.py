@@ -62,8 +62,10 @@ def check_tag(config: BackboneConfig) -> None:
     """
     import timm
 
+    if not config.pretrained or is_file(config.pretrained):
+        return
     base, _, tag = (timm_weights(config) or config.name).partition(".")
-    if not config.pretrained or is_file(config.pretrained) or not timm.is_model(base):
+    if not timm.is_model(base):
         return
     known = timm.list_pretrained(f"{base}.*") + timm.list_pretrained(base)
     if (tag and f"{base}.{tag}" not in known) or not known:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.backbone.build import unknown_tag
 from asim_lightning.exchange import efficientnet
 from asim_lightning.exchange.network import Network, classes_of, fitting
 from asim_lightning.exchange.published_networks import published_resnet_of, transformer_of, vgg_of
@@ -58,3 +59,6 @@ def _check_name(name: str) -> None:
     if not timm.is_model(name.split(".")[0]):
         near = get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
         raise ValueError(f"`--network` must be a network of timm, got {name!r}; nearest: {', '.join(near) or 'none'}")
+    base, _, tag = name.partition(".")
+    if tag and name not in timm.list_pretrained(f"{base}.*"):
+        raise ValueError(f"`--network`: {unknown_tag(base, tag)}")

@@ -235,6 +235,7 @@ def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
         (("nosuch.pkl", "--to", "got.ckpt"), "There is no file 'nosuch.pkl'"),
         ((".", "--to", "got.ckpt"), ". is a folder; a file of weights is needed"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet19"), "must be a network of timm, got 'resnet19'; near"),
+        (("given.pkl", "--to", "got.ckpt", "--network", "resnet18.nosuch"), "resnet18 has the tags a1_in1k,"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
         (("given.pkl", "--to", "got.ckpt", "--netwrk", "x"), "`--netwrk` is no setting; nearest: --network"),
         (("given.pkl", "--to", "got.ckpt", "--small", "perhaps"), "`small` must be true or false or null, got perhaps"),
@@ -319,3 +320,10 @@ def test_layers_that_surgery_does_not_know_stay_float(asim: Asim, folder: Path) 
     assert said.code == 0, said.err
     assert "float    classifier (`plan.keep`): of classes that surgery does not know" in said.out
     assert "plan.keep" in asim("explain", "--ckpt_path", "got.ckpt").out
+
+
+def test_what_comes_next_names_the_pictures_of_timms_weights(asim: Asim, folder: Path) -> None:
+    torch.save(timm.create_model("resnet18").state_dict(), folder / "given.pth")
+    said = asim("import", "given.pth", "--to", "got.ckpt")
+    assert said.last.endswith("--data.init_args.normalize pretrained --data.init_args.pretrained_cfg resnet18")
+    assert "resnetblur18: the same keys, but another function" in said.out

@@ -80,7 +80,7 @@ def test_timms_networks(name: str) -> None:
 
 def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
     file = WeightFile("x", on_meta(timm.create_model, "efficientnet_lite0"))
-    assert any("tf_efficientnet_lite0 has the same keys" in said for said in recognise(file).said)
+    assert any("tf_efficientnet_lite0: the same keys" in said for said in recognise(file).said)
     assert recognise(file, "tf_efficientnet_lite0").backbone.name == "tf_efficientnet_lite0"
 
 
