@@ -22,20 +22,11 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     """
     import timm  # half of the command line's start-up time, and not needed for --help
 
-    if not timm.is_model(config.name.split(".")[0]):
-        near = get_close_matches(config.name, timm.list_models(), n=3, cutoff=0.4)
-        raise ValueError(
-            f"`model.backbone.name` must be a network of timm, got {config.name!r}; "
-            f"nearest: {', '.join(near) or 'none'}"
-        )
+    check_name("model.backbone.name", config.name)
     try:
         model: nn.Module = timm.create_model(config.name, num_classes=num_classes, **config.kwargs)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"`model.backbone.kwargs` does not fit {config.name}: {error}") from None
-    except RuntimeError as error:
-        if "pretrained tag" not in str(error):
-            raise
-        raise ValueError(f"`model.backbone.name`: {unknown_tag(*config.name.split('.', 1))}") from None
     if config.small and isinstance(model, timm.models.VGG):
         _make_vgg_small_(model)
     elif config.small:
@@ -45,6 +36,28 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     if config.norm_eps is not None:
         _set_norm_eps_(model, config.norm_eps, config.name)
     return model
+
+
+def check_name(setting: str, name: str) -> None:
+    """Refuse what is no network of timm's, or a tag that it does not know.
+
+    Args:
+        setting: What the user calls it.
+        name: The name, with or without a tag.
+
+    Raises:
+        ValueError: It is none; the nearest names or the tags are given.
+    """
+    import timm
+
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+        raise ValueError(f"`{setting}` must be a network of timm, got {name!r}; nearest: {', '.join(near) or 'none'}")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:  # the network is known, the tag is not
+        raise ValueError(f"`{setting}`: {unknown_tag(base, tag)}") from None
 
 
 def unknown_tag(name: str, tag: str) -> str:

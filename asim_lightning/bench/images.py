@@ -83,8 +83,7 @@ def _most(shape: Any) -> int:
 def _image_shape(model: CimClassifier, data: Any) -> tuple[int, int, int]:
     configured = getattr(model.backbone, "pretrained_cfg", None) or {}
     given = tuple(configured.get("input_size") or (3, 224, 224))
-    channels = getattr(data, "in_channels", None) or model.in_channels or given[0]
-    fits = model.in_channels in (None, channels)
-    channels = channels if fits or model.in_channels is None else model.in_channels
+    channels = model.in_channels or getattr(data, "in_channels", None) or given[0]
+    fits = getattr(data, "in_channels", channels) == channels
     size = (getattr(data, "image_size", None) if fits else None) or model.hparams["backbone"]["image_size"] or given[1]
     return int(channels), int(size), int(size)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asim_lightning.backbone import build_backbone
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.messages import UsageError
@@ -136,9 +135,7 @@ def _plan(network: Network) -> Plan:
 
 def _unknown_layers(network: Network) -> list[str]:
     """Layers that no macro computes, as surgery does not know their class."""
-    with torch.device("meta"):
-        model = build_backbone(network.backbone, network.num_classes)
-    return [layer.name for layer in find_layers(model) if layer.unknown]
+    return [layer.name for layer in find_layers(network.skeleton) if layer.unknown]
 
 
 def _random(model: CimClassifier, account: Account) -> dict[str, Tensor]:

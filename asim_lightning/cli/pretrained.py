@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-import timm
 from jsonargparse import Namespace
 
 from asim_lightning.backbone import BackboneConfig
@@ -16,6 +15,8 @@ def named(weights: str) -> str:
     Args:
         weights: timm's name, with or without a tag.
     """
+    import timm  # half of the command line's start-up time, and not needed for --help
+
     config = timm.get_pretrained_cfg(weights)
     tag = config.tag if config is not None and "." not in weights else None
     return f"{weights}.{tag}" if tag else weights
@@ -64,6 +65,8 @@ def _pictures(settings: Namespace, written: Namespace, has_own: bool) -> str:
     if weights is None:
         return ""
     settings.data.init_args.normalize, settings.data.init_args.pretrained_cfg = "pretrained", weights
+    import timm
+
     tags = timm.list_pretrained(f"{weights.split('.')[0]}.tv*") if is_file(backbone.pretrained) else []
     torchvision = f"; torchvision's: {tags[0]}" if tags and "." not in weights else ""
     return f"as {named(weights)} expects them (data.init_args.pretrained_cfg{torchvision})"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from asim_lightning.exchange.keys import family, in_our_shape, unused_stem
+from asim_lightning.exchange.keys import in_our_shape
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
 
@@ -95,7 +95,7 @@ def imported(file: WeightFile, network: Network) -> Account:
             rows.append(Row("", pair.ours, pair.shape, IGNORED, "counts training batches; starts at 0"))
         else:
             rows.append(Row("", pair.ours, pair.shape, MISSING, f"no {pair.theirs}" if pair.theirs else "no place"))
-    stem, unused = _stem(network), {}
+    stem, unused = network.unused_stem, {}
     found: list[Row] = []
     for key, value in file.state.items():
         shape = tuple(value.shape)
@@ -109,14 +109,6 @@ def imported(file: WeightFile, network: Network) -> Account:
             why = "has another shape or kind there" if key in targets else f"{network.backbone.name} has no such tensor"
             found.append(Row(key, "", shape, UNKNOWN, why))
     return Account(state, (*found, *rows), unused, network.said)
-
-
-def _stem(network: Network) -> tuple[str, tuple[int, ...]] | None:
-    from asim_lightning.backbone import build_backbone
-
-    with torch.device("meta"):
-        model = build_backbone(network.backbone, network.num_classes)
-    return unused_stem(network.layout, family(model), network.backbone.small)
 
 
 def _remark(before: Tensor, after: Tensor) -> str:

@@ -1,14 +1,15 @@
 """From a network of ours to another's state dict."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, Row
-from asim_lightning.exchange.keys import Pair, family, in_their_shape, pairs, unused_stem
+from asim_lightning.exchange.keys import Pair, family, in_their_shape
 from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, Network
 
 _RANGES = ("input_max", "weight_max")
@@ -32,7 +33,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
     names = {"published": PUBLISHED_NAMES, "torchvision": TORCHVISION_NAMES}.get(network.layout)
     if names is not None and base not in names:
         raise ValueError(f"The {network.layout} format has the networks {', '.join(names)}, got {base}")
-    model = _on_meta(network.backbone, network.num_classes)
+    model = network.skeleton
     factor, scaling = _query_factor(model, network)
     written: dict[str, Tensor] = {}
     source: dict[str, str] = {}
@@ -68,7 +69,7 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
             rows.append(Row(key, "", shape, IGNORED, "range of a quantiser; others take each batch's maximum"))
         else:
             rows.append(Row(key, "", shape, UNKNOWN, f"{base} has no such tensor there"))
-    stem = unused_stem(network.layout, family(model), network.backbone.small)
+    stem = network.unused_stem
     if stem is not None:
         kept = unused.get(stem[0])
         written[stem[0]] = _drawn(stem[1]) if kept is None else kept
@@ -84,17 +85,12 @@ def _changed_function(network: Network) -> list[Row]:
     return [Row(f"model.backbone.kwargs.{name}", "", (), UNKNOWN, why) for name in changed]
 
 
-def _on_meta(config: BackboneConfig, num_classes: int) -> nn.Module:
-    with torch.device("meta"):
-        return build_backbone(config, num_classes)
-
-
 def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Shapes without what is special in the arguments; image sizes alone may differ."""
     config = network.backbone
     size = {key: value for key, value in config.kwargs.items() if key == "img_size"}
     usual = BackboneConfig(config.name, size, small=config.small and network.layout == "published")
-    return {pair.ours: pair.shape for pair in pairs(network.layout, usual, network.num_classes, network.clips)}
+    return {pair.ours: pair.shape for pair in replace(network, backbone=usual).pairs}
 
 
 def _no_place(pair: Pair, layout: str) -> str:

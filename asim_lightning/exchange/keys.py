@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange import efficientnet
+from asim_lightning.surgery.layers import find_relus
 
 LAYOUTS = ("published", "torchvision", "timm")
 """The published simulator's, torchvision's, timm's; read alone is also efficientnet_pytorch's."""
@@ -63,30 +62,26 @@ def family(model: nn.Module) -> str:
     return "vit" if type(model) is VisionTransformer else "other"
 
 
-def pairs(layout: str, config: BackboneConfig, num_classes: int, clips: Sequence[str] | None) -> tuple[Pair, ...]:
+def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | None) -> tuple[Pair, ...]:
     """Every tensor of a network, and its key in a layout.
 
     Args:
-        layout: published, torchvision or timm.
-        config: The network.
-        num_classes: Number of classes.
+        model: The network, on any device.
+        layout: published, torchvision, timm or efficientnet_pytorch.
+        small: Whether it is made for small images.
         clips: None where each ReLU is one, else patterns of those that stay so while the others are PACT.
+
+    Raises:
+        ValueError: A pattern matches no ReLU.
     """
-    with torch.device("meta"):
-        model = build_backbone(config, num_classes)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if clips is not None:
-        shapes |= {f"{name}.alpha": () for name in relus(model) if not any(fnmatchcase(name, each) for each in clips)}
+        shapes |= {f"{name}.alpha": () for name in find_relus(model, clips)}
     if layout == "efficientnet_pytorch":
         place = efficientnet.place(shapes)
     else:
-        place = _place(layout, family(model), config.small)
+        place = _place(layout, family(model), small)
     return tuple(Pair(ours, place(ours), shape) for ours, shape in shapes.items())
-
-
-def relus(model: nn.Module) -> list[str]:
-    """Full names of the ReLUs of a network."""
-    return [name for name, module in model.named_modules(remove_duplicate=False) if type(module) is nn.ReLU]
 
 
 def plain_relus(name: str) -> tuple[str, ...]:

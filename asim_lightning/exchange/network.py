@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from asim_lightning.backbone import BackboneConfig
-from asim_lightning.exchange.keys import Pair, in_our_shape, pairs
+from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of, unused_stem
 from asim_lightning.exchange.read import WeightFile
 
 SMALL_IMAGE = 32
@@ -49,10 +51,37 @@ class Network:
     clips: tuple[str, ...] | None = None
     said: tuple[str, ...] = ()
 
-    @property
+    @cached_property
+    def skeleton(self) -> nn.Module:
+        """The network, without values.
+
+        Raises:
+            ValueError: It cannot be built.
+        """
+        with torch.device("meta"):
+            return build_backbone(self.backbone, self.num_classes)
+
+    @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """Every tensor of the network, and its key in the layout."""
-        return pairs(self.layout, self.backbone, self.num_classes, self.clips)
+        return pairs_of(self.skeleton, self.layout, self.backbone.small, self.clips)
+
+    @property
+    def unused_stem(self) -> tuple[str, tuple[int, ...]] | None:
+        """Key and shape of a published ResNet's other first convolution."""
+        return unused_stem(self.layout, family(self.skeleton), self.backbone.small)
+
+
+def published_dropout(name: str) -> dict[str, float]:
+    """Arguments of timm's constructor that give a network the published dropout.
+
+    Args:
+        name: timm's name of the network.
+    """
+    if name.startswith("vgg"):
+        return {"drop_rate": 0.5}
+    is_transformer = name.startswith("vit")
+    return dict.fromkeys(("pos_drop_rate", "attn_drop_rate", "proj_drop_rate"), 0.1) if is_transformer else {}
 
 
 def classes_of(file: WeightFile, *heads: str) -> int:

@@ -37,7 +37,10 @@ def timm_weights(config: BackboneConfig) -> str | None:
     base = config.name.split(".")[0]
     if isinstance(config.pretrained, str) and not is_file(config.pretrained):
         return f"{base}.{config.pretrained.removeprefix(base + '.')}"
-    if is_file(config.pretrained) and "encoder.pos_embedding" in read_weights(str(config.pretrained), mmap=True).state:
+    if (
+        isinstance(config.pretrained, str)
+        and "encoder.pos_embedding" in read_weights(config.pretrained, mmap=True).state
+    ):
         return None
     return config.name if config.pretrained else None
 
@@ -108,6 +111,10 @@ def load_pretrained_(
     """
     if file is None:
         return ()
+    if any(key.startswith("backbone.") for key in file.state):
+        raise ValueError(
+            f"{file.path} is a checkpoint of this package, with settings beside weights: it is for --ckpt_path"
+        )
     network = recognise(file, config.name, kwargs=config.kwargs)
     if network.layout == "published":
         raise ValueError(

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from asim_lightning.exchange.network import (
     classes_of,
     fitting,
     image_argument,
+    published_dropout,
 )
 from asim_lightning.exchange.read import WeightFile
 
@@ -51,9 +51,8 @@ def transformer_of(file: WeightFile, name: str | None) -> Network:
     backbone = BackboneConfig(found, image, image_size=image.get("img_size"))
     if layout == "torchvision":
         return Network(layout, backbone, classes_of(file, "heads.head.weight"))
-    # dropout as the published networks have it
-    rates: dict[str, Any] = {"pos_drop_rate": 0.1, "attn_drop_rate": 0.1, "proj_drop_rate": 0.1}
-    published = replace(backbone, kwargs={**backbone.kwargs, **rates}, attention_scale="embed_dim", norm_eps=1e-5)
+    kwargs = {**backbone.kwargs, **published_dropout(found)}
+    published = replace(backbone, kwargs=kwargs, attention_scale="embed_dim", norm_eps=1e-5)
     said = ("attention scale 1/sqrt(width) and LayerNorm epsilon 1e-5, as published",)
     return Network(layout, published, classes_of(file, "heads.weight"), None, said)
 
@@ -125,7 +124,7 @@ def vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
             "published" if published or is_small else "torchvision",
             BackboneConfig(
                 each,
-                {"drop_rate": 0.5},  # as both have it
+                published_dropout(each),  # torchvision's too
                 small=is_small,
                 image_size=SMALL_IMAGE if is_small else None,
             ),

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.backbone.build import unknown_tag
+from asim_lightning.backbone.build import check_name
 from asim_lightning.exchange import efficientnet
 from asim_lightning.exchange.network import Network, classes_of, fitting
 from asim_lightning.exchange.published_networks import published_resnet_of, transformer_of, vgg_of
@@ -29,7 +28,7 @@ def recognise(
         ValueError: It is not recognised, or is not of the network that the user names.
     """
     if name is not None:
-        _check_name(name)
+        check_name("--network", name)
     found = _recognised(file, name, small, kwargs or {})
     if not kwargs or found.layout == "timm":
         return found
@@ -51,14 +50,3 @@ def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: 
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
         return fitting(file, candidates, name is not None)
     return timm_network_of(file, name, small, kwargs)
-
-
-def _check_name(name: str) -> None:
-    import timm
-
-    if not timm.is_model(name.split(".")[0]):
-        near = get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
-        raise ValueError(f"`--network` must be a network of timm, got {name!r}; nearest: {', '.join(near) or 'none'}")
-    base, _, tag = name.partition(".")
-    if tag and name not in timm.list_pretrained(f"{base}.*"):
-        raise ValueError(f"`--network`: {unknown_tag(base, tag)}")

@@ -1,8 +1,6 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
 from dataclasses import replace
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ from asim_lightning.nn import (
 )
 from asim_lightning.nn.attention import score_macro
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
-from asim_lightning.surgery.layers import FoundLayer, attention_class, find_layers, find_others
+from asim_lightning.surgery.layers import FoundLayer, attention_class, find_layers, find_others, find_relus
 from asim_lightning.surgery.match import matching
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.plan import Plan
@@ -57,7 +55,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     """
     _check_convertible(model)
     folding = find_folding(model, example) if plan.fold_batchnorm else None
-    relus = _relus(model, plan.pact_keep) if plan.pact else {}
+    relus = find_relus(model, plan.pact_keep) if plan.pact else {}
     before: dict[str, nn.Module] = {}
     try:
         before = replace_by_folded_(model, folding) if folding else {}
@@ -220,14 +218,3 @@ def _install(model: nn.Module, layers: list[FoundLayer], modules: dict[str, nn.M
                 prefix = name + "." if name else ""
                 wrapped[id(module)] = CimAttention(module, modules[prefix + "qk"], modules[prefix + "av"])
             replace_(model, {name: wrapped[id(module)]})
-
-
-def _relus(model: nn.Module, keep: list[str]) -> dict[str, nn.Module]:
-    relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
-    if not relus:
-        raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
-    for pattern in keep:
-        if not any(fnmatchcase(name, pattern) for name in relus):
-            near = get_close_matches(pattern, relus, n=3, cutoff=0.3) or list(relus)[:3]
-            raise ValueError(f"`plan.pact_keep` matches no ReLU with {pattern!r}; nearest: {', '.join(near)}")
-    return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}

@@ -1,7 +1,10 @@
 """The layers of a network that surgery may touch, and their kinds; the one file that knows timm's classes."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
@@ -103,6 +106,26 @@ def config(model: nn.Module) -> dict[str, Any]:
     """timm's pretrained_cfg as a mapping; empty for other networks."""
     value = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     return dict(value) if isinstance(value, dict) else vars(value)
+
+
+def find_relus(model: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
+    """ReLUs of a network that become PACTs, by full name.
+
+    Args:
+        model: The network.
+        keep: Globs over full names, of those that stay ReLUs.
+
+    Raises:
+        ValueError: There is no ReLU, or a glob matches none.
+    """
+    relus: dict[str, nn.Module] = {n: m for n, m in model.named_modules(remove_duplicate=False) if type(m) is nn.ReLU}
+    if not relus:
+        raise ValueError("`plan.pact` needs torch.nn.ReLU modules to replace, got a network without")
+    for pattern in keep:
+        if not any(fnmatchcase(name, pattern) for name in relus):
+            near = get_close_matches(pattern, relus, n=3, cutoff=0.3) or list(relus)[:3]
+            raise ValueError(f"`plan.pact_keep` matches no ReLU with {pattern!r}; nearest: {', '.join(near)}")
+    return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}
 
 
 def _kind(

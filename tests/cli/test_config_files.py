@@ -1,6 +1,8 @@
 """Where configurations and checkpoints are found, and which run they belong to."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,8 @@ def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
     kept = without_other_commands_keys(["validate", "-c", "a.yaml"], keys)
     assert yaml.safe_load(kept[2]) == {"ckpt_path": "x", "model": {"trial": 3}}
     assert without_other_commands_keys(["sweep", "-c", "a.yaml"], keys) == ["sweep", "-c", "a.yaml"]
+
+
+def test_help_does_not_wait_for_timm() -> None:
+    code = "import sys, asim_lightning.cli.parser; sys.exit('timm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -88,13 +88,19 @@ def test_a_published_checkpoint_is_for_import(tmp_path: Path) -> None:
         CimClassifier(config, FLOAT, 10)
 
 
+def test_a_checkpoint_of_ours_is_for_ckpt_path(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"backbone.conv1.weight": torch.ones(1)}}, tmp_path / "own.ckpt")
+    with pytest.raises(ValueError, match=r"own\.ckpt is a checkpoint of this package, .* it is for --ckpt_path"):
+        classifier(tmp_path / "own.ckpt", 12)
+
+
 def test_tags_are_checked_without_a_download() -> None:
     check_tag(BackboneConfig("resnet18", pretrained="a1_in1k"))
     check_tag(BackboneConfig("resnet18", pretrained=True))
     check_tag(BackboneConfig("resnet18.a1_in1k", pretrained=True))
     with pytest.raises(ValueError, match=r"resnet18 has the tags a1_in1k, .*, got 'a9_in1k'; nearest: a"):
         check_tag(BackboneConfig("resnet18", pretrained="a9_in1k"))
-    with pytest.raises(ValueError, match=r"must be a tag of timm's or a file .*resnet10t|resnet18"):
+    with pytest.raises(ValueError, match=r"must be a tag of timm's or a file \(.*\): resnet18 has the tags a1_in1k, "):
         check_tag(BackboneConfig("resnet18", pretrained="nosuch"))
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.account import imported
-from asim_lightning.exchange.keys import pairs, plain_relus
-from asim_lightning.exchange.network import PUBLISHED_NAMES
+from asim_lightning.exchange.keys import plain_relus
+from asim_lightning.exchange.network import PUBLISHED_NAMES, Network
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.recognise import recognise
 
@@ -22,7 +22,7 @@ def on_meta(make: object, *arguments: object, **options: object) -> dict[str, Te
 def published(name: str, small: bool, classes: int, pact: bool = True) -> dict[str, Tensor]:
     """Keys and shapes of a published network, as the key maps give them (golden/model_keys.json checks these)."""
     clips = plain_relus(name) if pact and not name.startswith("vit") else None
-    found = pairs("published", BackboneConfig(name, small=small), classes, clips)
+    found = Network("published", BackboneConfig(name, small=small), classes, clips).pairs
     state = {pair.theirs: torch.ones(pair.shape, device="meta") for pair in found}
     if name.startswith("vgg"):
         state |= {
@@ -105,7 +105,7 @@ def test_what_a_hub_says_about_a_file_counts() -> None:
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_efficientnet_b0"])
 def test_efficientnets_of_the_package_with_tensorflows_weights(name: str) -> None:
-    found = pairs("efficientnet_pytorch", BackboneConfig(name), 1000, None)
+    found = Network("efficientnet_pytorch", BackboneConfig(name), 1000).pairs
     assert len({pair.theirs for pair in found}) == len(found)
     state = {pair.theirs: torch.ones(pair.shape, device="meta") for pair in found}
     network = recognise(WeightFile("x", state))

@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.exchange.network import published_dropout
 from asim_lightning.exchange.published.data import PublishedData, data_of
 from asim_lightning.exchange.published.keys import NETWORKS
 from asim_lightning.exchange.published.macros import PublishedPlan, plan_of
@@ -61,12 +62,8 @@ class _Network:
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        if self.name.startswith("vgg"):
-            return {"drop_rate": 0.5}
-        if not self.is_transformer:
-            return {}
-        size = {} if self.image_size == _SIZE_OF_TIMM else {"img_size": self.image_size}
-        return {**size, "pos_drop_rate": 0.1, "attn_drop_rate": 0.1, "proj_drop_rate": 0.1}
+        own_size = self.is_transformer and self.image_size != _SIZE_OF_TIMM
+        return {**({"img_size": self.image_size} if own_size else {}), **published_dropout(self.name)}
 
 
 def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ from tests.data.published_layouts import CIFAR10_CLASSES, noisy, write_class_fol
 from tests.exchange.published.configs import VGG, VIT, config_text
 
 FAMILIES: dict[str, Any] = {"resnet": {}, "vgg": VGG, "vit": VIT}
-OF_VIT = {"attention_scale", "norm_eps"}
-HAS_VIT_FIELDS = {each.name for each in fields(BackboneConfig)} >= OF_VIT
-needs_vit_fields = pytest.mark.skipif(not HAS_VIT_FIELDS, reason="needs attention_scale and norm_eps of BackboneConfig")
 
 Made = Callable[..., Recipe]
 
@@ -100,7 +96,7 @@ def test_recipe_is_written_as_the_shipped_ones(made: Made, family: str) -> None:
     assert values(recipe)["data"]["init_args"]["root"] == "data"
 
 
-@pytest.mark.parametrize("family", ["resnet", "vgg", pytest.param("vit", marks=needs_vit_fields)])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("command", ["validate", "sweep", "fit"])
 def test_command_line_takes_the_recipe(made: Made, family: str, command: str) -> None:
     settings = parsed(made(**FAMILIES[family]), command)
@@ -164,7 +160,6 @@ def test_transformer(made: Made) -> None:
     assert other["kwargs"]["img_size"] == 256
 
 
-@needs_vit_fields
 def test_backbone_takes_what_a_transformers_recipe_says(made: Made) -> None:
     BackboneConfig(**values(made(**VIT))["model"]["backbone"])
 
