@@ -158,20 +158,45 @@ def float_zeros(typing_context: Any) -> Any:
     return float_lanes(), code
 
 
+_DOUBLE_VECTOR = ir.VectorType(ir.DoubleType(), LANES)
+
+
 @intrinsic
 def add_wide(typing_context: Any, array: Any, index: Any, value: Any, first: Any) -> Any:
-    """Add 16 signed integers to consecutive elements of a contiguous int64 array, from a flat index; or write them
+    """Add 16 signed integers to consecutive elements of a contiguous float64 array, from a flat index; or write them
     there, where they are the first."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(64), LANES)
-        pointer = _pointer(builder, context, arguments[0], signature.args[0], arguments[1], vector)
-        value = builder.sext(arguments[2], vector)
-        total = builder.add(builder.load(pointer, align=8), value)
+        pointer = _pointer(builder, context, arguments[0], signature.args[0], arguments[1], _DOUBLE_VECTOR)
+        value = builder.sitofp(arguments[2], _DOUBLE_VECTOR)
+        total = builder.fadd(builder.load(pointer, align=8), value)
         builder.store(builder.select(arguments[3], value, total), pointer, align=8)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value, types.boolean), code
+
+
+@intrinsic
+def store_scaled(
+    typing_context: Any, out: Any, index: Any, array: Any, place: Any, factor: Any, divisor: Any, other: Any
+) -> Any:
+    """Write ``array[place] * factor / divisor + array[other]`` of 16 consecutive elements of float64 arrays."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out, index, array, place, factor, divisor, other = arguments
+        kinds = signature.args
+        value, added = (
+            builder.load(_pointer(builder, context, array, kinds[2], at, _DOUBLE_VECTOR), align=8)
+            for at in (place, other)
+        )
+        value = builder.fmul(value, in_lanes(builder, factor, kinds[4], _DOUBLE_VECTOR))
+        value = builder.fdiv(value, in_lanes(builder, divisor, kinds[5], _DOUBLE_VECTOR))
+        pointer = _pointer(builder, context, out, kinds[0], index, _DOUBLE_VECTOR)
+        builder.store(builder.fadd(value, added), pointer, align=8)
+        return context.get_dummy_value()
+
+    scalars = (types.float64, types.float64, types.int64)
+    return types.void(out, types.int64, array, types.int64, *scalars), code
 
 
 @intrinsic

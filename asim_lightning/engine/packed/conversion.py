@@ -14,6 +14,7 @@ from asim_lightning.engine.numba_lanes import (
     load,
     look_up,
     store,
+    store_scaled,
     zeros,
 )
 from asim_lightning.engine.numba_words import (
@@ -28,9 +29,9 @@ from asim_lightning.engine.numba_words import (
     float_of_i,
     inline,
     int_of_f,
+    int_of_level,
     larger,
     mul_i,
-    nearest,
     not_more,
     ones_of_u,
     same,
@@ -129,7 +130,7 @@ def _code(count: Any, z: Any, cycle: Any, kinds: Any, numbers: Any, levels: Any,
         level = real * element(numbers, row)
     if sigma_kind != NONE:
         level = level + _sigma(real, sigma_kind, place, row, numbers, sigmas) * z
-    return int_of_f(nearest(smaller(larger(level, _ZERO), element(numbers, row + 1))))
+    return int_of_level(smaller(larger(level, _ZERO), element(numbers, row + 1)))
 
 
 @called
@@ -186,7 +187,8 @@ def _read(
 def _convert(
     single: Any, lanes: Any, filled: Any, first: int, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, cycles: int, lane_places: Any, single_places: Any,
-    problem_places: Any, key: Any, rule: int, block: int, reads: Any, codes: Any, counts: Any, low: int, high: int,
+    problem_places: Any, key: Any, rule: int, block: int, scale: Any, reads: Any, sums: Any, digital: bool,
+    out: Any, low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes; cycles are taken four at a time, as their random words are.
 
@@ -214,17 +216,20 @@ def _convert(
         key: Two words of the key, trial << 16.
         rule: How votes become a code.
         block: Singles a block.
+        scale: What the sums of codes are multiplied with and divided by. # (2,)
         reads: Room for 16 codes a vote.
-        codes: Sums of weighted codes. # (problems, singles, groups * 16)
-        counts: Sums of digital counts, or empty. # (problems, singles, groups * 16)
+        sums: Room for the sums of a block's codes and digital counts, float64; zeros. # (2, block * 16)
+        digital: Whether any cycle gives its exact count.
+        out: Sums of weighted codes times scale[0] over scale[1], plus sums of digital counts.
+            # (problems, singles, groups * 16)
         low: First of (unit, block of singles).
         high: The one after the last.
     """
     _, tiles, singles, s_planes, length = single.shape
-    groups, l_planes = codes.shape[2] // 16, lanes.shape[2]
-    fours, blocks, digital = first_step.shape[0] - 1, (singles + block - 1) // block, counts.shape[0] > 0
+    groups, l_planes = out.shape[2] // 16, lanes.shape[2]
+    fours, blocks = first_step.shape[0] - 1, (singles + block - 1) // block
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
-    codes_f, counts_f = codes.reshape(-1), counts.reshape(-1)
+    sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     ids_f, positions_f = lane_places[0], lane_places[1]
     for work in range(low, high):
         part, unit = work % blocks, work // blocks
@@ -268,9 +273,13 @@ def _convert(
                             total = add_i(total, mul_i(code, weight))
                         z0, z1, z2 = z1, z2, z3
                         c0, c1, c2 = c1, c2, c3
-                add_wide(codes_f, ((problem * singles + m) * groups + group) * 16, total, tile == 0)
+                add_wide(sums_f, (m - part * block) * 16, total, tile == 0)
                 if digital:
-                    add_wide(counts_f, ((problem * singles + m) * groups + group) * 16, digits, tile == 0)
+                    add_wide(sums_f, (block + m - part * block) * 16, digits, tile == 0)
+        for m in range(part * block, min(singles, part * block + block)):
+            at = (m - part * block) * 16
+            place = ((problem * singles + m) * groups + group) * 16
+            store_scaled(out_f, place, sums_f, at, scale[0], scale[1], block * 16 + at)
 
 
 @lru_cache(maxsize=1)
@@ -278,7 +287,7 @@ def kernel() -> Any:
     """The compiled kernel."""
     signature = (
         "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[::1],"
-        "f4[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, i8, i4[::1], i8[:,:,::1],"
-        "i8[:,:,::1], i8, i8)"
+        "f4[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, i8, f8[::1], i4[::1],"
+        "f8[:,::1], b1, f8[:,:,::1], i8, i8)"
     )
     return compiled(signature, _convert, allocates=False)

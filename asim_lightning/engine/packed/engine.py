@@ -6,6 +6,7 @@ Counts are ones of ``input plane & weight plane``; noise, ADC and shift-add foll
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.packed.operand import few, packed
+from asim_lightning.engine.packed.operand import Planes, aligned, bit_planes, few, packed
 from asim_lightning.engine.packed.schedule import VOTE_RULES, PackedSchedule, applies, packed_schedule
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.remembered import remembered
@@ -30,6 +31,9 @@ _BYTES = 2**26
 _LANE_BYTES = 2**20
 """Bytes of one operand in the order of lanes at a time, so that they are read from a core's own cache."""
 _BLOCK = 16
+_AMX_WORTH = 16
+"""Singles times bits a digit from which AMX is faster than popcount: its registers have 16 rows, of which few would be
+in use, and digits take eight times the room of a bit."""
 
 
 def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
@@ -47,13 +51,52 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
         Outputs in counts, float64. # (batch, *outputs)
     """
     shape = tuple(w.shape[1:] if product.batched_weight else w.shape)
-    rows = layout.rows_of(product, shape, transfer.macro.rows)
-    step = max(1, _BYTES // _bytes_a_sample(product, rows, transfer.macro.input_bits, x, w))
+    counting = _counting(product, transfer, x, w)
+    rows = layout.rows_of(product, shape, transfer.macro.rows, counting.inputs.width)
+    step = max(1, _BYTES // _bytes_a_sample(product, rows, len(counting.inputs.digits), x, w))
     parts = []
     for low in range(0, len(x), step):
         part, weight = x[low : low + step], w[low : low + step] if product.batched_weight else w
-        parts.append(_run(product, transfer, rows, part, weight, noise.rows(low, low + step)))
+        parts.append(_run(product, transfer, counting, rows, part, weight, noise.rows(low, low + step)))
     return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """How conversions are counted.
+
+    Attributes:
+        inputs: Planes of the inputs: bits for popcount, digits for AMX.
+        weights: Planes of the weights.
+        by_input: Whether lanes are inputs.
+    """
+
+    inputs: Planes
+    weights: Planes
+    by_input: bool
+
+    @property
+    def by_amx(self) -> bool:
+        return self.inputs.width == 8
+
+
+def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Counting:
+    macro, plan = transfer.macro, packed_schedule(transfer)
+    one = w[0] if product.batched_weight else w
+    outputs = layout.weight_lanes(product, one)
+    inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, one) // len(one)
+    by_input = _filling(inputs) >= _filling(outputs)
+    singles = outputs if by_input else inputs
+    digits_fit = max(bits for _, bits in plan.digits) <= 8
+    if plan.plain and digits_fit and singles * macro.encoding_bits >= _AMX_WORTH and _has_amx():
+        return _Counting(Planes(8, plan.digits), bit_planes(macro.weight_bits, 8), by_input)
+    return _Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
+
+
+def _has_amx() -> bool:
+    from asim_lightning.engine.numba_amx import available  # Numba takes half a second to import
+
+    return available()
 
 
 def _bytes_a_sample(product: Product, rows: layout.Rows, planes: int, x: Tensor, w: Tensor) -> int:
@@ -65,35 +108,42 @@ def _bytes_a_sample(product: Product, rows: layout.Rows, planes: int, x: Tensor,
     return 4 * integers + 4 * planes * (words + lanes * len(rows.words) * int(rows.words.max())) + 24 * positions
 
 
-def _run(product: Product, transfer: Transfer, rows: layout.Rows, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+def _run(
+    product: Product, transfer: Transfer, counting: _Counting, rows: layout.Rows, x: Tensor, w: Tensor, noise: Noise
+) -> Tensor:
     macro, plan = transfer.macro, packed_schedule(transfer)
-    inputs, outputs = layout.inputs(product, x, w), layout.weight_lanes(product, w)
-    places = layout.places(product, inputs, outputs, noise)
-    by_input = _filling(inputs.lanes) >= _filling(outputs)
-    packed_inputs = packed(inputs, rows, macro.input_bits)
+    inputs, outputs, by_input = layout.inputs(product, x, w), layout.weight_lanes(product, w), counting.by_input
+    packed_inputs = packed(inputs, rows, counting.inputs)
 
     def weights() -> Any:
-        operand = packed(layout.weights(product, w), rows, macro.weight_bits)
+        operand = packed(layout.weights(product, w), rows, counting.weights)
         return operand.one_by_one() if by_input else operand.all_in_lanes()
 
-    key = ("packed", product, macro.rows, macro.weight_bits, by_input)
+    key = ("packed", product, macro.rows, counting.weights, by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
     if by_input:
-        step = max(1, _LANE_BYTES // packed_inputs.unit_bytes)
-        lanes = _Lanes(packed_inputs.in_lanes, packed_inputs.units, packed_inputs.groups, step)
-        codes, counts = _convert(transfer, plan, rows, packed_weights, lanes, places, noise, plan.by_input)
+        step = min(max(1, _LANE_BYTES // packed_inputs.unit_bytes), packed_inputs.units)
+        lanes = _Lanes(
+            lambda: partial(packed_inputs.in_lanes, room=packed_inputs.room(step)),
+            packed_inputs.units, packed_inputs.groups, step,
+        )  # fmt: skip
+        singles = packed_weights
     else:
         words, filled = packed_weights
-        units, swapped = len(words), layout.Places(places.outputs, places.inputs, places.problems)
+        units = len(words)
         lanes = _Lanes(
-            lambda low, high: (words[low:high], filled[low:high]), units, units // packed_inputs.problems, units
-        )
-        codes, counts = _convert(
-            transfer, plan, rows, packed_inputs.one_by_one(), lanes, swapped, noise, plan.by_weight
-        )
-    total = codes.double().mul_(macro.rows).div_((macro.top_code or 1) * transfer.most_votes)
-    if plan.digital:
-        total += counts
+            lambda: lambda low, high: (words[low:high], filled[low:high]),
+            units, units // packed_inputs.problems, units,
+        )  # fmt: skip
+        singles = packed_inputs.one_by_one()
+    if counting.by_amx:
+        convert = _by_amx(plan, by_input)
+    else:
+        places = layout.places(product, inputs, outputs, noise)
+        places = places if by_input else layout.Places(places.outputs, places.inputs, places.problems)
+        convert = _by_popcount(transfer, plan, by_input, places, noise)
+    shape = (outputs, inputs.lanes) if by_input else (inputs.lanes, outputs)
+    total = _convert(transfer, convert, rows, singles, lanes, shape)
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 
 
@@ -102,13 +152,13 @@ class _Lanes:
     """The operand that differs from lane to lane, in units of 16 lanes.
 
     Attributes:
-        of: Words of units low..high-1, and whether a plane has a 1.
+        source: Gives a thread its function of low and high: words of units low..high-1, and whether a plane has a 1.
         units: Units of all problems.
         groups: Units of a problem.
         step: Units at a time.
     """
 
-    of: Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+    source: Callable[[], Callable[[int, int], tuple[np.ndarray, np.ndarray]]]
     units: int
     groups: int
     step: int
@@ -119,40 +169,60 @@ def _filling(lanes: int) -> float:
     return lanes / (-(-lanes // LANES) * LANES)
 
 
+def _by_popcount(
+    transfer: Transfer, plan: PackedSchedule, by_input: bool, places: layout.Places, noise: Noise
+) -> Callable[..., None]:
+    from asim_lightning.engine.packed.conversion import kernel  # Numba takes half a second to import
+
+    used = places.inputs.shape[1]
+    padded = np.zeros((2, -(-used // LANES) * LANES), np.uint32)
+    padded[:, :used] = places.inputs
+    key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & 0xFFFFFFFF], np.uint32)
+    steps, convert, cycles = plan.by_input if by_input else plan.by_weight, kernel(), transfer.cycles
+    most_votes = max(c.votes for c in cycles)
+    tables = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, len(cycles))
+    rest = (padded, places.outputs, places.problems, key, VOTE_RULES[transfer.macro.vote], _BLOCK)
+
+    def converted(operands: tuple[Any, ...], scale: np.ndarray, *room: Any) -> None:
+        reads = np.empty(most_votes * LANES, np.int32)
+        convert(*operands, plan.first_step, steps, *tables, *rest, scale, reads, *room)
+
+    return converted
+
+
+def _by_amx(plan: PackedSchedule, by_input: bool) -> Callable[..., None]:
+    from asim_lightning.engine.numba_amx import whole_registers  # Numba takes half a second to import
+    from asim_lightning.engine.packed.conversion_amx import ROOM, kernel
+
+    pairs, convert, registers = plan.input_pairs if by_input else plan.weight_pairs, kernel(), whole_registers()
+
+    def converted(operands: tuple[Any, ...], scale: np.ndarray, *room: Any) -> None:
+        own = aligned((ROOM,)).view(np.int32)
+        convert(*operands, pairs, plan.kinds, plan.numbers, plan.quiet, registers, own, scale, *room)
+
+    return converted
+
+
 def _convert(
     transfer: Transfer,
-    plan: PackedSchedule,
+    convert: Callable[..., None],
     rows: layout.Rows,
     singles: np.ndarray,
     lanes: _Lanes,
-    places: layout.Places,
-    noise: Noise,
-    steps: np.ndarray,
-) -> tuple[Tensor, Tensor]:
-    """Sums of codes, and of digital counts (empty where no cycle is digital), int64. # (problems, singles, lanes)"""
-    from asim_lightning.engine.packed.conversion import kernel  # Numba takes half a second to import
-
-    shape = (singles.shape[0], singles.shape[2], lanes.groups * LANES)
-    codes = np.empty(shape, np.int64)
-    counts = np.empty(shape if plan.digital else (0, 0, 0), np.int64)
-    key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & 0xFFFFFFFF], np.uint32)
-    blocks = -(-shape[1] // _BLOCK)
-    used = places.inputs.shape[1]
-    padded = np.zeros((2, shape[2]), np.uint32)
-    padded[:, :used] = places.inputs
-    most_votes = max(c.votes for c in transfer.cycles)
-    convert, rule = kernel(), VOTE_RULES[transfer.macro.vote]
+    shape: tuple[int, int],
+) -> Tensor:
+    """Outputs in counts, float64, of singles and lanes as many as the shape says. # (problems, singles, lanes)"""
+    out = np.empty((len(singles), shape[0], lanes.groups * LANES))
+    blocks = -(-shape[0] // _BLOCK)
+    scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
+    digital = packed_schedule(transfer).digital
 
     def work(low: int, high: int) -> None:
-        reads = np.empty(most_votes * LANES, np.int32)
+        of, sums = lanes.source(), np.zeros((2, _BLOCK * LANES))
         for first in range(low // blocks, -(-high // blocks), lanes.step):
             after = min(first + lanes.step, -(-high // blocks))
-            convert(
-                singles, *lanes.of(first, after), first, rows.words, plan.first_step, steps, plan.kinds, plan.numbers,
-                plan.levels, plan.sigmas, plan.noisy, plan.quiet, len(transfer.cycles),
-                padded, places.outputs, places.problems, key, rule, _BLOCK, reads, codes, counts,
-                max(low, first * blocks), min(high, after * blocks),
-            )  # fmt: skip
+            operands = (singles, *of(first, after), first, rows.words)
+            convert(operands, scale, sums, digital, out, max(low, first * blocks), min(high, after * blocks))
 
-    spread(work, lanes.units * blocks, few(len(transfer.cycles) * len(rows.words)))
-    return torch.from_numpy(codes)[:, :, :used], torch.from_numpy(counts)[:, :, :used]
+    spread(work, lanes.units * blocks, few(len(transfer.cycles) * int(singles.shape[1])))
+    return torch.from_numpy(out)[:, :, : shape[1]]

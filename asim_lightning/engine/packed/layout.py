@@ -17,7 +17,7 @@ _WORD = 32
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of all tiles as runs of bits: consecutive channels, at most 32, of one kernel element, in one word or two.
+    """Rows of all tiles as runs: consecutive channels of one kernel element, at most a word of them, in one word or two.
 
     Attributes:
         chunks: First channel and number of channels of each run's source words, int64. # (chunks, 2)
@@ -34,17 +34,18 @@ class Rows:
 
 
 @lru_cache(maxsize=512)
-def rows_of(product: Product, shape: tuple[int, ...], rows: int) -> Rows:
-    """The rows of all tiles of weights of this shape."""
+def rows_of(product: Product, shape: tuple[int, ...], rows: int, width: int = 1) -> Rows:
+    """The rows of all tiles of weights of this shape, which have so many bits of a word each: 1 or 8."""
+    most = _WORD // width
     elements = shape[2] * shape[3] if isinstance(product, Conv2dProduct) else 1
     chunks: dict[tuple[int, int], int] = {}
     parts, first_part, words = [], [0], []
     for tile in product.tiles(torch.empty(shape, device="meta"), rows):
         bit, kernel = 0, tile.kernel or slice(0, elements)
         for element in range(kernel.start, kernel.stop):
-            for low in range(tile.channels.start, tile.channels.stop, _WORD):
-                bits = min(_WORD, tile.channels.stop - low)
-                chunk = chunks.setdefault((low, bits), len(chunks))
+            for low in range(tile.channels.start, tile.channels.stop, most):
+                held = min(most, tile.channels.stop - low)
+                bits, chunk = held * width, chunks.setdefault((low, held), len(chunks))
                 word, shift = divmod(bit, _WORD)
                 parts.append((chunk, element, word, shift, 0))
                 if shift + bits > _WORD:

@@ -1,4 +1,4 @@
-"""One side of a product as words of bit planes: packed once, and put in the order of lanes where it is needed."""
+"""One side of a product as words of planes: packed once, and put in the order of lanes where it is needed."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,31 @@ from asim_lightning.engine.threads import spread
 
 
 @dataclass(frozen=True)
+class Planes:
+    """How whole numbers become planes, of which a word holds several channels.
+
+    Attributes:
+        width: Bits of a word that a channel has: 1, and planes are bits, or 8, and they are digits.
+        digits: Lowest bit and number of bits of each plane.
+    """
+
+    width: int
+    digits: tuple[tuple[int, int], ...]
+
+    @property
+    def alignment(self) -> int:
+        """Words of which a tile has a multiple: 64 bytes of digits."""
+        return 1 if self.width == 1 else 16
+
+
+def bit_planes(bits: int, width: int = 1) -> Planes:
+    """A plane for each bit."""
+    return Planes(width, tuple((bit, 1) for bit in range(bits)))
+
+
+@dataclass(frozen=True)
 class PackedOperand:
-    """Packed bit planes of one side, and where the words of every lane are found in them.
+    """Packed planes of one side, and where the words of every lane are found in them.
 
     A unit is 16 lanes of one problem.
 
@@ -21,8 +44,8 @@ class PackedOperand:
         base: Place of each lane's source pixel, int64. # (groups of lanes * 16,)
         parts: See `planes._arrange`. # (parts * 6,)
         first_part: First part of each tile, and one more, int64. # (tiles + 1,)
-        length: Most words of a tile.
-        planes: Number of bits.
+        length: Most words of a tile, whole lines of 64 bytes where planes are digits.
+        planes: What the planes are.
         problems: Number of independent products.
         lanes: Lanes of a problem.
     """
@@ -33,7 +56,7 @@ class PackedOperand:
     parts: np.ndarray
     first_part: np.ndarray
     length: int
-    planes: int
+    planes: Planes
     problems: int
     lanes: int
 
@@ -50,37 +73,43 @@ class PackedOperand:
     @property
     def unit_bytes(self) -> int:
         """Bytes of a unit in the order of lanes."""
-        return 4 * LANES * (len(self.first_part) - 1) * self.planes * self.length
+        return 4 * LANES * (len(self.first_part) - 1) * len(self.planes.digits) * self.length
 
-    def in_lanes(self, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    def room(self, units: int) -> tuple[np.ndarray, np.ndarray]:
+        """Room for so many units in the order of lanes, at a multiple of 64 bytes, as `in_lanes` fills it."""
+        shape = (units, len(self.first_part) - 1, len(self.planes.digits))
+        return aligned((*shape, self.length, LANES)), np.empty(shape, np.uint8)
+
+    def in_lanes(self, low: int, high: int, room: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Words of units low..high-1, and whether any lane of a plane has a 1.
 
         Returns:
-            Words, of which those that a tile does not use are undefined. # (units, tiles, planes, words, 16)
+            Words; those that a tile does not use are what they were. # (units, tiles, planes, words, 16)
             Whether a plane has a 1. # (units, tiles, planes)
         """
-        out, filled = self._empty(high - low)
+        out, filled = (part[: high - low] for part in room)
         self._arrange(out, filled, low, low, high)
         return out, filled
 
     def all_in_lanes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same of all units, by as many threads as torch uses."""
-        out, filled = self._empty(self.units)
-        work = len(self.parts) // 6 * self.planes
+        """The same of all units, by as many threads as torch uses; words that a tile does not use are 0."""
+        out, filled = self.room(self.units)
+        work = len(self.parts) // 6 * len(self.planes.digits)
         spread(lambda low, high: self._arrange(out, filled, 0, low, high), self.units, few(work))
         return out, filled
 
     def one_by_one(self) -> np.ndarray:
-        """Words of each lane, and a plane of zeros after its planes. # (problems, tiles, lanes, planes + 1, words)"""
-        out = self.all_in_lanes()[0].reshape(self.problems, self.groups, -1, self.planes, self.length, LANES)
-        shape = (self.problems, out.shape[2], self.groups * LANES)
-        single = np.zeros((*shape, self.planes + 1, self.length), np.uint32)
-        single[..., : self.planes, :] = out.transpose(0, 2, 1, 5, 3, 4).reshape(*shape, self.planes, self.length)
-        return np.ascontiguousarray(single[:, :, : self.lanes])
+        """Words of each lane; bits have a plane of zeros after them. # (problems, tiles, lanes, planes + 1, words)
 
-    def _empty(self, units: int) -> tuple[np.ndarray, np.ndarray]:
-        shape = (units, len(self.first_part) - 1, self.planes)
-        return np.empty((*shape, self.length, LANES), np.uint32), np.empty(shape, np.uint8)
+        Digits have none, and lanes of zeros up to a multiple of 16. # (problems, tiles, groups * 16, planes, words)
+        """
+        planes = len(self.planes.digits)
+        out = self.all_in_lanes()[0].reshape(self.problems, self.groups, -1, planes, self.length, LANES)
+        lanes, has_bits = self.groups * LANES, self.planes.width == 1
+        single = aligned((self.problems, out.shape[2], lanes, planes + has_bits, self.length))
+        by_group = single.reshape(self.problems, out.shape[2], self.groups, LANES, planes + has_bits, self.length)
+        by_group[..., :planes, :] = out.transpose(0, 2, 1, 5, 3, 4)
+        return np.ascontiguousarray(single[:, :, : self.lanes]) if has_bits else single
 
     def _arrange(self, out: np.ndarray, filled: np.ndarray, first: int, low: int, high: int) -> None:
         from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
@@ -91,28 +120,41 @@ class PackedOperand:
         )  # fmt: skip
 
 
-def packed(operand: layout.Operand, rows: layout.Rows, planes: int) -> PackedOperand:
-    """Bit planes of an operand's whole numbers."""
-    from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> PackedOperand:
+    """Planes of an operand's whole numbers; rows are those of the planes' width."""
+    from asim_lightning.engine.packed.planes import digit_kernel, kernels  # Numba takes half a second to import
 
     integers, chunks = operand.integers.numpy(), len(rows.chunks)
     sources, _, pixels = integers.shape
-    words = np.empty((sources, chunks, planes, pixels), np.uint32)
+    words = np.empty((sources, chunks, len(planes.digits), pixels), np.uint32)
+    digits = np.array(planes.digits, np.int64)
 
     def work(low: int, high: int) -> None:
-        kernels()[0](integers, rows.chunks, planes, np.empty(8 * LANES, np.uint32), words, low, high)
+        if planes.width == 1:
+            kernels()[0](integers, rows.chunks, len(digits), np.empty(8 * LANES, np.uint32), words, low, high)
+        else:
+            digit_kernel()(integers, rows.chunks, digits, words, low, high)
 
     spread(work, sources * chunks, few(pixels))
     words = operand.padded(words)
-    step = planes * words.shape[3]
+    step = len(digits) * words.shape[3]
     base = operand.sources * (chunks * step) + operand.pixels
     parts = np.empty((len(rows.parts), 6), np.int64)
     parts[:, 0], parts[:, 1] = rows.parts[:, 0] * step, words.shape[3]
     parts[:, 2], parts[:, 3:] = operand.elements[rows.parts[:, 1]], rows.parts[:, 2:]
     return PackedOperand(
         words.ravel(), chunks * step, np.concatenate([base, np.full(-len(base) % LANES, base[-1])]), parts.ravel(),
-        rows.first_part, int(rows.words.max()), planes, operand.problems, operand.lanes,
+        rows.first_part, -(-int(rows.words.max()) // planes.alignment) * planes.alignment, planes, operand.problems,
+        operand.lanes,
     )  # fmt: skip
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros of uint32 that begin at a multiple of 64 bytes."""
+    size = 4 * int(np.prod(shape))
+    room = np.zeros(size + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : first + size].view(np.uint32).reshape(shape)
 
 
 def few(work: int) -> int:

@@ -47,6 +47,31 @@ def _pack(x: Any, chunks: Any, planes: int, fours: Any, out: Any, low: int, high
                     store(words, (unit * planes + plane) * pixels + pixel, word)
 
 
+def _pack_digits(x: Any, chunks: Any, digits: Any, out: Any, low: int, high: int) -> None:
+    """Digits of whole numbers: byte c of a word is that of the c-th channel of a chunk.
+
+    Args:
+        x: Whole numbers, float32; pixels a multiple of 16. # (sources, channels, pixels)
+        chunks: First channel and number of channels (at most 4) of each chunk. # (chunks, 2)
+        digits: Lowest bit and number of bits (at most 8) of each digit. # (planes, 2)
+        out: # (sources, chunks, planes, pixels)
+        low: First unit of (source, chunk).
+        high: Unit after the last.
+    """
+    _, channels, pixels = x.shape
+    number, flat, words, planes = chunks.shape[0], x.reshape(-1), out.reshape(-1), digits.shape[0]
+    for unit in range(low, high):
+        source, chunk = unit // number, unit % number
+        first, held = (source * channels + chunks[chunk, 0]) * pixels, chunks[chunk, 1]
+        for pixel in range(0, pixels, 16):
+            for plane in range(planes):
+                shift, mask, word = u32(digits[plane, 0]), u32((1 << digits[plane, 1]) - 1), zeros()
+                for c in range(held):
+                    digit = and_u(shift_right_u(int_of_f(load(flat, first + c * pixels + pixel)), shift), mask)
+                    word = or_u(word, shift_left_u(digit, u32(8 * c)))
+                store(words, (unit * planes + plane) * pixels + pixel, word)
+
+
 @inline
 def _read(words: Any, base: Any, lane0: Any, straight: Any, offset: Any) -> Any:
     """A word of each of 16 lanes."""
@@ -128,3 +153,9 @@ def kernels() -> Any:
     pack = "void(f4[:,:,::1], i8[:,::1], i8, u4[::1], u4[:,:,:,::1], i8, i8)"
     arrange = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, u4[:,:,:,:,::1], u1[:,:,::1], i8, i8, i8)"
     return compiled(pack, _pack, allocates=False), compiled(arrange, _arrange, allocates=False)
+
+
+@lru_cache(maxsize=1)
+def digit_kernel() -> Any:
+    """The compiled kernel that packs digits."""
+    return compiled("void(f4[:,:,::1], i8[:,::1], i8[:,::1], u4[:,:,:,::1], i8, i8)", _pack_digits, allocates=False)

@@ -15,8 +15,8 @@ NONE, CONSTANT, SHRINKING = 0, 1, 3
 """What sigma is: nothing; one number; ``sqrt(a^2 + b^2 / (c * count + 1))``; TABLE: by count."""
 VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}
 """Numbers of the ways in which votes become a code."""
-STEP, KINDS, NUMBERS = 13, 5, 6
-"""Numbers of a step, and of a cycle in the two tables of `_convert`."""
+STEP, PAIR, KINDS, NUMBERS = 13, 9, 5, 6
+"""Numbers of a step and of four pairs of digits, and of a cycle in the two tables of `_convert`."""
 _LONGEST_TABLE = 2**20
 _MOST_VOTES = 64
 _ROOT_ERROR = 2e-6
@@ -30,6 +30,9 @@ class PackedSchedule:
         first_step: int64. # (fours + 1,)
         by_input: Steps where lanes are inputs, int64. # (steps * 13,)
         by_weight: Steps where lanes are weights, int64. # (steps * 13,)
+        digits: Lowest bit and number of bits of each digit of an input.
+        input_pairs: Digits of four cycles where lanes are inputs, int64; see `conversion_amx`. # (fours * 9,)
+        weight_pairs: The same where lanes are weights.
         kinds: int64. # (fours * 4 * 5,)
         numbers: float32. # (fours * 4 * 6,)
         levels: Tables of levels, float32.
@@ -37,11 +40,15 @@ class PackedSchedule:
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
+        plain: Whether no cycle has noise, and all levels are proportional to counts.
     """
 
     first_step: np.ndarray
     by_input: np.ndarray
     by_weight: np.ndarray
+    digits: tuple[tuple[int, int], ...]
+    input_pairs: np.ndarray
+    weight_pairs: np.ndarray
     kinds: np.ndarray
     numbers: np.ndarray
     levels: np.ndarray
@@ -49,6 +56,7 @@ class PackedSchedule:
     noisy: np.ndarray
     quiet: np.ndarray
     digital: bool
+    plain: bool
 
 
 def applies(transfer: Transfer) -> bool:
@@ -81,12 +89,15 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
     fours = [cycles[low : low + 4] for low in range(0, len(cycles), 4)]
     read = [c.votes if noisy else 0 for c, noisy in zip(cycles, transfer.noisy, strict=True)] + [0] * empty
     first = np.cumsum([0, *(max(len(c.input_bits) for c in four) for four in fours)])
+    digits = tuple(dict.fromkeys((c.input_bits[0], len(c.input_bits)) for c in cycles))
     return PackedSchedule(
-        first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False),
+        first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False), digits,
+        _pairs(fours, digits, True), _pairs(fours, digits, False),
         np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
         np.array(read, np.int64).reshape(-1, 4).max(1),
         np.array([all(_is_quiet(transfer, cycle) for cycle in four) for four in fours], np.int64),
         any(not c.converted for c in cycles),
+        all(kind[0] == COUNT or kind[:2] == (PROPORTIONAL, NONE) for kind in kinds),
     )  # fmt: skip
 
 
@@ -113,6 +124,20 @@ def _steps(fours: list[tuple[Cycle, ...]], zeros: int, by_input: bool) -> np.nda
             singles = [zeros if pair[single] is None else pair[single] for pair in full]
             steps.append([*singles, *lanes, *(pair[2] for pair in full), len(set(lanes)) == 1])
     return np.array(steps, np.int64).ravel()
+
+
+def _pairs(fours: list[tuple[Cycle, ...]], digits: tuple[tuple[int, int], ...], by_input: bool) -> np.ndarray:
+    """A plane of each side for each of four cycles, and which side has one plane for all; the last cycle's stand for
+    those that are missing."""
+    pairs = []
+    for four in fours:
+        full = [*four, *[four[-1]] * (4 - len(four))]
+        bits = [c.weight_bits[0] for c in full]
+        planes = [digits.index((c.input_bits[0], len(c.input_bits))) for c in full]
+        singles, lanes = (bits, planes) if by_input else (planes, bits)
+        shared = 1 if len(set(lanes)) == 1 else 2 if len(set(singles)) == 1 else 0
+        pairs.append([*singles, *lanes, shared])
+    return np.array(pairs, np.int64).ravel()
 
 
 class _Tables:
