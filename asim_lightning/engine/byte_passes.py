@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.lanes import INWARD_TILE, OUTWARD_TILE
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread_kernel
 from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
@@ -56,7 +56,7 @@ def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, image: bool) -> t
         np.uint8(128 if signed else 0),
     )
     found = np.empty((units, 2), np.int32)
-    spread(lambda low, high: kernel(source, target, found, *numbers, low, high), units, _THREAD // size + 1)
+    spread_kernel(kernel, (source, target, found, *numbers), units, _THREAD // size + 1)
     largest, negative = (found[0] if units == 1 else found.max(0)).tolist()
     return out, largest < _INFINITE_BITS, negative > 0
 
@@ -89,7 +89,7 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
         form = torch.channels_last if image else torch.contiguous_format
         out = torch.empty_like(sums, memory_format=form)
         source, target = _rows(sums.contiguous(memory_format=form), units, image), _rows(out, units, image)
-    spread(lambda low, high: kernel(source, target, worth, added, low, high), units, _THREAD // size + 1)
+    spread_kernel(kernel, (source, target, worth, added), units, _THREAD // size + 1)
     return out
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asim_lightning.engine.digits import digits
 from asim_lightning.engine.product import Conv2dProduct, Product, Tile
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread_kernel
 
 Bits = tuple[int, ...]
 """Consecutive bit numbers, ascending."""
@@ -113,7 +113,7 @@ def _run(
     # a digit whose last bit counts negatively keeps all bits of the two's complement above
     masks = np.array([-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups], dtype=np.int32)
     arrays = (x.numpy(), out.numpy(), np.array(ranges, dtype=np.int64), shifts, masks)
-    spread(lambda low, high: kernel(*arrays, low, high), len(x))
+    spread_kernel(kernel, arrays, len(x))
 
 
 @lru_cache(maxsize=1)

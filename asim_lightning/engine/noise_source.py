@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread_kernel
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Noise:
         kernel, word = _kernels()[1], np.uint32
         words = (word(self.step), word(key[0]), word(key[1]))
         arrays = (out.numpy(), ids.numpy(), offsets.numpy())
-        spread(lambda low, high: kernel(*arrays, *words, low, high), len(ids), 16384 // positions + 1)
+        spread_kernel(kernel, (*arrays, *words), len(ids), 16384 // positions + 1)
         return out
 
     def cells(self, count: int, bits: range) -> Tensor:
@@ -94,15 +94,17 @@ class NoiseScope:
         call = self.calls.get(name, 0)
         self.calls[name] = call + 1
         ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
-        ids = ids.to(device)
+        ids = ids.to(device).contiguous()
         if leading % len(ids):
             raise ValueError(
                 f"Layer `{name}` got a leading dimension of {leading}, which must be a multiple of the "
                 f"{len(ids)} sample ids of noise_context"
             )
         repeats = leading // len(ids)
-        offsets = torch.arange(repeats, device=device).repeat(len(ids))
-        ids = ids.repeat_interleave(repeats)
+        if repeats == 1:
+            offsets = torch.zeros(leading, dtype=torch.int64, device=device)
+        else:
+            offsets, ids = torch.arange(repeats, device=device).repeat(len(ids)), ids.repeat_interleave(repeats)
         return Noise(self.seed, name, call, self.trial, self.chip, ids, offsets, self.step)
 
 
@@ -181,5 +183,5 @@ def _fill(
     kernel, word = _kernels()[0], np.uint32
     arrays = (out.numpy(), ids.numpy(), offsets.numpy())
     words = (word(word_base & WORD), word(last_word), word(key[0]), word(key[1]))
-    spread(lambda low, high: kernel(*arrays, cycles.start, *words, low, high), len(ids) * groups, 4096 // positions + 1)
+    spread_kernel(kernel, (*arrays, cycles.start, *words), len(ids) * groups, 4096 // positions + 1)
     return out

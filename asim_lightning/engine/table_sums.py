@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread_kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
         arrays = (sums.contiguous().numpy(), table.values.numpy(), np.array(factors, dtype=np.float32))
         kernel, result = _kernel(), out.numpy()
         work = positions * tiles * len(factors)
-        spread(lambda low, high: kernel(*arrays, -table.low, result, low, high), rows, 16384 // work + 1)
+        spread_kernel(kernel, (*arrays, -table.low, result), rows, 16384 // work + 1)
         return out
     return table_sums_anywhere(sums, table, factors)
 

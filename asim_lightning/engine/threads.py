@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.engine.openmp import openmp
+from asim_lightning.engine.per_thread import of_one_thread
 
 _NAME = "asim-engine"
 
@@ -29,8 +31,8 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
         units: Number of units of work.
         fewest: Least number of units that is worth a thread.
     """
-    threads = max(1, min(torch.get_num_threads(), units // max(fewest, 1)))
-    if threads == 1 or threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
+    threads = _threads(units, fewest)
+    if threads == 1:
         work(0, units)
         return
     team = openmp()
@@ -42,6 +44,35 @@ def spread(work: Callable[[int, int], None], units: int, fewest: int = 1) -> Non
     _share(work, units, 0, threads)
     for other in others:
         other.result()
+
+
+def spread_kernel(kernel: Any, arguments: tuple[Any, ...], units: int, fewest: int = 1) -> None:
+    """Call ``kernel(*arguments, low, high)`` as `spread` calls its function, without the interpreter on the threads.
+
+    Args:
+        kernel: A compiled Numba kernel that raises nothing but for want of memory, and writes disjoint results.
+        arguments: NumPy arrays, numbers, and `PerThread` arrays.
+        units: Number of units of work.
+        fewest: Least number of units that is worth a thread.
+    """
+    threads = _threads(units, fewest)
+    if threads == 1:
+        kernel(*of_one_thread(arguments, True), 0, units)
+        return
+    from asim_lightning.engine.team import team_of  # Numba takes half a second to import
+
+    library = openmp()
+    team = None if library is None else team_of(kernel, library)
+    if team is None:
+        spread(lambda low, high: kernel(*of_one_thread(arguments, False), low, high), units, fewest)
+    else:
+        team(arguments, units, threads, torch.get_num_threads())
+
+
+def _threads(units: int, fewest: int) -> int:
+    if threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
+        return 1
+    return max(1, min(torch.get_num_threads(), units // max(fewest, 1)))
 
 
 def _share(work: Callable[[int, int], None], units: int, number: int, threads: int) -> None:

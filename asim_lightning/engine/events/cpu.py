@@ -21,7 +21,7 @@ from asim_lightning.engine.events.words import (
     word_table,
 )
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread, spread_kernel
 
 _CANDIDATES_WORTH_A_THREAD = 1500
 _OUTPUTS_WORTH_A_THREAD = 2**18
@@ -55,7 +55,7 @@ def with_errors(
         *_tables(rates, layout),
     )
     kernel, fewest = kernels()[3], int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
-    spread(lambda low, high: kernel(*arrays, *words, low, high), len(total) * layout.blocks, fewest)
+    spread_kernel(kernel, (*arrays, *words), len(total) * layout.blocks, fewest)
     return torch.from_numpy(out)
 
 

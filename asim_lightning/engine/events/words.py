@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.engine.events.layout import Layout
 from asim_lightning.engine.remembered import remembered
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread_kernel
 
 _WORTH_A_THREAD = 2**16
 """Elements to pack that occupy a thread longer than it takes to wake it."""
@@ -41,12 +41,12 @@ def input_words(layout: Layout, x: Tensor, planes: int) -> Any:
         words = np.zeros((len(source), planes, groups, *padded(layout)), np.uint64)
         kernel, units = kernels()[0], len(source) * planes * groups
         elements = 8 * g.height * g.width
-        spread(lambda low, high: kernel(source, words, *g.padding, low, high), units, _WORTH_A_THREAD // elements + 1)
+        spread_kernel(kernel, (source, words, *g.padding), units, _WORTH_A_THREAD // elements + 1)
         return words.reshape(-1)
     rows = x.view(-1, g.channels).numpy()
     packed = np.empty((len(rows), planes, groups * 8), np.uint8)
     kernel = kernels()[1]
-    spread(lambda low, high: kernel(rows, packed, low, high), len(rows), _WORTH_A_THREAD // g.channels + 1)
+    spread_kernel(kernel, (rows, packed), len(rows), _WORTH_A_THREAD // g.channels + 1)
     return packed.reshape(-1).view(np.uint64)
 
 
@@ -67,7 +67,7 @@ def _weight_words(layout: Layout, w: Tensor, planes: int) -> Any:
     source = w.to(torch.float32).contiguous().view(-1, g.channels, elements).numpy()
     words, kernel = np.empty((len(source), planes, len(table)), np.uint64), kernels()[2]
     fewest = _WORTH_A_THREAD // (g.channels * elements) + 1
-    spread(lambda low, high: kernel(source, table, words, low, high), len(source), fewest)
+    spread_kernel(kernel, (source, table, words), len(source), fewest)
     return words.reshape(-1)
 
 

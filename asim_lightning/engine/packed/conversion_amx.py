@@ -122,15 +122,15 @@ def _add_one_by_one(four: Any, kinds: Any, numbers: Any, room: Any, held: Any) -
 @inline
 def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
     """Whether the planes of all lanes that four cycles meet have no 1."""
+    some = False
     for k in range(4, 8):
-        if element(filled, flag + element(pairs, row + k)) != 0:
-            return False
-    return True
+        some = some or element(filled, flag + element(pairs, row + k)) != 0
+    return not some
 
 
 def _convert(
     single: Any, lanes: Any, filled: Any, first: int, words: Any, pairs: Any, kinds: Any, numbers: Any, quiet: Any,
-    registers: Any, room: Any, scale: Any, sums: Any, digital: bool, out: Any, low: int, high: int,
+    registers: Any, scale: Any, room: Any, sums: Any, digital: bool, out: Any, low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes, for blocks of 16 singles; see `conversion._convert`.
 
@@ -148,8 +148,8 @@ def _convert(
         numbers: As there.
         quiet: As there.
         registers: `whole_registers`.
-        room: Room of a thread, at a multiple of 64 bytes. # (ROOM,)
         scale: As there.
+        room: Room of a thread, at a multiple of 64 bytes. # (ROOM,)
         sums: As there, with 16 singles a block.
         digital: As there.
         out: As there.
@@ -198,6 +198,6 @@ def kernel() -> Any:
     """The compiled kernel."""
     signature = (
         "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], f4[::1], i8[::1], u1[::1],"
-        "i4[::1], f8[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
+        "f8[::1], i4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
     )
     return compiled(signature, _convert, allocates=False)

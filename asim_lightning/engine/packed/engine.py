@@ -4,9 +4,8 @@ Counts are ones of ``input plane & weight plane``; noise, ADC and shift-add foll
 (`conversion`). The 16 lanes are output pixels (rows of a matrix) or output channels, whichever fills them better.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,12 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.packed.operand import Planes, aligned, bit_planes, few, packed
+from asim_lightning.engine.packed.operand import PackedOperand, Planes, aligned, bit_planes, few, packed
 from asim_lightning.engine.packed.schedule import VOTE_RULES, PackedSchedule, applies, packed_schedule
+from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.remembered import remembered
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.threads import spread, spread_kernel
 
 __all__ = ["applies", "run"]
 
@@ -31,6 +31,8 @@ _BYTES = 2**26
 _LANE_BYTES = 2**20
 """Bytes of one operand in the order of lanes at a time, so that they are read from a core's own cache."""
 _BLOCK = 16
+_NANOSECONDS_A_CONVERSION = 4.0
+"""About what it takes to make 16 conversions without noise."""
 _AMX_WORTH = 16
 """Singles times bits a digit from which AMX is faster than popcount: its registers have 16 rows, of which few would be
 in use, and digits take eight times the room of a bit."""
@@ -50,10 +52,7 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
     Returns:
         Outputs in counts, float64. # (batch, *outputs)
     """
-    shape = tuple(w.shape[1:] if product.batched_weight else w.shape)
-    counting = _counting(product, transfer, x, w)
-    rows = layout.rows_of(product, shape, transfer.macro.rows, counting.inputs.width)
-    step = max(1, _BYTES // _bytes_a_sample(product, rows, len(counting.inputs.digits), x, w))
+    counting, rows, step = _plan(product, transfer, x.shape, w.shape)
     parts = []
     for low in range(0, len(x), step):
         part, weight = x[low : low + step], w[low : low + step] if product.batched_weight else w
@@ -80,11 +79,22 @@ class _Counting:
         return self.inputs.width == 8
 
 
+@lru_cache(maxsize=512)
+def _plan(
+    product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: torch.Size
+) -> tuple[_Counting, layout.Rows, int]:
+    """How conversions are counted, the rows of all tiles, and samples at a time."""
+    shape = w_shape[1:] if product.batched_weight else w_shape
+    x, w = torch.empty(x_shape, device="meta"), torch.empty(shape, device="meta")
+    counting = _counting(product, transfer, x, w)
+    rows = layout.rows_of(product, shape, transfer.macro.rows, counting.inputs.width)
+    return counting, rows, max(1, _BYTES // _bytes_a_sample(product, rows, len(counting.inputs.digits), x, w))
+
+
 def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Counting:
     macro, plan = transfer.macro, packed_schedule(transfer)
-    one = w[0] if product.batched_weight else w
-    outputs = layout.weight_lanes(product, one)
-    inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, one) // len(one)
+    outputs = layout.weight_lanes(product, w)
+    inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input = _filling(inputs) >= _filling(outputs)
     singles = outputs if by_input else inputs
     digits_fit = max(bits for _, bits in plan.digits) <= 8
@@ -101,9 +111,8 @@ def _has_amx() -> bool:
 
 def _bytes_a_sample(product: Product, rows: layout.Rows, planes: int, x: Tensor, w: Tensor) -> int:
     """Bytes of a sample's integers, packed planes and arranged planes, and of its sums in their types."""
-    one = w[0] if product.batched_weight else w
-    positions, integers = product.positions(x, one), x[0].numel()
-    lanes = positions // layout.weight_lanes(product, one)  # of all problems
+    positions, integers = product.positions(x, w), x.shape[1:].numel()
+    lanes = positions // layout.weight_lanes(product, w)  # of all problems
     words = integers // max(1, int(rows.chunks[:, 1].max())) + 1
     return 4 * integers + 4 * planes * (words + lanes * len(rows.words) * int(rows.words.max())) + 24 * positions
 
@@ -121,47 +130,31 @@ def _run(
 
     key = ("packed", product, macro.rows, counting.weights, by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
-    if by_input:
-        step = min(max(1, _LANE_BYTES // packed_inputs.unit_bytes), packed_inputs.units)
-        lanes = _Lanes(
-            lambda: partial(packed_inputs.in_lanes, room=packed_inputs.room(step)),
-            packed_inputs.units, packed_inputs.groups, step,
-        )  # fmt: skip
-        singles = packed_weights
-    else:
-        words, filled = packed_weights
-        units = len(words)
-        lanes = _Lanes(
-            lambda: lambda low, high: (words[low:high], filled[low:high]),
-            units, units // packed_inputs.problems, units,
-        )  # fmt: skip
-        singles = packed_inputs.one_by_one()
-    if counting.by_amx:
-        convert = _by_amx(plan, by_input)
-    else:
+    singles = packed_weights if by_input else packed_inputs.one_by_one()
+    lanes = packed_inputs if by_input else packed_weights
+    conversion = _by_amx(plan, by_input) if counting.by_amx else None
+    if conversion is None:
         places = layout.places(product, inputs, outputs, noise)
         places = places if by_input else layout.Places(places.outputs, places.inputs, places.problems)
-        convert = _by_popcount(transfer, plan, by_input, places, noise)
-    shape = (outputs, inputs.lanes) if by_input else (inputs.lanes, outputs)
-    total = _convert(transfer, convert, rows, singles, lanes, shape)
+        conversion = _by_popcount(transfer, plan, by_input, places, noise)
+    shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
+    total = _convert(transfer, conversion, rows, singles, lanes, shape)
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 
 
 @dataclass(frozen=True)
-class _Lanes:
-    """The operand that differs from lane to lane, in units of 16 lanes.
+class _Conversion:
+    """A kernel of conversions.
 
     Attributes:
-        source: Gives a thread its function of low and high: words of units low..high-1, and whether a plane has a 1.
-        units: Units of all problems.
-        groups: Units of a problem.
-        step: Units at a time.
+        kernel: The kernel.
+        tables: Its arguments between the operands and the scale.
+        room: Room that each thread needs. # (threads, ...)
     """
 
-    source: Callable[[], Callable[[int, int], tuple[np.ndarray, np.ndarray]]]
-    units: int
-    groups: int
-    step: int
+    kernel: Any
+    tables: tuple[Any, ...]
+    room: np.ndarray
 
 
 def _filling(lanes: int) -> float:
@@ -171,58 +164,66 @@ def _filling(lanes: int) -> float:
 
 def _by_popcount(
     transfer: Transfer, plan: PackedSchedule, by_input: bool, places: layout.Places, noise: Noise
-) -> Callable[..., None]:
+) -> _Conversion:
     from asim_lightning.engine.packed.conversion import kernel  # Numba takes half a second to import
 
-    used = places.inputs.shape[1]
+    used, cycles = places.inputs.shape[1], transfer.cycles
     padded = np.zeros((2, -(-used // LANES) * LANES), np.uint32)
     padded[:, :used] = places.inputs
     key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & 0xFFFFFFFF], np.uint32)
-    steps, convert, cycles = plan.by_input if by_input else plan.by_weight, kernel(), transfer.cycles
-    most_votes = max(c.votes for c in cycles)
-    tables = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, len(cycles))
-    rest = (padded, places.outputs, places.problems, key, VOTE_RULES[transfer.macro.vote], _BLOCK)
-
-    def converted(operands: tuple[Any, ...], scale: np.ndarray, *room: Any) -> None:
-        reads = np.empty(most_votes * LANES, np.int32)
-        convert(*operands, plan.first_step, steps, *tables, *rest, scale, reads, *room)
-
-    return converted
+    tables = (
+        plan.first_step, plan.by_input if by_input else plan.by_weight, plan.kinds, plan.numbers, plan.levels,
+        plan.sigmas, plan.noisy, plan.quiet, len(cycles), padded, places.outputs, places.problems, key,
+        VOTE_RULES[transfer.macro.vote], _BLOCK,
+    )  # fmt: skip
+    reads = np.empty((torch.get_num_threads(), max(c.votes for c in cycles) * LANES), np.int32)
+    return _Conversion(kernel(), tables, reads)
 
 
-def _by_amx(plan: PackedSchedule, by_input: bool) -> Callable[..., None]:
+def _by_amx(plan: PackedSchedule, by_input: bool) -> _Conversion:
     from asim_lightning.engine.numba_amx import whole_registers  # Numba takes half a second to import
     from asim_lightning.engine.packed.conversion_amx import ROOM, kernel
 
-    pairs, convert, registers = plan.input_pairs if by_input else plan.weight_pairs, kernel(), whole_registers()
-
-    def converted(operands: tuple[Any, ...], scale: np.ndarray, *room: Any) -> None:
-        own = aligned((ROOM,)).view(np.int32)
-        convert(*operands, pairs, plan.kinds, plan.numbers, plan.quiet, registers, own, scale, *room)
-
-    return converted
+    pairs = plan.input_pairs if by_input else plan.weight_pairs
+    tables = (pairs, plan.kinds, plan.numbers, plan.quiet, whole_registers())
+    return _Conversion(kernel(), tables, aligned((torch.get_num_threads(), ROOM)).view(np.int32))
 
 
 def _convert(
     transfer: Transfer,
-    convert: Callable[..., None],
+    conversion: _Conversion,
     rows: layout.Rows,
     singles: np.ndarray,
-    lanes: _Lanes,
-    shape: tuple[int, int],
+    lanes: PackedOperand | tuple[np.ndarray, np.ndarray],
+    shape: tuple[int, int, int],
 ) -> Tensor:
-    """Outputs in counts, float64, of singles and lanes as many as the shape says. # (problems, singles, lanes)"""
-    out = np.empty((len(singles), shape[0], lanes.groups * LANES))
-    blocks = -(-shape[0] // _BLOCK)
+    """Outputs in counts, float64, of lanes that are arranged, or that are arranged in pieces where they are many.
+    # (problems, singles, lanes)
+    """
+    groups, blocks = -(-shape[2] // LANES), -(-shape[1] // _BLOCK)
+    out, units = np.empty((shape[0], shape[1], groups * LANES)), shape[0] * groups
     scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
-    digital = packed_schedule(transfer).digital
+    sums, digital = np.zeros((len(conversion.room), 2, _BLOCK * LANES)), packed_schedule(transfer).digital
+    fewest = few(_BLOCK * len(transfer.cycles) * singles.shape[1] * _NANOSECONDS_A_CONVERSION)
+    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= len(sums) * _LANE_BYTES:
+        lanes = lanes.all_in_lanes()
+    if isinstance(lanes, tuple):
+        arguments = (
+            singles, *lanes, 0, rows.words, *conversion.tables, scale, PerThread(conversion.room), PerThread(sums),
+            digital, out,
+        )  # fmt: skip
+        spread_kernel(conversion.kernel, arguments, units * blocks, fewest)
+        return torch.from_numpy(out)[:, :, : shape[2]]
+    step = max(1, _LANE_BYTES // lanes.unit_bytes)
+    free = list(zip(conversion.room, sums, strict=True))
 
     def work(low: int, high: int) -> None:
-        of, sums = lanes.source(), np.zeros((2, _BLOCK * LANES))
-        for first in range(low // blocks, -(-high // blocks), lanes.step):
-            after = min(first + lanes.step, -(-high // blocks))
-            operands = (singles, *of(first, after), first, rows.words)
-            convert(operands, scale, sums, digital, out, max(low, first * blocks), min(high, after * blocks))
+        room, own = free.pop(), lanes.room(min(step, units))
+        for first in range(low // blocks, -(-high // blocks), step):
+            after = min(first + step, -(-high // blocks))
+            operands = (singles, *lanes.in_lanes(first, after, own), first, rows.words)
+            bounds = max(low, first * blocks), min(high, after * blocks)
+            conversion.kernel(*operands, *conversion.tables, scale, *room, digital, out, *bounds)
 
-    spread(work, lanes.units * blocks, few(len(transfer.cycles) * int(singles.shape[1])))
-    return torch.from_numpy(out)[:, :, : shape[1]]
+    spread(work, units * blocks, fewest)
+    return torch.from_numpy(out)[:, :, : shape[2]]

@@ -13,11 +13,12 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
 
 _WORD = 32
+_FIRST = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of all tiles as runs: consecutive channels of one kernel element, at most a word of them, in one word or two.
+    """Rows of all tiles as runs: consecutive channels of one kernel element, at most a word full, in one word or two.
 
     Attributes:
         chunks: First channel and number of channels of each run's source words, int64. # (chunks, 2)
@@ -63,8 +64,8 @@ class Operand:
     Attributes:
         integers: float32, pixels a multiple of 16. # (sources, channels, pixels)
         problems: Number of independent products.
-        sources: Source of each lane of the first problem, int64. # (lanes,)
-        pixels: Place of each lane's first kernel element in the padded source, int64. # (lanes,)
+        sources: Sources of the first problem, one after the other, int64. # (sources of a problem,)
+        pixels: Place of each lane's first kernel element in a padded source, int64. # (lanes of a source,)
         elements: Offset of each kernel element, int64. # (kernel elements,)
         size: Height and width of a source.
         padding: Pixels around it, above and below, to the left and to the right; zeros, added once words are packed,
@@ -82,7 +83,14 @@ class Operand:
     @property
     def lanes(self) -> int:
         """Lanes of a problem."""
-        return len(self.sources)
+        return len(self.sources) * len(self.pixels)
+
+    def places(self, step: int) -> np.ndarray:
+        """Where each lane begins, in sources of so many words each, int64; the last one's stands for those that are
+        missing. # (groups of lanes * 16,)"""
+        places = np.add.outer(self.sources * step, self.pixels).ravel()
+        missing = -len(places) % LANES
+        return np.concatenate([places, np.full(missing, places[-1])]) if missing else places
 
     def padded(self, words: np.ndarray) -> np.ndarray:
         """Packed words of the sources with their padding. # (sources, chunks, planes, pixels)"""
@@ -115,9 +123,8 @@ def inputs(product: Product, x: Tensor, w: Tensor) -> Operand:
     batch, groups, size = len(x), product.groups, (x.shape[2], x.shape[3])
     padded = (size[0] + 2 * product.padding[0], size[1] + 2 * product.padding[1])
     pixels, elements = _pixels(product, padded, tuple(w.shape[2:]))
-    sources = np.repeat(np.arange(batch) * groups, len(pixels))
     integers = _whole_lanes(x.reshape(batch * groups, -1, x.shape[2:].numel()))
-    return Operand(integers, groups, sources, np.tile(pixels, batch), elements, size, product.padding)
+    return Operand(integers, groups, np.arange(batch) * groups, pixels, elements, size, product.padding)
 
 
 @lru_cache(maxsize=512)
@@ -138,7 +145,7 @@ def weights(product: Product, w: Tensor) -> Operand:
         return _rows(w.flatten(0, -3) if product.batched_weight else w[None])
     elements, lanes = w.shape[2] * w.shape[3], np.arange(weight_lanes(product, w))
     integers = w.reshape(product.groups, len(lanes), w.shape[1], elements).transpose(1, 2).flatten(2)
-    return Operand(_whole_lanes(integers), product.groups, 0 * lanes, lanes * elements, np.arange(elements))
+    return Operand(_whole_lanes(integers), product.groups, _FIRST, lanes * elements, np.arange(elements))
 
 
 def weight_lanes(product: Product, w: Tensor) -> int:
@@ -184,13 +191,14 @@ def in_shape(product: Product, x: Tensor, w: Tensor, sums: Tensor) -> Tensor:
         + 1
         for a in (0, 1)
     ]
-    return sums.unflatten(2, (len(x), -1)).movedim(2, 0).reshape(len(x), len(w), *size)
+    images = sums.view(*sums.shape[:2], len(x), -1).permute(2, 0, 1, 3)
+    return images.reshape(len(x), len(w), *size)
 
 
 def _rows(matrices: Tensor) -> Operand:
     """Rows of (problems, rows, channels)."""
     lanes = np.arange(matrices.shape[1])
-    return Operand(_whole_lanes(matrices.transpose(1, 2)), len(matrices), 0 * lanes, lanes, np.zeros(1, np.int64))
+    return Operand(_whole_lanes(matrices.transpose(1, 2)), len(matrices), _FIRST, lanes, _FIRST)
 
 
 def _whole_lanes(integers: Tensor) -> Tensor:

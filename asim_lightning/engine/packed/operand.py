@@ -1,12 +1,20 @@
 """One side of a product as words of planes: packed once, and put in the order of lanes where it is needed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.threads import spread
+from asim_lightning.engine.per_thread import PerThread
+from asim_lightning.engine.threads import spread_kernel
+
+_NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
+"""About what it takes to pack a number into a plane, and to arrange a word of a lane."""
+_NANOSECONDS_WORTH_A_THREAD = 5e4
+"""Work that occupies a thread as long as it takes to wake it."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,19 @@ class PackedOperand:
             Words; those that a tile does not use are what they were. # (units, tiles, planes, words, 16)
             Whether a plane has a 1. # (units, tiles, planes)
         """
+        from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+
         out, filled = (part[: high - low] for part in room)
-        self._arrange(out, filled, low, low, high)
+        kernels()[1](*self._arranging(out, filled, low), low, high)
         return out, filled
 
     def all_in_lanes(self) -> tuple[np.ndarray, np.ndarray]:
         """The same of all units, by as many threads as torch uses; words that a tile does not use are 0."""
+        from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+
         out, filled = self.room(self.units)
-        work = len(self.parts) // 6 * len(self.planes.digits)
-        spread(lambda low, high: self._arrange(out, filled, 0, low, high), self.units, few(work))
+        work = len(self.parts) // 6 * len(self.planes.digits) * LANES * _NANOSECONDS_A_WORD
+        spread_kernel(kernels()[1], self._arranging(out, filled, 0), self.units, few(work))
         return out, filled
 
     def one_by_one(self) -> np.ndarray:
@@ -103,20 +115,20 @@ class PackedOperand:
 
         Digits have none, and lanes of zeros up to a multiple of 16. # (problems, tiles, groups * 16, planes, words)
         """
-        planes = len(self.planes.digits)
-        out = self.all_in_lanes()[0].reshape(self.problems, self.groups, -1, planes, self.length, LANES)
-        lanes, has_bits = self.groups * LANES, self.planes.width == 1
-        single = aligned((self.problems, out.shape[2], lanes, planes + has_bits, self.length))
-        by_group = single.reshape(self.problems, out.shape[2], self.groups, LANES, planes + has_bits, self.length)
-        by_group[..., :planes, :] = out.transpose(0, 2, 1, 5, 3, 4)
-        return np.ascontiguousarray(single[:, :, : self.lanes]) if has_bits else single
+        from asim_lightning.engine.packed.planes import single_kernel  # Numba takes half a second to import
 
-    def _arrange(self, out: np.ndarray, filled: np.ndarray, first: int, low: int, high: int) -> None:
-        from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+        has_bits, planes, tiles = self.planes.width == 1, len(self.planes.digits), len(self.first_part) - 1
+        lanes = self.lanes if has_bits else self.groups * LANES
+        single = aligned((self.problems, tiles, lanes, planes + has_bits, self.length))
+        arguments = self.words, self.problem_step, self.base, self.parts, self.first_part, self.lanes, planes, single
+        work = len(self.parts) // 6 * planes * _NANOSECONDS_A_WORD
+        spread_kernel(single_kernel(), arguments, self.problems * self.lanes, few(work))
+        return single
 
-        kernels()[1](
-            self.words, self.problem_step, self.base, self.parts, self.first_part, self.groups, out, filled, first, low,
-            high,
+    def _arranging(self, out: np.ndarray, filled: np.ndarray, first: int) -> tuple[Any, ...]:
+        """What the kernel takes that writes units of which the given one stands first."""
+        return (
+            self.words, self.problem_step, self.base, self.parts, self.first_part, self.groups, out, filled, first,
         )  # fmt: skip
 
 
@@ -128,24 +140,23 @@ def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> Packed
     sources, _, pixels = integers.shape
     words = np.empty((sources, chunks, len(planes.digits), pixels), np.uint32)
     digits = np.array(planes.digits, np.int64)
-
-    def work(low: int, high: int) -> None:
-        if planes.width == 1:
-            kernels()[0](integers, rows.chunks, len(digits), np.empty(8 * LANES, np.uint32), words, low, high)
-        else:
-            digit_kernel()(integers, rows.chunks, digits, words, low, high)
-
-    spread(work, sources * chunks, few(pixels))
+    how: tuple[Any, ...]
+    held = int(rows.chunks[:, 1].max())
+    if planes.width == 1:
+        room = np.empty((torch.get_num_threads(), 8 * LANES), np.uint32)
+        kernel, how = kernels()[0], (len(digits), PerThread(room))
+    else:
+        kernel, how = digit_kernel(), (digits,)
+    fewest = few(pixels * held * len(digits) * _NANOSECONDS_A_NUMBER)
+    spread_kernel(kernel, (integers, rows.chunks, *how, words), sources * chunks, fewest)
     words = operand.padded(words)
     step = len(digits) * words.shape[3]
-    base = operand.sources * (chunks * step) + operand.pixels
     parts = np.empty((len(rows.parts), 6), np.int64)
     parts[:, 0], parts[:, 1] = rows.parts[:, 0] * step, words.shape[3]
     parts[:, 2], parts[:, 3:] = operand.elements[rows.parts[:, 1]], rows.parts[:, 2:]
     return PackedOperand(
-        words.ravel(), chunks * step, np.concatenate([base, np.full(-len(base) % LANES, base[-1])]), parts.ravel(),
-        rows.first_part, -(-int(rows.words.max()) // planes.alignment) * planes.alignment, planes, operand.problems,
-        operand.lanes,
+        words.ravel(), chunks * step, operand.places(chunks * step), parts.ravel(), rows.first_part,
+        -(-int(rows.words.max()) // planes.alignment) * planes.alignment, planes, operand.problems, operand.lanes,
     )  # fmt: skip
 
 
@@ -157,6 +168,6 @@ def aligned(shape: tuple[int, ...]) -> np.ndarray:
     return room[first : first + size].view(np.uint32).reshape(shape)
 
 
-def few(work: int) -> int:
-    """Fewest units worth a thread, where a unit is so much work."""
-    return max(1, 4096 // max(work, 1))
+def few(nanoseconds: float) -> int:
+    """Fewest units worth a thread, where a unit takes so long."""
+    return max(1, int(_NANOSECONDS_WORTH_A_THREAD / nanoseconds))

@@ -147,6 +147,37 @@ def _arrange(
                 filled[place, tile, p3] = any_lane(s3)
 
 
+def _arrange_singles(
+    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, lanes: int, planes: int, out: Any, low: int,
+    high: int,
+) -> None:  # fmt: skip
+    """Words of every lane's rows, lane by lane.
+
+    Args:
+        words: As `_arrange` has them, and what follows.
+        lanes: Lanes of a problem.
+        planes: Number of planes.
+        out: Zeros. # (problems, tiles, lanes or more, planes or more, words)
+        low: First of (problem, lane) to arrange.
+        high: The one after the last.
+    """
+    _, tiles, held, room, length = out.shape
+    flat = out.reshape(-1)
+    for unit in range(low, high):
+        problem, lane = unit // lanes, unit % lanes
+        source = problem * problem_step + element(base, lane)
+        for tile in range(tiles):
+            row = ((problem * tiles + tile) * held + lane) * room * length
+            for part in range(first_part[tile] * 6, first_part[tile + 1] * 6, 6):
+                place, step = source + element(parts, part) + element(parts, part + 2), element(parts, part + 1)
+                left, right = u32(element(parts, part + 4)), u32(element(parts, part + 5))
+                at = row + element(parts, part + 3)
+                for _ in range(planes):
+                    word = _placed(element(flat, at), element(words, place), left, right)
+                    flat[np.uint64(at)] = word
+                    place, at = place + step, at + length
+
+
 @lru_cache(maxsize=1)
 def kernels() -> Any:
     """The compiled kernels: pack and arrange."""
@@ -159,3 +190,10 @@ def kernels() -> Any:
 def digit_kernel() -> Any:
     """The compiled kernel that packs digits."""
     return compiled("void(f4[:,:,::1], i8[:,::1], i8[:,::1], u4[:,:,:,::1], i8, i8)", _pack_digits, allocates=False)
+
+
+@lru_cache(maxsize=1)
+def single_kernel() -> Any:
+    """The compiled kernel that arranges lane by lane."""
+    signature = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, i8, u4[:,:,:,:,::1], i8, i8)"
+    return compiled(signature, _arrange_singles, allocates=False)
