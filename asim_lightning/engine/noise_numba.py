@@ -48,6 +48,22 @@ def philox(x0: Any, x1: Any, x2: Any, x3: Any, k0: Any, k1: Any) -> Any:
 
 
 @inline
+def philox_pair(x0: Any, x1: Any, y0: Any, y1: Any, third: Any, last: Any, k0: Any, k1: Any) -> Any:
+    """Words of two counters that differ in their first two words, round by round: a round waits for the one before, and
+    beside another one the processor need not."""
+    x2, x3, y2, y3 = third, last, third, last
+    for _ in range(_ROUNDS):
+        h0, l0 = mul_high_u(_M0, x0), mul_u(_M0, x0)
+        g0, m0 = mul_high_u(_M0, y0), mul_u(_M0, y0)
+        h1, l1 = mul_high_u(_M1, x2), mul_u(_M1, x2)
+        g1, m1 = mul_high_u(_M1, y2), mul_u(_M1, y2)
+        x0, x1, x2, x3 = xor_u(xor_u(h1, x1), k0), l1, xor_u(xor_u(h0, x3), k1), l0
+        y0, y1, y2, y3 = xor_u(xor_u(g1, y1), k0), m1, xor_u(xor_u(g0, y3), k1), m0
+        k0, k1 = add_u(k0, _S0), add_u(k1, _S1)
+    return x0, x1, x2, x3, y0, y1, y2, y3
+
+
+@inline
 def box_muller(radius_word: Any, angle_word: Any) -> Any:
     """Two standard normals of two words; see `noise.box_muller`."""
     bits = bits_of_float(float_of_u(radius_word) * _ULP + _HALF_ULP)

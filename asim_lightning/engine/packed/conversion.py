@@ -1,61 +1,17 @@
-"""The packed engine's kernel of conversions: counts by popcount, noise, ADC and shift-add, 16 lanes at a time."""
+"""The packed engine's kernel of conversions by popcount, in blocks of 16 singles by 16 lanes."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from asim_lightning.engine.noise_numba import box_muller, philox
-from asim_lightning.engine.numba_lanes import (
-    add_wide,
-    element,
-    everywhere,
-    float_zeros,
-    load,
-    look_up,
-    store,
-    store_scaled,
-    zeros,
-)
-from asim_lightning.engine.numba_words import (
-    add_i,
-    add_u,
-    and_u,
-    bits_of_float,
-    called,
-    chosen,
-    compiled,
-    float_of_bits,
-    float_of_i,
-    inline,
-    int_of_f,
-    int_of_level,
-    larger,
-    mul_i,
-    not_more,
-    ones_of_u,
-    same,
-    shift_left_i,
-    shift_right_i,
-    smaller,
-    sub_i,
-)
-from asim_lightning.engine.packed.schedule import (
-    COUNT,
-    KINDS,
-    NONE,
-    NUMBERS,
-    SHRINKING,
-    STEP,
-    TABLE,
-    VOTE_RULES,
-)
+from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
+from asim_lightning.engine.numba_words import add_i, add_u, and_u, compiled, inline, ones_of_u, shift_left_i
+from asim_lightning.engine.packed.block import add_four, add_tile, clear, store_outputs
+from asim_lightning.engine.packed.room import COUNTS
+from asim_lightning.engine.packed.schedule import STEP
 
-f32, u32, i32 = np.float32, np.uint32, np.int32
-_SUM, _MODE = VOTE_RULES["mean"], VOTE_RULES["mode"]
-_ZERO, _ONE, _THREE_HALVES, _MINUS_HALF = f32(0.0), f32(1.0), f32(1.5), f32(-0.5)
-# a guess by the bits and a step with constants fitted to it (Moroz et al., Computation 9, 21, 2021)
-_ROOT_GUESS, _ROOT_SLOPE, _ROOT_START = i32(0x5F1FFFF9), f32(-0.703952253), f32(0.703952253 * 2.38924456)
+u32, i32 = np.uint32, np.int32
 
 
 @inline
@@ -104,91 +60,11 @@ def _is_empty(first: Any, last: Any, steps: Any, filled: Any, flag: Any) -> Any:
     return True
 
 
-@inline
-def _sigma(count: Any, kind: Any, place: Any, row: Any, numbers: Any, sigmas: Any) -> Any:
-    if kind == SHRINKING:
-        d = count * element(numbers, row + 5) + _ONE
-        n = d * element(numbers, row + 3) + element(numbers, row + 4)
-        p = d * n  # sigma = sqrt(n / d) = n / sqrt(n d)
-        y = float_of_bits(sub_i(_ROOT_GUESS, shift_right_i(bits_of_float(p), i32(1))))
-        y = y * (p * y * y * _ROOT_SLOPE + _ROOT_START)  # 7e-4 off, and after one step of Newton's 7e-7
-        y = y * (p * y * y * _MINUS_HALF + _THREE_HALVES)
-        return n * y
-    if kind == TABLE:
-        return look_up(sigmas, add_i(int_of_f(count), place))
-    return float_zeros() + element(numbers, row + 2)
-
-
-@inline
-def _code(count: Any, z: Any, cycle: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any) -> Any:
-    """What the ADC makes of a count."""
-    real, row = float_of_i(count), cycle * NUMBERS
-    sigma_kind, place = element(kinds, cycle * KINDS + 1), i32(element(kinds, cycle * KINDS + 2))
-    if element(kinds, cycle * KINDS) == TABLE:
-        level = look_up(levels, add_i(count, place))
-    else:
-        level = real * element(numbers, row)
-    if sigma_kind != NONE:
-        level = level + _sigma(real, sigma_kind, place, row, numbers, sigmas) * z
-    return int_of_level(smaller(larger(level, _ZERO), element(numbers, row + 1)))
-
-
-@called
-def _vote(reads: Any, votes: Any, rule: Any) -> Any:
-    """One code of several, 16 lanes; see `vote.vote`."""
-    best = load(reads, 0)
-    agreement = zeros()
-    half = i32(votes // 2)
-    for a in range(votes):
-        code = load(reads, a * 16)
-        agree, below = zeros(), zeros()
-        if rule == _MODE:
-            for b in range(votes):
-                agree = add_i(agree, same(code, load(reads, b * 16)))
-            more = sub_i(i32(1), not_more(agree, agreement))
-            better = add_i(more, mul_i(same(agree, agreement), not_more(code, best)))
-            best = chosen(better, code, best)
-            agreement = chosen(better, agree, agreement)
-        else:
-            for b in range(votes):
-                other = load(reads, b * 16)
-                agree = add_i(agree, not_more(other, code))
-                below = add_i(below, sub_i(i32(1), not_more(code, other)))
-            middle = mul_i(not_more(below, half), sub_i(i32(1), not_more(agree, half)))
-            best = chosen(middle, code, best)
-    return best
-
-
-@called
-def _read(
-    count: Any, cycle: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, ids: Any, positions: Any, third: Any,
-    key: Any, reads: Any, rule: Any,
-) -> Any:  # fmt: skip
-    """Code of a voted cycle, or of one that shares its random words with one."""
-    total, votes, q = zeros(), element(kinds, cycle * KINDS + 3), cycle % 4
-    for vote in range(votes):
-        z = float_zeros()
-        if element(kinds, cycle * KINDS + 1) != NONE:
-            last = everywhere(add_u(key[2], u32(vote)))
-            w0, w1, w2, w3 = philox(ids, positions, third, last, key[0], key[1])
-            if q >= 2:
-                w0, w1 = w2, w3
-            z, other = box_muller(w0, w1)
-            if q % 2 == 1:
-                z = other
-        code = _code(count, z, cycle, kinds, numbers, levels, sigmas)
-        store(reads, vote * 16, code)
-        total = add_i(total, code)
-    if rule != _SUM and votes > 1:
-        total = _vote(reads, votes, rule)
-    return total
-
-
 def _convert(
     single: Any, lanes: Any, filled: Any, first: int, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
-    levels: Any, sigmas: Any, noisy: Any, quiet: Any, cycles: int, lane_places: Any, single_places: Any,
-    problem_places: Any, key: Any, rule: int, block: int, scale: Any, reads: Any, sums: Any, digital: bool,
-    out: Any, low: int, high: int,
+    levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
+    problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
+    low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes; cycles are taken four at a time, as their random words are.
 
@@ -209,77 +85,56 @@ def _convert(
         sigmas: Tables of sigmas.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy. # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four. # (fours,)
+        plain: Whether all of each four are converted without noise, at levels in proportion to counts. # (fours,)
         cycles: Cycles of the schedule.
         lane_places: Sample id and position of each lane. # (2, groups * 16)
         single_places: The same of each single, added. # (2, singles)
         problem_places: The same of each problem, added. # (2, problems)
         key: Two words of the key, trial << 16.
         rule: How votes become a code.
-        block: Singles a block.
         scale: What the sums of codes are multiplied with and divided by. # (2,)
+        room: A thread's; see `room`.
         reads: Room for 16 codes a vote.
-        sums: Room for the sums of a block's codes and digital counts, float64; zeros. # (2, block * 16)
+        sums: Room for the sums of a block's codes and digital counts, float64; zeros. # (2, 256)
         digital: Whether any cycle gives its exact count.
         out: Sums of weighted codes times scale[0] over scale[1], plus sums of digital counts.
             # (problems, singles, groups * 16)
-        low: First of (unit, block of singles).
+        low: First of (unit, block of 16 singles).
         high: The one after the last.
     """
     _, tiles, singles, s_planes, length = single.shape
-    groups, l_planes = out.shape[2] // 16, lanes.shape[2]
-    fours, blocks = first_step.shape[0] - 1, (singles + block - 1) // block
+    groups, l_planes, fours, blocks = out.shape[2] // 16, lanes.shape[2], quiet.shape[0], (singles + 15) // 16
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
-    sums_f, out_f = sums.reshape(-1), out.reshape(-1)
-    ids_f, positions_f = lane_places[0], lane_places[1]
+    sums_f, out_f, ids_f, positions_f = sums.reshape(-1), out.reshape(-1), lane_places[0], lane_places[1]
     for work in range(low, high):
-        part, unit = work % blocks, work // blocks
-        group, problem = unit % groups, unit // groups
-        lane_ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
-        lane_positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
+        begin, unit = work % blocks * 16, work // blocks
+        group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
+        ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
+        positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
         for tile in range(tiles):
             flag = ((unit - first) * tiles + tile) * l_planes
-            place, used = flag * length * 16, words[tile]
-            for m in range(part * block, min(singles, part * block + block)):
-                at = ((problem * tiles + tile) * singles + m) * s_planes * length
-                ids = add_u(lane_ids, single_places[0, m])
-                positions = add_u(lane_positions, single_places[1, m])
-                total, digits = zeros(), zeros()
-                for four in range(fours):
-                    if element(quiet, four) != 0 and _is_empty(
-                        element(first_step, four), element(first_step, four + 1), steps, filled_f, flag
-                    ):
-                        continue
-                    z0, z1, z2, z3 = float_zeros(), float_zeros(), float_zeros(), float_zeros()
-                    third = everywhere(u32(tile * cycles + four))
-                    if element(noisy, four) == 1:
-                        w0, w1, w2, w3 = philox(ids, positions, third, everywhere(key[2]), key[0], key[1])
-                        z0, z1 = box_muller(w0, w1)
-                        z2, z3 = box_muller(w2, w3)
+            at, step = ((problem * tiles + tile) * singles + begin) * s_planes * length, s_planes * length
+            clear(room, held)
+            for four in range(fours):
+                low_step, high_step = element(first_step, four), element(first_step, four + 1)
+                if element(quiet, four) != 0 and _is_empty(low_step, high_step, steps, filled_f, flag):
+                    continue
+                for m in range(held):
                     c0, c1, c2, c3 = _four_counts(
-                        element(first_step, four), element(first_step, four + 1), steps, single_f, at, lanes_f, place,
-                        filled_f, flag, length, used,
+                        low_step, high_step, steps, single_f, at + m * step, lanes_f, flag * length * 16, filled_f,
+                        flag, length, words[tile],
                     )  # fmt: skip
-                    for cycle in range(four * 4, four * 4 + 4):
-                        weight = i32(element(kinds, cycle * KINDS + 4))
-                        if element(kinds, cycle * KINDS) == COUNT:
-                            digits = add_i(digits, mul_i(c0, weight))
-                        elif element(noisy, four) > 1:
-                            code = _read(
-                                c0, cycle, kinds, numbers, levels, sigmas, ids, positions, third, key, reads, rule
-                            )
-                            total = add_i(total, mul_i(code, weight))
-                        else:
-                            code = _code(c0, z0, cycle, kinds, numbers, levels, sigmas)
-                            total = add_i(total, mul_i(code, weight))
-                        z0, z1, z2 = z1, z2, z3
-                        c0, c1, c2 = c1, c2, c3
-                add_wide(sums_f, (m - part * block) * 16, total, tile == 0)
-                if digital:
-                    add_wide(sums_f, (block + m - part * block) * 16, digits, tile == 0)
-        for m in range(part * block, min(singles, part * block + block)):
-            at = (m - part * block) * 16
-            place = ((problem * singles + m) * groups + group) * 16
-            store_scaled(out_f, place, sums_f, at, scale[0], scale[1], block * 16 + at)
+                    store(room, COUNTS + m * 16, c0)
+                    store(room, COUNTS + 256 + m * 16, c1)
+                    store(room, COUNTS + 512 + m * 16, c2)
+                    store(room, COUNTS + 768 + m * 16, c3)
+                add_four(
+                    four, COUNTS, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
+                    single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
+                )  # fmt: skip
+            add_tile(room, sums_f, held, digital, tile == 0)
+        place = ((problem * singles + begin) * groups + group) * 16
+        store_outputs(out_f, place, groups * 16, sums_f, held, scale)
 
 
 @lru_cache(maxsize=1)
@@ -287,7 +142,7 @@ def kernel() -> Any:
     """The compiled kernel."""
     signature = (
         "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[::1],"
-        "f4[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, i8, f8[::1], i4[::1],"
-        "f8[:,::1], b1, f8[:,:,::1], i8, i8)"
+        "f4[::1], i8[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, f8[::1], i4[::1],"
+        "i4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
     )
     return compiled(signature, _convert, allocates=False)

@@ -1,4 +1,7 @@
-"""The packed engine's kernel of conversions without noise where the processor has AMX: 256 counts at a time."""
+"""The packed engine's kernel of conversions where the processor has AMX: 256 counts at a time.
+
+After a pause AMX takes 0.3 us to begin. Without noise there is none; with noise all counts of a tile come first.
+"""
 
 from functools import lru_cache
 from typing import Any
@@ -6,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, release, stored
-from asim_lightning.engine.numba_lanes import add_wide, element, load, store, store_scaled, zeros
-from asim_lightning.engine.numba_words import add_i, compiled, float_of_i, inline, int_of_level, mul_i, smaller
-from asim_lightning.engine.packed.schedule import COUNT, KINDS, NUMBERS, PAIR
+from asim_lightning.engine.numba_lanes import element, everywhere, load
+from asim_lightning.engine.numba_words import add_u, compiled, inline
+from asim_lightning.engine.packed.block import add_four, add_tile, clear, store_outputs
+from asim_lightning.engine.packed.room import COUNTS, FOUR
+from asim_lightning.engine.packed.schedule import PAIR
 
-i32 = np.int32
-_COUNTS, _CODES, _DIGITS, ROOM = 0, 4 * 256, 5 * 256, 6 * 256
-"""Where the counts of four cycles, and the sums of 16 singles by 16 lanes lie in a thread's room, and its size."""
+u32 = np.uint32
 _LINE = 64
 _clear0, _clear1, _clear2, _clear3 = (cleared(register) for register in range(4))
 _store0, _store1, _store2, _store3 = (stored(register) for register in range(4))
@@ -29,7 +32,7 @@ _add1_by_single, _add3_by_single = multiplied(1, _left, _other_right), multiplie
 
 @inline
 def _four_counts(pairs: Any, row: Any, single: Any, at: Any, step: Any, lanes: Any, place: Any, length: Any,
-                 words: Any, room: Any) -> None:  # fmt: skip
+                 words: Any, room: Any, counts: Any) -> None:  # fmt: skip
     """Counts of four cycles, of 16 singles and 16 lanes, into the room."""
     a0, a1 = at + element(pairs, row) * length, at + element(pairs, row + 1) * length
     a2, a3 = at + element(pairs, row + 2) * length, at + element(pairs, row + 3) * length
@@ -76,47 +79,10 @@ def _four_counts(pairs: Any, row: Any, single: Any, at: Any, step: Any, lanes: A
             _load6(single, a3 + word, step)
             _load7(lanes, b3 + word * 16, line)
             _add3()
-    _store0(room, _COUNTS, line)
-    _store1(room, _COUNTS + 256, line)
-    _store2(room, _COUNTS + 512, line)
-    _store3(room, _COUNTS + 768, line)
-
-
-@inline
-def _code(count: Any, gain: Any, top: Any) -> Any:
-    return int_of_level(smaller(float_of_i(count) * gain, top))
-
-
-@inline
-def _add_together(four: Any, kinds: Any, numbers: Any, room: Any, held: Any) -> None:
-    """Add the weighted codes of four cycles to the sums in the room."""
-    k, n = four * 4 * KINDS + 4, four * 4 * NUMBERS
-    w0, w1 = i32(element(kinds, k)), i32(element(kinds, k + KINDS))
-    w2, w3 = i32(element(kinds, k + 2 * KINDS)), i32(element(kinds, k + 3 * KINDS))
-    g0, g1 = element(numbers, n), element(numbers, n + NUMBERS)
-    g2, g3 = element(numbers, n + 2 * NUMBERS), element(numbers, n + 3 * NUMBERS)
-    t0, t1 = element(numbers, n + 1), element(numbers, n + NUMBERS + 1)
-    t2, t3 = element(numbers, n + 2 * NUMBERS + 1), element(numbers, n + 3 * NUMBERS + 1)
-    for m in range(0, held * 16, 16):
-        a0 = mul_i(_code(load(room, _COUNTS + m), g0, t0), w0)
-        a1 = mul_i(_code(load(room, _COUNTS + 256 + m), g1, t1), w1)
-        a2 = mul_i(_code(load(room, _COUNTS + 512 + m), g2, t2), w2)
-        a3 = mul_i(_code(load(room, _COUNTS + 768 + m), g3, t3), w3)
-        store(room, _CODES + m, add_i(load(room, _CODES + m), add_i(add_i(a0, a1), add_i(a2, a3))))
-
-
-@inline
-def _add_one_by_one(four: Any, kinds: Any, numbers: Any, room: Any, held: Any) -> None:
-    """The same where some of the cycles are digital, whose counts are summed instead."""
-    for cycle in range(4):
-        k, n = (four * 4 + cycle) * KINDS, (four * 4 + cycle) * NUMBERS
-        weight, gain, top = i32(element(kinds, k + 4)), element(numbers, n), element(numbers, n + 1)
-        for m in range(0, held * 16, 16):
-            count = load(room, _COUNTS + cycle * 256 + m)
-            if element(kinds, k) == COUNT:
-                store(room, _DIGITS + m, add_i(load(room, _DIGITS + m), mul_i(count, weight)))
-            else:
-                store(room, _CODES + m, add_i(load(room, _CODES + m), mul_i(_code(count, gain, top), weight)))
+    _store0(room, counts, line)
+    _store1(room, counts + 256, line)
+    _store2(room, counts + 512, line)
+    _store3(room, counts + 768, line)
 
 
 @inline
@@ -129,10 +95,12 @@ def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, first: int, words: Any, pairs: Any, kinds: Any, numbers: Any, quiet: Any,
-    registers: Any, scale: Any, room: Any, sums: Any, digital: bool, out: Any, low: int, high: int,
+    single: Any, lanes: Any, filled: Any, first: int, words: Any, pairs: Any, registers: Any, kinds: Any, numbers: Any,
+    levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
+    problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
+    low: int, high: int,
 ) -> None:  # fmt: skip
-    """Make every conversion, and sum its codes, for blocks of 16 singles; see `conversion._convert`.
+    """Make every conversion, and sum its codes; see `conversion._convert`, also for what is not told here.
 
     Args:
         single: Digits of the operand that all lanes share, singles a multiple of 16, at a multiple of 64 bytes.
@@ -140,56 +108,48 @@ def _convert(
         lanes: Digits of the operand that differs from lane to lane, of some units of (problem, group of lanes), at a
             multiple of 64 bytes. # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane is not 0. # (units, tiles, planes)
-        first: Unit that stands first in `lanes`.
         words: Words that each tile uses; those up to a multiple of 16 are zeros on the side of the weights. # (tiles,)
         pairs: Planes of `single` and planes of `lanes` of each four cycles, and whether those of the lanes (1) or those
             of the singles (2) are one. # (fours * 9,)
-        kinds: As there; no cycle has noise, and levels are proportional to counts.
-        numbers: As there.
-        quiet: As there.
         registers: `whole_registers`.
-        scale: As there.
-        room: Room of a thread, at a multiple of 64 bytes. # (ROOM,)
-        sums: As there, with 16 singles a block.
-        digital: As there.
-        out: As there.
-        low: First of (unit, block of 16 singles).
-        high: The one after the last.
+        room: A thread's room at a multiple of 64 bytes, with place for the counts of all cycles where any has noise.
     """
     configure(registers)
     _, tiles, padded, s_planes, length = single.shape
     singles, groups, l_planes = out.shape[1], out.shape[2] // 16, lanes.shape[2]
-    fours, blocks = quiet.shape[0], (singles + 15) // 16
+    fours, blocks, ahead = quiet.shape[0], (singles + 15) // 16, False
+    for four in range(fours):
+        ahead = ahead or noisy[four] != 0
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
-    sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    sums_f, out_f, ids_f, positions_f = sums.reshape(-1), out.reshape(-1), lane_places[0], lane_places[1]
     for work in range(low, high):
-        part, unit = work % blocks, work // blocks
-        group, problem = unit % groups, unit // groups
-        held = min(singles - part * 16, 16)
+        begin, unit = work % blocks * 16, work // blocks
+        group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
+        ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
+        positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
         for tile in range(tiles):
             flag = ((unit - first) * tiles + tile) * l_planes
-            at = ((problem * tiles + tile) * padded + part * 16) * s_planes * length
-            for m in range(0, held * 16, 16):
-                store(room, _CODES + m, zeros())
-                store(room, _DIGITS + m, zeros())
-            for four in range(fours):
+            at = ((problem * tiles + tile) * padded + begin) * s_planes * length
+            clear(room, held)
+            # without noise a turn counts four cycles and adds them, else the first turns count and the others add
+            for turn in range(2 * fours if ahead else fours):
+                four = turn % fours
                 if element(quiet, four) != 0 and _is_empty(pairs, four * PAIR, filled_f, flag):
                     continue
-                _four_counts(
-                    pairs, four * PAIR, single_f, at, s_planes * length * 4, lanes_f, flag * length * 16, length,
-                    words[tile], room,
-                )  # fmt: skip
-                if digital:
-                    _add_one_by_one(four, kinds, numbers, room, held)
-                else:
-                    _add_together(four, kinds, numbers, room, held)
-            for m in range(0, held * 16, 16):
-                add_wide(sums_f, m, load(room, _CODES + m), tile == 0)
-                if digital:
-                    add_wide(sums_f, 256 + m, load(room, _DIGITS + m), tile == 0)
-        for m in range(held):
-            place = ((problem * singles + part * 16 + m) * groups + group) * 16
-            store_scaled(out_f, place, sums_f, m * 16, scale[0], scale[1], 256 + m * 16)
+                counts = COUNTS + four * FOUR if ahead else COUNTS
+                if turn < fours:
+                    _four_counts(
+                        pairs, four * PAIR, single_f, at, s_planes * length * 4, lanes_f, flag * length * 16, length,
+                        words[tile], room, counts,
+                    )  # fmt: skip
+                if turn >= fours or not ahead:
+                    add_four(
+                        four, counts, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
+                        single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
+                    )  # fmt: skip
+            add_tile(room, sums_f, held, digital, tile == 0)
+        place = ((problem * singles + begin) * groups + group) * 16
+        store_outputs(out_f, place, groups * 16, sums_f, held, scale)
     release()
 
 
@@ -197,7 +157,8 @@ def _convert(
 def kernel() -> Any:
     """The compiled kernel."""
     signature = (
-        "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], f4[::1], i8[::1], u1[::1],"
-        "f8[::1], i4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
+        "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], u1[::1], i8[::1], f4[::1], f4[::1],"
+        "f4[::1], i8[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, f8[::1], i4[::1],"
+        "i4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
     )
     return compiled(signature, _convert, allocates=False)

@@ -18,6 +18,7 @@ from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.operand import PackedOperand, Planes, aligned, bit_planes, few, packed
+from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, PackedSchedule, applies, packed_schedule
 from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.product import Product
@@ -97,8 +98,9 @@ def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Co
     inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input = _filling(inputs) >= _filling(outputs)
     singles = outputs if by_input else inputs
-    digits_fit = max(bits for _, bits in plan.digits) <= 8
-    if plan.plain and digits_fit and singles * macro.encoding_bits >= _AMX_WORTH and _has_amx():
+    fits = max(bits for _, bits in plan.digits) <= 8
+    worth = macro.encoding_bits >= (3 if plan.noisy.any() else 1) and singles * macro.encoding_bits >= _AMX_WORTH
+    if fits and worth and _has_amx():
         return _Counting(Planes(8, plan.digits), bit_planes(macro.weight_bits, 8), by_input)
     return _Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
 
@@ -132,11 +134,8 @@ def _run(
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
     singles = packed_weights if by_input else packed_inputs.one_by_one()
     lanes = packed_inputs if by_input else packed_weights
-    conversion = _by_amx(plan, by_input) if counting.by_amx else None
-    if conversion is None:
-        places = layout.places(product, inputs, outputs, noise)
-        places = places if by_input else layout.Places(places.outputs, places.inputs, places.problems)
-        conversion = _by_popcount(transfer, plan, by_input, places, noise)
+    places = _places(product, inputs, outputs, noise, by_input)
+    conversion = _conversion(counting, plan, places, macro.vote)
     shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
     total = _convert(transfer, conversion, rows, singles, lanes, shape)
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
@@ -149,12 +148,12 @@ class _Conversion:
     Attributes:
         kernel: The kernel.
         tables: Its arguments between the operands and the scale.
-        room: Room that each thread needs. # (threads, ...)
+        rooms: Room that each thread needs. # (threads, ...) each
     """
 
     kernel: Any
     tables: tuple[Any, ...]
-    room: np.ndarray
+    rooms: tuple[np.ndarray, ...]
 
 
 def _filling(lanes: int) -> float:
@@ -162,31 +161,35 @@ def _filling(lanes: int) -> float:
     return lanes / (-(-lanes // LANES) * LANES)
 
 
-def _by_popcount(
-    transfer: Transfer, plan: PackedSchedule, by_input: bool, places: layout.Places, noise: Noise
-) -> _Conversion:
-    from asim_lightning.engine.packed.conversion import kernel  # Numba takes half a second to import
+def _conversion(counting: _Counting, plan: PackedSchedule, places: tuple[Any, ...], rule: str) -> _Conversion:
+    codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
+    by_input, threads = counting.by_input, torch.get_num_threads()
+    # Numba takes half a second to import
+    if counting.by_amx:
+        from asim_lightning.engine.numba_amx import whole_registers
+        from asim_lightning.engine.packed.conversion_amx import kernel
 
-    used, cycles = places.inputs.shape[1], transfer.cycles
-    padded = np.zeros((2, -(-used // LANES) * LANES), np.uint32)
-    padded[:, :used] = places.inputs
+        operands = (plan.input_pairs if by_input else plan.weight_pairs, whole_registers())
+        fours_at_a_time = len(plan.noisy) if plan.noisy.any() else 1
+    else:
+        from asim_lightning.engine.packed.conversion import kernel
+
+        operands, fours_at_a_time = (plan.first_step, plan.by_input if by_input else plan.by_weight), 1
+    room = aligned((threads, block_room(fours_at_a_time))).view(np.int32)
+    reads = np.empty((threads, plan.most_votes * LANES), np.int32)
+    return _Conversion(kernel(), (*operands, *codes, *places, VOTE_RULES[rule]), (room, reads))
+
+
+def _places(
+    product: Product, inputs: layout.Operand, outputs: int, noise: Noise, by_input: bool
+) -> tuple[np.ndarray, ...]:
+    """Places of lanes, filled up to a multiple of 16, of singles and problems, and the noise's key."""
+    places = layout.places(product, inputs, outputs, noise)
+    lanes, singles = (places.inputs, places.outputs) if by_input else (places.outputs, places.inputs)
+    padded = np.zeros((2, -(-lanes.shape[1] // LANES) * LANES), np.uint32)
+    padded[:, : lanes.shape[1]] = lanes
     key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & 0xFFFFFFFF], np.uint32)
-    tables = (
-        plan.first_step, plan.by_input if by_input else plan.by_weight, plan.kinds, plan.numbers, plan.levels,
-        plan.sigmas, plan.noisy, plan.quiet, len(cycles), padded, places.outputs, places.problems, key,
-        VOTE_RULES[transfer.macro.vote], _BLOCK,
-    )  # fmt: skip
-    reads = np.empty((torch.get_num_threads(), max(c.votes for c in cycles) * LANES), np.int32)
-    return _Conversion(kernel(), tables, reads)
-
-
-def _by_amx(plan: PackedSchedule, by_input: bool) -> _Conversion:
-    from asim_lightning.engine.numba_amx import whole_registers  # Numba takes half a second to import
-    from asim_lightning.engine.packed.conversion_amx import ROOM, kernel
-
-    pairs = plan.input_pairs if by_input else plan.weight_pairs
-    tables = (pairs, plan.kinds, plan.numbers, plan.quiet, whole_registers())
-    return _Conversion(kernel(), tables, aligned((torch.get_num_threads(), ROOM)).view(np.int32))
+    return padded, singles, places.problems, key
 
 
 def _convert(
@@ -203,19 +206,20 @@ def _convert(
     groups, blocks = -(-shape[2] // LANES), -(-shape[1] // _BLOCK)
     out, units = np.empty((shape[0], shape[1], groups * LANES)), shape[0] * groups
     scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
-    sums, digital = np.zeros((len(conversion.room), 2, _BLOCK * LANES)), packed_schedule(transfer).digital
+    digital = packed_schedule(transfer).digital
+    rooms = (*conversion.rooms, np.zeros((torch.get_num_threads(), 2, _BLOCK * LANES)))
     fewest = few(_BLOCK * len(transfer.cycles) * singles.shape[1] * _NANOSECONDS_A_CONVERSION)
-    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= len(sums) * _LANE_BYTES:
+    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= len(rooms[0]) * _LANE_BYTES:
         lanes = lanes.all_in_lanes()
     if isinstance(lanes, tuple):
         arguments = (
-            singles, *lanes, 0, rows.words, *conversion.tables, scale, PerThread(conversion.room), PerThread(sums),
-            digital, out,
+            singles, *lanes, 0, rows.words, *conversion.tables, scale, *(PerThread(room) for room in rooms), digital,
+            out,
         )  # fmt: skip
         spread_kernel(conversion.kernel, arguments, units * blocks, fewest)
         return torch.from_numpy(out)[:, :, : shape[2]]
     step = max(1, _LANE_BYTES // lanes.unit_bytes)
-    free = list(zip(conversion.room, sums, strict=True))
+    free = list(zip(*rooms, strict=True))
 
     def work(low: int, high: int) -> None:
         room, own = free.pop(), lanes.room(min(step, units))

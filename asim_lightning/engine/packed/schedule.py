@@ -40,7 +40,10 @@ class PackedSchedule:
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
-        plain: Whether no cycle has noise, and all levels are proportional to counts.
+        plain: Whether all of each four are converted without noise, at levels in proportion to counts, int64.
+            # (fours,)
+        cycles: Cycles of the schedule.
+        most_votes: Most votes of a cycle.
     """
 
     first_step: np.ndarray
@@ -56,7 +59,9 @@ class PackedSchedule:
     noisy: np.ndarray
     quiet: np.ndarray
     digital: bool
-    plain: bool
+    plain: np.ndarray
+    cycles: int
+    most_votes: int
 
 
 def applies(transfer: Transfer) -> bool:
@@ -97,7 +102,8 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
         np.array(read, np.int64).reshape(-1, 4).max(1),
         np.array([all(_is_quiet(transfer, cycle) for cycle in four) for four in fours], np.int64),
         any(not c.converted for c in cycles),
-        all(kind[0] == COUNT or kind[:2] == (PROPORTIONAL, NONE) for kind in kinds),
+        np.array([kind[:2] == (PROPORTIONAL, NONE) for kind in kinds], np.int64).reshape(-1, 4).min(1),
+        len(cycles), max(c.votes for c in cycles),
     )  # fmt: skip
 
 

@@ -1,0 +1,199 @@
+"""A block of 16 singles by 16 lanes of the packed engine: its counts become sums of codes, in a thread's room.
+
+Work goes cycle by cycle and through all singles, so that what a cycle needs stays in registers, and the processor has
+turns at hand that do not wait for each other.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from asim_lightning.engine.noise_numba import box_muller, philox_pair
+from asim_lightning.engine.numba_lanes import (
+    add_wide,
+    element,
+    everywhere,
+    float_zeros,
+    load,
+    store,
+    store_scaled,
+    zeros,
+)
+from asim_lightning.engine.numba_words import (
+    add_i,
+    add_u,
+    bits_of_float,
+    float_of_bits,
+    float_of_i,
+    inline,
+    int_of_level,
+    larger,
+    mul_i,
+    smaller,
+)
+from asim_lightning.engine.packed.codes import code_of, read_of, shrinking_sigma
+from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
+from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, SHRINKING
+
+u32, i32 = np.uint32, np.int32
+_ZERO = np.float32(0.0)
+
+
+@inline
+def clear(room: Any, held: Any) -> None:
+    """Set the sums of so many singles to 0."""
+    for m in range(0, held * 16, 16):
+        store(room, CODES + m, zeros())
+        store(room, DIGITS + m, zeros())
+
+
+@inline
+def draw_normals(
+    room: Any, held: Any, ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any
+) -> None:
+    """Normals of four cycles, two singles at a time; see `conversion._convert`."""
+    singles, last_word = single_places.shape[1], everywhere(key[2])
+    ids_f = single_places.reshape(-1)
+    for m in range(0, held, 2):
+        one, other = first + m, first + min(m + 1, held - 1)
+        w0, w1, w2, w3, v0, v1, v2, v3 = philox_pair(
+            add_u(ids, element(ids_f, one)), add_u(positions, element(ids_f, singles + one)),
+            add_u(ids, element(ids_f, other)), add_u(positions, element(ids_f, singles + other)),
+            third, last_word, key[0], key[1],
+        )  # fmt: skip
+        at = NORMALS + m * 16
+        z0, z1 = box_muller(w0, w1)
+        z2, z3 = box_muller(w2, w3)
+        store(room, at, bits_of_float(z0))
+        store(room, at + 256, bits_of_float(z1))
+        store(room, at + 512, bits_of_float(z2))
+        store(room, at + 768, bits_of_float(z3))
+        z0, z1 = box_muller(v0, v1)
+        z2, z3 = box_muller(v2, v3)
+        store(room, at + 16, bits_of_float(z0))
+        store(room, at + 272, bits_of_float(z1))
+        store(room, at + 528, bits_of_float(z2))
+        store(room, at + 784, bits_of_float(z3))
+
+
+@inline
+def _plain_code(count: Any, gain: Any, top: Any) -> Any:
+    return int_of_level(smaller(float_of_i(count) * gain, top))
+
+
+@inline
+def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, room: Any, held: Any) -> None:
+    """Add the weighted codes of four cycles without noise, whose levels are proportional to counts."""
+    k, n = four * 4 * KINDS + 4, four * 4 * NUMBERS
+    w0, w1 = i32(element(kinds, k)), i32(element(kinds, k + KINDS))
+    w2, w3 = i32(element(kinds, k + 2 * KINDS)), i32(element(kinds, k + 3 * KINDS))
+    g0, g1 = element(numbers, n), element(numbers, n + NUMBERS)
+    g2, g3 = element(numbers, n + 2 * NUMBERS), element(numbers, n + 3 * NUMBERS)
+    t0, t1 = element(numbers, n + 1), element(numbers, n + NUMBERS + 1)
+    t2, t3 = element(numbers, n + 2 * NUMBERS + 1), element(numbers, n + 3 * NUMBERS + 1)
+    for m in range(0, held * 16, 16):
+        a0 = mul_i(_plain_code(load(room, counts + m), g0, t0), w0)
+        a1 = mul_i(_plain_code(load(room, counts + 256 + m), g1, t1), w1)
+        a2 = mul_i(_plain_code(load(room, counts + 512 + m), g2, t2), w2)
+        a3 = mul_i(_plain_code(load(room, counts + 768 + m), g3, t3), w3)
+        store(room, CODES + m, add_i(load(room, CODES + m), add_i(add_i(a0, a1), add_i(a2, a3))))
+
+
+@inline
+def add_cycle(
+    cycle: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, room: Any, held: Any
+) -> None:
+    """Add the weighted codes of one cycle, which has no votes, or its digital counts; normals have been drawn."""
+    k, n, normals = cycle * KINDS, cycle * NUMBERS, NORMALS + cycle % 4 * 256
+    weight, gain, top = i32(element(kinds, k + 4)), element(numbers, n), element(numbers, n + 1)
+    level_kind, sigma_kind = element(kinds, k), element(kinds, k + 1)
+    if level_kind == COUNT:
+        for m in range(0, held * 16, 16):
+            store(room, DIGITS + m, add_i(load(room, DIGITS + m), mul_i(load(room, counts + m), weight)))
+    elif level_kind == PROPORTIONAL and sigma_kind == CONSTANT:
+        sigma = element(numbers, n + 2)
+        for m in range(0, held * 16, 16):
+            level = float_of_i(load(room, counts + m)) * gain + float_of_bits(load(room, normals + m)) * sigma
+            code = int_of_level(smaller(larger(level, _ZERO), top))
+            store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+    elif level_kind == PROPORTIONAL and sigma_kind == SHRINKING:
+        for m in range(0, held * 16, 16):
+            real = float_of_i(load(room, counts + m))
+            level = real * gain + shrinking_sigma(real, n, numbers) * float_of_bits(load(room, normals + m))
+            code = int_of_level(smaller(larger(level, _ZERO), top))
+            store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+    else:
+        for m in range(0, held * 16, 16):
+            z = float_of_bits(load(room, normals + m)) if element(noisy, cycle // 4) != 0 else float_zeros()
+            code = code_of(load(room, counts + m), z, cycle, kinds, numbers, levels, sigmas)
+            store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+
+
+@inline
+def add_voted(
+    four: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, room: Any, held: Any, ids: Any,
+    positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any, rule: Any,
+) -> None:  # fmt: skip
+    """Add what four cycles give, of which some are voted."""
+    for m in range(held):
+        own_ids = add_u(ids, single_places[0, first + m])
+        own_positions = add_u(positions, single_places[1, first + m])
+        for k in range(4):
+            cycle, count = four * 4 + k, load(room, counts + k * 256 + m * 16)
+            weight = i32(element(kinds, cycle * KINDS + 4))
+            if element(kinds, cycle * KINDS) == COUNT:
+                at = DIGITS + m * 16
+                store(room, at, add_i(load(room, at), mul_i(count, weight)))
+            else:
+                code = read_of(
+                    count, cycle, kinds, numbers, levels, sigmas, own_ids, own_positions, third, key, reads, rule
+                )
+                at = CODES + m * 16
+                store(room, at, add_i(load(room, at), mul_i(code, weight)))
+
+
+@inline
+def add_four(
+    four: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, plain: Any, room: Any,
+    held: Any, ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any, rule: Any,
+) -> None:  # fmt: skip
+    """Add to a block's sums what the counts of four cycles give; see `conversion._convert`.
+
+    Args:
+        four: Number of the four cycles.
+        counts: Where their counts begin in the room.
+        room: The room.
+        held: Singles of the block.
+        ids: Sample ids of the lanes.
+        positions: Positions of the lanes in their samples' outputs.
+        first: First single of the block.
+        third: The third word of the noise's counter, in all lanes.
+    """
+    if element(plain, four) != 0:
+        add_plain(four, counts, kinds, numbers, room, held)
+    elif element(noisy, four) > 1:
+        add_voted(
+            four, counts, kinds, numbers, levels, sigmas, room, held, ids, positions, single_places, first, third, key,
+            reads, rule,
+        )  # fmt: skip
+    else:
+        if element(noisy, four) != 0:
+            draw_normals(room, held, ids, positions, single_places, first, third, key)
+        for k in range(4):
+            add_cycle(four * 4 + k, counts + k * 256, kinds, numbers, levels, sigmas, noisy, room, held)
+
+
+@inline
+def add_tile(room: Any, sums: Any, held: Any, digital: Any, is_first: Any) -> None:
+    """Add a tile's sums to those of all tiles, in float64."""
+    for m in range(0, held * 16, 16):
+        add_wide(sums, m, load(room, CODES + m), is_first)
+        if digital:
+            add_wide(sums, 256 + m, load(room, DIGITS + m), is_first)
+
+
+@inline
+def store_outputs(out: Any, place: Any, step: Any, sums: Any, held: Any, scale: Any) -> None:
+    """Write a block's outputs in counts, from single to single so many places apart."""
+    for m in range(held):
+        store_scaled(out, place + m * step, sums, m * 16, scale[0], scale[1], 256 + m * 16)
