@@ -31,9 +31,9 @@ from asim_lightning.engine.numba_words import (
     mul_i,
     smaller,
 )
-from asim_lightning.engine.packed.codes import code_of, read_of, shrinking_sigma
+from asim_lightning.engine.packed.codes import code_of, quotient_level, read_of, shrinking_sigma
 from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
-from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, SHRINKING
+from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, QUOTIENT, SHRINKING
 
 u32, i32 = np.uint32, np.int32
 _ZERO = np.float32(0.0)
@@ -100,6 +100,12 @@ def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, room: Any, held:
 
 
 @inline
+def _add_code(room: Any, m: Any, level: Any, top: Any, weight: Any) -> None:
+    code = int_of_level(smaller(larger(level, _ZERO), top))
+    store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+
+
+@inline
 def add_cycle(
     cycle: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, room: Any, held: Any
 ) -> None:
@@ -114,14 +120,17 @@ def add_cycle(
         sigma = element(numbers, n + 2)
         for m in range(0, held * 16, 16):
             level = float_of_i(load(room, counts + m)) * gain + float_of_bits(load(room, normals + m)) * sigma
-            code = int_of_level(smaller(larger(level, _ZERO), top))
-            store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+            _add_code(room, m, level, top, weight)
     elif level_kind == PROPORTIONAL and sigma_kind == SHRINKING:
         for m in range(0, held * 16, 16):
             real = float_of_i(load(room, counts + m))
             level = real * gain + shrinking_sigma(real, n, numbers) * float_of_bits(load(room, normals + m))
-            code = int_of_level(smaller(larger(level, _ZERO), top))
-            store(room, CODES + m, add_i(load(room, CODES + m), mul_i(code, weight)))
+            _add_code(room, m, level, top, weight)
+    elif level_kind == QUOTIENT and sigma_kind == CONSTANT:
+        sigma = element(numbers, n + 2)
+        for m in range(0, held * 16, 16):
+            level = quotient_level(float_of_i(load(room, counts + m)), n, numbers)
+            _add_code(room, m, level + float_of_bits(load(room, normals + m)) * sigma, top, weight)
     else:
         for m in range(0, held * 16, 16):
             z = float_of_bits(load(room, normals + m)) if element(noisy, cycle // 4) != 0 else float_zeros()

@@ -25,7 +25,7 @@ from asim_lightning.engine.numba_words import (
     smaller,
     sub_i,
 )
-from asim_lightning.engine.packed.schedule import KINDS, NONE, NUMBERS, SHRINKING, TABLE, VOTE_RULES
+from asim_lightning.engine.packed.schedule import KINDS, NONE, NUMBERS, QUOTIENT, SHRINKING, TABLE, VOTE_RULES
 
 f32, u32, i32 = np.float32, np.uint32, np.int32
 _SUM, _MODE = VOTE_RULES["mean"], VOTE_RULES["mode"]
@@ -56,12 +56,20 @@ def _sigma(count: Any, kind: Any, place: Any, row: Any, numbers: Any, sigmas: An
 
 
 @inline
+def quotient_level(count: Any, row: Any, numbers: Any) -> Any:
+    """Level where it is ``count / full_scale * top_code``, to the bit, from a cycle's numbers."""
+    return (count * element(numbers, row) + count * element(numbers, row + 6)) * element(numbers, row + 1)
+
+
+@inline
 def code_of(count: Any, z: Any, cycle: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any) -> Any:
     """What the ADC makes of a count."""
     real, row = float_of_i(count), cycle * NUMBERS
     sigma_kind, place = element(kinds, cycle * KINDS + 1), i32(element(kinds, cycle * KINDS + 2))
     if element(kinds, cycle * KINDS) == TABLE:
         level = look_up(levels, add_i(count, place))
+    elif element(kinds, cycle * KINDS) == QUOTIENT:
+        level = quotient_level(real, row, numbers)
     else:
         level = real * element(numbers, row)
     if sigma_kind != NONE:

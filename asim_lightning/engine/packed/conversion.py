@@ -80,7 +80,8 @@ def _convert(
         steps: A pair of planes for each of four cycles: planes of `single`, planes of `lanes`, shifts, and whether
             the planes of `lanes` are one. # (steps * 13,)
         kinds: Kind of level, kind of sigma, first place in the tables, votes and integer weight. # (fours * 4 * 5,)
-        numbers: Gain, top code, sigma, and three numbers of a shrinking sigma. # (fours * 4 * 6,)
+        numbers: Gain, top code, sigma, three numbers of a shrinking sigma, and the rest of a quotient's gain.
+            # (fours * 4 * 7,)
         levels: Tables of levels.
         sigmas: Tables of sigmas.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy. # (fours,)

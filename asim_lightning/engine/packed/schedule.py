@@ -9,17 +9,21 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 
-COUNT, PROPORTIONAL, TABLE = 0, 1, 2
-"""How a count becomes a level: a digital cycle keeps it; by one product; by a table."""
+COUNT, PROPORTIONAL, TABLE, QUOTIENT = 0, 1, 2, 4
+"""How a count becomes a level: a digital cycle keeps it; by one product; by a table; by a division and a product."""
 NONE, CONSTANT, SHRINKING = 0, 1, 3
 """What sigma is: nothing; one number; ``sqrt(a^2 + b^2 / (c * count + 1))``; TABLE: by count."""
 VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}
 """Numbers of the ways in which votes become a code."""
-STEP, PAIR, KINDS, NUMBERS = 13, 9, 5, 6
+STEP, PAIR, KINDS, NUMBERS = 13, 9, 5, 7
 """Numbers of a step and of four pairs of digits, and of a cycle in the two tables of `_convert`."""
 _LONGEST_TABLE = 2**20
 _MOST_VOTES = 64
 _ROOT_ERROR = 2e-6
+_LARGEST_SHRINKING = 10.0
+"""Largest sigma, in codes, whose root may be off by so much."""
+_LEVEL_ERROR = 1e-6
+"""Mean error of levels, in codes, which is the share of noisy codes that it changes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class PackedSchedule:
         input_pairs: Digits of four cycles where lanes are inputs, int64; see `conversion_amx`. # (fours * 9,)
         weight_pairs: The same where lanes are weights.
         kinds: int64. # (fours * 4 * 5,)
-        numbers: float32. # (fours * 4 * 6,)
+        numbers: float32. # (fours * 4 * 7,)
         levels: Tables of levels, float32.
         sigmas: Tables of sigmas, float32.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
@@ -169,18 +173,17 @@ class _Tables:
     def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> tuple[tuple[int, int, int], list[float]]:
         counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
-        gain = _gain(counts, level, top, noisy)
+        level_kind, gain, rest = _level(counts, level, top, noisy)
         kind, numbers, sigma = NONE, [0.0] * 4, torch.zeros_like(counts)
         if noisy:
             sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
             kind, numbers = self._sigma(counts, sigma, cycle, top)
         place = 0
-        if gain is None or kind == TABLE:
+        if TABLE in (level_kind, kind):
             self.levels.append(level)
             self.sigmas.append(sigma)
             place, self.length = self.length, self.length + len(counts)
-        level_kind = TABLE if gain is None else PROPORTIONAL
-        return (level_kind, kind, place), [gain or 0.0, float(top), *numbers]
+        return (level_kind, kind, place), [gain, float(top), *numbers, rest]
 
     def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle, top: int) -> tuple[int, list[float]]:
         if bool((sigma == sigma[0]).all()):
@@ -190,19 +193,25 @@ class _Tables:
         a, b = (macro.random_noise_percent * unit) ** 2, (macro.nonlinear_noise_percent * unit) ** 2
         c = macro.rows / cycle.full_scale
         shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
-        if a > 0 and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
+        is_precise = float(sigma.max()) <= _LARGEST_SHRINKING
+        if a > 0 and is_precise and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
             return SHRINKING, [0.0, a, b, c]
         return TABLE, [0.0] * 4
 
 
-def _gain(counts: Tensor, level: Tensor, top: int, noisy: bool) -> float | None:
-    """A factor that takes counts to levels: to within two last bits where noise follows, else to the same codes."""
-    codes = level.round().clamp(0, top)
-    guess = np.float32(top) / np.float32(len(counts) - 1)
+def _level(counts: Tensor, level: Tensor, top: int, noisy: bool) -> tuple[int, float, float]:
+    """How counts become levels, closely enough that noise changes as good as no code, or without noise none; with the
+    numbers that it takes: a factor, and for a quotient the rest of its precision."""
+    codes, divisor = level.round().clamp(0, top), len(counts) - 1
+    guess = np.float32(top) / np.float32(divisor)
     for gain in (guess, np.nextafter(guess, np.float32(0)), np.nextafter(guess, np.float32(np.inf))):
         found = counts * float(gain)
-        if torch.equal(found.round().clamp(0, top), codes) and (
-            not noisy or bool(((found - level).abs() <= 2.0**-22 * level).all())
-        ):
-            return float(gain)
-    return None
+        close = not noisy or float((found - level).abs().mean()) <= _LEVEL_ERROR
+        if close and torch.equal(found.round().clamp(0, top), codes):
+            return PROPORTIONAL, float(gain), 0.0
+    # 2^-23 times a whole number below 2^24 / divisor: its products with counts are exact, and the sum is rounded once
+    factor = round(2**23 / divisor) / 2**23
+    rest = float(np.float32(1.0 / divisor - factor))
+    if torch.equal((counts * factor + counts * rest) * float(top), level):
+        return QUOTIENT, factor, rest
+    return TABLE, 0.0, 0.0
