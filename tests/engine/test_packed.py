@@ -1,18 +1,48 @@
 """The packed engine makes the reference engine's conversions, one by one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, noise_context, packed, reference
+from asim_lightning.engine import (
+    Conv2dProduct,
+    MatmulProduct,
+    Noise,
+    Product,
+    noise_context,
+    numba_amx,
+    packed,
+    reference,
+)
 from asim_lightning.engine.packed import engine
-from asim_lightning.engine.packed.schedule import CONSTANT, NONE, PROPORTIONAL, SHRINKING, TABLE, packed_schedule
+from asim_lightning.engine.packed.schedule import (
+    CONSTANT,
+    NONE,
+    PROPORTIONAL,
+    QUOTIENT,
+    SHRINKING,
+    TABLE,
+    packed_schedule,
+)
+
+
+@pytest.fixture(params=["popcount", "amx"], autouse=True)
+def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every test, by each way of counting that this machine has, wherever it may be used."""
+    if request.param == "amx" and not numba_amx.available():
+        pytest.skip("this processor has no AMX, or the system does not grant it")
+    monkeypatch.setattr(engine, "_is_worth_amx", lambda *_: request.param == "amx")
+    engine._plan.cache_clear()
+    yield str(request.param)
+    engine._plan.cache_clear()
+
 
 NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
 MACROS: dict[str, dict[str, Any]] = {
@@ -101,7 +131,22 @@ def test_codes_are_those_of_the_reference(product: Product, settings: dict[str, 
         assert not torch.equal(found, packed.run(product, circuit, x, w, noise_of(3, trial=3)))
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("fixed", [{"adc_bits": 12}, {"encoding_bits": 4}, {"adc_bits": 16, "rows": 77}], ids=str)
+def test_no_noisy_code_depends_on_rounding(fixed: dict[str, Any]) -> None:
+    circuit = transfer(MacroConfig(random_noise=5.0, **fixed), False)
+    x, w = whole(0, 255, 200, 255), whole(-127, 127, 40, 255, seed=1)
+    args = (MatmulProduct(), circuit, x, w, noise_of(200))
+    assert torch.equal(packed.run(*args), reference.run(*args))
+
+
+def test_digits_of_more_than_a_byte_are_counted_by_their_bits() -> None:
+    circuit = transfer(MacroConfig(input_bits=12, encoding_bits=10), False)
+    x, w = whole(0, 4095, 20, 255), whole(-127, 127, 40, 255, seed=1)
+    args = (MatmulProduct(), circuit, x, w, noise_of(20))
+    assert torch.equal(packed.run(*args), reference.run(*args))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_geometry_without_noise(data: st.DataObject) -> None:
     def pair(low: int, high: int) -> tuple[int, int]:
@@ -158,7 +203,10 @@ def test_weights_are_packed_once_until_they_change() -> None:
     ("settings", "kinds"),
     [
         ({}, (PROPORTIONAL, NONE)),
-        ({"rows": 200, "random_noise": 0.3}, (PROPORTIONAL, CONSTANT)),
+        ({"rows": 200}, (PROPORTIONAL, NONE)),
+        ({"rows": 256, "random_noise": 0.3}, (PROPORTIONAL, CONSTANT)),
+        ({"rows": 200, "random_noise": 0.3}, (QUOTIENT, CONSTANT)),
+        ({"adc_bits": 12, "encoding_bits": 4, "nonlinear_noise": 5.0, "random_noise": 1.0}, (QUOTIENT, TABLE)),
         (NOISY, (PROPORTIONAL, SHRINKING)),
         ({"nonlinear_noise": 0.5}, (PROPORTIONAL, TABLE)),
         ({"column": "current", "column_args": {"alpha": 1e-3}, **NOISY}, (TABLE, TABLE)),

@@ -34,9 +34,6 @@ _LANE_BYTES = 2**20
 _BLOCK = 16
 _NANOSECONDS_A_CONVERSION = 4.0
 """About what it takes to make 16 conversions without noise."""
-_AMX_WORTH = 16
-"""Singles times bits a digit from which AMX is faster than popcount: its registers have 16 rows, of which few would be
-in use, and digits take eight times the room of a bit."""
 
 
 def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
@@ -98,11 +95,16 @@ def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Co
     inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input = _filling(inputs) >= _filling(outputs)
     singles = outputs if by_input else inputs
-    fits = max(bits for _, bits in plan.digits) <= 8
-    worth = macro.encoding_bits >= (3 if plan.noisy.any() else 1) and singles * macro.encoding_bits >= _AMX_WORTH
-    if fits and worth and _has_amx():
+    if max(bits for _, bits in plan.digits) <= 8 and _is_worth_amx(plan, macro.encoding_bits, singles) and _has_amx():
         return _Counting(Planes(8, plan.digits), bit_planes(macro.weight_bits, 8), by_input)
     return _Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
+
+
+def _is_worth_amx(plan: PackedSchedule, encoding_bits: int, singles: int) -> bool:
+    """Whether AMX is faster than popcount: its registers have 16 rows, of which few would be in use, digits take eight
+    times the room of a bit, and beside AMX the core is slower, which counts where there is noise."""
+    fewest_bits = 3 if plan.noisy.any() else 1
+    return encoding_bits >= fewest_bits and singles * encoding_bits >= 16
 
 
 def _has_amx() -> bool:

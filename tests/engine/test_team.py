@@ -1,0 +1,103 @@
+"""Kernels on torch's own threads take their arguments as from Python."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from asim_lightning.engine import openmp, threads
+from asim_lightning.engine.numba_words import compiled
+from asim_lightning.engine.per_thread import PerThread
+from asim_lightning.engine.team import team_of
+
+
+@pytest.fixture(params=["team", "openmp", "pool", "one thread"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every test, by each way in which kernels come on threads."""
+    if request.param == "pool":
+        monkeypatch.setattr(threads, "openmp", lambda: None)
+    elif openmp.openmp() is None:
+        pytest.skip("torch's OpenMP library is not to be found here")
+    if request.param == "openmp":
+        monkeypatch.setattr("asim_lightning.engine.team.team_of", lambda *_: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if request.param == "one thread" else 3)
+    yield str(request.param)
+    torch.set_num_threads(before)
+
+
+def _all_kinds(
+    a: Any, b: Any, flag: bool, word: Any, whole: int, single: Any, double: float, out: Any, low: int, high: int
+) -> None:
+    for i in range(low, high):
+        out[i, 0] += a[i % 2, i % 3, i % 5] + b[i] * word + whole + single * double
+        out[i, 1] += 1.0 if flag else 0.0
+
+
+@pytest.fixture(scope="module")
+def all_kinds() -> Any:
+    return compiled("void(i8[:,:,::1], u1[::1], b1, u4, i8, f4, f8, f8[:,::1], i8, i8)", _all_kinds, allocates=False)
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 100])
+@pytest.mark.parametrize("flag", [False, True])
+def test_every_kind_of_argument(all_kinds: Any, units: int, flag: bool) -> None:
+    a = np.arange(30).reshape(2, 3, 5) - 2**40
+    b, out = np.arange(units).astype(np.uint8), np.zeros((units, 2))
+    threads.spread_kernel(
+        all_kinds, (a, b, flag, np.uint32(2**32 - 1), -7, np.float32(0.5), 2.0**-30, out), units, fewest=2
+    )
+    expected = [a[i % 2, i % 3, i % 5] + b[i] * float(2**32 - 1) - 7 + 0.5 * 2.0**-30 for i in range(units)]
+    assert out[:, 0].tolist() == expected
+    assert out[:, 1].tolist() == [float(flag)] * units
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((8, 2), np.float32), np.zeros((2, 8)).T, np.zeros(16)], ids=["type", "layout", "dimensions"]
+)
+def test_other_arrays_are_refused(all_kinds: Any, wrong: np.ndarray) -> None:
+    a, b = np.zeros((2, 3, 5), np.int64), np.zeros(8, np.uint8)
+    with pytest.raises(TypeError):
+        threads.spread_kernel(all_kinds, (a, b, True, np.uint32(1), 1, np.float32(1), 1.0, wrong), 8)
+
+
+def _own(room: Any, out: Any, low: int, high: int) -> None:
+    for i in range(low, high):
+        room[0] = i
+        for _ in range(1000):
+            room[1] += 1
+        out[i] = room[0] + room[1]
+        room[1] = 0
+
+
+def test_each_thread_has_its_own_part() -> None:
+    kernel = compiled("void(i8[::1], i8[::1], i8, i8)", _own, allocates=False)
+    out, room = np.zeros(300, np.int64), np.zeros((3, 2), np.int64)
+    threads.spread_kernel(kernel, (PerThread(room), out), 300)
+    assert out.tolist() == [i + 1000 for i in range(300)]
+
+
+def _greedy(out: Any, low: int, high: int) -> None:
+    for i in range(low, high):
+        out[i] = np.empty(1 << 58)[i]
+
+
+def test_want_of_memory_is_told() -> None:
+    kernel = compiled("void(f8[::1], i8, i8)", _greedy)
+    with pytest.raises(MemoryError):
+        threads.spread_kernel(kernel, (np.zeros(6),), 6)
+
+
+def _any_layout(x: Any, out: Any, low: int, high: int) -> None:
+    for i in range(low, high):
+        out[i] = 2 * x[i]
+
+
+def test_a_kernel_of_other_arrays_takes_the_interpreter_along() -> None:
+    kernel, out = compiled("void(f8[:], f8[::1], i8, i8)", _any_layout, allocates=False), np.zeros(9)
+    threads.spread_kernel(kernel, (np.arange(18.0)[::2], out), 9)
+    assert out.tolist() == [4.0 * i for i in range(9)]
+    library = openmp.openmp()
+    assert library is None or team_of(kernel, library) is None
