@@ -77,7 +77,7 @@ def unconverted(model: CimClassifier) -> nn.Module:
 
 def algorithm_of(engine: str, transfer: Transfer) -> str:
     """The algorithm that an engine follows for a macro."""
-    own = engine in ("exact", "events")
+    own = engine in ("exact", "events", "split")
     return str(algorithm(transfer) if own else Algorithm.CONVERSIONS)
 
 

@@ -1,6 +1,6 @@
 """What the chip is: macro, schedule of cycles, column models. Pure data and small functions."""
 
-from asim_lightning.circuit.algorithm import Algorithm, algorithm
+from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
 from asim_lightning.circuit.columns import COLUMNS, Column, Current, build_column, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
@@ -23,6 +23,7 @@ __all__ = [
     "input_groups",
     "ratio",
     "schedule",
+    "split",
     "to_codes",
     "transfer",
 ]

@@ -19,6 +19,8 @@ class Algorithm(str, Enum):
     """One integer product: no noise, and every cycle exact."""
     EVENTS = "exact + events"
     """The integer product and the wrong conversions alone: every cycle exact, and codes rarely wrong."""
+    SPLIT = "exact + every other conversion"
+    """The same for the input digits whose cycles are exact, and every conversion of the others."""
     CONVERSIONS = "every conversion"
     """Every conversion is made."""
 
@@ -31,13 +33,39 @@ def algorithm(transfer: Transfer) -> Algorithm:
     """The algorithm for a macro.
 
     Events serve where all cycles are exact noise aside, all cells are equal, there is an ADC, at most 31 votes, at most
-    2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %.
+    2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %. See `split` for where
+    that holds for some input digits.
     """
     if transfer.exact:
         return Algorithm.EXACT
     if has_rare_errors(transfer) and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
         return Algorithm.EVENTS
-    return Algorithm.CONVERSIONS
+    return Algorithm.CONVERSIONS if split(transfer) is None else Algorithm.SPLIT
+
+
+@lru_cache(maxsize=1024)
+def split(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
+    """The cycles of the input digits that are exact, and the others, where there is noise and events serve for the
+    former: a sign plane beside digits of several bits, most of all.
+
+    Returns:
+        None where there are no such digits or no others, or there is no noise (every conversion is fast then).
+    """
+    if not any(transfer.noisy) or transfer.most_votes > 1:
+        return None
+    inexact = {
+        cycle.input_bits
+        for cycle, kind in zip(transfer.cycles, transfer.conversions, strict=True)
+        if kind is not Conversion.EXACT
+    }
+    numbers = range(len(transfer.cycles))
+    exact = [n for n in numbers if transfer.cycles[n].input_bits not in inexact]
+    if not exact or not inexact:
+        return None
+    part = transfer.part(exact)
+    if algorithm(part) not in (Algorithm.EXACT, Algorithm.EVENTS):
+        return None
+    return part, transfer.part([n for n in numbers if transfer.cycles[n].input_bits in inexact])
 
 
 def has_rare_errors(transfer: Transfer) -> bool:

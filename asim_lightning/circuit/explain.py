@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 
-from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, Algorithm, algorithm, largest_error_probability
+from asim_lightning.circuit.algorithm import (
+    LARGEST_ERROR_PROBABILITY,
+    Algorithm,
+    algorithm,
+    largest_error_probability,
+    split,
+)
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
@@ -109,6 +115,11 @@ class Explanation:
         circuit = transfer(self.macro, self.signed_input)
         noise = any(circuit.noisy)
         inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
+        parts = split(circuit)
+        if parts is not None:
+            some = f"{len(parts[0].cycles)} of {_plural(len(self.cycles), 'cycle')}"
+            errors = " but for rare errors, which are drawn" if any(parts[0].noisy) else ""
+            return f"{some} return their count{errors}; the others are converted"
         if inexact:
             return f"{inexact} of {_plural(len(self.cycles), 'cycle')} do not return their count even without noise"
         if not noise:

@@ -1,7 +1,8 @@
 """What a macro's conversions do to counts: whether they are noisy, exact, distinct or lossy."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -65,6 +66,15 @@ class Transfer:
         """
         span = 1 if cycle.top_code is None else cycle.full_scale // self.macro.rows
         return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
+
+    def part(self, numbers: Sequence[int]) -> "Transfer":
+        """Some of the cycles, by number, as if the schedule had no others."""
+        return replace(
+            self,
+            cycles=tuple(self.cycles[n] for n in numbers),
+            noisy=tuple(self.noisy[n] for n in numbers),
+            conversions=tuple(self.conversions[n] for n in numbers),
+        )
 
     @property
     def largest_sum(self) -> int:

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Transfer, algorithm
-from asim_lightning.engine import events, exact, fused, packed, reference
+from asim_lightning.circuit import split as parts_of
+from asim_lightning.engine import events, exact, fused, packed, reference, split
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 
@@ -18,6 +19,7 @@ Engine = Callable[[Product, Transfer, Tensor, Tensor, Noise], Tensor]
 ENGINES: dict[str, Engine] = {
     "exact": lambda product, transfer, x, w, _: exact.run(product, transfer.macro, transfer.signed_input, x, w),
     "events": events.run,
+    "split": lambda product, transfer, x, w, noise: _split(product, transfer, x, w, noise, None),
     "packed": packed.run,
     "fused": fused.run,
     "reference": reference.run,
@@ -25,8 +27,8 @@ ENGINES: dict[str, Engine] = {
 
 
 def choose(transfer: Transfer, device: str = "cpu") -> str:
-    """Name of the engine for a macro: "exact" or "events" where its algorithm is that, else "packed" on a CPU, "fused"
-    on CUDA, or "reference" where these do not compute the macro.
+    """Name of the engine for a macro: "exact", "events" or "split" where its algorithm is that, else "packed" on a CPU,
+    "fused" on CUDA, or "reference" where these do not compute the macro.
 
     Args:
         transfer: The macro's schedule and column.
@@ -37,7 +39,24 @@ def choose(transfer: Transfer, device: str = "cpu") -> str:
         return "exact"
     if found is Algorithm.EVENTS and events.applies(transfer):
         return "events"
+    if found is Algorithm.SPLIT and _parts(transfer) is not None:
+        return "split"
     return _kernel(transfer, device)
+
+
+def _parts(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
+    """Parts of a transfer that the split engine computes: events serve where the exact one has noise."""
+    parts = parts_of(transfer)
+    return parts if parts is not None and (parts[0].exact or events.applies(parts[0])) else None
+
+
+def _split(
+    product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None
+) -> Tensor:
+    parts = parts_of(transfer)
+    name = "reference" if parts is None else _kernel(parts[1], x.device.type)
+    engine = partial(reference.run, max_elements=max_elements) if name == "reference" else ENGINES[name]
+    return split.run(product, transfer, x, w, noise, engine)
 
 
 @lru_cache(maxsize=1024)
@@ -81,4 +100,6 @@ def run(
     name = choose(transfer, x.device.type)
     if name == "reference":
         return reference.run(product, transfer, x, w, noise, max_elements)
+    if name == "split":
+        return _split(product, transfer, x, w, noise, max_elements)
     return ENGINES[name](product, transfer, x, w, noise)

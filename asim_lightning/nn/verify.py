@@ -20,6 +20,7 @@ from asim_lightning.nn.on_macro import OnMacro
 _APPLIES: dict[str, Callable[[Transfer], bool]] = {
     "exact": lambda circuit: circuit.exact,
     "events": lambda circuit: algorithm(circuit) is Algorithm.EVENTS and events.applies(circuit),
+    "split": lambda circuit: algorithm(circuit) is Algorithm.SPLIT,
     "packed": packed.applies,
     "fused": fused.applies,
 }
@@ -164,7 +165,8 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
             if name != chosen and not (applies(circuit) and here.get(name, True)):
                 continue
             sums = own if name == chosen else of_engine(ENGINES[name], circuit)
-            how = {"sigmas": _sigmas(sums, expected, product)} if name == "events" else {"allowed": allowed}
+            draws_errors = name in ("events", "split")
+            how = {"sigmas": _sigmas(sums, expected, product)} if draws_errors else {"allowed": allowed}
             found.append(compared(f"engine {name}", sums, expected, **how))
         found.append(compared("layer", _split(layer, operands, seed, 0, samples), own))
         found.append(compared("layer, bfloat16 autocast", *_autocast(layer, inputs, seed, max_samples, own)))

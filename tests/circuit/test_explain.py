@@ -168,7 +168,8 @@ bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %   
 2       3           1  -2^5          31  digital      1       -      -      -      -         -  exact
 
 per output and tile: 6 cycles (3 exact, 0 distinct, 3 lossy; 1 digital), 9 conversions
-algorithm: every conversion: 3 of 6 cycles do not return their count even without noise
+algorithm: exact + every other conversion: 3 of 6 cycles return their count but for rare errors, which are drawn; the
+    others are converted
 nearest exact row counts, noise aside: none (at or below 31), none (above)
 fewest ADC bits that keep counts distinct: 8
 """

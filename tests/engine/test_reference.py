@@ -1,5 +1,6 @@
 """The reference engine against an independent simulator, code by code."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,3 +159,30 @@ def test_noisy_ideal_converter(case: tuple[MacroConfig, bool], seed: int) -> Non
     operands, noise = Operands(*case, "linear", seed), noise_of(seed)
     expected = operands.expected(package_normals(noise, operands.positions(), *case))
     np.testing.assert_allclose(operands.simulated(noise), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+NEVER_READ = {
+    "noise-free": {},
+    "noisy": {"random_noise": 0.2, "nonlinear_noise": 0.1},
+    "cells": {"column": "current", "column_args": {"alpha": 1e-3, "cell_sigma": 3.0}},
+    "voted": {"vote_levels": 2, "votes": 3, "random_noise": 1.0},
+    "hybrid": {"digital_levels": 3, "random_noise": 0.3},
+    "ideal converter": {"adc_bits": None, "random_noise": 0.1},
+    "weight-parallel": {"weight_parallel": True, "adc_bits": 12},
+}
+
+
+@pytest.mark.parametrize("settings", NEVER_READ.values(), ids=NEVER_READ)
+@pytest.mark.parametrize("batched", [False, True])
+def test_no_value_is_read_back_from_the_device(
+    settings: dict[str, Any], batched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # tensors without values stand in for those of a device: whatever waits for one fails
+    monkeypatch.setattr(reference, "exact_float32", lambda _: nullcontext())
+    circuit, meta = transfer(MacroConfig(**settings), True), torch.device("meta")
+    x, w = torch.empty(2, 3, 5, 300, device=meta), torch.empty(*([2, 3] if batched else []), 6, 300, device=meta)
+    noise = Noise(0, "layer", 0, 0, 0, *(torch.empty(2, dtype=torch.int64, device=meta) for _ in range(2)))
+    product = MatmulProduct(batched_weight=batched)
+    assert reference.run(product, circuit, x, w, noise).shape == (2, 3, 5, 6)
+    with pytest.raises(RuntimeError, match="meta"):
+        float(x.sum())

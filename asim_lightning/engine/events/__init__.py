@@ -1,5 +1,5 @@
 """The integer product and the rare wrong conversions."""
 
-from asim_lightning.engine.events.engine import applies, run
+from asim_lightning.engine.events.engine import add_errors, applies, run
 
-__all__ = ["applies", "run"]
+__all__ = ["add_errors", "applies", "run"]

@@ -37,15 +37,19 @@ def with_errors(
     key: int,
     noise: Noise,
 ) -> Tensor:
-    """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster."""
+    """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster. Outputs in
+    float64 may be written to."""
     macro = rates.macro
     x_words = input_words(layout, x, bytes_of(macro.input_bits))
     w_words = weight_words(layout, w, bytes_of(macro.weight_bits), macro.rows)
     word = np.uint32
     words = (word(noise.seed), word(key), word(noise.trial << 16))
-    source, out = total.numpy(), np.empty(total.shape)
-    fewest = _OUTPUTS_WORTH_A_THREAD // layout.positions + 1
-    spread(lambda low, high: np.copyto(out[low:high], source[low:high]), len(out), fewest)
+    source = total.numpy()
+    if source.dtype == np.float64 and source.flags.c_contiguous:
+        out = source
+    else:
+        out, fewest = np.empty(total.shape), _OUTPUTS_WORTH_A_THREAD // layout.positions + 1
+        spread(lambda low, high: np.copyto(out[low:high], source[low:high]), len(out), fewest)
     arrays = (
         out.reshape(len(out), -1),
         noise.sample_ids.numpy(),

@@ -49,16 +49,40 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
         Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
     """
     if x.device.type == "mps":  # has no float64
-        moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
+        moved = _on_cpu(noise)
         return run(product, transfer, x.cpu(), w.cpu(), moved).to(torch.float32).to(x.device)
     with torch.no_grad():
         total = exact.run(product, transfer.macro, transfer.signed_input, x, w)
-        found = rates(transfer)
-        if total.numel() == 0 or not found.kinds:
-            return total.to(torch.float64)
-        shape = w.shape[1:] if product.batched_weight else w.shape
-        places = layout(found, product, x.shape[1:], shape)
-        key = layer_key(noise.name + "/events", noise.call)
-        if x.device.type == "cpu":
-            return cpu.with_errors(total, found, places, x, w, key, noise)
-        return any_device.with_errors(total, found, places, x, w, key, noise)
+        return add_errors(product, transfer, total, x, w, noise)
+
+
+def add_errors(product: Product, transfer: Transfer, total: Tensor, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+    """Outputs without noise, plus the errors of the wrong conversions.
+
+    Args:
+        product: The linear map.
+        transfer: A transfer to which this engine `applies`; its cycles may be some of a macro's.
+        total: Outputs in counts, without the noise of these cycles, which may be written to. # (batch, *outputs)
+        x: As for `run`. # (batch, *inputs)
+        w: As for `run`. # (*weight), or (batch, *weight)
+        noise: As for `run`.
+
+    Returns:
+        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+    """
+    if x.device.type == "mps":  # has no float64
+        found = add_errors(product, transfer, total.cpu(), x.cpu(), w.cpu(), _on_cpu(noise))
+        return found.to(torch.float32).to(x.device)
+    kinds = rates(transfer)
+    if total.numel() == 0 or not kinds.kinds:
+        return total.to(torch.float64)
+    shape = w.shape[1:] if product.batched_weight else w.shape
+    places = layout(kinds, product, x.shape[1:], shape)
+    key = layer_key(noise.name + "/events", noise.call)
+    if x.device.type == "cpu":
+        return cpu.with_errors(total, kinds, places, x, w, key, noise)
+    return any_device.with_errors(total, kinds, places, x, w, key, noise)
+
+
+def _on_cpu(noise: Noise) -> Noise:
+    return replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())

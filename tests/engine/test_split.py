@@ -1,0 +1,140 @@
+"""Schedules of which some input digits are exact and others are not."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm, split, transfer
+from asim_lightning.engine import (
+    Conv2dProduct,
+    MatmulProduct,
+    Noise,
+    Product,
+    choose,
+    exact,
+    noise_context,
+    packed,
+    reference,
+    run,
+)
+from asim_lightning.engine.split import run as run_split
+
+SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
+PRODUCTS: dict[str, Product] = {
+    "convolution": Conv2dProduct((2, 1), (1, 2), (1, 2), 2),
+    "linear": MatmulProduct(),
+    "attention": MatmulProduct(batched_weight=True),
+}
+
+
+class NoisyDigits(Column):
+    """Noise at digits of several bits alone."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """0 where a row adds at most 1."""
+        return super().sigma(count, cycle) * float(cycle.full_scale > cycle.top_code)
+
+
+class NoisySigns(Column):
+    """Noise at the sign plane alone."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """0 where a row adds more than 1."""
+        return super().sigma(count, cycle) * float(cycle.full_scale == cycle.top_code)
+
+
+def operands(product: Product, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    x_shape, w_shape = {
+        Conv2dProduct: ((batch, 60, 7, 6), (12, 30, 3, 2)),
+        MatmulProduct: ((batch, 5, 300), (20, 300)),
+    }[type(product)]
+    if product.batched_weight:
+        x_shape, w_shape = (batch, 2, 5, 70), (batch, 2, 21, 70)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(-255, 256, x_shape, generator=generator).float()
+    return x, torch.randint(-127, 128, w_shape, generator=generator).float()
+
+
+def noise_of(rows: int, ids: range | None = None, **read: Any) -> Noise:
+    with noise_context(seed=3, sample_ids=ids or range(5, 5 + rows), **read) as scope:
+        return scope.source("layer", rows, torch.device("cpu"))
+
+
+def parts(circuit: Transfer) -> tuple[Transfer, Transfer]:
+    found = split(circuit)
+    assert found is not None
+    return found
+
+
+def test_the_sign_plane_is_exact_beside_digits_of_four_bits() -> None:
+    circuit = transfer(MacroConfig(**SIGNED), True)
+    found, rest = parts(circuit)
+    assert {c.input_bits for c in found.cycles} == {(8,)}
+    assert {c.input_bits for c in rest.cycles} == {(0, 1, 2, 3), (4, 5, 6, 7)}
+    assert (algorithm(circuit), choose(circuit)) == (Algorithm.SPLIT, "split")
+    assert (algorithm(found), algorithm(rest)) == (Algorithm.EVENTS, Algorithm.CONVERSIONS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"random_noise": 0.0},  # every conversion is fast without noise
+        {"random_noise": 0.5},  # the sign plane is often wrong
+        {"rows": 300},  # no cycle is exact
+        {"adc_bits": 12},  # every cycle is
+        {"vote": "mean", "votes": 3, "vote_levels": 2},
+        {"column": "current", "column_args": {"cell_sigma": 2.0}},
+        {"adc_bits": None},
+    ],
+    ids=str,
+)
+def test_other_schedules_stay_whole(other: dict[str, Any]) -> None:
+    circuit = transfer(MacroConfig(**{**SIGNED, **other}), True)
+    assert split(circuit) is None
+    assert algorithm(circuit) is not Algorithm.SPLIT
+    x, w = operands(PRODUCTS["linear"], 1)
+    with pytest.raises(ValueError, match="needs exact and other input digits and noise to be split"):
+        run_split(PRODUCTS["linear"], circuit, x, w, noise_of(1), packed.run)
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("convert", [packed.run, reference.run])
+def test_digits_are_converted_and_the_sign_plane_is_a_product(product: Product, convert: Any) -> None:
+    circuit = transfer(MacroConfig(**SIGNED, column=f"{__name__}.NoisyDigits"), True)
+    _, rest = parts(circuit)
+    x, w = operands(product, 3)
+    signs = exact.multiply(product, (x < 0).float(), w, 1, 8, False)
+    expected = reference.run(product, rest, x, w, noise_of(3)) - 256.0 * signs.double()
+    found = run_split(product, circuit, x, w, noise_of(3), convert)
+    assert found.dtype == torch.float64
+    assert int((found != expected).sum()) <= 1
+    assert not torch.equal(found, run_split(product, circuit, x, w, noise_of(3, trial=1), convert))
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_errors_of_the_sign_plane_are_distributed_as_in_the_reference(product: Product) -> None:
+    macro = MacroConfig(**{**SIGNED, "random_noise": 0.08}, column=f"{__name__}.NoisySigns")
+    circuit = transfer(macro, True)
+    x, w = operands(product, 40)
+    quiet = packed.run(product, transfer(MacroConfig(**{**SIGNED, "random_noise": 0.0}), True), x, w, noise_of(40))
+    errors = []
+    for engine in (lambda *a: run_split(*a, packed.run), reference.run):
+        found = torch.cat([engine(product, circuit, x, w, noise_of(40, trial=t)) - quiet for t in range(4)])
+        errors.append((found / 256.0).round().long().flatten())  # by the weight bit that was wrong, and its sign
+        assert torch.equal(found, errors[-1].view(found.shape) * 256.0)
+    values = [-4, -2, -1, 0, 1, 2, 4]
+    table = [[int((each == value).sum()) for value in values] for each in errors]
+    assert min(table[0][2], table[0][4]) > 20
+    chi_square = sum((a - b) ** 2 / max(a + b, 1) for a, b in zip(*table, strict=True))
+    assert chi_square < 28  # of 7 kinds: 1 in 10,000
+
+
+def test_a_network_of_any_batch_gives_a_sample_the_same() -> None:
+    circuit, product = transfer(MacroConfig(**SIGNED), True), PRODUCTS["linear"]
+    x, w = operands(product, 4)
+    whole = run(product, circuit, x, w, noise_of(4))
+    for row in range(4):
+        alone = run(product, circuit, x[row : row + 1], w, noise_of(1, range(5 + row, 6 + row)), 100)
+        assert torch.equal(alone[0], whole[row])
