@@ -37,8 +37,10 @@ def with_errors(
     key: int,
     noise: Noise,
 ) -> Tensor:
-    """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster. Outputs in
-    float64 may be written to."""
+    """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster.
+
+    Outputs in float64 may be written to.
+    """
     macro = rates.macro
     x_words = input_words(layout, x, bytes_of(macro.input_bits))
     w_words = weight_words(layout, w, bytes_of(macro.weight_bits), macro.rows)
