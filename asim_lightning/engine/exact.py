@@ -11,11 +11,6 @@ from asim_lightning.engine.remembered import remembered
 from asim_lightning.quant import levels
 
 
-def largest_term(macro: MacroConfig, signed_input: bool) -> int:
-    """Largest magnitude of an input times a weight."""
-    return levels(macro.input_bits, signed_input) * levels(macro.weight_bits, True)
-
-
 def run(product: Product, macro: MacroConfig, signed_input: bool, x: Tensor, w: Tensor) -> Tensor:
     """The integer product itself, in counts; the type is the narrowest that holds it. # (batch, *outputs)"""
     return multiply(product, x, w, macro.input_bits, macro.weight_bits, signed_input)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba.core import types
+from numba.core import config, types
 
 from asim_lightning.engine.numba_lanes import intrinsic
 
+_config: Any = config
 _BYTE, _LONG = ir.IntType(8), ir.IntType(64)
 _POINTER = _BYTE.as_pointer()
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
@@ -25,11 +26,15 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
 
 @lru_cache(maxsize=1)
 def available() -> bool:
-    """Whether the processor has AMX for bytes and the system lets this process use it."""
+    """Whether the processor has AMX for bytes, Numba compiles for it, and the system lets this process use it."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
     features = binding.get_host_cpu_features()
-    if not (features.get("amx-tile") and features.get("amx-int8")):
+    wanted = {"amx-tile", "amx-int8"}
+    if not all(features.get(name) for name in wanted):
+        return False
+    given = _config.CPU_FEATURES  # what the user has Numba compile for; None: this processor
+    if given is not None and not {f"+{name}" for name in wanted} <= set(given.split(",")):
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
 

@@ -4,6 +4,10 @@ Numba widens int32 + int32 to int64, which halves the vector lanes and slows con
 every operation at 32 bits.
 """
 
+import hashlib
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numba as nb
@@ -124,7 +128,6 @@ float_of_i = _operation(_cast("sitofp", _F32), _F, _I)
 bits_of_float = _operation(_cast("bitcast", _I32), _I, _F)
 float_of_bits = _operation(_cast("bitcast", _F32), _F, _I)
 square_root = _operation(_function("llvm.sqrt"), _F, _F)
-nearest = _operation(_function("llvm.rint"), _F, _F)
 same = _operation(_truth("==", "icmp_signed"), _I, _I, _I)
 not_more = _operation(_truth("<=", "icmp_signed"), _I, _I, _I)
 chosen = _operation(
@@ -157,8 +160,24 @@ def compiled(signature: str, function: Any, allocates: bool = True) -> Any:
         allocates: Whether the kernel makes arrays of its own; where not, Numba counts no references to arrays, which it
             otherwise does in the innermost loops.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": allocates}
+    kernel = _njit(nogil=True, error_model="numpy", boundscheck=False, _nrt=allocates)(function)
+    # without a place for the cache, or room there, the kernel is compiled each start
+    with suppress(RuntimeError, OSError):
+        kernel.enable_caching()
+        # Numba knows the kernel's own file, and not those whose functions and numbers it takes
+        file = kernel._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
     try:
-        return _njit(signature, cache=True, **options)(function)
-    except (RuntimeError, OSError):  # numba finds no place for its cache, or no room there
-        return _njit(signature, **options)(function)
+        kernel.compile(signature)
+    except OSError:
+        kernel = _njit(nogil=True, error_model="numpy", boundscheck=False, _nrt=allocates)(function)
+        kernel.compile(signature)
+    kernel.disable_compile()
+    return kernel
+
+
+@lru_cache(maxsize=1)
+def _sources() -> str:
+    """A hash of all that engines are written in."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.blake2s(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -49,3 +49,9 @@ def test_another_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_processor_without_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_amx.binding, "get_host_cpu_features", lambda: {"amx-tile": True})
     assert not numba_amx.available.__wrapped__()
+
+
+@pytest.mark.parametrize("features", ["", "+avx512f,+amx-tile"])
+def test_kernels_for_another_processor_have_none(features: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba_amx.config, "CPU_FEATURES", features)
+    assert not numba_amx.available.__wrapped__()

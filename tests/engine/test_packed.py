@@ -238,6 +238,24 @@ class Shifted(Column):
         return super().level(count, cycle) + 1.0
 
 
+class QuietBits(Column):
+    """A column without noise where one input bit is applied."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """0 for digits of one bit."""
+        return super().sigma(count, cycle) * float(len(cycle.input_bits) > 1)
+
+
+@pytest.mark.parametrize("vote", ["mean", "mode", "median"])
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_votes_without_noise_beside_noisy_cycles(vote: str, levels: int) -> None:
+    macro = MacroConfig(2, 3, encoding_bits=2, random_noise=0.3, vote=vote, votes=3, vote_levels=levels)
+    circuit = transfer(macro.with_fields(column=f"{__name__}.QuietBits"), False)
+    x, w = whole(0, 7, 20, 300), whole(-1, 1, 17, 300, seed=1)
+    args = (MatmulProduct(), circuit, x, w, noise_of(20))
+    assert int((packed.run(*args) != reference.run(*args)).sum()) <= 1
+
+
 @pytest.mark.parametrize("column", ["charge", f"{__name__}.Shifted", f"{__name__}.Steps"])
 @pytest.mark.parametrize("encoding_bits", [1, 3])
 def test_planes_without_a_1_are_left_out_only_where_they_give_code_0(column: str, encoding_bits: int) -> None:

@@ -1,4 +1,4 @@
-"""Every conversion on a CPU, from bit planes packed in words."""
+"""Every conversion on a CPU, from planes packed in words."""
 
 from asim_lightning.engine.packed.engine import applies, run
 

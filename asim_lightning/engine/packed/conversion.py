@@ -84,7 +84,7 @@ def _convert(
             # (fours * 4 * 7,)
         levels: Tables of levels.
         sigmas: Tables of sigmas.
-        noisy: Most votes of a noisy cycle among each four, 0 where none is noisy. # (fours,)
+        noisy: Most votes of a noisy cycle among each four, 0 where none is noisy; above 1 a four is voted. # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four. # (fours,)
         plain: Whether all of each four are converted without noise, at levels in proportion to counts. # (fours,)
         cycles: Cycles of the schedule.

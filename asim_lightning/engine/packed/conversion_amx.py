@@ -31,8 +31,10 @@ _add1_by_single, _add3_by_single = multiplied(1, _left, _other_right), multiplie
 
 
 @inline
-def _four_counts(pairs: Any, row: Any, single: Any, at: Any, step: Any, lanes: Any, place: Any, length: Any,
-                 words: Any, room: Any, counts: Any) -> None:  # fmt: skip
+def _four_counts(
+    pairs: Any, row: Any, single: Any, at: Any, step: Any, lanes: Any, place: Any, length: Any, words: Any, room: Any,
+    counts: Any,
+) -> None:  # fmt: skip
     """Counts of four cycles, of 16 singles and 16 lanes, into the room."""
     a0, a1 = at + element(pairs, row) * length, at + element(pairs, row + 1) * length
     a2, a3 = at + element(pairs, row + 2) * length, at + element(pairs, row + 3) * length

@@ -1,7 +1,8 @@
-"""The packed engine: every conversion on a CPU, counted by popcount of bit planes in 32-bit words.
+"""The packed engine: every conversion on a CPU, counted by popcount of bit planes in 32-bit words, or by AMX.
 
-Counts are ones of ``input plane & weight plane``; noise, ADC and shift-add follow in registers, 16 outputs at a time
-(`conversion`). The 16 lanes are output pixels (rows of a matrix) or output channels, whichever fills them better.
+Counts are ones of ``input plane & weight plane`` (`conversion`), or sums of products of digits (`conversion_amx`);
+noise, ADC and shift-add follow for blocks of 16 singles by 16 lanes (`block`). Lanes are output pixels (rows of a
+matrix) or output channels, whichever fills them better, and singles are the others.
 """
 
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class _Counting:
 
     @property
     def by_amx(self) -> bool:
+        """Whether AMX counts."""
         return self.inputs.width == 8
 
 
@@ -86,7 +88,7 @@ def _plan(
     x, w = torch.empty(x_shape, device="meta"), torch.empty(shape, device="meta")
     counting = _counting(product, transfer, x, w)
     rows = layout.rows_of(product, shape, transfer.macro.rows, counting.inputs.width)
-    return counting, rows, max(1, _BYTES // _bytes_a_sample(product, rows, len(counting.inputs.digits), x, w))
+    return counting, rows, max(1, _BYTES // _bytes_a_sample(product, rows, counting.inputs, x, w))
 
 
 def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Counting:
@@ -113,12 +115,13 @@ def _has_amx() -> bool:
     return available()
 
 
-def _bytes_a_sample(product: Product, rows: layout.Rows, planes: int, x: Tensor, w: Tensor) -> int:
-    """Bytes of a sample's integers, packed planes and arranged planes, and of its sums in their types."""
+def _bytes_a_sample(product: Product, rows: layout.Rows, planes: Planes, x: Tensor, w: Tensor) -> int:
+    """Bytes of a sample's integers, packed planes, arranged planes and outputs."""
     positions, integers = product.positions(x, w), x.shape[1:].numel()
     lanes = positions // layout.weight_lanes(product, w)  # of all problems
     words = integers // max(1, int(rows.chunks[:, 1].max())) + 1
-    return 4 * integers + 4 * planes * (words + lanes * len(rows.words) * int(rows.words.max())) + 24 * positions
+    arranged = lanes * len(rows.words) * planes.whole(int(rows.words.max()))
+    return 4 * integers + 4 * len(planes.digits) * (words + arranged) + 16 * positions
 
 
 def _run(

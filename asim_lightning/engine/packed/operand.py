@@ -29,10 +29,9 @@ class Planes:
     width: int
     digits: tuple[tuple[int, int], ...]
 
-    @property
-    def alignment(self) -> int:
-        """Words of which a tile has a multiple: 64 bytes of digits."""
-        return 1 if self.width == 1 else 16
+    def whole(self, words: int) -> int:
+        """Words of a tile, as they are arranged: lines of 64 bytes where planes are digits."""
+        return words if self.width == 1 else -(-words // 16) * 16
 
 
 def bit_planes(bits: int, width: int = 1) -> Planes:
@@ -89,11 +88,11 @@ class PackedOperand:
         return aligned((*shape, self.length, LANES)), np.empty(shape, np.uint8)
 
     def in_lanes(self, low: int, high: int, room: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Words of units low..high-1, and whether any lane of a plane has a 1.
+        """Words of units low..high-1, and whether any lane of a plane is not 0.
 
         Returns:
             Words; those that a tile does not use are what they were. # (units, tiles, planes, words, 16)
-            Whether a plane has a 1. # (units, tiles, planes)
+            Whether a plane is not 0 everywhere. # (units, tiles, planes)
         """
         from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
 
@@ -156,7 +155,7 @@ def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> Packed
     parts[:, 2], parts[:, 3:] = operand.elements[rows.parts[:, 1]], rows.parts[:, 2:]
     return PackedOperand(
         words.ravel(), chunks * step, operand.places(chunks * step), parts.ravel(), rows.first_part,
-        -(-int(rows.words.max()) // planes.alignment) * planes.alignment, planes, operand.problems, operand.lanes,
+        planes.whole(int(rows.words.max())), planes, operand.problems, operand.lanes,
     )  # fmt: skip
 
 

@@ -41,7 +41,8 @@ class PackedSchedule:
         numbers: float32. # (fours * 4 * 7,)
         levels: Tables of levels, float32.
         sigmas: Tables of sigmas, float32.
-        noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64. # (fours,)
+        noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64; above 1 a four is voted.
+            # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
         plain: Whether all of each four are converted without noise, at levels in proportion to counts, int64.
@@ -85,9 +86,8 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
     """The arrays of a macro that `applies` takes."""
     cycles, macro = transfer.cycles, transfer.macro
     kinds, numbers, tables = [], [], _Tables(transfer)
-    for number, (cycle, noisy) in enumerate(zip(cycles, transfer.noisy, strict=True)):
-        # votes of a code without noise are all the same
-        votes = cycle.votes if any(transfer.noisy[number // 4 * 4 : number // 4 * 4 + 4]) else 1
+    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+        votes = cycle.votes if noisy else 1  # those of a code without noise are all the same
         kind, values = tables.of(cycle, noisy)
         weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
         kinds.append((*kind, votes, weight))
