@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba.core import config, types
+from llvmlite import ir
+from numba.core import types
 
+from asim_lightning.engine.numba_features import compiles_for
 from asim_lightning.engine.numba_lanes import intrinsic
 
-_config: Any = config
 _BYTE, _LONG = ir.IntType(8), ir.IntType(64)
 _POINTER = _BYTE.as_pointer()
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
@@ -29,12 +29,7 @@ def available() -> bool:
     """Whether the processor has AMX for bytes, Numba compiles for it, and the system lets this process use it."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False
-    features = binding.get_host_cpu_features()
-    wanted = {"amx-tile", "amx-int8"}
-    if not all(features.get(name) for name in wanted):
-        return False
-    given = _config.CPU_FEATURES  # what the user has Numba compile for; None: this processor
-    if given is not None and not {f"+{name}" for name in wanted} <= set(given.split(",")):
+    if not compiles_for("amx-tile", "amx-int8"):
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
 

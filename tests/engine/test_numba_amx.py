@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asim_lightning.engine import numba_amx
+from asim_lightning.engine import numba_amx, numba_features
 from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, release, stored, whole_registers
 from asim_lightning.engine.numba_words import compiled
 
@@ -47,11 +47,11 @@ def test_another_system_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_processor_without_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_amx.binding, "get_host_cpu_features", lambda: {"amx-tile": True})
+    monkeypatch.setattr(numba_features.binding, "get_host_cpu_features", lambda: {"amx-tile": True})
     assert not numba_amx.available.__wrapped__()
 
 
 @pytest.mark.parametrize("features", ["", "+avx512f,+amx-tile"])
 def test_kernels_for_another_processor_have_none(features: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_amx.config, "CPU_FEATURES", features)
+    monkeypatch.setattr(numba_features.config, "CPU_FEATURES", features)
     assert not numba_amx.available.__wrapped__()

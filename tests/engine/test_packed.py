@@ -18,10 +18,11 @@ from asim_lightning.engine import (
     Product,
     noise_context,
     numba_amx,
+    numba_bytes,
     packed,
     reference,
 )
-from asim_lightning.engine.packed import engine
+from asim_lightning.engine.packed import counting, engine
 from asim_lightning.engine.packed.schedule import (
     CONSTANT,
     NONE,
@@ -33,12 +34,15 @@ from asim_lightning.engine.packed.schedule import (
 )
 
 
-@pytest.fixture(params=["popcount", "amx"], autouse=True)
-def counting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(params=["popcount", "look-ups", "amx"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every test, by each way of counting that this machine has, wherever it may be used."""
     if request.param == "amx" and not numba_amx.available():
         pytest.skip("this processor has no AMX, or the system does not grant it")
-    monkeypatch.setattr(engine, "_is_worth_amx", lambda *_: request.param == "amx")
+    if request.param == "look-ups" and not numba_bytes.available():
+        pytest.skip("this processor does not look up bytes")
+    monkeypatch.setattr(counting, "_is_worth_amx", lambda *_: request.param == "amx")
+    monkeypatch.setattr(counting, "_is_worth_look_ups", lambda *_: request.param == "look-ups")
     engine._plan.cache_clear()
     yield str(request.param)
     engine._plan.cache_clear()
@@ -186,6 +190,15 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(engine, "_BYTES", 1)
     monkeypatch.setattr(engine, "_LANE_BYTES", 1)
     assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
+
+
+@pytest.mark.parametrize("encoding_bits", [1, 4])
+def test_many_outputs_of_few_inputs(encoding_bits: int) -> None:
+    circuit = transfer(MacroConfig(encoding_bits=encoding_bits, **NOISY), False)
+    for inputs in (1, 4, 13, 18):
+        x, w = whole(0, 255, inputs, 300), whole(-127, 127, 530, 300, seed=1)
+        args = (MatmulProduct(), circuit, x, w, noise_of(inputs))
+        assert int((packed.run(*args) != reference.run(*args)).sum()) <= 1 + 1e-5 * conversions(*args[:4])
 
 
 def test_weights_are_packed_once_until_they_change() -> None:

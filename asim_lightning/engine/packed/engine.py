@@ -1,11 +1,11 @@
-"""The packed engine: every conversion on a CPU, counted by popcount of bit planes in 32-bit words, or by AMX.
+"""The packed engine: every conversion on a CPU, counted by popcount of bit planes in 32-bit words, look-ups or AMX.
 
-Counts are ones of ``input plane & weight plane`` (`conversion`), or sums of products of digits (`conversion_amx`);
-noise, ADC and shift-add follow for blocks of 16 singles by 16 lanes (`block`). Lanes are output pixels (rows of a
+Counts are ones of ``input plane & weight plane`` (`conversion`), or sums of products of digits, looked up
+(`conversion_look_ups`) or multiplied (`conversion_amx`); `counting` says which. Noise, ADC and shift-add follow for
+blocks of 16 singles by 16 lanes (`block`). Lanes are output pixels (rows of a
 matrix) or output channels, whichever fills them better, and singles are the others.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +18,10 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.packed.operand import PackedOperand, Planes, aligned, bit_planes, few, packed
-from asim_lightning.engine.packed.room import block_room
-from asim_lightning.engine.packed.schedule import VOTE_RULES, PackedSchedule, applies, packed_schedule
+from asim_lightning.engine.packed.counting import Counting, counting
+from asim_lightning.engine.packed.kernels import Kernel, kernel_of
+from asim_lightning.engine.packed.operand import PackedOperand, Planes, few, packed
+from asim_lightning.engine.packed.schedule import applies, packed_schedule
 from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.remembered import remembered
@@ -32,7 +33,6 @@ _BYTES = 2**26
 """Bytes in use at a time, where more than one sample is: 64 MB."""
 _LANE_BYTES = 2**20
 """Bytes of one operand in the order of lanes at a time, so that they are read from a core's own cache."""
-_BLOCK = 16
 _NANOSECONDS_A_CONVERSION = 4.0
 """About what it takes to make 16 conversions without noise."""
 
@@ -51,68 +51,24 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
     Returns:
         Outputs in counts, float64. # (batch, *outputs)
     """
-    counting, rows, step = _plan(product, transfer, x.shape, w.shape)
+    how, rows, step = _plan(product, transfer, x.shape, w.shape)
     parts = []
     for low in range(0, len(x), step):
         part, weight = x[low : low + step], w[low : low + step] if product.batched_weight else w
-        parts.append(_run(product, transfer, counting, rows, part, weight, noise.rows(low, low + step)))
+        parts.append(_run(product, transfer, how, rows, part, weight, noise.rows(low, low + step)))
     return torch.cat(parts) if len(parts) != 1 else parts[0]
-
-
-@dataclass(frozen=True)
-class _Counting:
-    """How conversions are counted.
-
-    Attributes:
-        inputs: Planes of the inputs: bits for popcount, digits for AMX.
-        weights: Planes of the weights.
-        by_input: Whether lanes are inputs.
-    """
-
-    inputs: Planes
-    weights: Planes
-    by_input: bool
-
-    @property
-    def by_amx(self) -> bool:
-        """Whether AMX counts."""
-        return self.inputs.width == 8
 
 
 @lru_cache(maxsize=512)
 def _plan(
     product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: torch.Size
-) -> tuple[_Counting, layout.Rows, int]:
+) -> tuple[Counting, layout.Rows, int]:
     """How conversions are counted, the rows of all tiles, and samples at a time."""
     shape = w_shape[1:] if product.batched_weight else w_shape
     x, w = torch.empty(x_shape, device="meta"), torch.empty(shape, device="meta")
-    counting = _counting(product, transfer, x, w)
-    rows = layout.rows_of(product, shape, transfer.macro.rows, counting.inputs.width)
-    return counting, rows, max(1, _BYTES // _bytes_a_sample(product, rows, counting.inputs, x, w))
-
-
-def _counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> _Counting:
-    macro, plan = transfer.macro, packed_schedule(transfer)
-    outputs = layout.weight_lanes(product, w)
-    inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
-    by_input = _filling(inputs) >= _filling(outputs)
-    singles = outputs if by_input else inputs
-    if max(bits for _, bits in plan.digits) <= 8 and _is_worth_amx(plan, macro.encoding_bits, singles) and _has_amx():
-        return _Counting(Planes(8, plan.digits), bit_planes(macro.weight_bits, 8), by_input)
-    return _Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
-
-
-def _is_worth_amx(plan: PackedSchedule, encoding_bits: int, singles: int) -> bool:
-    """Whether AMX is faster than popcount: its registers have 16 rows, of which few would be in use, digits take eight
-    times the room of a bit, and beside AMX the core is slower, which counts where there is noise."""
-    fewest_bits = 3 if plan.noisy.any() else 1
-    return encoding_bits >= fewest_bits and singles * encoding_bits >= 16
-
-
-def _has_amx() -> bool:
-    from asim_lightning.engine.numba_amx import available  # Numba takes half a second to import
-
-    return available()
+    how = counting(product, transfer, x, w)
+    rows = layout.rows_of(product, shape, transfer.macro.rows, how.inputs.width)
+    return how, rows, max(1, _BYTES // _bytes_a_sample(product, rows, how.inputs, x, w))
 
 
 def _bytes_a_sample(product: Product, rows: layout.Rows, planes: Planes, x: Tensor, w: Tensor) -> int:
@@ -125,64 +81,35 @@ def _bytes_a_sample(product: Product, rows: layout.Rows, planes: Planes, x: Tens
 
 
 def _run(
-    product: Product, transfer: Transfer, counting: _Counting, rows: layout.Rows, x: Tensor, w: Tensor, noise: Noise
+    product: Product, transfer: Transfer, how: Counting, rows: layout.Rows, x: Tensor, w: Tensor, noise: Noise
 ) -> Tensor:
-    macro, plan = transfer.macro, packed_schedule(transfer)
-    inputs, outputs, by_input = layout.inputs(product, x, w), layout.weight_lanes(product, w), counting.by_input
-    packed_inputs = packed(inputs, rows, counting.inputs)
+    macro = transfer.macro
+    inputs, outputs, by_input = layout.inputs(product, x, w), layout.weight_lanes(product, w), how.by_input
+    packed_inputs = packed(inputs, rows, how.inputs)
 
     def weights() -> Any:
-        operand = packed(layout.weights(product, w), rows, counting.weights)
+        operand = packed(layout.weights(product, w), rows, how.weights)
+        if how.look_ups is not None:
+            from asim_lightning.engine.packed.nibbles import nibbles  # Numba takes half a second to import
+
+            bits, filled = operand.all_in_lanes()
+            return nibbles(bits), filled
         return operand.one_by_one() if by_input else operand.all_in_lanes()
 
-    key = ("packed", product, macro.rows, counting.weights, by_input)
+    key = ("packed", product, macro.rows, how.weights, how.look_ups is None, by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
-    singles = packed_weights if by_input else packed_inputs.one_by_one()
-    lanes = packed_inputs if by_input else packed_weights
     places = _places(product, inputs, outputs, noise, by_input)
-    conversion = _conversion(counting, plan, places, macro.vote)
-    shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
-    total = _convert(transfer, conversion, rows, singles, lanes, shape)
-    return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
-
-
-@dataclass(frozen=True)
-class _Conversion:
-    """A kernel of conversions.
-
-    Attributes:
-        kernel: The kernel.
-        tables: Its arguments between the operands and the scale.
-        rooms: Room that each thread needs. # (threads, ...) each
-    """
-
-    kernel: Any
-    tables: tuple[Any, ...]
-    rooms: tuple[np.ndarray, ...]
-
-
-def _filling(lanes: int) -> float:
-    """Share of the lanes in use."""
-    return lanes / (-(-lanes // LANES) * LANES)
-
-
-def _conversion(counting: _Counting, plan: PackedSchedule, places: tuple[Any, ...], rule: str) -> _Conversion:
-    codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
-    by_input, threads = counting.by_input, torch.get_num_threads()
-    # Numba takes half a second to import
-    if counting.by_amx:
-        from asim_lightning.engine.numba_amx import whole_registers
-        from asim_lightning.engine.packed.conversion_amx import kernel
-
-        operands = (plan.input_pairs if by_input else plan.weight_pairs, whole_registers())
-        fours_at_a_time = len(plan.noisy) if plan.noisy.any() else 1
+    filled, lanes = None, packed_inputs if by_input or how.look_ups is not None else packed_weights
+    if how.look_ups is not None:
+        singles, filled = packed_weights
     else:
-        from asim_lightning.engine.packed.conversion import kernel
-
-        operands, fours_at_a_time = (plan.first_step, plan.by_input if by_input else plan.by_weight), 1
-    room = aligned((threads, block_room(fours_at_a_time))).view(np.int32)
-    reads = np.empty((threads, plan.most_votes * LANES), np.int32)
-    return _Conversion(kernel(), (*operands, *codes, *places, VOTE_RULES[rule]), (room, reads))
+        singles = packed_weights if by_input else packed_inputs.one_by_one()
+    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= torch.get_num_threads() * _LANE_BYTES:
+        lanes = lanes.all_in_lanes()
+    kernel = kernel_of(how, transfer, places, packed_inputs, filled, isinstance(lanes, tuple))
+    shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
+    total = _convert(transfer, kernel, rows, singles, lanes, shape)
+    return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 
 
 def _places(
@@ -199,40 +126,38 @@ def _places(
 
 def _convert(
     transfer: Transfer,
-    conversion: _Conversion,
+    kernel: Kernel,
     rows: layout.Rows,
     singles: np.ndarray,
     lanes: PackedOperand | tuple[np.ndarray, np.ndarray],
     shape: tuple[int, int, int],
 ) -> Tensor:
-    """Outputs in counts, float64, of lanes that are arranged, or that are arranged in pieces where they are many.
+    """Outputs in counts, float64, of lanes that are arranged, or that are arranged in pieces here.
     # (problems, singles, lanes)
     """
-    groups, blocks = -(-shape[2] // LANES), -(-shape[1] // _BLOCK)
-    out, units = np.empty((shape[0], shape[1], groups * LANES)), shape[0] * groups
+    out = np.empty((shape[0], shape[1], -(-shape[2] // LANES) * LANES))
     scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
-    digital = packed_schedule(transfer).digital
-    rooms = (*conversion.rooms, np.zeros((torch.get_num_threads(), 2, _BLOCK * LANES)))
-    fewest = few(_BLOCK * len(transfer.cycles) * singles.shape[1] * _NANOSECONDS_A_CONVERSION)
-    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= len(rooms[0]) * _LANE_BYTES:
-        lanes = lanes.all_in_lanes()
+    digital, rooms = packed_schedule(transfer).digital, kernel.rooms
+    units = lanes.units if isinstance(lanes, PackedOperand) else len(lanes[0])
+    works = units * kernel.parts
+    conversions = out.size * len(rows.words) * len(transfer.cycles)
+    fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
     if isinstance(lanes, tuple):
         arguments = (
-            singles, *lanes, 0, rows.words, *conversion.tables, scale, *(PerThread(room) for room in rooms), digital,
-            out,
+            singles, *lanes, 0, rows.words, *kernel.tables, scale, *(PerThread(room) for room in rooms), digital, out,
         )  # fmt: skip
-        spread_kernel(conversion.kernel, arguments, units * blocks, fewest)
+        spread_kernel(kernel.function, arguments, works, fewest)
         return torch.from_numpy(out)[:, :, : shape[2]]
     step = max(1, _LANE_BYTES // lanes.unit_bytes)
     free = list(zip(*rooms, strict=True))
 
     def work(low: int, high: int) -> None:
         room, own = free.pop(), lanes.room(min(step, units))
-        for first in range(low // blocks, -(-high // blocks), step):
-            after = min(first + step, -(-high // blocks))
+        for first in range(low // kernel.parts, -(-high // kernel.parts), step):
+            after = min(first + step, -(-high // kernel.parts))
             operands = (singles, *lanes.in_lanes(first, after, own), first, rows.words)
-            bounds = max(low, first * blocks), min(high, after * blocks)
-            conversion.kernel(*operands, *conversion.tables, scale, *room, digital, out, *bounds)
+            bounds = max(low, first * kernel.parts), min(high, after * kernel.parts)
+            kernel.function(*operands, *kernel.tables, scale, *room, digital, out, *bounds)
 
-    spread(work, units * blocks, fewest)
+    spread(work, works, fewest)
     return torch.from_numpy(out)[:, :, : shape[2]]

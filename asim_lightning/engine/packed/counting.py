@@ -1,0 +1,96 @@
+"""Which way of counting the packed engine takes for a product, and of which planes."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.packed import layout
+from asim_lightning.engine.packed.look_ups import MOST_BITS, LookUps, look_ups
+from asim_lightning.engine.packed.operand import Planes, bit_planes
+from asim_lightning.engine.packed.schedule import packed_schedule
+from asim_lightning.engine.product import Product
+
+_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 3.2, 0.8
+"""Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How conversions are counted.
+
+    Attributes:
+        inputs: Planes of the inputs: bits for popcount, else digits.
+        weights: Planes of the weights: bits, in words as those of the inputs.
+        by_input: Whether lanes are inputs.
+        look_ups: What is looked up, where that is how.
+    """
+
+    inputs: Planes
+    weights: Planes
+    by_input: bool
+    look_ups: LookUps | None = None
+
+    @property
+    def by_amx(self) -> bool:
+        """Whether AMX counts."""
+        return self.inputs.width == 8 and self.look_ups is None
+
+
+def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Counting:
+    """The fastest way for operands of these shapes.
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        x: On any device. # (batch, *inputs)
+        w: One sample's where each has weights of its own. # (*weight)
+    """
+    macro, plan, found = transfer.macro, packed_schedule(transfer), look_ups(transfer)
+    outputs = layout.weight_lanes(product, w)
+    inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
+    by_input, bits = _filling(inputs) >= _filling(outputs), macro.encoding_bits
+    weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in plan.digits) <= 8
+    if fits_bytes and _is_worth_amx(bool(plan.noisy.any()), bits, outputs if by_input else inputs) and _has_amx():
+        return Counting(Planes(8, plan.digits), weights, by_input)
+    if found is not None and _has_look_ups() and _is_worth_look_ups(bits, inputs, outputs, _has_popcount()):
+        return Counting(Planes(8, found.digits), weights, False, found)
+    return Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
+
+
+def _filling(lanes: int) -> float:
+    """Share of the lanes in use."""
+    return lanes / (-(-lanes // LANES) * LANES)
+
+
+def _is_worth_amx(has_noise: bool, encoding_bits: int, singles: int) -> bool:
+    """Whether AMX is faster than popcount: its registers have 16 rows, of which few would be in use, digits take eight
+    times the room of a bit, and beside AMX the core is slower, which counts where there is noise."""
+    return encoding_bits >= (3 if has_noise else 1) and singles * encoding_bits >= 16
+
+
+def _is_worth_look_ups(encoding_bits: int, inputs: int, outputs: int, has_popcount: bool) -> bool:
+    """Whether look-ups are faster than popcount: one takes up to four bits of a digit of four inputs, but lanes are
+    always outputs."""
+    share = _filling(outputs) / max(_filling(inputs), _filling(outputs))
+    bits = _LOOK_UP if has_popcount else _LOOK_UP_WITHOUT_POPCOUNT
+    return inputs >= 4 and encoding_bits * share >= bits * -(-encoding_bits // MOST_BITS)
+
+
+def _has_amx() -> bool:
+    from asim_lightning.engine.numba_amx import available  # Numba takes half a second to import
+
+    return available()
+
+
+def _has_look_ups() -> bool:
+    from asim_lightning.engine.numba_bytes import available  # Numba takes half a second to import
+
+    return available()
+
+
+def _has_popcount() -> bool:
+    from asim_lightning.engine.numba_features import compiles_for  # Numba takes half a second to import
+
+    return compiles_for("avx512vpopcntdq")

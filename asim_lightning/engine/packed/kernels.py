@@ -1,0 +1,98 @@
+"""The packed engine's kernels of conversions, one for each way of counting, and what they take beside operands."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.packed.counting import Counting
+from asim_lightning.engine.packed.look_ups import LookUps
+from asim_lightning.engine.packed.operand import PackedOperand, aligned
+from asim_lightning.engine.packed.room import block_room
+from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
+
+_BLOCK = 16
+_GROUPS = 8
+"""Fewest groups of outputs for which the same tables are made again."""
+_WORKS_A_THREAD = 16
+"""Works of a thread from which on all threads have as much to do."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of conversions.
+
+    Attributes:
+        function: The kernel.
+        tables: Its arguments between the operands and the scale.
+        rooms: Room that each thread needs; zeros. # (threads, ...) each
+        parts: Parts of the work of 16 lanes.
+    """
+
+    function: Any
+    tables: tuple[Any, ...]
+    rooms: tuple[np.ndarray, ...]
+    parts: int
+
+
+def kernel_of(
+    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedOperand, filled: np.ndarray | None,
+    is_whole: bool,
+) -> Kernel:  # fmt: skip
+    """The kernel of a way of counting.
+
+    Args:
+        how: The way.
+        transfer: The macro's schedule and column.
+        places: Places of lanes, singles and problems in the noise, and its key.
+        inputs: Packed inputs.
+        filled: For look-ups, whether any lane of a plane of the weights has a 1. # (units, tiles, planes)
+        is_whole: Whether all lanes are arranged at once.
+    """
+    plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // _BLOCK)
+    # Numba takes half a second to import
+    if how.look_ups is not None:
+        from asim_lightning.engine.packed.conversion_look_ups import kernel as by_look_ups
+
+        parts = _parts(-(-places[0].shape[1] // LANES), inputs.units) if is_whole else 1
+        tables = (inputs.units, parts, filled, how.look_ups.first_step, how.look_ups.steps)
+        room = aligned((torch.get_num_threads(), _table_size(how.look_ups, inputs)))
+        return _kernel(by_look_ups(), transfer, tables, places, parts, 1, (room,))
+    if how.by_amx:
+        from asim_lightning.engine.numba_amx import whole_registers
+        from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
+
+        pairs = plan.input_pairs if how.by_input else plan.weight_pairs
+        fours_at_a_time = len(plan.noisy) if plan.noisy.any() else 1
+        return _kernel(by_amx(), transfer, (pairs, whole_registers()), places, blocks, fours_at_a_time)
+    from asim_lightning.engine.packed.conversion import kernel as by_popcount
+
+    steps = plan.by_input if how.by_input else plan.by_weight
+    return _kernel(by_popcount(), transfer, (plan.first_step, steps), places, blocks)
+
+
+def _kernel(
+    function: Any, transfer: Transfer, operands: tuple[Any, ...], places: tuple[np.ndarray, ...], parts: int,
+    fours: int = 1, more_rooms: tuple[np.ndarray, ...] = (),
+) -> Kernel:  # fmt: skip
+    plan, threads = packed_schedule(transfer), torch.get_num_threads()
+    codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
+    room = aligned((threads, block_room(fours))).view(np.int32)
+    reads, sums = np.zeros((threads, plan.most_votes * LANES), np.int32), np.zeros((threads, 2, _BLOCK * LANES))
+    tables = (*operands, *codes, *places, VOTE_RULES[transfer.macro.vote])
+    return Kernel(function, tables, (room, reads, *more_rooms, sums), parts)
+
+
+def _parts(groups: int, units: int) -> int:
+    """Into how many parts the outputs are divided, for each of which tables are made again, so that all threads have as
+    much to do."""
+    wanted = -(-_WORKS_A_THREAD * torch.get_num_threads() // units)
+    return max(1, min(wanted, groups // _GROUPS))
+
+
+def _table_size(look_ups: LookUps, inputs: PackedOperand) -> int:
+    """Tables of all tiles for 16 inputs, in 32-bit integers."""
+    return (len(inputs.first_part) - 1) * _BLOCK * len(look_ups.digits) * inputs.length * 4

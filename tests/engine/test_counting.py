@@ -1,0 +1,74 @@
+"""The packed engine counts in the fastest way."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import MatmulProduct
+from asim_lightning.engine.packed import counting
+from asim_lightning.engine.packed.look_ups import look_ups
+
+POPCOUNT, LOOK_UPS, AMX = "popcount", "look-ups", "AMX"
+
+
+def way(inputs: int, outputs: int, monkeypatch: Any, *has: str, **fields: Any) -> str:
+    """How products of so many rows and outputs are counted where the processor has what is named."""
+    for name in ("popcount", "look_ups", "amx"):
+        monkeypatch.setattr(counting, f"_has_{name}", lambda name=name: name in has)
+    x, w = torch.empty(1, inputs, 300, device="meta"), torch.empty(outputs, 300, device="meta")
+    found = counting.counting(MatmulProduct(), transfer(MacroConfig(**fields), False), x, w)
+    return AMX if found.by_amx else POPCOUNT if found.look_ups is None else LOOK_UPS
+
+
+@pytest.mark.parametrize(
+    ("encoding_bits", "with_popcount", "without"),
+    [(1, POPCOUNT, LOOK_UPS), (2, POPCOUNT, LOOK_UPS), (3, POPCOUNT, LOOK_UPS), (4, LOOK_UPS, LOOK_UPS),
+     (5, POPCOUNT, LOOK_UPS), (8, LOOK_UPS, LOOK_UPS)],
+)  # fmt: skip
+def test_look_ups_take_four_bits_at_a_time(
+    encoding_bits: int, with_popcount: str, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"encoding_bits": encoding_bits}
+    assert way(64, 64, monkeypatch, "popcount", "look_ups", **fields) == with_popcount
+    assert way(64, 64, monkeypatch, "look_ups", **fields) == without
+    assert way(64, 64, monkeypatch, "popcount", **fields) == way(64, 64, monkeypatch, **fields) == POPCOUNT
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "expected"),
+    [(3, 64, POPCOUNT), (4, 64, LOOK_UPS), (64, 8, POPCOUNT), (64, 12, POPCOUNT), (64, 16, LOOK_UPS),
+     (4, 4, LOOK_UPS)],
+)  # fmt: skip
+def test_lanes_of_look_ups_are_outputs(
+    inputs: int, outputs: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert way(inputs, outputs, monkeypatch, "popcount", "look_ups", encoding_bits=4) == expected
+
+
+def test_amx_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert way(64, 64, monkeypatch, "popcount", "look_ups", "amx", encoding_bits=4) == AMX
+    assert way(64, 64, monkeypatch, "look_ups", "amx", encoding_bits=2, random_noise=0.1) == LOOK_UPS
+
+
+def test_sums_that_do_not_fit_16_bits_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert way(64, 64, monkeypatch, "popcount", "look_ups", encoding_bits=4, rows=4369) == LOOK_UPS
+    assert way(64, 64, monkeypatch, "popcount", "look_ups", encoding_bits=4, rows=4370) == POPCOUNT
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("encoding_bits", [1, 3, 4, 5, 8])
+def test_look_ups_take_every_bit_of_every_cycle_once(encoding_bits: int, signed: bool) -> None:
+    circuit = transfer(MacroConfig(weight_bits=3, input_bits=9, encoding_bits=encoding_bits), signed)
+    found = look_ups(circuit)
+    assert found is not None
+    assert max(bits for _, bits in found.digits) <= 4
+    assert len(found.first_step) == -(-len(circuit.cycles) // 4) * 4 + 1
+    steps = found.steps.reshape(-1, 3)
+    for number, cycle in enumerate(circuit.cycles):
+        own = steps[found.first_step[number] : found.first_step[number + 1]]
+        assert (own[:, 1] == cycle.weight_bits[0]).all()
+        taken = [found.digits[digit][0] + bit for digit, _, _ in own for bit in range(found.digits[digit][1])]
+        assert tuple(taken) == cycle.input_bits
+        assert [found.digits[digit][0] - cycle.input_bits[0] for digit, _, _ in own] == own[:, 2].tolist()
