@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from llvmlite import binding
 
-from asim_lightning.engine import numba_bytes, numba_features
+from asim_lightning.engine import MatmulProduct, numba_bytes, numba_features
 from asim_lightning.engine.numba_bytes import (
     add_bytes,
     add_halves,
@@ -25,7 +26,9 @@ from asim_lightning.engine.numba_bytes import (
 )
 from asim_lightning.engine.numba_lanes import load, store
 from asim_lightning.engine.numba_words import compiled
+from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.nibbles import nibbles
+from asim_lightning.engine.packed.operand import bit_planes, packed
 
 needs_look_ups = pytest.mark.skipif(not numba_bytes.available(), reason="this processor does not look up bytes")
 _widened1 = widened_halves[1]
@@ -69,11 +72,24 @@ def test_sums_of_four_digits_are_found(top: int) -> None:
 
 
 @needs_look_ups
-def test_nibbles_are_four_weight_bits() -> None:
-    bits = np.random.default_rng(0).integers(0, 2, (2, 3, 5, 7, 16, 4), np.uint8)  # 4 rows of each of 16 lanes
-    found = nibbles(np.ascontiguousarray(bits).view(np.uint32)[..., 0]).view(np.uint8)  # (2, 3, 5, 7, 16)
-    expected = (bits << np.arange(4)).sum(-1)
-    assert (found == expected[..., [i // 2 + i % 2 * 8 for i in range(16)]]).all()
+@pytest.mark.parametrize("piece", [1, 2**20])
+def test_nibbles_are_four_weight_bits(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.engine.packed.nibbles._BYTES", piece)
+    w = torch.randint(-3, 4, (40, 70), generator=torch.Generator().manual_seed(0)).float()
+    w[16:32, :60] = w[16:32, :60].clamp(min=0)  # no sign bit in two tiles of the second 16 lanes
+    rows = layout.rows_of(MatmulProduct(), w.shape, 30, 8)
+    found, filled = nibbles(packed(layout.weights(MatmulProduct(), w), rows, bit_planes(3, 8)))
+    bits = np.zeros((3, 16, 3, 3, found.shape[3] * 4), np.int64)  # (units, lanes, tiles, planes, rows)
+    for row in range(70):
+        bits.reshape(48, 3, 3, -1)[:40, row // 30, :, row % 30] = w[:, row].int().numpy()[:, None] >> np.arange(3) & 1
+    expected = (bits.reshape(*bits.shape[:-1], -1, 4) << np.arange(4)).sum(-1)[
+        :, [i // 2 + i % 2 * 8 for i in range(16)]
+    ]
+    has_lanes = [i // 2 + i % 2 * 8 < 8 for i in range(16)]  # of the last unit
+    own = found.view(np.uint8).reshape(*found.shape[:-1], 16).transpose(0, 4, 1, 2, 3)
+    assert (own[:2] == expected[:2]).all()
+    assert (own[2][has_lanes] == expected[2][has_lanes]).all()
+    assert filled[1].tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,7 @@ def _run(
         if how.look_ups is not None:
             from asim_lightning.engine.packed.nibbles import nibbles  # Numba takes half a second to import
 
-            bits, filled = operand.all_in_lanes()
-            return nibbles(bits), filled
+            return nibbles(operand)
         return operand.one_by_one() if by_input else operand.all_in_lanes()
 
     key = ("packed", product, macro.rows, how.weights, how.look_ups is None, by_input)

@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.numba_bytes import store_low_bytes
 from asim_lightning.engine.numba_lanes import load
 from asim_lightning.engine.numba_words import and_u, compiled, or_u, shift_right_u
-from asim_lightning.engine.packed.operand import aligned, few
-from asim_lightning.engine.threads import spread_kernel
+from asim_lightning.engine.packed.operand import PackedOperand, aligned, few
+from asim_lightning.engine.threads import spread
 
 u32 = np.uint32
-_NANOSECONDS_A_WORD = 2.0
-"""About what it takes to make a word's nibbles of 16 lanes."""
+_NANOSECONDS_A_WORD = 10.0
+"""About what it takes to arrange a word of 16 lanes, and to make its nibbles."""
+_BYTES = 2**20
+"""Bytes arranged at a time."""
 
 
 def _put(bits: Any, out: Any, low: int, high: int) -> None:
@@ -38,17 +41,27 @@ def _kernel() -> Any:
     return compiled("void(u4[:,::1], u4[:,::1], i8, i8)", _put, allocates=False)
 
 
-def nibbles(bits: np.ndarray) -> np.ndarray:
+def nibbles(operand: PackedOperand) -> tuple[np.ndarray, np.ndarray]:
     """Places of look-ups.
 
     Args:
-        bits: Bits of four rows, in a byte each, uint32. # (units, tiles, planes, words, 16)
+        operand: Weights, with a plane for each bit and words of four rows.
 
     Returns:
         Bits of four rows, lowest first, in a byte of each lane; lanes 0, 8, 1, 9, ..., uint32.
         # (units, tiles, planes, words, 4)
+        Whether any lane of a plane has a 1, uint8. # (units, tiles, planes)
     """
-    out = aligned((*bits.shape[:-1], 4))
-    words = out.size // 4
-    spread_kernel(_kernel(), (bits.reshape(words, -1), out.reshape(words, -1)), words, few(_NANOSECONDS_A_WORD))
-    return out
+    shape, kernel = (operand.units, len(operand.first_part) - 1, len(operand.planes.digits)), _kernel()
+    out, filled = aligned((*shape, operand.length, 4)), np.empty(shape, np.uint8)
+    step = max(1, _BYTES // operand.unit_bytes)  # bits in bytes take four times the room of nibbles
+
+    def work(low: int, high: int) -> None:
+        room = operand.room(min(step, high - low))
+        for first in range(low, high, step):
+            after = min(first + step, high)
+            bits, filled[first:after] = operand.in_lanes(first, after, room)
+            kernel(bits.reshape(-1, LANES), out[first:after].reshape(-1, 4), 0, bits.size // LANES)
+
+    spread(work, operand.units, few(operand.unit_bytes / (4 * LANES) * _NANOSECONDS_A_WORD))
+    return out, filled
