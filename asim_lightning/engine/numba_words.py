@@ -5,7 +5,6 @@ every operation at 32 bits.
 """
 
 import hashlib
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -160,17 +159,16 @@ def compiled(signature: str, function: Any, allocates: bool = True) -> Any:
         allocates: Whether the kernel makes arrays of its own; where not, Numba counts no references to arrays, which it
             otherwise does in the innermost loops.
     """
-    kernel = _njit(nogil=True, error_model="numpy", boundscheck=False, _nrt=allocates)(function)
-    # without a place for the cache, or room there, the kernel is compiled each start
-    with suppress(RuntimeError, OSError):
+    options = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": allocates}
+    kernel = _njit(**options)(function)
+    try:
         kernel.enable_caching()
         # Numba knows the kernel's own file, and not those whose functions and numbers it takes
         file = kernel._cache._cache_file
         file._source_stamp = (file._source_stamp, _sources())
-    try:
         kernel.compile(signature)
-    except OSError:
-        kernel = _njit(nogil=True, error_model="numpy", boundscheck=False, _nrt=allocates)(function)
+    except (RuntimeError, OSError, AttributeError):  # no place for the cache, no room there, or another Numba's cache
+        kernel = _njit(**options)(function)
         kernel.compile(signature)
     kernel.disable_compile()
     return kernel

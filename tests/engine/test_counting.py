@@ -7,7 +7,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import MatmulProduct
-from asim_lightning.engine.packed import counting
+from asim_lightning.engine.packed import counting, kernels
 from asim_lightning.engine.packed.look_ups import look_ups
 
 POPCOUNT, LOOK_UPS, AMX = "popcount", "look-ups", "AMX"
@@ -38,13 +38,18 @@ def test_look_ups_take_four_bits_at_a_time(
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "expected"),
-    [(3, 64, POPCOUNT), (4, 64, LOOK_UPS), (64, 8, POPCOUNT), (64, 12, POPCOUNT), (64, 16, LOOK_UPS),
-     (4, 4, LOOK_UPS)],
+    [(2, 64, POPCOUNT), (4, 64, LOOK_UPS), (5, 64, POPCOUNT), (64, 8, POPCOUNT), (64, 12, POPCOUNT),
+     (64, 16, LOOK_UPS)],
 )  # fmt: skip
 def test_lanes_of_look_ups_are_outputs(
     inputs: int, outputs: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert way(inputs, outputs, monkeypatch, "popcount", "look_ups", encoding_bits=4) == expected
+
+
+def test_inputs_in_bytes_are_worth_more_to_many_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [way(50, outputs, monkeypatch, "popcount", "look_ups", encoding_bits=3) for outputs in (64, 3072)]
+    assert found == [POPCOUNT, LOOK_UPS]
 
 
 def test_amx_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +77,14 @@ def test_look_ups_take_every_bit_of_every_cycle_once(encoding_bits: int, signed:
         taken = [found.digits[digit][0] + bit for digit, _, _ in own for bit in range(found.digits[digit][1])]
         assert tuple(taken) == cycle.input_bits
         assert [found.digits[digit][0] - cycle.input_bits[0] for digit, _, _ in own] == own[:, 2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("threads", "units", "groups", "parts"),
+    [(2, 1, 4, 2), (2, 64, 4, 1), (2, 4, 192, 8), (16, 1, 32, 16), (16, 1, 4, 4), (1, 1, 1, 1), (16, 4, 32, 4)],
+)
+def test_every_thread_has_work_and_many_as_much(
+    threads: int, units: int, groups: int, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert kernels._parts(groups, units) == parts

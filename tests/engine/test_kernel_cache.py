@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from numba.core.caching import NullCache
 
 from asim_lightning.engine import numba_words
 from asim_lightning.engine.numba_words import compiled
@@ -43,3 +44,12 @@ def test_no_place_for_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", nowhere)
     assert callable(compiled("void(f8[::1], i8, i8)", _double, allocates=False))
+
+
+def test_a_cache_whose_stamp_is_unknown_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_another_numba(kernel: Any) -> None:
+        kernel._cache = object()
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", of_another_numba)
+    kernel = compiled("void(f8[::1], i8, i8)", _double, allocates=False)
+    assert isinstance(kernel._cache, NullCache)

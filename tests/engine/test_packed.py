@@ -271,16 +271,38 @@ def test_votes_without_noise_beside_noisy_cycles(vote: str, levels: int) -> None
 
 @pytest.mark.parametrize("column", ["charge", f"{__name__}.Shifted", f"{__name__}.Steps"])
 @pytest.mark.parametrize("encoding_bits", [1, 3])
-def test_planes_without_a_1_are_left_out_only_where_they_give_code_0(column: str, encoding_bits: int) -> None:
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_planes_without_a_1_are_left_out_only_where_they_give_code_0(
+    column: str, encoding_bits: int, empty: int
+) -> None:
     circuit = transfer(MacroConfig(rows=200, encoding_bits=encoding_bits, column=column), False)
     product = PRODUCTS["convolution"]
     x, w = operands(product, circuit.macro, False)
     x = x.remainder(32)  # planes 5 to 7 have no 1
-    x[1] = 0.0
+    x[empty] = 0.0
     assert list(packed_schedule(circuit).quiet) == [column != f"{__name__}.Shifted"] * (len(circuit.cycles) // 4)
     args = (product, circuit, x, w, noise_of(3))
     found, expected = packed.run(*args), reference.run(*args)
     assert int((found != expected).sum()) <= 1 + 1e-5 * conversions(*args[:4])
+
+
+@pytest.mark.parametrize("low", [0, 16])
+@pytest.mark.parametrize("encoding_bits", [1, 4])
+def test_lanes_without_a_1_beside_others(encoding_bits: int, low: int) -> None:
+    circuit = transfer(MacroConfig(rows=200, encoding_bits=encoding_bits), False)
+    x, w = whole(0, 255, 40, 300), whole(-127, 127, 40, 300, seed=1)
+    x[low : low + 16] = 0.0
+    for outputs in (w.clamp(min=0), w.clone()):
+        outputs[low : low + 16] = 0.0
+        args = (MatmulProduct(), circuit, x, outputs, noise_of(40))
+        assert torch.equal(packed.run(*args), reference.run(*args))
+
+
+def test_no_heads_give_nothing() -> None:
+    x, w = torch.zeros(2, 0, 5, 20), torch.zeros(2, 0, 7, 20)
+    args = (PRODUCTS["attention"], transfer(MacroConfig(), False), x, w, noise_of(2))
+    found, expected = packed.run(*args), reference.run(*args)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
 
 
 def test_a_users_column() -> None:

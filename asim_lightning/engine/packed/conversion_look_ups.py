@@ -121,7 +121,7 @@ def _make_tables(lanes: Any, at: Any, words: Any, planes: Any, length: Any, tabl
     for tile in range(words.shape[0]):
         for plane in range(planes):
             first = (tile * planes + plane) * length
-            for line in range(first, first + (words[tile] + 3) // 4 * 4):
+            for line in range(first, first + words[tile]):  # what follows is looked up at place 0, where any has 0
                 for four in range(4):
                     store_sums(tables, (four * lines + line) * 16, lanes, at + line * 16 + four * 4)
 

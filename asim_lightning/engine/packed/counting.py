@@ -7,13 +7,15 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.packed.look_ups import MOST_BITS, LookUps, look_ups
+from asim_lightning.engine.packed.look_ups import LookUps, look_ups
 from asim_lightning.engine.packed.operand import Planes, bit_planes
 from asim_lightning.engine.packed.schedule import packed_schedule
 from asim_lightning.engine.product import Product
 
-_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 3.2, 0.8
+_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.4, 0.6
 """Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
+_OUTPUTS_WORTH_BYTES = 8
+"""Outputs whose look-ups take as long as it takes to have inputs in bytes rather than in bits."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Counting:
     Attributes:
         inputs: Planes of the inputs: bits for popcount, else digits.
         weights: Planes of the weights: bits, in words as those of the inputs.
-        by_input: Whether lanes are inputs.
+        by_input: Whether lanes of the conversions are inputs.
         look_ups: What is looked up, where that is how.
     """
 
@@ -31,6 +33,11 @@ class Counting:
     weights: Planes
     by_input: bool
     look_ups: LookUps | None = None
+
+    @property
+    def arranges_inputs(self) -> bool:
+        """Whether inputs are put in the order of lanes, as for look-ups, though these convert outputs in lanes."""
+        return self.by_input or self.look_ups is not None
 
     @property
     def by_amx(self) -> bool:
@@ -54,7 +61,8 @@ def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Coun
     weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in plan.digits) <= 8
     if fits_bytes and _is_worth_amx(bool(plan.noisy.any()), bits, outputs if by_input else inputs) and _has_amx():
         return Counting(Planes(8, plan.digits), weights, by_input)
-    if found is not None and _has_look_ups() and _is_worth_look_ups(bits, inputs, outputs, _has_popcount()):
+    bits_a_look_up = macro.input_bits / len(found.digits) if found is not None else 0.0
+    if found is not None and _has_look_ups() and _is_worth_look_ups(bits_a_look_up, inputs, outputs, _has_popcount()):
         return Counting(Planes(8, found.digits), weights, False, found)
     return Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
 
@@ -70,12 +78,12 @@ def _is_worth_amx(has_noise: bool, encoding_bits: int, singles: int) -> bool:
     return encoding_bits >= (3 if has_noise else 1) and singles * encoding_bits >= 16
 
 
-def _is_worth_look_ups(encoding_bits: int, inputs: int, outputs: int, has_popcount: bool) -> bool:
+def _is_worth_look_ups(bits_a_look_up: float, inputs: int, outputs: int, has_popcount: bool) -> bool:
     """Whether look-ups are faster than popcount: one takes up to four bits of a digit of four inputs, but lanes are
-    always outputs."""
-    share = _filling(outputs) / max(_filling(inputs), _filling(outputs))
-    bits = _LOOK_UP if has_popcount else _LOOK_UP_WITHOUT_POPCOUNT
-    return inputs >= 4 and encoding_bits * share >= bits * -(-encoding_bits // MOST_BITS)
+    always outputs, and inputs have to be in bytes."""
+    used = _filling(outputs) / max(_filling(inputs), _filling(outputs)) * inputs / (-(-inputs // 4) * 4)
+    cost = (_LOOK_UP if has_popcount else _LOOK_UP_WITHOUT_POPCOUNT) * (1 + _OUTPUTS_WORTH_BYTES / outputs)
+    return bits_a_look_up * used >= cost
 
 
 def _has_amx() -> bool:

@@ -72,7 +72,7 @@ def _plan(
 
 
 def _bytes_a_sample(product: Product, rows: layout.Rows, planes: Planes, x: Tensor, w: Tensor) -> int:
-    """Bytes of a sample's integers, packed planes, arranged planes and outputs."""
+    """Bytes of a sample's integers, packed planes, arranged planes and outputs; a thread's tables come on top."""
     positions, integers = product.positions(x, w), x.shape[1:].numel()
     lanes = positions // layout.weight_lanes(product, w)  # of all problems
     words = integers // max(1, int(rows.chunks[:, 1].max())) + 1
@@ -98,15 +98,18 @@ def _run(
     key = ("packed", product, macro.rows, how.weights, how.look_ups is None, by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
     places = _places(product, inputs, outputs, noise, by_input)
-    filled, lanes = None, packed_inputs if by_input or how.look_ups is not None else packed_weights
+    shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
+    if not inputs.problems:
+        total = torch.zeros(shape, dtype=torch.float64)
+        return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
+    lanes, ones = packed_inputs if how.arranges_inputs else packed_weights, None
     if how.look_ups is not None:
-        singles, filled = packed_weights
+        singles, ones = packed_weights
     else:
         singles = packed_weights if by_input else packed_inputs.one_by_one()
     if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= torch.get_num_threads() * _LANE_BYTES:
         lanes = lanes.all_in_lanes()
-    kernel = kernel_of(how, transfer, places, packed_inputs, filled, isinstance(lanes, tuple))
-    shape = (inputs.problems, outputs, inputs.lanes) if by_input else (inputs.problems, inputs.lanes, outputs)
+    kernel = kernel_of(how, transfer, places, packed_inputs, ones, isinstance(lanes, tuple))
     total = _convert(transfer, kernel, rows, singles, lanes, shape)
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 

@@ -14,9 +14,8 @@ from asim_lightning.engine.packed.operand import PackedOperand, aligned
 from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
 
-_BLOCK = 16
 _GROUPS = 8
-"""Fewest groups of outputs for which the same tables are made again."""
+"""Groups of outputs that are worth tables of their own."""
 _WORKS_A_THREAD = 16
 """Works of a thread from which on all threads have as much to do."""
 
@@ -39,7 +38,7 @@ class Kernel:
 
 
 def kernel_of(
-    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedOperand, filled: np.ndarray | None,
+    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedOperand, ones: np.ndarray | None,
     is_whole: bool,
 ) -> Kernel:  # fmt: skip
     """The kernel of a way of counting.
@@ -49,16 +48,16 @@ def kernel_of(
         transfer: The macro's schedule and column.
         places: Places of lanes, singles and problems in the noise, and its key.
         inputs: Packed inputs.
-        filled: For look-ups, whether any lane of a plane of the weights has a 1. # (units, tiles, planes)
+        ones: For look-ups, whether any output of a group has a 1. # (problems * groups, tiles, weight bits)
         is_whole: Whether all lanes are arranged at once.
     """
-    plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // _BLOCK)
+    plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
     # Numba takes half a second to import
     if how.look_ups is not None:
         from asim_lightning.engine.packed.conversion_look_ups import kernel as by_look_ups
 
         parts = _parts(-(-places[0].shape[1] // LANES), inputs.units) if is_whole else 1
-        tables = (inputs.units, parts, filled, how.look_ups.first_step, how.look_ups.steps)
+        tables = (inputs.units, parts, ones, how.look_ups.first_step, how.look_ups.steps)
         room = aligned((torch.get_num_threads(), _table_size(how.look_ups, inputs)))
         return _kernel(by_look_ups(), transfer, tables, places, parts, 1, (room,))
     if how.by_amx:
@@ -81,18 +80,19 @@ def _kernel(
     plan, threads = packed_schedule(transfer), torch.get_num_threads()
     codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
     room = aligned((threads, block_room(fours))).view(np.int32)
-    reads, sums = np.zeros((threads, plan.most_votes * LANES), np.int32), np.zeros((threads, 2, _BLOCK * LANES))
+    reads, sums = np.zeros((threads, plan.most_votes * LANES), np.int32), np.zeros((threads, 2, LANES * LANES))
     tables = (*operands, *codes, *places, VOTE_RULES[transfer.macro.vote])
     return Kernel(function, tables, (room, reads, *more_rooms, sums), parts)
 
 
 def _parts(groups: int, units: int) -> int:
-    """Into how many parts the outputs are divided, for each of which tables are made again, so that all threads have as
-    much to do."""
-    wanted = -(-_WORKS_A_THREAD * torch.get_num_threads() // units)
-    return max(1, min(wanted, groups // _GROUPS))
+    """Into how many parts the outputs are divided, for each of which tables are made again: so many that every thread
+    has work, and more, so that all have as much, where a part is worth its tables."""
+    threads = torch.get_num_threads()
+    even = min(-(-_WORKS_A_THREAD * threads // units), groups // _GROUPS)
+    return max(1, even, min(-(-threads // units), groups))
 
 
 def _table_size(look_ups: LookUps, inputs: PackedOperand) -> int:
     """Tables of all tiles for 16 inputs, in 32-bit integers."""
-    return (len(inputs.first_part) - 1) * _BLOCK * len(look_ups.digits) * inputs.length * 4
+    return (len(inputs.first_part) - 1) * LANES * len(look_ups.digits) * inputs.length * 4

@@ -9,7 +9,7 @@ from asim_lightning.circuit import Cycle, Transfer
 
 STEP = 3
 """Numbers of a step."""
-MOST_BITS = 4
+_MOST_BITS = 4
 """Bits of a digit of which sums of 16 stay below 256."""
 _LARGEST_COUNT = 2**16 - 1
 
@@ -32,7 +32,7 @@ class LookUps:
 @lru_cache(maxsize=64)
 def look_ups(transfer: Transfer) -> LookUps | None:
     """The look-ups of a schedule, or none where sums of a digit do not fit 16 bits."""
-    if transfer.macro.rows * (2**MOST_BITS - 1) > _LARGEST_COUNT:
+    if transfer.macro.rows * (2**_MOST_BITS - 1) > _LARGEST_COUNT:
         return None
     digits: dict[tuple[int, int], int] = {}
     steps, first = [], [0]
@@ -47,4 +47,4 @@ def look_ups(transfer: Transfer) -> LookUps | None:
 def _digits(cycle: Cycle) -> list[tuple[tuple[int, int], int]]:
     """A cycle's input bits, at most four together, and their shifts."""
     first, number = cycle.input_bits[0], len(cycle.input_bits)
-    return [((first + low, min(MOST_BITS, number - low)), low) for low in range(0, number, MOST_BITS)]
+    return [((first + low, min(_MOST_BITS, number - low)), low) for low in range(0, number, _MOST_BITS)]

@@ -13,8 +13,8 @@ from asim_lightning.engine.packed.operand import PackedOperand, aligned, few
 from asim_lightning.engine.threads import spread
 
 u32 = np.uint32
-_NANOSECONDS_A_WORD = 10.0
-"""About what it takes to arrange a word of 16 lanes, and to make its nibbles."""
+_NANOSECONDS_A_LINE = 10.0
+"""About what it takes to arrange a word of each of 16 lanes, and to make its nibbles."""
 _BYTES = 2**20
 """Bytes arranged at a time."""
 
@@ -53,15 +53,15 @@ def nibbles(operand: PackedOperand) -> tuple[np.ndarray, np.ndarray]:
         Whether any lane of a plane has a 1, uint8. # (units, tiles, planes)
     """
     shape, kernel = (operand.units, len(operand.first_part) - 1, len(operand.planes.digits)), _kernel()
-    out, filled = aligned((*shape, operand.length, 4)), np.empty(shape, np.uint8)
+    out, ones = aligned((*shape, operand.length, 4)), np.empty(shape, np.uint8)
     step = max(1, _BYTES // operand.unit_bytes)  # bits in bytes take four times the room of nibbles
 
     def work(low: int, high: int) -> None:
         room = operand.room(min(step, high - low))
         for first in range(low, high, step):
             after = min(first + step, high)
-            bits, filled[first:after] = operand.in_lanes(first, after, room)
+            bits, ones[first:after] = operand.in_lanes(first, after, room)
             kernel(bits.reshape(-1, LANES), out[first:after].reshape(-1, 4), 0, bits.size // LANES)
 
-    spread(work, operand.units, few(operand.unit_bytes / (4 * LANES) * _NANOSECONDS_A_WORD))
-    return out, filled
+    spread(work, operand.units, few(operand.unit_bytes / (4 * LANES) * _NANOSECONDS_A_LINE))
+    return out, ones

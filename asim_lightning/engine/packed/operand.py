@@ -88,25 +88,25 @@ class PackedOperand:
         return aligned((*shape, self.length, LANES)), np.empty(shape, np.uint8)
 
     def in_lanes(self, low: int, high: int, room: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Words of units low..high-1, and whether any lane of a plane is not 0.
+        """Words of units low..high-1, and whether any lane of a plane is not 0; called by several threads at once.
 
         Returns:
             Words; those that a tile does not use are what they were. # (units, tiles, planes, words, 16)
             Whether a plane is not 0 everywhere. # (units, tiles, planes)
         """
-        from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+        from asim_lightning.engine.packed.planes import lane_kernel  # Numba takes half a second to import
 
         out, filled = (part[: high - low] for part in room)
-        kernels()[1](*self._arranging(out, filled, low), low, high)
+        lane_kernel()(*self._arranging(out, filled, low), low, high)
         return out, filled
 
     def all_in_lanes(self) -> tuple[np.ndarray, np.ndarray]:
         """The same of all units, by as many threads as torch uses; words that a tile does not use are 0."""
-        from asim_lightning.engine.packed.planes import kernels  # Numba takes half a second to import
+        from asim_lightning.engine.packed.planes import lane_kernel  # Numba takes half a second to import
 
         out, filled = self.room(self.units)
         work = len(self.parts) // 6 * len(self.planes.digits) * LANES * _NANOSECONDS_A_WORD
-        spread_kernel(kernels()[1], self._arranging(out, filled, 0), self.units, few(work))
+        spread_kernel(lane_kernel(), self._arranging(out, filled, 0), self.units, few(work))
         return out, filled
 
     def one_by_one(self) -> np.ndarray:
@@ -133,8 +133,13 @@ class PackedOperand:
 
 def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> PackedOperand:
     """Planes of an operand's whole numbers; rows are those of the planes' width."""
-    from asim_lightning.engine.packed.planes import digit_kernel, kernels  # Numba takes half a second to import
+    from asim_lightning.engine.packed.planes import (
+        bit_kernel,
+        digit_kernel,
+        lane_kernel,
+    )  # Numba takes half a second to import
 
+    lane_kernel()  # compiled here, and not by all threads that arrange pieces
     integers, chunks = operand.integers.numpy(), len(rows.chunks)
     sources, _, pixels = integers.shape
     words = np.empty((sources, chunks, len(planes.digits), pixels), np.uint32)
@@ -143,7 +148,7 @@ def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> Packed
     held = int(rows.chunks[:, 1].max())
     if planes.width == 1:
         room = np.empty((torch.get_num_threads(), 8 * LANES), np.uint32)
-        kernel, how = kernels()[0], (len(digits), PerThread(room))
+        kernel, how = bit_kernel(), (len(digits), PerThread(room))
     else:
         kernel, how = digit_kernel(), (digits,)
     fewest = few(pixels * held * len(digits) * _NANOSECONDS_A_NUMBER)

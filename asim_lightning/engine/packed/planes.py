@@ -179,11 +179,9 @@ def _arrange_singles(
 
 
 @lru_cache(maxsize=1)
-def kernels() -> Any:
-    """The compiled kernels: pack and arrange."""
-    pack = "void(f4[:,:,::1], i8[:,::1], i8, u4[::1], u4[:,:,:,::1], i8, i8)"
-    arrange = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, u4[:,:,:,:,::1], u1[:,:,::1], i8, i8, i8)"
-    return compiled(pack, _pack, allocates=False), compiled(arrange, _arrange, allocates=False)
+def bit_kernel() -> Any:
+    """The compiled kernel that packs bits."""
+    return compiled("void(f4[:,:,::1], i8[:,::1], i8, u4[::1], u4[:,:,:,::1], i8, i8)", _pack, allocates=False)
 
 
 @lru_cache(maxsize=1)
@@ -197,3 +195,10 @@ def single_kernel() -> Any:
     """The compiled kernel that arranges lane by lane."""
     signature = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, i8, u4[:,:,:,:,::1], i8, i8)"
     return compiled(signature, _arrange_singles, allocates=False)
+
+
+@lru_cache(maxsize=1)
+def lane_kernel() -> Any:
+    """The compiled kernel that arranges in lanes."""
+    signature = "void(u4[::1], i8, i8[::1], i8[::1], i8[::1], i8, u4[:,:,:,:,::1], u1[:,:,::1], i8, i8, i8)"
+    return compiled(signature, _arrange, allocates=False)
