@@ -22,6 +22,7 @@ from tests.cli.conftest import Asim
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
+LARGE = "vgg16_bn_224px_w8a8"
 
 
 def published(path: Path, state: dict[str, Tensor], **more: Any) -> Path:
@@ -44,7 +45,9 @@ def logits(checkpoint: Path, fidelity: str, x: Tensor) -> Tensor:
         return model(x)
 
 
-@pytest.mark.parametrize("case", MODELS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case == LARGE else ()) for case in MODELS]
+)
 def test_a_published_checkpoint_gives_the_published_logits_and_comes_back_bit_for_bit(
     case: str, asim: Asim, folder: Path
 ) -> None:
