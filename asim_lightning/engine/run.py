@@ -39,15 +39,9 @@ def choose(transfer: Transfer, device: str = "cpu") -> str:
         return "exact"
     if found is Algorithm.EVENTS and events.applies(transfer):
         return "events"
-    if found is Algorithm.SPLIT and _parts(transfer) is not None:
+    if found is Algorithm.SPLIT and split.applies(transfer):
         return "split"
     return _kernel(transfer, device)
-
-
-def _parts(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
-    """Parts of a transfer that the split engine computes: events serve where the exact one has noise."""
-    parts = parts_of(transfer)
-    return parts if parts is not None and (parts[0].exact or events.applies(parts[0])) else None
 
 
 def _split(

@@ -16,6 +16,12 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 
 
+def applies(transfer: Transfer) -> bool:
+    """Whether a transfer is to be taken apart, and events serve for its exact cycles where they have noise."""
+    parts = split(transfer)
+    return parts is not None and (parts[0].exact or events.applies(parts[0]))
+
+
 def run(
     product: Product,
     transfer: Transfer,
@@ -28,7 +34,7 @@ def run(
 
     Args:
         product: The linear map.
-        transfer: A transfer that `circuit.split` takes apart.
+        transfer: A transfer to which this engine `applies`.
         x: Whole numbers. # (batch, *inputs)
         w: Whole numbers, which must not change in place in inference mode. # (*weight), or (batch, *weight) where the
             product says so

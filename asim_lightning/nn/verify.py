@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, Transfer, algorithm
 from asim_lightning.circuit.explain import aligned
-from asim_lightning.engine import ENGINES, Product, choose, events, exact, fused, noise_context, packed, reference
+from asim_lightning.engine import (
+    ENGINES,
+    Product,
+    choose,
+    events,
+    exact,
+    fused,
+    noise_context,
+    packed,
+    reference,
+    split,
+)
 from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.nn.instrument import multiplied_by
 from asim_lightning.nn.on_macro import OnMacro
@@ -20,7 +31,7 @@ from asim_lightning.nn.on_macro import OnMacro
 _APPLIES: dict[str, Callable[[Transfer], bool]] = {
     "exact": lambda circuit: circuit.exact,
     "events": lambda circuit: algorithm(circuit) is Algorithm.EVENTS and events.applies(circuit),
-    "split": lambda circuit: algorithm(circuit) is Algorithm.SPLIT,
+    "split": lambda circuit: algorithm(circuit) is Algorithm.SPLIT and split.applies(circuit),
     "packed": packed.applies,
     "fused": fused.applies,
 }

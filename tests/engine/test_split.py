@@ -19,6 +19,7 @@ from asim_lightning.engine import (
     reference,
     run,
 )
+from asim_lightning.engine.split import applies
 from asim_lightning.engine.split import run as run_split
 
 SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
@@ -66,6 +67,16 @@ def parts(circuit: Transfer) -> tuple[Transfer, Transfer]:
     found = split(circuit)
     assert found is not None
     return found
+
+
+def test_it_applies_where_events_serve_for_the_noise_of_the_exact_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = transfer(MacroConfig(**SIGNED), True)
+    quiet = transfer(MacroConfig(column=f"{__name__}.NoisyDigits", **SIGNED), True)
+    assert [(applies(circuit), choose(circuit)) for circuit in (noisy, quiet)] == [(True, "split")] * 2
+    assert not applies(transfer(MacroConfig(), True))
+    monkeypatch.setattr("asim_lightning.engine.events.applies", lambda _: False)
+    found = [(applies(circuit), choose(circuit)) for circuit in (noisy, quiet)]
+    assert found == [(False, "packed"), (True, "split")]
 
 
 def test_the_sign_plane_is_exact_beside_digits_of_four_bits() -> None:

@@ -36,7 +36,28 @@ from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
 from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, QUOTIENT, SHRINKING
 
 u32, i32 = np.uint32, np.int32
+_OPERANDS = "u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1]"
+_CODES = "i8[::1], f4[::1], f4[::1], f4[::1], i8[::1], i8[::1], i8[::1], i8"
+_PLACES = "u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8"
+_ROOMS, _OUTPUTS = "f8[::1], i4[::1], i4[::1]", "f8[:,::1], b1, f8[:,:,::1], i8, i8"
 _ZERO = np.float32(0.0)
+
+
+def signature(counting: str, rooms: str = "") -> str:
+    """Types of the arguments of a kernel of conversions.
+
+    Args:
+        counting: Types of those by which it counts, between the operands and what codes are made by.
+        rooms: Types of rooms of its own, each with ", " after it.
+    """
+    return f"void({_OPERANDS}, {counting}, {_CODES}, {_PLACES}, {_ROOMS}, {rooms}{_OUTPUTS})"
+
+
+@inline
+def places_of(lane_places: Any, group: Any, problem_places: Any, problem: Any) -> Any:
+    """Sample ids and positions of a group of 16 lanes of a problem."""
+    ids = add_u(load(lane_places[0], group * 16), problem_places[0, problem])
+    return ids, add_u(load(lane_places[1], group * 16), problem_places[1, problem])
 
 
 @inline

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
-from asim_lightning.engine.numba_words import add_i, add_u, and_u, compiled, inline, ones_of_u, shift_left_i
-from asim_lightning.engine.packed.block import add_four, add_tile, clear, store_outputs
+from asim_lightning.engine.numba_words import add_i, and_u, compiled, inline, ones_of_u, shift_left_i
+from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
 from asim_lightning.engine.packed.room import COUNTS
 from asim_lightning.engine.packed.schedule import STEP
 
@@ -106,12 +106,11 @@ def _convert(
     _, tiles, singles, s_planes, length = single.shape
     groups, l_planes, fours, blocks = out.shape[2] // 16, lanes.shape[2], quiet.shape[0], (singles + 15) // 16
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
-    sums_f, out_f, ids_f, positions_f = sums.reshape(-1), out.reshape(-1), lane_places[0], lane_places[1]
+    sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     for work in range(low, high):
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
-        ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
-        positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
+        ids, positions = places_of(lane_places, group, problem_places, problem)
         for tile in range(tiles):
             flag = ((unit - first) * tiles + tile) * l_planes
             at, step = ((problem * tiles + tile) * singles + begin) * s_planes * length, s_planes * length
@@ -141,9 +140,4 @@ def _convert(
 @lru_cache(maxsize=1)
 def kernel() -> Any:
     """The compiled kernel."""
-    signature = (
-        "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[::1],"
-        "f4[::1], i8[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8, f8[::1], i4[::1],"
-        "i4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
-    )
-    return compiled(signature, _convert, allocates=False)
+    return compiled(signature("i8[::1], i8[::1]"), _convert, allocates=False)

@@ -21,8 +21,8 @@ from asim_lightning.engine.numba_bytes import (
     widened_halves,
 )
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
-from asim_lightning.engine.numba_words import add_i, add_u, and_i, compiled, inline, shift_left_i
-from asim_lightning.engine.packed.block import add_four, add_tile, clear, store_outputs
+from asim_lightning.engine.numba_words import add_i, and_i, compiled, inline, shift_left_i
+from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
 from asim_lightning.engine.packed.look_ups import STEP
 from asim_lightning.engine.packed.room import COUNTS
 
@@ -158,15 +158,14 @@ def _convert(
     singles, groups, bits, fours = out.shape[1], out.shape[2] // 16, single.shape[2], quiet.shape[0]
     blocks, lines = (singles + 15) // 16, tiles * planes * length
     single_f, lanes_f, filled_f, ones_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1), ones.reshape(-1)
-    sums_f, out_f, ids_f, positions_f = sums.reshape(-1), out.reshape(-1), lane_places[0], lane_places[1]
+    sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     for work in range(low, high):
         part, unit = work // units, work % units
         begin, problem = unit % blocks * 16, unit // blocks
         held = min(singles - begin, 16)
         _make_tables(lanes_f, (unit - first) * lines * 16, words, planes, length, tables)
         for group in range(part * groups // parts, (part + 1) * groups // parts):
-            ids = add_u(load(ids_f, group * 16), problem_places[0, problem])
-            positions = add_u(load(positions_f, group * 16), problem_places[1, problem])
+            ids, positions = places_of(lane_places, group, problem_places, problem)
             for tile in range(tiles):
                 flag = ((unit - first) * tiles + tile) * planes
                 weights = ((problem * groups + group) * tiles + tile) * bits
@@ -192,9 +191,4 @@ def _convert(
 @lru_cache(maxsize=1)
 def kernel() -> Any:
     """The compiled kernel."""
-    signature = (
-        "void(u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1], i8, i8, u1[:,:,::1], i8[::1], i8[::1],"
-        "i8[::1], f4[::1], f4[::1], f4[::1], i8[::1], i8[::1], i8[::1], i8, u4[:,::1], u4[:,::1], u4[:,::1], u4[::1],"
-        "i8, f8[::1], i4[::1], i4[::1], u4[::1], f8[:,::1], b1, f8[:,:,::1], i8, i8)"
-    )
-    return compiled(signature, _convert, allocates=False)
+    return compiled(signature("i8, i8, u1[:,:,::1], i8[::1], i8[::1]", "u4[::1], "), _convert, allocates=False)
