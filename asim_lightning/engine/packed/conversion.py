@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
-from asim_lightning.engine.numba_words import add_i, and_u, compiled, inline, ones_of_u, shift_left_i
+from asim_lightning.engine.numba_ones import MOST_WORDS, add_ones, count_of
+from asim_lightning.engine.numba_words import add_i, and_u, compiled, inline, shift_left_i
 from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
 from asim_lightning.engine.packed.room import COUNTS
 from asim_lightning.engine.packed.schedule import STEP
@@ -24,25 +25,30 @@ def _four_counts(
     for step in range(first * STEP, last * STEP, STEP):
         a0, a1 = at + element(steps, step) * length, at + element(steps, step + 1) * length
         a2, a3 = at + element(steps, step + 2) * length, at + element(steps, step + 3) * length
-        n0, n1, n2, n3 = zeros(), zeros(), zeros(), zeros()
         plane = element(steps, step + 4)
-        if element(steps, step + 12) != 0:  # the four cycles share a plane of the lanes
-            b = place + plane * length * 16
-            if element(filled, flag + plane) != 0:
-                for word in range(words):
-                    bits = load(lanes, b + word * 16)
-                    n0 = add_i(n0, ones_of_u(and_u(bits, element(single, a0 + word))))
-                    n1 = add_i(n1, ones_of_u(and_u(bits, element(single, a1 + word))))
-                    n2 = add_i(n2, ones_of_u(and_u(bits, element(single, a2 + word))))
-                    n3 = add_i(n3, ones_of_u(and_u(bits, element(single, a3 + word))))
-        else:
-            b0, b1 = place + plane * length * 16, place + element(steps, step + 5) * length * 16
-            b2, b3 = place + element(steps, step + 6) * length * 16, place + element(steps, step + 7) * length * 16
-            for word in range(words):
-                n0 = add_i(n0, ones_of_u(and_u(load(lanes, b0 + word * 16), element(single, a0 + word))))
-                n1 = add_i(n1, ones_of_u(and_u(load(lanes, b1 + word * 16), element(single, a1 + word))))
-                n2 = add_i(n2, ones_of_u(and_u(load(lanes, b2 + word * 16), element(single, a2 + word))))
-                n3 = add_i(n3, ones_of_u(and_u(load(lanes, b3 + word * 16), element(single, a3 + word))))
+        b0, b1 = place + plane * length * 16, place + element(steps, step + 5) * length * 16
+        b2, b3 = place + element(steps, step + 6) * length * 16, place + element(steps, step + 7) * length * 16
+        is_shared = element(steps, step + 12) != 0  # the four cycles share a plane of the lanes
+        if is_shared and element(filled, flag + plane) == 0:
+            continue
+        n0, n1, n2, n3 = zeros(), zeros(), zeros(), zeros()
+        for low in range(0, words, MOST_WORDS):
+            t0, t1, t2, t3 = zeros(), zeros(), zeros(), zeros()
+            if is_shared:
+                for word in range(low, min(low + MOST_WORDS, words)):
+                    bits = load(lanes, b0 + word * 16)
+                    t0 = add_ones(t0, and_u(bits, element(single, a0 + word)))
+                    t1 = add_ones(t1, and_u(bits, element(single, a1 + word)))
+                    t2 = add_ones(t2, and_u(bits, element(single, a2 + word)))
+                    t3 = add_ones(t3, and_u(bits, element(single, a3 + word)))
+            else:
+                for word in range(low, min(low + MOST_WORDS, words)):
+                    t0 = add_ones(t0, and_u(load(lanes, b0 + word * 16), element(single, a0 + word)))
+                    t1 = add_ones(t1, and_u(load(lanes, b1 + word * 16), element(single, a1 + word)))
+                    t2 = add_ones(t2, and_u(load(lanes, b2 + word * 16), element(single, a2 + word)))
+                    t3 = add_ones(t3, and_u(load(lanes, b3 + word * 16), element(single, a3 + word)))
+            n0, n1 = add_i(n0, count_of(t0)), add_i(n1, count_of(t1))
+            n2, n3 = add_i(n2, count_of(t2)), add_i(n3, count_of(t3))
         c0 = add_i(c0, shift_left_i(n0, i32(element(steps, step + 8))))
         c1 = add_i(c1, shift_left_i(n1, i32(element(steps, step + 9))))
         c2 = add_i(c2, shift_left_i(n2, i32(element(steps, step + 10))))
