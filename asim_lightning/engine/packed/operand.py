@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.threads import spread_kernel
 
 _NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
@@ -147,8 +145,7 @@ def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> Packed
     how: tuple[Any, ...]
     held = int(rows.chunks[:, 1].max())
     if planes.width == 1:
-        room = np.empty((torch.get_num_threads(), 8 * LANES), np.uint32)
-        kernel, how = bit_kernel(), (len(digits), PerThread(room))
+        kernel, how = bit_kernel(), (len(digits),)
     else:
         kernel, how = digit_kernel(), (digits,)
     fewest = few(pixels * held * len(digits) * _NANOSECONDS_A_NUMBER)
