@@ -158,28 +158,30 @@ def places(product: Product, inputs: Operand, outputs: int, noise: Noise) -> Pla
     samples = np.stack([noise.sample_ids.numpy(), noise.offsets.numpy()])  # (2, rows)
     total = inputs.problems * inputs.lanes * outputs // samples.shape[1]  # outputs of a row
     samples[1] *= total
-    lanes, columns, problems = np.arange(inputs.lanes), np.arange(outputs), np.arange(inputs.problems)
+    samples = samples.astype(np.uint32)
+    lanes, problems = inputs.lanes, inputs.problems
     if isinstance(product, Conv2dProduct):
-        pixels = inputs.lanes // samples.shape[1]
-        parts = [_of_rows(samples, pixels, 1), _plain(columns * pixels), _plain(problems * outputs * pixels)]
-    elif product.batched_weight:
-        heads = inputs.problems // samples.shape[1]
-        parts = [_plain(lanes * outputs), _plain(columns), _of_rows(samples, heads, inputs.lanes * outputs)]
-    else:
-        rows = inputs.lanes // samples.shape[1]
-        parts = [_of_rows(samples, rows, outputs), _plain(columns), _plain(problems)]
-    return Places(*(np.ascontiguousarray(part.astype(np.uint32)) for part in parts))
+        pixels = lanes // samples.shape[1]
+        return Places(_of_rows(samples, pixels, 1), _steps(outputs, pixels), _steps(problems, outputs * pixels))
+    if product.batched_weight:
+        heads = problems // samples.shape[1]
+        return Places(_steps(lanes, outputs), _steps(outputs, 1), _of_rows(samples, heads, lanes * outputs))
+    return Places(_of_rows(samples, lanes // samples.shape[1], outputs), _steps(outputs, 1), _steps(problems, 1))
 
 
 def _of_rows(samples: np.ndarray, each: int, step: int) -> np.ndarray:
     """Ids and positions of consecutive numbers, `each` a row of the batch and `step` positions apart."""
-    places = np.repeat(samples, each, axis=1)
-    places[1] += np.tile(np.arange(each) * step, samples.shape[1])
-    return places
+    places = np.empty((2, samples.shape[1], each), np.uint32)
+    places[0] = samples[0, :, None]
+    np.add(samples[1, :, None], _steps(each, step)[1], out=places[1])
+    return places.reshape(2, -1)
 
 
-def _plain(positions: np.ndarray) -> np.ndarray:
-    return np.stack([0 * positions, positions])
+@lru_cache(maxsize=512)
+def _steps(number: int, step: int) -> np.ndarray:
+    """Ids 0, and positions so far apart."""
+    positions = np.arange(number) * step
+    return np.stack([0 * positions, positions]).astype(np.uint32)
 
 
 def in_shape(product: Product, x: Tensor, w: Tensor, sums: Tensor) -> Tensor:
