@@ -32,11 +32,13 @@ from asim_lightning.engine.numba_words import (
     smaller,
 )
 from asim_lightning.engine.packed.codes import code_of, quotient_level, read_of, shrinking_sigma
+from asim_lightning.engine.packed.planes import arrange_unit
 from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
 from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, QUOTIENT, SHRINKING
 
 u32, i32 = np.uint32, np.int32
-_OPERANDS = "u4[:,:,:,:,::1], u4[:,:,:,:,::1], u1[:,:,::1], i8, i8[::1]"
+_LANES = "u4[:,:,:,:,::1], u1[:,:,::1], u4[::1], i8, i8[::1], i8[::1], i8[::1]"
+_OPERANDS = f"u4[:,:,:,:,::1], {_LANES}, i8[::1]"
 _CODES = "i8[::1], f4[::1], f4[::1], f4[::1], i8[::1], i8[::1], i8[::1], i8"
 _PLACES = "u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8"
 _ROOMS, _OUTPUTS = "f8[::1], i4[::1], i4[::1]", "f8[:,::1], b1, f8[:,:,::1], i8, i8"
@@ -51,6 +53,26 @@ def signature(counting: str, rooms: str = "") -> str:
         rooms: Types of rooms of its own, each with ", " after it.
     """
     return f"void({_OPERANDS}, {counting}, {_CODES}, {_PLACES}, {_ROOMS}, {rooms}{_OUTPUTS})"
+
+
+@inline
+def place_in_lanes(
+    unit: Any, last: Any, lanes: Any, filled: Any, sources: Any, problem_step: Any, base: Any, parts: Any,
+    first_part: Any, groups: Any,
+) -> Any:  # fmt: skip
+    """Where a unit stands among those that are arranged: all are, or each is when it is needed, unless it was the last.
+
+    Args:
+        unit: A unit of (problem, group of lanes).
+        last: The one before, -1 where there was none.
+        lanes: See `conversion._convert`, also for those that follow.
+        groups: Units of a problem.
+    """
+    if parts.shape[0] == 0:
+        return unit
+    if unit != last:
+        arrange_unit(sources, problem_step, base, parts, first_part, unit // groups, unit % groups, lanes, filled, 0)
+    return 0
 
 
 @inline

@@ -8,7 +8,15 @@ import numpy as np
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
 from asim_lightning.engine.numba_ones import MOST_WORDS, add_ones, count_of
 from asim_lightning.engine.numba_words import add_i, and_u, compiled, inline, shift_left_i
-from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
+from asim_lightning.engine.packed.block import (
+    add_four,
+    add_tile,
+    clear,
+    place_in_lanes,
+    places_of,
+    signature,
+    store_outputs,
+)
 from asim_lightning.engine.packed.room import COUNTS
 from asim_lightning.engine.packed.schedule import STEP
 
@@ -67,7 +75,8 @@ def _is_empty(first: Any, last: Any, steps: Any, filled: Any, flag: Any) -> Any:
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, first: int, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
+    words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
     low: int, high: int,
@@ -77,10 +86,11 @@ def _convert(
     Args:
         single: Bit planes of the operand that all lanes share, the last of zeros.
             # (problems, tiles, singles, planes, words)
-        lanes: Bit planes of the operand that differs from lane to lane, of some units of (problem, group of lanes).
-            # (units, tiles, planes, words, 16)
+        lanes: Bit planes of the operand that differs from lane to lane, of all units of (problem, group of lanes), or
+            room for a unit. # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
-        first: Unit that stands first in `lanes`.
+        sources: Where there is room for a unit, what it is arranged from, and three more; see `planes.arrange_unit`.
+        parts: The same; empty where all units are arranged.
         words: Words that each tile uses. # (tiles,)
         first_step: First step of each four cycles, and one more. # (fours + 1,)
         steps: A pair of planes for each of four cycles: planes of `single`, planes of `lanes`, shifts, and whether
@@ -113,12 +123,15 @@ def _convert(
     groups, l_planes, fours, blocks = out.shape[2] // 16, lanes.shape[2], quiet.shape[0], (singles + 15) // 16
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    last = -1
     for work in range(low, high):
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
         ids, positions = places_of(lane_places, group, problem_places, problem)
+        place = place_in_lanes(unit, last, lanes, filled, sources, problem_step, base, parts, first_part, groups)
+        last = unit
         for tile in range(tiles):
-            flag = ((unit - first) * tiles + tile) * l_planes
+            flag = (place * tiles + tile) * l_planes
             at, step = ((problem * tiles + tile) * singles + begin) * s_planes * length, s_planes * length
             clear(room, held)
             for four in range(fours):
@@ -139,8 +152,8 @@ def _convert(
                     single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                 )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)
-        place = ((problem * singles + begin) * groups + group) * 16
-        store_outputs(out_f, place, groups * 16, sums_f, held, scale)
+        first_output = ((problem * singles + begin) * groups + group) * 16
+        store_outputs(out_f, first_output, groups * 16, sums_f, held, scale)
 
 
 @lru_cache(maxsize=1)

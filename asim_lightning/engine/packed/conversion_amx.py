@@ -11,7 +11,15 @@ import numpy as np
 from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, release, stored
 from asim_lightning.engine.numba_lanes import element, everywhere
 from asim_lightning.engine.numba_words import compiled, inline
-from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
+from asim_lightning.engine.packed.block import (
+    add_four,
+    add_tile,
+    clear,
+    place_in_lanes,
+    places_of,
+    signature,
+    store_outputs,
+)
 from asim_lightning.engine.packed.room import COUNTS, FOUR
 from asim_lightning.engine.packed.schedule import PAIR
 
@@ -97,7 +105,8 @@ def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, first: int, words: Any, pairs: Any, registers: Any, kinds: Any, numbers: Any,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
+    words: Any, pairs: Any, registers: Any, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
     low: int, high: int,
@@ -107,8 +116,8 @@ def _convert(
     Args:
         single: Digits of the operand that all lanes share, singles a multiple of 16, at a multiple of 64 bytes.
             # (problems, tiles, singles, planes, words)
-        lanes: Digits of the operand that differs from lane to lane, of some units of (problem, group of lanes), at a
-            multiple of 64 bytes. # (units, tiles, planes, words, 16)
+        lanes: Digits of the operand that differs from lane to lane, at a multiple of 64 bytes.
+            # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane is not 0. # (units, tiles, planes)
         words: Words that each tile uses; those up to a multiple of 16 are zeros on the side of the weights. # (tiles,)
         pairs: Planes of `single` and planes of `lanes` of each four cycles, and whether those of the lanes (1) or those
@@ -124,12 +133,15 @@ def _convert(
         ahead = ahead or noisy[four] != 0
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    last = -1
     for work in range(low, high):
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
         ids, positions = places_of(lane_places, group, problem_places, problem)
+        place = place_in_lanes(unit, last, lanes, filled, sources, problem_step, base, parts, first_part, groups)
+        last = unit
         for tile in range(tiles):
-            flag = ((unit - first) * tiles + tile) * l_planes
+            flag = (place * tiles + tile) * l_planes
             at = ((problem * tiles + tile) * padded + begin) * s_planes * length
             clear(room, held)
             # without noise a turn counts four cycles and adds them, else the first turns count and the others add
@@ -149,8 +161,8 @@ def _convert(
                         single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                     )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)
-        place = ((problem * singles + begin) * groups + group) * 16
-        store_outputs(out_f, place, groups * 16, sums_f, held, scale)
+        first_output = ((problem * singles + begin) * groups + group) * 16
+        store_outputs(out_f, first_output, groups * 16, sums_f, held, scale)
     release()
 
 

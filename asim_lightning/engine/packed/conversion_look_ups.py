@@ -22,8 +22,16 @@ from asim_lightning.engine.numba_bytes import (
 )
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
 from asim_lightning.engine.numba_words import add_i, and_i, compiled, inline, shift_left_i
-from asim_lightning.engine.packed.block import add_four, add_tile, clear, places_of, signature, store_outputs
+from asim_lightning.engine.packed.block import (
+    add_four,
+    add_tile,
+    clear,
+    places_of,
+    signature,
+    store_outputs,
+)
 from asim_lightning.engine.packed.look_ups import STEP
+from asim_lightning.engine.packed.planes import arrange_unit
 from asim_lightning.engine.packed.room import COUNTS
 
 u32, i32 = np.uint32, np.int32
@@ -115,7 +123,7 @@ def _is_empty(four: Any, first_step: Any, steps: Any, filled: Any, flag: Any, on
 
 
 @inline
-def _make_tables(lanes: Any, at: Any, words: Any, planes: Any, length: Any, tables: Any) -> None:
+def _make_tables(lanes: Any, words: Any, planes: Any, length: Any, tables: Any) -> None:
     """Tables of a unit, of four inputs after each other."""
     lines = words.shape[0] * planes * length
     for tile in range(words.shape[0]):
@@ -123,14 +131,15 @@ def _make_tables(lanes: Any, at: Any, words: Any, planes: Any, length: Any, tabl
             first = (tile * planes + plane) * length
             for line in range(first, first + words[tile]):  # what follows is looked up at place 0, where any has 0
                 for four in range(4):
-                    store_sums(tables, (four * lines + line) * 16, lanes, at + line * 16 + four * 4)
+                    store_sums(tables, (four * lines + line) * 16, lanes, line * 16 + four * 4)
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, first: int, words: Any, units: int, parts: int, ones: Any,
-    first_step: Any, steps: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any,
-    cycles: int, lane_places: Any, single_places: Any, problem_places: Any, key: Any, rule: int, scale: Any, room: Any,
-    reads: Any, tables: Any, sums: Any, digital: bool, out: Any, low: int, high: int,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
+    words: Any, units: int, shares: int, ones: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any, levels: Any,
+    sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
+    problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, tables: Any, sums: Any, digital: bool,
+    out: Any, low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes; see `conversion._convert`, also for what is not told here.
 
@@ -139,19 +148,19 @@ def _convert(
     Args:
         single: Weight bits of four rows, in a byte of each output; outputs 0, 8, 1, 9, ... of all groups of 16.
             # (problems * groups, tiles, planes, words, 4)
-        lanes: Digits of the inputs, of some units of (problem, 16 inputs), words a multiple of 4.
-            # (units, tiles, planes, words, 16)
-        filled: Whether any input of a unit has a digit that is not 0. # (units, tiles, planes)
+        lanes: Digits of the inputs, room for a unit of (problem, 16 inputs), words a multiple of 4.
+            # (1, tiles, planes, words, 16)
+        filled: Whether any input of a unit has a digit that is not 0. # (1, tiles, planes)
         words: Words that each tile uses; those up to a multiple of 4 are zeros on the side of the weights. # (tiles,)
         units: Number of all units.
-        parts: Number of parts of a problem's groups; tables are made once for all groups of a part.
+        shares: Shares of a problem's groups; tables are made once for all groups of a share.
         ones: Whether any output of a group has a 1. # (problems * groups, tiles, planes)
         first_step: First step of each cycle, four by four, and one more. # (fours * 4 + 1,)
         steps: Plane of the inputs, plane of the weights, and shift. # (steps * 3,)
         lane_places: Of outputs.
         single_places: Of inputs.
         tables: Room for the tables of a unit. # (tiles * planes * words * 64,)
-        low: First of (part of the groups, unit).
+        low: First of (share of the groups, unit).
         high: The one after the last.
     """
     _, tiles, planes, length, _ = lanes.shape
@@ -160,14 +169,15 @@ def _convert(
     single_f, lanes_f, filled_f, ones_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1), ones.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     for work in range(low, high):
-        part, unit = work // units, work % units
+        share, unit = work // units, work % units
         begin, problem = unit % blocks * 16, unit // blocks
         held = min(singles - begin, 16)
-        _make_tables(lanes_f, (unit - first) * lines * 16, words, planes, length, tables)
-        for group in range(part * groups // parts, (part + 1) * groups // parts):
+        arrange_unit(sources, problem_step, base, parts, first_part, problem, unit % blocks, lanes, filled, 0)
+        _make_tables(lanes_f, words, planes, length, tables)
+        for group in range(share * groups // shares, (share + 1) * groups // shares):
             ids, positions = places_of(lane_places, group, problem_places, problem)
             for tile in range(tiles):
-                flag = ((unit - first) * tiles + tile) * planes
+                flag = tile * planes
                 weights = ((problem * groups + group) * tiles + tile) * bits
                 clear(room, held)
                 for four in range(fours):

@@ -20,19 +20,17 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.counting import Counting, counting
 from asim_lightning.engine.packed.kernels import Kernel, kernel_of
-from asim_lightning.engine.packed.operand import PackedOperand, Planes, few, packed
+from asim_lightning.engine.packed.operand import Lanes, few, packed
 from asim_lightning.engine.packed.schedule import applies, packed_schedule
 from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.remembered import remembered
-from asim_lightning.engine.threads import spread, spread_kernel
+from asim_lightning.engine.threads import spread_kernel
 
 __all__ = ["applies", "run"]
 
 _BYTES = 2**26
 """Bytes in use at a time, where more than one sample is: 64 MB."""
-_LANE_BYTES = 2**20
-"""Bytes of one operand in the order of lanes at a time, so that they are read from a core's own cache."""
 _NANOSECONDS_A_CONVERSION = 4.0
 """About what it takes to make 16 conversions without noise."""
 
@@ -68,15 +66,16 @@ def _plan(
     x, w = torch.empty(x_shape, device="meta"), torch.empty(shape, device="meta")
     how = counting(product, transfer, x, w)
     rows = layout.rows_of(product, shape, transfer.macro.rows, how.inputs.width)
-    return how, rows, max(1, _BYTES // _bytes_a_sample(product, rows, how.inputs, x, w))
+    return how, rows, max(1, _BYTES // _bytes_a_sample(product, rows, how, x, w))
 
 
-def _bytes_a_sample(product: Product, rows: layout.Rows, planes: Planes, x: Tensor, w: Tensor) -> int:
-    """Bytes of a sample's integers, packed planes, arranged planes and outputs; a thread's tables come on top."""
-    positions, integers = product.positions(x, w), x.shape[1:].numel()
+def _bytes_a_sample(product: Product, rows: layout.Rows, how: Counting, x: Tensor, w: Tensor) -> int:
+    """Bytes of a sample's integers, packed planes, planes that are arranged at once and outputs; what threads have of
+    their own comes on top."""
+    positions, integers, planes = product.positions(x, w), x.shape[1:].numel(), how.inputs
     lanes = positions // layout.weight_lanes(product, w)  # of all problems
     words = integers // max(1, int(rows.chunks[:, 1].max())) + 1
-    arranged = lanes * len(rows.words) * planes.whole(int(rows.words.max()))
+    arranged = 0 if how.arranges_inputs else lanes * len(rows.words) * planes.whole(int(rows.words.max()))
     return 4 * integers + 4 * len(planes.digits) * (words + arranged) + 16 * positions
 
 
@@ -93,7 +92,9 @@ def _run(
             from asim_lightning.engine.packed.nibbles import nibbles  # Numba takes half a second to import
 
             return nibbles(operand)
-        return operand.one_by_one() if by_input else operand.all_in_lanes()
+        if by_input:
+            return operand.one_by_one()
+        return operand.lanes_in_turn() if product.batched_weight else operand.all_in_lanes()
 
     key = ("packed", product, macro.rows, how.weights, how.look_ups is None, by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
@@ -102,14 +103,13 @@ def _run(
     if not inputs.problems:
         total = torch.zeros(shape, dtype=torch.float64)
         return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
-    lanes, ones = packed_inputs if how.arranges_inputs else packed_weights, None
+    ones = None
     if how.look_ups is not None:
         singles, ones = packed_weights
     else:
         singles = packed_weights if by_input else packed_inputs.one_by_one()
-    if isinstance(lanes, PackedOperand) and lanes.units * lanes.unit_bytes <= torch.get_num_threads() * _LANE_BYTES:
-        lanes = lanes.all_in_lanes()
-    kernel = kernel_of(how, transfer, places, packed_inputs, ones, isinstance(lanes, tuple))
+    lanes = packed_inputs.lanes_in_turn() if how.arranges_inputs else packed_weights
+    kernel = kernel_of(how, transfer, places, packed_inputs, ones)
     total = _convert(transfer, kernel, rows, singles, lanes, shape)
     return layout.in_shape(product, x, w, total if by_input else total.transpose(1, 2))
 
@@ -131,35 +131,16 @@ def _convert(
     kernel: Kernel,
     rows: layout.Rows,
     singles: np.ndarray,
-    lanes: PackedOperand | tuple[np.ndarray, np.ndarray],
+    lanes: Lanes,
     shape: tuple[int, int, int],
 ) -> Tensor:
-    """Outputs in counts, float64, of lanes that are arranged, or that are arranged in pieces here.
-    # (problems, singles, lanes)
-    """
+    """Outputs in counts, float64. # (problems, singles, lanes)"""
     out = np.empty((shape[0], shape[1], -(-shape[2] // LANES) * LANES))
     scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
-    digital, rooms = packed_schedule(transfer).digital, kernel.rooms
-    units = lanes.units if isinstance(lanes, PackedOperand) else len(lanes[0])
-    works = units * kernel.parts
+    works = lanes.units * kernel.parts
     conversions = out.size * len(rows.words) * len(transfer.cycles)
     fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
-    if isinstance(lanes, tuple):
-        arguments = (
-            singles, *lanes, 0, rows.words, *kernel.tables, scale, *(PerThread(room) for room in rooms), digital, out,
-        )  # fmt: skip
-        spread_kernel(kernel.function, arguments, works, fewest)
-        return torch.from_numpy(out)[:, :, : shape[2]]
-    step = max(1, _LANE_BYTES // lanes.unit_bytes)
-    free = list(zip(*rooms, strict=True))
-
-    def work(low: int, high: int) -> None:
-        room, own = free.pop(), lanes.room(min(step, units))
-        for first in range(low // kernel.parts, -(-high // kernel.parts), step):
-            after = min(first + step, -(-high // kernel.parts))
-            operands = (singles, *lanes.in_lanes(first, after, own), first, rows.words)
-            bounds = max(low, first * kernel.parts), min(high, after * kernel.parts)
-            kernel.function(*operands, *kernel.tables, scale, *room, digital, out, *bounds)
-
-    spread(work, works, fewest)
+    rooms, digital = (PerThread(room) for room in kernel.rooms), packed_schedule(transfer).digital
+    arguments = singles, *lanes.arguments, rows.words, *kernel.tables, scale, *rooms, digital, out
+    spread_kernel(kernel.function, arguments, works, fewest)
     return torch.from_numpy(out)[:, :, : shape[2]]

@@ -39,7 +39,6 @@ class Kernel:
 
 def kernel_of(
     how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedOperand, ones: np.ndarray | None,
-    is_whole: bool,
 ) -> Kernel:  # fmt: skip
     """The kernel of a way of counting.
 
@@ -49,14 +48,13 @@ def kernel_of(
         places: Places of lanes, singles and problems in the noise, and its key.
         inputs: Packed inputs.
         ones: For look-ups, whether any output of a group has a 1. # (problems * groups, tiles, weight bits)
-        is_whole: Whether all lanes are arranged at once.
     """
     plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
     # Numba takes half a second to import
     if how.look_ups is not None:
         from asim_lightning.engine.packed.conversion_look_ups import kernel as by_look_ups
 
-        parts = _parts(-(-places[0].shape[1] // LANES), inputs.units) if is_whole else 1
+        parts = _parts(-(-places[0].shape[1] // LANES), inputs.units)
         tables = (inputs.units, parts, ones, how.look_ups.first_step, how.look_ups.steps)
         room = aligned((torch.get_num_threads(), _table_size(how.look_ups, inputs)))
         return _kernel(by_look_ups(), transfer, tables, places, parts, 1, (room,))

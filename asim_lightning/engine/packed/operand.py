@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
+from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.threads import spread_kernel
 
 _NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
 """About what it takes to pack a number into a plane, and to arrange a word of a lane."""
+_NO_WORDS, _NOTHING = np.zeros(0, np.uint32), np.zeros(0, np.int64)
 _NANOSECONDS_WORTH_A_THREAD = 5e4
 """Work that occupies a thread as long as it takes to wake it."""
 
@@ -38,6 +41,20 @@ def bit_planes(bits: int, width: int = 1) -> Planes:
 
 
 @dataclass(frozen=True)
+class Lanes:
+    """The side of a product that differs from lane to lane, as kernels of conversions take it.
+
+    Attributes:
+        units: Units of all problems.
+        arguments: Room or words of units in the order of lanes, whether planes are filled, and from which sources the
+            kernel arranges a unit; see `conversion._convert`.
+    """
+
+    units: int
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class PackedOperand:
     """Packed planes of one side, and where the words of every lane are found in them.
 
@@ -47,7 +64,7 @@ class PackedOperand:
         words: Packed planes, uint32. # (sources * chunks * planes * pixels,)
         problem_step: Words from one problem's source to the next.
         base: Place of each lane's source pixel, int64. # (groups of lanes * 16,)
-        parts: See `planes._arrange`. # (parts * 6,)
+        parts: See `planes.arrange_unit`. # (parts * 6,)
         first_part: First part of each tile, and one more, int64. # (tiles + 1,)
         length: Most words of a tile, whole lines of 64 bytes where planes are digits.
         planes: What the planes are.
@@ -98,14 +115,20 @@ class PackedOperand:
         lane_kernel()(*self._arranging(out, filled, low), low, high)
         return out, filled
 
-    def all_in_lanes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The same of all units, by as many threads as torch uses; words that a tile does not use are 0."""
+    def all_in_lanes(self) -> Lanes:
+        """All units arranged, by as many threads as torch uses; words that a tile does not use are 0."""
         from asim_lightning.engine.packed.planes import lane_kernel  # Numba takes half a second to import
 
         out, filled = self.room(self.units)
         work = len(self.parts) // 6 * len(self.planes.digits) * LANES * _NANOSECONDS_A_WORD
         spread_kernel(lane_kernel(), self._arranging(out, filled, 0), self.units, few(work))
-        return out, filled
+        return Lanes(self.units, (out, filled, _NO_WORDS, 0, _NOTHING, _NOTHING, _NOTHING))
+
+    def lanes_in_turn(self) -> Lanes:
+        """Units that kernels of conversions arrange themselves, each thread one at a time, which stays in its cache."""
+        out, filled = self.room(torch.get_num_threads())
+        room = PerThread(out[:, None]), PerThread(filled[:, None])
+        return Lanes(self.units, (*room, self.words, self.problem_step, self.base, self.parts, self.first_part))
 
     def one_by_one(self) -> np.ndarray:
         """Words of each lane; bits have a plane of zeros after them. # (problems, tiles, lanes, planes + 1, words)

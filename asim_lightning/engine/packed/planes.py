@@ -8,6 +8,7 @@ import numpy as np
 from asim_lightning.engine.numba_lanes import any_lane, element, gather, load, store, zeros
 from asim_lightning.engine.numba_words import (
     and_u,
+    called,
     compiled,
     inline,
     int_of_f,
@@ -146,11 +147,12 @@ def _placed(word: Any, bits: Any, left: Any, right: Any) -> Any:
     return or_u(word, shift_right_u(shift_left_u(bits, left), right))
 
 
-def _arrange(
-    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, groups: int, out: Any, filled: Any,
-    first: int, low: int, high: int,
+@called
+def arrange_unit(
+    words: Any, problem_step: Any, base: Any, parts: Any, first_part: Any, problem: Any, group: Any, out: Any,
+    filled: Any, place: Any,
 ) -> None:  # fmt: skip
-    """Words of every lane's rows, from the packed planes of its source; four planes at a time.
+    """Words of the rows of 16 lanes, from the packed planes of their sources; four planes at a time.
 
     Args:
         words: Packed planes. # (sources * chunks * planes * pixels,)
@@ -159,52 +161,67 @@ def _arrange(
         parts: For each run of bits in a word, in the order of words: place of its chunk (of plane 0), pixels from plane
             to plane, offset of its kernel element, word, and shifts to the left and then to the right. # (parts * 6,)
         first_part: First part of each tile, and one more. # (tiles + 1,)
-        groups: Units of a problem.
+        problem: Which problem's lanes.
+        group: Which 16 of them.
         out: Words that a tile does not use are left as they are. # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
+        place: Which unit of `out` and `filled` is written.
+    """
+    _, tiles, planes, length, _ = out.shape
+    flat, source, lane0 = out.reshape(-1), problem * problem_step, group * 16
+    straight = True
+    for lane in range(lane0 + 1, lane0 + 16):
+        straight = straight and element(base, lane) == element(base, lane - 1) + 1
+    for tile in range(tiles):
+        row = (place * tiles + tile) * planes
+        for p0 in range(0, planes, 4):
+            # where fewer are left, the last is made more than once
+            p1, p2, p3 = min(p0 + 1, planes - 1), min(p0 + 2, planes - 1), min(p0 + 3, planes - 1)
+            s0, s1, s2, s3 = zeros(), zeros(), zeros(), zeros()
+            w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), 0
+            for part in range(element(first_part, tile) * 6, element(first_part, tile + 1) * 6, 6):
+                if element(parts, part + 3) != last:
+                    store(flat, ((row + p0) * length + last) * 16, w0)
+                    store(flat, ((row + p1) * length + last) * 16, w1)
+                    store(flat, ((row + p2) * length + last) * 16, w2)
+                    store(flat, ((row + p3) * length + last) * 16, w3)
+                    w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), element(parts, part + 3)
+                offset, step = source + element(parts, part), element(parts, part + 1)
+                offset += element(parts, part + 2)
+                left, right = u32(element(parts, part + 4)), u32(element(parts, part + 5))
+                b0 = _read(words, base, lane0, straight, offset + p0 * step)
+                b1 = _read(words, base, lane0, straight, offset + p1 * step)
+                b2 = _read(words, base, lane0, straight, offset + p2 * step)
+                b3 = _read(words, base, lane0, straight, offset + p3 * step)
+                s0, s1, s2, s3 = or_u(s0, b0), or_u(s1, b1), or_u(s2, b2), or_u(s3, b3)
+                w0, w1 = _placed(w0, b0, left, right), _placed(w1, b1, left, right)
+                w2, w3 = _placed(w2, b2, left, right), _placed(w3, b3, left, right)
+            store(flat, ((row + p0) * length + last) * 16, w0)
+            store(flat, ((row + p1) * length + last) * 16, w1)
+            store(flat, ((row + p2) * length + last) * 16, w2)
+            store(flat, ((row + p3) * length + last) * 16, w3)
+            filled[place, tile, p0] = any_lane(s0)
+            filled[place, tile, p1] = any_lane(s1)
+            filled[place, tile, p2] = any_lane(s2)
+            filled[place, tile, p3] = any_lane(s3)
+
+
+def _arrange(
+    words: Any, problem_step: int, base: Any, parts: Any, first_part: Any, groups: int, out: Any, filled: Any,
+    first: int, low: int, high: int,
+) -> None:  # fmt: skip
+    """Words of every lane's rows; see `arrange_unit`, also for what is not told here.
+
+    Args:
+        groups: Units of a problem.
         first: Unit that stands first in `out`.
         low: First unit of (problem, group of lanes) to arrange.
         high: Unit after the last.
     """
-    _, tiles, planes, length, _ = out.shape
-    flat = out.reshape(-1)
     for unit in range(low, high):
-        problem, lane0, place = unit // groups, unit % groups * 16, unit - first
-        straight = True
-        for lane in range(lane0 + 1, lane0 + 16):
-            straight = straight and base[lane] == base[lane - 1] + 1
-        for tile in range(tiles):
-            row = (place * tiles + tile) * planes
-            for p0 in range(0, planes, 4):
-                # where fewer are left, the last is made more than once
-                p1, p2, p3 = min(p0 + 1, planes - 1), min(p0 + 2, planes - 1), min(p0 + 3, planes - 1)
-                s0, s1, s2, s3 = zeros(), zeros(), zeros(), zeros()
-                w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), 0
-                for part in range(first_part[tile] * 6, first_part[tile + 1] * 6, 6):
-                    if element(parts, part + 3) != last:
-                        store(flat, ((row + p0) * length + last) * 16, w0)
-                        store(flat, ((row + p1) * length + last) * 16, w1)
-                        store(flat, ((row + p2) * length + last) * 16, w2)
-                        store(flat, ((row + p3) * length + last) * 16, w3)
-                        w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), element(parts, part + 3)
-                    offset, step = problem * problem_step + element(parts, part), element(parts, part + 1)
-                    offset += element(parts, part + 2)
-                    left, right = u32(element(parts, part + 4)), u32(element(parts, part + 5))
-                    b0 = _read(words, base, lane0, straight, offset + p0 * step)
-                    b1 = _read(words, base, lane0, straight, offset + p1 * step)
-                    b2 = _read(words, base, lane0, straight, offset + p2 * step)
-                    b3 = _read(words, base, lane0, straight, offset + p3 * step)
-                    s0, s1, s2, s3 = or_u(s0, b0), or_u(s1, b1), or_u(s2, b2), or_u(s3, b3)
-                    w0, w1 = _placed(w0, b0, left, right), _placed(w1, b1, left, right)
-                    w2, w3 = _placed(w2, b2, left, right), _placed(w3, b3, left, right)
-                store(flat, ((row + p0) * length + last) * 16, w0)
-                store(flat, ((row + p1) * length + last) * 16, w1)
-                store(flat, ((row + p2) * length + last) * 16, w2)
-                store(flat, ((row + p3) * length + last) * 16, w3)
-                filled[place, tile, p0] = any_lane(s0)
-                filled[place, tile, p1] = any_lane(s1)
-                filled[place, tile, p2] = any_lane(s2)
-                filled[place, tile, p3] = any_lane(s3)
+        arrange_unit(
+            words, problem_step, base, parts, first_part, unit // groups, unit % groups, out, filled, unit - first
+        )
 
 
 def _arrange_singles(
@@ -214,7 +231,7 @@ def _arrange_singles(
     """Words of every lane's rows, lane by lane.
 
     Args:
-        words: As `_arrange` has them, and what follows.
+        words: As `arrange_unit` has them, and what follows.
         lanes: Lanes of a problem.
         planes: Number of planes.
         out: Zeros. # (problems, tiles, lanes or more, planes or more, words)
