@@ -24,7 +24,7 @@ def way(inputs: int, outputs: int, monkeypatch: Any, *has: str, **fields: Any) -
 
 @pytest.mark.parametrize(
     ("encoding_bits", "with_popcount", "without"),
-    [(1, POPCOUNT, LOOK_UPS), (2, POPCOUNT, LOOK_UPS), (3, POPCOUNT, LOOK_UPS), (4, LOOK_UPS, LOOK_UPS),
+    [(1, POPCOUNT, POPCOUNT), (2, POPCOUNT, LOOK_UPS), (3, POPCOUNT, LOOK_UPS), (4, LOOK_UPS, LOOK_UPS),
      (5, POPCOUNT, LOOK_UPS), (8, LOOK_UPS, LOOK_UPS)],
 )  # fmt: skip
 def test_look_ups_take_four_bits_at_a_time(

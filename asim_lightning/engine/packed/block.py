@@ -31,8 +31,8 @@ from asim_lightning.engine.numba_words import (
     mul_i,
     smaller,
 )
+from asim_lightning.engine.packed.arranging import arrange_unit
 from asim_lightning.engine.packed.codes import code_of, quotient_level, read_of, shrinking_sigma
-from asim_lightning.engine.packed.planes import arrange_unit
 from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
 from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, QUOTIENT, SHRINKING
 

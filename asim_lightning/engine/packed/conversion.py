@@ -89,7 +89,7 @@ def _convert(
         lanes: Bit planes of the operand that differs from lane to lane, of all units of (problem, group of lanes), or
             room for a unit. # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
-        sources: Where there is room for a unit, what it is arranged from, and three more; see `planes.arrange_unit`.
+        sources: Where there is room for a unit, what it is arranged from, and three more; see `arranging.arrange_unit`.
         parts: The same; empty where all units are arranged.
         words: Words that each tile uses. # (tiles,)
         first_step: First step of each four cycles, and one more. # (fours + 1,)

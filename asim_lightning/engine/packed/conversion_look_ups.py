@@ -22,6 +22,7 @@ from asim_lightning.engine.numba_bytes import (
 )
 from asim_lightning.engine.numba_lanes import element, everywhere, load, store, zeros
 from asim_lightning.engine.numba_words import add_i, and_i, compiled, inline, shift_left_i
+from asim_lightning.engine.packed.arranging import arrange_unit
 from asim_lightning.engine.packed.block import (
     add_four,
     add_tile,
@@ -31,7 +32,6 @@ from asim_lightning.engine.packed.block import (
     store_outputs,
 )
 from asim_lightning.engine.packed.look_ups import STEP
-from asim_lightning.engine.packed.planes import arrange_unit
 from asim_lightning.engine.packed.room import COUNTS
 
 u32, i32 = np.uint32, np.int32

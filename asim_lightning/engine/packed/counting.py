@@ -12,7 +12,7 @@ from asim_lightning.engine.packed.operand import Planes, bit_planes
 from asim_lightning.engine.packed.schedule import packed_schedule
 from asim_lightning.engine.product import Product
 
-_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.4, 0.6
+_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.4, 1.0
 """Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
 _OUTPUTS_WORTH_BYTES = 8
 """Outputs whose look-ups take as long as it takes to have inputs in bytes rather than in bits."""

@@ -92,13 +92,13 @@ class Operand:
         missing = -len(places) % LANES
         return np.concatenate([places, np.full(missing, places[-1])]) if missing else places
 
-    def padded(self, words: np.ndarray) -> np.ndarray:
-        """Packed words of the sources with their padding. # (sources, chunks, planes, pixels)"""
+    @property
+    def padded_pixels(self) -> int:
+        """Pixels of a source with its padding, or with what makes them a multiple of 16."""
         if self.padding == (0, 0):
-            return words
+            return self.integers.shape[-1]
         (height, width), (down, right) = self.size, self.padding
-        inner = torch.from_numpy(words.view(np.int32))[..., : height * width].unflatten(-1, (height, width))
-        return F.pad(inner, (right, right, down, down)).flatten(3).numpy().view(np.uint32)
+        return (height + 2 * down) * (width + 2 * right)
 
 
 @dataclass(frozen=True)

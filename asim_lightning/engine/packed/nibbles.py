@@ -9,6 +9,7 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.numba_bytes import store_low_bytes
 from asim_lightning.engine.numba_lanes import load
 from asim_lightning.engine.numba_words import and_u, compiled, or_u, shift_right_u
+from asim_lightning.engine.packed.arranging import lane_kernel
 from asim_lightning.engine.packed.operand import PackedOperand, aligned, few
 from asim_lightning.engine.threads import spread
 
@@ -52,6 +53,7 @@ def nibbles(operand: PackedOperand) -> tuple[np.ndarray, np.ndarray]:
         # (units, tiles, planes, words, 4)
         Whether any lane of a plane has a 1, uint8. # (units, tiles, planes)
     """
+    lane_kernel()  # compiled here, and not by all threads that arrange pieces
     shape, kernel = (operand.units, len(operand.first_part) - 1, len(operand.planes.digits)), _kernel()
     out, ones = aligned((*shape, operand.length, 4)), np.empty(shape, np.uint8)
     step = max(1, _BYTES // operand.unit_bytes)  # bits in bytes take four times the room of nibbles

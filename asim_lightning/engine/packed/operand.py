@@ -64,7 +64,7 @@ class PackedOperand:
         words: Packed planes, uint32. # (sources * chunks * planes * pixels,)
         problem_step: Words from one problem's source to the next.
         base: Place of each lane's source pixel, int64. # (groups of lanes * 16,)
-        parts: See `planes.arrange_unit`. # (parts * 6,)
+        parts: See `arranging.arrange_unit`. # (parts * 6,)
         first_part: First part of each tile, and one more, int64. # (tiles + 1,)
         length: Most words of a tile, whole lines of 64 bytes where planes are digits.
         planes: What the planes are.
@@ -109,7 +109,7 @@ class PackedOperand:
             Words; those that a tile does not use are what they were. # (units, tiles, planes, words, 16)
             Whether a plane is not 0 everywhere. # (units, tiles, planes)
         """
-        from asim_lightning.engine.packed.planes import lane_kernel  # Numba takes half a second to import
+        from asim_lightning.engine.packed.arranging import lane_kernel  # Numba takes half a second to import
 
         out, filled = (part[: high - low] for part in room)
         lane_kernel()(*self._arranging(out, filled, low), low, high)
@@ -117,7 +117,7 @@ class PackedOperand:
 
     def all_in_lanes(self) -> Lanes:
         """All units arranged, by as many threads as torch uses; words that a tile does not use are 0."""
-        from asim_lightning.engine.packed.planes import lane_kernel  # Numba takes half a second to import
+        from asim_lightning.engine.packed.arranging import lane_kernel  # Numba takes half a second to import
 
         out, filled = self.room(self.units)
         work = len(self.parts) // 6 * len(self.planes.digits) * LANES * _NANOSECONDS_A_WORD
@@ -135,7 +135,7 @@ class PackedOperand:
 
         Digits have none, and lanes of zeros up to a multiple of 16. # (problems, tiles, groups * 16, planes, words)
         """
-        from asim_lightning.engine.packed.planes import single_kernel  # Numba takes half a second to import
+        from asim_lightning.engine.packed.arranging import single_kernel  # Numba takes half a second to import
 
         has_bits, planes, tiles = self.planes.width == 1, len(self.planes.digits), len(self.first_part) - 1
         lanes = self.lanes if has_bits else self.groups * LANES
@@ -154,26 +154,17 @@ class PackedOperand:
 
 def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> PackedOperand:
     """Planes of an operand's whole numbers; rows are those of the planes' width."""
-    from asim_lightning.engine.packed.planes import (
-        bit_kernel,
-        digit_kernel,
-        lane_kernel,
-    )  # Numba takes half a second to import
+    # Numba takes half a second to import
+    from asim_lightning.engine.packed.packing import bit_kernel, digit_kernel
 
-    lane_kernel()  # compiled here, and not by all threads that arrange pieces
     integers, chunks = operand.integers.numpy(), len(rows.chunks)
     sources, _, pixels = integers.shape
-    words = np.empty((sources, chunks, len(planes.digits), pixels), np.uint32)
-    digits = np.array(planes.digits, np.int64)
-    how: tuple[Any, ...]
-    held = int(rows.chunks[:, 1].max())
-    if planes.width == 1:
-        kernel, how = bit_kernel(), (len(digits),)
-    else:
-        kernel, how = digit_kernel(), (digits,)
-    fewest = few(pixels * held * len(digits) * _NANOSECONDS_A_NUMBER)
-    spread_kernel(kernel, (integers, rows.chunks, *how, words), sources * chunks, fewest)
-    words = operand.padded(words)
+    words = np.empty((sources, chunks, len(planes.digits), operand.padded_pixels), np.uint32)
+    digits, size = np.array(planes.digits, np.int64), np.array([*operand.size, *operand.padding])
+    room = np.empty((torch.get_num_threads(), len(digits) * pixels * any(operand.padding)), np.uint32)
+    how: tuple[Any, Any] = (bit_kernel(), len(digits)) if planes.width == 1 else (digit_kernel(), digits)
+    fewest = few(pixels * int(rows.chunks[:, 1].max()) * len(digits) * _NANOSECONDS_A_NUMBER)
+    spread_kernel(how[0], (integers, rows.chunks, how[1], size, PerThread(room), words), sources * chunks, fewest)
     step = len(digits) * words.shape[3]
     parts = np.empty((len(rows.parts), 6), np.int64)
     parts[:, 0], parts[:, 1] = rows.parts[:, 0] * step, words.shape[3]
