@@ -30,7 +30,7 @@ def arrange_unit(
     words: Any, problem_step: Any, base: Any, parts: Any, first_part: Any, problem: Any, group: Any, out: Any,
     filled: Any, place: Any,
 ) -> None:  # fmt: skip
-    """Words of the rows of 16 lanes, from the packed planes of their sources; four planes at a time.
+    """Words of the rows of 16 lanes, from the packed planes of their sources; two planes at a time.
 
     Args:
         words: Packed planes. # (sources * chunks * planes * pixels,)
@@ -52,36 +52,25 @@ def arrange_unit(
         straight = straight and element(base, lane) == element(base, lane - 1) + 1
     for tile in range(tiles):
         row = (place * tiles + tile) * planes
-        for p0 in range(0, planes, 4):
-            # where fewer are left, the last is made more than once
-            p1, p2, p3 = min(p0 + 1, planes - 1), min(p0 + 2, planes - 1), min(p0 + 3, planes - 1)
-            s0, s1, s2, s3 = zeros(), zeros(), zeros(), zeros()
-            w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), 0
+        for p0 in range(0, planes, 2):
+            p1 = min(p0 + 1, planes - 1)  # where only one is left, it is made twice
+            s0, s1, w0, w1, last = zeros(), zeros(), zeros(), zeros(), 0
             for part in range(element(first_part, tile) * 6, element(first_part, tile + 1) * 6, 6):
-                if element(parts, part + 3) != last:
-                    s0, s1, s2, s3 = or_u(s0, w0), or_u(s1, w1), or_u(s2, w2), or_u(s3, w3)
+                word = element(parts, part + 3)
+                if word != last:
+                    s0, s1 = or_u(s0, w0), or_u(s1, w1)
                     store(flat, ((row + p0) * length + last) * 16, w0)
                     store(flat, ((row + p1) * length + last) * 16, w1)
-                    store(flat, ((row + p2) * length + last) * 16, w2)
-                    store(flat, ((row + p3) * length + last) * 16, w3)
-                    w0, w1, w2, w3, last = zeros(), zeros(), zeros(), zeros(), element(parts, part + 3)
+                    w0, w1, last = zeros(), zeros(), word
                 offset, step = source + element(parts, part), element(parts, part + 1)
                 offset += element(parts, part + 2)
                 left, right = u32(element(parts, part + 4)), u32(element(parts, part + 5))
-                b0 = _read(words, base, lane0, straight, offset + p0 * step)
-                b1 = _read(words, base, lane0, straight, offset + p1 * step)
-                b2 = _read(words, base, lane0, straight, offset + p2 * step)
-                b3 = _read(words, base, lane0, straight, offset + p3 * step)
-                w0, w1 = _placed(w0, b0, left, right), _placed(w1, b1, left, right)
-                w2, w3 = _placed(w2, b2, left, right), _placed(w3, b3, left, right)
+                w0 = _placed(w0, _read(words, base, lane0, straight, offset + p0 * step), left, right)
+                w1 = _placed(w1, _read(words, base, lane0, straight, offset + p1 * step), left, right)
             store(flat, ((row + p0) * length + last) * 16, w0)
             store(flat, ((row + p1) * length + last) * 16, w1)
-            store(flat, ((row + p2) * length + last) * 16, w2)
-            store(flat, ((row + p3) * length + last) * 16, w3)
             filled[place, tile, p0] = any_lane(or_u(s0, w0))
             filled[place, tile, p1] = any_lane(or_u(s1, w1))
-            filled[place, tile, p2] = any_lane(or_u(s2, w2))
-            filled[place, tile, p3] = any_lane(or_u(s3, w3))
 
 
 def _arrange(
