@@ -22,6 +22,41 @@ def _kernels() -> Any:
     return compile_kernels()
 
 
+@lru_cache(maxsize=1)
+def _whole_kernel() -> Any:
+    from asim_lightning.engine.byte_passes_numba import compile_whole  # Numba takes half a second to import
+
+    return compile_whole()
+
+
+def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, bool, bool]:
+    """Quantise, as `quant.quantize` does, and see what values there are.
+
+    Args:
+        x: Floating point, on the CPU, of one dimension or more.
+        scale: Scale of the quantiser, a number of float32.
+        bits: Bits of the quantiser.
+        signed: Whether it is signed.
+
+    Returns:
+        The integers in float32, as x lies in memory where it lies in one piece; whether all values are finite; whether
+        any is below 0.
+    """
+    import numpy as np
+
+    x = x.detach().float()
+    image = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if image else torch.contiguous_format
+    out = torch.empty_like(x, memory_format=form)
+    units = x.shape[:2].numel() if not image else len(x) * x.shape[2]
+    source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
+    numbers = np.float32(scale), np.float32(-1.0 if signed else 0.0), np.float32(levels(bits, signed))
+    found = np.empty((units, 2), np.int32)
+    spread_kernel(_whole_kernel(), (source, target, found, *numbers), units, _THREAD // source.shape[1] + 1)
+    largest, negative = found.max(0).tolist()
+    return out, largest < _INFINITE_BITS, negative > 0
+
+
 def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, image: bool) -> tuple[Tensor, bool, bool]:
     """Quantise, as `quant.quantize` does, to what `Int8Product.sums` takes, and see what values there are.
 
@@ -65,16 +100,19 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
     """``sums * step + bias`` in float32, rounded twice as two operations of torch are.
 
     Args:
-        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
-            as channels_last
+        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or
+            (batch, outputs, height, width)
         step: What a count is worth, for each output, float32. # (outputs,)
         bias: # (outputs,)
         image: Whether sums are images.
-        turned: Whether images become contiguous; else they stay channels_last.
+        turned: Whether images that are channels_last become contiguous.
     """
     import numpy as np
 
     sums, outputs = sums.float(), len(step)
+    if image and sums.is_contiguous():
+        y = sums * step.view(-1, 1, 1)
+        return y if bias is None else y.add_(bias.detach().float().view(-1, 1, 1))
     # adding -0 changes no number, 0 would change -0
     added = np.full(outputs, -0.0, np.float32) if bias is None else bias.detach().float().contiguous().numpy()
     worth = step.numpy()

@@ -41,6 +41,20 @@ def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, shi
     return largest, negative
 
 
+def _quantize_whole(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, first: int, last: int) -> None:
+    """The same as `_quantize`, to whole numbers in float32."""
+    for block in range(first, last):
+        source, target = x[block], out[block]
+        largest, negative = np.int32(0), np.int32(0)
+        for i in range(source.shape[0]):
+            bits = bits_of_float(source[i])
+            magnitude = and_i(bits, _MAGNITUDE)
+            largest = max(largest, magnitude)
+            negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
+            target[i] = min(max(source[i] / scale, low), _ONE) * top + _ROUNDER - _ROUNDER
+        found[block, 0], found[block, 1] = largest, negative
+
+
 def _quantize(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int) -> None:
     """Blocks first..last-1 of x (blocks, elements) to out of the same shape.
 
@@ -91,6 +105,11 @@ def _scale_outward(sums: Any, out: Any, step: Any, bias: Any, first: int, last: 
             line, s, b = target[c, start : start + size], step[c], bias[c]
             for i in range(size):
                 line[i] = source[i, c] * s + b
+
+
+def compile_whole() -> Any:
+    """The compiled kernel: to whole numbers in float32."""
+    return compiled("void(f4[:,::1], f4[:,::1], i4[:,::1], f4, f4, f4, i8, i8)", _quantize_whole)
 
 
 def compile_kernels() -> tuple[Any, Any, Any, Any]:

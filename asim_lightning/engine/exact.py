@@ -4,10 +4,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import int8
-from asim_lightning.engine.integer import conv2d_sums, matmul_sums, reach_of
-from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.remembered import remembered
+from asim_lightning.engine import float32, int8
+from asim_lightning.engine.product import Product
 from asim_lightning.quant import levels
 
 
@@ -40,10 +38,5 @@ def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bit
     if packed is not None:
         sums = packed.sums(packed.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums
-    bound = remembered(w, "reach", lambda: reach_of(w)).bound(largest, signed_input)
-    if isinstance(product, Conv2dProduct):
-        geometry = (product.stride, product.padding, product.dilation, product.groups)
-        return conv2d_sums(x, w, *geometry, limit, bound)
-    if isinstance(product, MatmulProduct):
-        return matmul_sums(x, w, limit, bound)
-    return product.integer(x, w, limit)
+    whole = float32.prepare(product, w, input_bits, signed_input)
+    return product.integer(x, w, limit) if whole is None else whole.sums(x, w)

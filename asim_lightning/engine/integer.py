@@ -2,7 +2,7 @@
 
 float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks
 that stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower)
-is used. Where the weights are known, what they can reach bounds the sums more tightly and mostly saves the chunks.
+is used. Where the weights are known, what they can reach bounds the sums more tightly; see `float32`.
 The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
 """
 
@@ -40,13 +40,9 @@ def reach_of(w: Tensor) -> Reach:
     return Reach(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
 
 
-def sum_dtype(terms: int, limit: int, unit: int = 1, bound: int | None = None) -> torch.dtype:
-    """Type of an exact sum of `terms` products of at most `limit` each, computed in steps of `unit` terms.
-
-    Args:
-        bound: Bound of every partial sum, where one is known that is tighter than ``terms * limit``.
-    """
-    bound = terms * limit if bound is None else min(bound, terms * limit)
+def sum_dtype(terms: int, limit: int, unit: int = 1) -> torch.dtype:
+    """Type of an exact sum of `terms` products of at most `limit` each, computed in steps of `unit` terms."""
+    bound = terms * limit
     if bound < FLOAT32_LIMIT:
         return torch.float32
     if (FLOAT32_LIMIT - 1) // (limit * unit) * unit < min(_FEWEST_TERMS, terms):
@@ -65,20 +61,19 @@ def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit:
     return part(0, size)
 
 
-def matmul_sums(x: Tensor, w: Tensor, limit: int, bound: int | None = None) -> Tensor:
+def matmul_sums(x: Tensor, w: Tensor, limit: int) -> Tensor:
     """``x @ w^T`` of integers, exactly.
 
     Args:
         x: Whole numbers in float32. # (..., m, k)
         w: Whole numbers in float32. # (n, k) or (..., n, k)
         limit: Bound of |x| times bound of |w|.
-        bound: Bound of every partial sum, where a tighter one than k times the limit is known.
 
     Returns:
         Whole numbers in float32, int32, int64 or float64, whichever holds any such sum. # (..., m, n)
     """
     terms = x.shape[-1]
-    dtype = sum_dtype(terms, limit, 1, bound)
+    dtype = sum_dtype(terms, limit)
     if dtype is torch.float64:
         x, w = x.double(), w.double()
 
@@ -98,7 +93,6 @@ def conv2d_sums(
     dilation: Sequence[int],
     groups: int,
     limit: int,
-    bound: int | None = None,
 ) -> Tensor:
     """Convolution of integers, exactly.
 
@@ -110,14 +104,13 @@ def conv2d_sums(
         dilation: Two dilations.
         groups: Number of groups.
         limit: Bound of |x| times bound of |w|.
-        bound: Bound of every partial sum, where a tighter one than the limit times the terms is known.
 
     Returns:
         Whole numbers in float32, int32, int64 or float64, whichever holds any such sum.
         # (batch, outputs, out height, out width)
     """
     channels, unit = w.shape[1], w.shape[2] * w.shape[3]
-    dtype = sum_dtype(channels * unit, limit, unit, bound)
+    dtype = sum_dtype(channels * unit, limit, unit)
     if dtype is torch.float64:
         x, w = x.double(), w.double()
 

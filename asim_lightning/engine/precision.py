@@ -18,6 +18,9 @@ def exact_float32(device_type: str) -> Iterator[None]:
         device_type: Type of the device that computes, such as "cpu" or "cuda".
     """
     backends: Any = torch.backends
+    if device_type == "cpu" and _is_exact_on_cpu(backends.mkldnn):
+        yield
+        return
     cudnn = backends.cudnn.enabled
     restore = _set_ieee(backends) if hasattr(backends.mkldnn, "matmul") else _set_highest()
     backends.cudnn.enabled = False
@@ -27,6 +30,13 @@ def exact_float32(device_type: str) -> Iterator[None]:
     finally:
         backends.cudnn.enabled = cudnn
         restore()
+
+
+def _is_exact_on_cpu(mkldnn: Any) -> bool:
+    """Whether nothing has to be set, which takes longer than a small product."""
+    if torch.is_autocast_enabled("cpu") or not hasattr(mkldnn, "matmul"):
+        return False
+    return {mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision} <= {"ieee", "none"}
 
 
 def _set_ieee(backends: Any) -> Any:

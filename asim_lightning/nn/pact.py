@@ -6,13 +6,17 @@ import torch
 from torch import Tensor, nn
 
 
+def _clipped(x: Tensor, alpha: Tensor) -> Tensor:
+    return torch.minimum(x.clamp_min(0.0), alpha.to(x.dtype))
+
+
 class _Clip(torch.autograd.Function):
     """clamp(x, 0, alpha) with the published gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor) -> Tensor:
         ctx.save_for_backward(x, alpha)
-        return torch.minimum(x.clamp_min(0.0), alpha.to(x.dtype))
+        return _clipped(x, alpha)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -41,5 +45,7 @@ class PACT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clip; same shape and type as x."""
+        if not torch.is_grad_enabled():
+            return _clipped(x, self.alpha)
         clipped: Tensor = _Clip.apply(x, self.alpha)
         return clipped

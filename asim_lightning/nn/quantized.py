@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.engine import Noise, Product, byte_passes, current_scope, int8
+from asim_lightning.engine import Noise, Product, byte_passes, current_scope, float32, int8
 from asim_lightning.nn.kept_weight import KeptWeight
 from asim_lightning.quant import (
     METHODS,
@@ -179,7 +179,7 @@ class QuantizedLayer(nn.Module):
         if self.fidelity == "float" or x.numel() == 0:
             return self._float(x, w)
         with torch.no_grad():
-            y = self._through_bytes(x, w)
+            y = self._in_three_passes(x, w)
             return self._integer(x, w) if y is None else y
 
     def _trained(self, x: Tensor, w: Tensor) -> Tensor:
@@ -196,8 +196,9 @@ class QuantizedLayer(nn.Module):
         y = self._estimated(y, x_integers, w_integers, x_scale * w_scale)
         return self._with_bias(y, x.dtype)
 
-    def _through_bytes(self, x: Tensor, w: Tensor) -> Tensor | None:
-        """The answer of an exact product of 8-bit integers, in three passes; None where it takes another way.
+    def _in_three_passes(self, x: Tensor, w: Tensor) -> Tensor | None:
+        """The answer of an exact product of integers, quantised and scaled in a pass each; None where it takes another
+        way.
 
         It is, to the bit, what `_integer` answers.
         """
@@ -209,8 +210,7 @@ class QuantizedLayer(nn.Module):
         # quantising each number, padding and flattening may change places
         product, operand, w_integers = self._operands(x, w_integers)
         packed = int8.prepare(product, w_integers, self.input_bits, self.weight_bits, self.signed_input)
-        if packed is None:
-            return None
+        whole = float32.prepare(product, w_integers, self.input_bits, self.signed_input) if packed is None else None
         largest = self._largest_input(x)
 
         def scales() -> tuple[float, Tensor]:
@@ -219,13 +219,19 @@ class QuantizedLayer(nn.Module):
             return float(x_scale), step
 
         x_scale, step = self._kept.scales((float(largest), self.input_bits, self.signed_input), scales)
-        integers, finite, negative = byte_passes.to_bytes(
-            operand, x_scale, self.input_bits, self.signed_input, packed.image
-        )
+        quantizer = x_scale, self.input_bits, self.signed_input
+        if packed is not None:
+            integers, finite, negative = byte_passes.to_bytes(operand, *quantizer, packed.image)
+            sums, image = packed.sums(integers), packed.image
+        elif whole is not None:
+            integers, finite, negative = byte_passes.to_whole(operand, *quantizer)
+            sums, image = whole.sums(integers, w_integers), whole.image
+        else:
+            return None
         if not finite or (negative and not self.signed_input):
             self._check_values(x)
         turned = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-        y = byte_passes.to_floats(packed.sums(integers), step, getattr(self, "bias", None), packed.image, turned)
+        y = byte_passes.to_floats(sums, step, getattr(self, "bias", None), image, turned)
         return self._outputs(y).to(x.dtype)
 
     def _multiplies_exactly(self) -> bool:
@@ -270,6 +276,13 @@ class QuantizedLayer(nn.Module):
 
     def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the input in float32, and their scale."""
+        if x.device.type == "cpu" and not torch.compiler.is_compiling() and x.numel() and x.dim():
+            largest = self._largest_input(x)
+            scale = scale_of(largest)
+            integers, finite, negative = byte_passes.to_whole(x, float(scale), self.input_bits, self.signed_input)
+            if not finite or (negative and not self.signed_input):
+                self._check_values(x)
+            return integers, scale
         self._check_values(x)
         scale = self._input_scale(x)
         return quantize(x, scale, self.input_bits, self.signed_input), scale

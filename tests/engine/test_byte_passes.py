@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine.byte_passes import to_bytes, to_floats
+from asim_lightning.engine.byte_passes import to_bytes, to_floats, to_whole
 from asim_lightning.quant import levels, quantize, scale_of
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -68,6 +68,7 @@ def test_scaled_sums(seed: int, shape: tuple[int, ...], turned: bool, has_bias: 
     step, bias = torch.rand(shape[1], generator=generator), torch.randn(shape[1], generator=generator)
     image = sums.contiguous(memory_format=torch.channels_last)
     got = to_floats(image, step, bias if has_bias else None, True, turned)
+    assert torch.equal(to_floats(sums, step, bias if has_bias else None, True, turned), got)
     expected = sums.float() * step.view(-1, 1, 1)
     assert torch.equal(got, expected + bias.view(-1, 1, 1) if has_bias else expected)
     assert got.is_contiguous(memory_format=FORMATS[not turned])
@@ -88,6 +89,33 @@ def test_what_is_not_finite_is_seen(value: float, place: int, image: bool) -> No
     assert to_bytes(x, 1.0, 8, False, image)[1:] == (True, True)
     x.view(-1)[place] = -0.0
     assert to_bytes(x, 1.0, 8, False, image)[1:] == (True, False)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(3,), (5, 7), (1, 64, 9), (3, 40, 5, 4), (1, 1, 1, 1), (2, 3, 4, 5, 6)]),
+    st.integers(2, 16),
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
+)
+def test_whole_numbers_in_float32(
+    seed: int, shape: tuple[int, ...], bits: int, signed: bool, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=generator).to(dtype)
+    scale = scale_of(x.abs().max() * 0.8)
+    expected = quantize(x, scale, bits, signed)
+    for given_x in (
+        (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x, x.mT if x.dim() > 1 else x)
+    ):
+        found, finite, negative = to_whole(given_x, float(scale), bits, signed)
+        assert torch.equal(found, expected if given_x.shape == x.shape else expected.mT)
+        assert (found.dtype, finite, negative) == (torch.float32, True, bool((x < 0).any()))
+    if x.dim() > 1:
+        assert torch.equal(to_whole(x.transpose(0, -1), float(scale), bits, signed)[0], expected.transpose(0, -1))
+    x.view(-1)[-1] = math.nan
+    assert not to_whole(x, float(scale), bits, signed)[1]
 
 
 def test_several_threads_give_the_same() -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact, int8
-from asim_lightning.engine.integer import conv2d_sums, matmul_sums, reach_of, sum_dtype
 
 GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
     "plain": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (6, 16, 3, 3)),
@@ -147,29 +146,6 @@ def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None
     w.mul_(2)
     x = torch.ones(1, 4)
     assert exact.run(MatmulProduct(), MacroConfig(), False, x, w).tolist() == [[8.0] * 3]
-
-
-def test_bound_of_the_weights_saves_chunks_and_still_holds() -> None:
-    w = torch.zeros(2, 4608)
-    w[0, :2000], w[0, 2000:2600], w[1, :100] = 20.0, -30.0, 127.0
-    reach = reach_of(w)
-    assert (reach.one_sign, reach.both_signs) == (40000, 58000)
-    assert (reach.bound(255, False), reach.bound(127, True)) == (40000 * 255, 58000 * 127)
-    assert sum_dtype(4608, 255 * 127) is torch.int32
-    x = torch.full((3, 4608), 255.0)
-    got = matmul_sums(x, w, 255 * 127, reach.bound(255, False))
-    assert got.dtype == torch.float32
-    assert torch.equal(got.long(), oracle(MatmulProduct(), x, w))
-    image = conv2d_sums(
-        x[:, :, None, None], w[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, 255 * 127, reach.bound(255, False)
-    )
-    assert torch.equal(image.flatten(1), got)
-
-
-def test_a_bound_at_the_limit_takes_integers() -> None:
-    assert sum_dtype(600, 255 * 127, 1, 2**24 - 1) is torch.float32
-    assert sum_dtype(600, 255 * 127, 1, 2**24) is torch.int32
-    assert sum_dtype(2**20, 255 * 127, 1, 2**31) is torch.int64
 
 
 @pytest.mark.parametrize(

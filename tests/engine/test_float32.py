@@ -1,0 +1,88 @@
+"""Exact products in float32, in as few parts as the weights need."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, float32
+from asim_lightning.engine.integer import reach_of, sum_dtype
+
+CONV = Conv2dProduct((2, 1), (1, 0), (1, 2), 1)
+
+
+def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
+    if isinstance(product, MatmulProduct):
+        return x.long() @ w.long().T
+    assert isinstance(product, Conv2dProduct)
+    return torch.nn.functional.conv2d(
+        x.long(), w.long(), None, product.stride, product.padding, product.dilation, product.groups
+    )
+
+
+def parts_of(product: Product, w: Tensor, signed: bool = False) -> int:
+    """Number of parts, 0 where it is not computed so."""
+    found = float32.prepare(product, w, 8, signed)
+    return 0 if found is None else len(found.weights) or 1
+
+
+def test_what_weights_reach() -> None:
+    w = torch.zeros(2, 4608)
+    w[0, :2000], w[0, 2000:2600], w[1, :100] = 20.0, -30.0, 127.0
+    reach = reach_of(w)
+    assert (reach.one_sign, reach.both_signs) == (40000, 58000)
+    assert (reach.bound(255, False), reach.bound(127, True)) == (40000 * 255, 58000 * 127)
+    assert sum_dtype(4608, 255 * 127) is torch.int32
+    assert parts_of(MatmulProduct(), w) == parts_of(MatmulProduct(), w, True) == 1
+
+
+@pytest.mark.parametrize(("reached", "parts"), [(65793, 1), (65794, 2)])
+def test_sums_below_the_limit_take_one_part(reached: int, parts: int) -> None:
+    w = torch.full((2, 600), 100.0)
+    w[1, 0] += reached - 60000
+    assert (2**24 - 1) // 255 == 65793
+    assert parts_of(MatmulProduct(), w) == parts
+    assert parts_of(MatmulProduct(), -w) == parts
+
+
+@pytest.mark.parametrize(
+    ("product", "shape", "unsigned_parts", "signed_parts"),
+    [
+        (MatmulProduct(), (3, 2000), 4, 2),
+        (MatmulProduct(), (3, 4608), 0, 5),
+        (CONV, (3, 500, 2, 2), 4, 2),
+        (Conv2dProduct((1, 1), (1, 1), (1, 1), 2), (4, 100, 2, 2), 1, 1),
+        (Conv2dProduct((1, 1), (1, 1), (1, 1), 2), (4, 300, 2, 2), 0, 0),
+    ],
+)
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_largest_products_are_exact(
+    product: Product, shape: tuple[int, ...], unsigned_parts: int, signed_parts: int, signed: bool
+) -> None:
+    w = torch.full(shape, 127.0)
+    w[1::2] = -127.0
+    assert parts_of(product, w, signed) == (signed_parts if signed else unsigned_parts)
+    found = float32.prepare(product, w, 8, signed)
+    if found is None:
+        return
+    channels = shape[1] * getattr(product, "groups", 1)
+    x_shape = (5, channels) if isinstance(product, MatmulProduct) else (2, channels, 6, 5)
+    x = torch.full(x_shape, 127.0 if signed else 255.0)
+    x[1] = -x[1] if signed else 1.0
+    for given in (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x,):
+        sums = found.sums(given, w)
+        assert sums.dtype == (torch.float32 if len(found.weights) == 0 else torch.int32)
+        assert torch.equal(sums.long(), oracle(product, x, w))
+
+
+def test_it_is_found_once_and_does_not_hold_the_weight() -> None:
+    w = torch.ones(3, 4)
+    first = float32.prepare(MatmulProduct(), w, 8, False)
+    assert float32.prepare(MatmulProduct(), w, 8, False) is first
+    reference = weakref.ref(w)
+    del w
+    gc.collect()
+    assert reference() is None
+    assert float32.prepare(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
