@@ -13,6 +13,7 @@ from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
 _THREAD = 2**17
+_MOST_UNITS = 64
 
 
 @lru_cache(maxsize=1)
@@ -33,14 +34,14 @@ def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, 
     """Quantise, as `quant.quantize` does, and see what values there are.
 
     Args:
-        x: Floating point, on the CPU, of one dimension or more.
+        x: Floating point, on the CPU, not empty.
         scale: Scale of the quantiser, a number of float32.
         bits: Bits of the quantiser.
         signed: Whether it is signed.
 
     Returns:
-        The integers in float32, as x lies in memory where it lies in one piece; whether all values are finite; whether
-        any is below 0.
+        The integers in float32, 0 without a sign, as x lies in memory where it lies in one piece; whether all values
+        are finite; whether any is below 0.
     """
     import numpy as np
 
@@ -48,7 +49,7 @@ def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, 
     image = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if image else torch.contiguous_format
     out = torch.empty_like(x, memory_format=form)
-    units = x.shape[:2].numel() if not image else len(x) * x.shape[2]
+    units = math.gcd(x.numel(), _MOST_UNITS)  # any division of the memory does
     source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
     numbers = np.float32(scale), np.float32(-1.0 if signed else 0.0), np.float32(levels(bits, signed))
     found = np.empty((units, 2), np.int32)

@@ -200,9 +200,9 @@ class QuantizedLayer(nn.Module):
         """The answer of an exact product of integers, quantised and scaled in a pass each; None where it takes another
         way.
 
-        It is, to the bit, what `_integer` answers.
+        It is, to the bit, what `_integer` answers, but for the sign of zeros.
         """
-        if x.device.type != "cpu" or w.device.type != "cpu" or torch.compiler.is_compiling():
+        if x.device.type != "cpu" or w.device.type != "cpu" or _is_recorded():
             return None
         if x.dtype == torch.float64 or not self._multiplies_exactly():
             return None
@@ -276,7 +276,7 @@ class QuantizedLayer(nn.Module):
 
     def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the input in float32, and their scale."""
-        if x.device.type == "cpu" and not torch.compiler.is_compiling() and x.numel() and x.dim():
+        if x.device.type == "cpu" and not _is_recorded() and x.numel():
             largest = self._largest_input(x)
             scale = scale_of(largest)
             integers, finite, negative = byte_passes.to_whole(x, float(scale), self.input_bits, self.signed_input)
@@ -359,6 +359,11 @@ def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
     return str(value)
+
+
+def _is_recorded() -> bool:
+    """Whether operations are recorded, where a kernel would leave its answer as a constant."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _boolean(name: str, value: Any) -> bool:
