@@ -14,6 +14,7 @@ from asim_lightning.quant import levels
 _INFINITE_BITS = 0x7F800000
 _THREAD = 2**17
 _MOST_UNITS = 64
+"""Most pieces of a tensor to share among threads, where nothing but its size divides it."""
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +50,7 @@ def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, 
     image = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     form = torch.channels_last if image else torch.contiguous_format
     out = torch.empty_like(x, memory_format=form)
-    units = math.gcd(x.numel(), _MOST_UNITS)  # any division of the memory does
+    units = math.gcd(x.numel(), _MOST_UNITS)
     source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
     numbers = np.float32(scale), np.float32(-1.0 if signed else 0.0), np.float32(levels(bits, signed))
     found = np.empty((units, 2), np.int32)
@@ -101,8 +102,7 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
     """``sums * step + bias`` in float32, rounded twice as two operations of torch are.
 
     Args:
-        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or
-            (batch, outputs, height, width)
+        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
         step: What a count is worth, for each output, float32. # (outputs,)
         bias: # (outputs,)
         image: Whether sums are images.

@@ -24,20 +24,27 @@ _MAGNITUDE, _SIGN_PLACE = np.int32(0x7FFFFFFF), np.int32(31)
 
 
 @inline
-def _low_bits(value: Any, scale: Any, low: Any, top: Any) -> Any:
-    return bits_of_float(min(max(value / scale, low), _ONE) * top + _ROUNDER)
+def _rounded(value: Any, scale: Any, low: Any, top: Any) -> Any:
+    """A quantised number, with `_ROUNDER` added."""
+    return min(max(value / scale, low), _ONE) * top + _ROUNDER
+
+
+@inline
+def _seen(value: Any, largest: Any, negative: Any) -> Any:
+    """Bits of the largest magnitude, and of the largest magnitude of a negative number, with one number more."""
+    bits = bits_of_float(value)
+    magnitude = and_i(bits, _MAGNITUDE)
+    return max(largest, magnitude), max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
 
 
 @inline
 def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, shift: Any) -> Any:
-    """Quantise one line; bits of its largest magnitude, and of the largest magnitude of a negative number."""
+    """Quantise one line to bytes; what is seen of it."""
     largest, negative = np.int32(0), np.int32(0)
     for i in range(source.shape[0]):
-        bits = bits_of_float(source[i])
-        magnitude = and_i(bits, _MAGNITUDE)
-        largest = max(largest, magnitude)
-        negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
-        target[i] = np.uint8(and_i(_low_bits(source[i], scale, low, top), np.int32(255))) ^ shift
+        largest, negative = _seen(source[i], largest, negative)
+        bits = bits_of_float(_rounded(source[i], scale, low, top))
+        target[i] = np.uint8(and_i(bits, np.int32(255))) ^ shift
     return largest, negative
 
 
@@ -47,11 +54,8 @@ def _quantize_whole(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any
         source, target = x[block], out[block]
         largest, negative = np.int32(0), np.int32(0)
         for i in range(source.shape[0]):
-            bits = bits_of_float(source[i])
-            magnitude = and_i(bits, _MAGNITUDE)
-            largest = max(largest, magnitude)
-            negative = max(negative, and_i(magnitude, shift_right_i(bits, _SIGN_PLACE)))
-            target[i] = min(max(source[i] / scale, low), _ONE) * top + _ROUNDER - _ROUNDER
+            largest, negative = _seen(source[i], largest, negative)
+            target[i] = _rounded(source[i], scale, low, top) - _ROUNDER
         found[block, 0], found[block, 1] = largest, negative
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.integer import FLOAT32_LIMIT, reach_of
+from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.remembered import remembered
@@ -42,11 +42,7 @@ class Float32Product:
                 return self._multiplied(x, w)
             axis = 1 if self.image else -1
             parts = zip(self.weights, pairwise(self.edges), strict=True)
-            sums = [self._multiplied(x.narrow(axis, low, high - low), part).int() for part, (low, high) in parts]
-        total = sums[0]
-        for part in sums[1:]:
-            total += part
-        return total
+            return added(self._multiplied(x.narrow(axis, low, high - low), part) for part, (low, high) in parts)
 
     def _multiplied(self, x: Tensor, w: Tensor) -> Tensor:
         if isinstance(self.product, MatmulProduct):
@@ -74,14 +70,9 @@ def prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float
 
 
 def _prepare(product: Conv2dProduct | MatmulProduct, w: Tensor, largest: int, signed: bool) -> Float32Product | None:
-    if reach_of(w).bound(largest, signed) < FLOAT32_LIMIT:
-        return Float32Product(product, (), ())
-    channels = w.shape[1]
-    if isinstance(product, Conv2dProduct) and product.groups > 1:
+    has_groups = isinstance(product, Conv2dProduct) and product.groups > 1
+    edges = edges_below_limit(w, largest, signed, 1 if has_groups else _MOST_PARTS)
+    if edges is None:
         return None
-    for parts in range(2, min(_MOST_PARTS, channels) + 1):
-        edges = tuple(channels * i // parts for i in range(parts + 1))
-        weights = [w[:, low:high] for low, high in pairwise(edges)]
-        if all(reach_of(part).bound(largest, signed) < FLOAT32_LIMIT for part in weights):
-            return Float32Product(product, tuple(part.detach().clone() for part in weights), edges)
-    return None
+    parts = [w[:, low:high] for low, high in pairwise(edges)] if len(edges) > 2 else []
+    return Float32Product(product, tuple(part.detach().clone() for part in parts), edges)

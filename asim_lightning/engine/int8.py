@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.integer import FLOAT32_LIMIT, reach_of
+from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.openmp import whole_team
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.remembered import remembered
@@ -140,10 +140,7 @@ class Int8Product:
             total = self.kernels[0](terms)
         else:
             parts = zip(self.kernels, pairwise(self.edges), strict=True)
-            sums = [kernel(self._laid_out(terms[:, low:high])).int() for kernel, (low, high) in parts]
-            total = sums[0]
-            for part in sums[1:]:
-                total += part
+            total = added(kernel(self._laid_out(terms[:, low:high])) for kernel, (low, high) in parts)
         return total if self.image else total.view(*x.shape[:-1], total.shape[-1])
 
     def bytes_of(self, x: Tensor) -> Tensor:
@@ -195,7 +192,8 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
     else:
         return None
     most = _MOST_PARTS if geometry[3] == 1 else 1
-    edges = _edges(w, largest, most) if exact else None
+    # signed inputs are shifted to 1..255
+    edges = edges_below_limit(w, largest, False, most) if exact else None
     if edges is None:
         return None
     kernels = []
@@ -204,14 +202,3 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
         bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-_SHIFT).float() if signed else None
         kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))
     return Int8Product(tuple(kernels), edges, border, signed, isinstance(product, Conv2dProduct))
-
-
-def _edges(w: Tensor, largest: int, most: int) -> tuple[int, ...] | None:
-    """Parts of the input channels whose sums, with inputs of 0..largest, stay below 2^24."""
-    channels = w.shape[1]
-    for parts in range(1, min(most, channels) + 1):
-        edges = tuple(channels * i // parts for i in range(parts + 1))
-        reaches = (reach_of(w[:, low:high]) for low, high in pairwise(edges))
-        if all(reach.bound(largest, signed=False) < FLOAT32_LIMIT for reach in reaches):
-            return edges
-    return None

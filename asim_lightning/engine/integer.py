@@ -6,8 +6,9 @@ is used. Where the weights are known, what they can reach bounds the sums more t
 The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,35 @@ def reach_of(w: Tensor) -> Reach:
     rows = w.detach().flatten(1).double()
     positive, negative = rows.clamp_min(0.0).sum(1), rows.clamp_max(0.0).sum(1).neg()
     return Reach(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
+
+
+def edges_below_limit(w: Tensor, largest: int, signed: bool, most: int) -> tuple[int, ...] | None:
+    """Edges of the fewest parts of the input channels, one more than parts, whose sums stay below 2^24.
+
+    Args:
+        w: Whole numbers in floating point. # (outputs, channels, ...)
+        largest: Largest magnitude of an input.
+        signed: Whether inputs are signed.
+        most: Most parts to try.
+
+    Returns:
+        None where it takes more.
+    """
+    channels = w.shape[1]
+    for parts in range(1, min(most, channels) + 1):
+        edges = tuple(channels * i // parts for i in range(parts + 1))
+        reaches = (reach_of(w[:, low:high]) for low, high in pairwise(edges))
+        if all(reach.bound(largest, signed) < FLOAT32_LIMIT for reach in reaches):
+            return edges
+    return None
+
+
+def added(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of sums over parts of the input channels, int32."""
+    first, *others = (part.int() for part in parts)
+    for other in others:
+        first += other
+    return first
 
 
 def sum_dtype(terms: int, limit: int, unit: int = 1) -> torch.dtype:

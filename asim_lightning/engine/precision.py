@@ -9,7 +9,8 @@ import torch
 
 @contextmanager
 def exact_float32(device_type: str) -> Iterator[None]:
-    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products; settings restored after.
+    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products; settings restored after, and
+    on a CPU untouched where they are so already.
 
     TF32 keeps 11 bits and bf16 keeps 8, either of which silently rounds integers. cuDNN may choose a Winograd
     algorithm, which adds fractions, so cuDNN itself is off.

@@ -209,8 +209,11 @@ class QuantizedLayer(nn.Module):
         w_integers, w_scale = self._quantized_weight(w)
         # quantising each number, padding and flattening may change places
         product, operand, w_integers = self._operands(x, w_integers)
-        packed = int8.prepare(product, w_integers, self.input_bits, self.weight_bits, self.signed_input)
-        whole = float32.prepare(product, w_integers, self.input_bits, self.signed_input) if packed is None else None
+        exact = int8.prepare(
+            product, w_integers, self.input_bits, self.weight_bits, self.signed_input
+        ) or float32.prepare(product, w_integers, self.input_bits, self.signed_input)
+        if exact is None:
+            return None
         largest = self._largest_input(x)
 
         def scales() -> tuple[float, Tensor]:
@@ -220,18 +223,16 @@ class QuantizedLayer(nn.Module):
 
         x_scale, step = self._kept.scales((float(largest), self.input_bits, self.signed_input), scales)
         quantizer = x_scale, self.input_bits, self.signed_input
-        if packed is not None:
-            integers, finite, negative = byte_passes.to_bytes(operand, *quantizer, packed.image)
-            sums, image = packed.sums(integers), packed.image
-        elif whole is not None:
-            integers, finite, negative = byte_passes.to_whole(operand, *quantizer)
-            sums, image = whole.sums(integers, w_integers), whole.image
+        if isinstance(exact, int8.Int8Product):
+            integers, finite, negative = byte_passes.to_bytes(operand, *quantizer, exact.image)
+            sums = exact.sums(integers)
         else:
-            return None
+            integers, finite, negative = byte_passes.to_whole(operand, *quantizer)
+            sums = exact.sums(integers, w_integers)
         if not finite or (negative and not self.signed_input):
             self._check_values(x)
         turned = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-        y = byte_passes.to_floats(sums, step, getattr(self, "bias", None), image, turned)
+        y = byte_passes.to_floats(sums, step, getattr(self, "bias", None), exact.image, turned)
         return self._outputs(y).to(x.dtype)
 
     def _multiplies_exactly(self) -> bool:

@@ -162,9 +162,10 @@ def packed(operand: layout.Operand, rows: layout.Rows, planes: Planes) -> Packed
     words = np.empty((sources, chunks, len(planes.digits), operand.padded_pixels), np.uint32)
     digits, size = np.array(planes.digits, np.int64), np.array([*operand.size, *operand.padding])
     room = np.empty((torch.get_num_threads(), len(digits) * pixels * any(operand.padding)), np.uint32)
-    how: tuple[Any, Any] = (bit_kernel(), len(digits)) if planes.width == 1 else (digit_kernel(), digits)
+    kernel = bit_kernel() if planes.width == 1 else digit_kernel()
+    taken: Any = len(digits) if planes.width == 1 else digits
     fewest = few(pixels * int(rows.chunks[:, 1].max()) * len(digits) * _NANOSECONDS_A_NUMBER)
-    spread_kernel(how[0], (integers, rows.chunks, how[1], size, PerThread(room), words), sources * chunks, fewest)
+    spread_kernel(kernel, (integers, rows.chunks, taken, size, PerThread(room), words), sources * chunks, fewest)
     step = len(digits) * words.shape[3]
     parts = np.empty((len(rows.parts), 6), np.int64)
     parts[:, 0], parts[:, 1] = rows.parts[:, 0] * step, words.shape[3]

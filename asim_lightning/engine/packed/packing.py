@@ -79,6 +79,13 @@ def _pad(words: Any, planes: Any, pixels: Any, size: Any, out: Any, first: Any) 
                 place += np.uint64(1)
 
 
+@inline
+def _chunk(unit: Any, chunks: Any, channels: Any, pixels: Any) -> Any:
+    """Place of the first number of a unit of (source, chunk), and channels of the chunk."""
+    source, chunk = unit // chunks.shape[0], unit % chunks.shape[0]
+    return (source * channels + chunks[chunk, 0]) * pixels, chunks[chunk, 1]
+
+
 def _pack(x: Any, chunks: Any, planes: int, size: Any, room: Any, out: Any, low: int, high: int) -> None:
     """Bit planes of whole numbers: bit c of a word is that of the c-th channel of a chunk.
 
@@ -96,11 +103,10 @@ def _pack(x: Any, chunks: Any, planes: int, size: Any, room: Any, out: Any, low:
         high: Unit after the last.
     """
     _, channels, pixels = x.shape
-    number, flat, out_f, is_padded = chunks.shape[0], x.reshape(-1), out.reshape(-1), room.shape[0] > 0
+    flat, out_f, is_padded = x.reshape(-1), out.reshape(-1), room.shape[0] > 0
     words = room if is_padded else out_f
     for unit in range(low, high):
-        source, chunk = unit // number, unit % number
-        first, held = (source * channels + chunks[chunk, 0]) * pixels, chunks[chunk, 1]
+        first, held = _chunk(unit, chunks, channels, pixels)
         begin = 0 if is_padded else unit * planes * pixels
         for pixel in range(0, pixels, 16):
             for byte in range(0, planes, 8):
@@ -146,12 +152,10 @@ def _pack_digits(x: Any, chunks: Any, digits: Any, size: Any, room: Any, out: An
         high: Unit after the last.
     """
     _, channels, pixels = x.shape
-    number, planes, flat, out_f = chunks.shape[0], digits.shape[0], x.reshape(-1), out.reshape(-1)
-    is_padded = room.shape[0] > 0
+    planes, flat, out_f, is_padded = digits.shape[0], x.reshape(-1), out.reshape(-1), room.shape[0] > 0
     words = room if is_padded else out_f
     for unit in range(low, high):
-        source, chunk = unit // number, unit % number
-        first, held = (source * channels + chunks[chunk, 0]) * pixels, chunks[chunk, 1]
+        first, held = _chunk(unit, chunks, channels, pixels)
         begin = 0 if is_padded else unit * planes * pixels
         for pixel in range(0, pixels, 16):
             for plane in range(planes):
