@@ -4,6 +4,7 @@ import math
 import numbers
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from asim_lightning.circuit.columns import build_column
@@ -73,9 +74,18 @@ class MacroConfig:
         build_column(self)
 
     def __hash__(self) -> int:
-        # column_args is a mapping and may hold lists, so only its keys enter
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # kept, since layers look up what belongs to their macro at each call; column_args is a mapping and may hold
+        # lists, so only its keys enter
         values = [getattr(self, f.name) for f in fields(self) if f.name != "column_args"]
         return hash((*values, *sorted(self.column_args)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # strings have another hash in another process
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
     @property
     def top_code(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Floats to bytes and sums to floats on the CPU, each in one pass: what stands around a product of bytes."""
+"""Floats to whole numbers and sums to floats on the CPU, each in one pass: what stands around a product of integers."""
 
 import math
 from functools import lru_cache
@@ -12,26 +12,28 @@ from asim_lightning.engine.threads import spread_kernel
 from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
+_ROUNDER = 1.5 * 2**23
+_SHIFT = 128
 _THREAD = 2**17
 _MOST_UNITS = 64
 """Most pieces of a tensor to share among threads, where nothing but its size divides it."""
 
 
+@lru_cache(maxsize=2)
+def _quantizers(kind: str) -> Any:
+    from asim_lightning.engine.byte_passes_numba import compile_quantizers  # Numba takes half a second to import
+
+    return compile_quantizers(kind)
+
+
 @lru_cache(maxsize=1)
-def _kernels() -> Any:
-    from asim_lightning.engine.byte_passes_numba import compile_kernels  # Numba takes half a second to import
+def _scalers() -> Any:
+    from asim_lightning.engine.byte_passes_numba import compile_scalers  # Numba takes half a second to import
 
-    return compile_kernels()
-
-
-@lru_cache(maxsize=1)
-def _whole_kernel() -> Any:
-    from asim_lightning.engine.byte_passes_numba import compile_whole  # Numba takes half a second to import
-
-    return compile_whole()
+    return compile_scalers()
 
 
-def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, bool, bool]:
+def to_whole(x: Tensor, scale: float, bits: int, signed: bool, inward: bool = False) -> tuple[Tensor, bool, bool]:
     """Quantise, as `quant.quantize` does, and see what values there are.
 
     Args:
@@ -39,60 +41,43 @@ def to_whole(x: Tensor, scale: float, bits: int, signed: bool) -> tuple[Tensor, 
         scale: Scale of the quantiser, a number of float32.
         bits: Bits of the quantiser.
         signed: Whether it is signed.
+        inward: Whether x is an image that becomes channels_last.
 
     Returns:
-        The integers in float32, 0 without a sign, as x lies in memory where it lies in one piece; whether all values
-        are finite; whether any is below 0.
+        The integers in float32, 0 without a sign, else as x lies in memory where it lies in one piece; whether all
+        values are finite; whether any is below 0.
     """
+    return _quantized(x, torch.float32, scale, bits, signed, 0, inward)
+
+
+def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, inward: bool) -> tuple[Tensor, bool, bool]:
+    """The same, to what `Int8Product.sums` takes: uint8, where 128 is added to signed integers, of at most 8 bits."""
+    return _quantized(x, torch.uint8, scale, bits, signed, _SHIFT if signed else 0, inward)
+
+
+def _quantized(
+    x: Tensor, dtype: torch.dtype, scale: float, bits: int, signed: bool, shift: int, inward: bool
+) -> tuple[Tensor, bool, bool]:
     import numpy as np
 
     x = x.detach().float()
-    image = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    lies_inward = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    image = inward or lies_inward
     form = torch.channels_last if image else torch.contiguous_format
-    out = torch.empty_like(x, memory_format=form)
-    units = math.gcd(x.numel(), _MOST_UNITS)
-    source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
-    numbers = np.float32(scale), np.float32(-1.0 if signed else 0.0), np.float32(levels(bits, signed))
-    found = np.empty((units, 2), np.int32)
-    spread_kernel(_whole_kernel(), (source, target, found, *numbers), units, _THREAD // source.shape[1] + 1)
-    largest, negative = found.max(0).tolist()
-    return out, largest < _INFINITE_BITS, negative > 0
-
-
-def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, image: bool) -> tuple[Tensor, bool, bool]:
-    """Quantise, as `quant.quantize` does, to what `Int8Product.sums` takes, and see what values there are.
-
-    Args:
-        x: Floating point, on the CPU. # (batch, ..., k), or (batch, channels, height, width)
-        scale: Scale of the quantiser, a number of float32.
-        bits: Bits of the quantiser, at most 8.
-        signed: Whether it is signed; 128 is added to signed integers.
-        image: Whether x is an image.
-
-    Returns:
-        The integers, uint8, images as channels_last; whether all values are finite; whether any is below 0.
-    """
-    import numpy as np
-
-    x = x.detach().float()
-    form = torch.channels_last if image else torch.contiguous_format
-    out = torch.empty_like(x, dtype=torch.uint8, memory_format=form)
-    if image and x.shape[2] * x.shape[3] > 1 and not x.is_contiguous(memory_format=torch.channels_last):
-        kernel, batch, channels = _kernels()[1], x.shape[0], x.shape[1]
+    out = torch.empty_like(x, dtype=dtype, memory_format=form)
+    as_it_lies, turned = _quantizers("u1" if dtype == torch.uint8 else "f4")
+    if inward and not lies_inward:
+        kernel, batch, channels = turned, x.shape[0], x.shape[1]
         source = x.contiguous().numpy().reshape(batch, channels, -1)
         target = out.numpy().transpose(0, 2, 3, 1).reshape(batch, -1, channels)
         units, size = batch * math.ceil(source.shape[2] / INWARD_TILE), channels * INWARD_TILE
     else:
-        kernel = _kernels()[0]
-        source, target = _rows(x.contiguous(memory_format=form), len(x), image), _rows(out, len(x), image)
-        units, size = source.shape
-    numbers = (
-        np.float32(scale),
-        np.float32(-1.0 if signed else 0.0),
-        np.float32(levels(bits, signed)),
-        np.uint8(128 if signed else 0),
-    )
+        kernel, units = as_it_lies, math.gcd(x.numel(), _MOST_UNITS)
+        source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
+        size = source.shape[1]
+    low, top, rounder = -1.0 if signed else 0.0, levels(bits, signed), _ROUNDER - shift
     found = np.empty((units, 2), np.int32)
+    numbers = [np.float32(number) for number in (scale, low, top, rounder)]
     spread_kernel(kernel, (source, target, found, *numbers), units, _THREAD // size + 1)
     largest, negative = (found[0] if units == 1 else found.max(0)).tolist()
     return out, largest < _INFINITE_BITS, negative > 0
@@ -118,13 +103,13 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
     added = np.full(outputs, -0.0, np.float32) if bias is None else bias.detach().float().contiguous().numpy()
     worth = step.numpy()
     if image and turned and sums.shape[2] * sums.shape[3] > 1:
-        kernel, batch = _kernels()[3], sums.shape[0]
+        kernel, batch = _scalers()[1], sums.shape[0]
         out = torch.empty(sums.shape, dtype=torch.float32, device="cpu")
         source = np.ascontiguousarray(sums.numpy().transpose(0, 2, 3, 1)).reshape(batch, -1, outputs)
         target = out.numpy().reshape(batch, outputs, -1)
         units, size = batch * math.ceil(source.shape[1] / OUTWARD_TILE), outputs * OUTWARD_TILE
     else:
-        kernel, units, size = _kernels()[2], sums.numel() // outputs, outputs
+        kernel, units, size = _scalers()[0], sums.numel() // outputs, outputs
         form = torch.channels_last if image else torch.contiguous_format
         out = torch.empty_like(sums, memory_format=form)
         source, target = _rows(sums.contiguous(memory_format=form), units, image), _rows(out, units, image)

@@ -1,6 +1,7 @@
-"""Numba kernels around products of bytes: floats to bytes with a check of the floats, and sums to floats.
+"""Numba kernels around products of whole numbers: floats to bytes, or to whole numbers in float32, with a check of the
+floats, and sums to floats.
 
-Both round like `quant.quantize` and a float32 product followed by a sum, to the bit. Images turn from channels
+All round like `quant.quantize` and a float32 product followed by a sum, to the bit. Images turn from channels
 outermost to channels innermost on the way in, and back on the way out, tile by tile of positions.
 """
 
@@ -19,14 +20,8 @@ from asim_lightning.engine.numba_words import (
 
 _ONE = np.float32(1.0)
 # a float32 of this size has whole numbers alone: adding it rounds half to even, and leaves the integer in the low bits
-_ROUNDER = np.float32(1.5 * 2**23)
+ROUNDER = np.float32(1.5 * 2**23)
 _MAGNITUDE, _SIGN_PLACE = np.int32(0x7FFFFFFF), np.int32(31)
-
-
-@inline
-def _rounded(value: Any, scale: Any, low: Any, top: Any) -> Any:
-    """A quantised number, with `_ROUNDER` added."""
-    return min(max(value / scale, low), _ONE) * top + _ROUNDER
 
 
 @inline
@@ -38,49 +33,40 @@ def _seen(value: Any, largest: Any, negative: Any) -> Any:
 
 
 @inline
-def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, shift: Any) -> Any:
-    """Quantise one line to bytes; what is seen of it."""
+def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, rounder: Any) -> Any:
+    """Quantise one line to numbers of the target's type; what is seen of it."""
     largest, negative = np.int32(0), np.int32(0)
     for i in range(source.shape[0]):
         largest, negative = _seen(source[i], largest, negative)
-        bits = bits_of_float(_rounded(source[i], scale, low, top))
-        target[i] = np.uint8(and_i(bits, np.int32(255))) ^ shift
+        target[i] = min(max(source[i] / scale, low), _ONE) * top + ROUNDER - rounder
     return largest, negative
 
 
-def _quantize_whole(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, first: int, last: int) -> None:
-    """The same as `_quantize`, to whole numbers in float32."""
-    for block in range(first, last):
-        source, target = x[block], out[block]
-        largest, negative = np.int32(0), np.int32(0)
-        for i in range(source.shape[0]):
-            largest, negative = _seen(source[i], largest, negative)
-            target[i] = _rounded(source[i], scale, low, top) - _ROUNDER
-        found[block, 0], found[block, 1] = largest, negative
-
-
-def _quantize(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int) -> None:
+def _quantize(
+    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, rounder: Any, first: int, last: int
+) -> None:
     """Blocks first..last-1 of x (blocks, elements) to out of the same shape.
 
-    found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number.
+    found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number. The rounder is
+    `ROUNDER` less what is to be added to the integers.
     """
     for block in range(first, last):
-        found[block, 0], found[block, 1] = _quantize_line(x[block], out[block], scale, low, top, shift)
+        found[block, 0], found[block, 1] = _quantize_line(x[block], out[block], scale, low, top, rounder)
 
 
 def _quantize_inward(
-    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int
+    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, rounder: Any, first: int, last: int
 ) -> None:
-    """Tiles first..last-1 of x (batch, channels, positions) to out (batch, positions, channels); found as above."""
+    """Tiles first..last-1 of x (batch, channels, positions) to out (batch, positions, channels); the rest as above."""
     channels, positions = x.shape[1], x.shape[2]
     tiles = (positions + INWARD_TILE - 1) // INWARD_TILE
-    rows = np.empty((channels, INWARD_TILE), np.uint8)
+    rows = np.empty((channels, INWARD_TILE), out.dtype)
     for unit in range(first, last):
         image, start = x[unit // tiles], unit % tiles * INWARD_TILE
         size = min(INWARD_TILE, positions - start)
         largest, negative = np.int32(0), np.int32(0)
         for c in range(channels):
-            of_line = _quantize_line(image[c, start : start + size], rows[c, :size], scale, low, top, shift)
+            of_line = _quantize_line(image[c, start : start + size], rows[c, :size], scale, low, top, rounder)
             largest, negative = max(largest, of_line[0]), max(negative, of_line[1])
         found[unit, 0], found[unit, 1] = largest, negative
         turned = out[unit // tiles, start : start + size]
@@ -111,17 +97,18 @@ def _scale_outward(sums: Any, out: Any, step: Any, bias: Any, first: int, last: 
                 line[i] = source[i, c] * s + b
 
 
-def compile_whole() -> Any:
-    """The compiled kernel: to whole numbers in float32."""
-    return compiled("void(f4[:,::1], f4[:,::1], i4[:,::1], f4, f4, f4, i8, i8)", _quantize_whole)
-
-
-def compile_kernels() -> tuple[Any, Any, Any, Any]:
-    """The compiled kernels: to bytes as they lie, to bytes turned inward; to floats as they lie, turned outward."""
-    numbers = "f4, f4, f4, u1, i8, i8"
+def compile_quantizers(kind: str) -> tuple[Any, Any]:
+    """The compiled kernels: to numbers of this type (u1, f4) as they lie, and turned inward."""
+    numbers = "i4[:,::1], f4, f4, f4, f4, i8, i8"
     return (
-        compiled(f"void(f4[:,::1], u1[:,::1], i4[:,::1], {numbers})", _quantize),
-        compiled(f"void(f4[:,:,::1], u1[:,:,::1], i4[:,::1], {numbers})", _quantize_inward),
+        compiled(f"void(f4[:,::1], {kind}[:,::1], {numbers})", _quantize),
+        compiled(f"void(f4[:,:,::1], {kind}[:,:,::1], {numbers})", _quantize_inward),
+    )
+
+
+def compile_scalers() -> tuple[Any, Any]:
+    """The compiled kernels: to floats as they lie, and turned outward."""
+    return (
         compiled("void(f4[:,::1], f4[:,::1], f4[::1], f4[::1], i8, i8)", _scale),
         compiled("void(f4[:,:,::1], f4[:,:,::1], f4[::1], f4[::1], i8, i8)", _scale_outward),
     )

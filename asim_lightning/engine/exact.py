@@ -6,6 +6,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import float32, int8
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.recording import is_recorded
 from asim_lightning.quant import levels
 
 
@@ -32,11 +33,16 @@ def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bit
     """
     largest = levels(input_bits, signed_input)
     limit = largest * levels(weight_bits, True)
-    if torch.compiler.is_compiling() or product.batched_weight or x.numel() == 0:
+    if is_recorded() or product.batched_weight or x.numel() == 0:
         return product.integer(x, w, limit)
     packed = int8.prepare(product, w, input_bits, weight_bits, signed_input)
     if packed is not None:
         sums = packed.sums(packed.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums
     whole = float32.prepare(product, w, input_bits, signed_input)
-    return product.integer(x, w, limit) if whole is None else whole.sums(x, w)
+    if whole is None:
+        return product.integer(x, w, limit)
+    if not whole.inward:
+        return whole.sums(x, w)
+    sums = whole.sums(x.contiguous(memory_format=torch.channels_last), w)
+    return sums.contiguous() if x.is_contiguous() else sums

@@ -1,8 +1,12 @@
 """Exact products of integers in float32, for weights whose sums stay below 2^24, in a few parts where they must."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,20 +19,44 @@ from asim_lightning.quant import levels
 _MOST_PARTS = 8
 
 
+class LaidOutConv2d:
+    """oneDNN's convolution of images that are channels_last, with weights laid out as it takes them for images of the
+    last size, where a plain convolution lays them out at each call."""
+
+    def __init__(self, product: Conv2dProduct) -> None:
+        self._geometry = [*product.padding], [*product.stride], [*product.dilation], product.groups
+        self._of_size: tuple[torch.Size, Tensor] | None = None
+
+    def __call__(self, x: Tensor, w: Tensor) -> Tensor:
+        """The convolution, channels_last; w is the same at each call. # (batch, outputs, out height, out width)"""
+        known = self._of_size
+        if known is None or known[0] != x.shape[1:]:
+            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
+            known = x.shape[1:], reorder(w.detach().contiguous().to_mkldnn(), *self._geometry, [*x.shape])
+            self._of_size = known
+        convolve = torch.ops.mkldnn._convolution_pointwise.default
+        return convolve(x, known[1], None, *self._geometry, "none", [], "")
+
+
 @dataclass(frozen=True, eq=False)
 class Float32Product:
     """How a linear map is computed exactly: at once, or in parts of the input channels."""
 
     product: Conv2dProduct | MatmulProduct
-    weights: tuple[Tensor, ...]
-    """Those of each part; none where there is one, so that the whole weight is not held."""
     edges: tuple[int, ...]
     """Input channels at which parts begin and end."""
+    convolutions: tuple[LaidOutConv2d, ...]
+    """One for each part, where images are to be channels_last."""
 
     @property
     def image(self) -> bool:
         """Whether operands are images."""
         return isinstance(self.product, Conv2dProduct)
+
+    @property
+    def inward(self) -> bool:
+        """Whether images are to be channels_last."""
+        return len(self.convolutions) > 0
 
     def sums(self, x: Tensor, w: Tensor) -> Tensor:
         """The exact product, float32 or of several parts int32. # (batch, *outputs)
@@ -38,17 +66,40 @@ class Float32Product:
             w: The weights that this was made for. # (*weight)
         """
         with exact_float32(x.device.type):
-            if not self.weights:
-                return self._multiplied(x, w)
+            if len(self.edges) == 2:
+                return self._part(0, x, w)
             axis = 1 if self.image else -1
-            parts = zip(self.weights, pairwise(self.edges), strict=True)
-            return added(self._multiplied(x.narrow(axis, low, high - low), part) for part, (low, high) in parts)
+            form = torch.channels_last if self.inward else torch.preserve_format
+            parts = (
+                (x.narrow(axis, low, high - low).clone(memory_format=form), w[:, low:high])
+                for low, high in pairwise(self.edges)
+            )
+            return added(self._part(i, *part) for i, part in enumerate(parts))
 
-    def _multiplied(self, x: Tensor, w: Tensor) -> Tensor:
-        if isinstance(self.product, MatmulProduct):
-            return F.linear(x, w)
-        product = self.product
-        return F.conv2d(x, w, None, [*product.stride], [*product.padding], [*product.dilation], product.groups)
+    def _part(self, i: int, x: Tensor, w: Tensor) -> Tensor:
+        return self.convolutions[i](x, w) if self.inward else _multiplied(self.product, x, w)
+
+
+def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) -> Tensor:
+    if isinstance(product, MatmulProduct):
+        return F.linear(x, w)
+    return F.conv2d(x, w, None, [*product.stride], [*product.padding], [*product.dilation], product.groups)
+
+
+@lru_cache(maxsize=1024)
+def _lays_out(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
+    """Whether such a convolution can be had, and gives what a plain one does."""
+    spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(product.dilation, shape[2:], product.stride, strict=True)]
+    # small enough for sums below 2^24, and no two neighbours alike
+    x = torch.arange(2 * shape[1] * product.groups * spans[0] * spans[1], dtype=torch.float32, device="cpu") % 7
+    x = x.view(2, -1, *spans).contiguous(memory_format=torch.channels_last)
+    w = (torch.arange(math.prod(shape), dtype=torch.float32, device="cpu") % 5 - 2).view(shape)
+    with exact_float32("cpu"):
+        expected = _multiplied(product, x.contiguous(), w)
+        try:
+            return torch.equal(LaidOutConv2d(product)(x, w), expected)
+        except (RuntimeError, TypeError, AttributeError, NotImplementedError):
+            return False  # this build of torch has no such kernel
 
 
 def prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
@@ -74,5 +125,7 @@ def _prepare(product: Conv2dProduct | MatmulProduct, w: Tensor, largest: int, si
     edges = edges_below_limit(w, largest, signed, 1 if has_groups else _MOST_PARTS)
     if edges is None:
         return None
-    parts = [w[:, low:high] for low, high in pairwise(edges)] if len(edges) > 2 else []
-    return Float32Product(product, tuple(part.detach().clone() for part in parts), edges)
+    convolutions: tuple[LaidOutConv2d, ...] = ()
+    if isinstance(product, Conv2dProduct) and w.device.type == "cpu" and _lays_out(product, tuple(w.shape)):
+        convolutions = tuple(LaidOutConv2d(product) for _ in edges[1:])
+    return Float32Product(product, edges, convolutions)

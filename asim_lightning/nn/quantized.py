@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.engine import Noise, Product, byte_passes, current_scope, float32, int8
+from asim_lightning.engine.recording import is_recorded
 from asim_lightning.nn.kept_weight import KeptWeight
 from asim_lightning.quant import (
     METHODS,
@@ -202,7 +203,7 @@ class QuantizedLayer(nn.Module):
 
         It is, to the bit, what `_integer` answers, but for the sign of zeros.
         """
-        if x.device.type != "cpu" or w.device.type != "cpu" or _is_recorded():
+        if x.device.type != "cpu" or w.device.type != "cpu" or is_recorded():
             return None
         if x.dtype == torch.float64 or not self._multiplies_exactly():
             return None
@@ -227,7 +228,7 @@ class QuantizedLayer(nn.Module):
             integers, finite, negative = byte_passes.to_bytes(operand, *quantizer, exact.image)
             sums = exact.sums(integers)
         else:
-            integers, finite, negative = byte_passes.to_whole(operand, *quantizer)
+            integers, finite, negative = byte_passes.to_whole(operand, *quantizer, exact.inward)
             sums = exact.sums(integers, w_integers)
         if not finite or (negative and not self.signed_input):
             self._check_values(x)
@@ -277,7 +278,7 @@ class QuantizedLayer(nn.Module):
 
     def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the input in float32, and their scale."""
-        if x.device.type == "cpu" and not _is_recorded() and x.numel():
+        if x.device.type == "cpu" and not is_recorded() and x.numel():
             largest = self._largest_input(x)
             scale = scale_of(largest)
             integers, finite, negative = byte_passes.to_whole(x, float(scale), self.input_bits, self.signed_input)
@@ -360,11 +361,6 @@ def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
     return str(value)
-
-
-def _is_recorded() -> bool:
-    """Whether operations are recorded, where a kernel would leave its answer as a constant."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _boolean(name: str, value: Any) -> bool:

@@ -25,7 +25,7 @@ def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
 def parts_of(product: Product, w: Tensor, signed: bool = False) -> int:
     """Number of parts, 0 where it is not computed so."""
     found = float32.prepare(product, w, 8, signed)
-    return 0 if found is None else len(found.weights) or 1
+    return 0 if found is None else len(found.edges) - 1
 
 
 def test_what_weights_reach() -> None:
@@ -73,7 +73,7 @@ def test_the_largest_products_are_exact(
     x[1] = -x[1] if signed else 1.0
     for given in (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x,):
         sums = found.sums(given, w)
-        assert sums.dtype == (torch.float32 if len(found.weights) == 0 else torch.int32)
+        assert sums.dtype == (torch.float32 if len(found.edges) == 2 else torch.int32)
         assert torch.equal(sums.long(), oracle(product, x, w))
 
 
@@ -86,3 +86,41 @@ def test_it_is_found_once_and_does_not_hold_the_weight() -> None:
     gc.collect()
     assert reference() is None
     assert float32.prepare(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
+
+
+def test_images_of_other_sizes_take_the_same_kernel_and_one_layout_is_kept() -> None:
+    product, w = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), torch.randint(-128, 128, (24, 40, 3, 3)).float()
+    found = float32.prepare(product, w, 8, False)
+    assert found is not None
+    if not found.inward:
+        pytest.skip("this build of torch lays no weights out")
+    for size in ((9, 7), (3, 3), (32, 32), (9, 7)):
+        x = torch.randint(0, 256, (2, 40, *size)).float().contiguous(memory_format=torch.channels_last)
+        sums = found.sums(x, w)
+        assert torch.equal(sums.long(), oracle(product, x, w))
+        assert sums.is_contiguous(memory_format=torch.channels_last)
+        assert [c._of_size[0] for c in found.convolutions if c._of_size] == [x.shape[1:]]
+
+
+def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float32, "_lays_out", lambda product, shape: False)
+    for weights in (torch.ones(2, 20, 2, 2), torch.full((2, 500, 2, 2), 127.0)):
+        x = torch.full((2, weights.shape[1], 6, 5), 255.0)
+        found = float32.prepare(CONV, weights, 8, False)
+        assert found is not None
+        assert not found.inward
+        assert torch.equal(found.sums(x, weights).long(), oracle(CONV, x, weights))
+
+
+def test_a_kernel_that_is_not_there_or_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Missing(float32.LaidOutConv2d):
+        def __call__(self, x: Tensor, w: Tensor) -> Tensor:
+            raise AttributeError("no such operation")
+
+    class Wrong(float32.LaidOutConv2d):
+        def __call__(self, x: Tensor, w: Tensor) -> Tensor:
+            return super().__call__(x, w) + (torch.arange(w.shape[0]) == 1).view(-1, 1, 1)
+
+    for kernel in (Missing, Wrong):
+        monkeypatch.setattr(float32, "LaidOutConv2d", kernel)
+        assert not float32._lays_out.__wrapped__(CONV, (4, 3, 3, 2))

@@ -10,11 +10,14 @@ from asim_lightning.nn import CimConv2d, CimLinear
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("weight_bits", [5, 9])
+@pytest.mark.parametrize("bits", [5, 8, 9])
 @pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
 @pytest.mark.parametrize("kind", ["convolution", "linear"])
-def test_a_traced_layer_takes_other_inputs(weight_bits: int, fidelity: str, kind: str) -> None:
-    common: dict[str, Any] = {"macro": MacroConfig(weight_bits, 9, adc_bits=None), "input_range": "calibrated"}
+def test_a_traced_layer_takes_other_inputs(bits: int, fidelity: str, kind: str) -> None:
+    common: dict[str, Any] = {
+        "macro": MacroConfig(bits, bits, adc_bits=None),
+        "input_range": "calibrated",
+    }
     is_image = kind == "convolution"
     layer = CimConv2d(3, 4, 3, **common) if is_image else CimLinear(12, 4, **common)
     layer.eval().fidelity = fidelity
