@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Noise, Product, choose, current_scope, exact, run
+from asim_lightning.engine import Noise, Product, choose, current_scope, events, exact, run
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
@@ -101,8 +101,13 @@ class OnMacro(QuantizedLayer):
         if not (self._is_own("_multiply", OnMacro) and self._is_own("_quantized_input", QuantizedLayer)):
             return False
         if self.fidelity == "simulated":
-            return choose(self.transfer) == "exact"
+            return choose(self.transfer) in ("exact", "events")
         return self.fidelity == "quantized" or not self._has_train_noise
+
+    def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        if self.fidelity != "simulated" or choose(self.transfer) == "exact":
+            return sums
+        return events.add_errors(product, self.transfer, sums, x, w, self._noise(len(x), x.device))
 
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:

@@ -198,8 +198,8 @@ class QuantizedLayer(nn.Module):
         return self._with_bias(y, x.dtype)
 
     def _in_three_passes(self, x: Tensor, w: Tensor) -> Tensor | None:
-        """The answer of an exact product of integers, quantised and scaled in a pass each; None where it takes another
-        way.
+        """The answer of an exact product of integers, and the errors it may have, quantised and scaled in a pass each;
+        None where it takes another way.
 
         It is, to the bit, what `_integer` answers, but for the sign of zeros.
         """
@@ -232,13 +232,19 @@ class QuantizedLayer(nn.Module):
             sums = exact.sums(integers, w_integers)
         if not finite or (negative and not self.signed_input):
             self._check_values(x)
+        sums = self._with_errors(product, sums, integers, w_integers)
         turned = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
         y = byte_passes.to_floats(sums, step, getattr(self, "bias", None), exact.image, turned)
         return self._outputs(y).to(x.dtype)
 
     def _multiplies_exactly(self) -> bool:
-        """Whether `_multiply` is the integer product itself, and nothing stands between it and the output."""
+        """Whether `_multiply` is the integer product but for what `_with_errors` adds, and nothing stands between it and
+        the output."""
         return False
+
+    def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """Exact sums with the errors of conversions, where there are any; x as the exact product took it."""
+        return sums
 
     def _is_own(self, method: str, owner: type) -> bool:
         """Whether a method is that of a class of this package: no subclass's, and none put in from outside."""

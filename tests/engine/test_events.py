@@ -20,6 +20,7 @@ from asim_lightning.engine.noise import layer_key
 from tests import oracle
 
 WORD = 2**32 - 1
+FORMATS = (torch.contiguous_format, torch.channels_last)
 FINE = [  # rows, encoding, ADC bits, all exact
     *[(255, 1, 8), (85, 1, 8), (15, 1, 4), (7, 1, 3), (3, 1, 8), (1, 1, 4)],
     *[(341, 2, 10), (273, 4, 12), (21, 2, 6), (9, 3, 6)],
@@ -179,6 +180,18 @@ def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind
     expected = slowly(product, circuit, x, w, noise)
     assert np.array_equal(found.numpy().reshape(expected.shape), expected)
     assert torch.equal(found, on_any_device(product, rates(circuit), x, w, noise, signed))
+    total = exact.run(product, macro, signed, x, w)
+    for form in FORMATS if x.dim() == 4 else FORMATS[:1]:
+        operand = x.contiguous(memory_format=form)
+        for dtype in (torch.float32, torch.int64, torch.float64):
+            before = total.to(dtype).clone(memory_format=form)
+            added = events.add_errors(product, circuit, before, operand, w, noise)
+            assert torch.equal(added, found.to(added.dtype))  # rounded once
+            assert added.dtype == (torch.float32 if dtype == torch.float32 else torch.float64)
+        if macro.input_bits <= 8:
+            in_bytes = (operand + 128 * signed).to(torch.uint8)
+            added = events.add_errors(product, circuit, total.double(), in_bytes, w, noise)
+            assert torch.equal(added, found)
 
 
 def layer(batch: int = 3, **fields: Any) -> tuple[Product, Transfer, torch.Tensor, torch.Tensor]:
@@ -252,7 +265,7 @@ def test_weights_that_changed_in_place_are_read_again() -> None:
     assert torch.equal(events.run(*problem, x, w, noise_of(1)), events.run(*problem, x, w.clone(), noise_of(1)))
 
 
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("order", FORMATS)
 def test_memory_formats_types_and_inference_mode_do_not_matter(order: torch.memory_format) -> None:
     *problem, x, w = layer()
     expected = events.run(*problem, x, w, noise_of(3))

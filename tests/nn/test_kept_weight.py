@@ -180,3 +180,22 @@ def test_bytes_answer_what_floats_answer(signed: bool, form: torch.memory_format
         assert torch.equal(y, expected)
         assert y.dtype == dtype
         assert y.is_contiguous(memory_format=form)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("rows", [255, 85])
+@pytest.mark.parametrize("channels", [20, 600])
+def test_events_are_added_to_what_an_exact_product_gives(channels: int, rows: int, signed: bool) -> None:
+    torch.manual_seed(0)
+    macro = MacroConfig(rows=rows, random_noise="0.2 lsb")
+    convolution = CimConv2d(channels, 7, 3, 2, 1, macro=macro, signed_input=signed, name="conv").eval()
+    linear = CimLinear(channels, 5, macro=macro, signed_input=signed, name="fc").eval()
+    for layer, shape in ((convolution, (2, channels, 6, 5)), (linear, (2, 3, channels))):
+        x = torch.rand(shape) - 0.5 * signed
+        with torch.no_grad():
+            layer.weight.abs_()  # sums of 600 channels pass 2^24
+            y, expected = layer(x), layer._integer(x, layer.weight)
+        assert torch.equal(y, expected)
+        layer.macro = MacroConfig(rows=rows)
+        with torch.no_grad():
+            assert not torch.equal(layer(x), y)

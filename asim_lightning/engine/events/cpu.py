@@ -14,17 +14,15 @@ from asim_lightning.engine.events.stream import gap_factor
 from asim_lightning.engine.events.words import (
     bytes_of,
     input_words,
-    kernels,
     padded,
     weight_words,
     word_counts,
     word_table,
 )
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.threads import spread, spread_kernel
+from asim_lightning.engine.threads import spread_kernel
 
 _CANDIDATES_WORTH_A_THREAD = 1500
-_OUTPUTS_WORTH_A_THREAD = 2**18
 """Work that occupies a thread much longer than it takes to wake it while torch's own threads still spin."""
 
 
@@ -39,30 +37,31 @@ def with_errors(
 ) -> Tensor:
     """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster.
 
-    Outputs in float64 may be written to.
+    Outputs in float32 or float64 may be written to, and keep their type; x may be what `input_words` takes.
     """
-    macro = rates.macro
-    x_words = input_words(layout, x, bytes_of(macro.input_bits))
+    macro, g = rates.macro, layout.geometry
+    x_words = input_words(layout, x, bytes_of(macro.input_bits), rates.signed_input)
     w_words = weight_words(layout, w, bytes_of(macro.weight_bits), macro.rows)
+    if total.dtype not in (torch.float32, torch.float64):
+        total = total.to(torch.float64)
+    inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
+    total = total if inward else total.contiguous()
+    out = (total.permute(0, 2, 3, 1) if inward else total).view(len(total), -1).numpy()
+    steps = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
     word = np.uint32
     words = (word(noise.seed), word(key), word(noise.trial << 16))
-    source = total.numpy()
-    if source.dtype == np.float64 and source.flags.c_contiguous:
-        out = source
-    else:
-        out, fewest = np.empty(total.shape), _OUTPUTS_WORTH_A_THREAD // layout.positions + 1
-        spread(lambda low, high: np.copyto(out[low:high], source[low:high]), len(out), fewest)
-    arrays = (
-        out.reshape(len(out), -1),
-        noise.sample_ids.numpy(),
-        noise.offsets.numpy(),
-        x_words,
-        w_words,
-        *_tables(rates, layout),
-    )
-    kernel, fewest = kernels()[3], int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
-    spread_kernel(kernel, (*arrays, *words), len(total) * layout.blocks, fewest)
-    return torch.from_numpy(out)
+    arrays = (out, noise.sample_ids.numpy(), noise.offsets.numpy(), x_words, w_words, *_tables(rates, layout))
+    kernel, fewest = _kernel(out.dtype.str), int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
+    spread_kernel(kernel, (*arrays, *steps, *words), len(total) * layout.blocks, fewest)
+    return total
+
+
+@lru_cache(maxsize=2)
+def _kernel(kind: str) -> Any:
+    """The compiled kernel for outputs of this type."""
+    from asim_lightning.engine.events.kernels import compile_events  # Numba takes half a second to import
+
+    return compile_events(kind.removeprefix("<"))
 
 
 @lru_cache(maxsize=1024)
@@ -98,24 +97,24 @@ def _places(rates: Rates, layout: Layout) -> Any:
     """Where the words of all tiles lie in x, from the first pixel that an output meets."""
     g, table = layout.geometry, word_table(layout)
     group, element = table[:, 0] // 8, table[:, 1]
-    if not g.outputs_outermost:
-        return group.astype(np.uint64)
-    height, width = padded(layout)
-    pixel = element // g.kernel[1] * g.dilation[0] * width + element % g.kernel[1] * g.dilation[1]
-    return (group * (height * width) + pixel).astype(np.uint64)
+    pixel = element // g.kernel[1] * g.dilation[0] * padded(layout)[1] + element % g.kernel[1] * g.dilation[1]
+    return (group + pixel * _pixel_words(rates, layout)).astype(np.uint64)
+
+
+def _pixel_words(rates: Rates, layout: Layout) -> int:
+    """Words of a pixel of x."""
+    return bytes_of(rates.macro.input_bits) * ((layout.geometry.channels + 7) // 8)
 
 
 def _geometry(rates: Rates, layout: Layout) -> Any:
     """Sizes, and steps in words: of x for a row of the batch, group, byte and pixel; of w for a row, head, output and
     byte."""
     g = layout.geometry
-    x_bytes, w_bytes = bytes_of(rates.macro.input_bits), bytes_of(rates.macro.weight_bits)
     height, width = padded(layout)
-    words, tile_words = (g.channels + 7) // 8, sum(word_counts(layout))
-    x_group = x_bytes * words * height * width
-    x_steps = [g.groups * x_group, x_group]
-    x_steps += [words * height * width, 1] if g.outputs_outermost else [words, x_bytes * words]
-    w_output = w_bytes * tile_words
+    pixel, tile_words = _pixel_words(rates, layout), sum(word_counts(layout))
+    x_group = pixel * height * width
+    x_steps = [g.groups * x_group, x_group, (g.channels + 7) // 8, pixel]
+    w_output = bytes_of(rates.macro.weight_bits) * tile_words
     w_steps = [g.heads * g.outputs * w_output, g.outputs * w_output, w_output, tile_words]
     sizes = [layout.block_outputs, layout.blocks, rates.macro.rows, rates.divisor]
     sizes += [int(g.outputs_outermost), g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride]

@@ -25,7 +25,7 @@ from asim_lightning.engine.events.layout import layout
 from asim_lightning.engine.events.rates import rates, supported
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Product
+from asim_lightning.engine.product import Conv2dProduct, Product
 
 
 def applies(transfer: Transfer) -> bool:
@@ -52,8 +52,12 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
         moved = _on_cpu(noise)
         return run(product, transfer, x.cpu(), w.cpu(), moved).to(torch.float32).to(x.device)
     with torch.no_grad():
-        total = exact.run(product, transfer.macro, transfer.signed_input, x, w)
-        return add_errors(product, transfer, total, x, w, noise)
+        # images as both products take them, turned once
+        inward = x.device.type == "cpu" and isinstance(product, Conv2dProduct)
+        operand = x.contiguous(memory_format=torch.channels_last) if inward else x
+        total = exact.run(product, transfer.macro, transfer.signed_input, operand, w).to(torch.float64)
+        found = add_errors(product, transfer, total, operand, w, noise)
+        return found.contiguous() if x.is_contiguous() else found
 
 
 def add_errors(product: Product, transfer: Transfer, total: Tensor, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
@@ -63,19 +67,20 @@ def add_errors(product: Product, transfer: Transfer, total: Tensor, x: Tensor, w
         product: The linear map.
         transfer: A transfer to which this engine `applies`; its cycles may be some of a macro's.
         total: Outputs in counts, without the noise of these cycles, which may be written to. # (batch, *outputs)
-        x: As for `run`. # (batch, *inputs)
+        x: As for `run`, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
         w: As for `run`. # (*weight), or (batch, *weight)
         noise: As for `run`.
 
     Returns:
-        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+        Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where the
+        device has no float64). # (batch, *outputs)
     """
     if x.device.type == "mps":  # has no float64
         found = add_errors(product, transfer, total.cpu(), x.cpu(), w.cpu(), _on_cpu(noise))
         return found.to(torch.float32).to(x.device)
     kinds = rates(transfer)
     if total.numel() == 0 or not kinds.kinds:
-        return total.to(torch.float64)
+        return total if total.dtype == torch.float32 else total.to(torch.float64)
     shape = w.shape[1:] if product.batched_weight else w.shape
     places = layout(kinds, product, x.shape[1:], shape)
     key = layer_key(noise.name + "/events", noise.call)

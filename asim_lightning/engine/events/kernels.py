@@ -22,32 +22,19 @@ _WORD_BITS, _KIND_BITS = u32(stream.WORD_BITS), stream.KIND_BITS
 _EACH_BYTE, _TOP_BYTE, _BYTE = u64(0x0101010101010101), u64(56), u64(0xFF)
 
 
-def _pack_channels(x: Any, words: Any, top: int, left: int, low: int, high: int) -> None:
-    """x (units, channels, height, width) to words (units, bytes, groups of 8 channels, padded height, padded width),
-    which hold zeros; low..high-1 count the first three dimensions."""
-    channels, height, width = x.shape[1], x.shape[2], x.shape[3]
-    planes, groups = words.shape[1], words.shape[2]
-    for number in range(low, high):
-        unit, plane, group = number // (planes * groups), number // groups % planes, number % groups
-        shift = i32(8 * plane)
-        for c in range(group * 8, min(group * 8 + 8, channels)):
-            place = u64(8 * (c - group * 8))
-            for y in range(height):
-                values, line = x[unit, c, y], words[unit, plane, group, top + y, left:]
-                for p in range(width):
-                    line[p] |= (u64(shift_right_i(int_of_f(values[p]), shift)) & _BYTE) << place
-
-
-def _pack_rows(x: Any, out: Any, low: int, high: int) -> None:
-    """Rows low..high-1 of x (rows, channels) to bytes (rows, bytes, padded channels)."""
-    channels = x.shape[1]
-    for row in range(low, high):
-        for plane in range(out.shape[1]):
-            values, line, shift = x[row], out[row, plane], i32(8 * plane)
-            for c in range(channels):
-                line[c] = np.uint8(shift_right_i(int_of_f(values[c]), shift))
-            for c in range(channels, out.shape[2]):
-                line[c] = np.uint8(0)
+def _pack_inputs(x: Any, out: Any, flipped: Any, top: int, left: int, low: int, high: int) -> None:
+    """Lines low..high-1 of x (batch, height, width, groups, channels), whole numbers, to bytes (batch, groups, padded
+    height, padded width, bytes, padded channels), which hold zeros; the bits `flipped` of each byte are turned over."""
+    height, width, channels = x.shape[1], x.shape[2], x.shape[4]
+    for line in range(low, high):
+        row, y = line // height, line % height
+        for group in range(x.shape[3]):
+            for p in range(width):
+                values, pixel = x[row, y, p, group], out[row, group, top + y, left + p]
+                for plane in range(out.shape[4]):
+                    of_plane, shift = pixel[plane], i32(8 * plane)
+                    for c in range(channels):
+                        of_plane[c] = np.uint8(shift_right_i(i32(values[c]), shift)) ^ flipped
 
 
 def _pack_weights(w: Any, table: Any, words: Any, low: int, high: int) -> None:
@@ -121,13 +108,16 @@ def _events(
     cycles: Any,
     errors: Any,
     shares: Any,
+    out_channel: int,
+    out_pixel: int,
     k0: Any,
     k1: Any,
     last_word: Any,
     low: int,
     high: int,
 ) -> None:
-    """Add the errors of blocks low..high-1 of all rows to out (rows, positions); `cpu` lays the tables out."""
+    """Add the errors of blocks low..high-1 of all rows to out (rows, positions), where the outputs of channels and of
+    pixels lie so far from each other; `cpu` lays the tables out."""
     block_outputs, blocks, rows, divisor = geometry[0], geometry[1], geometry[2], geometry[3]
     outermost, inner, out_width, group_outputs = geometry[4], geometry[5], geometry[6], geometry[7]
     head_rows, width, stride_y, stride_x = geometry[8], geometry[9], geometry[10], geometry[11]
@@ -177,16 +167,24 @@ def _events(
                 sums[output] += errors[first_error + which] * cycle[3]
         for o in range(outputs):
             if sums[o] != 0:
-                out[row, first + o] = (out[row, first + o] * divisor + f64(sums[o] * rows)) / divisor
+                outer, within = (first + o) // inner, (first + o) % inner
+                at = outer * out_channel + within * out_pixel if outermost else outer * out_pixel + within * out_channel
+                out[row, at] = (f64(out[row, at]) * divisor + f64(sums[o] * rows)) / divisor
                 sums[o] = 0
 
 
-def compile_events() -> tuple[Any, Any, Any, Any]:
-    """The compiled kernels: packing of channels, of rows and of weights, and events."""
-    tables = "i8[::1], i8[:,::1], u8[::1], i8[:,::1], f8[::1], i8[:,::1], i8[::1], f8[::1]"
+def compile_packing() -> tuple[Any, Any, Any]:
+    """The compiled kernels: packing of inputs in float32, of inputs in bytes, and of weights."""
+    target = "u1[:,:,:,:,:,::1], u1, i8, i8, i8, i8"
     return (
-        compiled("void(f4[:,:,:,::1], u8[:,:,:,:,::1], i8, i8, i8, i8)", _pack_channels),
-        compiled("void(f4[:,::1], u1[:,:,::1], i8, i8)", _pack_rows),
+        compiled(f"void(f4[:,:,:,:,::1], {target})", _pack_inputs),
+        compiled(f"void(u1[:,:,:,:,::1], {target})", _pack_inputs),
         compiled("void(f4[:,:,::1], i8[:,::1], u8[:,:,::1], i8, i8)", _pack_weights),
-        compiled(f"void(f8[:,::1], i8[::1], i8[::1], u8[::1], u8[::1], {tables}, u4, u4, u4, i8, i8)", _events),
     )
+
+
+def compile_events(kind: str) -> Any:
+    """The compiled kernel of events, for outputs of a type (f4, f8)."""
+    tables = "i8[::1], i8[:,::1], u8[::1], i8[:,::1], f8[::1], i8[:,::1], i8[::1], f8[::1]"
+    words = "i8, i8, u4, u4, u4, i8, i8"
+    return compiled(f"void({kind}[:,::1], i8[::1], i8[::1], u8[::1], u8[::1], {tables}, {words})", _events)

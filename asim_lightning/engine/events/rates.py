@@ -46,6 +46,7 @@ class Rates:
     """All that the events of a macro's schedule depend on, whatever the layer."""
 
     macro: MacroConfig
+    signed_input: bool
     cycles: tuple[Cycle, ...]
     kinds: tuple[Kind, ...]
     """Kinds of cycles that err at all."""
@@ -79,7 +80,7 @@ def rates(transfer: Transfer) -> Rates:
     weights = [transfer.code_weight(cycle) for cycle in transfer.cycles]
     divisor = (macro.top_code or 1) * transfer.most_votes
     kinds = [kind for kind in kinds if len(kind.errors) > 1]
-    return Rates(macro, transfer.cycles, tuple(kinds), tuple(weights), divisor)
+    return Rates(macro, transfer.signed_input, transfer.cycles, tuple(kinds), tuple(weights), divisor)
 
 
 def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:

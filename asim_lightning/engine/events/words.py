@@ -30,24 +30,30 @@ def padded(layout: Layout) -> tuple[int, int]:
     return g.height + 2 * g.padding[0], g.width + 2 * g.padding[1]
 
 
-def input_words(layout: Layout, x: Tensor, planes: int) -> Any:
-    """Words of an input. # (batch, groups, bytes, groups of 8 channels, pixels), or (batch, pixels, bytes, groups of 8)
-    where channels are the last dimension, flat
+def input_words(layout: Layout, x: Tensor, planes: int, signed: bool) -> Any:
+    """Words of an input.
+
+    Args:
+        layout: The layout of a row of the batch.
+        x: Whole numbers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are channels_last.
+            # (batch, *inputs)
+        planes: Bytes of an integer.
+        signed: Whether integers are signed.
+
+    Returns:
+        # (batch, groups, padded height, padded width, bytes, groups of 8 channels), flat
     """
-    g, x = layout.geometry, x.to(torch.float32).contiguous()
-    groups = (g.channels + 7) // 8
-    if g.outputs_outermost:
-        source = x.view(len(x) * g.groups, g.channels, g.height, g.width).numpy()
-        words = np.zeros((len(source), planes, groups, *padded(layout)), np.uint64)
-        kernel, units = kernels()[0], len(source) * planes * groups
-        elements = 8 * g.height * g.width
-        spread_kernel(kernel, (source, words, *g.padding), units, _WORTH_A_THREAD // elements + 1)
-        return words.reshape(-1)
-    rows = x.view(-1, g.channels).numpy()
-    packed = np.empty((len(rows), planes, groups * 8), np.uint8)
-    kernel = kernels()[1]
-    spread_kernel(kernel, (rows, packed), len(rows), _WORTH_A_THREAD // g.channels + 1)
-    return packed.reshape(-1).view(np.uint64)
+    g = layout.geometry
+    in_bytes = x.dtype == torch.uint8
+    x = x if in_bytes else x.to(torch.float32)
+    x = x.permute(0, 2, 3, 1) if g.outputs_outermost else x
+    source = x.contiguous().view(len(x), g.height, g.width, g.groups, g.channels).numpy()
+    words = np.zeros((len(x), g.groups, *padded(layout), planes, (g.channels + 7) // 8), np.uint64)
+    flipped = np.uint8(128 if in_bytes and signed else 0)  # bytes of signed numbers are shifted by 128
+    fewest = _WORTH_A_THREAD // (g.width * g.groups * g.channels) + 1
+    kernel = packing()[1 if in_bytes else 0]
+    spread_kernel(kernel, (source, words.view(np.uint8), flipped, *g.padding), len(x) * g.height, fewest)
+    return words.reshape(-1)
 
 
 def weight_words(layout: Layout, w: Tensor, planes: int, rows: int) -> Any:
@@ -65,7 +71,7 @@ def _weight_words(layout: Layout, w: Tensor, planes: int) -> Any:
     g = layout.geometry
     elements, table = g.kernel[0] * g.kernel[1], word_table(layout)
     source = w.to(torch.float32).contiguous().view(-1, g.channels, elements).numpy()
-    words, kernel = np.empty((len(source), planes, len(table)), np.uint64), kernels()[2]
+    words, kernel = np.empty((len(source), planes, len(table)), np.uint64), packing()[2]
     fewest = _WORTH_A_THREAD // (g.channels * elements) + 1
     spread_kernel(kernel, (source, table, words), len(source), fewest)
     return words.reshape(-1)
@@ -94,8 +100,8 @@ def word_counts(layout: Layout) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def kernels() -> Any:
-    """The compiled kernels."""
-    from asim_lightning.engine.events.kernels import compile_events  # Numba takes half a second to import
+def packing() -> Any:
+    """The compiled kernels that pack operands."""
+    from asim_lightning.engine.events.kernels import compile_packing  # Numba takes half a second to import
 
-    return compile_events()
+    return compile_packing()
