@@ -238,8 +238,8 @@ class QuantizedLayer(nn.Module):
         return self._outputs(y).to(x.dtype)
 
     def _multiplies_exactly(self) -> bool:
-        """Whether `_multiply` is the integer product but for what `_with_errors` adds, and nothing stands between it and
-        the output."""
+        """Whether `_multiply` is the integer product but for what `_with_errors` adds, and nothing stands between it
+        and the output."""
         return False
 
     def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
