@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.backbone import BackboneConfig
 from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of, unused_stem
 from asim_lightning.exchange.read import WeightFile
+from asim_lightning.exchange.skeleton import skeleton_of
 
 SMALL_IMAGE = 32
 """Height and width that small networks are made for, pixels."""
@@ -58,8 +58,7 @@ class Network:
         Raises:
             ValueError: It cannot be built.
         """
-        with torch.device("meta"):
-            return build_backbone(self.backbone, self.num_classes)
+        return skeleton_of(self.backbone, self.num_classes)
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:

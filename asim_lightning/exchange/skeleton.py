@@ -1,0 +1,43 @@
+"""Networks without values: what keys and shapes they have is all that is asked of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from asim_lightning.backbone import BackboneConfig, build_backbone
+
+_FILLING = frozenset(
+    {
+        Tensor.add_, Tensor.clamp_, Tensor.copy_, Tensor.div_, Tensor.erfinv_, Tensor.fill_, Tensor.mul_,
+        Tensor.normal_, Tensor.sub_, Tensor.uniform_, Tensor.zero_, nn.init.constant_, nn.init.kaiming_uniform_,
+        nn.init.normal_, nn.init.uniform_,
+    }
+)  # fmt: skip
+
+
+class _WithoutFilling(TorchFunctionMode):
+    """Leaves out operations that only give values to tensors on the meta device, which have none: they are most of the
+    time that a transformer takes to build."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")
+        if func in _FILLING and isinstance(filled, Tensor) and filled.is_meta:
+            return filled
+        return func(*args, **kwargs)
+
+
+def skeleton_of(backbone: BackboneConfig, num_classes: int) -> nn.Module:
+    """The network on the meta device.
+
+    Args:
+        backbone: What it is.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: It cannot be built (see `build_backbone`).
+    """
+    with torch.device("meta"), _WithoutFilling():
+        return build_backbone(backbone, num_classes)
