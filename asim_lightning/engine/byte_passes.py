@@ -99,8 +99,7 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
     if image and sums.is_contiguous():
         y = sums * step.view(-1, 1, 1)
         return y if bias is None else y.add_(bias.detach().float().view(-1, 1, 1))
-    # adding -0 changes no number, 0 would change -0
-    added = np.full(outputs, -0.0, np.float32) if bias is None else bias.detach().float().contiguous().numpy()
+    added = _nothing(outputs) if bias is None else bias.detach().float().contiguous().numpy()
     worth = step.numpy()
     if image and turned and sums.shape[2] * sums.shape[3] > 1:
         kernel, batch = _scalers()[1], sums.shape[0]
@@ -115,6 +114,14 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
         source, target = _rows(sums.contiguous(memory_format=form), units, image), _rows(out, units, image)
     spread_kernel(kernel, (source, target, worth, added), units, _THREAD // size + 1)
     return out
+
+
+@lru_cache(maxsize=64)
+def _nothing(outputs: int) -> Any:
+    """A bias that changes no number: adding 0 would change -0."""
+    import numpy as np
+
+    return np.full(outputs, -0.0, np.float32)
 
 
 def _rows(x: Tensor, rows: int, image: bool) -> Any:

@@ -168,10 +168,11 @@ def prepare(product: Product, w: Tensor, input_bits: int, weight_bits: int, sign
         return None
     if isinstance(product, Conv2dProduct) and w.shape[1] == 1:
         return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
-    if isinstance(product, MatmulProduct) and not whole_team(torch.get_num_threads()):
-        return None  # oneDNN leaves out rows where the system grants fewer threads than torch asks for
     key = ("int8", product, input_bits, signed)
-    return remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
+    found = remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
+    if found is not None and not found.image and not whole_team(torch.get_num_threads()):
+        return None  # oneDNN leaves out rows where the system grants fewer threads than torch asks for
+    return found
 
 
 def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8Product | None:

@@ -23,4 +23,4 @@ def of_one_thread(arguments: tuple[Any, ...], alone: bool) -> tuple[Any, ...]:
     def part(array: np.ndarray) -> np.ndarray:
         return array[0] if alone else array[0].copy()
 
-    return tuple(part(a.array) if isinstance(a, PerThread) else a for a in arguments)
+    return tuple([part(a.array) if isinstance(a, PerThread) else a for a in arguments])

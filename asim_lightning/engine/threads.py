@@ -70,9 +70,10 @@ def spread_kernel(kernel: Any, arguments: tuple[Any, ...], units: int, fewest: i
 
 
 def _threads(units: int, fewest: int) -> int:
-    if threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
+    threads = min(torch.get_num_threads(), units // max(fewest, 1))
+    if threads <= 1 or threading.current_thread().name.startswith(_NAME):  # a thread of the pool must not wait for it
         return 1
-    return max(1, min(torch.get_num_threads(), units // max(fewest, 1)))
+    return threads
 
 
 def _share(work: Callable[[int, int], None], units: int, number: int, threads: int) -> None:
