@@ -179,7 +179,7 @@ def test_no_value_is_read_back_from_the_device(
 ) -> None:
     # tensors without values stand in for those of a device: whatever waits for one fails
     monkeypatch.setattr(reference, "exact_float32", lambda _: nullcontext())
-    circuit, meta = transfer(MacroConfig(**settings), True), torch.device("meta")
+    circuit, meta = transfer(MacroConfig(4, 4, **settings), True), torch.device("meta")
     x, w = torch.empty(2, 3, 5, 300, device=meta), torch.empty(*([2, 3] if batched else []), 6, 300, device=meta)
     noise = Noise(0, "layer", 0, 0, 0, *(torch.empty(2, dtype=torch.int64, device=meta) for _ in range(2)))
     product = MatmulProduct(batched_weight=batched)
