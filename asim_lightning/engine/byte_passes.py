@@ -12,11 +12,13 @@ from asim_lightning.engine.threads import spread_kernel
 from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
-_ROUNDER = 1.5 * 2**23
+_ROUNDER = 1.5 * 2**23  # `byte_passes_numba.ROUNDER`, whose module imports Numba
 _SHIFT = 128
 _THREAD = 2**17
 _MOST_UNITS = 64
 """Most pieces of a tensor to share among threads, where nothing but its size divides it."""
+_LEAST_UNIT = 1024
+"""Numbers of a sample that are worth a piece of their own."""
 
 
 @lru_cache(maxsize=2)
@@ -73,6 +75,8 @@ def _quantized(
         units, size = batch * math.ceil(source.shape[2] / INWARD_TILE), channels * INWARD_TILE
     else:
         kernel, units = as_it_lies, math.gcd(x.numel(), _MOST_UNITS)
+        if x.numel() >= _LEAST_UNIT * len(x):
+            units = max(units, len(x))
         source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
         size = source.shape[1]
     low, top, rounder = -1.0 if signed else 0.0, levels(bits, signed), _ROUNDER - shift
@@ -87,7 +91,8 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
     """``sums * step + bias`` in float32, rounded twice as two operations of torch are.
 
     Args:
-        sums: Whole numbers, float32 or int32, on the CPU. # (batch, ..., outputs), or (batch, outputs, height, width)
+        sums: Counts of any type, on the CPU, rounded to float32 first.
+            # (batch, ..., outputs), or (batch, outputs, height, width)
         step: What a count is worth, for each output, float32. # (outputs,)
         bias: # (outputs,)
         image: Whether sums are images.

@@ -1,6 +1,5 @@
 """The exact engine: where every cycle returns its count and nothing is noisy, the schedule is one integer product."""
 
-import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
@@ -40,9 +39,4 @@ def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bit
         sums = packed.sums(packed.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums
     whole = float32.prepare(product, w, input_bits, signed_input)
-    if whole is None:
-        return product.integer(x, w, limit)
-    if not whole.inward:
-        return whole.sums(x, w)
-    sums = whole.sums(x.contiguous(memory_format=torch.channels_last), w)
-    return sums.contiguous() if x.is_contiguous() else sums
+    return product.integer(x, w, limit) if whole is None else whole.sums(x, w)

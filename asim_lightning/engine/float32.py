@@ -1,6 +1,5 @@
 """Exact products of integers in float32, for weights whose sums stay below 2^24, in a few parts where they must."""
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,20 +19,20 @@ _MOST_PARTS = 8
 
 
 class LaidOutConv2d:
-    """oneDNN's convolution of images that are channels_last, with weights laid out as it takes them for images of the
-    last size, where a plain convolution lays them out at each call."""
+    """oneDNN's convolution of images that are channels_last, with weights laid out as it takes them for batches of the
+    last shape, where a plain convolution lays them out at each call. Other shapes may ask for another layout."""
 
     def __init__(self, product: Conv2dProduct) -> None:
         self._geometry = [*product.padding], [*product.stride], [*product.dilation], product.groups
-        self._of_size: tuple[torch.Size, Tensor] | None = None
+        self._of_shape: tuple[torch.Size, Tensor] | None = None
 
     def __call__(self, x: Tensor, w: Tensor) -> Tensor:
         """The convolution, channels_last; w is the same at each call. # (batch, outputs, out height, out width)"""
-        known = self._of_size
-        if known is None or known[0] != x.shape[1:]:
+        known = self._of_shape
+        if known is None or known[0] != x.shape:
             reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
-            known = x.shape[1:], reorder(w.detach().contiguous().to_mkldnn(), *self._geometry, [*x.shape])
-            self._of_size = known
+            known = x.shape, reorder(w.contiguous().to_mkldnn(), *self._geometry, [*x.shape])
+            self._of_shape = known
         convolve = torch.ops.mkldnn._convolution_pointwise.default
         return convolve(x, known[1], None, *self._geometry, "none", [], "")
 
@@ -46,7 +45,7 @@ class Float32Product:
     edges: tuple[int, ...]
     """Input channels at which parts begin and end."""
     convolutions: tuple[LaidOutConv2d, ...]
-    """One for each part, where images are to be channels_last."""
+    """One for each part, for images that are channels_last, where they can be had."""
 
     @property
     def image(self) -> bool:
@@ -55,29 +54,31 @@ class Float32Product:
 
     @property
     def inward(self) -> bool:
-        """Whether images are to be channels_last."""
+        """Whether images that are channels_last are convolved faster than others."""
         return len(self.convolutions) > 0
 
+    @torch.no_grad()
     def sums(self, x: Tensor, w: Tensor) -> Tensor:
-        """The exact product, float32 or of several parts int32. # (batch, *outputs)
+        """The exact product, float32 or of several parts int32, without a gradient. # (batch, *outputs)
 
         Args:
-            x: Whole numbers in float32. # (batch, *inputs)
+            x: Whole numbers in float32; images that are channels_last give such ones. # (batch, *inputs)
             w: The weights that this was made for. # (*weight)
         """
+        laid_out = self.inward and x.is_contiguous(memory_format=torch.channels_last)
         with exact_float32(x.device.type):
             if len(self.edges) == 2:
-                return self._part(0, x, w)
+                return self._part(0, x, w, laid_out)
             axis = 1 if self.image else -1
-            form = torch.channels_last if self.inward else torch.preserve_format
+            form = torch.channels_last if laid_out else torch.preserve_format
             parts = (
                 (x.narrow(axis, low, high - low).clone(memory_format=form), w[:, low:high])
                 for low, high in pairwise(self.edges)
             )
-            return added(self._part(i, *part) for i, part in enumerate(parts))
+            return added(self._part(i, *part, laid_out) for i, part in enumerate(parts))
 
-    def _part(self, i: int, x: Tensor, w: Tensor) -> Tensor:
-        return self.convolutions[i](x, w) if self.inward else _multiplied(self.product, x, w)
+    def _part(self, i: int, x: Tensor, w: Tensor, laid_out: bool) -> Tensor:
+        return self.convolutions[i](x, w) if laid_out else _multiplied(self.product, x, w)
 
 
 def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) -> Tensor:
@@ -90,14 +91,14 @@ def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) ->
 def _lays_out(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
     """Whether such a convolution can be had, and gives what a plain one does."""
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(product.dilation, shape[2:], product.stride, strict=True)]
-    # small enough for sums below 2^24, and no two neighbours alike
-    x = torch.arange(2 * shape[1] * product.groups * spans[0] * spans[1], dtype=torch.float32, device="cpu") % 7
-    x = x.view(2, -1, *spans).contiguous(memory_format=torch.channels_last)
-    w = (torch.arange(math.prod(shape), dtype=torch.float32, device="cpu") % 5 - 2).view(shape)
+    generator = torch.Generator().manual_seed(0)
+    # small enough for sums below 2^24
+    x = torch.randint(0, 8, (2, shape[1] * product.groups, *spans), generator=generator, device="cpu").float()
+    w = torch.randint(-3, 4, shape, generator=generator, device="cpu").float()
     with exact_float32("cpu"):
-        expected = _multiplied(product, x.contiguous(), w)
+        expected = _multiplied(product, x, w)
         try:
-            return torch.equal(LaidOutConv2d(product)(x, w), expected)
+            return torch.equal(LaidOutConv2d(product)(x.contiguous(memory_format=torch.channels_last), w), expected)
         except (RuntimeError, TypeError, AttributeError, NotImplementedError):
             return False  # this build of torch has no such kernel
 

@@ -189,7 +189,7 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
         exact, kernel, geometry = _exact_conv2d(shape, inner), conv2d_kernel, _listed(inner)
     elif isinstance(product, MatmulProduct):
         border, geometry = (0, 0), _NO_GEOMETRY
-        exact, kernel = _exact_linear(shape), linear_kernel
+        exact, kernel = whole_team(torch.get_num_threads()) and _exact_linear(shape), linear_kernel
     else:
         return None
     most = _MOST_PARTS if geometry[3] == 1 else 1

@@ -1,6 +1,6 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -103,7 +103,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
             macro = rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
         sighting = seen.get(layer.name)
         unsigned, how = _sign(layer, sighting, example is not None)
-        ruled = set() if rule is None else set(rule.macro) if isinstance(rule.macro, dict) else set(vars(rule.macro))
+        ruled = set() if rule is None else set(rule.macro if isinstance(rule.macro, dict) else asdict(rule.macro))
         keeps = layer.name in keep
         try:
             new, why = _replacement(layer, plan, macro, not unsigned, keeps, is_transformer, ruled)

@@ -88,18 +88,18 @@ def test_it_is_found_once_and_does_not_hold_the_weight() -> None:
     assert float32.prepare(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
 
 
-def test_images_of_other_sizes_take_the_same_kernel_and_one_layout_is_kept() -> None:
+def test_batches_of_other_shapes_take_the_same_kernel_and_one_layout_is_kept() -> None:
     product, w = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), torch.randint(-128, 128, (24, 40, 3, 3)).float()
     found = float32.prepare(product, w, 8, False)
     assert found is not None
     if not found.inward:
         pytest.skip("this build of torch lays no weights out")
-    for size in ((9, 7), (3, 3), (32, 32), (9, 7)):
-        x = torch.randint(0, 256, (2, 40, *size)).float().contiguous(memory_format=torch.channels_last)
+    for batch, *size in ((2, 9, 7), (2, 3, 3), (1, 32, 32), (5, 32, 32), (2, 9, 7)):
+        x = torch.randint(0, 256, (batch, 40, *size)).float().contiguous(memory_format=torch.channels_last)
         sums = found.sums(x, w)
         assert torch.equal(sums.long(), oracle(product, x, w))
         assert sums.is_contiguous(memory_format=torch.channels_last)
-        assert [c._of_size[0] for c in found.convolutions if c._of_size] == [x.shape[1:]]
+        assert [c._of_shape[0] for c in found.convolutions if c._of_shape] == [x.shape]
 
 
 def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,15 +112,22 @@ def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: py
         assert torch.equal(found.sums(x, weights).long(), oracle(CONV, x, weights))
 
 
-def test_a_kernel_that_is_not_there_or_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Missing(float32.LaidOutConv2d):
-        def __call__(self, x: Tensor, w: Tensor) -> Tensor:
-            raise AttributeError("no such operation")
-
+@pytest.mark.parametrize(("channels", "size", "stride"), [(64, 3, 2), (40, 3, 2), (16, 5, 1), (64, 1, 3), (80, 1, 1)])
+@pytest.mark.parametrize("wrong", ["outputs", "samples", "rows", "channels", "missing"])
+def test_a_kernel_that_is_wrong_or_not_there_is_not_used(
+    channels: int, size: int, stride: int, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Wrong(float32.LaidOutConv2d):
         def __call__(self, x: Tensor, w: Tensor) -> Tensor:
-            return super().__call__(x, w) + (torch.arange(w.shape[0]) == 1).view(-1, 1, 1)
+            if wrong == "missing":
+                raise AttributeError("no such operation")
+            if wrong == "channels":
+                x = x.flip(1)
+            y = super().__call__(x.contiguous(memory_format=torch.channels_last), w)
+            return y.flip({"samples": 0, "outputs": 1, "rows": 2}[wrong]) if wrong != "channels" else y
 
-    for kernel in (Missing, Wrong):
-        monkeypatch.setattr(float32, "LaidOutConv2d", kernel)
-        assert not float32._lays_out.__wrapped__(CONV, (4, 3, 3, 2))
+    product = Conv2dProduct((stride, stride), (size // 2, size // 2), (1, 1), 1)
+    if not float32._lays_out.__wrapped__(product, (6, channels, size, size)):
+        pytest.skip("this build of torch lays no weights out")
+    monkeypatch.setattr(float32, "LaidOutConv2d", Wrong)
+    assert not float32._lays_out.__wrapped__(product, (6, channels, size, size))
