@@ -12,8 +12,8 @@ from asim_lightning.engine.threads import spread_kernel
 from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
-_ROUNDER = 1.5 * 2**23  # `byte_passes_numba.ROUNDER`, whose module imports Numba
-_SHIFT = 128
+SHIFT = 128
+"""What is added to signed integers that become bytes."""
 _THREAD = 2**17
 _MOST_UNITS = 64
 """Most pieces of a tensor to share among threads, where nothing but its size divides it."""
@@ -39,22 +39,22 @@ def to_whole(x: Tensor, scale: float, bits: int, signed: bool, inward: bool = Fa
     """Quantise, as `quant.quantize` does, and see what values there are.
 
     Args:
-        x: Floating point, on the CPU, not empty.
+        x: Floating point, on the CPU, not empty. # of any shape; (batch, channels, height, width) to be turned
         scale: Scale of the quantiser, a number of float32.
         bits: Bits of the quantiser.
         signed: Whether it is signed.
         inward: Whether x is an image that becomes channels_last.
 
     Returns:
-        The integers in float32, 0 without a sign, else as x lies in memory where it lies in one piece; whether all
-        values are finite; whether any is below 0.
+        The integers in float32, zeros without a sign, in the shape of x, turned or as x lies in memory where that is
+        one piece; whether all values are finite; whether any is below 0.
     """
     return _quantized(x, torch.float32, scale, bits, signed, 0, inward)
 
 
 def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, inward: bool) -> tuple[Tensor, bool, bool]:
     """The same, to what `Int8Product.sums` takes: uint8, where 128 is added to signed integers, of at most 8 bits."""
-    return _quantized(x, torch.uint8, scale, bits, signed, _SHIFT if signed else 0, inward)
+    return _quantized(x, torch.uint8, scale, bits, signed, SHIFT if signed else 0, inward)
 
 
 def _quantized(
@@ -79,9 +79,9 @@ def _quantized(
             units = max(units, len(x))
         source, target = _rows(x.contiguous(memory_format=form), units, image), _rows(out, units, image)
         size = source.shape[1]
-    low, top, rounder = -1.0 if signed else 0.0, levels(bits, signed), _ROUNDER - shift
+    low, top = -1.0 if signed else 0.0, levels(bits, signed)
     found = np.empty((units, 2), np.int32)
-    numbers = [np.float32(number) for number in (scale, low, top, rounder)]
+    numbers = [np.float32(number) for number in (scale, low, top, shift)]
     spread_kernel(kernel, (source, target, found, *numbers), units, _THREAD // size + 1)
     largest, negative = (found[0] if units == 1 else found.max(0)).tolist()
     return out, largest < _INFINITE_BITS, negative > 0

@@ -20,7 +20,7 @@ from asim_lightning.engine.numba_words import (
 
 _ONE = np.float32(1.0)
 # a float32 of this size has whole numbers alone: adding it rounds half to even, and leaves the integer in the low bits
-ROUNDER = np.float32(1.5 * 2**23)
+_ROUNDER = np.float32(1.5 * 2**23)
 _MAGNITUDE, _SIGN_PLACE = np.int32(0x7FFFFFFF), np.int32(31)
 
 
@@ -33,29 +33,26 @@ def _seen(value: Any, largest: Any, negative: Any) -> Any:
 
 
 @inline
-def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, rounder: Any) -> Any:
-    """Quantise one line to numbers of the target's type; what is seen of it."""
-    largest, negative = np.int32(0), np.int32(0)
+def _quantize_line(source: Any, target: Any, scale: Any, low: Any, top: Any, shift: Any) -> Any:
+    """Quantise one line to numbers of the target's type, which the shift is added to; what is seen of it."""
+    largest, negative, rounder = np.int32(0), np.int32(0), _ROUNDER - shift
     for i in range(source.shape[0]):
         largest, negative = _seen(source[i], largest, negative)
-        target[i] = min(max(source[i] / scale, low), _ONE) * top + ROUNDER - rounder
+        target[i] = min(max(source[i] / scale, low), _ONE) * top + _ROUNDER - rounder
     return largest, negative
 
 
-def _quantize(
-    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, rounder: Any, first: int, last: int
-) -> None:
+def _quantize(x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int) -> None:
     """Blocks first..last-1 of x (blocks, elements) to out of the same shape.
 
-    found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number. The rounder is
-    `ROUNDER` less what is to be added to the integers.
+    found (blocks, 2): bits of the largest magnitude, and of the largest magnitude of a negative number.
     """
     for block in range(first, last):
-        found[block, 0], found[block, 1] = _quantize_line(x[block], out[block], scale, low, top, rounder)
+        found[block, 0], found[block, 1] = _quantize_line(x[block], out[block], scale, low, top, shift)
 
 
 def _quantize_inward(
-    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, rounder: Any, first: int, last: int
+    x: Any, out: Any, found: Any, scale: Any, low: Any, top: Any, shift: Any, first: int, last: int
 ) -> None:
     """Tiles first..last-1 of x (batch, channels, positions) to out (batch, positions, channels); the rest as above."""
     channels, positions = x.shape[1], x.shape[2]
@@ -66,7 +63,7 @@ def _quantize_inward(
         size = min(INWARD_TILE, positions - start)
         largest, negative = np.int32(0), np.int32(0)
         for c in range(channels):
-            of_line = _quantize_line(image[c, start : start + size], rows[c, :size], scale, low, top, rounder)
+            of_line = _quantize_line(image[c, start : start + size], rows[c, :size], scale, low, top, shift)
             largest, negative = max(largest, of_line[0]), max(negative, of_line[1])
         found[unit, 0], found[unit, 1] = largest, negative
         turned = out[unit // tiles, start : start + size]

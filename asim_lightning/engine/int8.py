@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.openmp import whole_team
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.remembered import remembered
 
-_BYTE, _SHIFT, _LARGEST_WEIGHT = 255, 128, 127
+_BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
 _NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 
@@ -134,7 +135,7 @@ class Int8Product:
         """
         if any(self.border):
             rows, columns = self.border
-            x = F.pad(x, [columns, columns, rows, rows], value=_SHIFT if self.signed else 0)
+            x = F.pad(x, [columns, columns, rows, rows], value=SHIFT if self.signed else 0)
         terms = x if self.image else x.reshape(-1, x.shape[-1])
         if len(self.kernels) == 1:
             total = self.kernels[0](terms)
@@ -145,7 +146,7 @@ class Int8Product:
 
     def bytes_of(self, x: Tensor) -> Tensor:
         """What `sums` takes, from whole numbers in floating point."""
-        return self._laid_out((x + _SHIFT if self.signed else x).to(torch.uint8))
+        return self._laid_out((x + SHIFT if self.signed else x).to(torch.uint8))
 
     def _laid_out(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last if self.image else torch.contiguous_format)
@@ -200,6 +201,6 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
     kernels = []
     for low, high in pairwise(edges):
         part = w[:, low:high]
-        bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-_SHIFT).float() if signed else None
+        bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-SHIFT).float() if signed else None
         kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))
     return Int8Product(tuple(kernels), edges, border, signed, isinstance(product, Conv2dProduct))

@@ -15,6 +15,7 @@ _FILLING = frozenset(
         nn.init.normal_, nn.init.uniform_,
     }
 )  # fmt: skip
+"""What initialisers call, in place, and those that hand themselves to a mode instead."""
 
 
 class _WithoutFilling(TorchFunctionMode):

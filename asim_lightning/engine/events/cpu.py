@@ -51,7 +51,7 @@ def with_errors(
     word = np.uint32
     words = (word(noise.seed), word(key), word(noise.trial << 16))
     arrays = (out, noise.sample_ids.numpy(), noise.offsets.numpy(), x_words, w_words, *_tables(rates, layout))
-    kernel, fewest = _kernel(out.dtype.str), int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
+    kernel, fewest = _kernel(f"f{out.itemsize}"), int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
     spread_kernel(kernel, (*arrays, *steps, *words), len(total) * layout.blocks, fewest)
     return total
 
@@ -61,7 +61,7 @@ def _kernel(kind: str) -> Any:
     """The compiled kernel for outputs of this type."""
     from asim_lightning.engine.events.kernels import compile_events  # Numba takes half a second to import
 
-    return compile_events(kind.removeprefix("<"))
+    return compile_events(kind)
 
 
 @lru_cache(maxsize=1024)

@@ -94,6 +94,23 @@ def _count(x: Any, x_at: Any, x_byte: Any, w: Any, w_at: Any, tile: Any, places:
     return count
 
 
+@inline
+def _channel_and_pixel(output: Any, inner: Any, outermost: Any) -> Any:
+    """Channel and pixel of an output of a row, which are ordered (channel, pixel) or (pixel, channel)."""
+    outer = u64(output) // u64(inner)
+    within = u64(output) - outer * u64(inner)
+    return (i64(outer), i64(within)) if outermost else (i64(within), i64(outer))
+
+
+@inline
+def _error(errors: Any, first_error: Any, some_errors: Any, shares: Any, first_share: Any, chance: Any) -> Any:
+    """The error that a uniform draws from the running shares of a count's."""
+    which = 0
+    while which < some_errors and chance >= shares[first_share + which]:
+        which += 1
+    return errors[first_error + which]
+
+
 def _events(
     out: Any,
     ids: Any,
@@ -149,9 +166,7 @@ def _events(
                 place += u64(1)
                 tile = tiles[rest // u64(of_kind)]
                 cycle = cycles[u64(first_cycle) + rest % u64(of_kind)]
-                outer = (u64(first) + output) // u64(inner)
-                within = u64(first) + output - outer * u64(inner)
-                channel, pixel = (i64(outer), i64(within)) if outermost else (i64(within), i64(outer))
+                channel, pixel = _channel_and_pixel(u64(first) + output, inner, outermost)
                 down, right = i64(u64(pixel) // u64(out_width)), i64(u64(pixel) % u64(out_width))
                 down, right = down * stride_y, right * stride_x
                 x_at = row * x_row + (down * width + right) * x_pixel
@@ -161,14 +176,12 @@ def _events(
                 if w_head:
                     w_at += u64(pixel // head_rows * w_head)
                 count = _count(x, x_at, x_byte, w, w_at, tile, places, cycle)
-                share, which = first_share + count * some_errors, 0
-                while which < some_errors and chance >= shares[share + which]:
-                    which += 1
-                sums[output] += errors[first_error + which] * cycle[3]
+                share = first_share + count * some_errors
+                sums[output] += _error(errors, first_error, some_errors, shares, share, chance) * cycle[3]
         for o in range(outputs):
             if sums[o] != 0:
-                outer, within = (first + o) // inner, (first + o) % inner
-                at = outer * out_channel + within * out_pixel if outermost else outer * out_pixel + within * out_channel
+                channel, pixel = _channel_and_pixel(first + o, inner, outermost)
+                at = channel * out_channel + pixel * out_pixel
                 out[row, at] = (f64(out[row, at]) * divisor + f64(sums[o] * rows)) / divisor
                 sums[o] = 0
 

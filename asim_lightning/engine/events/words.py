@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.events.layout import Layout
 from asim_lightning.engine.remembered import remembered
 from asim_lightning.engine.threads import spread_kernel
@@ -49,7 +50,7 @@ def input_words(layout: Layout, x: Tensor, planes: int, signed: bool) -> Any:
     x = x.permute(0, 2, 3, 1) if g.outputs_outermost else x
     source = x.contiguous().view(len(x), g.height, g.width, g.groups, g.channels).numpy()
     words = np.zeros((len(x), g.groups, *padded(layout), planes, (g.channels + 7) // 8), np.uint64)
-    flipped = np.uint8(128 if in_bytes and signed else 0)  # bytes of signed numbers are shifted by 128
+    flipped = np.uint8(SHIFT if in_bytes and signed else 0)  # undoes the shift of signed bytes
     fewest = _WORTH_A_THREAD // (g.width * g.groups * g.channels) + 1
     kernel = packing()[1 if in_bytes else 0]
     spread_kernel(kernel, (source, words.view(np.uint8), flipped, *g.padding), len(x) * g.height, fewest)
