@@ -2,8 +2,8 @@
 
 A Python function on a thread needs the interpreter's lock to start a kernel, and handing it from thread to thread takes
 50 us where a thread must be woken for it: as long as a small layer's work. Here each thread enters the compiled code
-directly: a few instructions, made for the kernel's types, read its arguments from a frame and call it with the share of
-the work that is the thread's.
+directly: a few instructions, made for the kernel's types, read its arguments from a frame, and call it with a share of
+the work after the other, until none is left: where a core is slower for a while, the others take more shares.
 """
 
 import ctypes
@@ -20,15 +20,17 @@ from asim_lightning.engine.openmp import OpenMP
 from asim_lightning.engine.per_thread import PerThread
 
 _LONG, _INT = ir.IntType(64), ir.IntType(32)
-_KERNEL, _NUMBER, _SIZE, _UNITS, _THREADS, _FAILED, _ARGUMENTS = range(7)
-"""Places in a frame: addresses of the kernel and of OpenMP's two functions, units of work and threads to share them,
-what a kernel that failed gave, and where the arguments begin."""
+_KERNEL, _NUMBER, _SIZE, _UNITS, _SHARE, _NEXT, _THREADS, _FAILED, _ARGUMENTS = range(9)
+"""Places in a frame: addresses of the kernel and of OpenMP's two functions, units of work, how many are a share, the
+first that nobody has taken, threads to share them, what a kernel that failed gave, and where the arguments begin."""
+_SHARES = 16
+"""Shares for each thread, where units suffice."""
 
 
 @lru_cache(maxsize=64)
 def team_of(kernel: Any, openmp: OpenMP) -> Callable[[tuple[Any, ...], int, int, int], None] | None:
     """A function of a kernel's arguments but for the last two, units of work, threads among which to share them and the
-    size of the team to ask for, which calls ``kernel(*arguments, low, high)`` on each.
+    size of the team to ask for, which has them call ``kernel(*arguments, low, high)`` until all units are done.
 
     Args:
         kernel: A compiled kernel of one signature.
@@ -48,7 +50,7 @@ def team_of(kernel: Any, openmp: OpenMP) -> Callable[[tuple[Any, ...], int, int,
     read = [_reader(kind) for kind in kinds]
 
     def run(arguments: tuple[Any, ...], units: int, threads: int, size: int) -> None:
-        values = [*head, units, threads, 0]
+        values = [*head, units, max(1, units // (threads * _SHARES)), 0, threads, 0]
         for values_of, argument in zip(read, arguments, strict=True):
             values += values_of(argument)
         frame = (ctypes.c_int64 * len(values))(*values)
@@ -119,29 +121,35 @@ def _compiled_entry(slots: list[Any], kinds: Any) -> _Entry:
         callee = builder.inttoptr(builder.load(place(number)), ir.FunctionType(_INT, []).as_pointer())
         return builder.zext(builder.call(callee, []), _LONG)
 
-    number, size, units, wanted = (
-        asked(_NUMBER), asked(_SIZE), builder.load(place(_UNITS)), builder.load(place(_THREADS)),
-    )  # fmt: skip
+    number, size, wanted = asked(_NUMBER), asked(_SIZE), builder.load(place(_THREADS))
+    units, share, next_unit = builder.load(place(_UNITS)), builder.load(place(_SHARE)), place(_NEXT)
     threads = builder.select(builder.icmp_unsigned("<", wanted, size), wanted, size)
-    low = builder.udiv(builder.mul(units, number), threads)
-    high = builder.udiv(builder.mul(units, builder.add(number, ir.Constant(_LONG, 1))), threads)
-    with builder.if_then(builder.icmp_unsigned("<", number, threads)):
-        arguments = [builder.alloca(slots[0].pointee), builder.alloca(slots[1].pointee)]
-        at = _ARGUMENTS
-        for kind in kinds:
-            if not isinstance(kind, types.Array):
-                arguments.append(_as(builder, builder.load(place(at)), slots[len(arguments)]))
-                at += 1
-                continue
-            step, *parts = (builder.load(place(at + part)) for part in range(6 + 2 * kind.ndim))
-            parts[4] = builder.add(parts[4], builder.mul(step, number))
-            arguments += [_as(builder, p, slots[len(arguments) + i]) for i, p in enumerate(parts)]
-            at += 1 + len(parts)
-        arguments += [_as(builder, bound, kind) for bound, kind in zip((low, high), slots[-2:], strict=True)]
-        callee = builder.inttoptr(builder.load(place(_KERNEL)), ir.FunctionType(_INT, slots).as_pointer())
-        status = builder.call(callee, arguments)
-        with builder.if_then(builder.icmp_unsigned("!=", status, ir.Constant(_INT, 0))):
-            builder.store(builder.zext(status, _LONG), place(_FAILED))
+    taking, working, done = (function.append_basic_block(name) for name in ("taking", "working", "done"))
+    arguments = [builder.alloca(slots[0].pointee), builder.alloca(slots[1].pointee)]
+    at = _ARGUMENTS
+    for kind in kinds:
+        if not isinstance(kind, types.Array):
+            arguments.append(_as(builder, builder.load(place(at)), slots[len(arguments)]))
+            at += 1
+            continue
+        step, *parts = (builder.load(place(at + part)) for part in range(6 + 2 * kind.ndim))
+        parts[4] = builder.add(parts[4], builder.mul(step, number))
+        arguments += [_as(builder, p, slots[len(arguments) + i]) for i, p in enumerate(parts)]
+        at += 1 + len(parts)
+    callee = builder.inttoptr(builder.load(place(_KERNEL)), ir.FunctionType(_INT, slots).as_pointer())
+    builder.cbranch(builder.icmp_unsigned("<", number, threads), taking, done)
+    builder.position_at_end(taking)
+    low = builder.atomic_rmw("add", next_unit, share, "monotonic")
+    after = builder.add(low, share)
+    high = builder.select(builder.icmp_unsigned("<", after, units), after, units)
+    builder.cbranch(builder.icmp_unsigned("<", low, units), working, done)
+    builder.position_at_end(working)
+    bounds = [_as(builder, bound, kind) for bound, kind in zip((low, high), slots[-2:], strict=True)]
+    status = builder.call(callee, [*arguments, *bounds])
+    with builder.if_then(builder.icmp_unsigned("!=", status, ir.Constant(_INT, 0))):
+        builder.store(builder.zext(status, _LONG), place(_FAILED))
+    builder.branch(taking)
+    builder.position_at_end(done)
     builder.ret_void()
     machine = binding.Target.from_triple(module.triple).create_target_machine(opt=1)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), machine)

@@ -50,7 +50,8 @@ def spread_kernel(kernel: Any, arguments: tuple[Any, ...], units: int, fewest: i
     """Call ``kernel(*arguments, low, high)`` as `spread` calls its function, without the interpreter on the threads.
 
     Args:
-        kernel: A compiled Numba kernel that raises nothing but for want of memory, and writes disjoint results.
+        kernel: A compiled Numba kernel that raises nothing but for want of memory, and writes disjoint results; each
+            thread may call it several times.
         arguments: NumPy arrays, numbers, and `PerThread` arrays.
         units: Number of units of work.
         fewest: Least number of units that is worth a thread.
