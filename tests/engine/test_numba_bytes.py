@@ -28,7 +28,8 @@ from asim_lightning.engine.numba_lanes import load, store
 from asim_lightning.engine.numba_words import compiled
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.nibbles import nibbles
-from asim_lightning.engine.packed.operand import bit_planes, packed
+from asim_lightning.engine.packed.operand import packed
+from asim_lightning.engine.packed.planes import PackedLayout, bit_planes
 
 needs_look_ups = pytest.mark.skipif(not numba_bytes.available(), reason="this processor does not look up bytes")
 _widened1 = widened_halves[1]
@@ -77,8 +78,10 @@ def test_nibbles_are_four_weight_bits(piece: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("asim_lightning.engine.packed.nibbles._BYTES", piece)
     w = torch.randint(-3, 4, (40, 70), generator=torch.Generator().manual_seed(0)).float()
     w[16:32, :60] = w[16:32, :60].clamp(min=0)  # no sign bit in two tiles of the second 16 lanes
-    rows = layout.rows_of(MatmulProduct(), w.shape, 30, 8)
-    found, filled = nibbles(packed(layout.weights(MatmulProduct(), w), rows, bit_planes(3, 8)))
+    product = MatmulProduct()
+    rows, side = layout.rows_of(product, w.shape, 30, 8), layout.weight_side(product, w)
+    places = PackedLayout(side, rows, bit_planes(3, 8))
+    found, filled = nibbles(packed(layout.weight_integers(product, w), places))
     bits = np.zeros((3, 16, 3, 3, found.shape[3] * 4), np.int64)  # (units, lanes, tiles, planes, rows)
     for row in range(70):
         bits.reshape(48, 3, 3, -1)[:40, row // 30, :, row % 30] = w[:, row].int().numpy()[:, None] >> np.arange(3) & 1
@@ -111,7 +114,7 @@ import torch
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import MatmulProduct, noise_context, packed, reference
 from asim_lightning.engine.packed import counting
-from asim_lightning.engine.packed.engine import _plan
+from asim_lightning.engine.packed.plan import plan_of
 x, w = torch.randint(0, 256, (20, 300)).float(), torch.randint(-127, 128, (40, 300)).float()
 with noise_context(seed=1, sample_ids=range(20)) as scope:
     noise = scope.source("layer", 20, torch.device("cpu"))
@@ -119,7 +122,7 @@ for bits in (1, 3, 4, 8):
     for percent in (0, 0.3):
         circuit = transfer(MacroConfig(encoding_bits=bits, random_noise=percent), False)
         args = (MatmulProduct(), circuit, x, w, noise)
-        assert _plan(*args[:2], x.shape, w.shape)[0].look_ups
+        assert plan_of(*args[:2], x.shape, w.shape).how.look_ups
         assert int((packed.run(*args) != reference.run(*args)).sum()) <= 1
 """
     names = [name for name, has in binding.get_host_cpu_features().items() if has and not name.startswith("avx512")]

@@ -22,7 +22,7 @@ from asim_lightning.engine import (
     packed,
     reference,
 )
-from asim_lightning.engine.packed import conversion_amx, counting, engine
+from asim_lightning.engine.packed import conversion_amx, counting, plan
 from asim_lightning.engine.packed.schedule import (
     CONSTANT,
     NONE,
@@ -47,9 +47,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         pytest.skip("this processor does not look up bytes")
     monkeypatch.setattr(counting, "_is_worth_amx", lambda *_: request.param == "amx")
     monkeypatch.setattr(counting, "_is_worth_look_ups", lambda *_: request.param == "look-ups")
-    engine._plan.cache_clear()
+    plan.plan_of.cache_clear()
     yield str(request.param)
-    engine._plan.cache_clear()
+    plan.plan_of.cache_clear()
 
 
 NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
@@ -202,7 +202,9 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     product, circuit = PRODUCTS["convolution"], transfer(MacroConfig(**NOISY), False)
     x, w = operands(product, circuit.macro, False, batch=7)
     expected = packed.run(product, circuit, x, w, noise_of(7))
-    monkeypatch.setattr(engine, "_BYTES", 1)
+    monkeypatch.setattr(plan, "_BYTES", 1)
+    plan.plan_of.cache_clear()
+    assert plan.plan_of(product, circuit, x.shape, w.shape).samples == 1
     assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
 
 

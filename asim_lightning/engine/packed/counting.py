@@ -8,7 +8,7 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.look_ups import LookUps, look_ups
-from asim_lightning.engine.packed.operand import Planes, bit_planes
+from asim_lightning.engine.packed.planes import Planes, bit_planes
 from asim_lightning.engine.packed.schedule import packed_schedule
 from asim_lightning.engine.product import Product
 

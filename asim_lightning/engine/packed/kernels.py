@@ -10,7 +10,8 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.counting import Counting
 from asim_lightning.engine.packed.look_ups import LookUps
-from asim_lightning.engine.packed.operand import PackedOperand, aligned
+from asim_lightning.engine.packed.operand import aligned
+from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
 
@@ -38,7 +39,7 @@ class Kernel:
 
 
 def kernel_of(
-    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedOperand, ones: np.ndarray | None,
+    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedLayout, ones: np.ndarray | None,
 ) -> Kernel:  # fmt: skip
     """The kernel of a way of counting.
 
@@ -46,7 +47,7 @@ def kernel_of(
         how: The way.
         transfer: The macro's schedule and column.
         places: Places of lanes, singles and problems in the noise, and its key.
-        inputs: Packed inputs.
+        inputs: Layout of packed inputs.
         ones: For look-ups, whether any output of a group has a 1. # (problems * groups, tiles, weight bits)
     """
     plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
@@ -91,6 +92,6 @@ def _parts(groups: int, units: int) -> int:
     return max(1, even, min(-(-threads // units), groups))
 
 
-def _table_size(look_ups: LookUps, inputs: PackedOperand) -> int:
+def _table_size(look_ups: LookUps, inputs: PackedLayout) -> int:
     """Tables of all tiles for 16 inputs, in 32-bit integers."""
-    return (len(inputs.first_part) - 1) * LANES * len(look_ups.digits) * inputs.length * 4
+    return inputs.tiles * LANES * len(look_ups.digits) * inputs.length * 4

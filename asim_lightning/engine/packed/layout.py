@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.engine.lanes import LANES
-from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
 
 _WORD = 32
@@ -57,26 +56,26 @@ def rows_of(product: Product, shape: tuple[int, ...], rows: int, width: int = 1)
     return Rows(*(np.array(part, np.int64) for part in (list(chunks), parts, first_part, words)))
 
 
-@dataclass(frozen=True)
-class Operand:
-    """Whole numbers of one side of a product, and where its lanes lie in them; a problem has sources of its own.
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Where the lanes of one side of a product lie in its whole numbers; a problem has sources of its own.
 
     Attributes:
-        integers: float32, pixels a multiple of 16. # (sources, channels, pixels)
         problems: Number of independent products.
         sources: Sources of the first problem, one after the other, int64. # (sources of a problem,)
         pixels: Place of each lane's first kernel element in a padded source, int64. # (lanes of a source,)
         elements: Offset of each kernel element, int64. # (kernel elements,)
+        width: Pixels of a source, a multiple of 16.
         size: Height and width of a source.
         padding: Pixels around it, above and below, to the left and to the right; zeros, added once words are packed,
             which are fewer than integers.
     """
 
-    integers: Tensor
     problems: int
     sources: np.ndarray
     pixels: np.ndarray
     elements: np.ndarray
+    width: int
     size: tuple[int, int] = (0, 0)
     padding: tuple[int, int] = (0, 0)
 
@@ -96,35 +95,33 @@ class Operand:
     def padded_pixels(self) -> int:
         """Pixels of a source with its padding, or with what makes them a multiple of 16."""
         if self.padding == (0, 0):
-            return self.integers.shape[-1]
+            return self.width
         (height, width), (down, right) = self.size, self.padding
         return (height + 2 * down) * (width + 2 * right)
 
 
-@dataclass(frozen=True)
-class Places:
-    """Sample id and position in the sample's outputs, as sums of three parts, uint32.
+def input_side(product: Product, x: Tensor, w: Tensor) -> Side:
+    """The input side: a lane is an output pixel of a convolution, or a row of a matrix.
 
-    Attributes:
-        inputs: Of each input lane. # (2, input lanes)
-        outputs: Of each output lane. # (2, output lanes)
-        problems: Of each problem. # (2, problems)
+    Args:
+        product: The linear map.
+        x: On any device. # (batch, *inputs)
+        w: On any device. # (*weight), or (batch, *weight) where the product says so
     """
-
-    inputs: np.ndarray
-    outputs: np.ndarray
-    problems: np.ndarray
-
-
-def inputs(product: Product, x: Tensor, w: Tensor) -> Operand:
-    """The input side: a lane is an output pixel of a convolution, or a row of a matrix."""
     if not isinstance(product, Conv2dProduct):
-        return _rows(x.flatten(0, -3) if product.batched_weight else x.reshape(1, -1, x.shape[-1]))
-    batch, groups, size = len(x), product.groups, (x.shape[2], x.shape[3])
+        return _rows(x.shape[:-2].numel(), x.shape[-2]) if product.batched_weight else _rows(1, x.shape[:-1].numel())
+    groups, size = product.groups, (x.shape[2], x.shape[3])
     padded = (size[0] + 2 * product.padding[0], size[1] + 2 * product.padding[1])
     pixels, elements = _pixels(product, padded, tuple(w.shape[2:]))
-    integers = _whole_lanes(x.reshape(batch * groups, -1, x.shape[2:].numel()))
-    return Operand(integers, groups, np.arange(batch) * groups, pixels, elements, size, product.padding)
+    sources = np.arange(x.shape[0]) * groups
+    return Side(groups, sources, pixels, elements, whole(size[0] * size[1]), size, product.padding)
+
+
+def input_integers(product: Product, x: Tensor) -> Tensor:
+    """Whole numbers of the input side, as kernels take them: float32. # (sources, channels, width)"""
+    if isinstance(product, Conv2dProduct):
+        return _whole_lanes(x.reshape(x.shape[0] * product.groups, -1, x.shape[2] * x.shape[3]))
+    return _whole_lanes((x.flatten(0, -3) if product.batched_weight else x.reshape(1, -1, x.shape[-1])).transpose(1, 2))
 
 
 @lru_cache(maxsize=512)
@@ -139,68 +136,56 @@ def _pixels(product: Conv2dProduct, size: tuple[int, ...], kernel: tuple[int, ..
     return pixels, elements
 
 
-def weights(product: Product, w: Tensor) -> Operand:
-    """The weight side: a lane is an output channel of a group, or an output of a matrix."""
+def weight_side(product: Product, w: Tensor) -> Side:
+    """The weight side: a lane is an output channel of a group, or an output of a matrix; see `input_side`."""
     if not isinstance(product, Conv2dProduct):
-        return _rows(w.flatten(0, -3) if product.batched_weight else w[None])
+        return _rows(w.shape[:-2].numel() if product.batched_weight else 1, w.shape[-2])
     elements, lanes = w.shape[2] * w.shape[3], np.arange(weight_lanes(product, w))
-    integers = w.reshape(product.groups, len(lanes), w.shape[1], elements).transpose(1, 2).flatten(2)
-    return Operand(_whole_lanes(integers), product.groups, _FIRST, lanes * elements, np.arange(elements))
+    return Side(product.groups, _FIRST, lanes * elements, np.arange(elements), whole(len(lanes) * elements))
+
+
+def weight_integers(product: Product, w: Tensor) -> Tensor:
+    """Whole numbers of the weight side, as kernels take them: float32. # (sources, channels, width)"""
+    if not isinstance(product, Conv2dProduct):
+        return _whole_lanes((w.flatten(0, -3) if product.batched_weight else w[None]).transpose(1, 2))
+    grouped = w.reshape(product.groups, w.shape[0] // product.groups, w.shape[1], w.shape[2] * w.shape[3])
+    return _whole_lanes(grouped.transpose(1, 2).flatten(2))
 
 
 def weight_lanes(product: Product, w: Tensor) -> int:
     """Lanes of the weight side of one problem."""
-    return len(w) // product.groups if isinstance(product, Conv2dProduct) else w.shape[-2]
+    return w.shape[0] // product.groups if isinstance(product, Conv2dProduct) else w.shape[-2]
 
 
-def places(product: Product, inputs: Operand, outputs: int, noise: Noise) -> Places:
-    """Which random words each output's conversions take: those of `noise.normals`."""
-    samples = np.stack([noise.sample_ids.numpy(), noise.offsets.numpy()])  # (2, rows)
-    total = inputs.problems * inputs.lanes * outputs // samples.shape[1]  # outputs of a row
-    samples[1] *= total
-    samples = samples.astype(np.uint32)
-    lanes, problems = inputs.lanes, inputs.problems
-    if isinstance(product, Conv2dProduct):
-        pixels = lanes // samples.shape[1]
-        return Places(_of_rows(samples, pixels, 1), _steps(outputs, pixels), _steps(problems, outputs * pixels))
-    if product.batched_weight:
-        heads = problems // samples.shape[1]
-        return Places(_steps(lanes, outputs), _steps(outputs, 1), _of_rows(samples, heads, lanes * outputs))
-    return Places(_of_rows(samples, lanes // samples.shape[1], outputs), _steps(outputs, 1), _steps(problems, 1))
-
-
-def _of_rows(samples: np.ndarray, each: int, step: int) -> np.ndarray:
-    """Ids and positions of consecutive numbers, `each` a row of the batch and `step` positions apart."""
-    places = np.empty((2, samples.shape[1], each), np.uint32)
-    places[0] = samples[0, :, None]
-    np.add(samples[1, :, None], _steps(each, step)[1], out=places[1])
-    return places.reshape(2, -1)
-
-
-@lru_cache(maxsize=512)
-def _steps(number: int, step: int) -> np.ndarray:
-    """Ids 0, and positions so far apart."""
-    positions = np.arange(number) * step
-    return np.stack([0 * positions, positions]).astype(np.uint32)
-
-
-def in_shape(product: Product, x: Tensor, w: Tensor, sums: Tensor) -> Tensor:
-    """Sums of (problems, output lanes, input lanes) in the shape of the product's outputs. # (batch, *outputs)"""
+def output_shape(product: Product, x: Tensor, w: Tensor) -> tuple[int, ...]:
+    """Shape of the product's outputs. # (batch, *outputs)"""
     if not isinstance(product, Conv2dProduct):
-        return sums.transpose(1, 2).reshape(*x.shape[:-1], w.shape[-2])
+        return (*x.shape[:-1], w.shape[-2])
     size = [
         (x.shape[2 + a] + 2 * product.padding[a] - product.dilation[a] * (w.shape[2 + a] - 1) - 1) // product.stride[a]
         + 1
         for a in (0, 1)
     ]
-    images = sums.view(*sums.shape[:2], len(x), -1).permute(2, 0, 1, 3)
-    return images.reshape(len(x), len(w), *size)
+    return (x.shape[0], w.shape[0], *size)
 
 
-def _rows(matrices: Tensor) -> Operand:
-    """Rows of (problems, rows, channels)."""
-    lanes = np.arange(matrices.shape[1])
-    return Operand(_whole_lanes(matrices.transpose(1, 2)), len(matrices), _FIRST, lanes, _FIRST)
+def in_shape(sums: Tensor, shape: tuple[int, ...], is_image: bool) -> Tensor:
+    """Sums of (problems, output lanes, input lanes) in the shape of outputs, of images or of matrices."""
+    if is_image:
+        sums = sums.view(*sums.shape[:2], shape[0], -1).permute(2, 0, 1, 3)
+    else:
+        sums = sums.transpose(1, 2)
+    return sums.reshape(shape)
+
+
+def whole(lanes: int) -> int:
+    """So many lanes, filled up to a multiple of 16."""
+    return -(-lanes // LANES) * LANES
+
+
+def _rows(problems: int, rows: int) -> Side:
+    """Rows of matrices."""
+    return Side(problems, _FIRST, np.arange(rows), _FIRST, whole(rows))
 
 
 def _whole_lanes(integers: Tensor) -> Tensor:

@@ -54,9 +54,10 @@ def nibbles(operand: PackedOperand) -> tuple[np.ndarray, np.ndarray]:
         Whether any lane of a plane has a 1, uint8. # (units, tiles, planes)
     """
     lane_kernel()  # compiled here, and not by all threads that arrange pieces
-    shape, kernel = (operand.units, len(operand.first_part) - 1, len(operand.planes.digits)), _kernel()
-    out, ones = aligned((*shape, operand.length, 4)), np.empty(shape, np.uint8)
-    step = max(1, _BYTES // operand.unit_bytes)  # bits in bytes take four times the room of nibbles
+    layout, kernel = operand.layout, _kernel()
+    shape = (layout.units, layout.tiles, len(layout.digits))
+    out, ones = aligned((*shape, layout.length, 4)), np.empty(shape, np.uint8)
+    step = max(1, _BYTES // layout.unit_bytes)  # bits in bytes take four times the room of nibbles
 
     def work(low: int, high: int) -> None:
         room = operand.room(min(step, high - low))
@@ -65,5 +66,5 @@ def nibbles(operand: PackedOperand) -> tuple[np.ndarray, np.ndarray]:
             bits, ones[first:after] = operand.in_lanes(first, after, room)
             kernel(bits.reshape(-1, LANES), out[first:after].reshape(-1, 4), 0, bits.size // LANES)
 
-    spread(work, operand.units, few(operand.unit_bytes / (4 * LANES) * _NANOSECONDS_A_LINE))
+    spread(work, layout.units, few(layout.unit_bytes / (4 * LANES) * _NANOSECONDS_A_LINE))
     return out, ones

@@ -1,0 +1,61 @@
+"""What the shapes of a product's operands decide of how the packed engine works; kept, as layers see few shapes."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.packed import layout
+from asim_lightning.engine.packed.counting import Counting, counting
+from asim_lightning.engine.packed.places import Places, places_of
+from asim_lightning.engine.packed.planes import PackedLayout
+from asim_lightning.engine.product import Product
+
+_BYTES = 2**26
+"""Bytes in use at a time, where more than one sample is: 64 MB."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a product is worked out.
+
+    Attributes:
+        how: How conversions are counted.
+        inputs: Layout of packed inputs.
+        weights: Layout of packed weights.
+        places: Random words of conversions.
+        output_shape: # (batch, *outputs)
+        samples: How many samples are worked out at a time.
+    """
+
+    how: Counting
+    inputs: PackedLayout
+    weights: PackedLayout
+    places: Places
+    output_shape: tuple[int, ...]
+    samples: int
+
+
+@lru_cache(maxsize=512)
+def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: torch.Size) -> Plan:
+    """The plan of a product of operands of these shapes."""
+    x, w = torch.empty(x_shape, device="meta"), torch.empty(w_shape, device="meta")
+    one = w[0] if product.batched_weight else w
+    how = counting(product, transfer, x, one)
+    rows = layout.rows_of(product, one.shape, transfer.macro.rows, how.inputs.width)
+    sides = layout.input_side(product, x, w), layout.weight_side(product, w)
+    inputs, weights = PackedLayout(sides[0], rows, how.inputs), PackedLayout(sides[1], rows, how.weights)
+    places = places_of(product, x, sides, how.by_input)
+    samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
+    return Plan(how, inputs, weights, places, layout.output_shape(product, x, w), samples)
+
+
+def _bytes_a_sample(how: Counting, inputs: PackedLayout, x: Tensor, positions: int, outputs: int) -> int:
+    """Bytes of a sample's integers, packed planes, planes that are arranged at once and outputs; what threads have of
+    their own comes on top."""
+    integers, lanes = x.shape[1:].numel(), positions // outputs  # lanes of all problems
+    words = integers // max(1, inputs.most_channels) + 1
+    arranged = 0 if how.arranges_inputs else lanes * inputs.tiles * inputs.length
+    return 4 * integers + 4 * len(inputs.digits) * (words + arranged) + 16 * positions
