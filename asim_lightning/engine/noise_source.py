@@ -84,6 +84,7 @@ class NoiseScope:
     step: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     """How often each layer was called in this scope."""
+    _rows: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def source(self, name: str, leading: int, device: torch.device) -> Noise:
         """The noise of a layer that is called with a leading dimension of `leading` rows.
@@ -93,6 +94,13 @@ class NoiseScope:
         """
         call = self.calls.get(name, 0)
         self.calls[name] = call + 1
+        key = leading, device
+        if key not in self._rows:  # the same for most layers
+            self._rows[key] = self._ids_and_offsets(name, leading, device)
+        return Noise(self.seed, name, call, self.trial, self.chip, *self._rows[key], self.step)
+
+    def _ids_and_offsets(self, name: str, leading: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Of each row of a leading dimension; see `Noise`."""
         ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
         ids = ids.to(device).contiguous()
         if leading % len(ids):
@@ -105,7 +113,7 @@ class NoiseScope:
             offsets = torch.zeros(leading, dtype=torch.int64, device=device)
         else:
             offsets, ids = torch.arange(repeats, device=device).repeat(len(ids)), ids.repeat_interleave(repeats)
-        return Noise(self.seed, name, call, self.trial, self.chip, ids, offsets, self.step)
+        return ids, offsets
 
 
 _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)

@@ -107,7 +107,7 @@ class OnMacro(QuantizedLayer):
     def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
         if self.fidelity != "simulated" or choose(self.transfer) == "exact":
             return sums
-        return events.add_errors(product, self.transfer, sums, x, w, self._noise(len(x), x.device))
+        return events.add_errors(product, self.transfer, sums, x, w, self._noise(x.shape[0], x.device))
 
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:

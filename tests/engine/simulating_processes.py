@@ -56,5 +56,6 @@ def work(rank: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    mp.spawn(work, args=(str(Path(sys.argv[1])),), nprocs=2)
+    # no thread runs here yet
+    mp.start_processes(work, args=(str(Path(sys.argv[1])),), nprocs=2, start_method="fork")
     print("agree")

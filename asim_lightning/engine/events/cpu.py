@@ -46,13 +46,13 @@ def with_errors(
         total = total.to(torch.float64)
     inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
     total = total if inward else total.contiguous()
-    out = (total.permute(0, 2, 3, 1) if inward else total).view(len(total), -1).numpy()
+    out = (total.permute(0, 2, 3, 1) if inward else total).view(total.shape[0], -1).numpy()
     steps = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
     word = np.uint32
     words = (word(noise.seed), word(key), word(noise.trial << 16))
     arrays = (out, noise.sample_ids.numpy(), noise.offsets.numpy(), x_words, w_words, *_tables(rates, layout))
     kernel, fewest = _kernel(f"f{out.itemsize}"), int(_CANDIDATES_WORTH_A_THREAD / max(1.0, layout.candidates)) + 1
-    spread_kernel(kernel, (*arrays, *steps, *words), len(total) * layout.blocks, fewest)
+    spread_kernel(kernel, (*arrays, *steps, *words), total.shape[0] * layout.blocks, fewest)
     return total
 
 

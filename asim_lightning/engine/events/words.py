@@ -48,12 +48,13 @@ def input_words(layout: Layout, x: Tensor, planes: int, signed: bool) -> Any:
     in_bytes = x.dtype == torch.uint8
     x = x if in_bytes else x.to(torch.float32)
     x = x.permute(0, 2, 3, 1) if g.outputs_outermost else x
-    source = x.contiguous().view(len(x), g.height, g.width, g.groups, g.channels).numpy()
-    words = np.zeros((len(x), g.groups, *padded(layout), planes, (g.channels + 7) // 8), np.uint64)
+    batch = x.shape[0]
+    source = x.contiguous().view(batch, g.height, g.width, g.groups, g.channels).numpy()
+    words = np.zeros((batch, g.groups, *padded(layout), planes, (g.channels + 7) // 8), np.uint64)
     flipped = np.uint8(SHIFT if in_bytes and signed else 0)  # undoes the shift of signed bytes
     fewest = _WORTH_A_THREAD // (g.width * g.groups * g.channels) + 1
     kernel = packing()[1 if in_bytes else 0]
-    spread_kernel(kernel, (source, words.view(np.uint8), flipped, *g.padding), len(x) * g.height, fewest)
+    spread_kernel(kernel, (source, words.view(np.uint8), flipped, *g.padding), batch * g.height, fewest)
     return words.reshape(-1)
 
 
