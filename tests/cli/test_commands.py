@@ -201,10 +201,11 @@ def test_as_a_program(folder: Path, written: Write) -> None:
     assert found.stderr == "error: `model.fidelity` must be one of float, quantized, estimated, simulated, got 'x'\n"
 
 
-def test_a_column_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_in_the_current_folder_is_found(tmp_path: Path) -> None:
     source = "from asim_lightning.circuit import Column\n\n\nclass Mine(Column):\n    pass\n"
     (tmp_path / "my_own_column.py").write_text(source)
-    options = ["explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine"]
-    done = subprocess.run(["asim", *options], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    asim = str(Path(sys.executable).parent / "asim")
+    command = [asim, "explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Mine" in done.stdout
