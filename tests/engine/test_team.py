@@ -41,7 +41,7 @@ def all_kinds() -> Any:
     return compiled("void(i8[:,:,::1], u1[::1], b1, u4, i8, f4, f8, f8[:,::1], i8, i8)", _all_kinds, allocates=False)
 
 
-@pytest.mark.parametrize("units", [1, 2, 3, 100])
+@pytest.mark.parametrize("units", [1, 2, 3, 100, 1001])
 @pytest.mark.parametrize("flag", [False, True])
 def test_every_kind_of_argument(all_kinds: Any, units: int, flag: bool) -> None:
     a = np.arange(30).reshape(2, 3, 5) - 2**40
@@ -77,6 +77,27 @@ def test_each_thread_has_its_own_part() -> None:
     out, room = np.zeros(300, np.int64), np.zeros((3, 2), np.int64)
     threads.spread_kernel(kernel, (PerThread(room), out), 300)
     assert out.tolist() == [i + 1000 for i in range(300)]
+
+
+def _waiting(done: Any, spins: Any, most: int, low: int, high: int) -> None:
+    for i in range(low, high):
+        while i == 0 and spins[0] < most and done[0] < done.shape[0] - 1:
+            spins[0] += 1
+            done[0] = 0
+            for other in range(1, done.shape[0]):
+                done[0] += done[other]
+        if i > 0:
+            done[i] = 1
+
+
+def test_others_do_the_work_of_a_thread_that_is_held_up(way: str) -> None:
+    kernel = compiled("void(i8[::1], i8[::1], i8, i8, i8)", _waiting, allocates=False)
+    if way != "team":
+        pytest.skip("threads have parts of their own")
+    # unit 0 is a share of its own, and waits for all other units, or for seconds
+    done, spins = np.zeros(48, np.int64), np.zeros(1, np.int64)
+    threads.spread_kernel(kernel, (done, spins, 50_000_000), 48)
+    assert done.tolist() == [47] + [1] * 47
 
 
 def _greedy(out: Any, low: int, high: int) -> None:

@@ -43,8 +43,10 @@ class Places:
         """
         if noise is None:
             return (*(np.zeros((2, number), np.uint32) for number in self.numbers), np.zeros(3, np.uint32))
-        parts = [_steps(number, step) for number, step in zip(self.numbers, self.steps, strict=True)]
-        parts[self.rows_along] = self._of_rows(noise)
+        parts = (
+            self._of_rows(noise) if part == self.rows_along else _steps(number, step)
+            for part, (number, step) in enumerate(zip(self.numbers, self.steps, strict=True))
+        )
         key = np.array([noise.seed, layer_key(noise.name, noise.call), noise.trial << 16 & WORD], np.uint32)
         return (*parts, key)
 
