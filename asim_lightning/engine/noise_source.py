@@ -84,7 +84,9 @@ class NoiseScope:
     step: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     """How often each layer was called in this scope."""
-    _rows: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+    _rows: dict[tuple[int, torch.device], tuple[Tensor | None, Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def source(self, name: str, leading: int, device: torch.device) -> Noise:
         """The noise of a layer that is called with a leading dimension of `leading` rows.
@@ -94,10 +96,11 @@ class NoiseScope:
         """
         call = self.calls.get(name, 0)
         self.calls[name] = call + 1
-        key = leading, device
-        if key not in self._rows:  # the same for most layers
-            self._rows[key] = self._ids_and_offsets(name, leading, device)
-        return Noise(self.seed, name, call, self.trial, self.chip, *self._rows[key], self.step)
+        kept = self._rows.get((leading, device))  # the same for most layers
+        if kept is None or kept[0] is not self.sample_ids:
+            kept = self.sample_ids, *self._ids_and_offsets(name, leading, device)
+            self._rows[leading, device] = kept
+        return Noise(self.seed, name, call, self.trial, self.chip, *kept[1:], self.step)
 
     def _ids_and_offsets(self, name: str, leading: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Of each row of a leading dimension; see `Noise`."""

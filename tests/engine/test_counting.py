@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import MatmulProduct
+from asim_lightning.engine import Conv2dProduct, MatmulProduct
 from asim_lightning.engine.packed import counting, kernels
 from asim_lightning.engine.packed.look_ups import look_ups
+from asim_lightning.engine.packed.plan import plan_of
 
 POPCOUNT, LOOK_UPS, AMX = "popcount", "look-ups", "AMX"
 
@@ -88,3 +89,11 @@ def test_every_thread_has_work_and_many_as_much(
 ) -> None:
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     assert kernels._parts(groups, units) == parts
+
+
+def test_parts_of_a_batch_are_counted_as_all_of_it() -> None:
+    product, circuit = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), transfer(MacroConfig(), False)
+    one, w = torch.Size((1, 4, 3, 3)), torch.Size((16, 4, 3, 3))
+    assert plan_of(product, circuit, torch.Size((16, 4, 3, 3)), w, 16).how.by_input  # 144 pixels fill 9 times 16 lanes
+    assert plan_of(product, circuit, one, w, 16).how.by_input
+    assert not plan_of(product, circuit, one, w, 1).how.by_input

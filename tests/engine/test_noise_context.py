@@ -96,3 +96,12 @@ def test_wrong_values_are_refused_in_one_line(given: dict[str, Any], message: st
     with pytest.raises(ValueError, match=message) as caught, noise_context(**given):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_a_scope_whose_samples_are_others_gives_their_ids() -> None:
+    with noise_context(sample_ids=[1, 2]) as scope:
+        assert source(4).sample_ids.tolist() == [1, 1, 2, 2]
+        assert source(2).sample_ids.tolist() == [1, 2]
+        scope.sample_ids = torch.tensor([7, 8])
+        assert source(4).sample_ids.tolist() == [7, 7, 8, 8]
+        assert source(4).offsets.tolist() == [0, 1, 0, 1]

@@ -122,7 +122,7 @@ for bits in (1, 3, 4, 8):
     for percent in (0, 0.3):
         circuit = transfer(MacroConfig(encoding_bits=bits, random_noise=percent), False)
         args = (MatmulProduct(), circuit, x, w, noise)
-        assert plan_of(*args[:2], x.shape, w.shape).how.look_ups
+        assert plan_of(*args[:2], x.shape, w.shape, 20).how.look_ups
         assert int((packed.run(*args) != reference.run(*args)).sum()) <= 1
 """
     names = [name for name, has in binding.get_host_cpu_features().items() if has and not name.startswith("avx512")]

@@ -204,7 +204,7 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     expected = packed.run(product, circuit, x, w, noise_of(7))
     monkeypatch.setattr(plan, "_BYTES", 1)
     plan.plan_of.cache_clear()
-    assert plan.plan_of(product, circuit, x.shape, w.shape).samples == 1
+    assert plan.plan_of(product, circuit, x.shape, w.shape, 7).samples == 1
     assert torch.equal(packed.run(product, circuit, x, w, noise_of(7)), expected)
 
 

@@ -46,13 +46,14 @@ def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise
     Returns:
         Outputs in counts, float64. # (batch, *outputs)
     """
-    plan, parts = plan_of(product, transfer, x.shape, w.shape), []
-    if plan.samples >= x.shape[0]:
+    batch, parts = x.shape[0], []
+    plan = plan_of(product, transfer, x.shape, w.shape, batch)
+    if plan.samples >= batch:
         return _run(product, transfer, plan, x, w, noise)
-    for low in range(0, x.shape[0], plan.samples):
+    for low in range(0, batch, plan.samples):
         part = slice(low, low + plan.samples)
         inputs, weights = x[part], w[part] if product.batched_weight else w
-        own = plan_of(product, transfer, inputs.shape, weights.shape)
+        own = plan_of(product, transfer, inputs.shape, weights.shape, batch)
         parts.append(_run(product, transfer, own, inputs, weights, noise.rows(part.start, part.stop)))
     return torch.cat(parts)
 

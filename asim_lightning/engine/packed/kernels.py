@@ -79,7 +79,8 @@ def _kernel(
     plan, threads = packed_schedule(transfer), torch.get_num_threads()
     codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
     room = aligned((threads, block_room(fours))).view(np.int32)
-    reads, sums = np.zeros((threads, plan.most_votes * LANES), np.int32), np.zeros((threads, 2, LANES * LANES))
+    reads = aligned((threads, plan.most_votes * LANES)).view(np.int32)
+    sums = np.zeros((threads, 2, LANES * LANES))
     tables = (*operands, *codes, *places, VOTE_RULES[transfer.macro.vote])
     return Kernel(function, tables, (room, reads, *more_rooms, sums), parts)
 

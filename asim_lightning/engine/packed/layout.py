@@ -63,7 +63,9 @@ class Side:
     Attributes:
         problems: Number of independent products.
         sources: Sources of the first problem, one after the other, int64. # (sources of a problem,)
-        pixels: Place of each lane's first kernel element in a padded source, int64. # (lanes of a source,)
+        source_lanes: Lanes of a source.
+        pixels: Place of each lane's first kernel element in a padded source, int64; None where that of lane n is n.
+            # (lanes of a source,)
         elements: Offset of each kernel element, int64. # (kernel elements,)
         width: Pixels of a source, a multiple of 16.
         size: Height and width of a source.
@@ -73,7 +75,8 @@ class Side:
 
     problems: int
     sources: np.ndarray
-    pixels: np.ndarray
+    source_lanes: int
+    pixels: np.ndarray | None
     elements: np.ndarray
     width: int
     size: tuple[int, int] = (0, 0)
@@ -82,12 +85,13 @@ class Side:
     @property
     def lanes(self) -> int:
         """Lanes of a problem."""
-        return len(self.sources) * len(self.pixels)
+        return len(self.sources) * self.source_lanes
 
     def places(self, step: int) -> np.ndarray:
         """Where each lane begins, in sources of so many words each, int64; the last one's stands for those that are
         missing. # (groups of lanes * 16,)"""
-        places = np.add.outer(self.sources * step, self.pixels).ravel()
+        pixels = np.arange(self.source_lanes) if self.pixels is None else self.pixels
+        places = np.add.outer(self.sources * step, pixels).ravel()
         missing = -len(places) % LANES
         return np.concatenate([places, np.full(missing, places[-1])]) if missing else places
 
@@ -114,7 +118,7 @@ def input_side(product: Product, x: Tensor, w: Tensor) -> Side:
     padded = (size[0] + 2 * product.padding[0], size[1] + 2 * product.padding[1])
     pixels, elements = _pixels(product, padded, tuple(w.shape[2:]))
     sources = np.arange(x.shape[0]) * groups
-    return Side(groups, sources, pixels, elements, whole(size[0] * size[1]), size, product.padding)
+    return Side(groups, sources, len(pixels), pixels, elements, whole(size[0] * size[1]), size, product.padding)
 
 
 def input_integers(product: Product, x: Tensor) -> Tensor:
@@ -140,8 +144,9 @@ def weight_side(product: Product, w: Tensor) -> Side:
     """The weight side: a lane is an output channel of a group, or an output of a matrix; see `input_side`."""
     if not isinstance(product, Conv2dProduct):
         return _rows(w.shape[:-2].numel() if product.batched_weight else 1, w.shape[-2])
-    elements, lanes = w.shape[2] * w.shape[3], np.arange(weight_lanes(product, w))
-    return Side(product.groups, _FIRST, lanes * elements, np.arange(elements), whole(len(lanes) * elements))
+    elements, lanes = w.shape[2] * w.shape[3], weight_lanes(product, w)
+    pixels = np.arange(lanes) * elements
+    return Side(product.groups, _FIRST, lanes, pixels, np.arange(elements), whole(lanes * elements))
 
 
 def weight_integers(product: Product, w: Tensor) -> Tensor:
@@ -185,7 +190,7 @@ def whole(lanes: int) -> int:
 
 def _rows(problems: int, rows: int) -> Side:
     """Rows of matrices."""
-    return Side(problems, _FIRST, np.arange(rows), _FIRST, whole(rows))
+    return Side(problems, _FIRST, rows, None, _FIRST, whole(rows))
 
 
 def _whole_lanes(integers: Tensor) -> Tensor:

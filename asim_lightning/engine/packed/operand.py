@@ -84,7 +84,7 @@ class PackedOperand:
         flags = layout.tiles * len(layout.digits)
         out = aligned((threads, 1, layout.tiles, len(layout.digits), layout.length, LANES))
         # a line of the cache that two threads write to would go from one to the other
-        filled = np.empty((threads, -(-flags // _LINE) * _LINE), np.uint8)[:, :flags]
+        filled = aligned((threads, -(-flags // _LINE) * _LINE // 4)).view(np.uint8)[:, :flags]
         room = PerThread(out), PerThread(filled.reshape(threads, 1, layout.tiles, -1))
         return Lanes(layout.units, (*room, *self._sources))
 

@@ -39,11 +39,20 @@ class Plan:
 
 
 @lru_cache(maxsize=512)
-def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: torch.Size) -> Plan:
-    """The plan of a product of operands of these shapes."""
+def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: torch.Size, batch: int) -> Plan:
+    """The plan of a product.
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        x_shape: Shape of the inputs. # (samples, *inputs)
+        w_shape: Shape of the weights. # (*weight), or (samples, *weight)
+        batch: Samples of the batch of which these are a part, and are counted as all of it are: another way may take
+            more memory than the samples at a time were chosen for.
+    """
     x, w = torch.empty(x_shape, device="meta"), torch.empty(w_shape, device="meta")
     one = w[0] if product.batched_weight else w
-    how = counting(product, transfer, x, one)
+    how = counting(product, transfer, torch.empty((batch, *x_shape[1:]), device="meta"), one)
     rows = layout.rows_of(product, one.shape, transfer.macro.rows, how.inputs.width)
     sides = layout.input_side(product, x, w), layout.weight_side(product, w)
     inputs, weights = PackedLayout(sides[0], rows, how.inputs), PackedLayout(sides[1], rows, how.weights)
