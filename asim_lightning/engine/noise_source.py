@@ -87,6 +87,7 @@ class NoiseScope:
     _rows: dict[tuple[int, torch.device], tuple[Tensor | None, Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    """Sample ids of the scope, and what `_ids_and_offsets` made of them, for a leading dimension on a device."""
 
     def source(self, name: str, leading: int, device: torch.device) -> Noise:
         """The noise of a layer that is called with a leading dimension of `leading` rows.
@@ -103,7 +104,7 @@ class NoiseScope:
         return Noise(self.seed, name, call, self.trial, self.chip, *kept[1:], self.step)
 
     def _ids_and_offsets(self, name: str, leading: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Of each row of a leading dimension; see `Noise`."""
+        """Sample ids and offsets of a leading dimension's rows, as `Noise` has them. # (rows,) each"""
         ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
         ids = ids.to(device).contiguous()
         if leading % len(ids):

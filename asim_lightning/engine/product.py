@@ -104,11 +104,17 @@ class Conv2dProduct(Product):
 
     def positions(self, x: Tensor, w: Tensor) -> int:
         """Outputs a row: output channels times output height times output width."""
-        size = 1
-        for axis in (0, 1):
-            span = x.shape[2 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (w.shape[2 + axis] - 1) - 1
-            size *= span // self.stride[axis] + 1
-        return w.shape[0] * size
+        height, width = self.output_size(x, w)
+        return w.shape[0] * height * width
+
+    def output_size(self, x: Tensor, w: Tensor) -> tuple[int, int]:
+        """Height and width of an output image, of x (batch, channels, height, width) and w (outputs, channels, kernel
+        height, kernel width)."""
+        spans = [
+            x.shape[2 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (w.shape[2 + axis] - 1) - 1
+            for axis in (0, 1)
+        ]
+        return spans[0] // self.stride[0] + 1, spans[1] // self.stride[1] + 1
 
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
         """The exact convolution. # (batch, outputs, out height, out width)"""

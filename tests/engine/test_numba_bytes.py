@@ -80,8 +80,8 @@ def test_nibbles_are_four_weight_bits(piece: int, monkeypatch: pytest.MonkeyPatc
     w[16:32, :60] = w[16:32, :60].clamp(min=0)  # no sign bit in two tiles of the second 16 lanes
     product = MatmulProduct()
     rows, side = layout.rows_of(product, w.shape, 30, 8), layout.weight_side(product, w)
-    places = PackedLayout(side, rows, bit_planes(3, 8))
-    found, filled = nibbles(packed(layout.weight_integers(product, w), places))
+    operand = packed(layout.weight_integers(product, w), PackedLayout(side, rows, bit_planes(3, 8)))
+    found, filled = nibbles(operand)
     bits = np.zeros((3, 16, 3, 3, found.shape[3] * 4), np.int64)  # (units, lanes, tiles, planes, rows)
     for row in range(70):
         bits.reshape(48, 3, 3, -1)[:40, row // 30, :, row % 30] = w[:, row].int().numpy()[:, None] >> np.arange(3) & 1

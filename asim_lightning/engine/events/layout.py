@@ -107,11 +107,10 @@ def _geometry(product: Product, x: torch.Tensor, w: torch.Tensor, positions: int
     if isinstance(product, Conv2dProduct):
         outputs, channels, *kernel = w.shape
         height, width = x.shape[2:]
-        span = width + 2 * product.padding[1] - product.dilation[1] * (kernel[1] - 1) - 1
         return Geometry(
             outputs_outermost=True,
             inner=positions // outputs,
-            out_width=span // product.stride[1] + 1,
+            out_width=product.output_size(x, w)[1],
             group_outputs=outputs // product.groups,
             head_rows=max(1, positions // outputs),
             heads=0,

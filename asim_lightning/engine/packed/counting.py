@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.look_ups import LookUps, look_ups
 from asim_lightning.engine.packed.planes import Planes, bit_planes
@@ -54,13 +53,13 @@ def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Coun
         x: On any device. # (batch, *inputs)
         w: One sample's where each has weights of its own. # (*weight)
     """
-    macro, plan, found = transfer.macro, packed_schedule(transfer), look_ups(transfer)
+    macro, schedule, found = transfer.macro, packed_schedule(transfer), look_ups(transfer)
     outputs = layout.weight_lanes(product, w)
     inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input, bits = _filling(inputs) >= _filling(outputs), macro.encoding_bits
-    weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in plan.digits) <= 8
-    if fits_bytes and _is_worth_amx(bool(plan.noisy.any()), bits, outputs if by_input else inputs) and _has_amx():
-        return Counting(Planes(8, plan.digits), weights, by_input)
+    weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in schedule.digits) <= 8
+    if fits_bytes and _is_worth_amx(bool(schedule.noisy.any()), bits, outputs if by_input else inputs) and _has_amx():
+        return Counting(Planes(8, schedule.digits), weights, by_input)
     bits_a_look_up = macro.input_bits / len(found.digits) if found is not None else 0.0
     if found is not None and _has_look_ups() and _is_worth_look_ups(bits_a_look_up, inputs, outputs, _has_popcount()):
         return Counting(Planes(8, found.digits), weights, False, found)
@@ -69,7 +68,7 @@ def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Coun
 
 def _filling(lanes: int) -> float:
     """Share of the lanes in use."""
-    return lanes / (-(-lanes // LANES) * LANES)
+    return lanes / layout.whole(lanes)
 
 
 def _is_worth_amx(has_noise: bool, encoding_bits: int, singles: int) -> bool:

@@ -99,7 +99,7 @@ def _convert(
     shape: tuple[int, int, int],
 ) -> Tensor:
     """Outputs in counts, float64. # (problems, singles, lanes)"""
-    out = np.empty((shape[0], shape[1], -(-shape[2] // LANES) * LANES))
+    out = np.empty((shape[0], shape[1], layout.whole(shape[2])))
     scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
     works = lanes.units * kernel.parts
     conversions = out.size * inputs.tiles * len(transfer.cycles)

@@ -50,7 +50,7 @@ def kernel_of(
         inputs: Layout of packed inputs.
         ones: For look-ups, whether any output of a group has a 1. # (problems * groups, tiles, weight bits)
     """
-    plan, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
+    schedule, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
     # Numba takes half a second to import
     if how.look_ups is not None:
         from asim_lightning.engine.packed.conversion_look_ups import kernel as by_look_ups
@@ -63,23 +63,32 @@ def kernel_of(
         from asim_lightning.engine.numba_amx import whole_registers
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
 
-        pairs = plan.input_pairs if how.by_input else plan.weight_pairs
-        fours_at_a_time = len(plan.noisy) if plan.noisy.any() else 1
+        pairs = schedule.input_pairs if how.by_input else schedule.weight_pairs
+        fours_at_a_time = len(schedule.noisy) if schedule.noisy.any() else 1
         return _kernel(by_amx(), transfer, (pairs, whole_registers()), places, blocks, fours_at_a_time)
     from asim_lightning.engine.packed.conversion import kernel as by_popcount
 
-    steps = plan.by_input if how.by_input else plan.by_weight
-    return _kernel(by_popcount(), transfer, (plan.first_step, steps), places, blocks)
+    steps = schedule.by_input if how.by_input else schedule.by_weight
+    return _kernel(by_popcount(), transfer, (schedule.first_step, steps), places, blocks)
 
 
 def _kernel(
     function: Any, transfer: Transfer, operands: tuple[Any, ...], places: tuple[np.ndarray, ...], parts: int,
     fours: int = 1, more_rooms: tuple[np.ndarray, ...] = (),
 ) -> Kernel:  # fmt: skip
-    plan, threads = packed_schedule(transfer), torch.get_num_threads()
-    codes = (plan.kinds, plan.numbers, plan.levels, plan.sigmas, plan.noisy, plan.quiet, plan.plain, plan.cycles)
+    schedule, threads = packed_schedule(transfer), torch.get_num_threads()
+    codes = (
+        schedule.kinds,
+        schedule.numbers,
+        schedule.levels,
+        schedule.sigmas,
+        schedule.noisy,
+        schedule.quiet,
+        schedule.plain,
+        schedule.cycles,
+    )
     room = aligned((threads, block_room(fours))).view(np.int32)
-    reads = aligned((threads, plan.most_votes * LANES)).view(np.int32)
+    reads = aligned((threads, schedule.most_votes * LANES)).view(np.int32)
     sums = np.zeros((threads, 2, LANES * LANES))
     tables = (*operands, *codes, *places, VOTE_RULES[transfer.macro.vote])
     return Kernel(function, tables, (room, reads, *more_rooms, sums), parts)

@@ -166,16 +166,17 @@ def output_shape(product: Product, x: Tensor, w: Tensor) -> tuple[int, ...]:
     """Shape of the product's outputs. # (batch, *outputs)"""
     if not isinstance(product, Conv2dProduct):
         return (*x.shape[:-1], w.shape[-2])
-    size = [
-        (x.shape[2 + a] + 2 * product.padding[a] - product.dilation[a] * (w.shape[2 + a] - 1) - 1) // product.stride[a]
-        + 1
-        for a in (0, 1)
-    ]
-    return (x.shape[0], w.shape[0], *size)
+    return (x.shape[0], w.shape[0], *product.output_size(x, w))
 
 
 def in_shape(sums: Tensor, shape: tuple[int, ...], is_image: bool) -> Tensor:
-    """Sums of (problems, output lanes, input lanes) in the shape of outputs, of images or of matrices."""
+    """Sums in the shape of outputs, of images or of matrices.
+
+    Args:
+        sums: # (problems, output lanes, input lanes)
+        shape: That of `output_shape`. # (batch, *outputs)
+        is_image: Whether outputs are images.
+    """
     if is_image:
         sums = sums.view(*sums.shape[:2], shape[0], -1).permute(2, 0, 1, 3)
     else:

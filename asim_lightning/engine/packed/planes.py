@@ -80,7 +80,7 @@ class PackedLayout:
 
     @property
     def tiles(self) -> int:
-        """Tiles."""
+        """Number of tiles."""
         return len(self.rows.words)
 
     @cached_property
