@@ -78,7 +78,14 @@ class Float32Product:
             return added(self._part(i, *part, laid_out) for i, part in enumerate(parts))
 
     def _part(self, i: int, x: Tensor, w: Tensor, laid_out: bool) -> Tensor:
-        return self.convolutions[i](x, w) if laid_out else _multiplied(self.product, x, w)
+        if laid_out and not self._is_misread(x, w):
+            return self.convolutions[i](x, w)
+        return _multiplied(self.product, x, w)
+
+    def _is_misread(self, x: Tensor, w: Tensor) -> bool:
+        """Whether oneDNN's kernel for AVX-512 may read past the end, on weights laid out: images of one channel, one
+        column of outputs, and a stride to the side alone."""
+        return x.shape[1] == 1 and isinstance(self.product, Conv2dProduct) and self.product.output_size(x, w)[1] == 1
 
 
 def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) -> Tensor:

@@ -153,6 +153,8 @@ def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None
     [
         ((24, 1, 1, 5), Conv2dProduct((1, 2), (0, 2), (1, 1), 8), (6, 2)),
         ((3, 1, 5, 5), Conv2dProduct((1, 3), (1, 0), (1, 1), 1), (5, 7)),
+        ((8, 1, 4, 5), Conv2dProduct((1, 2), (2, 0), (1, 1), 1), (8, 6)),
+        ((33, 1, 4, 4), Conv2dProduct((1, 3), (3, 2), (2, 1), 1), (12, 1)),
         ((2, 11, 1, 1), Conv2dProduct((2, 2), (2, 1), (1, 2), 1), (2, 1)),
         ((16, 8, 1, 2), Conv2dProduct((1, 4), (0, 3), (1, 2), 1), (2, 1)),
         ((1, 3, 5, 2), Conv2dProduct((1, 4), (3, 3), (2, 2), 1), (22, 1)),
