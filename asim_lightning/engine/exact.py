@@ -34,7 +34,7 @@ def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bit
     limit = largest * levels(weight_bits, True)
     if is_recorded() or product.batched_weight or x.numel() == 0:
         return product.integer(x, w, limit)
-    packed = int8.prepare(product, w, input_bits, weight_bits, signed_input)
+    packed = int8.prepare(product, x.shape, w, input_bits, weight_bits, signed_input)
     if packed is not None:
         sums = packed.sums(packed.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums

@@ -5,7 +5,9 @@ float32, so each must stay below 2^24: what a layer's weights can reach at most 
 input channels are split into parts that are added in int32.
 
 Without instructions for it (VNNI), a processor adds pairs of products in 16 bits and saturates. Every kind of kernel is
-therefore tried once a process with the largest values.
+therefore tried once a process with the largest values. oneDNN's convolutions for AMX are wrong for some images, batches
+and numbers of threads (one column of outputs and a stride to the side, among others), so that each is tried with those
+once, too.
 """
 
 from collections.abc import Callable
@@ -21,11 +23,14 @@ from torch import Tensor
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.openmp import whole_team
+from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.remembered import remembered
 
 _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
+_TRIED_AT_A_TIME = 2**22
+"""Outputs of a trial that are compared at a time: 16 MB."""
 _NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 
 
@@ -59,6 +64,11 @@ def _exact_conv2d(shape: tuple[int, ...], geometry: Conv2dProduct) -> bool:
 
 
 @lru_cache(maxsize=1024)
+def _exact_on(shape: tuple[int, ...], geometry: Conv2dProduct, images: tuple[int, ...], threads: int) -> bool:
+    return conv2d_is_exact_on(conv2d_kernel, shape, geometry, images)
+
+
+@lru_cache(maxsize=1024)
 def _exact_linear(shape: tuple[int, ...]) -> bool:
     return linear_is_exact(linear_kernel, shape)
 
@@ -83,6 +93,27 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
         geometry.dilation,
     )
     return _is_exact(kernel, shape, x.contiguous(memory_format=torch.channels_last), inside * shape[1], geometry)
+
+
+def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct, images: tuple[int, ...]) -> bool:
+    """Whether a kernel convolves images of a shape exactly, with the threads that torch has: random small numbers.
+
+    Args:
+        kernel: What `conv2d_kernel` is.
+        shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
+        geometry: Stride, padding, dilation, groups.
+        images: Shape of the images. # (batch, channels, height, width)
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 16, images, dtype=torch.uint8, generator=generator, device="cpu")
+    w = torch.randint(-7, 8, shape, dtype=torch.int8, generator=generator, device="cpu")
+    got = kernel(w, None, _listed(geometry))(x.contiguous(memory_format=torch.channels_last))
+    some = max(1, _TRIED_AT_A_TIME // max(1, got[:1].numel()))
+    with exact_float32("cpu"):
+        return all(
+            torch.equal(F.conv2d(part.float(), w.float(), None, *_listed(geometry)), sums)
+            for part, sums in zip(x.split(some), got.split(some), strict=True)
+        )
 
 
 def linear_is_exact(kernel: Any, shape: tuple[int, ...]) -> bool:
@@ -121,8 +152,25 @@ class Int8Product:
     border: tuple[int, int]
     """Zeros put around an image beforehand, rows and columns a side."""
     signed: bool
-    image: bool
-    """Whether operands are images, else rows of a matrix product."""
+    convolutions: tuple[tuple[tuple[int, ...], Conv2dProduct], ...]
+    """Shape of the weights of each part, and the geometry without that border; empty where operands are matrices."""
+
+    @property
+    def image(self) -> bool:
+        """Whether operands are images, else rows of a matrix product."""
+        return len(self.convolutions) > 0
+
+    def is_exact(self, shape: torch.Size) -> bool:
+        """Whether the kernels are exact for inputs of this shape, with the threads that torch has; tried once."""
+        if not self.image:
+            return True
+        batch, _, height, width = shape
+        size = height + 2 * self.border[0], width + 2 * self.border[1]
+        threads = torch.get_num_threads()
+        return all(
+            _exact_on(weights, geometry, (batch, weights[1] * geometry.groups, *size), threads)
+            for weights, geometry in self.convolutions
+        )
 
     def sums(self, x: Tensor) -> Tensor:
         """The exact product.
@@ -152,11 +200,14 @@ class Int8Product:
         return x.contiguous(memory_format=torch.channels_last if self.image else torch.contiguous_format)
 
 
-def prepare(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
+def prepare(
+    product: Product, x_shape: torch.Size, w: Tensor, input_bits: int, weight_bits: int, signed: bool
+) -> Int8Product | None:
     """The product with weights packed for 8-bit instructions; remembered as long as the weight tensor lives.
 
     Args:
         product: The linear map.
+        x_shape: Shape of the inputs. # (batch, *inputs)
         w: Whole numbers in float32, which must not change in place in inference mode. # (*weight)
         input_bits: Bits of the inputs, sign included.
         weight_bits: Bits of the weights, sign included.
@@ -171,7 +222,9 @@ def prepare(product: Product, w: Tensor, input_bits: int, weight_bits: int, sign
         return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
     key = ("int8", product, input_bits, signed)
     found = remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
-    if found is not None and not found.image and not whole_team(torch.get_num_threads()):
+    if found is None or not found.is_exact(x_shape):
+        return None
+    if not found.image and not whole_team(torch.get_num_threads()):
         return None  # oneDNN leaves out rows where the system grants fewer threads than torch asks for
     return found
 
@@ -182,8 +235,9 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
     if isinstance(product, Conv2dProduct):
         # a dilation means nothing for a kernel of one row or column, and oneDNN's may crash with it
         dilation = tuple(d if size > 1 else 1 for d, size in zip(product.dilation, shape[2:], strict=True))
-        # oneDNN's may crash where whole kernels lie in its padding
-        spans = [d * (size - 1) for d, size in zip(dilation, shape[2:], strict=True)]
+        # oneDNN's may crash where all of a kernel's elements lie in its padding, as those of a dilated one may on both
+        # sides of the image
+        spans = [size - 1 if d == 1 else 0 for d, size in zip(dilation, shape[2:], strict=True)]
         outside = signed or any(p > span for p, span in zip(product.padding, spans, strict=True))
         border = product.padding if outside else (0, 0)
         inner = Conv2dProduct(product.stride, (0, 0) if outside else product.padding, dilation, product.groups)  # type: ignore[arg-type]
@@ -198,9 +252,11 @@ def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8
     edges = edges_below_limit(w, largest, False, most) if exact else None
     if edges is None:
         return None
-    kernels = []
+    kernels, convolutions = [], []
     for low, high in pairwise(edges):
         part = w[:, low:high]
+        if isinstance(product, Conv2dProduct):
+            convolutions.append((tuple(part.shape), inner))
         bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-SHIFT).float() if signed else None
         kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))
-    return Int8Product(tuple(kernels), edges, border, signed, isinstance(product, Conv2dProduct))
+    return Int8Product(tuple(kernels), edges, border, signed, tuple(convolutions))

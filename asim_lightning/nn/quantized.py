@@ -211,7 +211,7 @@ class QuantizedLayer(nn.Module):
         # quantising each number, padding and flattening may change places
         product, operand, w_integers = self._operands(x, w_integers)
         exact = int8.prepare(
-            product, w_integers, self.input_bits, self.weight_bits, self.signed_input
+            product, operand.shape, w_integers, self.input_bits, self.weight_bits, self.signed_input
         ) or float32.prepare(product, w_integers, self.input_bits, self.signed_input)
         if exact is None:
             return None

@@ -114,6 +114,54 @@ def test_the_probe_finds_out_a_linear_kernel_that_saturates() -> None:
         assert not int8.linear_is_exact(saturating, (5, terms))
 
 
+@pytest.mark.parametrize(("batch", "size"), [(1, (9, 1)), (3, (9, 1)), (2, (9, 2)), (2, (9, 1))])
+def test_a_kernel_is_tried_on_images_of_each_shape(batch: int, size: tuple[int, int]) -> None:
+    product, shape = GEOMETRIES["plain"]
+
+    def wrong_for_some(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Tensor], Tensor]:
+        right = wide_adder(w, bias, geometry)
+
+        def sums(x: Tensor) -> Tensor:
+            if (len(x), *x.shape[2:]) == (2, 9, 1):
+                x = x.roll(1, dims=2)
+            return right(x)
+
+        return sums
+
+    images = (batch, 16, *size)
+    assert int8.conv2d_is_exact_on(wide_adder, shape, product, images)
+    assert int8.conv2d_is_exact_on(wrong_for_some, shape, product, images) == ((batch, *size) != (2, 9, 1))
+
+
+def test_a_kernel_is_tried_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, shape = GEOMETRIES["plain"]
+    monkeypatch.setattr(int8, "_TRIED_AT_A_TIME", 100)
+    assert int8.conv2d_is_exact_on(wide_adder, shape, product, (3, 16, 5, 4))
+    assert not int8.conv2d_is_exact_on(
+        lambda *kernel: lambda x: wide_adder(*kernel)(x.flip(0)), shape, product, (3, 16, 5, 4)
+    )
+
+
+def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    product, shape = GEOMETRIES["plain"]
+    x, w = operands(shape, (2, 16, 7, 8), 8, False)[0]
+    asked = []
+
+    def exact_on(*asking: Any) -> bool:
+        asked.append(asking)
+        return False
+
+    monkeypatch.setattr(int8, "_exact_conv2d", lambda shape, geometry: True)
+    monkeypatch.setattr(int8, "_exact_on", exact_on)
+    assert int8.prepare(product, x.shape, w, 8, 8, False) is None
+    assert asked == [(shape, product, (2, 16, 7, 8), torch.get_num_threads())]
+    assert torch.equal(exact.run(product, MacroConfig(), False, x, w).long(), oracle(product, x, w))
+    assert int8.prepare(product, x.shape, w, 8, 8, True) is None
+    inner = Conv2dProduct((1, 1), (0, 0), (1, 1), 1)
+    assert asked[-1][1:3] == (inner, (2, 16, 9, 10))  # the border is there already
+
+
 def test_a_kernel_that_is_missing_is_not_exact() -> None:
     def missing(*_: Any) -> Any:
         raise AttributeError("no such operation")
@@ -128,21 +176,21 @@ def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch
     for product, shape in (*GEOMETRIES.values(), (MatmulProduct(), (4, 4608))):
         inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
         for x, w in operands(shape, inputs, 8, False):
-            assert int8.prepare(product, w, 8, 8, False) is None
+            assert int8.prepare(product, x.shape, w, 8, 8, False) is None
             assert torch.equal(exact.run(product, MacroConfig(), False, x, w).long(), oracle(product, x, w))
 
 
 def test_what_bytes_cannot_hold_takes_another_way() -> None:
     w = torch.ones(3, 4)
-    assert int8.prepare(MatmulProduct(), w, 9, 8, False) is None
-    assert int8.prepare(MatmulProduct(), w, 8, 9, False) is None
-    assert int8.prepare(MatmulProduct(True), w, 8, 8, False) is None
+    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 9, 8, False) is None
+    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 9, False) is None
+    assert int8.prepare(MatmulProduct(True), torch.Size((1, 4)), w, 8, 8, False) is None
 
 
 def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None:
     w = torch.ones(3, 4)
-    first = int8.prepare(MatmulProduct(), w, 8, 8, False)
-    assert int8.prepare(MatmulProduct(), w, 8, 8, False) is first
+    first = int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 8, False)
+    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 8, False) is first
     w.mul_(2)
     x = torch.ones(1, 4)
     assert exact.run(MatmulProduct(), MacroConfig(), False, x, w).tolist() == [[8.0] * 3]
@@ -158,6 +206,10 @@ def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None
         ((2, 11, 1, 1), Conv2dProduct((2, 2), (2, 1), (1, 2), 1), (2, 1)),
         ((16, 8, 1, 2), Conv2dProduct((1, 4), (0, 3), (1, 2), 1), (2, 1)),
         ((1, 3, 5, 2), Conv2dProduct((1, 4), (3, 3), (2, 2), 1), (22, 1)),
+        ((16, 16, 3, 3), Conv2dProduct((1, 2), (1, 1), (1, 1), 1), (8, 2)),
+        ((16, 2, 3, 5), Conv2dProduct((1, 2), (2, 0), (1, 2), 8), (11, 10)),
+        ((3, 17, 2, 3), Conv2dProduct((3, 1), (0, 3), (1, 2), 1), (15, 10)),
+        ((8, 130, 3, 5), Conv2dProduct((2, 1), (3, 1), (2, 2), 1), (1, 9)),
     ],
 )
 def test_geometries_that_the_processors_kernels_get_wrong(
