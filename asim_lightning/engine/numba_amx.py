@@ -34,11 +34,12 @@ def available() -> bool:
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
 
 
-def whole_registers() -> np.ndarray:
-    """What `configure` takes: eight registers of 16 rows of 64 bytes. # (64,)"""
+def registers(rows: tuple[int, ...]) -> np.ndarray:
+    """What `configure` takes: eight registers of so many rows (1..16) of 64 bytes. A product takes as long as its left
+    side has rows. # (64,)"""
     numbers = np.zeros(64, np.uint8)
     numbers[0] = 1  # the only palette
-    numbers[16:32:2], numbers[48:56] = 64, 16
+    numbers[16:32:2], numbers[48:56] = 64, rows
     return numbers
 
 
@@ -108,7 +109,7 @@ def multiplied(sums: int, left: int, right: int) -> Any:
 
 @intrinsic
 def configure(typing_context: Any, numbers: Any) -> Any:
-    """Take the registers into use, with the sizes of `whole_registers`."""
+    """Take the registers into use, with the sizes of `registers`."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _address(context, builder, arguments[0], signature.args[0], ir.Constant(_LONG, 0))

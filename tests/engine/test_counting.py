@@ -58,6 +58,19 @@ def test_amx_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert way(64, 64, monkeypatch, "look_ups", "amx", encoding_bits=2, random_noise=0.1) == LOOK_UPS
 
 
+@pytest.mark.parametrize(("encoding_bits", "width", "digits"), [(1, 1, 8), (2, 2, 4), (3, 8, 1), (4, 8, 1), (8, 8, 1)])
+def test_few_bits_become_bytes_for_amx_where_they_are_counted(
+    encoding_bits: int, width: int, digits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "_has_amx", lambda: True)
+    circuit, w = transfer(MacroConfig(encoding_bits=encoding_bits), False), torch.empty(64, 300, device="meta")
+    found = counting.counting(MatmulProduct(), circuit, torch.empty(1, 64, 300, device="meta"), w)
+    assert (found.by_amx, found.by_input, found.inputs.width, found.digits_a_byte) == (True, True, width, digits)
+    for product, inputs in ((MatmulProduct(), 20), (MatmulProduct(batched_weight=True), 64)):
+        x = torch.empty(1, inputs, 300, device="meta")
+        assert counting.counting(product, circuit, x, w).inputs.width == 8
+
+
 def test_sums_that_do_not_fit_16_bits_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert way(64, 64, monkeypatch, "popcount", "look_ups", encoding_bits=4, rows=4369) == LOOK_UPS
     assert way(64, 64, monkeypatch, "popcount", "look_ups", encoding_bits=4, rows=4370) == POPCOUNT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asim_lightning.engine import numba_amx, numba_features
-from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, release, stored, whole_registers
+from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, registers, release, stored
 from asim_lightning.engine.numba_words import compiled
 
 _clear, _store, _add = cleared(3), stored(3), multiplied(3, 5, 6)
@@ -37,7 +37,7 @@ def test_products_are_exact(largest: int, step: int) -> None:
     out = np.zeros(256, np.int32)
     words = (np.ascontiguousarray(side).reshape(-1).view(np.uint32) for side in (rows, columns))
     kernel = compiled("void(u1[::1], u4[::1], u4[::1], i4[::1], i8)", _multiply, allocates=False)
-    kernel(whole_registers(), *words, out, step)
+    kernel(registers((16,) * 8), *words, out, step)
     assert (out.reshape(16, 16) == left.astype(np.int64) @ right.astype(np.int64).T).all()
 
 

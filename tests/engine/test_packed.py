@@ -63,6 +63,7 @@ MACROS: dict[str, dict[str, Any]] = {
     "random noise": {"rows": 200, "random_noise": 0.3},
     "nonlinear noise": {"nonlinear_noise": 0.5},
     "encoding 3, noisy": {"encoding_bits": 3, **NOISY},
+    "encoding 2": {"encoding_bits": 2, "adc_bits": 6},
     "encoding 4": {"encoding_bits": 4},
     "6 by 5 bits": {"weight_bits": 6, "input_bits": 5, **NOISY},
     "1200 rows": {"rows": 1200, "adc_bits": 11, "random_noise": 0.1},

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, release, stored
-from asim_lightning.engine.numba_lanes import element, everywhere
-from asim_lightning.engine.numba_words import compiled, inline
+from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, registers, release, stored
+from asim_lightning.engine.numba_lanes import element, everywhere, load, store
+from asim_lightning.engine.numba_words import and_u, called, compiled, inline, shift_right_u
 from asim_lightning.engine.packed.block import (
     add_four,
     add_tile,
@@ -36,6 +36,37 @@ _add0, _add1, _add2, _add3 = (
 )  # fmt: skip
 _add1_by_lane, _add3_by_lane = multiplied(1, _other_left, _right), multiplied(3, _other_left, _right)
 _add1_by_single, _add3_by_single = multiplied(1, _left, _other_right), multiplied(3, _left, _other_right)
+
+
+def sizes(singles: int) -> np.ndarray:
+    """Sizes of the registers for blocks of so many singles: 1..16."""
+    rows = [singles] * 4 + [singles, 16, singles, 16]
+    return registers(tuple(rows))
+
+
+@called
+def _unpack(lanes: Any, tiles: Any, planes: Any, held: Any, words: Any, digits: Any, length: Any, out: Any) -> None:
+    """A byte of each digit of a unit, from bytes that hold several.
+
+    Args:
+        lanes: Words of the unit. # (tiles * planes * held * 16,)
+        tiles: Tiles.
+        planes: Planes.
+        held: Most words of a tile.
+        words: Words that each tile uses. # (tiles,)
+        digits: Digits that a byte holds: 4 or 8.
+        length: Most words of a tile in bytes.
+        out: # (tiles * planes * length * 16,)
+    """
+    width = u32(8 // digits)
+    mask = u32(((1 << (8 // digits)) - 1) * 0x01010101)
+    for row in range(tiles * planes):
+        at = row * length * 16
+        for place in range(row * held * 16, (row * held + words[row // planes]) * 16, 16):
+            bits = load(lanes, place)
+            for _ in range(digits):
+                store(out, at, and_u(bits, mask))
+                bits, at = shift_right_u(bits, width), at + 16
 
 
 @inline
@@ -106,26 +137,30 @@ def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
 
 def _convert(
     single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
-    words: Any, pairs: Any, registers: Any, kinds: Any, numbers: Any,
+    words: Any, pairs: Any, rows: Any, digits: int, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
-    problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
-    low: int, high: int,
+    problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, bytes_of: Any, sums: Any,
+    digital: bool, out: Any, low: int, high: int,
 ) -> None:  # fmt: skip
     """Make every conversion, and sum its codes; see `conversion._convert`, also for what is not told here.
 
     Args:
-        single: Digits of the operand that all lanes share, singles a multiple of 16, at a multiple of 64 bytes.
-            # (problems, tiles, singles, planes, words)
+        single: Digits of the operand that all lanes share, a byte each in the order of `operand.unpacked`, singles a
+            multiple of 16, at a multiple of 64 bytes. # (problems, tiles, singles, planes, words)
         lanes: Digits of the operand that differs from lane to lane, at a multiple of 64 bytes.
             # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane is not 0. # (units, tiles, planes)
-        words: Words that each tile uses; those up to a multiple of 16 are zeros on the side of the weights. # (tiles,)
+        words: Words of `lanes` that each tile uses; bytes up to a multiple of 64 are zeros on the side of the weights.
+            # (tiles,)
         pairs: Planes of `single` and planes of `lanes` of each four cycles, and whether those of the lanes (1) or those
             of the singles (2) are one. # (fours * 9,)
-        registers: `whole_registers`.
+        rows: `sizes` of the registers.
+        digits: Digits that a byte of `lanes` holds.
         room: A thread's room at a multiple of 64 bytes, with place for the counts of all cycles where any has noise.
+        bytes_of: A thread's room for a unit of `lanes` with a byte for each digit, where a byte holds several; at a
+            multiple of 64 bytes.
     """
-    configure(registers)
+    configure(rows)
     _, tiles, padded, s_planes, length = single.shape
     singles, groups, l_planes = out.shape[1], out.shape[2] // 16, lanes.shape[2]
     fours, blocks, ahead = quiet.shape[0], (singles + 15) // 16, False
@@ -133,12 +168,15 @@ def _convert(
         ahead = ahead or noisy[four] != 0
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    right = bytes_of if digits > 1 else lanes_f
     last = -1
     for work in range(low, high):
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
         ids, positions = places_of(lane_places, group, problem_places, problem)
         place = place_in_lanes(unit, last, lanes, filled, sources, problem_step, base, parts, first_part, groups)
+        if digits > 1 and unit != last:
+            _unpack(lanes_f, tiles, l_planes, lanes.shape[3], words, digits, length, right)
         last = unit
         for tile in range(tiles):
             flag = (place * tiles + tile) * l_planes
@@ -152,8 +190,8 @@ def _convert(
                 counts = COUNTS + four * FOUR if ahead else COUNTS
                 if turn < fours:
                     _four_counts(
-                        pairs, four * PAIR, single_f, at, s_planes * length * 4, lanes_f, flag * length * 16, length,
-                        words[tile], room, counts,
+                        pairs, four * PAIR, single_f, at, s_planes * length * 4, right, flag * length * 16, length,
+                        words[tile] * digits, room, counts,
                     )  # fmt: skip
                 if turn >= fours or not ahead:
                     add_four(
@@ -169,4 +207,4 @@ def _convert(
 @lru_cache(maxsize=1)
 def kernel() -> Any:
     """The compiled kernel."""
-    return compiled(signature("i8[::1], u1[::1]"), _convert, allocates=False)
+    return compiled(signature("i8[::1], u1[::1], i8", "u4[::1], "), _convert, allocates=False)

@@ -23,7 +23,7 @@ class Counting:
 
     Attributes:
         inputs: Planes of the inputs: bits for popcount, else digits.
-        weights: Planes of the weights: bits, in words as those of the inputs.
+        weights: Planes of the weights: bits, as wide as those of the inputs, or bytes for AMX.
         by_input: Whether lanes of the conversions are inputs.
         look_ups: What is looked up, where that is how.
     """
@@ -41,7 +41,12 @@ class Counting:
     @property
     def by_amx(self) -> bool:
         """Whether AMX counts."""
-        return self.inputs.width == 8 and self.look_ups is None
+        return self.weights.width == 8 and self.look_ups is None
+
+    @property
+    def digits_a_byte(self) -> int:
+        """For AMX, digits of inputs that come in a byte, and are unpacked to a byte each."""
+        return self.weights.width // self.inputs.width
 
 
 def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Counting:
@@ -58,12 +63,22 @@ def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Coun
     inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input, bits = _filling(inputs) >= _filling(outputs), macro.encoding_bits
     weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in schedule.digits) <= 8
-    if fits_bytes and _is_worth_amx(bool(schedule.noisy.any()), bits, outputs if by_input else inputs) and _has_amx():
-        return Counting(Planes(8, schedule.digits), weights, by_input)
+    if fits_bytes and _is_worth_amx(schedule.has_noise, bits, outputs if by_input else inputs) and _has_amx():
+        # weights that come with each sample would have to be put in the order of unpacked inputs each time
+        width = _narrowest(schedule.digits) if by_input and not product.batched_weight else 8
+        return Counting(Planes(width, schedule.digits), weights, by_input)
     bits_a_look_up = macro.input_bits / len(found.digits) if found is not None else 0.0
     if found is not None and _has_look_ups() and _is_worth_look_ups(bits_a_look_up, inputs, outputs, _has_popcount()):
         return Counting(Planes(8, found.digits), weights, False, found)
     return Counting(bit_planes(macro.input_bits), bit_planes(macro.weight_bits), by_input)
+
+
+def _narrowest(digits: tuple[tuple[int, int], ...]) -> int:
+    """Bits of a word in which AMX's inputs are packed and arranged, before each has a byte: one or two where they
+    suffice, which saves more than unpacking them takes; four would not."""
+    if digits == bit_planes(len(digits)).digits:
+        return 1
+    return 2 if max(number for _, number in digits) <= 2 else 8
 
 
 def _filling(lanes: int) -> float:

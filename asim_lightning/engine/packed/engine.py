@@ -17,7 +17,7 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.kernels import Kernel, kernel_of
-from asim_lightning.engine.packed.operand import Lanes, few, packed
+from asim_lightning.engine.packed.operand import Lanes, few, packed, unpacked
 from asim_lightning.engine.packed.plan import Plan, plan_of
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.schedule import applies, packed_schedule
@@ -71,10 +71,10 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
 
             return nibbles(operand)
         if how.by_input:
-            return operand.one_by_one()
+            return unpacked(operand.one_by_one(), how.digits_a_byte) if how.digits_a_byte > 1 else operand.one_by_one()
         return operand.lanes_in_turn() if product.batched_weight else operand.all_in_lanes()
 
-    key = ("packed", product, transfer.macro.rows, how.weights, how.look_ups is None, how.by_input)
+    key = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, how.look_ups is None, how.by_input)
     packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
     ones = None
     if how.look_ups is not None:
@@ -82,8 +82,8 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
     else:
         singles = packed_weights if how.by_input else packed_inputs.one_by_one()
     lanes = packed_inputs.lanes_in_turn() if how.arranges_inputs else packed_weights
-    places = plan.places.of(noise if packed_schedule(transfer).noisy.any() else None)
-    kernel = kernel_of(how, transfer, places, plan.inputs, ones)
+    places = plan.places.of(noise if packed_schedule(transfer).has_noise else None)
+    kernel = kernel_of(plan, transfer, places, ones)
     lengths = (outputs.lanes, inputs.lanes) if how.by_input else (inputs.lanes, outputs.lanes)
     total = _convert(transfer, kernel, plan.inputs, singles, lanes, (inputs.problems, *lengths))
     is_image = isinstance(product, Conv2dProduct)

@@ -8,9 +8,9 @@ import torch
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
-from asim_lightning.engine.packed.counting import Counting
+from asim_lightning.engine.memory import aligned
 from asim_lightning.engine.packed.look_ups import LookUps
-from asim_lightning.engine.packed.operand import aligned
+from asim_lightning.engine.packed.plan import Plan
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
@@ -38,19 +38,17 @@ class Kernel:
     parts: int
 
 
-def kernel_of(
-    how: Counting, transfer: Transfer, places: tuple[np.ndarray, ...], inputs: PackedLayout, ones: np.ndarray | None,
-) -> Kernel:  # fmt: skip
-    """The kernel of a way of counting.
+def kernel_of(plan: Plan, transfer: Transfer, places: tuple[np.ndarray, ...], ones: np.ndarray | None) -> Kernel:
+    """The kernel of a product's way of counting.
 
     Args:
-        how: The way.
+        plan: The plan of the product.
         transfer: The macro's schedule and column.
         places: Places of lanes, singles and problems in the noise, and its key.
-        inputs: Layout of packed inputs.
         ones: For look-ups, whether any output of a group has a 1. # (problems * groups, tiles, weight bits)
     """
-    schedule, blocks = packed_schedule(transfer), -(-places[1].shape[1] // LANES)
+    how, inputs, singles = plan.how, plan.inputs, places[1].shape[1]
+    schedule, blocks = packed_schedule(transfer), -(-singles // LANES)
     # Numba takes half a second to import
     if how.look_ups is not None:
         from asim_lightning.engine.packed.conversion_look_ups import kernel as by_look_ups
@@ -60,12 +58,15 @@ def kernel_of(
         room = aligned((torch.get_num_threads(), _table_size(how.look_ups, inputs)))
         return _kernel(by_look_ups(), transfer, tables, places, parts, 1, (room,))
     if how.by_amx:
-        from asim_lightning.engine.numba_amx import whole_registers
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
+        from asim_lightning.engine.packed.conversion_amx import sizes
 
+        digits, threads = how.digits_a_byte, torch.get_num_threads()
         pairs = schedule.input_pairs if how.by_input else schedule.weight_pairs
-        fours_at_a_time = len(schedule.noisy) if schedule.noisy.any() else 1
-        return _kernel(by_amx(), transfer, (pairs, whole_registers()), places, blocks, fours_at_a_time)
+        fours_at_a_time = len(schedule.noisy) if schedule.has_noise else 1
+        registers = sizes(min(singles, LANES))
+        room = aligned((threads, (digits > 1) * inputs.tiles * len(inputs.digits) * plan.weights.length * LANES))
+        return _kernel(by_amx(), transfer, (pairs, registers, digits), places, blocks, fours_at_a_time, (room,))
     from asim_lightning.engine.packed.conversion import kernel as by_popcount
 
     steps = schedule.by_input if how.by_input else schedule.by_weight

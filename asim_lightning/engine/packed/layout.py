@@ -35,7 +35,7 @@ class Rows:
 
 @lru_cache(maxsize=512)
 def rows_of(product: Product, shape: tuple[int, ...], rows: int, width: int = 1) -> Rows:
-    """The rows of all tiles of weights of this shape, which have so many bits of a word each: 1 or 8."""
+    """The rows of all tiles of weights of this shape, which have so many bits of a word each: 1, 2 or 8."""
     most = _WORD // width
     elements = shape[2] * shape[3] if isinstance(product, Conv2dProduct) else 1
     chunks: dict[tuple[int, int], int] = {}

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.memory import aligned
 from asim_lightning.engine.numba_bytes import store_low_bytes
 from asim_lightning.engine.numba_lanes import load
 from asim_lightning.engine.numba_words import and_u, compiled, or_u, shift_right_u
 from asim_lightning.engine.packed.arranging import lane_kernel
-from asim_lightning.engine.packed.operand import PackedOperand, aligned, few
+from asim_lightning.engine.packed.operand import PackedOperand, few
 from asim_lightning.engine.threads import spread
 
 u32 = np.uint32

@@ -1,7 +1,6 @@
 """One side of a product as words of planes: packed once, and put in the order of lanes where it is needed."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.memory import aligned, whole_lines
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.threads import spread_kernel
@@ -16,8 +16,6 @@ from asim_lightning.engine.threads import spread_kernel
 _NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
 """About what it takes to pack a number into a plane, and to arrange a word of a lane."""
 _NO_WORDS, _NOTHING = np.zeros(0, np.uint32), np.zeros(0, np.int64)
-_LINE = 64
-"""Bytes of a line of the cache."""
 _NANOSECONDS_WORTH_A_THREAD = 5e4
 """Work that occupies a thread as long as it takes to wake it."""
 
@@ -84,7 +82,7 @@ class PackedOperand:
         flags = layout.tiles * len(layout.digits)
         out = aligned((threads, 1, layout.tiles, len(layout.digits), layout.length, LANES))
         # a line of the cache that two threads write to would go from one to the other
-        filled = aligned((threads, -(-flags // _LINE) * _LINE // 4)).view(np.uint8)[:, :flags]
+        filled = aligned((threads, whole_lines(flags) // 4)).view(np.uint8)[:, :flags]
         room = PerThread(out), PerThread(filled.reshape(threads, 1, layout.tiles, -1))
         return Lanes(layout.units, (*room, *self._sources))
 
@@ -127,20 +125,24 @@ def packed(integers: Tensor, layout: PackedLayout) -> PackedOperand:
     sources, chunks, planes, pixels = integers.shape[0], layout.rows.chunks, len(layout.digits), integers.shape[2]
     words = np.empty((sources, len(chunks), planes, layout.side.padded_pixels), np.uint32)
     room = np.empty((torch.get_num_threads(), planes * pixels * any(layout.side.padding)), np.uint32)
-    kernel = bit_kernel() if layout.planes.width == 1 else digit_kernel()
-    taken: Any = planes if layout.planes.width == 1 else layout.digits
+    width = layout.planes.width
+    kernel, taken = (bit_kernel(), (planes,)) if width == 1 else (digit_kernel(), (layout.digits, width))
     fewest = few(pixels * layout.most_channels * planes * _NANOSECONDS_A_NUMBER)
-    arguments = integers.numpy(), chunks, taken, layout.size, PerThread(room), words
+    arguments = integers.numpy(), chunks, *taken, layout.size, PerThread(room), words
     spread_kernel(kernel, arguments, sources * len(chunks), fewest)
     return PackedOperand(layout, words.reshape(-1), layout.side.places(layout.problem_step))
 
 
-def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of uint32 that begin at a multiple of 64 bytes."""
-    size = 4 * prod(shape)
-    room = np.zeros(size + _LINE, np.uint8)
-    first = -room.ctypes.data % _LINE
-    return room[first : first + size].view(np.uint32).reshape(shape)
+def unpacked(single: np.ndarray, digits: int) -> np.ndarray:
+    """Bytes in the order in which words with so many digits a byte are unpacked: a digit of each of four bytes first.
+
+    Args:
+        single: Bytes of each lane. # (problems, tiles, lanes, planes, words)
+        digits: Digits that a byte of the other side holds: 1, 4 or 8.
+    """
+    out = aligned(single.shape)
+    out.view(np.uint8).reshape(-1, digits, 4)[:] = single.view(np.uint8).reshape(-1, 4, digits).swapaxes(1, 2)
+    return out
 
 
 def few(nanoseconds: float) -> int:

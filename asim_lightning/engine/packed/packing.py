@@ -140,13 +140,16 @@ def _pack(x: Any, chunks: Any, planes: int, size: Any, room: Any, out: Any, low:
             _pad(words, planes, pixels, size, out_f, unit * planes)
 
 
-def _pack_digits(x: Any, chunks: Any, digits: Any, size: Any, room: Any, out: Any, low: int, high: int) -> None:
-    """Digits of whole numbers: byte c of a word is that of the c-th channel of a chunk.
+def _pack_digits(
+    x: Any, chunks: Any, digits: Any, width: int, size: Any, room: Any, out: Any, low: int, high: int
+) -> None:
+    """Digits of whole numbers: one after the other in a word are those of a chunk's channels.
 
     Args:
         x: Whole numbers, float32; pixels a multiple of 16. # (sources, channels, pixels)
-        chunks: First channel and number of channels (at most 4) of each chunk. # (chunks, 2)
-        digits: Lowest bit and number of bits (at most 8) of each digit. # (planes, 2)
+        chunks: First channel and number of channels (at most 32 / width) of each chunk. # (chunks, 2)
+        digits: Lowest bit and number of bits (at most the width) of each digit. # (planes, 2)
+        width: Bits of a word that a digit has.
         size: As `_pack` has them, and what follows.
         low: First unit of (source, chunk).
         high: Unit after the last.
@@ -162,7 +165,7 @@ def _pack_digits(x: Any, chunks: Any, digits: Any, size: Any, room: Any, out: An
                 shift, mask, word = u32(digits[plane, 0]), u32((1 << digits[plane, 1]) - 1), zeros()
                 for c in range(held):
                     digit = and_u(shift_right_u(int_of_f(load(flat, first + c * pixels + pixel)), shift), mask)
-                    word = or_u(word, shift_left_u(digit, u32(8 * c)))
+                    word = or_u(word, shift_left_u(digit, u32(width * c)))
                 store(words, begin + plane * pixels + pixel, word)
         if is_padded:
             _pad(words, planes, pixels, size, out_f, unit * planes)
@@ -179,7 +182,7 @@ def bit_kernel() -> Any:
 def digit_kernel() -> Any:
     """The compiled kernel that packs digits."""
     return compiled(
-        "void(f4[:,:,::1], i8[:,::1], i8[:,::1], i8[::1], u4[::1], u4[:,:,:,::1], i8, i8)",
+        "void(f4[:,:,::1], i8[:,::1], i8[:,::1], i8, i8[::1], u4[::1], u4[:,:,:,::1], i8, i8)",
         _pack_digits,
         allocates=False,
     )

@@ -53,9 +53,11 @@ def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: 
     x, w = torch.empty(x_shape, device="meta"), torch.empty(w_shape, device="meta")
     one = w[0] if product.batched_weight else w
     how = counting(product, transfer, torch.empty((batch, *x_shape[1:]), device="meta"), one)
-    rows = layout.rows_of(product, one.shape, transfer.macro.rows, how.inputs.width)
     sides = layout.input_side(product, x, w), layout.weight_side(product, w)
-    inputs, weights = PackedLayout(sides[0], rows, how.inputs), PackedLayout(sides[1], rows, how.weights)
+    inputs, weights = (
+        PackedLayout(side, layout.rows_of(product, one.shape, transfer.macro.rows, planes.width), planes)
+        for side, planes in zip(sides, (how.inputs, how.weights), strict=True)
+    )
     places = places_of(product, x, sides, how.by_input)
     samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
     return Plan(how, inputs, weights, places, layout.output_shape(product, x, w), samples)

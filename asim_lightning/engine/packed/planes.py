@@ -14,7 +14,7 @@ class Planes:
     """How whole numbers become planes, of which a word holds several channels.
 
     Attributes:
-        width: Bits of a word that a channel has: 1, and planes are bits, or 8, and they are digits.
+        width: Bits of a word that a channel has: 1, 2 or 8.
         digits: Lowest bit and number of bits of each plane.
     """
 
@@ -22,8 +22,8 @@ class Planes:
     digits: tuple[tuple[int, int], ...]
 
     def whole(self, words: int) -> int:
-        """Words of a tile, as they are arranged: lines of 64 bytes where planes are digits."""
-        return words if self.width == 1 else -(-words // 16) * 16
+        """Words of a tile, as they are arranged: lines of 64 bytes where digits are bytes."""
+        return words if self.width < 8 else -(-words // 16) * 16
 
 
 def bit_planes(bits: int, width: int = 1) -> Planes:
@@ -70,7 +70,7 @@ class PackedLayout:
 
     @cached_property
     def length(self) -> int:
-        """Most words of a tile, whole lines of 64 bytes where planes are digits."""
+        """Most words of a tile, whole lines of 64 bytes where digits are bytes."""
         return self.planes.whole(int(self.rows.words.max()))
 
     @cached_property

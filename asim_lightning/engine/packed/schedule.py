@@ -43,6 +43,7 @@ class PackedSchedule:
         sigmas: Tables of sigmas, float32.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy, int64; above 1 a four is voted.
             # (fours,)
+        has_noise: Whether any cycle is noisy.
         quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
         plain: Whether all of each four are converted without noise, at levels in proportion to counts, int64.
@@ -62,6 +63,7 @@ class PackedSchedule:
     levels: np.ndarray
     sigmas: np.ndarray
     noisy: np.ndarray
+    has_noise: bool
     quiet: np.ndarray
     digital: bool
     plain: np.ndarray
@@ -98,12 +100,13 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
     fours = [cycles[low : low + 4] for low in range(0, len(cycles), 4)]
     read = [c.votes if noisy else 0 for c, noisy in zip(cycles, transfer.noisy, strict=True)] + [0] * empty
     first = np.cumsum([0, *(max(len(c.input_bits) for c in four) for four in fours)])
-    digits = tuple(dict.fromkeys((c.input_bits[0], len(c.input_bits)) for c in cycles))
+    digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in cycles}))
     return PackedSchedule(
         first, _steps(fours, macro.weight_bits, True), _steps(fours, macro.input_bits, False), digits,
         _pairs(fours, digits, True), _pairs(fours, digits, False),
         np.array(kinds, np.int64).ravel(), np.array(numbers, np.float32).ravel(), *tables.arrays(),
         np.array(read, np.int64).reshape(-1, 4).max(1),
+        any(transfer.noisy),
         np.array([all(_is_quiet(transfer, cycle) for cycle in four) for four in fours], np.int64),
         any(not c.converted for c in cycles),
         np.array([kind[:2] == (PROPORTIONAL, NONE) for kind in kinds], np.int64).reshape(-1, 4).min(1),
