@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.engine.convolution import conv2d
 from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
@@ -83,15 +84,14 @@ class Float32Product:
         return _multiplied(self.product, x, w)
 
     def _is_misread(self, x: Tensor, w: Tensor) -> bool:
-        """Whether oneDNN's kernel for AVX-512 may read past the end, on weights laid out: images of one channel, one
-        column of outputs, and a stride to the side alone."""
+        """Whether oneDNN's kernel may read past the end; see `convolution.conv2d`."""
         return x.shape[1] == 1 and isinstance(self.product, Conv2dProduct) and self.product.output_size(x, w)[1] == 1
 
 
 def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) -> Tensor:
     if isinstance(product, MatmulProduct):
         return F.linear(x, w)
-    return F.conv2d(x, w, None, [*product.stride], [*product.padding], [*product.dilation], product.groups)
+    return conv2d(x, w, product.stride, product.padding, product.dilation, product.groups)
 
 
 @lru_cache(maxsize=1024)

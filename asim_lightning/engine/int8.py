@@ -107,7 +107,8 @@ def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProd
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 16, images, dtype=torch.uint8, generator=generator, device="cpu")
     w = torch.randint(-7, 8, shape, dtype=torch.int8, generator=generator, device="cpu")
-    got = kernel(w, None, _listed(geometry))(x.contiguous(memory_format=torch.channels_last))
+    x = x.contiguous(memory_format=torch.channels_last)
+    got = kernel(w, None, _listed(geometry))(x)
     some = max(1, _TRIED_AT_A_TIME // max(1, got[:1].numel()))
     with exact_float32("cpu"):
         return all(

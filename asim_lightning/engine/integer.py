@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.engine.convolution import conv2d
 from asim_lightning.engine.precision import exact_float32
 
 FLOAT32_LIMIT = 2**24
@@ -146,7 +147,7 @@ def conv2d_sums(
 
     def part(low: int, high: int) -> Tensor:
         a = x if high - low == channels else x.unflatten(1, (groups, channels))[:, :, low:high].flatten(1, 2)
-        return F.conv2d(a, w[:, low:high], None, [*stride], [*padding], [*dilation], groups)
+        return conv2d(a, w[:, low:high], stride, padding, dilation, groups)
 
     with exact_float32(x.device.type):
         return _accumulate(part, channels, limit, unit, dtype)
@@ -175,6 +176,6 @@ def integer_conv2d(
 def _(
     x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
 ) -> Tensor:
-    shape = F.conv2d(x, w, None, stride, padding, dilation, groups)
+    shape = conv2d(x, w, stride, padding, dilation, groups)
     unit = w.shape[2] * w.shape[3]
     return torch.empty_like(shape, dtype=sum_dtype(w.shape[1] * unit, limit, unit))

@@ -11,7 +11,7 @@ _LINE = 64
 
 
 def address(array: Any) -> int:
-    """Address of an array's first element; in a third of NumPy's own time, where it can be written to."""
+    """Address of an array's first element; in half of NumPy's own time, where it can be written to."""
     is_buffer = array.flags.writeable and array.size
     return ctypes.addressof(ctypes.c_char.from_buffer(array)) if is_buffer else int(array.ctypes.data)
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.engine.convolution import conv2d
 from asim_lightning.engine.integer import integer_conv2d, integer_matmul
 
 
@@ -132,6 +133,6 @@ class Conv2dProduct(Product):
             x = x.unflatten(1, (self.groups, channels))[:, :, tile.channels].flatten(1, 2)
         # groups stay outermost among the output channels: (groups, cycles, outputs of a group)
         stacked = w.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
-        product = F.conv2d(x, stacked, None, self.stride, self.padding, self.dilation, self.groups)
+        product = conv2d(x, stacked, self.stride, self.padding, self.dilation, self.groups)
         grouped = product.unflatten(1, (self.groups, cycles, outputs // self.groups)).transpose(1, 2)
         return grouped.flatten(2, 3)

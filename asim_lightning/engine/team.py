@@ -47,8 +47,8 @@ def team_of(kernel: Any, openmp: OpenMP) -> Callable[[tuple[Any, ...], int, int,
         return None
     kinds = compiled.fndesc.argtypes[:-2]
     entry = _compiled_entry(slots, kinds)
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    head = [address, openmp.number_address, openmp.size_address]
+    code = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    head = [code, openmp.number_address, openmp.size_address]
     read = [_reader(kind) for kind in kinds]
     numbers = _ARGUMENTS + sum(6 + 2 * kind.ndim if isinstance(kind, types.Array) else 1 for kind in kinds)
     room, pack_into = ctypes.c_int64 * numbers, struct.Struct(f"{numbers}q").pack_into

@@ -8,6 +8,7 @@ import pytest
 from asim_lightning.engine import numba_amx, numba_features
 from asim_lightning.engine.numba_amx import cleared, configure, loaded, multiplied, registers, release, stored
 from asim_lightning.engine.numba_words import compiled
+from asim_lightning.engine.packed import conversion_amx
 
 _clear, _store, _add = cleared(3), stored(3), multiplied(3, 5, 6)
 _load_left, _load_right = loaded(5), loaded(6)
@@ -55,3 +56,15 @@ def test_a_processor_without_it_has_none(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_kernels_for_another_processor_have_none(features: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_features.config, "CPU_FEATURES", features)
     assert not numba_amx.available.__wrapped__()
+
+
+@pytest.mark.parametrize("singles", [1, 7, 16])
+def test_registers_have_as_many_rows_as_there_are_singles(singles: int) -> None:
+    numbers = conversion_amx.sizes(singles)
+    assert numbers[0] == 1
+    assert numbers[16:32].view(np.uint16).tolist() == [64] * 8
+    # sums, and the left and the right side in turns
+    assert numbers[48:56].tolist() == [singles] * 4 + [singles, 16, singles, 16]
+    assert not numbers[1:16].any()
+    assert not numbers[32:48].any()
+    assert not numbers[56:].any()

@@ -229,6 +229,14 @@ def test_weights_are_packed_once_until_they_change() -> None:
     assert torch.equal(packed.run(product, narrow, *args[2:]), reference.run(product, narrow, *args[2:]))
 
 
+def test_a_weight_serves_macros_that_count_it_in_other_ways() -> None:
+    x, w = whole(0, 255, 64, 300), whole(-127, 127, 37, 300, seed=1)
+    for encoding_bits in (1, 2, 4, 1):
+        circuit = transfer(MacroConfig(rows=200, adc_bits=6, encoding_bits=encoding_bits), False)
+        args = (MatmulProduct(), circuit, x, w, noise_of(64))
+        assert torch.equal(packed.run(*args), reference.run(*args))
+
+
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [

@@ -55,6 +55,19 @@ def test_depthwise_with_a_multiplier(bias: bool) -> None:
     assert relative(layer(x), conv(x)) < 1e-3
 
 
+@pytest.mark.parametrize("fields", [{}, {"random_noise": 0.02}, {"adc_bits": None, "random_noise": 0.001}], ids=str)
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
+def test_images_of_one_channel_that_give_one_column(fields: dict[str, Any], fidelity: str) -> None:
+    torch.manual_seed(0)
+    layer = CimConv2d(1, 8, (2, 4), stride=(1, 3), bias=False, macro=MacroConfig(**fields)).eval()
+    layer.fidelity = fidelity
+    for _ in range(5):
+        x = torch.rand(5, 1, 7, 4)
+        expected = F.conv2d(x.double(), layer.weight.double(), None, (1, 3))
+        for images in (x, torch.empty_like(x, memory_format=torch.channels_last).copy_(x)):
+            assert relative(layer(images).double(), expected) < 0.05
+
+
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("padding", [1, (2, 0), "same", "valid"])
 def test_every_padding_mode(padding_mode: str, padding: Any) -> None:

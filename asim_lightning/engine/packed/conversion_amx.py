@@ -55,8 +55,8 @@ def _unpack(lanes: Any, tiles: Any, planes: Any, held: Any, words: Any, digits: 
         held: Most words of a tile.
         words: Words that each tile uses. # (tiles,)
         digits: Digits that a byte holds: 4 or 8.
-        length: Most words of a tile in bytes.
-        out: # (tiles * planes * length * 16,)
+        length: Most words of a tile where each digit has a byte.
+        out: Words that a tile does not use are left as they are. # (tiles * planes * length * 16,)
     """
     width = u32(8 // digits)
     mask = u32(((1 << (8 // digits)) - 1) * 0x01010101)

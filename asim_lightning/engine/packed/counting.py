@@ -22,7 +22,7 @@ class Counting:
     """How conversions are counted.
 
     Attributes:
-        inputs: Planes of the inputs: bits for popcount, else digits.
+        inputs: Planes of the inputs: bits for popcount, digits for look-ups, and for AMX as narrow as is worth it.
         weights: Planes of the weights: bits, as wide as those of the inputs, or bytes for AMX.
         by_input: Whether lanes of the conversions are inputs.
         look_ups: What is looked up, where that is how.

@@ -42,7 +42,7 @@ class Places:
             Two words of the key, and the trial in the upper half of a word. # (3,)
         """
         if noise is None:
-            return (*(_nothing(number) for number in self.numbers), np.zeros(3, np.uint32))
+            return (*(np.zeros((2, number), np.uint32) for number in self.numbers), np.zeros(3, np.uint32))
         parts = (
             self._of_rows(noise) if part == self.rows_along else _steps(number, step)
             for part, (number, step) in enumerate(zip(self.numbers, self.steps, strict=True))
@@ -83,12 +83,6 @@ def places_of(product: Product, x: Tensor, sides: tuple[Side, Side], by_input: b
         (whole(lanes), singles, problems), tuple(steps[side] for side in order), order.index(along),
         numbers[along] // rows, inputs * outputs * problems // rows,
     )  # fmt: skip
-
-
-@lru_cache(maxsize=16)
-def _nothing(number: int) -> np.ndarray:
-    """Ids and positions 0."""
-    return np.zeros((2, number), np.uint32)
 
 
 @lru_cache(maxsize=512)
