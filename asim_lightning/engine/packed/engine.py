@@ -100,11 +100,12 @@ def _convert(
 ) -> Tensor:
     """Outputs in counts, float64. # (problems, singles, lanes)"""
     out = np.empty((shape[0], shape[1], layout.whole(shape[2])))
-    scale = np.array([transfer.macro.rows, (transfer.macro.top_code or 1) * transfer.most_votes], np.float64)
+    schedule = packed_schedule(transfer)
     works = lanes.units * kernel.parts
     conversions = out.size * inputs.tiles * len(transfer.cycles)
     fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
-    rooms, digital = (PerThread(room) for room in kernel.rooms), packed_schedule(transfer).digital
-    arguments = singles, *lanes.arguments, inputs.rows.words, *kernel.tables, scale, *rooms, digital, out
+    rooms = (PerThread(room) for room in kernel.rooms)
+    codes = *kernel.tables, schedule.scale, *rooms, schedule.digital
+    arguments = singles, *lanes.arguments, inputs.rows.words, *codes, out
     spread_kernel(kernel.function, arguments, works, fewest)
-    return torch.from_numpy(out)[:, :, : shape[2]]
+    return torch.from_numpy(out[:, :, : shape[2]])

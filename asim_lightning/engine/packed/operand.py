@@ -41,12 +41,10 @@ class PackedOperand:
     Attributes:
         layout: Where words stand, and in which order lanes take them.
         words: Packed planes, uint32. # (sources * chunks * planes * pixels,)
-        base: Place of each lane's source pixel, int64. # (groups of lanes * 16,)
     """
 
     layout: PackedLayout
     words: np.ndarray
-    base: np.ndarray
 
     def room(self, units: int) -> tuple[np.ndarray, np.ndarray]:
         """Room for so many units in the order of lanes, at a multiple of 64 bytes, as `in_lanes` fills it."""
@@ -105,7 +103,7 @@ class PackedOperand:
     def _sources(self) -> tuple[Any, ...]:
         """What kernels arrange from."""
         layout = self.layout
-        return self.words, layout.problem_step, self.base, layout.parts, layout.rows.first_part
+        return self.words, layout.problem_step, layout.base, layout.parts, layout.rows.first_part
 
     @property
     def _nanoseconds_a_lane(self) -> float:
@@ -130,7 +128,7 @@ def packed(integers: Tensor, layout: PackedLayout) -> PackedOperand:
     fewest = few(pixels * layout.most_channels * planes * _NANOSECONDS_A_NUMBER)
     arguments = integers.numpy(), chunks, *taken, layout.size, PerThread(room), words
     spread_kernel(kernel, arguments, sources * len(chunks), fewest)
-    return PackedOperand(layout, words.reshape(-1), layout.side.places(layout.problem_step))
+    return PackedOperand(layout, words.reshape(-1))
 
 
 def unpacked(single: np.ndarray, digits: int) -> np.ndarray:

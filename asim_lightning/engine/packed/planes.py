@@ -8,6 +8,9 @@ import numpy as np
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.layout import Rows, Side
 
+_KEPT = 2**13
+"""Lanes of a side whose places are kept: 64 kB, of which there may be as many as plans."""
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -59,6 +62,15 @@ class PackedLayout:
     def problem_step(self) -> int:
         """Words from one problem's source to the next."""
         return len(self.rows.chunks) * len(self.digits) * self.side.padded_pixels
+
+    @property
+    def base(self) -> np.ndarray:
+        """See `arranging.arrange_unit`, int64. # (groups of lanes * 16,)"""
+        return self._base if self.side.lanes <= _KEPT else self.side.places(self.problem_step)
+
+    @cached_property
+    def _base(self) -> np.ndarray:
+        return self.side.places(self.problem_step)
 
     @cached_property
     def parts(self) -> np.ndarray:

@@ -50,6 +50,7 @@ class PackedSchedule:
             # (fours,)
         cycles: Cycles of the schedule.
         most_votes: Most votes of a cycle.
+        scale: What the sums of codes are multiplied with and divided by, float64. # (2,)
     """
 
     first_step: np.ndarray
@@ -69,6 +70,7 @@ class PackedSchedule:
     plain: np.ndarray
     cycles: int
     most_votes: int
+    scale: np.ndarray
 
 
 def applies(transfer: Transfer) -> bool:
@@ -111,6 +113,7 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
         any(not c.converted for c in cycles),
         np.array([kind[:2] == (PROPORTIONAL, NONE) for kind in kinds], np.int64).reshape(-1, 4).min(1),
         len(cycles), max(c.votes for c in cycles),
+        np.array([macro.rows, (macro.top_code or 1) * transfer.most_votes], np.float64),
     )  # fmt: skip
 
 
