@@ -15,6 +15,14 @@ def conv2d(
     With AVX-512 and a stride to the side, torch's own reads past the end where images have one channel, give one column
     of outputs, and are channels_last, which of one channel only strides tell.
 
+    Args:
+        x: # (batch, groups * channels, height, width)
+        w: # (outputs, channels, kernel height, kernel width)
+        stride: Two strides.
+        padding: Zeros on each side, rows and columns.
+        dilation: Two dilations.
+        groups: Number of groups.
+
     Returns:
         # (batch, outputs, out height, out width)
     """

@@ -35,8 +35,8 @@ def available() -> bool:
 
 
 def registers(rows: tuple[int, ...]) -> np.ndarray:
-    """What `configure` takes: eight registers of so many rows (1..16) of 64 bytes. A product takes as long as its left
-    side has rows. # (64,)"""
+    """What `configure` takes: eight registers of so many rows (1..16) of 64 bytes. Fewer rows of
+    the left side take less time. # (64,)"""
     numbers = np.zeros(64, np.uint8)
     numbers[0] = 1  # the only palette
     numbers[16:32:2], numbers[48:56] = 64, rows

@@ -60,7 +60,7 @@ def test_kernels_for_another_processor_have_none(features: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("singles", [1, 7, 16])
 def test_registers_have_as_many_rows_as_there_are_singles(singles: int) -> None:
-    numbers = conversion_amx.sizes(singles)
+    numbers = conversion_amx.register_sizes(singles)
     assert numbers[0] == 1
     assert numbers[16:32].view(np.uint16).tolist() == [64] * 8
     # sums, and the left and the right side in turns

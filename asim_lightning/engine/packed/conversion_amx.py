@@ -38,7 +38,7 @@ _add1_by_lane, _add3_by_lane = multiplied(1, _other_left, _right), multiplied(3,
 _add1_by_single, _add3_by_single = multiplied(1, _left, _other_right), multiplied(3, _left, _other_right)
 
 
-def sizes(singles: int) -> np.ndarray:
+def register_sizes(singles: int) -> np.ndarray:
     """Sizes of the registers for blocks of so many singles: 1..16."""
     rows = [singles] * 4 + [singles, 16, singles, 16]
     return registers(tuple(rows))
@@ -154,7 +154,7 @@ def _convert(
             # (tiles,)
         pairs: Planes of `single` and planes of `lanes` of each four cycles, and whether those of the lanes (1) or those
             of the singles (2) are one. # (fours * 9,)
-        rows: `sizes` of the registers.
+        rows: `register_sizes`.
         digits: Digits that a byte of `lanes` holds.
         room: A thread's room at a multiple of 64 bytes, with place for the counts of all cycles where any has noise.
         bytes_of: A thread's room for a unit of `lanes` with a byte for each digit, where a byte holds several; at a

@@ -45,7 +45,7 @@ class Counting:
 
     @property
     def digits_a_byte(self) -> int:
-        """For AMX, digits of inputs that come in a byte, and are unpacked to a byte each."""
+        """Digits of inputs in as much room as a digit of weights: where AMX unpacks them, 4 or 8 a byte, else 1."""
         return self.weights.width // self.inputs.width
 
 

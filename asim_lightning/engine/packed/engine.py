@@ -71,7 +71,7 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
 
             return nibbles(operand)
         if how.by_input:
-            return unpacked(operand.one_by_one(), how.digits_a_byte) if how.digits_a_byte > 1 else operand.one_by_one()
+            return unpacked(operand.one_by_one(), how.digits_a_byte)
         return operand.lanes_in_turn() if product.batched_weight else operand.all_in_lanes()
 
     key = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, how.look_ups is None, how.by_input)

@@ -59,12 +59,12 @@ def kernel_of(plan: Plan, transfer: Transfer, places: tuple[np.ndarray, ...], on
         return _kernel(by_look_ups(), transfer, tables, places, parts, 1, (room,))
     if how.by_amx:
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
-        from asim_lightning.engine.packed.conversion_amx import sizes
+        from asim_lightning.engine.packed.conversion_amx import register_sizes
 
         digits, threads = how.digits_a_byte, torch.get_num_threads()
         pairs = schedule.input_pairs if how.by_input else schedule.weight_pairs
         fours_at_a_time = len(schedule.noisy) if schedule.has_noise else 1
-        registers = sizes(min(singles, LANES))
+        registers = register_sizes(min(singles, LANES))
         room = aligned((threads, (digits > 1) * inputs.tiles * len(inputs.digits) * plan.weights.length * LANES))
         return _kernel(by_amx(), transfer, (pairs, registers, digits), places, blocks, fours_at_a_time, (room,))
     from asim_lightning.engine.packed.conversion import kernel as by_popcount

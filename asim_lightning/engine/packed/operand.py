@@ -136,8 +136,10 @@ def unpacked(single: np.ndarray, digits: int) -> np.ndarray:
 
     Args:
         single: Bytes of each lane. # (problems, tiles, lanes, planes, words)
-        digits: Digits that a byte of the other side holds: 1, 4 or 8.
+        digits: Digits that a byte of the other side holds: 1, and nothing changes, 4 or 8.
     """
+    if digits == 1:
+        return single
     out = aligned(single.shape)
     out.view(np.uint8).reshape(-1, digits, 4)[:] = single.view(np.uint8).reshape(-1, 4, digits).swapaxes(1, 2)
     return out
