@@ -152,7 +152,7 @@ def int_of_level(level: Any) -> Any:
     return sub_i(bits_of_float(level + _MAGIC), _MAGIC_BITS)
 
 
-def compiled(signature: str, function: Any, allocates: bool = True) -> Any:
+def compiled(signature: str | tuple[Any, ...], function: Any, allocates: bool = True) -> Any:
     """A kernel that releases the interpreter lock, cached on disk where the package's folder or the user's cache can be
     written; else compiling takes seconds each start.
 

@@ -34,6 +34,12 @@ class OpenMP:
         )
 
     @property
+    def enter_address(self) -> int:
+        """Address of the function that calls compiled code on a team of threads at once: with the code's address, that
+        of its one argument, the size of the team and 0."""
+        return ctypes.cast(self._parallel, ctypes.c_void_p).value or 0
+
+    @property
     def number_address(self) -> int:
         """Address of the function that gives a thread its number."""
         return ctypes.cast(self._number, ctypes.c_void_p).value or 0
@@ -42,16 +48,6 @@ class OpenMP:
     def size_address(self) -> int:
         """Address of the function that gives a thread the size of its team."""
         return ctypes.cast(self._team, ctypes.c_void_p).value or 0
-
-    def enter(self, function: int, data: int, threads: int) -> None:
-        """Call compiled code on a team of threads at once, and wait for all of them.
-
-        Args:
-            function: Address of a function of one pointer.
-            data: That pointer.
-            threads: Size of the team to ask for, as in `run`.
-        """
-        self._parallel(ctypes.c_void_p(function), ctypes.c_void_p(data), ctypes.c_uint(threads), ctypes.c_uint(0))
 
     def run(self, body: Callable[[int, int], None], threads: int) -> None:
         """Call ``body(number, threads)`` on a team of threads at once, numbers 0..threads-1; wait for all of them.

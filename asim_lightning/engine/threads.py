@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.openmp import openmp
-from asim_lightning.engine.per_thread import of_one_thread
+from asim_lightning.engine.rooms import furnished
 
 _NAME = "asim-engine"
 
@@ -52,22 +52,21 @@ def spread_kernel(kernel: Any, arguments: tuple[Any, ...], units: int, fewest: i
     Args:
         kernel: A compiled Numba kernel that raises nothing but for want of memory, and writes disjoint results; each
             thread may call it several times.
-        arguments: NumPy arrays, numbers, and `PerThread` arrays.
+        arguments: NumPy arrays, numbers, and rooms.
         units: Number of units of work.
         fewest: Least number of units that is worth a thread.
     """
     threads = _threads(units, fewest)
     if threads == 1:
-        kernel(*of_one_thread(arguments, True), 0, units)
+        kernel(*furnished(arguments, 1)[0], 0, units)
+        return
+    library = openmp()
+    if library is None:
+        spread(lambda low, high: kernel(*furnished(arguments, 1)[0], low, high), units, fewest)
         return
     from asim_lightning.engine.team import team_of  # Numba takes half a second to import
 
-    library = openmp()
-    team = None if library is None else team_of(kernel, library)
-    if team is None:
-        spread(lambda low, high: kernel(*of_one_thread(arguments, False), low, high), units, fewest)
-    else:
-        team(arguments, units, threads, torch.get_num_threads())
+    team_of(kernel, library)(*furnished(arguments, threads), units, threads, torch.get_num_threads())
 
 
 def _threads(units: int, fewest: int) -> int:

@@ -97,11 +97,8 @@ def test_look_ups_take_every_bit_of_every_cycle_once(encoding_bits: int, signed:
     ("threads", "units", "groups", "parts"),
     [(2, 1, 4, 2), (2, 64, 4, 1), (2, 4, 192, 8), (16, 1, 32, 16), (16, 1, 4, 4), (1, 1, 1, 1), (16, 4, 32, 4)],
 )
-def test_every_thread_has_work_and_many_as_much(
-    threads: int, units: int, groups: int, parts: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
-    assert kernels._parts(groups, units) == parts
+def test_every_thread_has_work_and_many_as_much(threads: int, units: int, groups: int, parts: int) -> None:
+    assert kernels._parts(groups, units, threads) == parts
 
 
 def test_parts_of_a_batch_are_counted_as_all_of_it() -> None:

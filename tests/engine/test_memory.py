@@ -1,18 +1,15 @@
-"""Addresses of arrays, and arrays that begin at lines of the cache."""
+"""Arrays that begin at lines of the cache."""
 
 import numpy as np
 import pytest
 
-from asim_lightning.engine.memory import address, aligned, whole_lines
+from asim_lightning.engine.memory import aligned, whole_block, whole_lines
 
 
-@pytest.mark.parametrize("writeable", [True, False])
-@pytest.mark.parametrize("kind", [np.uint8, np.float64, np.bool_])
-def test_addresses_are_numpys(kind: type, writeable: bool) -> None:
-    whole = np.zeros((3, 4, 5), kind)
-    whole.flags.writeable = writeable
-    for array in (whole, whole[1], whole[2:, :0], np.zeros(0, kind)):
-        assert address(array) == array.ctypes.data
+@pytest.mark.parametrize("size", [0, 1, 64, 100_000])
+def test_blocks_begin_at_whole_lines(size: int) -> None:
+    block = whole_block(size)
+    assert (block.size, block.ctypes.data % 64) == (size, 0)
 
 
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 16)])

@@ -9,19 +9,16 @@ import torch
 
 from asim_lightning.engine import openmp, threads
 from asim_lightning.engine.numba_words import compiled
-from asim_lightning.engine.per_thread import PerThread
-from asim_lightning.engine.team import team_of
+from asim_lightning.engine.rooms import Room, furnished
 
 
-@pytest.fixture(params=["team", "openmp", "pool", "one thread"], autouse=True)
+@pytest.fixture(params=["team", "pool", "one thread"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Every test, by each way in which kernels come on threads."""
     if request.param == "pool":
         monkeypatch.setattr(threads, "openmp", lambda: None)
     elif openmp.openmp() is None:
         pytest.skip("torch's OpenMP library is not to be found here")
-    if request.param == "openmp":
-        monkeypatch.setattr("asim_lightning.engine.team.team_of", lambda *_: None)
     before = torch.get_num_threads()
     torch.set_num_threads(1 if request.param == "one thread" else 3)
     yield str(request.param)
@@ -64,6 +61,7 @@ def test_other_arrays_are_refused(all_kinds: Any, wrong: np.ndarray) -> None:
 
 
 def _own(room: Any, out: Any, low: int, high: int) -> None:
+    room[1] = 0
     for i in range(low, high):
         room[0] = i
         for _ in range(1000):
@@ -74,8 +72,8 @@ def _own(room: Any, out: Any, low: int, high: int) -> None:
 
 def test_each_thread_has_its_own_part() -> None:
     kernel = compiled("void(i8[::1], i8[::1], i8, i8)", _own, allocates=False)
-    out, room = np.zeros(300, np.int64), np.zeros((3, 2), np.int64)
-    threads.spread_kernel(kernel, (PerThread(room), out), 300)
+    out = np.zeros(300, np.int64)
+    threads.spread_kernel(kernel, (Room((2,), np.int64), out), 300)
     assert out.tolist() == [i + 1000 for i in range(300)]
 
 
@@ -116,9 +114,27 @@ def _any_layout(x: Any, out: Any, low: int, high: int) -> None:
         out[i] = 2 * x[i]
 
 
-def test_a_kernel_of_other_arrays_takes_the_interpreter_along() -> None:
+def test_arrays_of_any_layout() -> None:
     kernel, out = compiled("void(f8[:], f8[::1], i8, i8)", _any_layout, allocates=False), np.zeros(9)
     threads.spread_kernel(kernel, (np.arange(18.0)[::2], out), 9)
     assert out.tolist() == [4.0 * i for i in range(9)]
-    library = openmp.openmp()
-    assert library is None or team_of(kernel, library) is None
+
+
+def test_rooms_lie_apart_at_whole_lines() -> None:
+    rooms = Room((3, 5)), Room((1,), np.uint8), Room((0,)), Room((2, 8), np.float64)
+    (a, one, b, none, wide), bits, step = furnished((rooms[0], 7, *rooms[1:]), 4)
+    assert one == 7
+    assert bits == 0b11101
+    assert step == 64 + 64 + 0 + 128
+    places = [array.ctypes.data for array in (a, b, none, wide)]
+    assert [place - places[0] for place in places] == [0, 64, 128, 128]
+    assert all(place % 64 == 0 for place in places)
+    assert [(array.shape, array.dtype) for array in (a, b, wide)] == [
+        ((3, 5), np.uint32), ((1,), np.uint8), ((2, 8), np.float64)
+    ]  # fmt: skip
+    assert places[0] + 4 * step <= wide.base.ctypes.data + wide.base.nbytes  # the other threads' too
+
+
+def test_arguments_without_rooms_are_left_as_they_are() -> None:
+    arguments = np.zeros(3), 4
+    assert furnished(arguments, 2) == (arguments, 0, 0)

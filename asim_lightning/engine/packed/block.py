@@ -91,6 +91,13 @@ def clear(room: Any, held: Any) -> None:
 
 
 @inline
+def clear_sums(sums: Any) -> None:
+    """Set the sums of all tiles to 0: where no cycle is digital, nothing else writes the second half."""
+    for place in range(sums.shape[0]):
+        sums[np.uint64(place)] = 0.0
+
+
+@inline
 def draw_normals(
     room: Any, held: Any, ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any
 ) -> None:

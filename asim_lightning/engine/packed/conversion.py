@@ -12,6 +12,7 @@ from asim_lightning.engine.packed.block import (
     add_four,
     add_tile,
     clear,
+    clear_sums,
     place_in_lanes,
     places_of,
     signature,
@@ -112,7 +113,7 @@ def _convert(
         scale: What the sums of codes are multiplied with and divided by. # (2,)
         room: A thread's; see `room`.
         reads: Room for 16 codes a vote.
-        sums: Room for the sums of a block's codes and digital counts, float64; zeros. # (2, 256)
+        sums: Room for the sums of a block's codes and digital counts, float64. # (2, 256)
         digital: Whether any cycle gives its exact count.
         out: Sums of weighted codes times scale[0] over scale[1], plus sums of digital counts.
             # (problems, singles, groups * 16)
@@ -123,6 +124,7 @@ def _convert(
     groups, l_planes, fours, blocks = out.shape[2] // 16, lanes.shape[2], quiet.shape[0], (singles + 15) // 16
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    clear_sums(sums_f)
     last = -1
     for work in range(low, high):
         begin, unit = work % blocks * 16, work // blocks

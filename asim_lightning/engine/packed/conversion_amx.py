@@ -15,6 +15,7 @@ from asim_lightning.engine.packed.block import (
     add_four,
     add_tile,
     clear,
+    clear_sums,
     place_in_lanes,
     places_of,
     signature,
@@ -168,6 +169,7 @@ def _convert(
         ahead = ahead or noisy[four] != 0
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    clear_sums(sums_f)
     right = bytes_of if digits > 1 else lanes_f
     last = -1
     for work in range(low, high):

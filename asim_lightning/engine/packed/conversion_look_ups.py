@@ -27,6 +27,7 @@ from asim_lightning.engine.packed.block import (
     add_four,
     add_tile,
     clear,
+    clear_sums,
     places_of,
     signature,
     store_outputs,
@@ -129,14 +130,15 @@ def _make_tables(lanes: Any, words: Any, planes: Any, length: Any, tables: Any) 
     for tile in range(words.shape[0]):
         for plane in range(planes):
             first = (tile * planes + plane) * length
-            for line in range(first, first + words[tile]):  # what follows is looked up at place 0, where any has 0
+            # whole lines of 4 words, of which those that a tile does not use are looked up at place 0, where any has 0
+            for line in range(first, first + (words[tile] + 3) // 4 * 4):
                 for four in range(4):
                     store_sums(tables, (four * lines + line) * 16, lanes, line * 16 + four * 4)
 
 
 def _convert(
     single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
-    words: Any, units: int, shares: int, ones: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any, levels: Any,
+    words: Any, ones: Any, units: int, shares: int, first_step: Any, steps: Any, kinds: Any, numbers: Any, levels: Any,
     sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, tables: Any, sums: Any, digital: bool,
     out: Any, low: int, high: int,
@@ -152,9 +154,9 @@ def _convert(
             # (1, tiles, planes, words, 16)
         filled: Whether any input of a unit has a digit that is not 0. # (1, tiles, planes)
         words: Words that each tile uses; those up to a multiple of 4 are zeros on the side of the weights. # (tiles,)
+        ones: Whether any output of a group has a 1. # (problems * groups, tiles, planes)
         units: Number of all units.
         shares: Shares of a problem's groups; tables are made once for all groups of a share.
-        ones: Whether any output of a group has a 1. # (problems * groups, tiles, planes)
         first_step: First step of each cycle, four by four, and one more. # (fours * 4 + 1,)
         steps: Plane of the inputs, plane of the weights, and shift. # (steps * 3,)
         lane_places: Of outputs.
@@ -168,6 +170,7 @@ def _convert(
     blocks, lines = (singles + 15) // 16, tiles * planes * length
     single_f, lanes_f, filled_f, ones_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1), ones.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
+    clear_sums(sums_f)
     for work in range(low, high):
         share, unit = work // units, work % units
         begin, problem = unit % blocks * 16, unit // blocks
@@ -201,4 +204,4 @@ def _convert(
 @lru_cache(maxsize=1)
 def kernel() -> Any:
     """The compiled kernel."""
-    return compiled(signature("i8, i8, u1[:,:,::1], i8[::1], i8[::1]", "u4[::1], "), _convert, allocates=False)
+    return compiled(signature("u1[:,:,::1], i8, i8, i8[::1], i8[::1]", "u4[::1], "), _convert, allocates=False)

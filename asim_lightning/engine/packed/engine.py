@@ -16,12 +16,10 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
-from asim_lightning.engine.packed.kernels import Kernel, kernel_of
-from asim_lightning.engine.packed.operand import Lanes, few, packed, unpacked
+from asim_lightning.engine.packed.kernels import kernel_of
+from asim_lightning.engine.packed.operand import few, packed, unpacked
 from asim_lightning.engine.packed.plan import Plan, plan_of
-from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.schedule import applies, packed_schedule
-from asim_lightning.engine.per_thread import PerThread
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.remembered import remembered
 from asim_lightning.engine.threads import spread_kernel
@@ -74,38 +72,24 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
             return unpacked(operand.one_by_one(), how.digits_a_byte)
         return operand.lanes_in_turn() if product.batched_weight else operand.all_in_lanes()
 
-    key = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, how.look_ups is None, how.by_input)
-    packed_weights = weights() if product.batched_weight else remembered(w, key, weights)
-    ones = None
+    packed_weights = weights() if product.batched_weight else remembered(w, plan.weights_key, weights)
+    ones: tuple[np.ndarray, ...] = ()
     if how.look_ups is not None:
-        singles, ones = packed_weights
+        singles, *ones = packed_weights
     else:
         singles = packed_weights if how.by_input else packed_inputs.one_by_one()
     lanes = packed_inputs.lanes_in_turn() if how.arranges_inputs else packed_weights
-    places = plan.places.of(noise if packed_schedule(transfer).has_noise else None)
-    kernel = kernel_of(plan, transfer, places, ones)
+    kernel = kernel_of(plan, transfer, torch.get_num_threads())
+    operands = singles, *lanes.arguments, plan.inputs.rows.words, *ones
+    places = plan.places.of(noise) if packed_schedule(transfer).has_noise else plan.places.nothing
     lengths = (outputs.lanes, inputs.lanes) if how.by_input else (inputs.lanes, outputs.lanes)
-    total = _convert(transfer, kernel, plan.inputs, singles, lanes, (inputs.problems, *lengths))
+    out = np.empty((inputs.problems, lengths[0], layout.whole(lengths[1])))
+    works = lanes.units * kernel.parts
+    conversions = out.size * plan.inputs.tiles * len(transfer.cycles)
+    fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
+    spread_kernel(kernel.function, (*operands, *kernel.tables, *places, *kernel.rooms, out), works, fewest)
+    if plan.in_order:
+        return torch.from_numpy(out).view(plan.output_shape)
+    total = torch.from_numpy(out[:, :, : lengths[1]])
     is_image = isinstance(product, Conv2dProduct)
     return layout.in_shape(total if how.by_input else total.transpose(1, 2), plan.output_shape, is_image)
-
-
-def _convert(
-    transfer: Transfer,
-    kernel: Kernel,
-    inputs: PackedLayout,
-    singles: np.ndarray,
-    lanes: Lanes,
-    shape: tuple[int, int, int],
-) -> Tensor:
-    """Outputs in counts, float64. # (problems, singles, lanes)"""
-    out = np.empty((shape[0], shape[1], layout.whole(shape[2])))
-    schedule = packed_schedule(transfer)
-    works = lanes.units * kernel.parts
-    conversions = out.size * inputs.tiles * len(transfer.cycles)
-    fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
-    rooms = (PerThread(room) for room in kernel.rooms)
-    codes = *kernel.tables, schedule.scale, *rooms, schedule.digital
-    arguments = singles, *lanes.arguments, inputs.rows.words, *codes, out
-    spread_kernel(kernel.function, arguments, works, fewest)
-    return torch.from_numpy(out[:, :, : shape[2]])

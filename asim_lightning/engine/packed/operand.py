@@ -1,22 +1,22 @@
 """One side of a product as words of planes: packed once, and put in the order of lanes where it is needed."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from asim_lightning.engine.lanes import LANES
-from asim_lightning.engine.memory import aligned, whole_lines
+from asim_lightning.engine.memory import aligned
 from asim_lightning.engine.packed.planes import PackedLayout
-from asim_lightning.engine.per_thread import PerThread
+from asim_lightning.engine.rooms import Room
 from asim_lightning.engine.threads import spread_kernel
 
 _NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
 """About what it takes to pack a number into a plane, and to arrange a word of a lane."""
 _NO_WORDS, _NOTHING = np.zeros(0, np.uint32), np.zeros(0, np.int64)
-_NANOSECONDS_WORTH_A_THREAD = 5e4
+_NANOSECONDS_WORTH_A_THREAD = 2e4
 """Work that occupies a thread as long as it takes to wake it."""
 
 
@@ -76,13 +76,7 @@ class PackedOperand:
 
     def lanes_in_turn(self) -> Lanes:
         """Units that kernels of conversions arrange themselves, each thread one at a time, which stays in its cache."""
-        layout, threads = self.layout, torch.get_num_threads()
-        flags = layout.tiles * len(layout.digits)
-        out = aligned((threads, 1, layout.tiles, len(layout.digits), layout.length, LANES))
-        # a line of the cache that two threads write to would go from one to the other
-        filled = aligned((threads, whole_lines(flags) // 4)).view(np.uint8)[:, :flags]
-        room = PerThread(out), PerThread(filled.reshape(threads, 1, layout.tiles, -1))
-        return Lanes(layout.units, (*room, *self._sources))
+        return Lanes(self.layout.units, (*self.layout.unit_rooms, *self._sources))
 
     def one_by_one(self) -> np.ndarray:
         """Words of each lane; bits have a plane of zeros after them. # (problems, tiles, lanes, planes + 1, words)
@@ -117,18 +111,24 @@ def packed(integers: Tensor, layout: PackedLayout) -> PackedOperand:
         integers: float32. # (sources, channels, width of the side)
         layout: What is made of them.
     """
+    kernel, arguments, shape, fewest = _packing(layout)
+    words = np.empty((len(integers), *shape), np.uint32)
+    spread_kernel(kernel, (integers.numpy(), *arguments, words), words.shape[0] * words.shape[1], fewest)
+    return PackedOperand(layout, words.reshape(-1))
+
+
+@lru_cache(maxsize=1024)
+def _packing(layout: PackedLayout) -> tuple[Any, tuple[Any, ...], tuple[int, ...], int]:
+    """The kernel that packs, its arguments between integers and words, shape of a source's words, and how many units
+    of work are worth a thread."""
     # Numba takes half a second to import
     from asim_lightning.engine.packed.packing import bit_kernel, digit_kernel
 
-    sources, chunks, planes, pixels = integers.shape[0], layout.rows.chunks, len(layout.digits), integers.shape[2]
-    words = np.empty((sources, len(chunks), planes, layout.side.padded_pixels), np.uint32)
-    room = np.empty((torch.get_num_threads(), planes * pixels * any(layout.side.padding)), np.uint32)
-    width = layout.planes.width
+    side, chunks, planes, width = layout.side, layout.rows.chunks, len(layout.digits), layout.planes.width
     kernel, taken = (bit_kernel(), (planes,)) if width == 1 else (digit_kernel(), (layout.digits, width))
-    fewest = few(pixels * layout.most_channels * planes * _NANOSECONDS_A_NUMBER)
-    arguments = integers.numpy(), chunks, *taken, layout.size, PerThread(room), words
-    spread_kernel(kernel, arguments, sources * len(chunks), fewest)
-    return PackedOperand(layout, words.reshape(-1))
+    room = Room((planes * side.width * any(side.padding),))
+    fewest = few(side.width * layout.most_channels * planes * _NANOSECONDS_A_NUMBER)
+    return kernel, (chunks, *taken, layout.size, room), (len(chunks), planes, side.padded_pixels), fewest
 
 
 def unpacked(single: np.ndarray, digits: int) -> np.ndarray:

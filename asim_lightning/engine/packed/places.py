@@ -1,7 +1,7 @@
 """Which random words the conversions of each output take."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from torch import Tensor
@@ -32,8 +32,13 @@ class Places:
     each: int
     outputs: int
 
-    def of(self, noise: Noise | None) -> tuple[np.ndarray, ...]:
-        """Ids and positions of lanes, singles and problems, and the noise's key, uint32; zeros where nothing is drawn.
+    @cached_property
+    def nothing(self) -> tuple[np.ndarray, ...]:
+        """Zeros in place of `of`, where nothing is drawn."""
+        return (*(np.zeros((2, number), np.uint32) for number in self.numbers), np.zeros(3, np.uint32))
+
+    def of(self, noise: Noise) -> tuple[np.ndarray, ...]:
+        """Ids and positions of lanes, singles and problems, and the noise's key, uint32.
 
         Returns:
             Those of lanes. # (2, lanes)
@@ -41,8 +46,6 @@ class Places:
             Those of problems. # (2, problems)
             Two words of the key, and the trial in the upper half of a word. # (3,)
         """
-        if noise is None:
-            return (*(np.zeros((2, number), np.uint32) for number in self.numbers), np.zeros(3, np.uint32))
         parts = (
             self._of_rows(noise) if part == self.rows_along else _steps(number, step)
             for part, (number, step) in enumerate(zip(self.numbers, self.steps, strict=True))

@@ -9,15 +9,16 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.counting import Counting, counting
+from asim_lightning.engine.packed.layout import Side
 from asim_lightning.engine.packed.places import Places, places_of
 from asim_lightning.engine.packed.planes import PackedLayout
-from asim_lightning.engine.product import Product
+from asim_lightning.engine.product import Conv2dProduct, Product
 
 _BYTES = 2**26
 """Bytes in use at a time, where more than one sample is: 64 MB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How a product is worked out.
 
@@ -27,6 +28,8 @@ class Plan:
         weights: Layout of packed weights.
         places: Random words of conversions.
         output_shape: # (batch, *outputs)
+        in_order: Whether sums of lanes come in the order of outputs, with none between them.
+        weights_key: What packed weights depend on beside the weights, as a string, whose hash Python keeps.
         samples: How many samples are worked out at a time.
     """
 
@@ -35,6 +38,8 @@ class Plan:
     weights: PackedLayout
     places: Places
     output_shape: tuple[int, ...]
+    in_order: bool
+    weights_key: str
     samples: int
 
 
@@ -60,7 +65,15 @@ def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: 
     )
     places = places_of(product, x, sides, how.by_input)
     samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
-    return Plan(how, inputs, weights, places, layout.output_shape(product, x, w), samples)
+    own = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, how.look_ups is None, how.by_input)
+    shape, in_order = layout.output_shape(product, x, w), _in_order(product, how.by_input, sides)
+    return Plan(how, inputs, weights, places, shape, in_order, repr(own), samples)
+
+
+def _in_order(product: Product, by_input: bool, sides: tuple[Side, Side]) -> bool:
+    is_image, lanes = isinstance(product, Conv2dProduct), sides[0 if by_input else 1].lanes
+    is_alone = len(sides[0].sources) == 1
+    return lanes == layout.whole(lanes) and by_input == is_image and (is_alone or not is_image)
 
 
 def _bytes_a_sample(how: Counting, inputs: PackedLayout, x: Tensor, positions: int, outputs: int) -> int:

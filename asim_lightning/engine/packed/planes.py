@@ -7,6 +7,7 @@ import numpy as np
 
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.layout import Rows, Side
+from asim_lightning.engine.rooms import Room
 
 _KEPT = 2**13
 """Lanes of a side whose places are kept: 64 kB, of which there may be as many as plans."""
@@ -104,6 +105,12 @@ class PackedLayout:
     def units(self) -> int:
         """Units of all problems."""
         return self.side.problems * self.groups
+
+    @cached_property
+    def unit_rooms(self) -> tuple[Room, Room]:
+        """Each thread's room for a unit in the order of lanes, and for whether planes are filled."""
+        flags = (1, self.tiles, len(self.digits))
+        return Room((*flags, self.length, LANES)), Room(flags, np.uint8)
 
     @property
     def unit_bytes(self) -> int:
