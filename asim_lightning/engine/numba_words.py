@@ -142,14 +142,14 @@ inline = _njit(forceinline=True, **_part)
 called = _njit(**_part)
 """A function that kernels call rather than hold, since it is seldom needed. Neither sort makes arrays."""
 
-_MAGIC, _MAGIC_BITS = np.float32(1.5 * 2**23), np.int32(0x4B400000)
+MAGIC, _MAGIC_BITS = np.float32(1.5 * 2**23), np.int32(0x4B400000)
 
 
 @inline
 def int_of_level(level: Any) -> Any:
     """The nearest integer of a number from 0 to 2^22, the even one of two: the sum with 1.5 * 2^23 has it in its last
     bits, which takes two instructions where rounding and converting take three."""
-    return sub_i(bits_of_float(level + _MAGIC), _MAGIC_BITS)
+    return sub_i(bits_of_float(level + MAGIC), _MAGIC_BITS)
 
 
 def compiled(signature: str | tuple[Any, ...], function: Any, allocates: bool = True) -> Any:

@@ -22,7 +22,7 @@ from asim_lightning.engine import (
     packed,
     reference,
 )
-from asim_lightning.engine.packed import conversion_amx, counting, plan
+from asim_lightning.engine.packed import conversion_amx, counting, plan, schedule
 from asim_lightning.engine.packed.schedule import (
     CONSTANT,
     NONE,
@@ -55,6 +55,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
 MACROS: dict[str, dict[str, Any]] = {
     "exact": {},
+    "codes of 16 bits": {"weight_bits": 4, "input_bits": 4, "rows": 300, "adc_bits": 16},
+    "weights of 17 bits, of 3 columns": {"weight_bits": 9, "input_bits": 12, "encoding_bits": 2, "rows": 100},
     "256 rows": {"rows": 256},
     "200 rows": {"rows": 200},
     "20 rows, noisy": {"rows": 20, **NOISY},
@@ -254,6 +256,37 @@ def test_arithmetic_stands_in_for_tables_where_it_gives_the_same(
     settings: dict[str, Any], kinds: tuple[int, int]
 ) -> None:
     assert tuple(packed_schedule(transfer(MacroConfig(**settings), False)).kinds[:2]) == kinds
+
+
+def test_codes_and_weights_of_15_bits_are_multiplied_as_halves() -> None:
+    def plain(**settings: Any) -> list[int]:
+        return list(packed_schedule(transfer(MacroConfig(**settings), False)).plain)
+
+    assert plain(rows=200) == [
+        1,
+        5,
+        2,
+        6,
+        3,
+        7,
+        4,
+        8,
+        5,
+        9,
+        6,
+        10,
+        7,
+        11,
+        8,
+        12,
+    ]  # from 2^0 and from 2^4 on for each bit
+    assert plain(rows=200, random_noise=0.1) == [0] * 16
+    assert plain(rows=300, adc_bits=15)[0] == 1
+    assert plain(rows=300, adc_bits=16)[0] == 0
+    kinds = [(PROPORTIONAL, NONE, 0, 1, weight) for weight in (12, -(2**16), 0, 4)]
+    assert schedule._plain(kinds, [[0.5, 7.0]] * 4) == 3
+    kinds[2] = (PROPORTIONAL, NONE, 0, 1, 2)
+    assert schedule._plain(kinds, [[0.5, 7.0]] * 4) == 0
 
 
 class Steps(Column):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.engine.noise_numba import box_muller, philox_pair
+from asim_lightning.engine.numba_halves import times_low_half
 from asim_lightning.engine.numba_lanes import (
     add_wide,
     element,
@@ -20,6 +21,7 @@ from asim_lightning.engine.numba_lanes import (
     zeros,
 )
 from asim_lightning.engine.numba_words import (
+    MAGIC,
     add_i,
     add_u,
     bits_of_float,
@@ -29,6 +31,7 @@ from asim_lightning.engine.numba_words import (
     int_of_level,
     larger,
     mul_i,
+    shift_left_i,
     smaller,
 )
 from asim_lightning.engine.packed.arranging import arrange_unit
@@ -127,26 +130,31 @@ def draw_normals(
 
 
 @inline
-def _plain_code(count: Any, gain: Any, top: Any) -> Any:
-    return int_of_level(smaller(float_of_i(count) * gain, top))
+def _weighted_code(count: Any, gain: Any, most: Any, weight: Any) -> Any:
+    return times_low_half(bits_of_float(smaller(float_of_i(count) * gain + MAGIC, most)), weight)
 
 
 @inline
-def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, room: Any, held: Any) -> None:
-    """Add the weighted codes of four cycles without noise, whose levels are proportional to counts."""
+def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, plain: Any, room: Any, held: Any) -> None:
+    """Add the weighted codes of four cycles without noise, whose levels are proportional to counts.
+
+    A level plus 1.5 * 2^23 has its code in the lower half, which is all that is multiplied.
+    """
     k, n = four * 4 * KINDS + 4, four * 4 * NUMBERS
-    w0, w1 = i32(element(kinds, k)), i32(element(kinds, k + KINDS))
-    w2, w3 = i32(element(kinds, k + 2 * KINDS)), i32(element(kinds, k + 3 * KINDS))
+    shift = element(plain, four) - 1
+    w0, w1 = i32(element(kinds, k) >> shift), i32(element(kinds, k + KINDS) >> shift)
+    w2, w3 = i32(element(kinds, k + 2 * KINDS) >> shift), i32(element(kinds, k + 3 * KINDS) >> shift)
     g0, g1 = element(numbers, n), element(numbers, n + NUMBERS)
     g2, g3 = element(numbers, n + 2 * NUMBERS), element(numbers, n + 3 * NUMBERS)
-    t0, t1 = element(numbers, n + 1), element(numbers, n + NUMBERS + 1)
-    t2, t3 = element(numbers, n + 2 * NUMBERS + 1), element(numbers, n + 3 * NUMBERS + 1)
+    t0, t1 = element(numbers, n + 1) + MAGIC, element(numbers, n + NUMBERS + 1) + MAGIC
+    t2, t3 = element(numbers, n + 2 * NUMBERS + 1) + MAGIC, element(numbers, n + 3 * NUMBERS + 1) + MAGIC
     for m in range(0, held * 16, 16):
-        a0 = mul_i(_plain_code(load(room, counts + m), g0, t0), w0)
-        a1 = mul_i(_plain_code(load(room, counts + 256 + m), g1, t1), w1)
-        a2 = mul_i(_plain_code(load(room, counts + 512 + m), g2, t2), w2)
-        a3 = mul_i(_plain_code(load(room, counts + 768 + m), g3, t3), w3)
-        store(room, CODES + m, add_i(load(room, CODES + m), add_i(add_i(a0, a1), add_i(a2, a3))))
+        a0 = _weighted_code(load(room, counts + m), g0, t0, w0)
+        a1 = _weighted_code(load(room, counts + 256 + m), g1, t1, w1)
+        a2 = _weighted_code(load(room, counts + 512 + m), g2, t2, w2)
+        a3 = _weighted_code(load(room, counts + 768 + m), g3, t3, w3)
+        four_codes = shift_left_i(add_i(add_i(a0, a1), add_i(a2, a3)), i32(shift))
+        store(room, CODES + m, add_i(load(room, CODES + m), four_codes))
 
 
 @inline
@@ -229,7 +237,7 @@ def add_four(
         third: The third word of the noise's counter, in all lanes.
     """
     if element(plain, four) != 0:
-        add_plain(four, counts, kinds, numbers, room, held)
+        add_plain(four, counts, kinds, numbers, plain, room, held)
     elif element(noisy, four) > 1:
         add_voted(
             four, counts, kinds, numbers, levels, sigmas, room, held, ids, positions, single_places, first, third, key,

@@ -103,7 +103,7 @@ def _convert(
         sigmas: Tables of sigmas.
         noisy: Most votes of a noisy cycle among each four, 0 where none is noisy; above 1 a four is voted. # (fours,)
         quiet: Whether a count of 0 gives code 0 in all of each four. # (fours,)
-        plain: Whether all of each four are converted without noise, at levels in proportion to counts. # (fours,)
+        plain: See `schedule.PackedSchedule`. # (fours,)
         cycles: Cycles of the schedule.
         lane_places: Sample id and position of each lane. # (2, groups * 16)
         single_places: The same of each single, added. # (2, singles)

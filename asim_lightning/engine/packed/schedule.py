@@ -1,5 +1,7 @@
 """A macro's schedule as the arrays that the packed kernels read."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +21,8 @@ STEP, PAIR, KINDS, NUMBERS = 13, 9, 5, 7
 """Numbers of a step and of four pairs of digits, and of a cycle in the two tables of `_convert`."""
 _LONGEST_TABLE = 2**20
 _MOST_VOTES = 64
+_HALF = 2**15
+"""More than any half of a word, which has a sign."""
 _ROOT_ERROR = 2e-6
 _LARGEST_SHRINKING = 10.0
 """Largest sigma, in codes, whose root may be off by so much."""
@@ -46,8 +50,8 @@ class PackedSchedule:
         has_noise: Whether any cycle is noisy.
         quiet: Whether a count of 0 gives code 0 in all of each four, without noise, int64. # (fours,)
         digital: Whether any cycle gives its exact count.
-        plain: Whether all of each four are converted without noise, at levels in proportion to counts, int64.
-            # (fours,)
+        plain: 0, or where all of each four are converted without noise, at levels in proportion to counts, and codes
+            and weights have at most 15 bits: 1 more than the zeros that these weights all end in, int64. # (fours,)
         cycles: Cycles of the schedule.
         most_votes: Most votes of a cycle.
         scale: What the sums of codes are multiplied with and divided by, float64. # (2,)
@@ -111,10 +115,19 @@ def packed_schedule(transfer: Transfer) -> PackedSchedule:
         any(transfer.noisy),
         np.array([all(_is_quiet(transfer, cycle) for cycle in four) for four in fours], np.int64),
         any(not c.converted for c in cycles),
-        np.array([kind[:2] == (PROPORTIONAL, NONE) for kind in kinds], np.int64).reshape(-1, 4).min(1),
+        np.array([_plain(kinds[at : at + 4], numbers[at : at + 4]) for at in range(0, len(kinds), 4)], np.int64),
         len(cycles), max(c.votes for c in cycles),
         np.array([macro.rows, (macro.top_code or 1) * transfer.most_votes], np.float64),
     )  # fmt: skip
+
+
+def _plain(kinds: Sequence[tuple[int, ...]], numbers: Sequence[list[float]]) -> int:
+    if any(kind[:2] != (PROPORTIONAL, NONE) for kind in kinds) or max(cycle[1] for cycle in numbers) >= _HALF:
+        return 0
+    weights = [kind[4] for kind in kinds]
+    common = math.gcd(*weights)
+    zeros = (common & -common).bit_length() - 1 if common else 0
+    return 1 + zeros if max(map(abs, weights)) >> zeros < _HALF else 0
 
 
 def _is_quiet(transfer: Transfer, cycle: Cycle) -> bool:
