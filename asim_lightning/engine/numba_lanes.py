@@ -230,23 +230,3 @@ def any_lane(typing_context: Any, value: Any) -> Any:
         return builder.icmp_signed("!=", bits, ir.Constant(ir.IntType(LANES), 0))
 
     return types.boolean(value), code
-
-
-@intrinsic
-def gather(typing_context: Any, array: Any, places: Any, first: Any, offset: Any) -> Any:
-    """Elements ``array[places[first + lane] + offset]`` of contiguous arrays, of 32 bits and int64."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, indices = (
-            context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(signature.args[:2], arguments[:2], strict=True)
-        )
-        values = ir.Constant(INTEGER_VECTOR, ir.Undefined)
-        for lane in range(LANES):
-            at = builder.add(arguments[2], ir.Constant(ir.IntType(64), lane))
-            index = builder.add(builder.load(builder.gep(indices, [at])), arguments[3])
-            element = builder.load(builder.gep(data, [index]))
-            values = builder.insert_element(values, element, ir.Constant(_I32, lane))
-        return values
-
-    return integer_lanes(array, places, types.int64, types.int64), code

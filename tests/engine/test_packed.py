@@ -289,6 +289,17 @@ def test_codes_and_weights_of_15_bits_are_multiplied_as_halves() -> None:
     assert schedule._plain(kinds, [[0.5, 7.0]] * 4) == 0
 
 
+@pytest.mark.parametrize("input_bits", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize(
+    ("size", "stride"), [((5, 16), 1), ((8, 8), 1), ((3, 21), 1), ((7, 7), 2), ((9, 70), 3), ((40, 40), 9), ((1, 1), 1)]
+)
+def test_lanes_in_a_row_near_each_other_and_anywhere(size: tuple[int, int], stride: int, input_bits: int) -> None:
+    circuit = transfer(MacroConfig(3, input_bits, rows=100, adc_bits=5), False)
+    x, w = whole(0, 2**input_bits - 1, 2, 23, *size), whole(-3, 3, 5, 23, 3, 3, seed=1)
+    args = (Conv2dProduct((stride, stride), (1, 1), (1, 1), 1), circuit, x, w, noise_of(2))
+    assert torch.equal(packed.run(*args), reference.run(*args))
+
+
 class Steps(Column):
     """A column whose sigma jumps and whose level is shifted: neither is a formula of the engine's."""
 

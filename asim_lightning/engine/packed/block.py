@@ -40,7 +40,7 @@ from asim_lightning.engine.packed.room import CODES, DIGITS, NORMALS
 from asim_lightning.engine.packed.schedule import CONSTANT, COUNT, KINDS, NUMBERS, PROPORTIONAL, QUOTIENT, SHRINKING
 
 u32, i32 = np.uint32, np.int32
-_LANES = "u4[:,:,:,:,::1], u1[:,:,::1], u4[::1], i8, i8[::1], i8[::1], i8[::1]"
+_LANES = "u4[:,:,:,:,::1], u1[:,:,::1], u4[::1], i8, i8[::1], i8[::1], u4[::1], i8[::1]"
 _OPERANDS = f"u4[:,:,:,:,::1], {_LANES}, i8[::1]"
 _CODES = "i8[::1], f4[::1], f4[::1], f4[::1], i8[::1], i8[::1], i8[::1], i8"
 _PLACES = "u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8"
@@ -61,7 +61,7 @@ def signature(counting: str, rooms: str = "") -> str:
 @inline
 def place_in_lanes(
     unit: Any, last: Any, lanes: Any, filled: Any, sources: Any, problem_step: Any, base: Any, parts: Any,
-    first_part: Any, groups: Any,
+    shifts: Any, first_part: Any, groups: Any,
 ) -> Any:  # fmt: skip
     """Where a unit stands among those that are arranged: all are, or each is when it is needed, unless it was the last.
 
@@ -74,7 +74,9 @@ def place_in_lanes(
     if parts.shape[0] == 0:
         return unit
     if unit != last:
-        arrange_unit(sources, problem_step, base, parts, first_part, unit // groups, unit % groups, lanes, filled, 0)
+        arrange_unit(
+            sources, problem_step, base, parts, shifts, first_part, unit // groups, unit % groups, lanes, filled, 0
+        )
     return 0
 
 

@@ -76,8 +76,8 @@ def _is_empty(first: Any, last: Any, steps: Any, filled: Any, flag: Any) -> Any:
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
-    words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, shifts: Any,
+    first_part: Any, words: Any, first_step: Any, steps: Any, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, sums: Any, digital: bool, out: Any,
     low: int, high: int,
@@ -90,7 +90,7 @@ def _convert(
         lanes: Bit planes of the operand that differs from lane to lane, of all units of (problem, group of lanes), or
             room for a unit. # (units, tiles, planes, words, 16)
         filled: Whether any lane of a plane has a 1. # (units, tiles, planes)
-        sources: Where there is room for a unit, what it is arranged from, and three more; see `arranging.arrange_unit`.
+        sources: Where there is room for a unit, what it is arranged from, and four more; see `arranging.arrange_unit`.
         parts: The same; empty where all units are arranged.
         words: Words that each tile uses. # (tiles,)
         first_step: First step of each four cycles, and one more. # (fours + 1,)
@@ -130,7 +130,9 @@ def _convert(
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
         ids, positions = places_of(lane_places, group, problem_places, problem)
-        place = place_in_lanes(unit, last, lanes, filled, sources, problem_step, base, parts, first_part, groups)
+        place = place_in_lanes(
+            unit, last, lanes, filled, sources, problem_step, base, parts, shifts, first_part, groups
+        )
         last = unit
         for tile in range(tiles):
             flag = (place * tiles + tile) * l_planes

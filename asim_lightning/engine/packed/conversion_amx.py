@@ -137,8 +137,8 @@ def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
-    words: Any, pairs: Any, rows: Any, digits: int, kinds: Any, numbers: Any,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, shifts: Any,
+    first_part: Any, words: Any, pairs: Any, rows: Any, digits: int, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, bytes_of: Any, sums: Any,
     digital: bool, out: Any, low: int, high: int,
@@ -176,7 +176,9 @@ def _convert(
         begin, unit = work % blocks * 16, work // blocks
         group, problem, held = unit % groups, unit // groups, min(singles - begin, 16)
         ids, positions = places_of(lane_places, group, problem_places, problem)
-        place = place_in_lanes(unit, last, lanes, filled, sources, problem_step, base, parts, first_part, groups)
+        place = place_in_lanes(
+            unit, last, lanes, filled, sources, problem_step, base, parts, shifts, first_part, groups
+        )
         if digits > 1 and unit != last:
             _unpack(lanes_f, tiles, l_planes, lanes.shape[3], words, digits, length, right)
         last = unit

@@ -137,9 +137,10 @@ def _make_tables(lanes: Any, words: Any, planes: Any, length: Any, tables: Any) 
 
 
 def _convert(
-    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, first_part: Any,
-    words: Any, ones: Any, units: int, shares: int, first_step: Any, steps: Any, kinds: Any, numbers: Any, levels: Any,
-    sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
+    single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, shifts: Any,
+    first_part: Any, words: Any, ones: Any, units: int, shares: int, first_step: Any, steps: Any, kinds: Any,
+    numbers: Any, levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any,
+    single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, tables: Any, sums: Any, digital: bool,
     out: Any, low: int, high: int,
 ) -> None:  # fmt: skip
@@ -175,7 +176,7 @@ def _convert(
         share, unit = work // units, work % units
         begin, problem = unit % blocks * 16, unit // blocks
         held = min(singles - begin, 16)
-        arrange_unit(sources, problem_step, base, parts, first_part, problem, unit % blocks, lanes, filled, 0)
+        arrange_unit(sources, problem_step, base, parts, shifts, first_part, problem, unit % blocks, lanes, filled, 0)
         _make_tables(lanes_f, words, planes, length, tables)
         for group in range(share * groups // shares, (share + 1) * groups // shares):
             ids, positions = places_of(lane_places, group, problem_places, problem)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from asim_lightning.engine.lanes import LANES
+from asim_lightning.engine.lanes import LANES, WINDOW
 from asim_lightning.engine.memory import aligned
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.rooms import Room
@@ -72,7 +73,7 @@ class PackedOperand:
         out, filled = self.room(units)
         arguments = (*self._sources, self.layout.groups, out, filled, 0)
         spread_kernel(lane_kernel(), arguments, units, few(LANES * self._nanoseconds_a_lane))
-        return Lanes(units, (out, filled, _NO_WORDS, 0, _NOTHING, _NOTHING, _NOTHING))
+        return Lanes(units, (out, filled, _NO_WORDS, 0, _NOTHING, _NOTHING, _NO_WORDS, _NOTHING))
 
     def lanes_in_turn(self) -> Lanes:
         """Units that kernels of conversions arrange themselves, each thread one at a time, which stays in its cache."""
@@ -97,7 +98,7 @@ class PackedOperand:
     def _sources(self) -> tuple[Any, ...]:
         """What kernels arrange from."""
         layout = self.layout
-        return self.words, layout.problem_step, layout.base, layout.parts, layout.rows.first_part
+        return self.words, layout.problem_step, layout.base, layout.parts, layout.shifts, layout.rows.first_part
 
     @property
     def _nanoseconds_a_lane(self) -> float:
@@ -112,9 +113,11 @@ def packed(integers: Tensor, layout: PackedLayout) -> PackedOperand:
         layout: What is made of them.
     """
     kernel, arguments, shape, fewest = _packing(layout)
-    words = np.empty((len(integers), *shape), np.uint32)
-    spread_kernel(kernel, (integers.numpy(), *arguments, words), words.shape[0] * words.shape[1], fewest)
-    return PackedOperand(layout, words.reshape(-1))
+    size = len(integers) * prod(shape)
+    words = np.empty(size + WINDOW, np.uint32)  # of which kernels that arrange read as many more than they take
+    out = words[:size].reshape(len(integers), *shape)
+    spread_kernel(kernel, (integers.numpy(), *arguments, out), out.shape[0] * out.shape[1], fewest)
+    return PackedOperand(layout, words)
 
 
 @lru_cache(maxsize=1024)

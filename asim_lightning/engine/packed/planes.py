@@ -75,11 +75,17 @@ class PackedLayout:
 
     @cached_property
     def parts(self) -> np.ndarray:
-        """See `arranging.arrange_unit`, int64. # (parts * 6,)"""
-        side, rows, parts = self.side, self.rows.parts, np.empty((len(self.rows.parts), 6), np.int64)
+        """See `arranging.arrange_unit`, int64. # (parts * 4,)"""
+        side, rows, parts = self.side, self.rows.parts, np.empty((len(self.rows.parts), 4), np.int64)
         parts[:, 0], parts[:, 1] = rows[:, 0] * len(self.digits) * side.padded_pixels, side.padded_pixels
-        parts[:, 2], parts[:, 3:] = side.elements[rows[:, 1]], rows[:, 2:]
+        parts[:, 2], parts[:, 3] = side.elements[rows[:, 1]], rows[:, 2]
         return parts.ravel()
+
+    @cached_property
+    def shifts(self) -> np.ndarray:
+        """See `arranging.arrange_unit`, uint32. # (parts * 4,)"""
+        left, right = self.rows.parts[:, 3:].astype(np.uint32).T
+        return np.stack([left, right, left - right & 31, np.uint32(2**32 - 1) << left >> right], 1).ravel()
 
     @cached_property
     def length(self) -> int:
