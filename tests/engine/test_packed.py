@@ -289,6 +289,28 @@ def test_codes_and_weights_of_15_bits_are_multiplied_as_halves() -> None:
     assert schedule._plain(kinds, [[0.5, 7.0]] * 4) == 0
 
 
+@pytest.mark.parametrize("outputs", [*range(1, 10), 15, 16, 17])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rows": 90, "adc_bits": 6},
+        {"rows": 90, "weight_bits": 4, "encoding_bits": 3},
+        {"rows": 90, "input_bits": 3, "random_noise": 0.5},
+        {"rows": 90, "encoding_bits": 4, "vote_levels": 3, "votes": 3, **NOISY},
+        {"rows": 90, "digital_levels": 3},
+    ],
+    ids=str,
+)
+def test_few_outputs(outputs: int, settings: dict[str, Any]) -> None:
+    macro = MacroConfig(**settings)
+    circuit = transfer(macro, False)
+    x, w = whole(0, 2**macro.input_bits - 1, 2, 30, 6, 9), whole(-7, 7, outputs, 30, 2, 2, seed=1)
+    x[:, :20] *= x[:, :20] < 4  # empty planes in the first tile
+    args = (Conv2dProduct((1, 1), (0, 1), (1, 1), 1), circuit, x, w, noise_of(2))
+    differ = int((packed.run(*args) != reference.run(*args)).sum())
+    assert differ <= (1 if any(circuit.noisy) else 0)
+
+
 @pytest.mark.parametrize("input_bits", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize(
     ("size", "stride"), [((5, 16), 1), ((8, 8), 1), ((3, 21), 1), ((7, 7), 2), ((9, 70), 3), ((40, 40), 9), ((1, 1), 1)]

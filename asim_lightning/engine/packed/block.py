@@ -137,7 +137,7 @@ def _weighted_code(count: Any, gain: Any, most: Any, weight: Any) -> Any:
 
 
 @inline
-def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, plain: Any, room: Any, held: Any) -> None:
+def add_plain(four: Any, counts: Any, step: Any, kinds: Any, numbers: Any, plain: Any, room: Any, held: Any) -> None:
     """Add the weighted codes of four cycles without noise, whose levels are proportional to counts.
 
     A level plus 1.5 * 2^23 has its code in the lower half, which is all that is multiplied.
@@ -152,9 +152,9 @@ def add_plain(four: Any, counts: Any, kinds: Any, numbers: Any, plain: Any, room
     t2, t3 = element(numbers, n + 2 * NUMBERS + 1) + MAGIC, element(numbers, n + 3 * NUMBERS + 1) + MAGIC
     for m in range(0, held * 16, 16):
         a0 = _weighted_code(load(room, counts + m), g0, t0, w0)
-        a1 = _weighted_code(load(room, counts + 256 + m), g1, t1, w1)
-        a2 = _weighted_code(load(room, counts + 512 + m), g2, t2, w2)
-        a3 = _weighted_code(load(room, counts + 768 + m), g3, t3, w3)
+        a1 = _weighted_code(load(room, counts + step + m), g1, t1, w1)
+        a2 = _weighted_code(load(room, counts + 2 * step + m), g2, t2, w2)
+        a3 = _weighted_code(load(room, counts + 3 * step + m), g3, t3, w3)
         four_codes = shift_left_i(add_i(add_i(a0, a1), add_i(a2, a3)), i32(shift))
         store(room, CODES + m, add_i(load(room, CODES + m), four_codes))
 
@@ -200,15 +200,15 @@ def add_cycle(
 
 @inline
 def add_voted(
-    four: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, room: Any, held: Any, ids: Any,
-    positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any, rule: Any,
+    four: Any, counts: Any, counts_step: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, room: Any, held: Any,
+    ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any, rule: Any,
 ) -> None:  # fmt: skip
     """Add what four cycles give, of which some are voted."""
     for m in range(held):
         own_ids = add_u(ids, single_places[0, first + m])
         own_positions = add_u(positions, single_places[1, first + m])
         for k in range(4):
-            cycle, count = four * 4 + k, load(room, counts + k * 256 + m * 16)
+            cycle, count = four * 4 + k, load(room, counts + k * counts_step + m * 16)
             weight = i32(element(kinds, cycle * KINDS + 4))
             if element(kinds, cycle * KINDS) == COUNT:
                 at = DIGITS + m * 16
@@ -223,14 +223,16 @@ def add_voted(
 
 @inline
 def add_four(
-    four: Any, counts: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, plain: Any, room: Any,
-    held: Any, ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any, rule: Any,
+    four: Any, counts: Any, step: Any, kinds: Any, numbers: Any, levels: Any, sigmas: Any, noisy: Any, plain: Any,
+    room: Any, held: Any, ids: Any, positions: Any, single_places: Any, first: Any, third: Any, key: Any, reads: Any,
+    rule: Any,
 ) -> None:  # fmt: skip
     """Add to a block's sums what the counts of four cycles give; see `conversion._convert`.
 
     Args:
         four: Number of the four cycles.
         counts: Where their counts begin in the room.
+        step: From the counts of a cycle to those of the next.
         room: The room.
         held: Singles of the block.
         ids: Sample ids of the lanes.
@@ -239,17 +241,17 @@ def add_four(
         third: The third word of the noise's counter, in all lanes.
     """
     if element(plain, four) != 0:
-        add_plain(four, counts, kinds, numbers, plain, room, held)
+        add_plain(four, counts, step, kinds, numbers, plain, room, held)
     elif element(noisy, four) > 1:
         add_voted(
-            four, counts, kinds, numbers, levels, sigmas, room, held, ids, positions, single_places, first, third, key,
-            reads, rule,
+            four, counts, step, kinds, numbers, levels, sigmas, room, held, ids, positions, single_places, first, third,
+            key, reads, rule,
         )  # fmt: skip
     else:
         if element(noisy, four) != 0:
             draw_normals(room, held, ids, positions, single_places, first, third, key)
         for k in range(4):
-            add_cycle(four * 4 + k, counts + k * 256, kinds, numbers, levels, sigmas, noisy, room, held)
+            add_cycle(four * 4 + k, counts + k * step, kinds, numbers, levels, sigmas, noisy, room, held)
 
 
 @inline

@@ -152,7 +152,7 @@ def _convert(
                     store(room, COUNTS + 512 + m * 16, c2)
                     store(room, COUNTS + 768 + m * 16, c3)
                 add_four(
-                    four, COUNTS, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
+                    four, COUNTS, 256, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
                     single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                 )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)

@@ -39,10 +39,21 @@ _add1_by_lane, _add3_by_lane = multiplied(1, _other_left, _right), multiplied(3,
 _add1_by_single, _add3_by_single = multiplied(1, _left, _other_right), multiplied(3, _left, _other_right)
 
 
-def register_sizes(singles: int) -> np.ndarray:
-    """Sizes of the registers for blocks of so many singles: 1..16."""
-    rows = [singles] * 4 + [singles, 16, singles, 16]
-    return registers(tuple(rows))
+def register_sizes(rows: int) -> np.ndarray:
+    """Sizes of the registers where those of the singles and of counts have so many rows: 1..16."""
+    return registers((*[rows] * 4, rows, 16, rows, 16))
+
+
+@inline
+def _unpack_plane(lanes: Any, first: Any, words: Any, digits: Any, out: Any, at: Any) -> None:
+    """A byte of each digit of so many words of a plane, from a place on to a place on."""
+    width = u32(8 // digits)
+    mask = u32(((1 << (8 // digits)) - 1) * 0x01010101)
+    for place in range(first, first + words * 16, 16):
+        bits = load(lanes, place)
+        for _ in range(digits):
+            store(out, at, and_u(bits, mask))
+            bits, at = shift_right_u(bits, width), at + 16
 
 
 @called
@@ -59,15 +70,8 @@ def _unpack(lanes: Any, tiles: Any, planes: Any, held: Any, words: Any, digits: 
         length: Most words of a tile where each digit has a byte.
         out: Words that a tile does not use are left as they are. # (tiles * planes * length * 16,)
     """
-    width = u32(8 // digits)
-    mask = u32(((1 << (8 // digits)) - 1) * 0x01010101)
     for row in range(tiles * planes):
-        at = row * length * 16
-        for place in range(row * held * 16, (row * held + words[row // planes]) * 16, 16):
-            bits = load(lanes, place)
-            for _ in range(digits):
-                store(out, at, and_u(bits, mask))
-                bits, at = shift_right_u(bits, width), at + 16
+        _unpack_plane(lanes, row * held * 16, words[row // planes], digits, out, row * length * 16)
 
 
 @inline
@@ -128,6 +132,32 @@ def _four_counts(
 
 
 @inline
+def _stacked_counts(
+    single: Any, a0: Any, a1: Any, step: Any, lanes: Any, b0: Any, words: Any, room: Any, counts0: Any, counts1: Any
+) -> None:
+    """Counts of cycles that share a plane of the lanes, and of which several stand beside each other in a register: of
+    one register, or of two where `a1` is not that of the first."""
+    line = np.int64(_LINE)
+    _clear0()
+    if a1 == a0:
+        for word in range(0, words, 16):
+            _load5(lanes, b0 + word * 16, line)
+            _load4(single, a0 + word, step)
+            _add0()
+    else:
+        _clear1()
+        for word in range(0, words, 16):
+            _load5(lanes, b0 + word * 16, line)
+            _load4(single, a0 + word, step)
+            _add0()
+            _load6(single, a1 + word, step)
+            _add1_by_lane()
+    _store0(room, counts0, line)
+    if a1 != a0:
+        _store1(room, counts1, line)
+
+
+@inline
 def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
     """Whether the planes of all lanes that four cycles meet have no 1."""
     some = False
@@ -138,7 +168,7 @@ def _is_empty(pairs: Any, row: Any, filled: Any, flag: Any) -> Any:
 
 def _convert(
     single: Any, lanes: Any, filled: Any, sources: Any, problem_step: int, base: Any, parts: Any, shifts: Any,
-    first_part: Any, words: Any, pairs: Any, rows: Any, digits: int, kinds: Any, numbers: Any,
+    first_part: Any, words: Any, pairs: Any, rows: Any, stacked: int, digits: int, kinds: Any, numbers: Any,
     levels: Any, sigmas: Any, noisy: Any, quiet: Any, plain: Any, cycles: int, lane_places: Any, single_places: Any,
     problem_places: Any, key: Any, rule: int, scale: Any, room: Any, reads: Any, bytes_of: Any, sums: Any,
     digital: bool, out: Any, low: int, high: int,
@@ -156,17 +186,21 @@ def _convert(
         pairs: Planes of `single` and planes of `lanes` of each four cycles, and whether those of the lanes (1) or those
             of the singles (2) are one. # (fours * 9,)
         rows: `register_sizes`.
+        stacked: Registers of a stack where `single` is `stacks.Stacks.stacked` and `pairs` is of stacks, else 0.
         digits: Digits that a byte of `lanes` holds.
-        room: A thread's room at a multiple of 64 bytes, with place for the counts of all cycles where any has noise.
-        bytes_of: A thread's room for a unit of `lanes` with a byte for each digit, where a byte holds several; at a
-            multiple of 64 bytes.
+        room: A thread's room at a multiple of 64 bytes, with place for the counts of all cycles where any has noise,
+            else of two times four.
+        bytes_of: A thread's room for a unit of `lanes` with a byte for each digit, where a byte holds several, or for a
+            plane of it where singles are stacked; at a multiple of 64 bytes.
     """
     configure(rows)
     _, tiles, padded, s_planes, length = single.shape
     singles, groups, l_planes = out.shape[1], out.shape[2] // 16, lanes.shape[2]
-    fours, blocks, ahead = quiet.shape[0], (singles + 15) // 16, False
+    fours, blocks, before = quiet.shape[0], (singles + 15) // 16, 1
     for four in range(fours):
-        ahead = ahead or noisy[four] != 0
+        if noisy[four] != 0:
+            before = fours
+    slots = max(before, 3)
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     clear_sums(sums_f)
@@ -179,28 +213,49 @@ def _convert(
         place = place_in_lanes(
             unit, last, lanes, filled, sources, problem_step, base, parts, shifts, first_part, groups
         )
-        if digits > 1 and unit != last:
+        if digits > 1 and stacked == 0 and unit != last:
             _unpack(lanes_f, tiles, l_planes, lanes.shape[3], words, digits, length, right)
-        last = unit
+        last, step = unit, 256 if stacked == 0 else held * 16
         for tile in range(tiles):
             flag = (place * tiles + tile) * l_planes
             at = ((problem * tiles + tile) * padded + begin) * s_planes * length
             clear(room, held)
-            # without noise a turn counts four cycles and adds them, else the first turns count and the others add
-            for turn in range(2 * fours if ahead else fours):
-                four = turn % fours
-                if element(quiet, four) != 0 and _is_empty(pairs, four * PAIR, filled_f, flag):
-                    continue
-                counts = COUNTS + four * FOUR if ahead else COUNTS
-                if turn < fours:
-                    _four_counts(
-                        pairs, four * PAIR, single_f, at, s_planes * length * 4, right, flag * length * 16, length,
-                        words[tile] * digits, room, counts,
-                    )  # fmt: skip
-                if turn >= fours or not ahead:
+            unpacked_plane, counted = -1, 0
+            # counts are made a turn before they are added, so that AMX works meanwhile; with noise all come before
+            for turn in range(fours + before):
+                four = turn
+                is_due = counted <= turn < fours
+                if is_due and not (element(quiet, four) != 0 and _is_empty(pairs, four * PAIR, filled_f, flag)):
+                    counts = COUNTS + four % slots * FOUR
+                    if stacked == 0:
+                        _four_counts(
+                            pairs, four * PAIR, single_f, at, s_planes * length * 4, right, flag * length * 16, length,
+                            words[tile] * digits, room, counts,
+                        )  # fmt: skip
+                    else:
+                        plane = element(pairs, four * PAIR + 4)
+                        if digits > 1 and plane != unpacked_plane:
+                            first = (flag + plane) * lanes.shape[3] * 16
+                            _unpack_plane(lanes_f, first, words[tile], digits, right, 0)
+                            unpacked_plane = plane
+                        a0 = at + element(pairs, four * PAIR) * length
+                        a1, counts1, counted = a0, counts, four + 1
+                        if stacked > 1:
+                            a1, counts1 = a0 + 16 * s_planes * length, counts + held * 32
+                        elif counted < fours and element(pairs, counted * PAIR + 4) == plane:
+                            a1 = at + element(pairs, counted * PAIR) * length
+                            counts1, counted = COUNTS + counted % slots * FOUR, four + 2
+                        _stacked_counts(
+                            single_f, a0, a1, s_planes * length * 4, right,
+                            0 if digits > 1 else (flag + plane) * length * 16, words[tile] * digits, room, counts,
+                            counts1,
+                        )  # fmt: skip
+                four = turn - before
+                if four >= 0 and not (element(quiet, four) != 0 and _is_empty(pairs, four * PAIR, filled_f, flag)):
                     add_four(
-                        four, counts, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
-                        single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
+                        four, COUNTS + four % slots * FOUR, step, kinds, numbers, levels, sigmas, noisy, plain, room,
+                        held, ids, positions, single_places, begin, everywhere(u32(tile * cycles + four)), key, reads,
+                        rule,
                     )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)
         first_output = ((problem * singles + begin) * groups + group) * 16
@@ -211,4 +266,4 @@ def _convert(
 @lru_cache(maxsize=1)
 def kernel() -> Any:
     """The compiled kernel."""
-    return compiled(signature("i8[::1], u1[::1], i8", "u4[::1], "), _convert, allocates=False)
+    return compiled(signature("i8[::1], u1[::1], i8, i8", "u4[::1], "), _convert, allocates=False)

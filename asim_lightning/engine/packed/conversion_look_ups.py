@@ -194,7 +194,7 @@ def _convert(
                         weights * length * 4, length, words[tile], room, held,
                     )  # fmt: skip
                     add_four(
-                        four, COUNTS, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
+                        four, COUNTS, 256, kinds, numbers, levels, sigmas, noisy, plain, room, held, ids, positions,
                         single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                     )  # fmt: skip
                 add_tile(room, sums_f, held, digital, tile == 0)

@@ -9,10 +9,13 @@ from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.look_ups import LookUps, look_ups
 from asim_lightning.engine.packed.planes import Planes, bit_planes
 from asim_lightning.engine.packed.schedule import packed_schedule
+from asim_lightning.engine.packed.stacks import Stacks, stacks
 from asim_lightning.engine.product import Product
 
 _LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.4, 1.0
 """Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
+_STACKED = 6
+"""What AMX gains where the cycles of few outputs stand beside each other."""
 _OUTPUTS_WORTH_BYTES = 8
 """Outputs whose look-ups take as long as it takes to have inputs in bytes rather than in bits."""
 
@@ -26,12 +29,14 @@ class Counting:
         weights: Planes of the weights: bits, as wide as those of the inputs, or bytes for AMX.
         by_input: Whether lanes of the conversions are inputs.
         look_ups: What is looked up, where that is how.
+        stacks: How AMX's registers hold few outputs, where they do.
     """
 
     inputs: Planes
     weights: Planes
     by_input: bool
     look_ups: LookUps | None = None
+    stacks: Stacks | None = None
 
     @property
     def arranges_inputs(self) -> bool:
@@ -63,10 +68,14 @@ def counting(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Coun
     inputs = x.shape[-2] if product.batched_weight else len(x) * product.positions(x, w) // len(w)
     by_input, bits = _filling(inputs) >= _filling(outputs), macro.encoding_bits
     weights, fits_bytes = bit_planes(macro.weight_bits, 8), max(number for _, number in schedule.digits) <= 8
-    if fits_bytes and _is_worth_amx(schedule.has_noise, bits, outputs if by_input else inputs) and _has_amx():
-        # weights that come with each sample would have to be put in the order of unpacked inputs each time
-        width = _narrowest(schedule.digits) if by_input and not product.batched_weight else 8
-        return Counting(Planes(width, schedule.digits), weights, by_input)
+    # weights that come with each sample would have to be put in other orders each time
+    has_order = by_input and not product.batched_weight
+    beside = stacks(transfer, outputs) if has_order else None
+    singles = (outputs if by_input else inputs) * (1 if beside is None else _STACKED)
+    if fits_bytes and _is_worth_amx(schedule.has_noise, bits, singles) and _has_amx():
+        return Counting(
+            Planes(_narrowest(schedule.digits) if has_order else 8, schedule.digits), weights, by_input, None, beside
+        )
     bits_a_look_up = macro.input_bits / len(found.digits) if found is not None else 0.0
     if found is not None and _has_look_ups() and _is_worth_look_ups(bits_a_look_up, inputs, outputs, _has_popcount()):
         return Counting(Planes(8, found.digits), weights, False, found)

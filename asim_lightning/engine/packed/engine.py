@@ -69,7 +69,8 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
 
             return nibbles(operand)
         if how.by_input:
-            return unpacked(operand.one_by_one(), how.digits_a_byte)
+            rows = unpacked(operand.one_by_one(), how.digits_a_byte)
+            return rows if how.stacks is None else how.stacks.stacked(rows)
         return operand.lanes_in_turn() if product.batched_weight else operand.all_in_lanes()
 
     packed_weights = weights() if product.batched_weight else remembered(w, plan.weights_key, weights)

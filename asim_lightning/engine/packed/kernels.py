@@ -61,12 +61,16 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
         from asim_lightning.engine.packed.conversion_amx import register_sizes
 
-        digits = how.digits_a_byte
+        digits, stacks = how.digits_a_byte, how.stacks
         pairs = schedule.input_pairs if how.by_input else schedule.weight_pairs
-        fours_at_a_time = len(schedule.noisy) if schedule.has_noise else 1
-        registers = register_sizes(min(singles, LANES))
-        room = Room(((digits > 1) * inputs.tiles * len(inputs.digits) * plan.weights.length * LANES,))
-        return _kernel(by_amx(), transfer, (pairs, registers, digits), blocks, fours_at_a_time, (room,))
+        registers, rows = 0, min(singles, LANES)
+        if stacks is not None:
+            pairs, registers, rows = stacks.pairs(transfer), stacks.registers, stacks.rows
+        planes = (digits > 1) * (inputs.tiles * len(inputs.digits) if stacks is None else 1)
+        room = Room((planes * plan.weights.length * LANES,))
+        fours_at_a_time = max(3, len(schedule.noisy)) if schedule.has_noise else 3
+        amx = (pairs, register_sizes(rows), registers, digits)
+        return _kernel(by_amx(), transfer, amx, blocks, fours_at_a_time, (room,))
     from asim_lightning.engine.packed.conversion import kernel as by_popcount
 
     steps = schedule.by_input if how.by_input else schedule.by_weight

@@ -65,7 +65,8 @@ def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: 
     )
     places = places_of(product, x, sides, how.by_input)
     samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
-    own = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, how.look_ups is None, how.by_input)
+    ways = how.look_ups is None, how.stacks, how.by_input
+    own = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, *ways)
     shape, in_order = layout.output_shape(product, x, w), _in_order(product, how.by_input, sides)
     return Plan(how, inputs, weights, places, shape, in_order, repr(own), samples)
 
