@@ -44,7 +44,7 @@ _LANES = "u4[:,:,:,:,::1], u1[:,:,::1], u4[::1], i8, i8[::1], i8[::1], u4[::1], 
 _OPERANDS = f"u4[:,:,:,:,::1], {_LANES}, i8[::1]"
 _CODES = "i8[::1], f4[::1], f4[::1], f4[::1], i8[::1], i8[::1], i8[::1], i8"
 _PLACES = "u4[:,::1], u4[:,::1], u4[:,::1], u4[::1], i8"
-_ROOMS, _OUTPUTS = "f8[::1], i4[::1], i4[::1]", "f8[:,::1], b1, f8[:,:,::1], i8, i8"
+_ROOMS, _OUTPUTS = "f8[::1], i4[::1], i4[::1]", "f8[:,::1], b1, f8[:,:,:,::1], i8, i8"
 _ZERO = np.float32(0.0)
 
 
@@ -264,7 +264,21 @@ def add_tile(room: Any, sums: Any, held: Any, digital: Any, is_first: Any) -> No
 
 
 @inline
-def store_outputs(out: Any, place: Any, step: Any, sums: Any, held: Any, scale: Any) -> None:
-    """Write a block's outputs in counts, from single to single so many places apart."""
+def store_outputs(out: Any, flat: Any, problem: Any, first: Any, group: Any, sums: Any, held: Any, scale: Any) -> None:
+    """Write a block's outputs in counts.
+
+    Args:
+        out: See `conversion._convert`.
+        flat: The same, of one dimension.
+        problem: The problem.
+        first: First single of the block.
+        group: Group of 16 lanes, of all parts.
+        sums: Sums of the block.
+        held: Singles of the block.
+        scale: What sums are multiplied with and divided by.
+    """
+    _, problems, singles, lanes = out.shape
+    part, own = group // (lanes // 16), group % (lanes // 16)
+    place = ((part * problems + problem) * singles + first) * lanes + own * 16
     for m in range(held):
-        store_scaled(out, place + m * step, sums, m * 16, scale[0], scale[1], 256 + m * 16)
+        store_scaled(flat, place + m * lanes, sums, m * 16, scale[0], scale[1], 256 + m * 16)

@@ -116,12 +116,17 @@ def _convert(
         sums: Room for the sums of a block's codes and digital counts, float64. # (2, 256)
         digital: Whether any cycle gives its exact count.
         out: Sums of weighted codes times scale[0] over scale[1], plus sums of digital counts.
-            # (problems, singles, groups * 16)
+            Lanes may be in several parts. # (parts, problems, singles, lanes of a part)
         low: First of (unit, block of 16 singles).
         high: The one after the last.
     """
     _, tiles, singles, s_planes, length = single.shape
-    groups, l_planes, fours, blocks = out.shape[2] // 16, lanes.shape[2], quiet.shape[0], (singles + 15) // 16
+    groups, l_planes, fours, blocks = (
+        out.shape[0] * out.shape[3] // 16,
+        lanes.shape[2],
+        quiet.shape[0],
+        (singles + 15) // 16,
+    )
     single_f, lanes_f, filled_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
     clear_sums(sums_f)
@@ -156,8 +161,7 @@ def _convert(
                     single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                 )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)
-        first_output = ((problem * singles + begin) * groups + group) * 16
-        store_outputs(out_f, first_output, groups * 16, sums_f, held, scale)
+        store_outputs(out, out_f, problem, begin, group, sums_f, held, scale)
 
 
 @lru_cache(maxsize=1)

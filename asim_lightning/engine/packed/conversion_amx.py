@@ -195,7 +195,7 @@ def _convert(
     """
     configure(rows)
     _, tiles, padded, s_planes, length = single.shape
-    singles, groups, l_planes = out.shape[1], out.shape[2] // 16, lanes.shape[2]
+    singles, groups, l_planes = out.shape[2], out.shape[0] * out.shape[3] // 16, lanes.shape[2]
     fours, blocks, before = quiet.shape[0], (singles + 15) // 16, 1
     for four in range(fours):
         if noisy[four] != 0:
@@ -258,8 +258,7 @@ def _convert(
                         rule,
                     )  # fmt: skip
             add_tile(room, sums_f, held, digital, tile == 0)
-        first_output = ((problem * singles + begin) * groups + group) * 16
-        store_outputs(out_f, first_output, groups * 16, sums_f, held, scale)
+        store_outputs(out, out_f, problem, begin, group, sums_f, held, scale)
     release()
 
 

@@ -167,7 +167,7 @@ def _convert(
         high: The one after the last.
     """
     _, tiles, planes, length, _ = lanes.shape
-    singles, groups, bits, fours = out.shape[1], out.shape[2] // 16, single.shape[2], quiet.shape[0]
+    singles, groups, bits, fours = out.shape[2], out.shape[0] * out.shape[3] // 16, single.shape[2], quiet.shape[0]
     blocks, lines = (singles + 15) // 16, tiles * planes * length
     single_f, lanes_f, filled_f, ones_f = single.reshape(-1), lanes.reshape(-1), filled.reshape(-1), ones.reshape(-1)
     sums_f, out_f = sums.reshape(-1), out.reshape(-1)
@@ -198,8 +198,7 @@ def _convert(
                         single_places, begin, everywhere(u32(tile * cycles + four)), key, reads, rule,
                     )  # fmt: skip
                 add_tile(room, sums_f, held, digital, tile == 0)
-            place = ((problem * singles + begin) * groups + group) * 16
-            store_outputs(out_f, place, groups * 16, sums_f, held, scale)
+            store_outputs(out, out_f, problem, begin, group, sums_f, held, scale)
 
 
 @lru_cache(maxsize=1)

@@ -83,14 +83,13 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
     kernel = kernel_of(plan, transfer, torch.get_num_threads())
     operands = singles, *lanes.arguments, plan.inputs.rows.words, *ones
     places = plan.places.of(noise) if packed_schedule(transfer).has_noise else plan.places.nothing
-    lengths = (outputs.lanes, inputs.lanes) if how.by_input else (inputs.lanes, outputs.lanes)
-    out = np.empty((inputs.problems, lengths[0], layout.whole(lengths[1])))
+    out = np.empty(plan.sums_shape)
     works = lanes.units * kernel.parts
     conversions = out.size * plan.inputs.tiles * len(transfer.cycles)
     fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
     spread_kernel(kernel.function, (*operands, *kernel.tables, *places, *kernel.rooms, out), works, fewest)
     if plan.in_order:
         return torch.from_numpy(out).view(plan.output_shape)
-    total = torch.from_numpy(out[:, :, : lengths[1]])
+    total = torch.from_numpy(out[0, :, :, : inputs.lanes if how.by_input else outputs.lanes])
     is_image = isinstance(product, Conv2dProduct)
     return layout.in_shape(total if how.by_input else total.transpose(1, 2), plan.output_shape, is_image)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
+from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.counting import Counting, counting
 from asim_lightning.engine.packed.layout import Side
@@ -28,7 +29,8 @@ class Plan:
         weights: Layout of packed weights.
         places: Random words of conversions.
         output_shape: # (batch, *outputs)
-        in_order: Whether sums of lanes come in the order of outputs, with none between them.
+        sums_shape: Shape in which kernels give outputs. # (parts, problems, singles, lanes of a part)
+        in_order: Whether these come in the order of outputs, with none between them.
         weights_key: What packed weights depend on beside the weights, as a string, whose hash Python keeps.
         samples: How many samples are worked out at a time.
     """
@@ -38,6 +40,7 @@ class Plan:
     weights: PackedLayout
     places: Places
     output_shape: tuple[int, ...]
+    sums_shape: tuple[int, ...]
     in_order: bool
     weights_key: str
     samples: int
@@ -67,14 +70,19 @@ def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: 
     samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
     ways = how.look_ups is None, how.stacks, how.by_input
     own = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, *ways)
-    shape, in_order = layout.output_shape(product, x, w), _in_order(product, how.by_input, sides)
-    return Plan(how, inputs, weights, places, shape, in_order, repr(own), samples)
+    sums, in_order = _sums(product, how.by_input, *sides)
+    shape = layout.output_shape(product, x, w)
+    return Plan(how, inputs, weights, places, shape, sums, in_order, repr(own), samples)
 
 
-def _in_order(product: Product, by_input: bool, sides: tuple[Side, Side]) -> bool:
-    is_image, lanes = isinstance(product, Conv2dProduct), sides[0 if by_input else 1].lanes
-    is_alone = len(sides[0].sources) == 1
-    return lanes == layout.whole(lanes) and by_input == is_image and (is_alone or not is_image)
+def _sums(product: Product, by_input: bool, inputs: Side, outputs: Side) -> tuple[tuple[int, ...], bool]:
+    """Shape of the sums, and whether they are in order: of images where these fill whole lanes, of matrices where lanes
+    are their outputs and fill them."""
+    is_image = isinstance(product, Conv2dProduct)
+    if is_image and by_input and inputs.source_lanes % LANES == 0:
+        return (len(inputs.sources), inputs.problems, outputs.lanes, inputs.source_lanes), True
+    singles, lanes = (outputs.lanes, inputs.lanes) if by_input else (inputs.lanes, outputs.lanes)
+    return (1, inputs.problems, singles, layout.whole(lanes)), not is_image and not by_input and lanes % LANES == 0
 
 
 def _bytes_a_sample(how: Counting, inputs: PackedLayout, x: Tensor, positions: int, outputs: int) -> int:

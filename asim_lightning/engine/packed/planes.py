@@ -9,8 +9,8 @@ from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.layout import Rows, Side
 from asim_lightning.engine.rooms import Room
 
-_KEPT = 2**13
-"""Lanes of a side whose places are kept: 64 kB, of which there may be as many as plans."""
+_KEPT = 2**15
+"""Lanes of a side whose places are kept: 256 kB, of which there may be as many as plans."""
 
 
 @dataclass(frozen=True)
