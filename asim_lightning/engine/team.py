@@ -3,8 +3,8 @@
 A Python function on a thread needs the interpreter's lock to start a kernel, and handing it from thread to thread takes
 50 us where a thread must be woken for it: as long as a small layer's work. Here a launcher, compiled for each kernel's
 types, takes the arguments from Python as the kernel itself does, in a microsecond, and has OpenMP call a function on
-each thread, which calls the kernel with a share of the work after the other, until none is left: where a core is slower
-for a while, the others take more shares.
+each thread, which calls the kernel with a share of the work after the other, until none is left. Shares are part of what
+is left, so that few are taken, and where a core is slower for a while the others take more.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from asim_lightning.engine.openmp import OpenMP
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POINTER = _BYTE.as_pointer()
 _NUMBERS = 10
-_KERNEL, _ENTER, _NUMBER, _SIZE, _TEAM, _UNITS, _SHARE, _THREADS, _ROOMS, _STEP = range(_NUMBERS)
-"""Numbers of a call: addresses of the kernel and of OpenMP's three functions, the team to ask for, units of work, how
-many are a share, threads to share them, which arguments are rooms (a bit each), and bytes from thread to thread."""
+_KERNEL, _ENTER, _NUMBER, _SIZE, _TEAM, _UNITS, _FEWEST, _THREADS, _ROOMS, _STEP = range(_NUMBERS)
+"""Numbers of a call: addresses of the kernel and of OpenMP's three functions, the team to ask for, units of work, fewest
+of a share, threads to share them, which arguments are rooms (a bit each), and bytes from thread to thread."""
 _NEXT, _FAILED = _NUMBERS, _NUMBERS + 1
 """What threads share beside them: the first unit that nobody has taken, and what a kernel that failed gave."""
-_SHARES = 16
-"""Shares for each thread, where units suffice."""
+_PARTS, _MOST_PARTS = 2, 64
+"""A share is what is left for each thread, divided by the first, and at least the work of a thread by the second."""
 
 Run = Callable[[tuple[Any, ...], int, int, int, int, int], None]
 
@@ -51,19 +51,19 @@ def team_of(kernel: Any, openmp: OpenMP) -> Run:
     addresses = code, openmp.enter_address, openmp.number_address, openmp.size_address
 
     def run(arguments: tuple[Any, ...], rooms: int, step: int, units: int, threads: int, size: int) -> None:
-        share = max(1, units // (threads * _SHARES))
-        if launch(*addresses, size, units, share, threads, rooms, step, *arguments):
+        fewest = max(1, units // (threads * _MOST_PARTS))
+        if launch(*addresses, size, units, fewest, threads, rooms, step, *arguments):
             raise MemoryError(f"{kernel.__name__} found no memory")
 
     return run
 
 
 def _launch(
-    kernel: int, enter: int, number: int, size: int, team: int, units: int, share: int, threads: int, rooms: int,
+    kernel: int, enter: int, number: int, size: int, team: int, units: int, fewest: int, threads: int, rooms: int,
     step: int, *arguments: Any,
 ) -> int:  # fmt: skip
     """What the last failing call of the kernel gave, 0 where none failed; see `_KERNEL` for the numbers."""
-    return _entered((kernel, enter, number, size, team, units, share, threads, rooms, step), arguments)  # type: ignore
+    return _entered((kernel, enter, number, size, team, units, fewest, threads, rooms, step), arguments)  # type: ignore
 
 
 @intrinsic
@@ -104,7 +104,7 @@ def _fill(context: Any, body: Any, frame_kind: Any, kinds: tuple[Any, ...]) -> N
         return builder.zext(builder.call(callee, []), _LONG)
 
     number, size, wanted = asked(_NUMBER), asked(_SIZE), builder.load(place(_THREADS))
-    units, share, rooms, step = (builder.load(place(at)) for at in (_UNITS, _SHARE, _ROOMS, _STEP))
+    units, fewest, rooms, step = (builder.load(place(at)) for at in (_UNITS, _FEWEST, _ROOMS, _STEP))
     threads = builder.select(builder.icmp_unsigned("<", wanted, size), wanted, size)
     arguments = []
     for at, kind in enumerate(kinds):
@@ -119,17 +119,25 @@ def _fill(context: Any, body: Any, frame_kind: Any, kinds: tuple[Any, ...]) -> N
     kinds = (*kinds, types.int64, types.int64)
     callee_kind = context.call_conv.get_function_type(types.none, kinds).as_pointer()
     callee = builder.inttoptr(builder.load(place(_KERNEL)), callee_kind)
-    taking, working, done = (body.append_basic_block(name) for name in ("taking", "working", "done"))
-    builder.cbranch(builder.icmp_unsigned("<", number, threads), taking, done)
+    looking, taking, working, done = (
+        body.append_basic_block(name) for name in ("looking", "taking", "working", "done")
+    )
+    builder.cbranch(builder.icmp_unsigned("<", number, threads), looking, done)
+    builder.position_at_end(looking)
+    low = builder.load_atomic(place(_NEXT), "monotonic", align=8)
+    left = builder.sub(units, low)
+    builder.cbranch(builder.icmp_unsigned(">", left, ir.Constant(_LONG, 0)), taking, done)
     builder.position_at_end(taking)
-    low = builder.atomic_rmw("add", place(_NEXT), share, "monotonic")
-    after = builder.add(low, share)
-    high = builder.select(builder.icmp_unsigned("<", after, units), after, units)
-    builder.cbranch(builder.icmp_unsigned("<", low, units), working, done)
+    part = builder.udiv(left, builder.mul(threads, ir.Constant(_LONG, _PARTS)))
+    share = builder.select(builder.icmp_unsigned(">", part, fewest), part, fewest)
+    share = builder.select(builder.icmp_unsigned("<", share, left), share, left)
+    high = builder.add(low, share)
+    taken = builder.cmpxchg(place(_NEXT), low, high, "monotonic", "monotonic")
+    builder.cbranch(builder.extract_value(taken, 1), working, looking)
     builder.position_at_end(working)
     status, _ = context.call_conv.call_function(builder, callee, types.none, kinds, [*arguments, low, high])
     with builder.if_then(status.is_error):
         builder.store(builder.zext(status.code, _LONG), place(_FAILED))
-    builder.branch(taking)
+    builder.branch(looking)
     builder.position_at_end(done)
     builder.ret_void()

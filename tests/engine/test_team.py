@@ -79,23 +79,43 @@ def test_each_thread_has_its_own_part() -> None:
 
 def _waiting(done: Any, spins: Any, most: int, low: int, high: int) -> None:
     for i in range(low, high):
-        while i == 0 and spins[0] < most and done[0] < done.shape[0] - 1:
+        left = done.shape[0] - high if i == 0 else 0
+        while left > 0 and spins[0] < most:
             spins[0] += 1
-            done[0] = 0
-            for other in range(1, done.shape[0]):
-                done[0] += done[other]
-        if i > 0:
-            done[i] = 1
+            left = 0
+            for other in range(high, done.shape[0]):
+                left += 1 - done[other]
+        done[i] = 1
 
 
 def test_others_do_the_work_of_a_thread_that_is_held_up(way: str) -> None:
     kernel = compiled("void(i8[::1], i8[::1], i8, i8, i8)", _waiting, allocates=False)
     if way != "team":
         pytest.skip("threads have parts of their own")
-    # unit 0 is a share of its own, and waits for all other units, or for seconds
-    done, spins = np.zeros(48, np.int64), np.zeros(1, np.int64)
-    threads.spread_kernel(kernel, (done, spins, 50_000_000), 48)
-    assert done.tolist() == [47] + [1] * 47
+    # the first share waits for all others, or for seconds
+    done, spins, most = np.zeros(48, np.int64), np.zeros(1, np.int64), 50_000_000
+    threads.spread_kernel(kernel, (done, spins, most), 48)
+    assert done.tolist() == [1] * 48
+    assert spins[0] < most
+
+
+def _shares(firsts: Any, low: int, high: int) -> None:
+    for i in range(low, high):
+        firsts[i] = low
+
+
+@pytest.mark.parametrize("units", [1, 2, 7, 64, 1000, 100_000])
+def test_shares_shrink(way: str, units: int) -> None:
+    if way != "team":
+        pytest.skip("threads have parts of their own")
+    kernel = compiled("void(i8[::1], i8, i8)", _shares, allocates=False)
+    firsts = np.full(units, -1)
+    threads.spread_kernel(kernel, (firsts,), units)
+    sizes = np.unique(firsts, return_counts=True)[1].tolist()
+    assert min(firsts) == 0
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+    assert max(sizes) <= max(1, units // 6) or units < 3
+    assert len(sizes) <= 48
 
 
 def _greedy(out: Any, low: int, high: int) -> None:
