@@ -3,8 +3,8 @@
 A Python function on a thread needs the interpreter's lock to start a kernel, and handing it from thread to thread takes
 50 us where a thread must be woken for it: as long as a small layer's work. Here a launcher, compiled for each kernel's
 types, takes the arguments from Python as the kernel itself does, in a microsecond, and has OpenMP call a function on
-each thread, which calls the kernel with a share of the work after the other, until none is left. Shares are part of what
-is left, so that few are taken, and where a core is slower for a while the others take more.
+each thread, which calls the kernel with a share of the work after the other, until none is left. Shares are a part of
+what is left, so that few are taken, and where a core is slower for a while the others take more.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POINTER = _BYTE.as_pointer()
 _NUMBERS = 10
 _KERNEL, _ENTER, _NUMBER, _SIZE, _TEAM, _UNITS, _FEWEST, _THREADS, _ROOMS, _STEP = range(_NUMBERS)
-"""Numbers of a call: addresses of the kernel and of OpenMP's three functions, the team to ask for, units of work, fewest
-of a share, threads to share them, which arguments are rooms (a bit each), and bytes from thread to thread."""
+"""Numbers of a call: addresses of the kernel and of OpenMP's three functions, the team to ask for, units of work,
+fewest of a share, threads to share them, which arguments are rooms (a bit each), and bytes from thread to thread."""
 _NEXT, _FAILED = _NUMBERS, _NUMBERS + 1
 """What threads share beside them: the first unit that nobody has taken, and what a kernel that failed gave."""
 _PARTS, _MOST_PARTS = 2, 64

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.packed import layout
 from asim_lightning.engine.packed.kernels import kernel_of
-from asim_lightning.engine.packed.operand import few, packed, unpacked
+from asim_lightning.engine.packed.operand import packed, unpacked
 from asim_lightning.engine.packed.plan import Plan, plan_of
 from asim_lightning.engine.packed.schedule import applies, packed_schedule
 from asim_lightning.engine.product import Conv2dProduct, Product
@@ -25,9 +24,6 @@ from asim_lightning.engine.remembered import remembered
 from asim_lightning.engine.threads import spread_kernel
 
 __all__ = ["applies", "run"]
-
-_NANOSECONDS_A_CONVERSION = 4.0
-"""About what it takes to make 16 conversions without noise."""
 
 
 def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
@@ -81,13 +77,11 @@ def _run(product: Product, transfer: Transfer, plan: Plan, x: Tensor, w: Tensor,
         singles = packed_weights if how.by_input else packed_inputs.one_by_one()
     lanes = packed_inputs.lanes_in_turn() if how.arranges_inputs else packed_weights
     kernel = kernel_of(plan, transfer, torch.get_num_threads())
-    operands = singles, *lanes.arguments, plan.inputs.rows.words, *ones
+    operands = singles, *lanes, plan.inputs.rows.words, *ones
     places = plan.places.of(noise) if packed_schedule(transfer).has_noise else plan.places.nothing
     out = np.empty(plan.sums_shape)
-    works = lanes.units * kernel.parts
-    conversions = out.size * plan.inputs.tiles * len(transfer.cycles)
-    fewest = few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION)
-    spread_kernel(kernel.function, (*operands, *kernel.tables, *places, *kernel.rooms, out), works, fewest)
+    arguments = *operands, *kernel.tables, *places, *kernel.rooms, out
+    spread_kernel(kernel.function, arguments, kernel.works, kernel.fewest)
     if plan.in_order:
         return torch.from_numpy(out).view(plan.output_shape)
     total = torch.from_numpy(out[0, :, :, : inputs.lanes if how.by_input else outputs.lanes])

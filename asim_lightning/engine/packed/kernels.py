@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import numpy as np
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.look_ups import LookUps
+from asim_lightning.engine.packed.operand import few
 from asim_lightning.engine.packed.plan import Plan
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
 from asim_lightning.engine.rooms import Room
 
+_NANOSECONDS_A_CONVERSION = 4.0
+"""About what it takes to make 16 conversions without noise."""
 _GROUPS = 8
 """Groups of outputs that are worth tables of their own."""
 _WORKS_A_THREAD = 16
@@ -29,13 +33,15 @@ class Kernel:
         function: The kernel.
         tables: Its arguments between the operands and the places of conversions.
         rooms: Those between the places and the outputs, of which some are room of each thread.
-        parts: Parts of the work of 16 lanes.
+        works: Units of work.
+        fewest: How many of them are worth a thread.
     """
 
     function: Any
     tables: tuple[Any, ...]
     rooms: tuple[Any, ...]
-    parts: int
+    works: int
+    fewest: int
 
 
 @lru_cache(maxsize=512)
@@ -56,7 +62,7 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
         parts = _parts(lanes // LANES, inputs.units, threads)
         tables = (inputs.units, parts, how.look_ups.first_step, how.look_ups.steps)
         room = Room((_table_size(how.look_ups, inputs),))
-        return _kernel(by_look_ups(), transfer, tables, parts, 1, (room,))
+        return _kernel(by_look_ups(), plan, transfer, tables, parts, 1, (room,))
     if how.by_amx:
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
         from asim_lightning.engine.packed.conversion_amx import register_sizes
@@ -70,17 +76,18 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
         room = Room((planes * plan.weights.length * LANES,))
         fours_at_a_time = max(3, len(schedule.noisy)) if schedule.has_noise else 3
         amx = (pairs, register_sizes(rows), registers, digits)
-        return _kernel(by_amx(), transfer, amx, blocks, fours_at_a_time, (room,))
+        return _kernel(by_amx(), plan, transfer, amx, blocks, fours_at_a_time, (room,))
     from asim_lightning.engine.packed.conversion import kernel as by_popcount
 
     steps = schedule.by_input if how.by_input else schedule.by_weight
-    return _kernel(by_popcount(), transfer, (schedule.first_step, steps), blocks)
+    return _kernel(by_popcount(), plan, transfer, (schedule.first_step, steps), blocks)
 
 
 def _kernel(
-    function: Any, transfer: Transfer, operands: tuple[Any, ...], parts: int, fours: int = 1,
+    function: Any, plan: Plan, transfer: Transfer, operands: tuple[Any, ...], parts: int, fours: int = 1,
     more_rooms: tuple[Room, ...] = (),
 ) -> Kernel:  # fmt: skip
+    """The kernel, which divides the work of 16 lanes into so many parts."""
     schedule = packed_schedule(transfer)
     codes = (
         schedule.kinds,
@@ -98,11 +105,14 @@ def _kernel(
         *more_rooms,
         Room((2, LANES * LANES), np.float64),
     )
+    works = (plan.inputs if plan.how.arranges_inputs else plan.weights).units * parts
+    conversions = prod(plan.sums_shape) * plan.inputs.tiles * len(transfer.cycles)
     return Kernel(
         function,
         (*operands, *codes),
         (VOTE_RULES[transfer.macro.vote], schedule.scale, *rooms, schedule.digital),
-        parts,
+        works,
+        few(conversions / LANES / works * _NANOSECONDS_A_CONVERSION),
     )
 
 

@@ -22,20 +22,6 @@ _NANOSECONDS_WORTH_A_THREAD = 2e4
 
 
 @dataclass(frozen=True)
-class Lanes:
-    """The side of a product that differs from lane to lane, as kernels of conversions take it.
-
-    Attributes:
-        units: Units of all problems.
-        arguments: Room or words of units in the order of lanes, whether planes are filled, and from which sources the
-            kernel arranges a unit; see `conversion._convert`.
-    """
-
-    units: int
-    arguments: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
 class PackedOperand:
     """Packed planes of one side, whose words are put in the order of lanes where that is needed.
 
@@ -65,19 +51,21 @@ class PackedOperand:
         lane_kernel()(*self._sources, self.layout.groups, out, filled, low, low, high)
         return out, filled
 
-    def all_in_lanes(self) -> Lanes:
-        """All units arranged, by as many threads as torch uses; words that a tile does not use are 0."""
+    def all_in_lanes(self) -> tuple[Any, ...]:
+        """All units in the order of lanes, arranged by as many threads as torch uses, and nothing to arrange from: as
+        kernels of conversions take them, see `conversion._convert`. Words that a tile does not use are 0."""
         from asim_lightning.engine.packed.arranging import lane_kernel  # Numba takes half a second to import
 
         units = self.layout.units
         out, filled = self.room(units)
         arguments = (*self._sources, self.layout.groups, out, filled, 0)
         spread_kernel(lane_kernel(), arguments, units, few(LANES * self._nanoseconds_a_lane))
-        return Lanes(units, (out, filled, _NO_WORDS, 0, _NOTHING, _NOTHING, _NO_WORDS, _NOTHING))
+        return out, filled, _NO_WORDS, 0, _NOTHING, _NOTHING, _NO_WORDS, _NOTHING
 
-    def lanes_in_turn(self) -> Lanes:
-        """Units that kernels of conversions arrange themselves, each thread one at a time, which stays in its cache."""
-        return Lanes(self.layout.units, (*self.layout.unit_rooms, *self._sources))
+    def lanes_in_turn(self) -> tuple[Any, ...]:
+        """Room for units that kernels of conversions arrange themselves, each thread one at a time, which stays in its
+        cache, and what they arrange from."""
+        return *self.layout.unit_rooms, *self._sources
 
     def one_by_one(self) -> np.ndarray:
         """Words of each lane; bits have a plane of zeros after them. # (problems, tiles, lanes, planes + 1, words)
