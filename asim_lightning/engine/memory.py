@@ -16,7 +16,7 @@ def whole_lines(size: int) -> int:
 
 
 def whole_block(size: int) -> np.ndarray:
-    """So many bytes from a multiple of 64 bytes on, in which anything may stand."""
+    """So many bytes from a multiple of 64 bytes on, where there are any, in which anything may stand."""
     block: Any = np.empty(size + _LINE, np.uint8)
     first = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _LINE  # in half the time of NumPy's own way
     found: np.ndarray = block[first : first + size]

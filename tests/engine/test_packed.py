@@ -239,6 +239,14 @@ def test_a_weight_serves_macros_that_count_it_in_other_ways() -> None:
         assert torch.equal(packed.run(*args), reference.run(*args))
 
 
+def test_a_weight_of_few_outputs_serves_macros_whose_cycles_stand_in_other_rows() -> None:
+    w = whole(-63, 63, 4, 300, seed=1)
+    for input_bits in (4, 8, 4):
+        circuit = transfer(MacroConfig(weight_bits=7, input_bits=input_bits, encoding_bits=4), False)
+        args = (MatmulProduct(), circuit, whole(0, 2**input_bits - 1, 2, 64, 300), w, noise_of(2))
+        assert torch.equal(packed.run(*args), reference.run(*args))
+
+
 @pytest.mark.parametrize(
     ("settings", "kinds"),
     [

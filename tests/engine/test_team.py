@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from asim_lightning.engine import openmp, threads
+from asim_lightning.engine.memory import whole_block
 from asim_lightning.engine.numba_words import compiled
 from asim_lightning.engine.rooms import Room, furnished
 
@@ -75,6 +76,34 @@ def test_each_thread_has_its_own_part() -> None:
     out = np.zeros(300, np.int64)
     threads.spread_kernel(kernel, (Room((2,), np.int64), out), 300)
     assert out.tolist() == [i + 1000 for i in range(300)]
+
+
+def _counted(room: Any, out: Any, low: int, high: int) -> None:
+    for i in range(low, high):
+        room[0] = 1
+        for _ in range(300_000):  # half a millisecond: all threads come before all is done
+            room[0] ^= room[0] << 7
+            room[0] ^= room[0] >> 9
+        out[i] = 1
+
+
+def test_there_are_rooms_for_all_threads_that_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is work for fewer threads than there are."""
+    blocks: list[tuple[np.ndarray, int]] = []
+
+    def longer(size: int) -> np.ndarray:
+        block = whole_block(size + 4096)
+        block[:] = 0
+        blocks.append((block, size))
+        return block
+
+    monkeypatch.setattr("asim_lightning.engine.rooms.whole_block", longer)
+    kernel = compiled("void(i8[::1], i8[::1], i8, i8)", _counted, allocates=False)
+    out = np.zeros(100, np.int64)
+    threads.spread_kernel(kernel, (Room((1,), np.int64), out), 100, fewest=50)
+    assert out.tolist() == [1] * 100
+    assert blocks
+    assert not any(block[size:].any() for block, size in blocks)
 
 
 def _waiting(done: Any, spins: Any, most: int, low: int, high: int) -> None:

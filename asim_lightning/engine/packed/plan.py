@@ -68,7 +68,7 @@ def plan_of(product: Product, transfer: Transfer, x_shape: torch.Size, w_shape: 
     )
     places = places_of(product, x, sides, how.by_input)
     samples = max(1, _BYTES // _bytes_a_sample(how, inputs, x, product.positions(x, one), sides[1].lanes))
-    ways = how.look_ups is None, how.stacks, how.by_input
+    ways = how.look_ups is None, how.stacks and how.stacks.planes, how.by_input
     own = ("packed", product, transfer.macro.rows, how.weights, how.inputs.width, *ways)
     sums, in_order = _sums(product, how.by_input, *sides)
     shape = layout.output_shape(product, x, w)

@@ -51,10 +51,8 @@ class Stacks:
             Rows, cycle by cycle, those that are not in use zeros. # (problems, tiles, 16 * registers, stacks, words)
         """
         problems, tiles, _, _, words = single.shape
-        out, each = (
-            aligned((problems, tiles, _ROWS * self.registers, len(self.planes), words)),
-            _CYCLES // self.registers,
-        )
+        out = aligned((problems, tiles, _ROWS * self.registers, len(self.planes), words))
+        each = _CYCLES // self.registers
         for stack, planes in enumerate(self.planes):
             for cycle, plane in enumerate(planes):
                 first = cycle // each * _ROWS + cycle % each * self.outputs
