@@ -57,6 +57,7 @@ def kill_after_a_checkpoint(process: int, last: Path, delay: float) -> int:
 
 def forked(folder: Path, *arguments: str) -> int:
     """`asim` in a process of its own, in a folder."""
+    sys.stdout.flush()
     process = os.fork()
     if process:
         return process
@@ -67,6 +68,7 @@ def forked(folder: Path, *arguments: str) -> int:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             main(arguments)
+            sys.stdout.flush()  # os._exit does not
         code = 0
     finally:
         os._exit(code)
