@@ -35,7 +35,7 @@ def server(sweep: NoiseSweep, tmp_path_factory: pytest.TempPathFactory) -> Itera
         try:
             yield _address(process)
         finally:
-            process.terminate()
+            process.kill()  # its own handler of SIGTERM may wait for ever
 
 
 def _address(process: subprocess.Popen[str]) -> str:
