@@ -1,4 +1,4 @@
-"""What the processes of a run have found, put together."""
+"""The processes of a run: what they have found, put together, and how they leave each other."""
 
 from typing import TypeVar
 
@@ -18,3 +18,12 @@ def gather(mine: Found) -> list[Found]:
     parts: list[Found | None] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(parts, mine)
     return parts  # type: ignore[return-value]
+
+
+def leave() -> None:
+    """Leave the processes of a run, if there are any; to be called once nothing is under way between them.
+
+    gloo's threads would else work on while Python ends, and one that lets go of a tensor then aborts the process.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -59,9 +59,11 @@ def _run(given: list[str]) -> None:
         if given[:1] and given[0] in exchange.COMMANDS:
             exchange.run(given)
         else:
+            from asim_lightning.classifier.processes import leave
             from asim_lightning.cli.parser import AsimCLI
 
             AsimCLI(resolved)
+            leave()
     except BrokenPipeError:
         raise
     except (UsageError, ValueError, OSError, MisconfigurationException) as error:

@@ -265,6 +265,17 @@ def test_another_chip_is_another_one(ranks: list[dict[str, Any]]) -> None:
     assert ranks[0]["chip"]["cells, chip 0"] != ranks[0]["chip"]["cells, chip 1"]
 
 
+def test_a_command_leaves_its_processes(tmp_path: Path) -> None:
+    """Whose threads would abort the process now and then, as Python ends."""
+    config = write_config(tmp_path, write_data(tmp_path / "images"), 3)
+    said = "import torch; from asim_lightning.cli import main; "
+    said += f"main({['validate', '-c', config, *on(1, 'ddp')]!r}); print(torch.distributed.is_initialized())"
+    program = [sys.executable, "-c", said]
+    done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=SECONDS)
+    assert "distributed_backend=gloo" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
 @pytest.mark.slow  # five starts of the program, two at a time
 def test_the_program_on_one_and_two_processes(tmp_path: Path) -> None:
     data = write_data(tmp_path / "images")
