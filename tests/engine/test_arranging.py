@@ -20,9 +20,12 @@ from asim_lightning.engine.packed.layout import input_integers
 from asim_lightning.engine.packed.operand import PackedOperand, packed
 from asim_lightning.engine.packed.plan import plan_of
 
-_CASES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
-    (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (2, 40, 32, 32), (4, 40, 3, 3)),  # lanes in a row
-    (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (2, 33, 14, 14), (4, 33, 3, 3)),  # near each other
+Case = tuple[Product, tuple[int, ...], tuple[int, ...]]
+
+_SAME = Conv2dProduct((1, 1), (1, 1), (1, 1), 1)
+_CASES: list[Case] = [
+    (_SAME, (2, 40, 32, 32), (4, 40, 3, 3)),  # lanes in a row
+    (_SAME, (2, 33, 14, 14), (4, 33, 3, 3)),  # near each other
     (Conv2dProduct((2, 2), (1, 1), (1, 1), 1), (2, 70, 9, 7), (4, 70, 3, 3)),  # near, and over the end of a row
     (Conv2dProduct((3, 3), (0, 0), (1, 1), 1), (2, 5, 50, 50), (4, 5, 5, 5)),  # anywhere
     (MatmulProduct(), (2, 20, 300), (4, 300)),
@@ -68,21 +71,14 @@ def test_lanes_are_arranged_alike_without_avx512(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", _CASES)
-def test_words_go_on_after_the_last(case: tuple[Product, tuple[int, ...], tuple[int, ...]]) -> None:
+def test_words_go_on_after_the_last(case: Case) -> None:
     operand = _operand(*case)
     layout = operand.layout
-    assert len(operand.words) == layout.side.problems * len(layout.side.sources) * _words(layout) + WINDOW
-
-
-def _words(layout: planes.PackedLayout) -> int:
-    """Words of a source."""
-    return len(layout.rows.chunks) * len(layout.digits) * layout.side.padded_pixels
+    assert len(operand.words) == layout.side.problems * len(layout.side.sources) * layout.problem_step + WINDOW
 
 
 @pytest.mark.parametrize("case", _CASES)
-def test_places_that_are_not_kept_are_the_same(
-    case: tuple[Product, tuple[int, ...], tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_places_that_are_not_kept_are_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = _operand(*case).layout
     kept = layout.base
     assert layout.base is kept
