@@ -15,7 +15,7 @@ from asim_lightning.exchange.network import SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
-from asim_lightning.surgery.layers import find_layers
+from asim_lightning.surgery.layers import find_layers, unknown_layer
 from asim_lightning.sweep.whole_file import write_whole
 
 KEPT = "imported"
@@ -135,7 +135,7 @@ def _plan(network: Network) -> Plan:
 
 def _unknown_layers(network: Network) -> list[str]:
     """Layers that no macro computes, as surgery does not know their class."""
-    return [layer.name for layer in find_layers(network.skeleton) if layer.unknown]
+    return [name for name, layer in find_layers(network.skeleton).items() if unknown_layer(name, layer)]
 
 
 def _random(model: CimClassifier, account: Account) -> dict[str, Tensor]:

@@ -4,11 +4,14 @@ from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear
+from asim_lightning.nn.functional_linear import CimFunctionalLinear
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
+from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT
 from asim_lightning.nn.quantized import FIDELITIES, INPUT_RANGES, QuantizedLayer
+from asim_lightning.nn.routed import Route, Routing, find_routings
 from asim_lightning.nn.training_noise import TrainingNoise, training_noise
 from asim_lightning.nn.verify import Verification, verify
 
@@ -18,17 +21,22 @@ __all__ = [
     "PACT",
     "CimAttention",
     "CimConv2d",
+    "CimFunctionalLinear",
     "CimLinear",
     "CimMatmul",
     "FloatConv2d",
     "FloatLinear",
     "FloatMatmul",
+    "MultiheadAttention",
     "OnMacro",
     "QuantConv2d",
     "QuantizedLayer",
+    "Route",
+    "Routing",
     "TrainingNoise",
     "Verification",
     "calibrate_",
+    "find_routings",
     "training_noise",
     "verify",
 ]

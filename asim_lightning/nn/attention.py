@@ -9,6 +9,7 @@ from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.product_mode import masked
 from asim_lightning.nn.quantized import QuantizedLayer
 
 _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
@@ -149,17 +150,16 @@ class CimAttention(nn.Module):
 
         Args:
             x: Tokens. # (batch, tokens, channels)
-            attn_mask: Must be None.
-            is_causal: Must be false.
+            attn_mask: False where a query may not see a key, or numbers that are added to scores, digitally.
+                # broadcasts against (batch, heads, queries, keys)
+            is_causal: Whether a query sees no later key.
 
         Returns:
             Same type and device as x. # (batch, tokens, channels)
 
         Raises:
-            ValueError: A mask is given, or x has another shape.
+            ValueError: x has another shape.
         """
-        if attn_mask is not None or is_causal:
-            raise ValueError("CimAttention computes unmasked attention only, got a mask")
         if x.dim() != 3:
             raise ValueError(f"CimAttention needs tokens of shape (batch, tokens, channels), got {tuple(x.shape)}")
         batch, tokens, _ = x.shape
@@ -167,7 +167,7 @@ class CimAttention(nn.Module):
         q, k, v = qkv.unbind(0)  # (batch, heads, tokens, head_dim) each
         q, k = self.q_norm(q), self.k_norm(k)
         scores = self.qk(k, q).transpose(-1, -2) * self.scale  # (batch, heads, queries, keys)
-        scores = self.attn_drop(scores.softmax(dim=-1))
+        scores = self.attn_drop(masked(scores, attn_mask, is_causal).softmax(dim=-1))
         y = self.av(scores, v.transpose(-1, -2))  # (batch, heads, queries, head_dim)
         y = y.transpose(1, 2).reshape(batch, tokens, self.num_heads * self.head_dim)
         return self.proj_drop(self.proj(self.norm(y)))  # type: ignore[no-any-return]

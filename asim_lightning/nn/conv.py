@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact
+from asim_lightning.engine.recording import is_recorded
+from asim_lightning.nn.kept_weight import KeptWeight
+from asim_lightning.nn.layer_forms import HeldWeight, conv_form
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.padding import same_padding
 from asim_lightning.nn.quantized import QuantizedLayer
@@ -14,7 +17,7 @@ from asim_lightning.nn.quantized import QuantizedLayer
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
-class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
+class _QuantizedConv2d(QuantizedLayer, HeldWeight):
     """Convolution of integers; what multiplies them is a subclass's."""
 
     def __init__(
@@ -46,18 +49,20 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         if padding == "same":
             self.padding = "same"
         self._setup(signed_input, input_range, per_channel, name, device)
+        self._standardized = KeptWeight()
 
     @classmethod
     def _like(cls, conv: nn.Conv2d, **settings: Any) -> Any:
-        kind = type(conv).__name__
-        if type(conv) is not nn.Conv2d and kind != "Conv2dSame":
-            raise ValueError(f"{cls.__name__} takes a torch.nn.Conv2d or timm's Conv2dSame, got {kind}")
-        padding = "same" if kind == "Conv2dSame" else conv.padding  # Conv2dSame pads at run time
+        form = conv_form(conv)
+        if form is None:
+            known = "a torch.nn.Conv2d or timm's Conv2dSame, StdConv2d or ScaledStdConv2d"
+            raise ValueError(f"{cls.__name__} takes {known}, got {type(conv).__name__}")
+        padding = "same" if form.same else conv.padding  # padded at run time
         layer = cls(
             conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding, conv.dilation,  # type: ignore
             conv.groups, conv.bias is not None, conv.padding_mode, device="meta", **settings,
         )  # fmt: skip
-        layer.weight, layer.bias = conv.weight, conv.bias
+        layer.take_form(conv, form)
         layer.clear_range(conv.weight.device)
         return layer.train(conv.training)
 
@@ -76,7 +81,15 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         self._check_shape(x)
         if x.dim() == 3:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        return self._answer(x, self.weight)
+        return self._answer(x, self._kept_weight(), self.bias)
+
+    def _kept_weight(self) -> Tensor:
+        """The weight that is multiplied: in evaluation the same object while nothing changes."""
+        if self.standardization is None or self.training or is_recorded():
+            return self.held_weight()
+        gain = getattr(self, "gain", None)
+        version = None if gain is None else (gain.data_ptr(), gain.detach().flatten().tolist())
+        return self._standardized.of(self.weight, version, lambda: (self.held_weight(), self.weight))[0]
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
@@ -92,9 +105,9 @@ class _QuantizedConv2d(QuantizedLayer, nn.Conv2d):
     def _per_output(self, scale: Tensor) -> Tensor:
         return scale.view(-1, 1, 1)
 
-    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(x)
-        w, bias = self._in_type_of(x, w, self.bias)
+        w, bias = self._in_type_of(x, w, bias)
         return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:

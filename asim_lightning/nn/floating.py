@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asim_lightning.nn.layer_forms import HeldWeight, conv_form
 from asim_lightning.nn.padding import same_padding
 
 
@@ -18,7 +19,7 @@ def reproducible(x: Tensor) -> Tensor:
     return x if x.device.type == "mps" else x.double()
 
 
-class FloatConv2d(nn.Conv2d):
+class FloatConv2d(HeldWeight):
     """A convolution kept in floating point."""
 
     same_padding: bool = False
@@ -26,10 +27,17 @@ class FloatConv2d(nn.Conv2d):
 
     @classmethod
     def from_float(cls, conv: nn.Conv2d) -> "FloatConv2d":
-        """The same convolution; parameters are shared."""
+        """The same convolution; parameters are shared.
+
+        Raises:
+            ValueError: Its class may compute something else.
+        """
+        form = conv_form(conv)
+        if form is None:
+            raise ValueError(f"{cls.__name__} takes a convolution that it knows, got {type(conv).__name__}")
         layer = cls.__new__(cls)
         layer.__dict__ = conv.__dict__.copy()
-        layer.same_padding = type(conv).__name__ == "Conv2dSame"
+        layer.same_padding, layer.standardization = form.same, form.standardization
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,10 +45,10 @@ class FloatConv2d(nn.Conv2d):
         if self.same_padding:
             x = F.pad(x, self._same_pads(x))
         if self.training:
-            return super().forward(x)
+            return self._conv_forward(x, self.held_weight(), self.bias)
         bias = None if self.bias is None else reproducible(self.bias)
         with torch.autocast(x.device.type, enabled=False):
-            return self._conv_forward(reproducible(x), reproducible(self.weight), bias).to(x.dtype)
+            return self._conv_forward(reproducible(x), reproducible(self.held_weight()), bias).to(x.dtype)
 
     def _same_pads(self, x: Tensor) -> list[int]:
         pads: list[int] = []
@@ -59,10 +67,11 @@ class FloatLinear(nn.Linear):
         layer.__dict__ = linear.__dict__.copy()
         return layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Multiply. # (..., in features) to (..., out features)"""
+    def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
+        """Multiply, with the layer's bias or without. # (..., in features) to (..., out features)"""
+        bias: Any = self.bias if with_bias else None
         if self.training:
-            return super().forward(x)
-        bias: Any = None if self.bias is None else reproducible(self.bias)
+            return F.linear(x, self.weight, bias)
+        bias = None if bias is None else reproducible(bias)
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(reproducible(x), reproducible(self.weight), bias).to(x.dtype)

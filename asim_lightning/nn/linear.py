@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
+from asim_lightning.nn.layer_forms import is_plain_linear
 from asim_lightning.nn.on_macro import OnMacro
 
 
@@ -56,8 +57,8 @@ class CimLinear(OnMacro, nn.Linear):
         Raises:
             ValueError: The layer is of a subclass, whose forward may compute something else.
         """
-        if type(linear) not in (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear):
-            raise ValueError(f"{cls.__name__} takes a torch.nn.Linear, got {type(linear).__name__}")
+        if not is_plain_linear(linear):
+            raise ValueError(f"{cls.__name__} takes a torch.nn.Linear or timm's, got {type(linear).__name__}")
         layer = cls(
             linear.in_features,
             linear.out_features,
@@ -72,11 +73,13 @@ class CimLinear(OnMacro, nn.Linear):
         layer.clear_range(linear.weight.device)
         return layer.train(linear.training)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply.
 
         Args:
             x: Floating point. # (..., in features)
+            with_bias: Whether the layer's bias is added, where it has one; modules that call a function on the layer's
+                weight may add another.
 
         Returns:
             Same type and device as x. # (..., out features)
@@ -86,11 +89,11 @@ class CimLinear(OnMacro, nn.Linear):
         """
         self._check_shape(x)
         if x.dim() == 1:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        return self._answer(x, self.weight)
+            return self.forward(x.unsqueeze(0), with_bias).squeeze(0)
+        return self._answer(x, self.weight, self.bias if with_bias else None)
 
-    def _float(self, x: Tensor, w: Tensor) -> Tensor:
-        w, bias = self._in_type_of(x, w, self.bias)
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        w, bias = self._in_type_of(x, w, bias)
         return F.linear(x, w, bias)
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:

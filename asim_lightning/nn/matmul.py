@@ -97,7 +97,7 @@ class CimMatmul(OnMacro):
             raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
         return self._answer(x, w)
 
-    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         return x @ w.transpose(-1, -2)
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:

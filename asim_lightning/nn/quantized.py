@@ -173,31 +173,31 @@ class QuantizedLayer(nn.Module):
                 f"{low:.4g}; use signed_input=True"
             )
 
-    def _answer(self, x: Tensor, w: Tensor) -> Tensor:
+    def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
         if self.training and x.numel():
-            return self._trained(x, w)
+            return self._trained(x, w, bias)
         if self.fidelity == "float" or x.numel() == 0:
-            return self._float(x, w)
+            return self._float(x, w, bias)
         with torch.no_grad():
-            y = self._in_three_passes(x, w)
-            return self._integer(x, w) if y is None else y
+            y = self._in_three_passes(x, w, bias)
+            return self._integer(x, w, bias) if y is None else y
 
-    def _trained(self, x: Tensor, w: Tensor) -> Tensor:
+    def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x_scale, w_scale = self._input_scale(x), self._weight_scale(w)
         x_rounded = fake_quantize(x, x_scale, self.input_bits, self.signed_input)
         w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
-        return self._with_train_noise(self._float(x_rounded, w_rounded), x, w, x_scale, w_scale)
+        return self._with_train_noise(self._float(x_rounded, w_rounded, bias), x, w, x_scale, w_scale)
 
-    def _integer(self, x: Tensor, w: Tensor) -> Tensor:
+    def _integer(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x_integers, x_scale = self._quantized_input(x)
         w_integers, w_scale = self._quantized_weight(w)
         y = self._outputs(self._multiply(*self._operands(x_integers, w_integers)))
         y = self._dequantized(y, self._per_output(x_scale * w_scale), x.dtype)
         y = self._estimated(y, x_integers, w_integers, x_scale * w_scale)
-        return self._with_bias(y, x.dtype)
+        return self._with_bias(y, bias, x.dtype)
 
-    def _in_three_passes(self, x: Tensor, w: Tensor) -> Tensor | None:
+    def _in_three_passes(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor | None:
         """The answer of an exact product of integers, and the errors it may have, quantised and scaled in a pass each;
         None where it takes another way.
 
@@ -234,7 +234,7 @@ class QuantizedLayer(nn.Module):
             self._check_values(x)
         sums = self._with_errors(product, sums, integers, w_integers)
         turned = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-        y = byte_passes.to_floats(sums, step, getattr(self, "bias", None), exact.image, turned)
+        y = byte_passes.to_floats(sums, step, bias, exact.image, turned)
         return self._outputs(y).to(x.dtype)
 
     def _multiplies_exactly(self) -> bool:
@@ -250,7 +250,7 @@ class QuantizedLayer(nn.Module):
         """Whether a method is that of a class of this package: no subclass's, and none put in from outside."""
         return getattr(getattr(self, method), "__func__", None) is getattr(owner, method)
 
-    def _float(self, x: Tensor, w: Tensor) -> Tensor:
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product in floating point, with bias."""
         raise NotImplementedError
 
@@ -317,9 +317,8 @@ class QuantizedLayer(nn.Module):
         real = torch.float64 if dtype == torch.float64 else torch.float32
         return sums.to(real) * self._step(scale).to(real)
 
-    def _with_bias(self, y: Tensor, dtype: torch.dtype) -> Tensor:
-        """The output with the layer's bias, where it has one, as `dtype`."""
-        bias: Tensor | None = getattr(self, "bias", None)
+    def _with_bias(self, y: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """The output with a bias, where there is one, as `dtype`."""
         return (y if bias is None else y + self._per_output(bias.to(y.dtype))).to(dtype)
 
     def _noise(self, leading: int, device: torch.device) -> Noise:

@@ -1,33 +1,32 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import (
-    PACT,
-    CimAttention,
-    CimConv2d,
-    CimLinear,
-    CimMatmul,
-    FloatConv2d,
-    FloatLinear,
-    FloatMatmul,
-    OnMacro,
-    QuantConv2d,
-    QuantizedLayer,
-)
+from asim_lightning.nn import PACT, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer
 from asim_lightning.nn.attention import score_macro
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
-from asim_lightning.surgery.layers import FoundLayer, attention_class, find_layers, find_others, find_relus
+from asim_lightning.surgery.install import check_installed, find_multiheads, install_
+from asim_lightning.surgery.layers import (
+    FoundLayer,
+    converted_layers,
+    find_layers,
+    find_relus,
+    named_by_kind,
+    other_layers,
+    unknown_layer,
+)
 from asim_lightning.surgery.match import matching
 from asim_lightning.surgery.norms import find_folding
-from asim_lightning.surgery.plan import Plan
-from asim_lightning.surgery.probe import Sighting, probe
+from asim_lightning.surgery.plan import Plan, Rule
+from asim_lightning.surgery.probe import Operand, Probe, on_example, probe
 from asim_lightning.surgery.replace import replace_
+from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
 from asim_lightning.surgery.report import ConversionReport, ReportRow
+from asim_lightning.surgery.samples import Samples, find_samples
 
 
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
@@ -36,8 +35,10 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     Where the plan folds BatchNorms, the layers that take them up have parameters of their own, and state dict keys are
     those of a network without these BatchNorms; a state dict from before is folded as it is loaded.
 
-    Works on timm's networks and on any network made of Conv2d and Linear. Inputs are unsigned where the operations
-    before make them non-negative (ReLU, PACT, pooling of either) or the example shows no negative value, else signed.
+    Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
+    an attention: the network runs on the example, and its own forward stays as it is written. Inputs are unsigned where
+    the operations before make them non-negative (ReLU, PACT, softmax, pooling of these) or the example shows no
+    negative value, else signed.
 
     Args:
         model: The network.
@@ -46,12 +47,12 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
             is used for sizes and the order of layers alone.
 
     Returns:
-        One row a layer.
+        One row for each layer and product.
 
     Raises:
-        ValueError: A rule or `keep` matches nothing, a layer is of a class that surgery does not know, a macro does not
-            fit its layer, the network does not run on the example, or there is no BatchNorm to fold where the plan
-            says so. The network is unchanged then.
+        ValueError: A rule or `keep` matches nothing, a layer is of a class that surgery does not know or does not run,
+            a macro does not fit its layer, the network does not run on the example, or there is no BatchNorm to fold
+            where the plan says so. The network is unchanged then.
     """
     _check_convertible(model)
     folding = find_folding(model, example) if plan.fold_batchnorm else None
@@ -61,6 +62,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         before = replace_by_folded_(model, folding) if folding else {}
         # an activation within a folded BatchNorm keeps its name, so that a PACT finds its place
         before = replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()}) | before
+        before = replace_(model, find_multiheads(model)) | before
         report = _convert(model, plan, example)
     except Exception:
         replace_(model, before)
@@ -74,147 +76,137 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
 def _check_convertible(model: nn.Module) -> None:
     if find_layers(model):
         return
-    if find_others(model):
+    if converted_layers(model):
         raise ValueError("convert_ found no layer to convert: those of this network are converted already")
     raise ValueError("convert_ needs a network with Conv2d or Linear layers, got one without")
 
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
-    layers = find_layers(model)
-    seen = probe(model, layers, example)
-    layers = _with_ends(layers, seen)
-    kinds = {layer.name: layer.kind for layer in layers}
-    keep = set().union(*(matching(pattern, kinds, "plan.keep") for pattern in plan.keep))
-    rules = [(matching(rule.match, kinds, "plan.rules"), rule) for rule in plan.rules]
-    modules: dict[str, nn.Module] = {}
+    modules, earlier = find_layers(model), converted_layers(model)
+    seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
+    samples = find_samples(model, modules, shown)
+    layers = named_by_kind(model, modules, seen)
+    kept = _kept(layers, plan, seen, samples)
+    ruled = _ruled(layers, plan)
+    new: dict[str, nn.Module] = {}
     rows: list[ReportRow] = []
-    is_transformer = any(layer.kind == "qk" for layer in layers)
     for layer in layers:
-        if layer.unknown and layer.name not in keep:
-            raise ValueError(layer.unknown)
-        if layer.kind not in ("qk", "av") and not isinstance(layer.module.weight, nn.Parameter):
-            raise ValueError(
-                f"`{layer.name}` computes its weight anew (weight norm, pruning), and surgery needs a plain parameter; "
-                "remove the reparametrisation first"
-            )
-        macro = score_macro(plan.macro) if layer.kind == "av" else plan.macro
-        rule = next((rule for names, rule in rules if layer.name in names), None)
-        if rule is not None:
-            macro = rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
-        sighting = seen.get(layer.name)
-        unsigned, how = _sign(layer, sighting, example is not None)
-        ruled = set() if rule is None else set(rule.macro if isinstance(rule.macro, dict) else asdict(rule.macro))
-        keeps = layer.name in keep
+        _check_known(layer, seen, kept)
+        rule = ruled.get(layer.name)
+        unsigned, how = is_unsigned(layer, _input(layer, seen), example is not None)
+        settings = Settings(
+            plan, _macro(layer, plan, rule, unsigned), _fields(rule), not unsigned, kept.get(layer.name, "")
+        )
         try:
-            new, why = _replacement(layer, plan, macro, not unsigned, keeps, is_transformer, ruled)
+            module, why = replacement(layer, settings)
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
-        if isinstance(new, (CimConv2d, CimLinear)) and plan.input_range == "pact":
-            _follow(new, sighting, model)
-        modules[layer.name] = new
-        on_macro = new.macro if isinstance(new, OnMacro) else None
-        stated = how if isinstance(new, QuantizedLayer) else "float"
-        before = layer.kind.upper() + " product" if layer.kind in ("qk", "av") else type(layer.module).__name__
-        stated = "signed: first layer" if isinstance(new, QuantConv2d) else stated
-        macs = sighting.macs if sighting else None
-        rows.append(ReportRow(layer.name, layer.kind, before, type(new).__name__, on_macro, macs, stated, why))
-    for name, (kind, why) in find_others(model).items():
-        rows.append(ReportRow(name, "-", kind, kind, None, None, "-", why))
-    _install(model, layers, modules)
-    order = {name: place for place, name in enumerate(seen)}
-    return ConversionReport(tuple(sorted(rows, key=lambda row: order.get(row.name, len(order)))))
+        if isinstance(module, (CimConv2d, CimLinear)) and plan.input_range == "pact":
+            follow_pact(module, seen.layers.get(layer.name), model)
+        new[layer.name] = module
+        rows.append(_row(layer, module, seen, how, why))
+    undo = install_(model, layers, new, seen)
+    try:
+        check_installed(model, new, shown)
+    except ValueError:
+        undo()
+        raise
+    return ConversionReport((*rows, *_other_rows(model, seen, earlier)))
 
 
-def _with_ends(layers: list[FoundLayer], seen: dict[str, Sighting]) -> list[FoundLayer]:
-    """Name stem and head where no configuration does: the first convolution and the last linear layer to run."""
-    by_name = {layer.name: layer for layer in layers}
-    ends: dict[str, str] = {}
-    if not any(layer.kind == "stem" for layer in layers):
-        convs = [n for n in seen if isinstance(by_name[n].module, nn.Conv2d)]
-        if convs and convs[0] == next(n for n in seen if by_name[n].kind not in ("qk", "av")):
-            ends[convs[0]] = "stem"
-    if not any(layer.kind == "head" for layer in layers) and seen:
-        last = list(seen)[-1]
-        if isinstance(by_name[last].module, nn.Linear):
-            ends[last] = "head"
-    return [FoundLayer(x.name, ends.get(x.name, x.kind), x.module, x.unknown) for x in layers]
+def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Samples) -> dict[str, str]:
+    """Why layers stay float, by full name."""
+    why: dict[str, str] = {}
+    for layer in layers:
+        keys = {layer.product.call} if layer.product else {layer.name, *seen.calls_on(layer.name)}
+        if keys & samples.constant and not _sees_image(layer, seen):
+            why[layer.name] = "function of no image: computed in float"
+        elif keys & samples.mixed:
+            why[layer.name] = "first axis of its inputs is not the batch: noise could not follow an image"
+        elif layer.product and not layer.product.batched and layer.product.b.sees_image:
+            why[layer.name] = "second operand depends on the image and has no batch axis"
+    kinds = {layer.name: layer.kind for layer in layers}
+    for pattern in plan.keep:
+        why |= dict.fromkeys(matching(pattern, kinds, "plan.keep"), "plan.keep")
+    return why
 
 
-def _sign(layer: FoundLayer, sighting: Sighting | None, real: bool) -> tuple[bool, str]:
-    if layer.kind == "qk":
-        return False, "signed: keys and queries"
-    if layer.kind == "av":
-        return True, "unsigned: scores"
-    if sighting is None:
-        return False, "signed: did not run"
-    if sighting.origin is not None:
-        return True, f"unsigned: after {sighting.origin.producer or 'a ReLU'}"
-    if real and sighting.unsigned_values:
-        return True, "unsigned: example batch"
-    return False, "signed: example batch" if real else "signed: no ReLU before"
+def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
+    if layer.product is not None:
+        return layer.product.a.sees_image or layer.product.b.sees_image
+    sighting = seen.layers.get(layer.name)
+    return sighting is None or sighting.input.sees_image
 
 
-def _replacement(
-    layer: FoundLayer, plan: Plan, macro: MacroConfig, signed: bool, keep: bool, is_transformer: bool, ruled: set[str]
-) -> tuple[nn.Module, str]:
-    """The new module, and why it is not on a macro."""
-    module, name = layer.module, layer.name
-    settings: dict[str, Any] = {"input_range": plan.input_range, "name": name}
-    if layer.kind in ("qk", "av"):
-        if keep:
-            return FloatMatmul(), "plan.keep"
-        # a product of activations has no clip before it
-        product_range = "calibrated" if plan.input_range == "pact" else plan.input_range
-        device = next(module.parameters()).device
-        return CimMatmul(macro, signed, product_range, name, device).train(module.training), ""
-    if keep:
-        return _float(module), "plan.keep"
-    settings["per_channel"] = plan.per_channel
-    if layer.kind == "stem" and isinstance(module, nn.Conv2d) and plan.stem != "macro":
-        if plan.stem == "float" or (plan.stem == "published" and is_transformer):
-            return _float(module), "patch embedding" if is_transformer else "plan.stem"
-        # published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem
-        bits = (
-            macro.weight_bits if "weight_bits" in ruled else max(8, macro.weight_bits),
-            macro.input_bits if "input_bits" in ruled else max(8, macro.input_bits),
+def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
+    """The rule of each layer that has one: the first that matches."""
+    kinds = {layer.name: layer.kind for layer in layers}
+    ruled: dict[str, Rule] = {}
+    for rule in plan.rules:
+        for name in matching(rule.match, kinds, "plan.rules"):
+            ruled.setdefault(name, rule)
+    return ruled
+
+
+def _fields(rule: Rule | None) -> frozenset[str]:
+    """Fields of the macro that a rule decides."""
+    if rule is None:
+        return frozenset()
+    return frozenset(rule.macro if isinstance(rule.macro, dict) else asdict(rule.macro))
+
+
+def _macro(layer: FoundLayer, plan: Plan, rule: Rule | None, unsigned: bool) -> MacroConfig:
+    macro = score_macro(plan.macro) if layer.kind == "av" and unsigned else plan.macro
+    if rule is None:
+        return macro
+    return rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
+
+
+def _input(layer: FoundLayer, seen: Probe) -> Operand:
+    if layer.product is not None:
+        return layer.product.b if encodes_second(layer) else layer.product.a
+    sighting = seen.layers.get(layer.name)
+    return Operand() if sighting is None else sighting.input
+
+
+def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> None:
+    if layer.name in kept or layer.product is not None:
+        if layer.product is not None and layer.product.call.owner in seen.uneven and layer.name not in kept:
+            raise ValueError(
+                f"`{layer.product.call.owner}` makes other products in one call than in another, which surgery cannot "
+                f"take to operators; put `{layer.name}` in `plan.keep`"
+            )
+        return
+    if unknown := unknown_layer(layer.name, layer.module):
+        raise ValueError(unknown)
+    if layer.name not in seen.layers:
+        raise ValueError(
+            f"`{layer.name}` did not run on the example: its forward pass does not call it (a function may use its "
+            "weights in another way than torch.nn.functional.linear); put it in `plan.keep`"
         )
-        if plan.input_range == "pact":
-            settings["input_range"] = "calibrated"
-        return QuantConv2d.from_float(module, *bits, signed_input=True, **settings), "first convolution: digital"
-    if isinstance(module, nn.Conv2d):
-        return CimConv2d.from_float(module, macro, signed, **settings), ""
-    if isinstance(module, nn.Linear):
-        return CimLinear.from_float(module, macro, signed, **settings), ""
-    raise ValueError(f"surgery does not know {type(module).__name__}")
 
 
-def _float(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Conv2d) and (type(module) is nn.Conv2d or type(module).__name__ == "Conv2dSame"):
-        return FloatConv2d.from_float(module)
-    if type(module) is nn.Linear:
-        return FloatLinear.from_float(module)
-    return module
-
-
-def _follow(new: CimConv2d | CimLinear, sighting: Sighting | None, model: nn.Module) -> None:
-    producer = sighting.origin.producer if sighting and sighting.origin else None
-    pact = dict(model.named_modules()).get(producer) if producer else None
-    if isinstance(pact, PACT):
-        new.follow_pact(pact)
+def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) -> ReportRow:
+    on_macro = module.macro if isinstance(module, OnMacro) else None
+    stated = how if isinstance(module, QuantizedLayer) else "float"
+    if isinstance(module, QuantConv2d):
+        stated = "signed: first layer"
+    if layer.product is not None:
+        before, macs = f"{layer.kind.upper() if layer.kind in ('qk', 'av') else layer.kind} product", layer.product.macs
     else:
-        new.input_range = "calibrated"
+        sighting = seen.layers.get(layer.name)
+        before, macs = type(layer.module).__name__, sighting.macs if sighting else None  # type: ignore[assignment]
+    return ReportRow(layer.name, layer.kind, before, type(module).__name__, on_macro, macs, stated, why)
 
 
-def _install(model: nn.Module, layers: list[FoundLayer], modules: dict[str, nn.Module]) -> None:
-    attention = attention_class()
-    replaced = {id(x.module): modules[x.name] for x in layers if x.kind not in ("qk", "av")}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if id(module) in replaced and type(module) is not attention:
-            replace_(model, {name: replaced[id(module)]})
-    wrapped: dict[int, CimAttention] = {}
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if type(module) is attention:
-            if id(module) not in wrapped:
-                prefix = name + "." if name else ""
-                wrapped[id(module)] = CimAttention(module, modules[prefix + "qk"], modules[prefix + "av"])
-            replace_(model, {name: wrapped[id(module)]})
+def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module]) -> list[ReportRow]:
+    """Modules that multiply and are not converted."""
+    why = dict.fromkeys(seen.others, "its forward calls a function that surgery does not take to a macro")
+    why |= dict.fromkeys(other_layers(model), "surgery converts Conv2d, Linear and matrix products")
+    why |= dict.fromkeys(earlier, "converted before")
+    modules = dict(model.named_modules())
+    rows = []
+    for name, reason in why.items():
+        kind = type(modules[name]).__name__ if name in modules else name
+        rows.append(ReportRow(name or "(network)", "-", kind, kind, None, seen.others.get(name), "-", reason))
+    return rows

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from asim_lightning.surgery.layers import without_statistics
 from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
-from asim_lightning.surgery.probe import run_watched
 from asim_lightning.surgery.replace import replace_
+from asim_lightning.surgery.watch import run_watched
 
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
@@ -58,7 +57,7 @@ def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Modul
     """
     before = replace_(model, folded_modules(model, folding.pairs))
     try:
-        output = run_watched(model, folding.example, nullcontext(), [])
+        output = run_watched(model, folding.example, [], [])
         if not _alike(output, folding.output):
             raise ValueError(
                 "`fold_batchnorm` must leave what a network computes, which this one's forward pass does not allow: it "

@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from asim_lightning.surgery.layers import is_known, without_statistics
-from asim_lightning.surgery.probe import on_example, run_watched
+from asim_lightning.surgery.layers import takes_up_norm, without_statistics
+from asim_lightning.surgery.probe import on_example
+from asim_lightning.surgery.watch import run_watched
 
 _SHOWN = 3
 
@@ -117,7 +118,7 @@ def _why_layer_stays(
 ) -> str:
     if module is None or not _is_layer(module):
         return f"it is behind {layer or 'the input'}, not behind a Conv2d or Linear"
-    if not is_known(module):
+    if not takes_up_norm(module):
         return f"it is behind {layer}, and surgery does not know {type(module).__name__}"
     if not isinstance(module.weight, nn.Parameter):
         return f"{layer} computes its weight anew"
@@ -204,6 +205,6 @@ def _wiring(model: nn.Module, norms: dict[str, nn.Module], example: Tensor) -> t
     wiring = _Wiring(places, norms)
     hooks = [m.register_forward_pre_hook(wiring.enter(name, name in places)) for name, m in modules.items()]
     hooks += [m.register_forward_hook(wiring.leave) for m in modules.values()]
-    output = run_watched(model, example, wiring, hooks)
+    output = run_watched(model, example, [wiring], hooks)
     wiring.use(output, "the output")
     return wiring, example, output

@@ -1,48 +1,132 @@
-"""One forward pass that tells what surgery must know: order of layers, sizes, and which inputs are non-negative."""
+"""One forward pass that tells what surgery must know: what runs, in which order, how much, and on which inputs."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import PACT
-from asim_lightning.surgery.layers import FoundLayer, config
+from asim_lightning.surgery.config import network_config
+from asim_lightning.surgery.flow import Flow
 from asim_lightning.surgery.provenance import Origin, Provenance, is_unsigned_by_values
+from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
 _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Operand:
+    """What the probe saw of an input of a product."""
+
+    origin: Origin | None = None
+    """Where it comes from, if that makes it non-negative."""
+    unsigned_values: bool = False
+    """Whether no value was negative."""
+    sees_image: bool = True
+    """Whether it is a function of the network's input."""
+    is_score: bool = False
+    """Whether it comes out of a softmax."""
+    repeats: bool = True
+    """Whether it grows with the batch."""
+
+    def and_(self, other: "Operand") -> "Operand":
+        """What holds for the inputs of two calls."""
+        return Operand(
+            self.origin if other.origin else None,
+            self.unsigned_values and other.unsigned_values,
+            self.sees_image or other.sees_image,
+            self.is_score and other.is_score,
+            self.repeats or other.repeats,
+        )
+
+
+@dataclass(frozen=True)
 class Sighting:
     """What the probe saw of a layer."""
 
     macs: int
-    """Multiplications for one sample."""
-    origin: Origin | None
-    """Where its input comes from, if that makes it non-negative."""
-    unsigned_values: bool
-    """Whether no input value was negative."""
+    """Multiplications for one sample, of all calls."""
+    input: Operand
+    reads_image: bool
+    """Whether its input is the image itself, moved or resized at most."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where its input comes from, if that makes it non-negative."""
+        return self.input.origin
 
 
-def probe(model: nn.Module, layers: list[FoundLayer], example: Tensor | None) -> dict[str, Sighting]:
-    """Run the network once and report on the layers that ran, in the order in which they did.
+@dataclass(frozen=True)
+class FunctionProduct:
+    """A product that a module's forward makes by a function call.
+
+    Attributes:
+        call: Whose, and the how many-eth.
+        macs: Multiplications for one sample, of all forwards of the module.
+        a: First operand of ``a @ b``.
+        b: Second operand.
+        batched: Whether the second operand has the leading dimensions of the first.
+        softmaxed: Whether the result goes into a softmax.
+        layer: The linear layer whose weight the second operand is.
+    """
+
+    call: Call
+    macs: int
+    a: Operand
+    b: Operand
+    batched: bool
+    softmaxed: bool = False
+    layer: str | None = None
+
+
+@dataclass
+class Probe:
+    """What one run of a network shows.
+
+    Attributes:
+        layers: Layers that ran, by full name, in the order in which they first did.
+        products: Products by function calls, by full name of the module and in the order of its calls; those with the
+            weight of a linear layer are among the layers too.
+        order: Names of layers and modules with products, in the order in which they first ran.
+        others: Multiplications for one sample of modules that are no layers, by full name.
+        uneven: Modules that made other products in another call, and what differed.
+    """
+
+    layers: dict[str, Sighting] = field(default_factory=dict)
+    products: dict[str, list[FunctionProduct]] = field(default_factory=dict)
+    order: dict[str, None] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+    uneven: set[str] = field(default_factory=set)
+
+    def calls_on(self, layer: str) -> set[Call]:
+        """Function calls on the weight of a linear layer."""
+        return {made.call for products in self.products.values() for made in products if made.layer == layer}
+
+
+def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Probe:
+    """Run the network once, in evaluation, and report on what ran.
 
     Args:
         model: The network.
-        layers: Its layers.
-        example: Input; by default random, of the size that timm's configuration gives, or of the first common size that
-            fits.
+        layers: Its convolutions and linear layers by full name.
+        example: Input. # (batch, ...)
 
     Raises:
         ValueError: The network does not run on the example.
     """
-    return on_example(model, example, partial(_run, model, layers))
+    trace = _Trace(layers, example.shape[0] if example.dim() else 1)
+    watch = Watch(model, layers, trace)
+    trace.flow = Flow(example, lambda: watch.running)
+    hooks = [
+        module.register_forward_hook(trace.activation(name))
+        for name, module in model.named_modules()
+        if isinstance(module, (PACT, nn.ReLU))
+    ]
+    run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
+    return trace.found()
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
@@ -66,73 +150,100 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
     raise ValueError(f"The network ran on no common input size; pass an example input to convert_ ({error})")
 
 
-def run_watched(
-    model: nn.Module, example: Tensor, mode: AbstractContextManager[Any], hooks: Sequence[RemovableHandle]
-) -> Any:
-    """The output of a network in evaluation, run once within a mode; hooks go, and training modes come back.
-
-    Raises:
-        ValueError: The network does not run on the example.
-    """
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad(), mode:
-            return model(example)
-    except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"The network does not run on an input of shape {tuple(example.shape)}: {message}") from error
-    finally:
-        for handle in hooks:
-            handle.remove()
-        for module, was_training in training.items():
-            module.training = was_training
-
-
 def _shapes(model: nn.Module) -> list[tuple[int, ...]]:
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
     if isinstance(first, nn.Linear):
         return [(1, first.in_features), (1, 1, first.in_features)]
-    channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
-    size = config(model).get("input_size")
+    size = network_config(model).get("input_size")
     embedding: Any = getattr(getattr(model, "patch_embed", None), "img_size", None)
     sizes = [tuple(embedding)] if embedding else [tuple(size[1:])] if size else []
-    return [(1, channels, *s) for s in sizes] + [(1, channels, s, s) for s in _SIZES]
+    sizes += [(s, s) for s in _SIZES]
+    # a first convolution may read pixels that were moved into channels
+    channels = dict.fromkeys([first.in_channels] if isinstance(first, nn.Conv2d) else [])
+    channels |= dict.fromkeys([size[0]] if size else [3])
+    return [(1, count, *s) for count in channels for s in sizes]
 
 
-def _run(model: nn.Module, layers: list[FoundLayer], example: Tensor) -> dict[str, Sighting]:
-    seen: dict[str, Sighting] = {}
-    provenance = Provenance()
+class _Trace(Watcher):
+    """Collects what a probe shows."""
 
-    def watch(layer: FoundLayer) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            x = inputs[0]
-            macs = _macs(layer, module, x, output) + (seen[layer.name].macs if layer.name in seen else 0)
-            origin, unsigned = provenance.origin(x), is_unsigned_by_values(x)
-            if layer.name in seen:  # called twice: unsigned only if both inputs are
-                origin = origin if seen[layer.name].origin else None
-                unsigned = unsigned and seen[layer.name].unsigned_values
-            seen[layer.name] = Sighting(macs, origin, unsigned)
+    flow: Flow
 
-        return hook
+    def __init__(self, layers: Mapping[str, nn.Module], batch: int) -> None:
+        self._batch = max(1, batch)
+        self.provenance = Provenance()
+        self._layers = layers
+        self._probe = Probe()
+        self._made: dict[Call, FunctionProduct] = {}
 
-    def activation(name: str) -> Callable[..., None]:
-        return lambda module, inputs, output: provenance.mark(output, name)
+    def activation(self, name: str) -> Callable[..., None]:
+        """A hook that notes the output of an activation as non-negative."""
+        return lambda module, inputs, output: self.provenance.mark(output, name)
 
-    hooks = [layer.module.register_forward_hook(watch(layer)) for layer in layers]
-    hooks += [
-        module.register_forward_hook(activation(name))
-        for name, module in model.named_modules()
-        if isinstance(module, (PACT, nn.ReLU))
-    ]
-    run_watched(model, example, provenance, hooks)
-    return seen
+    def layer(self, name: str, x: Tensor, y: Tensor) -> None:
+        """Note a layer's input, and what its output was made from."""
+        self._note(name, x)
+        self.flow.after_layer(name, x, y)
 
+    def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
+        """Have multiplications counted for the product."""
+        self.flow.product = call
 
-def _macs(layer: FoundLayer, module: nn.Module, x: Tensor, output: Tensor) -> int:
-    if isinstance(module, nn.Conv2d):
-        return output[0].numel() * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return output[0].numel() * module.in_features
-    tokens = x.shape[1]
-    return tokens * tokens * int(module.num_heads) * int(module.head_dim)  # type: ignore[arg-type]
+    def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
+        """Note a product's operands, and what its result was made from."""
+        self.flow.product = None
+        self._probe.order.setdefault(call.owner)
+        layer = self._layer_of(call)
+        if layer is not None:
+            self._note(layer, a)
+        batched = b.dim() > 2
+        new = FunctionProduct(call, 0, self._operand(a), self._operand(b), batched, layer=layer)
+        before = self._made.get(call)
+        if before is not None:
+            new = replace(new, a=new.a.and_(before.a), b=new.b.and_(before.b))
+        twins = [each for each in self._made if (each.owner, each.number) == (call.owner, call.number)]
+        if (before is not None and before.batched != batched) or any(each != call for each in twins):
+            self._probe.uneven.add(call.owner)
+        self._made[call] = new
+        self.flow.after_product(call, a, b, y)
+
+    def found(self) -> Probe:
+        """Everything, with multiplications for one sample."""
+        macs = self.flow.macs
+        for name, sighting in self._probe.layers.items():
+            share = macs.pop(name, 0)
+            share += sum(macs[call] for call in self._made if self._layer_of(call) == name)
+            self._probe.layers[name] = replace(sighting, macs=self._a_sample(share, sighting.input.repeats))
+        for call, made in self._made.items():
+            share = self._a_sample(macs.pop(call, 0), made.a.repeats or made.b.repeats)
+            product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
+            self._probe.products.setdefault(call.owner, []).append(product)
+        self._probe.others = {str(name): count // self._batch for name, count in macs.items() if count}
+        return self._probe
+
+    def _note(self, name: str, x: Tensor) -> None:
+        self._probe.order.setdefault(name)
+        new = Sighting(0, self._operand(x), self.flow.is_image(x))
+        before = self._probe.layers.get(name)
+        if before is not None:  # called twice: unsigned only if both inputs are
+            new = Sighting(0, new.input.and_(before.input), new.reads_image and before.reads_image)
+        self._probe.layers[name] = new
+
+    def _layer_of(self, call: Call) -> str | None:
+        """The linear layer whose weight a functional linear uses."""
+        name, _, leaf = (call.weight or "").rpartition(".")
+        return name if call.whole and leaf == "weight" and isinstance(self._layers.get(name), nn.Linear) else None
+
+    def _operand(self, x: Tensor) -> Operand:
+        sees_image = self.flow.sees_image(x)
+        return Operand(
+            origin=self.provenance.origin(x),
+            unsigned_values=is_unsigned_by_values(x),
+            sees_image=sees_image,
+            is_score=self.flow.is_score(x),
+            # a function of no image may still be computed for each one
+            repeats=sees_image or x.shape[0] == self._batch,
+        )
+
+    def _a_sample(self, macs: int, repeats: bool) -> int:
+        return macs // self._batch if repeats else macs

@@ -176,7 +176,7 @@ def test_bytes_answer_what_floats_answer(signed: bool, form: torch.memory_format
         with torch.no_grad():
             layer.weight.abs_()  # sums pass 2^24
             y = layer(x)
-            expected = layer._integer(x, layer.weight)
+            expected = layer._integer(x, layer.weight, layer.bias)
         assert torch.equal(y, expected)
         assert y.dtype == dtype
         assert y.is_contiguous(memory_format=form)
@@ -194,7 +194,7 @@ def test_events_are_added_to_what_an_exact_product_gives(channels: int, rows: in
         x = torch.rand(shape) - 0.5 * signed
         with torch.no_grad():
             layer.weight.abs_()  # sums of 600 channels pass 2^24
-            y, expected = layer(x), layer._integer(x, layer.weight)
+            y, expected = layer(x), layer._integer(x, layer.weight, layer.bias)
         assert torch.equal(y, expected)
         layer.macro = MacroConfig(rows=rows)
         with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 
 MACRO = MacroConfig(4, 4, rows=10)
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
@@ -140,12 +140,3 @@ def test_macros_that_do_not_fit() -> None:
         CimConv2d(3, 4, 3, macro=MACRO, signed_input=1)
     with pytest.raises(ValueError, match=r"`macro.weight_bits` must be 2..16, got 1"):
         QuantConv2d(3, 4, 3, weight_bits=1)
-
-
-def test_attention_refuses_masks() -> None:
-    from timm.layers import Attention
-
-    layer = CimAttention.from_timm(Attention(8, num_heads=2), MACRO)
-    for given in ({"attn_mask": torch.ones(3, 3)}, {"is_causal": True}):
-        with pytest.raises(ValueError, match="unmasked attention only, got a mask"):
-            layer(torch.rand(1, 3, 8), **given)

@@ -195,7 +195,8 @@ def test_wrong_plan_value(values: dict[str, Any], message: str) -> None:
 
 def test_unknown_subclass_is_an_error_unless_kept() -> None:
     class Odd(nn.Conv2d):
-        pass
+        def forward(self, x: Tensor) -> Tensor:
+            return -super().forward(x)
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Odd(4, 4, 3))
     with pytest.raises(
@@ -206,16 +207,38 @@ def test_unknown_subclass_is_an_error_unless_kept() -> None:
     assert type(model[2]) is Odd
 
 
-@pytest.mark.parametrize(("name", "kind"), [("nf_resnet26", "ScaledStdConv2d"), ("resnetv2_50x1_bit", "StdConv2d")])
-def test_standardised_weights_are_refused_by_name(name: str, kind: str) -> None:
-    with pytest.raises(ValueError, match=f"is a {kind}, which surgery does not know"):
-        convert_(timm.create_model(name), Plan())
+def test_a_subclass_that_changes_nothing_is_converted() -> None:
+    class Same(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Same(4, 4, 3), nn.Flatten(), timm.layers.Linear(64, 3))
+    convert_(model, Plan(), torch.randn(1, 3, 8, 8))
+    assert isinstance(model[2], CimConv2d)
+    assert isinstance(model[4], CimLinear)
 
 
-def test_torch_attention_is_refused_by_name() -> None:
-    model = nn.TransformerEncoderLayer(16, 2, batch_first=True)
-    with pytest.raises(ValueError, match=r"`self_attn` is a torch.nn.MultiheadAttention"):
+def test_a_layer_with_a_forward_of_its_own_is_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    model[2].forward = lambda x: -x
+    with pytest.raises(ValueError, match=r"`2` is a torch.nn.modules.conv.Conv2d, which surgery does not know"):
         convert_(model, Plan())
+
+
+def test_a_layer_with_hooks_is_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    model[2].register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(ValueError, match=r"`2` has forward hooks, which the layer in its place would not have"):
+        convert_(model, Plan())
+
+
+def test_a_layer_that_does_not_run_is_refused_by_name_unless_kept() -> None:
+    model = Handmade()
+    model.spare = nn.Linear(3, 3)
+    with pytest.raises(ValueError, match="`spare` did not run on the example"):
+        convert_(model, Plan())
+    assert type(model.first) is nn.Conv2d
+    report = convert_(model, Plan(keep=["spare"]))
+    assert report["spare"].why_kept == "plan.keep"
 
 
 def test_network_that_does_not_run_is_an_error() -> None:

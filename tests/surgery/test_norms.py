@@ -51,7 +51,8 @@ class OddNorm(nn.BatchNorm2d):
 
 
 class OddConv(nn.Conv2d):
-    pass
+    def forward(self, x: Tensor) -> Tensor:
+        return -super().forward(x)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def changed(what: str) -> Net:
         ("batch statistics", "it takes the statistics of each batch"),
         ("class of norm", "surgery does not know OddNorm"),
         ("class of layer", "it is behind conv, and surgery does not know OddConv"),
-        ("parametrised", "it is behind conv, and surgery does not know ParametrizedConv2d"),
+        ("parametrised", "conv computes its weight anew"),
         ("pruned", "conv computes its weight anew"),
         ("hook of norm", "it has hooks"),
         ("hook of layer", "conv has hooks"),

@@ -1,0 +1,94 @@
+"""Which layers compute a plain product, by their class: torch's, timm's, and subclasses that change nothing.
+
+timm's classes are told by their names: layers do not import timm.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SAME = ("Conv2dSame", "StdConv2dSame", "ScaledStdConv2dSame")
+_STANDARDIZED = ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Weight standardisation: each output channel's weights less their mean, over their deviation, times a gain.
+
+    ``w' = (w - mean) / sqrt(var + eps) * gain * scale``, mean and variance over all weights of the output channel
+    (arXiv 1903.10520; with gain and scale arXiv 2101.08692). A macro holds w'.
+
+    Attributes:
+        eps: What is added to a variance.
+        scale: Factor beside a learned gain.
+    """
+
+    eps: float
+    scale: float = 1.0
+
+    def apply(self, weight: Tensor, gain: Tensor | None) -> Tensor:
+        """The standardised weight. # (outputs, ...)"""
+        factor = None if gain is None else (gain * self.scale).view(-1)
+        flat = weight.reshape(1, weight.shape[0], -1)
+        return F.batch_norm(flat, None, None, factor, training=True, momentum=0.0, eps=self.eps).reshape_as(weight)
+
+
+@dataclass(frozen=True)
+class ConvForm:
+    """What a convolution does beside what torch.nn.Conv2d does.
+
+    Attributes:
+        same: Whether it pads as TensorFlow does, for any stride.
+        standardization: What it does to its weight; None where nothing.
+    """
+
+    same: bool = False
+    standardization: Standardization | None = None
+
+
+def conv_form(conv: nn.Conv2d) -> ConvForm | None:
+    """What a convolution does; None where its class may compute something else."""
+    kind = type(conv)
+    if "forward" in vars(conv):
+        return None  # somebody replaced it
+    if kind.forward is nn.Conv2d.forward and kind._conv_forward is nn.Conv2d._conv_forward:
+        return ConvForm()
+    if not _is_timms(kind, (*_SAME, *_STANDARDIZED)):
+        return None
+    layer: Any = conv
+    same = kind.__name__ in _SAME and getattr(layer, "same_pad", True)
+    if kind.__name__ not in _STANDARDIZED:
+        return ConvForm(same)
+    return ConvForm(same, Standardization(layer.eps, getattr(layer, "scale", 1.0)))
+
+
+def is_plain_linear(linear: nn.Linear) -> bool:
+    """Whether a linear layer computes what torch.nn.Linear does."""
+    plain = type(linear).forward is nn.Linear.forward or _is_timms(type(linear), ("Linear",))
+    return plain and "forward" not in vars(linear)
+
+
+def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
+    return kind.__name__ in names and kind.__module__.split(".")[0] == "timm"
+
+
+class HeldWeight(nn.Conv2d):
+    """A convolution whose macro holds its weight as it is, or standardised."""
+
+    standardization: Standardization | None = None
+    gain: nn.Parameter | None
+
+    def take_form(self, conv: nn.Conv2d, form: ConvForm) -> None:
+        """Compute what another convolution does, with its parameters."""
+        self.weight, self.bias = conv.weight, conv.bias
+        self.standardization = form.standardization
+        if isinstance(gain := getattr(conv, "gain", None), nn.Parameter) and form.standardization is not None:
+            self.gain = gain
+
+    def held_weight(self) -> Tensor:
+        """The weight that is multiplied. # (outputs, channels a group, kernel height, kernel width)"""
+        if self.standardization is None:
+            return self.weight
+        return self.standardization.apply(self.weight, getattr(self, "gain", None))

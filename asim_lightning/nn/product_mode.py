@@ -1,0 +1,182 @@
+"""Matrix products that a module's forward makes by function calls, caught on their way to torch.
+
+Every function that multiplies two tensors is written in terms of one product, so that whoever watches or replaces
+products has two methods to write.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class ProductMode(TorchFunctionMode):
+    """While active, matrix products are computed by `product` and `linear`.
+
+    Caught are matmul, `@`, mm, bmm, mv, addmm, baddbmm, einsum of two operands, scaled_dot_product_attention and
+    functional linear, of floating-point tensors. Inside of `product` and `linear` the mode is off.
+    """
+
+    paused: int = 0
+    """How many parts of the program run inside that make products of their own."""
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        """``a @ b``.
+
+        Args:
+            a: First operand. # (..., m, k)
+            b: Second operand, with the same leading dimensions or none. # (..., k, n) or (k, n)
+
+        Returns:
+            The product. # (..., m, n)
+        """
+        raise NotImplementedError
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``x @ weight^T + bias``. # (..., k), (n, k), (n,) to (..., n)"""
+        raise NotImplementedError
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        caught = None if self.paused or kwargs.get("out") is not None else _CAUGHT.get(func)
+        if caught is None or not all(x.is_floating_point() for x in args if isinstance(x, Tensor)):
+            return func(*args, **kwargs)
+        answer = caught(self, *args, **kwargs)
+        return func(*args, **kwargs) if answer is None else answer
+
+
+def _matmul(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor | None:
+    if a.dim() == 1 or b.dim() == 1:
+        if a.dim() == b.dim():
+            return None  # a scalar product
+        if a.dim() == 1:
+            return _transposed(mode, a[None], b).squeeze(-2)
+        return mode.product(a, b[:, None]).squeeze(-1)
+    if b.dim() == 2:
+        return mode.product(a, b)
+    if a.dim() == 2:
+        return _transposed(mode, a, b)
+    leading = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return mode.product(a.expand(*leading, *a.shape[-2:]), b.expand(*leading, *b.shape[-2:]))
+
+
+def _transposed(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` where b alone has leading dimensions. # (m, k), (..., k, n) to (..., m, n)"""
+    return mode.product(b.transpose(-1, -2), a.transpose(-1, -2)).transpose(-1, -2)
+
+
+def _reflected(mode: ProductMode, b: Tensor, a: Tensor) -> Tensor | None:
+    return _matmul(mode, a, b)
+
+
+def _added(
+    mode: ProductMode, addend: Tensor, a: Tensor, b: Tensor, *, beta: float = 1.0, alpha: float = 1.0
+) -> Tensor | None:
+    y = _matmul(mode, a, b)
+    if y is None:
+        return None
+    y = y if alpha == 1 else y * alpha
+    return y if beta == 0 else y + (addend if beta == 1 else addend * beta)
+
+
+def _linear(mode: ProductMode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    return mode.linear(input, weight, bias) if weight.dim() == 2 else None
+
+
+def _attention(
+    mode: ProductMode,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor | None:
+    """``dropout(softmax(scale * q k^T + mask)) v``."""
+    if query.dim() < 3:
+        return None
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    scores = _matmul(mode, query, key.transpose(-1, -2))  # (..., queries, keys)
+    if scores is None:
+        return None
+    scores = scores * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = masked(scores, attn_mask, is_causal).softmax(dim=-1)
+    return _matmul(mode, F.dropout(scores, dropout_p, dropout_p > 0.0), value)
+
+
+def masked(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+    """Attention scores with a mask, as scaled_dot_product_attention takes it: added where it holds numbers, -infinity
+    where it holds false. # (..., queries, keys)"""
+    if is_causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, float("-inf"))
+    if mask is None:
+        return scores
+    return scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+
+
+def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    labels = _labels(equation, operands)
+    if labels is None:
+        return None
+    (first, second, out), (a, b) = labels, operands
+    sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
+    summed = [label for label in first if label in second and label not in out]
+    shared = [label for label in out if label in first and label in second]
+    rows = [label for label in first if label not in second]
+    columns = [label for label in second if label not in first]
+    if not summed:
+        return None  # no sum of products
+    if not shared and rows and first.index(rows[0]) > 0:
+        return None  # the batch would not come first
+
+    def permuted(x: Tensor, labels: str, order: list[str]) -> Tensor:
+        return x.permute([labels.index(label) for label in order])
+
+    count = len(shared)
+    a = permuted(a, first, shared + rows + summed).flatten(count + len(rows))  # (shared, rows, summed)
+    b = permuted(b, second, shared + summed + columns)
+    b = b.flatten(count, count + len(summed) - 1).flatten(count + 1) if columns else b.flatten(count).unsqueeze(-1)
+    if shared:
+        a = a.flatten(count, -2) if rows else a.unsqueeze(-2)  # (shared, all rows, summed)
+    y = mode.product(a, b)  # (shared, rows, all columns)
+    order = shared + rows + columns
+    return permuted(y.reshape([sizes[label] for label in order]), "".join(order), list(out))
+
+
+def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | None:
+    """Axes of both operands and of the result; None for what is no product of two operands."""
+    if not isinstance(equation, str) or len(operands) != 2 or "." in equation:
+        return None
+    inputs, arrow, out = equation.replace(" ", "").partition("->")
+    first, comma, second = inputs.partition(",")
+    if not comma or "," in second:
+        return None
+    if not arrow:
+        out = "".join(sorted(label for label in set(first + second) if (first + second).count(label) == 1))
+    repeated = any(len(set(labels)) < len(labels) for labels in (first, second, out))
+    alone = any(label not in out for label in set(first) ^ set(second))
+    if repeated or alone or len(first) != operands[0].dim() or len(second) != operands[1].dim():
+        return None
+    return first, second, out
+
+
+_CAUGHT: dict[Any, Callable[..., Tensor | None]] = {
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
+    **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _matmul),
+    **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm), _added),
+    Tensor.__rmatmul__: _reflected,
+    torch.einsum: _einsum,
+    F.linear: _linear,
+    F.scaled_dot_product_attention: _attention,
+}

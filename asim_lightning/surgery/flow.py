@@ -1,0 +1,117 @@
+"""What the tensors of a run were made from: the image, products, a softmax; and who multiplied how much."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from asim_lightning.surgery.watch import Call
+
+_SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
+
+
+class Flow(TorchDispatchMode):
+    """While active, follows from what each tensor is made, and counts multiplications.
+
+    Args:
+        image: The network's input.
+        running: Gives the name of the module that runs.
+    """
+
+    def __init__(self, image: Tensor, running: Callable[[], str]) -> None:
+        super().__init__()
+        self.macs: Counter[str | Call] = Counter()
+        """Multiplications of all samples, by module, or by product of a function call."""
+        self.softmaxed: set[Call] = set()
+        """Products whose results go into a softmax."""
+        self.product: Call | None = None
+        """The product of a function call that is being computed."""
+        self._running = running
+        self._marks = WeakTensorKeyDictionary()
+        self._marks[image] = _Marks(True, True)
+
+    def sees_image(self, *tensors: Tensor) -> bool:
+        """Whether one of the tensors is a function of the image."""
+        return any(self._of(x).image for x in tensors)
+
+    def is_image(self, x: Tensor) -> bool:
+        """Whether a tensor is made from the image without a layer or product."""
+        return self._of(x).untouched
+
+    def is_score(self, x: Tensor) -> bool:
+        """Whether a tensor comes out of a softmax, with no product since."""
+        return self._of(x).scores
+
+    def after_layer(self, name: str, x: Tensor, y: Tensor) -> None:
+        """Note that a layer made y from x; inside of an attention, scores may pass through a layer."""
+        marks = self._of(x)
+        inside = frozenset(call for call in marks.products if name.startswith(call.owner + "."))
+        self._marks[y] = _Marks(marks.image, False, marks.scores and bool(marks.owner and name.startswith(marks.owner)),
+                                marks.owner, inside)  # fmt: skip
+
+    def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
+        """Note that a function call made y."""
+        self._marks[y] = _Marks(self.sees_image(a, b), False, products=frozenset([call]))
+
+    def _of(self, x: Tensor) -> "_Marks":
+        found: _Marks = self._marks.get(x, _NOTHING)
+        return found
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = [self._of(x) for x in inputs]
+        result = func(*args, **kwargs)
+        if (count := flop_registry.get(func._overloadpacket)) is not None:
+            self.macs[self.product or self._running()] += count(*args, **kwargs, out_val=result) // 2
+        marks = _union(before)
+        if func.__name__.split(".")[0] in _SOFTMAX:
+            self.softmaxed |= marks.products
+            owner = next((call.owner for call in marks.products), self._running().rpartition(".")[0])
+            marks = _Marks(marks.image, marks.untouched, True, owner)
+        if marks is not _NOTHING:
+            for output in tree_leaves(result):
+                if isinstance(output, Tensor):
+                    self._marks[output] = marks
+        return result
+
+
+class _Marks:
+    """What is known of a tensor."""
+
+    __slots__ = ("image", "owner", "products", "scores", "untouched")
+
+    def __init__(
+        self,
+        image: bool = False,
+        untouched: bool = False,
+        scores: bool = False,
+        owner: str = "",
+        products: frozenset[Call] = frozenset(),
+    ) -> None:
+        self.image, self.untouched, self.scores = image, untouched, scores
+        self.owner, self.products = owner, products
+
+
+_NOTHING = _Marks()
+
+
+def _union(marks: list[_Marks]) -> _Marks:
+    known = [each for each in marks if each is not _NOTHING]
+    if len(known) < 2:
+        return known[0] if known else _NOTHING
+    if all(each is known[0] for each in known):
+        return known[0]
+    images = [each for each in known if each.image]
+    return _Marks(
+        image=bool(images),
+        untouched=bool(images) and all(each.untouched for each in images),
+        scores=any(each.scores for each in known),
+        owner=next((each.owner for each in known if each.owner), ""),
+        products=frozenset().union(*(each.products for each in known)),
+    )

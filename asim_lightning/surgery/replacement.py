@@ -1,0 +1,146 @@
+"""What takes the place of a layer: on a macro, digital, or float."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import (
+    PACT,
+    CimConv2d,
+    CimFunctionalLinear,
+    CimLinear,
+    CimMatmul,
+    FloatConv2d,
+    FloatLinear,
+    FloatMatmul,
+    QuantConv2d,
+)
+from asim_lightning.surgery.layers import FoundLayer, is_known
+from asim_lightning.surgery.plan import Plan
+from asim_lightning.surgery.probe import Operand, Sighting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how a layer is replaced.
+
+    Attributes:
+        plan: The plan.
+        macro: The layer's macro.
+        ruled: Fields of the macro that a rule decides.
+        signed: Whether its inputs are signed.
+        kept: Why it stays float; empty where it does not.
+    """
+
+    plan: Plan
+    macro: MacroConfig
+    ruled: frozenset[str]
+    signed: bool
+    kept: str
+
+
+def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
+    """The new module, and why it is not on a macro; an empty reason where it is.
+
+    Raises:
+        ValueError: The macro does not fit the layer.
+    """
+    plan, macro, signed = settings.plan, settings.macro, settings.signed
+    if layer.product is not None:
+        return (FloatMatmul(), settings.kept) if settings.kept else (_operator(layer, settings), "")
+    module = layer.module
+    if settings.kept:
+        return _float(module), settings.kept
+    common: dict[str, Any] = {"input_range": plan.input_range, "name": layer.name, "per_channel": plan.per_channel}
+    if layer.kind == "stem" and isinstance(module, nn.Conv2d) and plan.stem != "macro":
+        return _stem(module, settings, common)
+    if isinstance(module, nn.Conv2d):
+        return CimConv2d.from_float(module, macro, signed, **common), ""
+    if isinstance(module, nn.Linear):
+        return CimLinear.from_float(module, macro, signed, **common), ""
+    raise ValueError(f"surgery does not know {type(module).__name__}")
+
+
+def is_patch_embedding(conv: nn.Conv2d) -> bool:
+    """Whether a convolution that reads the image cuts it into patches: each pixel counts once."""
+    return conv.stride == conv.kernel_size and max(conv.kernel_size) > 1
+
+
+def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, str]:
+    """Whether a layer's inputs are 0 or more, and how that is known.
+
+    Args:
+        layer: The layer or product.
+        input: The input that is applied to the macro's rows.
+        real: Whether the example is one of real inputs, whose values tell.
+    """
+    if layer.kind == "qk":
+        return False, "signed: keys and queries"
+    if input.origin is not None:
+        what = "scores" if input.is_score and not input.origin.producer else None
+        return True, f"unsigned: {what or 'after ' + (input.origin.producer or 'a ReLU')}"
+    if real and input.unsigned_values:
+        return True, "unsigned: example batch"
+    return False, "signed: example batch" if real else "signed: no ReLU before"
+
+
+def encodes_second(layer: FoundLayer) -> bool:
+    """Whether the second operand of a product ``a @ b`` is applied to the macro's rows: keys, scores behind values, or
+    the one that cannot be negative."""
+    product = layer.product
+    if product is None or not product.batched:
+        return False
+    if layer.kind == "qk":
+        return True
+    if layer.kind == "av":
+        return product.b.is_score and not product.a.is_score
+    return product.b.origin is not None and product.a.origin is None
+
+
+def follow_pact(new: CimConv2d | CimLinear, sighting: Sighting | None, model: nn.Module) -> None:
+    """Take a layer's input range from the PACT before it; calibrated where there is none."""
+    producer = sighting.origin.producer if sighting and sighting.origin else None
+    pact = dict(model.named_modules()).get(producer) if producer else None
+    if isinstance(pact, PACT):
+        new.follow_pact(pact)
+    else:
+        new.input_range = "calibrated"
+
+
+def _operator(layer: FoundLayer, settings: Settings) -> nn.Module:
+    plan, module = settings.plan, layer.module
+    # a product of activations has no clip before it
+    input_range = "calibrated" if plan.input_range == "pact" else plan.input_range
+    device = next((p.device for p in module.parameters()), None)
+    new: CimMatmul | CimFunctionalLinear
+    if layer.product is not None and layer.product.batched:
+        new = CimMatmul(settings.macro, settings.signed, input_range, layer.name, device)
+    else:
+        new = CimFunctionalLinear(
+            settings.macro, settings.signed, input_range, plan.per_channel, layer.name, device
+        )  # fmt: skip
+    return new.train(module.training)  # type: ignore[no-any-return]
+
+
+def _stem(conv: nn.Conv2d, settings: Settings, common: dict[str, Any]) -> tuple[nn.Module, str]:
+    plan, macro = settings.plan, settings.macro
+    if plan.stem == "float":
+        return _float(conv), "plan.stem"
+    if plan.stem == "published" and is_patch_embedding(conv):
+        return _float(conv), "patch embedding"
+    # published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem
+    bits = (
+        macro.weight_bits if "weight_bits" in settings.ruled else max(8, macro.weight_bits),
+        macro.input_bits if "input_bits" in settings.ruled else max(8, macro.input_bits),
+    )
+    if plan.input_range == "pact":
+        common = {**common, "input_range": "calibrated"}
+    return QuantConv2d.from_float(conv, *bits, signed_input=True, **common), "first convolution: digital"
+
+
+def _float(module: nn.Module) -> nn.Module:
+    if not is_known(module):
+        return module
+    return FloatConv2d.from_float(module) if isinstance(module, nn.Conv2d) else FloatLinear.from_float(module)  # type: ignore[arg-type]

@@ -1,0 +1,140 @@
+"""One run of a network, watched: which layer is called on what, and which products its modules make by functions."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from asim_lightning.nn.product_mode import ProductMode
+
+
+@dataclass(frozen=True)
+class Call:
+    """A product that a module's forward makes by a function, such as ``q @ k.transpose(-2, -1)``."""
+
+    owner: str
+    """Full name of the innermost module that runs."""
+    number: int
+    """How many products of this forward of the module come before."""
+    weight: str | None = None
+    """Full name of the parameter that the second operand is a view of."""
+    whole: bool = False
+    """Whether it is a functional linear with that parameter as it is."""
+
+
+class Watcher:
+    """What a watched run tells; methods do nothing unless overridden."""
+
+    def layer(self, name: str, x: Tensor, y: Tensor) -> None:
+        """A layer was called on x and gave y."""
+
+    def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
+        """A function is about to multiply. # (..., m, k), (..., k, n) or (k, n)"""
+
+    def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
+        """A function multiplied. # (..., m, k), (..., k, n) or (k, n), (..., m, n)"""
+
+
+class Watch(ProductMode):
+    """While active, tells a watcher of every layer's calls and of every other product.
+
+    Args:
+        model: The network.
+        layers: Its layers, whose products are their own, by full name.
+        watcher: Who is told.
+    """
+
+    def __init__(self, model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> None:
+        super().__init__()
+        self._watcher = watcher
+        self._running: list[str] = []
+        self._counts: list[int] = []
+        self._layers = set(layers)
+        self._parameters = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
+        names = {id(module): name for name, module in layers.items()}
+        self.hooks: list[RemovableHandle] = []
+        for name, module in model.named_modules():
+            # a layer may have a second name
+            name = names.get(id(module), name)
+            self.hooks.append(module.register_forward_pre_hook(self._entered(name)))
+            self.hooks.append(module.register_forward_hook(self._left(name), always_call=True))
+
+    @property
+    def running(self) -> str:
+        """Full name of the innermost module that runs."""
+        return self._running[-1] if self._running else ""
+
+    def _entered(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            self._running.append(name)
+            self._counts.append(0)
+
+        return hook
+
+    def _left(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            self._running.pop()
+            self._counts.pop()
+            if name in self._layers and isinstance(output, Tensor):
+                self._watcher.layer(name, inputs[0], output)
+
+        return hook
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        """Multiply, and tell of it. # (..., m, n)"""
+        return self._told(a, b, False, lambda: a @ b)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Multiply, and tell of it. # (..., outputs)"""
+        whole = id(weight) in self._parameters
+        return self._told(x, weight.transpose(0, 1), whole, lambda: F.linear(x, weight, bias))
+
+    def _told(self, a: Tensor, b: Tensor, whole: bool, multiply: Callable[[], Tensor]) -> Tensor:
+        if self.running in self._layers:
+            return multiply()
+        call = Call(self.running, self._counts[-1] if self._counts else 0, self._name_of(b), whole)
+        if self._counts:
+            self._counts[-1] += 1
+        self._watcher.before_product(call, a, b)
+        y = multiply()
+        self._watcher.product(call, a, b, y)
+        return y
+
+    def _name_of(self, tensor: Tensor) -> str | None:
+        for each in (tensor, tensor._base):
+            if each is not None and id(each) in self._parameters:
+                return self._parameters[id(each)]
+        return None
+
+
+def run_watched(
+    model: nn.Module,
+    example: Tensor,
+    modes: Iterable[AbstractContextManager[Any]],
+    hooks: Sequence[RemovableHandle],
+) -> Any:
+    """The output of a network in evaluation, run once within modes; hooks go, and training modes come back.
+
+    Raises:
+        ValueError: The network does not run on the example.
+    """
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad(), ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            return model(example)
+    except Exception as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"The network does not run on an input of shape {tuple(example.shape)}: {message}") from error
+    finally:
+        for handle in hooks:
+            handle.remove()
+        for module, was_training in training.items():
+            module.training = was_training

@@ -1,0 +1,150 @@
+"""Modules whose products by function calls go to operators: copies, changes, and what happens on the way."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig
+from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, Route, Routing, calibrate_
+from asim_lightning.nn.floating import FloatLinear
+
+FINE = MacroConfig(16, 16, adc_bits=None)
+COARSE = MacroConfig(adc_bits=1, random_noise=50.0)
+
+
+class Attend(nn.Module):
+    """Attention with a functional linear, a gate that it may skip, and a part that multiplies by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+        self.rel = nn.Parameter(torch.randn(5, 6))
+        self.inner = Inner()
+
+    def forward(self, x: Tensor, times: int = 1) -> Tensor:
+        q, k, v = F.linear(x, self.qkv.weight, torch.ones(18)).chunk(3, -1)
+        scores = (self.inner(q) @ k.transpose(1, 2)).softmax(-1)
+        y = scores @ v if times else v @ torch.ones(6, 6)
+        for _ in range(times):
+            z = q @ self.rel.T @ torch.ones(5, 6) if times else q
+        return y + z
+
+
+class Inner(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.eye(6)
+
+
+def routed(macro: MacroConfig = FINE) -> tuple[nn.Module, nn.Module, Tensor]:
+    torch.manual_seed(0)
+    plain = Attend().eval()
+    module = copy.deepcopy(plain)
+    module.qkv = CimLinear.from_float(module.qkv, macro, True, name="qkv")
+    module.qk, module.av = CimMatmul(macro, name="qk"), CimMatmul(macro, False, name="av")
+    module.rel_product = CimFunctionalLinear(macro, name="rel_product")
+    module.fixed_product = CimFunctionalLinear(macro, name="fixed_product")
+    names = ("qkv", "qk", "av", "rel_product", "fixed_product")
+    Routing(module, [Route(name, name == "qk") for name in names], "attend")
+    return module.eval(), plain, torch.randn(2, 4, 6)
+
+
+def test_products_go_to_their_operators() -> None:
+    module, plain, x = routed()
+    torch.testing.assert_close(module(x), plain(x), rtol=1e-3, atol=1e-3)
+    expected = module(x)
+    for name in ("qkv", "qk", "av", "rel_product", "fixed_product"):
+        getattr(module, name).macro = COARSE
+        assert not torch.equal(module(x), expected), name
+        getattr(module, name).macro = FINE
+    assert torch.equal(module(x), expected)
+
+
+def test_calibration_sees_every_operator() -> None:
+    module, _, x = routed()
+    parts = [part for part in module.children() if hasattr(part, "has_range")]
+    for part in parts:
+        part.input_range = "calibrated"
+    calibrate_(module, [x])
+    assert all(part.has_range for part in parts)
+    assert module.qk.has_weight_range
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies_have_routes_of_their_own(copied) -> None:  # type: ignore[no-untyped-def]
+    module, _, x = routed()
+    other = copied(module)
+    expected = module(x)
+    assert torch.equal(other(x), expected)
+    other.qk.macro = COARSE
+    assert not torch.equal(other(x), expected)
+    assert torch.equal(module(x), expected)
+
+
+def test_gradients_reach_weights_and_inputs() -> None:
+    module, _, x = routed()
+    module.train()
+    x.requires_grad_()
+    module(x).sum().backward()
+    for tensor in (x, module.qkv.weight, module.rel):
+        assert float(tensor.grad.abs().sum()) > 0
+
+
+def test_another_number_of_products_is_refused() -> None:
+    module, _, x = routed()
+    with pytest.raises(ValueError, match=r"`attend` made 5 products by function calls.*and now one more"):
+        module(x, times=2)
+    with pytest.raises(ValueError, match="Product 3 of `attend` is another one than when it was converted"):
+        module(x, times=0)
+
+
+def test_fewer_products_are_refused() -> None:
+    class Skips(nn.Module):
+        def forward(self, x: Tensor, skip: bool) -> Tensor:
+            return x if skip else x @ x.transpose(1, 2)
+
+    module = Skips()
+    module.matmul = CimMatmul(FINE, name="matmul")
+    Routing(module, [Route("matmul")], "skips")
+    module(torch.randn(1, 3, 3), False)
+    with pytest.raises(ValueError, match=r"`skips` made 1 products.*and now 0"):
+        module(torch.randn(1, 3, 3), True)
+
+
+def test_an_error_inside_leaves_nothing_on() -> None:
+    module, _, x = routed()
+    with pytest.raises(ValueError, match="needs an input of shape"):
+        module(torch.randn(2, 4, 5))
+    a = torch.randn(3, 3)
+    assert torch.equal(a @ a, torch.mm(a, a))
+    module(x)
+
+
+def test_kept_layers_compute_with_a_given_bias() -> None:
+    linear = nn.Linear(6, 18)
+    kept = FloatLinear.from_float(linear).eval()
+    x = torch.randn(2, 6)
+    torch.testing.assert_close(kept(x, with_bias=False), F.linear(x, linear.weight))
+
+
+def test_removing_leaves_the_module_as_it_was() -> None:
+    plain = Attend().eval()
+    routing = Routing(plain, [], "attend")
+    x = torch.randn(1, 4, 6)
+    with pytest.raises(ValueError, match="one more"):
+        plain(x)
+    routing.remove()
+    plain(x)
+    assert not plain._forward_hooks
+    assert not plain.inner._forward_pre_hooks
+
+
+def test_functional_linear_refuses_what_does_not_fit() -> None:
+    layer = CimFunctionalLinear(FINE, name="rel")
+    with pytest.raises(ValueError, match=r"Layer `rel` needs operands of shapes \(batch, ..., k\) and \(n, k\)"):
+        layer(torch.randn(2, 3), torch.randn(4, 5))
+    with pytest.raises(ValueError, match="Layer `rel` needs floating-point operands"):
+        layer(torch.ones(2, 3).long(), torch.randn(4, 3))

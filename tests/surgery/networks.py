@@ -1,0 +1,153 @@
+"""Networks of timm that surgery is tried on: a table, random weights that let every layer count, and what to expect."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig
+from asim_lightning.nn import OnMacro
+from asim_lightning.surgery import macro_layers, set_fidelity_
+
+IDEAL = MacroConfig(weight_bits=16, input_bits=16, adc_bits=None)
+WRECKED = MacroConfig(adc_bits=1, random_noise=50.0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of timm's networks, small enough for a test."""
+
+    name: str
+    size: int = 0
+    """Height and width of an image; 0 is timm's own."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_SMALL = {"img_size": 64, "depth": 2, "embed_dim": 48, "num_heads": 3}
+_SWIN = {"depths": (2, 1, 1, 1), "embed_dim": 24, "num_heads": (1, 1, 2, 2), "img_size": 64, "window_size": 4}
+
+FAST = [
+    Network("resnet18", 64, {"layers": (1, 1, 1, 1)}),
+    Network("resnet50", 64, {"layers": (1, 1, 1, 1)}),
+    Network("vgg11", 32, {"mlp_ratio": 1 / 16}),
+    Network("test_vit", 160),
+    Network("vit_base_patch32_224", 224, {"depth": 1}),
+    Network("deit_tiny_distilled_patch16_224", 224, {"depth": 2}),
+    Network("test_convnext", 160),
+    Network("efficientnet_lite0", 64),
+    Network("tf_efficientnet_lite0", 64),
+    Network("mobilenetv2_035", 64),
+    Network("mobilenetv3_small_050", 64),
+    Network("mobilenetv4_conv_small_035", 64),
+    Network("lcnet_035", 64),
+    Network("ghostnet_050", 64),
+    Network("test_nfnet", 96),
+    Network("resnetv2_50x1_bit", 32),
+    Network("swin_tiny_patch4_window7_224", 64, _SWIN),
+    Network("swinv2_tiny_window8_256", 64, _SWIN),
+    Network("swinv2_cr_tiny_224", 64, {**_SWIN, "window_size": 2}),
+    Network("beit_base_patch16_224", 64, _SMALL),
+    Network("eva02_tiny_patch14_224", 56, {"depth": 2, "img_size": 56}),
+    Network("vit_relpos_small_patch16_224", 64, _SMALL),
+    Network("xcit_nano_12_p16_224", 64, {"depth": 2}),
+    Network("cait_xxs24_224", 64, {"depth": 2, "img_size": 64}),
+    Network("convit_tiny", 64, {"depth": 2, "local_up_to_layer": 1, "img_size": 64}),
+    Network("crossvit_tiny_240", 240, {"depth": ((1, 2, 0),), "embed_dim": (24, 48), "num_heads": (1, 1)}),
+    Network("levit_128s", 224),
+    Network("efficientvit_b0", 64),
+    Network("efficientvit_m0", 128, {"img_size": 128, "depth": (1, 1, 1)}),
+    Network("mobilevit_xxs", 128),
+    Network("edgenext_xx_small", 64),
+    Network("pvt_v2_b0", 64, {"depths": (1, 1, 1, 1)}),
+    Network("lambda_resnet26t", 128),
+    Network("gmixer_12_224", 64, {"img_size": 64}),
+    Network("coat_tiny", 64, {"img_size": 64, "serial_depths": (1, 1, 1, 1), "parallel_depth": 1}),
+]  # fmt: skip
+
+ALL = [
+    "beit_base_patch16_224", "botnet26t_256", "caformer_s18", "cait_xxs24_224", "coat_tiny", "coatnet_nano_rw_224",
+    "coatnet_pico_rw_224", "convit_tiny", "convmixer_768_32", "convnext_zepto_rms", "convnextv2_atto",
+    "cpubone_nano", "crossvit_tiny_240", "cs3darknet_focus_s", "cspnext_tiny", "cspresnext50", "darknet17",
+    "davit_tiny", "deit3_small_patch16_224", "deit_tiny_patch16_224", "densenet121", "densenet169",
+    "densenetblur121d", "dla46_c", "dla46x_c", "dla60x_c", "dm_nfnet_f0", "dpn48b", "dpn68", "dpn68b",
+    "eca_botnext26ts_256", "eca_nfnet_l0", "eca_vovnet39b", "edgenext_xx_small", "efficientformer_l1",
+    "efficientformerv2_s0", "efficientnet_b0", "efficientvim_m1", "efficientvit_b0", "efficientvit_m0",
+    "ese_vovnet19b_slim_dw", "eva02_tiny_patch14_224", "fasternet_t0", "fastvit_t8", "flexivit_small",
+    "focalnet_tiny_srf", "gcvit_xxtiny", "gernet_s", "ghostnet_050", "ghostnetv2_100", "ghostnetv3_050",
+    "gmixer_12_224", "gmlp_ti16_224", "halonet26t", "halonet_h1", "hardcorenas_b", "hgnet_tiny", "hgnetv2_b0",
+    "hiera_tiny_224", "hieradet_small", "hrnet_w18_small", "iformer_t", "inception_next_atto",
+    "inception_resnet_v2", "inception_v3", "inception_v4", "lambda_resnet26t", "lcnet_035", "lcnetv2_small",
+    "legacy_seresnet18", "legacy_xception", "levit_128s", "lowformer_b0", "mambaout_femto", "maxvit_nano_rw_256",
+    "maxvit_pico_rw_256", "mnasnet_small", "mobilenetv2_035", "mobilenetv3_small_050", "mobilenetv4_conv_small_035",
+    "mobileone_s1", "mobilevit_xxs", "mobilevitv2_050", "mvitv2_tiny", "nest_tiny", "nextvit_small", "nf_regnet_b0",
+    "pit_ti_224", "poolformer_s12", "poolformerv2_s12", "pvt_v2_b0", "rdnet_tiny", "regnetx_002", "regnety_002",
+    "regnetz_005", "repghostnet_050", "repvit_m1", "res2net50_14w_8s", "res2net50d", "res2next50", "resmlp_12_224",
+    "resnest14d", "resnest26d", "resnest50d_1s4x24d", "resnet10t", "resnet14t", "resnet50", "resnetv2_18",
+    "resnetv2_50x1_bit", "rexnet_100", "rexnetr_100", "selecsls42", "selecsls42b", "selecsls60", "sequencer2d_s",
+    "shvit_s1", "skresnet18", "skresnet34", "skresnet50", "starnet_s050", "swiftformer_xs",
+    "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_byobnet", "test_coatnet",
+    "test_convnext", "test_efficientnet", "test_mambaout", "test_nfnet", "test_resnet", "test_vit",
+    "test_vit_relpos", "tf_efficientnetv2_b0", "tiny_vit_5m_224", "tnt_s_legacy_patch16_224", "tresnet_m",
+    "twins_svt_small", "visformer_tiny", "vit_base_patch16_rope_reg1_gap_256", "vit_base_patch32_224",
+    "vit_srelpos_small_patch16_224", "vit_tiny_patch16_224", "vit_tiny_patch16_dinov3_qkvb",
+    "vit_tiny_r_s16_p8_224", "vitamin_small_224", "volo_d1_224", "vovnet39a", "xception41", "xception41p",
+    "xception65p", "xcit_nano_12_p16_224", "xcit_nano_12_p8_224",
+]  # fmt: skip
+"""Networks of all of timm's families, at their own size."""
+
+
+def built(network: Network) -> tuple[nn.Module, Tensor]:
+    """A network with random weights of which none is zero, BatchNorms that fit, and a batch of two images."""
+    torch.manual_seed(0)
+    model = timm.create_model(network.name, num_classes=7, **network.kwargs)
+    size = (3, network.size, network.size) if network.size else model.pretrained_cfg["input_size"]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # layer scales and gates of 0 or 1e-6, and layers that start as nothing, would hide what is behind them
+            if "bias" not in name and float(parameter.abs().max()) < 1e-3:
+                parameter.copy_(
+                    torch.rand_like(parameter) * 0.5 + 0.5
+                    if parameter.dim() < 2
+                    else torch.randn_like(parameter) * 0.05
+                )
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if norms:
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            model.train()(torch.randn(4, *size))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return model.eval(), torch.randn(2, *size)
+
+
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    """What a network answers, the mean of several heads."""
+    with torch.no_grad():
+        y = model(x)
+    return torch.stack(list(y)).mean(0) if isinstance(y, (tuple, list)) else y
+
+
+def relative(y: Tensor, expected: Tensor) -> float:
+    """Largest difference, of the largest expected number."""
+    return float((y - expected).abs().max() / expected.abs().max())
+
+
+def silent_layers(model: nn.Module, x: Tensor) -> list[str]:
+    """Layers on macros that do not move the logits where their macro alone is wrecked."""
+    set_fidelity_(model, "float")
+    expected = logits(model, x)
+    silent = []
+    layers: dict[str, OnMacro] = macro_layers(model)
+    for name, layer in layers.items():
+        before, layer.macro, layer.fidelity = layer.macro, WRECKED, "simulated"
+        if torch.equal(logits(model, x), expected):
+            silent.append(name)
+        layer.macro, layer.fidelity = before, "float"
+    return silent
