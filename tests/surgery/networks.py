@@ -69,36 +69,44 @@ FAST = [
     Network("coat_tiny", 64, {"img_size": 64, "serial_depths": (1, 1, 1, 1), "parallel_depth": 1}),
 ]  # fmt: skip
 
-ALL = [
-    "beit_base_patch16_224", "botnet26t_256", "caformer_s18", "cait_xxs24_224", "coat_tiny", "coatnet_nano_rw_224",
-    "coatnet_pico_rw_224", "convit_tiny", "convmixer_768_32", "convnext_zepto_rms", "convnextv2_atto",
-    "cpubone_nano", "crossvit_tiny_240", "cs3darknet_focus_s", "cspnext_tiny", "cspresnext50", "darknet17",
-    "davit_tiny", "deit3_small_patch16_224", "deit_tiny_patch16_224", "densenet121", "densenet169",
-    "densenetblur121d", "dla46_c", "dla46x_c", "dla60x_c", "dm_nfnet_f0", "dpn48b", "dpn68", "dpn68b",
-    "eca_botnext26ts_256", "eca_nfnet_l0", "eca_vovnet39b", "edgenext_xx_small", "efficientformer_l1",
-    "efficientformerv2_s0", "efficientnet_b0", "efficientvim_m1", "efficientvit_b0", "efficientvit_m0",
-    "ese_vovnet19b_slim_dw", "eva02_tiny_patch14_224", "fasternet_t0", "fastvit_t8", "flexivit_small",
-    "focalnet_tiny_srf", "gcvit_xxtiny", "gernet_s", "ghostnet_050", "ghostnetv2_100", "ghostnetv3_050",
-    "gmixer_12_224", "gmlp_ti16_224", "halonet26t", "halonet_h1", "hardcorenas_b", "hgnet_tiny", "hgnetv2_b0",
-    "hiera_tiny_224", "hieradet_small", "hrnet_w18_small", "iformer_t", "inception_next_atto",
-    "inception_resnet_v2", "inception_v3", "inception_v4", "lambda_resnet26t", "lcnet_035", "lcnetv2_small",
-    "legacy_seresnet18", "legacy_xception", "levit_128s", "lowformer_b0", "mambaout_femto", "maxvit_nano_rw_256",
-    "maxvit_pico_rw_256", "mnasnet_small", "mobilenetv2_035", "mobilenetv3_small_050", "mobilenetv4_conv_small_035",
-    "mobileone_s1", "mobilevit_xxs", "mobilevitv2_050", "mvitv2_tiny", "nest_tiny", "nextvit_small", "nf_regnet_b0",
-    "pit_ti_224", "poolformer_s12", "poolformerv2_s12", "pvt_v2_b0", "rdnet_tiny", "regnetx_002", "regnety_002",
-    "regnetz_005", "repghostnet_050", "repvit_m1", "res2net50_14w_8s", "res2net50d", "res2next50", "resmlp_12_224",
-    "resnest14d", "resnest26d", "resnest50d_1s4x24d", "resnet10t", "resnet14t", "resnet50", "resnetv2_18",
-    "resnetv2_50x1_bit", "rexnet_100", "rexnetr_100", "selecsls42", "selecsls42b", "selecsls60", "sequencer2d_s",
-    "shvit_s1", "skresnet18", "skresnet34", "skresnet50", "starnet_s050", "swiftformer_xs",
-    "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_byobnet", "test_coatnet",
-    "test_convnext", "test_efficientnet", "test_mambaout", "test_nfnet", "test_resnet", "test_vit",
-    "test_vit_relpos", "tf_efficientnetv2_b0", "tiny_vit_5m_224", "tnt_s_legacy_patch16_224", "tresnet_m",
-    "twins_svt_small", "visformer_tiny", "vit_base_patch16_rope_reg1_gap_256", "vit_base_patch32_224",
-    "vit_srelpos_small_patch16_224", "vit_tiny_patch16_224", "vit_tiny_patch16_dinov3_qkvb",
-    "vit_tiny_r_s16_p8_224", "vitamin_small_224", "volo_d1_224", "vovnet39a", "xception41", "xception41p",
-    "xception65p", "xcit_nano_12_p16_224", "xcit_nano_12_p8_224",
-]  # fmt: skip
-"""Networks of all of timm's families, at their own size."""
+ALL = {
+    **dict.fromkeys([
+        "beit_base_patch16_224", "botnet26t_256", "cait_xxs24_224", "coat_tiny", "coatnet_nano_rw_224",
+        "coatnet_pico_rw_224", "convit_tiny", "deit3_small_patch16_224", "deit_tiny_patch16_224",
+        "eca_botnext26ts_256", "efficientformerv2_s0", "eva02_tiny_patch14_224", "flexivit_small", "gcvit_xxtiny",
+        "gmixer_12_224", "gmlp_ti16_224", "hiera_tiny_224", "levit_128s", "maxvit_nano_rw_256",
+        "maxvit_pico_rw_256", "nest_tiny", "pit_ti_224", "resmlp_12_224", "swin_tiny_patch4_window7_224",
+        "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_coatnet", "test_vit_relpos",
+        "tnt_s_legacy_patch16_224", "visformer_tiny", "vit_base_patch16_rope_reg1_gap_256", "vit_base_patch32_224",
+        "vit_srelpos_small_patch16_224", "vit_tiny_patch16_224", "vit_tiny_r_s16_p8_224", "vitamin_small_224",
+        "volo_d1_224",
+    ], (96, True)),
+    **dict.fromkeys([
+        "efficientformer_l1", "halonet26t", "halonet_h1",
+    ], (0, False)),
+    **dict.fromkeys([
+        "caformer_s18", "convmixer_768_32", "convnext_zepto_rms", "convnextv2_atto", "cpubone_nano",
+        "crossvit_tiny_240", "cs3darknet_focus_s", "cspnext_tiny", "cspresnext50", "darknet17", "davit_tiny",
+        "densenet121", "densenet169", "densenetblur121d", "dla46_c", "dla46x_c", "dla60x_c", "dm_nfnet_f0",
+        "dpn48b", "dpn68", "dpn68b", "eca_nfnet_l0", "eca_vovnet39b", "edgenext_xx_small", "efficientnet_b0",
+        "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "ese_vovnet19b_slim_dw", "fasternet_t0",
+        "fastvit_t8", "focalnet_tiny_srf", "gernet_s", "ghostnet_050", "ghostnetv2_100", "ghostnetv3_050",
+        "hardcorenas_b", "hgnet_tiny", "hgnetv2_b0", "hieradet_small", "hrnet_w18_small", "iformer_t",
+        "inception_next_atto", "inception_resnet_v2", "inception_v3", "inception_v4", "lambda_resnet26t",
+        "lcnet_035", "lcnetv2_small", "legacy_seresnet18", "legacy_xception", "lowformer_b0", "mambaout_femto",
+        "mnasnet_small", "mobilenetv2_035", "mobilenetv3_small_050", "mobilenetv4_conv_small_035", "mobileone_s1",
+        "mobilevit_xxs", "mobilevitv2_050", "mvitv2_tiny", "nextvit_small", "nf_regnet_b0", "poolformer_s12",
+        "poolformerv2_s12", "pvt_v2_b0", "rdnet_tiny", "regnetx_002", "regnety_002", "regnetz_005",
+        "repghostnet_050", "repvit_m1", "res2net50_14w_8s", "res2net50d", "res2next50", "resnest14d", "resnest26d",
+        "resnest50d_1s4x24d", "resnet10t", "resnet14t", "resnet50", "resnetv2_18", "resnetv2_50x1_bit",
+        "rexnet_100", "rexnetr_100", "selecsls42", "selecsls42b", "selecsls60", "sequencer2d_s", "shvit_s1",
+        "skresnet18", "skresnet34", "skresnet50", "starnet_s050", "swiftformer_xs", "test_byobnet", "test_convnext",
+        "test_efficientnet", "test_mambaout", "test_nfnet", "test_resnet", "test_vit", "tf_efficientnetv2_b0",
+        "tiny_vit_5m_224", "tresnet_m", "twins_svt_small", "vit_tiny_patch16_dinov3_qkvb", "vovnet39a",
+        "xception41", "xception41p", "xception65p", "xcit_nano_12_p16_224", "xcit_nano_12_p8_224",
+    ], (96, False)),
+}  # fmt: skip
+"""Networks of all of timm's families: size of an image, 0 for timm's own, and whether it is an argument."""
 
 
 def built(network: Network) -> tuple[nn.Module, Tensor]:

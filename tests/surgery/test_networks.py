@@ -58,4 +58,5 @@ def test_network(network: Network) -> None:
 def test_any_network(name: str) -> None:
     if name not in timm.list_models():
         pytest.skip(f"this version of timm has no {name}")
-    check(Network(name))
+    size, is_argument = ALL[name]
+    check(Network(name, size, {"img_size": size} if is_argument else {}))
