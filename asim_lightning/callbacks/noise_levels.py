@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.units import noise_percent
+from asim_lightning.nn import Assignment
 from asim_lightning.sweep.plot import NOISE_AXES
 from asim_lightning.sweep.result import AxisValue, axis_text
 
@@ -59,20 +59,29 @@ def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | st
     return tuple({level_name(level): level for level in levels}.values())
 
 
-def levels_on(macros: Iterable[MacroConfig], axis: str, levels: Sequence[float | str]) -> list[NoiseLevel]:
+def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[float | str]) -> list[NoiseLevel]:
     """The levels on the macros of a network, from the weakest to the strongest where they have an order.
 
+    A level is that of the layers that take it; those whose rule decides the noise keep theirs.
+
+    Args:
+        assignments: How each layer comes to its macro.
+        axis: Which noise of the macro.
+        levels: What the user wrote.
+
     Raises:
-        ValueError: A macro does not take a level, or two levels are the same.
+        ValueError: A macro does not take a level, no layer takes the levels, or two levels are the same.
     """
-    macros = list(macros)
+    follow = [each for each in dict.fromkeys(assignments) if axis not in each.ruled]
+    if not follow:
+        raise ValueError(f"NoiseSweep changes nothing, as `plan.rules` decide `{axis}` for every layer on a macro")
     found = []
     for level in levels:
-        changed = [macro.with_fields(**{axis: level}) for macro in macros]
+        changed = [assignment.changed(**{axis: level}).macro for assignment in follow]
         percents = [getattr(macro, f"{axis}_percent") for macro in changed]
         tops = [macro.top_code for macro in changed]
         steps = [percent * top / 100 for percent, top in zip(percents, tops, strict=True) if top is not None]
-        found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(macros) else None))
+        found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(changed) else None))
     seen: dict[float, NoiseLevel] = {}
     for each in found:
         if each.percent is not None and each.percent in seen:

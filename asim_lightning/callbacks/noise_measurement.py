@@ -12,14 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.classifier.processes import gather
 from asim_lightning.engine import noise_context
-from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import macro_layers, set_fidelity_
+from asim_lightning.surgery import apply_point, kept_assignments, macro_layers, set_fidelity_
 from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.result import PointResult
 
@@ -76,16 +74,15 @@ def measure_levels(
         # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
         generator=torch.Generator().manual_seed(0),
     )
-    layers = list(macro_layers(module.backbone).values())
-    macros = [{layer: layer.macro.with_fields(**{axis: level.value}) for layer in layers} for level in levels]
     right: list[list[Tensor]] = [[] for _ in levels]  # (batch, trials) each
     seconds = [0.0 for _ in levels]
     with simulated(module), torch.no_grad(), trainer.precision_plugin.val_step_context():
         for batch in batches:
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-            for number, changed in enumerate(macros):
+            for number, level in enumerate(levels):
                 start = time.perf_counter()
-                right[number].append(_read(module, batch, changed, trials))
+                apply_point(module.backbone, {axis: level.value})
+                right[number].append(_read(module, batch, trials))
                 seconds[number] += time.perf_counter() - start
     parts = gather((mine, [torch.cat(each) if each else None for each in right], seconds))
     # in the order of the data set, since the interval's bootstrap draws by place
@@ -114,26 +111,22 @@ def measure_levels(
 def simulated(module: CimClassifier) -> Iterator[None]:
     """Evaluation, bit by bit; afterwards fidelity, macros and training modes are what they were."""
     fidelities = {layer: layer.fidelity for layer in quantized_layers(module.backbone).values()}
-    macros = {layer: layer.macro for layer in macro_layers(module.backbone).values()}
     training = {each: each.training for each in module.modules()}
     try:
         module.eval()
         set_fidelity_(module.backbone, "simulated")
-        yield
+        with kept_assignments(module.backbone):
+            yield
     finally:
         for layer, fidelity in fidelities.items():
             layer.fidelity = fidelity
-        for on_macro, macro in macros.items():
-            on_macro.macro = macro
         for each, mode in training.items():
             each.training = mode
 
 
-def _read(module: CimClassifier, batch: Any, macros: dict[OnMacro, MacroConfig], trials: int) -> Tensor:
+def _read(module: CimClassifier, batch: Any, trials: int) -> Tensor:
     """Whether each answer is right. # (batch, trials), one trial where nothing is noisy"""
-    for layer, macro in macros.items():
-        layer.macro = macro
-    noisy = any(any(layer.transfer.noisy) for layer in macros)
+    noisy = any(any(layer.transfer.noisy) for layer in macro_layers(module.backbone).values())
     images, labels, ids = unpack(batch, module.num_classes)
     answers = []
     for trial in range(module.trial, module.trial + (trials if noisy else 1)):

@@ -180,8 +180,8 @@ class NoiseSweep(Callback):
         return layers
 
     def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:
-        macros = dict.fromkeys(layer.macro for layer in self._layers(module).values())
-        return levels_on(macros, self.axis, self.levels)
+        assignments = (layer.assignment for layer in self._layers(module).values())
+        return levels_on(assignments, self.axis, self.levels)
 
     def _loader(self, trainer: Trainer) -> Any:
         if self.split == "test":

@@ -12,7 +12,7 @@ from asim_lightning.callbacks import ImageCounter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import change_macros_, macro_layers
+from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.surgery.match import matching
 from asim_lightning.sweep.counts import count_text
 from asim_lightning.sweep.result import KINDS, axes_text
@@ -105,21 +105,19 @@ def _computed(model: CimClassifier, way: Comparison) -> Iterator[None]:
     """The network computed in one way; afterwards it is what it was."""
     layers = quantized_layers(model.backbone)
     fidelities = {layer: layer.fidelity for layer in layers.values()}
-    macros = {layer: layer.macro for layer in macro_layers(model.backbone).values()}
     before = model.fidelity
     try:
         model.fidelity = way.fidelity
         for pattern, fidelity in way.layers.items():
             for name in matching(pattern, _kinds(model, layers), "compare.layers"):
                 layers[name].fidelity = fidelity
-        change_macros_(model.backbone, **way.macro)
-        yield
+        with kept_assignments(model.backbone):
+            apply_point(model.backbone, way.macro)
+            yield
     finally:
         model.fidelity = before
         for layer, fidelity in fidelities.items():
             layer.fidelity = fidelity
-        for on_macro, macro in macros.items():
-            on_macro.macro = macro
 
 
 def _kinds(model: CimClassifier, layers: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Layers on macros, and the digital layers beside them."""
 
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
@@ -19,6 +20,7 @@ __all__ = [
     "FIDELITIES",
     "INPUT_RANGES",
     "PACT",
+    "Assignment",
     "CimAttention",
     "CimConv2d",
     "CimFunctionalLinear",

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
@@ -13,20 +14,6 @@ from asim_lightning.nn.product_mode import masked
 from asim_lightning.nn.quantized import QuantizedLayer
 
 _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
-
-
-def score_bits(macro: MacroConfig) -> int:
-    """Bits of the unsigned attention scores: `input_bits`, but 8 where that is 9.
-
-    Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores, which have no sign, 8.
-    """
-    return 8 if macro.input_bits == 9 else macro.input_bits
-
-
-def score_macro(macro: MacroConfig) -> MacroConfig:
-    """The macro for AV: scores have `score_bits` bits, and no more of them are encoded at once."""
-    bits = score_bits(macro)
-    return macro.with_fields(input_bits=bits, encoding_bits=min(macro.encoding_bits, bits))
 
 
 class CimAttention(nn.Module):
@@ -98,7 +85,9 @@ class CimAttention(nn.Module):
         prefix = name + "." if name else ""
         common = {"input_range": input_range}
         qk = CimMatmul(qk_macro or macro, signed_input=True, name=prefix + "qk", **common)  # type: ignore[arg-type]
-        av = CimMatmul(av_macro or score_macro(macro), signed_input=False, name=prefix + "av", **common)  # type: ignore[arg-type]
+        scores = Assignment(av_macro) if av_macro else Assignment(macro, is_scores=True)
+        av = CimMatmul(scores.macro, signed_input=False, name=prefix + "av", **common)  # type: ignore[arg-type]
+        av.assignment = scores
         layer = cls(attention, qk, av)
         for part in ("qkv", "proj"):
             linear = CimLinear.from_float(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact
 from asim_lightning.engine.recording import is_recorded
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.kept_weight import KeptWeight
 from asim_lightning.nn.layer_forms import HeldWeight, conv_form
 from asim_lightning.nn.on_macro import OnMacro
@@ -164,6 +165,7 @@ class QuantConv2d(_QuantizedConv2d):
         self, *args: Any, weight_bits: int = 8, input_bits: int = 8, signed_input: bool = True, **kwargs: Any
     ) -> None:
         self._bits = (weight_bits, input_bits)
+        self._assignment: Assignment | None = None
         super().__init__(*args, signed_input=signed_input, **kwargs)
         schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), signed_input)  # the same limits
 
@@ -172,6 +174,25 @@ class QuantConv2d(_QuantizedConv2d):
         """A digital quantised convolution that shares a float convolution's parameters."""
         layer: QuantConv2d = cls._like(conv, weight_bits=weight_bits, input_bits=input_bits, **settings)
         return layer
+
+    @property
+    def assignment(self) -> Assignment | None:
+        """The macro whose bits the layer follows (`Assignment.digital_bits`); None where its bits are its own."""
+        return self._assignment
+
+    @assignment.setter
+    def assignment(self, assignment: Assignment) -> None:
+        self.check_assignment(assignment)
+        self._assignment, self._bits = assignment, assignment.digital_bits
+
+    def check_assignment(self, assignment: Assignment) -> None:
+        """Refuse bits that this layer does not take.
+
+        Raises:
+            ValueError: They do not fit the layer's input.
+        """
+        weight_bits, input_bits = assignment.digital_bits
+        schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), self.signed_input)  # the same limits
 
     @property
     def weight_bits(self) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Noise, Product, choose, current_scope, events, exact, run
+from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
@@ -61,15 +62,32 @@ class OnMacro(QuantizedLayer):
 
     @property
     def macro(self) -> MacroConfig:
-        """The macro; another one may be assigned."""
-        return self._macro
+        """The macro; another one may be assigned, to which then no rule and no plan applies."""
+        return self._assignment.macro
 
     @macro.setter
     def macro(self, macro: MacroConfig) -> None:
-        if not isinstance(macro, MacroConfig):
-            raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
-        transfer(macro, self.signed_input)  # refuses what the macro cannot take
-        self._macro = macro
+        self.assignment = Assignment(macro)
+
+    @property
+    def assignment(self) -> Assignment:
+        """How the layer comes to its macro; assigning another one changes the macro."""
+        return self._assignment
+
+    @assignment.setter
+    def assignment(self, assignment: Assignment) -> None:
+        self.check_assignment(assignment)
+        self._assignment = assignment
+
+    def check_assignment(self, assignment: Assignment) -> None:
+        """Refuse what this layer's macro cannot be.
+
+        Raises:
+            ValueError: The macro does not take the layer's input.
+        """
+        if not isinstance(assignment, Assignment):
+            raise ValueError(f"`assignment` must be an Assignment, got {assignment!r}")
+        transfer(assignment.macro, self.signed_input)
 
     @property
     def transfer(self) -> Transfer:

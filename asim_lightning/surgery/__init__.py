@@ -6,7 +6,9 @@ from asim_lightning.surgery.norms import FoldedNorm, Folding
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.report import ConversionReport, ReportRow
 from asim_lightning.surgery.settings import (
+    apply_point,
     change_macros_,
+    kept_assignments,
     macro_layers,
     set_fidelity_,
     set_max_elements_,
@@ -20,10 +22,12 @@ __all__ = [
     "Plan",
     "ReportRow",
     "Rule",
+    "apply_point",
     "change_macros_",
     "convert_",
     "fold_batchnorm_",
     "fold_state",
+    "kept_assignments",
     "macro_layers",
     "set_fidelity_",
     "set_max_elements_",

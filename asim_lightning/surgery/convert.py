@@ -1,13 +1,13 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import PACT, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer
-from asim_lightning.nn.attention import score_macro
+from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.install import check_installed, find_multiheads, install_
 from asim_lightning.surgery.layers import (
@@ -21,7 +21,7 @@ from asim_lightning.surgery.layers import (
 )
 from asim_lightning.surgery.match import matching
 from asim_lightning.surgery.norms import find_folding
-from asim_lightning.surgery.plan import Plan, Rule
+from asim_lightning.surgery.plan import Plan
 from asim_lightning.surgery.probe import Operand, Probe, on_example, probe
 from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
@@ -92,13 +92,14 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     rows: list[ReportRow] = []
     for layer in layers:
         _check_known(layer, seen, kept)
-        rule = ruled.get(layer.name)
         unsigned, how = is_unsigned(layer, _input(layer, seen), example is not None)
-        settings = Settings(
-            plan, _macro(layer, plan, rule, unsigned), _fields(rule), not unsigned, kept.get(layer.name, "")
-        )
         try:
+            # scores that passed through a layer have a sign, as other inputs have
+            assignment = Assignment(plan.macro, layer.kind == "av" and unsigned, ruled.get(layer.name))
+            settings = Settings(plan, assignment, not unsigned, kept.get(layer.name, ""))
             module, why = replacement(layer, settings)
+            if isinstance(module, (OnMacro, QuantConv2d)):
+                module.assignment = assignment
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
         if isinstance(module, (CimConv2d, CimLinear)) and plan.input_range == "pact":
@@ -138,28 +139,14 @@ def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
     return sighting is None or sighting.input.sees_image
 
 
-def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
-    """The rule of each layer that has one: the first that matches."""
+def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, dict[str, Any] | MacroConfig]:
+    """What the rule of each layer that has one decides: the first that matches."""
     kinds = {layer.name: layer.kind for layer in layers}
-    ruled: dict[str, Rule] = {}
+    ruled: dict[str, dict[str, Any] | MacroConfig] = {}
     for rule in plan.rules:
         for name in matching(rule.match, kinds, "plan.rules"):
-            ruled.setdefault(name, rule)
+            ruled.setdefault(name, rule.macro)
     return ruled
-
-
-def _fields(rule: Rule | None) -> frozenset[str]:
-    """Fields of the macro that a rule decides."""
-    if rule is None:
-        return frozenset()
-    return frozenset(rule.macro if isinstance(rule.macro, dict) else asdict(rule.macro))
-
-
-def _macro(layer: FoundLayer, plan: Plan, rule: Rule | None, unsigned: bool) -> MacroConfig:
-    macro = score_macro(plan.macro) if layer.kind == "av" and unsigned else plan.macro
-    if rule is None:
-        return macro
-    return rule.macro if isinstance(rule.macro, MacroConfig) else macro.with_fields(**rule.macro)
 
 
 def _input(layer: FoundLayer, seen: Probe) -> Operand:

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import (
     PACT,
+    Assignment,
     CimConv2d,
     CimFunctionalLinear,
     CimLinear,
@@ -28,15 +28,13 @@ class Settings:
 
     Attributes:
         plan: The plan.
-        macro: The layer's macro.
-        ruled: Fields of the macro that a rule decides.
+        assignment: How the layer comes to its macro.
         signed: Whether its inputs are signed.
         kept: Why it stays float; empty where it does not.
     """
 
     plan: Plan
-    macro: MacroConfig
-    ruled: frozenset[str]
+    assignment: Assignment
     signed: bool
     kept: str
 
@@ -47,7 +45,7 @@ def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
     Raises:
         ValueError: The macro does not fit the layer.
     """
-    plan, macro, signed = settings.plan, settings.macro, settings.signed
+    plan, macro, signed = settings.plan, settings.assignment.macro, settings.signed
     if layer.product is not None:
         return (FloatMatmul(), settings.kept) if settings.kept else (_operator(layer, settings), "")
     module = layer.module
@@ -116,25 +114,21 @@ def _operator(layer: FoundLayer, settings: Settings) -> nn.Module:
     device = next((p.device for p in module.parameters()), None)
     new: CimMatmul | CimFunctionalLinear
     if layer.product is not None and layer.product.batched:
-        new = CimMatmul(settings.macro, settings.signed, input_range, layer.name, device)
+        new = CimMatmul(settings.assignment.macro, settings.signed, input_range, layer.name, device)
     else:
         new = CimFunctionalLinear(
-            settings.macro, settings.signed, input_range, plan.per_channel, layer.name, device
+            settings.assignment.macro, settings.signed, input_range, plan.per_channel, layer.name, device
         )  # fmt: skip
     return new.train(module.training)  # type: ignore[no-any-return]
 
 
 def _stem(conv: nn.Conv2d, settings: Settings, common: dict[str, Any]) -> tuple[nn.Module, str]:
-    plan, macro = settings.plan, settings.macro
+    plan = settings.plan
     if plan.stem == "float":
         return _float(conv), "plan.stem"
     if plan.stem == "published" and is_patch_embedding(conv):
         return _float(conv), "patch embedding"
-    # published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem
-    bits = (
-        macro.weight_bits if "weight_bits" in settings.ruled else max(8, macro.weight_bits),
-        macro.input_bits if "input_bits" in settings.ruled else max(8, macro.input_bits),
-    )
+    bits = settings.assignment.digital_bits
     if plan.input_range == "pact":
         common = {**common, "input_range": "calibrated"}
     return QuantConv2d.from_float(conv, *bits, signed_input=True, **common), "first convolution: digital"

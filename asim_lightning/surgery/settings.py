@@ -1,10 +1,12 @@
 """Settings of all converted layers of a network at once."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
-from asim_lightning.nn import OnMacro, TrainingNoise
+from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES, one_of
 
@@ -26,14 +28,61 @@ def set_fidelity_(model: nn.Module, fidelity: str) -> None:
 
 
 def change_macros_(model: nn.Module, **changes: Any) -> None:
-    """Change fields of the macro of every layer that is on one, in place.
+    """Change fields of the plan's macro, in place; `apply_point` with the changes as arguments."""
+    apply_point(model, changes)
+
+
+def apply_point(model: nn.Module, point: Mapping[str, Any]) -> None:
+    """Change fields of the plan's macro, in place: the network is then as if it had been converted with that plan.
+
+    What a layer's rule decides stays, attention scores keep their bits, and a digital stem follows as it does in a
+    conversion. A macro that was assigned to a layer by hand changes as the plan's does.
+
+    Args:
+        model: Converted network.
+        point: Values of macro fields.
 
     Raises:
-        ValueError: A name is no field, or a layer's macro does not take the value; no layer is changed then.
+        ValueError: A name is no field, a layer does not take a value, or rules decide a field for every layer; no layer
+            is changed then.
     """
-    changed = {layer: layer.macro.with_fields(**changes) for layer in macro_layers(model).values()}
-    for layer, macro in changed.items():
-        layer.macro = macro
+    before = _assignments(model)
+    for base in {assignment.base for assignment in before.values()}:
+        base.with_fields(**point)  # its own refusals name no layer
+    names = {layer: name for name, layer in model.named_modules()}
+    after: dict[OnMacro | QuantConv2d, Assignment] = {}
+    for layer, assignment in before.items():
+        try:
+            after[layer] = assignment.changed(**point)
+            layer.check_assignment(after[layer])
+        except ValueError as error:
+            raise ValueError(f"Layer `{names[layer]}`: {error}") from None
+    on_macro = [assignment for layer, assignment in before.items() if isinstance(layer, OnMacro)]
+    for field in point:
+        if on_macro and all(field in assignment.ruled for assignment in on_macro):
+            raise ValueError(
+                f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
+                "leave it out"
+            )
+    for layer, assignment in after.items():
+        layer.assignment = assignment
+
+
+@contextmanager
+def kept_assignments(model: nn.Module) -> Iterator[None]:
+    """Whatever macros layers get meanwhile, afterwards each has the one from before, and its way to it."""
+    before = _assignments(model)
+    try:
+        yield
+    finally:
+        for layer, assignment in before.items():
+            layer.assignment = assignment
+
+
+def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
+    """Of layers on macros, and of digital ones that follow the plan's macro."""
+    found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}
+    return {layer: assignment for layer, assignment in found.items() if assignment is not None}
 
 
 def set_max_elements_(model: nn.Module, count: int | None) -> None:

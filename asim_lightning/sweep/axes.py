@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from asim_lightning.circuit import MacroConfig
+from torch import nn
+
+from asim_lightning.surgery import apply_point, kept_assignments
 from asim_lightning.sweep.result import AxisValue, axes_text, axis_text
 
 DEFAULT_NOISE: tuple[AxisValue, ...] = (0.0, 0.05, 0.1, 0.2)
@@ -68,14 +70,18 @@ class SweepAxes:
         for values in product(*once):
             yield dict(zip(axes, values, strict=True))
 
-    def check(self, macro: MacroConfig) -> None:
-        """Refuse values that the macro does not take, before anything is computed.
+    def check(self, model: nn.Module) -> None:
+        """Refuse values that a layer's macro does not take, its rule included, before anything is computed.
+
+        Args:
+            model: Converted network; it stays as it is.
 
         Raises:
-            ValueError: A combination is not allowed.
+            ValueError: A combination is not allowed, or rules decide an axis for every layer.
         """
         for point in self.points():
             try:
-                macro.with_fields(**point)
+                with kept_assignments(model):
+                    apply_point(model, point)
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None

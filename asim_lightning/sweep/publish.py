@@ -21,9 +21,10 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     axis = next(iter(axes)) if (axes := results[-1].axes) else ""
     if "random_noise" in results[-1].axes:
         axis = "random_noise"
-    bits = {macro.adc_bits for macro in sweep.macros.values()}
+    macros = [layer.macro for layer in sweep.layers.values()]
+    bits = {macro.adc_bits for macro in macros}
     adc_bits = bits.pop() if len(bits) == 1 and "adc_bits" not in results[-1].axes else None
-    macro = next(iter(sweep.macros.values()))
+    macro = macros[0]
     title = f"{name}: W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows"
     title += f", {adc_bits}-bit ADC" if adc_bits else ""
     picture = plot_sweep(results, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)

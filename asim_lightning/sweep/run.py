@@ -16,7 +16,7 @@ from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose
 from asim_lightning.engine.noise import STREAM_VERSION
-from asim_lightning.surgery import change_macros_, macro_layers
+from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
 from asim_lightning.sweep.recorder import OutcomeRecorder
@@ -58,9 +58,7 @@ class Sweep:
         if trials < 1 or trials > 65535:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
-        self.macros = {layer: layer.macro for layer in self.layers.values()}
-        for macro in set(self.macros.values()):
-            axes.check(macro)
+        axes.check(model.backbone)
         self.tasks = self._tasks(axes, trials)
         names = list(next(iter(axes.points())))
         # a folder for each set of axes, or one sweep's results.csv would replace another's
@@ -96,40 +94,35 @@ class Sweep:
         finally:
             bar.close()
             self.trainer.callbacks.remove(recorder)  # type: ignore[attr-defined]
-            self._restore()
             self.model.fidelity, self.model.trial = before
         return tuple(results)
 
     def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
         for point in axes.points():
-            change_macros_(self.model.backbone, **point)
-            noisy = any(any(layer.transfer.noisy) for layer in self.layers.values())
+            with kept_assignments(self.model.backbone):
+                apply_point(self.model.backbone, point)
+                noisy = any(any(layer.transfer.noisy) for layer in self.layers.values())
             tasks.append((point, "simulated", trials if noisy else 1))
-        self._restore()
         return tasks
 
     def _done(self, axes: Mapping[str, AxisValue], kind: Kind) -> set[int]:
         return set(self.record.trials(axes, kind))
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> None:
-        self._restore()
-        change_macros_(self.model.backbone, **axes)
         self.model.fidelity, self.model.trial = kind, trial
-        start = time.perf_counter()
-        self.trainer.test(self.model, datamodule=self.data, verbose=False)
-        seconds = time.perf_counter() - start
-        names = dict.fromkeys(choose(layer.transfer) for layer in self.layers.values())
+        with kept_assignments(self.model.backbone):
+            apply_point(self.model.backbone, axes)
+            start = time.perf_counter()
+            self.trainer.test(self.model, datamodule=self.data, verbose=False)
+            seconds = time.perf_counter() - start
+            names = dict.fromkeys(choose(layer.transfer) for layer in self.layers.values())
         algorithm = "+".join(names) if kind == "simulated" else "torch" if kind == "float" else "exact"
         found = {name: values.numpy() for name, values in recorder.outcomes.items()}
         if self.trainer.is_global_zero:
             self.record.store(
                 axes, kind, trial, found["index"], found["label"], found["prediction"], seconds, algorithm
             )
-
-    def _restore(self) -> None:
-        for layer, macro in self.macros.items():
-            layer.macro = macro
 
 
 def fingerprint(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:

@@ -1,11 +1,17 @@
 """Noise levels on the macros of a network."""
 
 import math
+from typing import Any
 
 import pytest
 
 from asim_lightning import MacroConfig
 from asim_lightning.callbacks.noise_levels import checked_levels, level_name, levels_on
+from asim_lightning.nn import Assignment
+
+
+def on(**fields: Any) -> Assignment:
+    return Assignment(MacroConfig(**fields))
 
 
 @pytest.mark.parametrize(
@@ -17,7 +23,7 @@ def test_names(level: float | str, name: str) -> None:
 
 
 def test_levels_rise_and_know_percent_and_lsb() -> None:
-    levels = levels_on([MacroConfig(adc_bits=8)], "random_noise", ["1 lsb", 0.1, 0])
+    levels = levels_on([on(adc_bits=8)], "random_noise", ["1 lsb", 0.1, 0])
     assert [level.value for level in levels] == [0, 0.1, "1 lsb"]
     assert [level.percent for level in levels] == pytest.approx([0, 0.1, 100 / 255])
     assert [level.lsb for level in levels] == pytest.approx([0, 0.255, 1])
@@ -25,17 +31,27 @@ def test_levels_rise_and_know_percent_and_lsb() -> None:
 
 
 def test_what_differs_between_macros_is_unknown() -> None:
-    macros = [MacroConfig(adc_bits=8), MacroConfig(adc_bits=6)]
-    percent, lsb = levels_on(macros, "random_noise", [0.1, "1 lsb"])
+    percent, lsb = levels_on([on(adc_bits=8), on(adc_bits=6)], "random_noise", [0.1, "1 lsb"])
     assert (percent.percent, percent.lsb) == (0.1, None)
     assert (lsb.percent, lsb.lsb, lsb.place) == (None, 1.0, "1 lsb")
 
 
+def test_layers_whose_rule_decides_the_noise_have_no_part_in_a_level() -> None:
+    quiet = Assignment(MacroConfig(), rule={"random_noise": 0})
+    lsb_of_10_bits = Assignment(MacroConfig(), rule={"adc_bits": 10})
+    (level,) = levels_on([on(), quiet], "random_noise", ["1 lsb"])
+    assert level.percent == pytest.approx(100 / 255)
+    (level,) = levels_on([on(), lsb_of_10_bits], "random_noise", ["1 lsb"])
+    assert (level.percent, level.lsb) == (None, 1.0)
+    with pytest.raises(ValueError, match=r"NoiseSweep changes nothing, as `plan\.rules` decide `random_noise`"):
+        levels_on([quiet], "random_noise", [0.1])
+
+
 def test_an_ideal_converter_has_no_lsb() -> None:
-    (level,) = levels_on([MacroConfig(adc_bits=None)], "nonlinear_noise", [0.5])
+    (level,) = levels_on([on(adc_bits=None)], "nonlinear_noise", [0.5])
     assert (level.percent, level.lsb) == (0.5, None)
     with pytest.raises(ValueError, match="ideal converter"):
-        levels_on([MacroConfig(adc_bits=None)], "random_noise", ["1 lsb"])
+        levels_on([on(adc_bits=None)], "random_noise", ["1 lsb"])
 
 
 def test_each_level_once() -> None:
@@ -43,7 +59,7 @@ def test_each_level_once() -> None:
     with pytest.raises(
         ValueError, match=r"`levels` of NoiseSweep must differ, got 20.0 and '51 lsb', which are both 20 %"
     ):
-        levels_on([MacroConfig()], "random_noise", [20.0, "51 lsb"])
+        levels_on([on()], "random_noise", [20.0, "51 lsb"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from tensorboard.plugins.custom_scalar import layout_pb2
 from torch.utils.data import DataLoader, TensorDataset
 
-from asim_lightning import CimClassifier, MacroConfig, Plan
+from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.callbacks.noise_measurement import simulated, spread_positions
 from asim_lightning.engine import noise_context
@@ -120,6 +120,24 @@ def test_the_accuracy_is_that_of_the_simulation(tmp_path: Path) -> None:
             with torch.no_grad(), noise_context(3, trial, ids, 2):
                 right.append(model(images).argmax(1) == labels)
     assert sweep.results[0][0].accuracy == float(torch.cat(right).double().mean())
+
+
+def test_rules_win_over_levels(tmp_path: Path) -> None:
+    rules = [Rule("layer3.*", {"random_noise": 0})]
+    model, data = make_model(plan=Plan(MacroConfig(4, 4), rules)), make_data()
+    trainer = quiet_trainer(tmp_path, logger=False)
+    trainer.validate(model, datamodule=data, verbose=False)
+    (found,) = NoiseSweep([1.0], images=25, trials=2).measure(trainer, model)
+    plain = make_model(plan=Plan(MacroConfig(4, 4, random_noise=1.0), rules))
+    plain.load_state_dict(model.state_dict())
+    (same,) = NoiseSweep([1.0], images=25, trials=2).measure(trainer, plain)
+    plain.eval().fidelity = "simulated"
+    right = []
+    for trial in (0, 1):
+        for images, labels, ids in data.val_dataloader():
+            with torch.no_grad(), noise_context(0, trial, ids, 0):
+                right.append(plain(images).argmax(1) == labels)
+    assert found.accuracy == same.accuracy == float(torch.cat(right).double().mean())
 
 
 def test_everything_is_left_as_it_was(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from timm.layers import Attention
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
-from asim_lightning.nn.attention import score_macro
+from asim_lightning.nn.assignment import score_macro
 
 FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
 PARTS = ("qkv", "qk", "av", "proj")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import yaml
 from lightning.pytorch import Trainer
 
-from asim_lightning import CimClassifier, MacroConfig, Plan
+from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli import main
 from asim_lightning.cli.checkpoint import load_weights
@@ -61,10 +61,11 @@ def make(tmp_path: Path) -> Make:
         batch: int = 4,
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
+        rules: Sequence[Rule] = (),
         **model_options: Any,
     ) -> Sweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
-        model = CimClassifier(backbone, Plan(macro=macro), **model_options)
+        model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
         load_weights(model, str(shipped_file("checkpoints", "fashion_resnet_qat")))
         data = FashionMNIST(test_images=IMAGES, eval_batch_size=batch)
         trainer = CountingTrainer(
@@ -189,6 +190,31 @@ def test_a_point_is_what_asim_test_measures_there(make: Make) -> None:
     alone = make(macro=MACRO.with_fields(random_noise=0.3))
     measured = alone.trainer.test(alone.model, datamodule=alone.data, verbose=False)[0]["test/acc"]
     assert measured == pytest.approx(accuracy)
+
+
+def test_rules_win_over_axes(make: Make) -> None:
+    rules = [Rule("fc", {"adc_bits": 8}), Rule("layer1.*", {"random_noise": 0})]
+    sweep = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, rules=rules)
+    before = {name: layer.assignment for name, layer in sweep.layers.items()}
+    accuracy = sweep.run()[-1].accuracy
+    assert {name: layer.assignment for name, layer in sweep.layers.items()} == before
+    alone = make(macro=MACRO.with_fields(adc_bits=3, random_noise=1.0), rules=rules)
+    measured = alone.trainer.test(alone.model, datamodule=alone.data, verbose=False)[0]["test/acc"]
+    assert measured == pytest.approx(accuracy)
+    without = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, folder="b")
+    without.run()
+    assert list(predictions(without).values())[-1] != list(predictions(sweep).values())[-1]
+
+
+def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(make: Make) -> None:
+    with pytest.raises(
+        ValueError, match=r"^`adc_bits` changes nothing, as `plan\.rules` decide .*, at the point adc_bi"
+    ):
+        make(SweepAxes(adc_bits=[3]), rules=[Rule("*", {"adc_bits": 8})])
+    with pytest.raises(
+        ValueError, match=r"^Layer `fc`: `macro\.encoding_bits` must be 1\.\.2 .* encoding_bits 3 of `axes`"
+    ):
+        make(SweepAxes(encoding_bits=[1, 3]), rules=[Rule("fc", {"input_bits": 2})])
 
 
 @pytest.mark.parametrize("at", [2, 5])

@@ -9,7 +9,7 @@ from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.exchange.keys import plain_relus
 from asim_lightning.exchange.published.keys import AV, CONV, FC, LINEAR, MLP, PROJ, QK
 from asim_lightning.exchange.published.reading import ConfigReading
-from asim_lightning.nn.attention import score_macro
+from asim_lightning.nn.assignment import score_macro
 from asim_lightning.surgery import Plan, Rule
 
 _STEM_BITS = 8  # that a first convolution has at least

@@ -1,0 +1,86 @@
+"""How a layer comes to its macro: the plan's macro, what a product of scores makes of it, and the layer's rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from asim_lightning.circuit import MacroConfig
+
+_DIGITAL_BITS = 8
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A layer's macro and where each of its fields comes from, so that the plan's macro can change under it.
+
+    The macro is the plan's; where the layer multiplies attention scores, what `score_macro` makes of it; and the
+    layer's rule has the last word.
+
+    Raises:
+        ValueError: The base is no macro, or the rule names no field or a value that the macro does not take.
+    """
+
+    base: MacroConfig
+    """The plan's macro."""
+    is_scores: bool = False
+    """Whether the layer multiplies attention scores, which have no sign."""
+    rule: MacroConfig | Mapping[str, Any] | None = None
+    """Fields that a rule of the plan decides for this layer, or its whole macro; None where no rule matches it."""
+    macro: MacroConfig = field(init=False, compare=False, repr=False)
+    """The layer's macro."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, MacroConfig):
+            raise ValueError(f"`macro` must be a MacroConfig, got {self.base!r}")
+        if isinstance(self.rule, MacroConfig):
+            macro = self.rule
+        else:
+            macro = score_macro(self.base) if self.is_scores else self.base
+            if self.rule is not None:
+                object.__setattr__(self, "rule", dict(self.rule))  # not the caller's, which may change
+                macro = macro.with_fields(**self.rule)
+        object.__setattr__(self, "macro", macro)
+
+    def __hash__(self) -> int:
+        return hash((self.base, self.is_scores))  # a rule is a mapping
+
+    @property
+    def ruled(self) -> frozenset[str]:
+        """Fields that the rule decides: another base does not change them."""
+        if isinstance(self.rule, MacroConfig):
+            return frozenset(f.name for f in fields(MacroConfig))
+        return frozenset(self.rule or ())
+
+    @property
+    def digital_bits(self) -> tuple[int, int]:
+        """Bits of weight and input of a digital layer: those of a rule, else 8, or the macro's where it has more.
+
+        Published stems have 8 bits whatever the macro has; a wider macro's network would be limited by its stem.
+        """
+        weight, inputs = (
+            bits if name in self.ruled else max(_DIGITAL_BITS, bits)
+            for name, bits in (("weight_bits", self.macro.weight_bits), ("input_bits", self.macro.input_bits))
+        )
+        return weight, inputs
+
+    def changed(self, **changes: Any) -> "Assignment":
+        """The assignment under a plan whose macro has other fields.
+
+        Raises:
+            ValueError: A name is no field, or the plan's macro or the layer's does not take a value.
+        """
+        return replace(self, base=self.base.with_fields(**changes))
+
+
+def score_bits(macro: MacroConfig) -> int:
+    """Bits of the unsigned attention scores: `input_bits`, but 8 where that is 9.
+
+    Published networks give signed inputs and keys 9 bits, 8 of them magnitude, and scores, which have no sign, 8.
+    """
+    return 8 if macro.input_bits == 9 else macro.input_bits
+
+
+def score_macro(macro: MacroConfig) -> MacroConfig:
+    """The macro for AV: scores have `score_bits` bits, and no more of them are encoded at once."""
+    bits = score_bits(macro)
+    return macro.with_fields(input_bits=bits, encoding_bits=min(macro.encoding_bits, bits))

@@ -1,0 +1,108 @@
+"""A layer knows how it came to its macro, so that the plan's macro can change under its rule."""
+
+import copy
+import pickle
+
+import pytest
+from timm.layers import Attention
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import Assignment, CimAttention, CimConv2d, CimLinear, QuantConv2d
+
+BASE = MacroConfig(6, 6, rows=64)
+
+
+def test_the_rule_has_the_last_word() -> None:
+    assert Assignment(BASE).macro == BASE
+    ruled = Assignment(BASE, rule={"adc_bits": 10})
+    assert ruled.macro == BASE.with_fields(adc_bits=10)
+    assert ruled.changed(adc_bits=5, rows=32).macro == BASE.with_fields(adc_bits=10, rows=32)
+    assert ruled.ruled == {"adc_bits"}
+    whole = Assignment(BASE, rule=MacroConfig(4, 4))
+    assert whole.changed(rows=32).macro == MacroConfig(4, 4)
+    assert {"rows", "adc_bits", "column_args"} <= whole.ruled
+
+
+def test_scores_have_their_bits_before_the_rule() -> None:
+    scores = Assignment(BASE, is_scores=True).changed(input_bits=9, encoding_bits=9)
+    assert (scores.macro.input_bits, scores.macro.encoding_bits) == (8, 8)
+    assert Assignment(BASE, True, {"input_bits": 9}).changed(input_bits=9).macro.input_bits == 9
+
+
+def test_a_digital_layer_has_8_bits_or_more_unless_a_rule_says_other() -> None:
+    assert Assignment(BASE).digital_bits == (8, 8)
+    assert Assignment(BASE).changed(weight_bits=12).digital_bits == (12, 8)
+    assert Assignment(BASE, rule={"input_bits": 5}).digital_bits == (8, 5)
+
+
+def test_assignments_are_compared_by_content_and_copied() -> None:
+    first, second = Assignment(BASE, rule={"rows": 8}), Assignment(BASE, rule={"rows": 8})
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != Assignment(BASE, rule={"rows": 9})
+    rule = {"rows": 8}
+    kept = Assignment(BASE, rule=rule)
+    rule["rows"] = 16
+    assert kept.changed(adc_bits=4).macro.rows == 8
+    for copied in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
+        assert copied == kept
+        assert copied.macro == kept.macro
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((8,), "`macro` must be a MacroConfig, got 8"),
+        ((BASE, False, {"adc_bit": 5}), r"`macro\.adc_bit` is no field of a macro, nearest: adc_bits"),
+        ((BASE, False, {"adc_bits": 50}), r"`macro\.adc_bits` must be 1\.\.16 or null, got 50"),
+    ],
+)
+def test_what_is_no_assignment_is_refused(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Assignment(*arguments)
+
+
+def test_a_macro_that_is_set_by_hand_has_no_rule() -> None:
+    layer = CimLinear(4, 2, macro=BASE)
+    assert layer.assignment == Assignment(BASE)
+    layer.assignment = Assignment(BASE, rule={"rows": 8})
+    assert layer.macro.rows == 8
+    layer.macro = MacroConfig(5, 5)
+    assert layer.assignment == Assignment(MacroConfig(5, 5))
+    with pytest.raises(ValueError, match="`assignment` must be an Assignment, got MacroConfig"):
+        layer.assignment = BASE
+
+
+def test_a_refused_macro_leaves_the_layer_as_it_was() -> None:
+    layer = CimConv2d(3, 4, 3, macro=BASE, signed_input=True)
+    before = layer.assignment
+    with pytest.raises(ValueError, match="input"):
+        layer.macro = MacroConfig(input_bits=1)
+    assert layer.assignment is before
+
+
+def test_a_digital_layer_follows_its_assignment() -> None:
+    layer = QuantConv2d(3, 4, 3, weight_bits=8)
+    assert layer.assignment is None
+    layer.assignment = Assignment(BASE.with_fields(weight_bits=10))
+    assert (layer.weight_bits, layer.input_bits) == (10, 8)
+    with pytest.raises(ValueError, match="input"):
+        layer.assignment = Assignment(BASE, rule={"input_bits": 1})
+    assert layer.input_bits == 8
+
+
+def test_layers_are_copied_with_their_assignment() -> None:
+    layer = CimLinear(4, 2, macro=BASE)
+    layer.assignment = Assignment(BASE, rule={"rows": 8})
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert copied.assignment == layer.assignment
+        assert copied.macro.rows == 8
+    layer.load_state_dict(copied.state_dict())
+    assert layer.macro.rows == 8
+
+
+def test_attention_by_hand_knows_its_scores() -> None:
+    layer = CimAttention.from_timm(Attention(8, num_heads=2), BASE)
+    assert [part.assignment.is_scores for part in layer.parts] == [False, False, True, False]
+    own = MacroConfig(input_bits=9)
+    assert CimAttention.from_timm(Attention(8, num_heads=2), BASE, av_macro=own).av.assignment == Assignment(own)
