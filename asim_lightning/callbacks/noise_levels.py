@@ -6,8 +6,7 @@ from difflib import get_close_matches
 
 from asim_lightning.circuit.units import noise_percent
 from asim_lightning.nn import Assignment
-from asim_lightning.sweep.plot import NOISE_AXES
-from asim_lightning.sweep.result import AxisValue, axis_text
+from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axis_text
 
 _DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit
 

@@ -7,6 +7,32 @@ NOISE_UNITS = ("%", "lsb", "mV")
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|lsb|mv)\s*", re.IGNORECASE)
 
 
+def canonical_quantity(value: float | str) -> float | str:
+    """One way to write a quantity: "0.3LSB" and "0.30 lsb" are "0.3 lsb", and "0.2 %" is the number 0.2.
+
+    Args:
+        value: A number (percent) or a string with a unit; what is neither stays as it is.
+    """
+    read = quantity(value)
+    if read is None or not isinstance(value, str):
+        return value
+    number, unit = read
+    if unit == "%":
+        return number
+    return f"{int(number) if number.is_integer() else number} {unit}"
+
+
+def quantity(value: object) -> tuple[float, str] | None:
+    """Number and unit (one of `NOISE_UNITS`) of a noise; None of what is neither a number (percent) nor has a unit."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value), "%"
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    units = {unit.lower(): unit for unit in NOISE_UNITS}
+    return float(match[1]), units[match[2].lower()]
+
+
 def noise_percent(value: float | str, field: str, top_code: int | None, full_scale_mv: float | None) -> float:
     """Standard deviation of a noise source in percent of full scale.
 
@@ -22,16 +48,16 @@ def noise_percent(value: float | str, field: str, top_code: int | None, full_sca
         ValueError: The value does not parse, lies outside 0..100 %, or its unit cannot be converted.
     """
     if isinstance(value, str):
-        match = _QUANTITY.fullmatch(value)
-        if match is None:
+        read = quantity(value)
+        if read is None:
             units = ", ".join(NOISE_UNITS)
             raise ValueError(f"`{field}` must be a number (percent) or a number with a unit of {units}, got {value!r}")
-        number, unit = float(match[1]), match[2].lower()
+        number, unit = read
         if unit == "lsb":
             if top_code is None:
                 raise ValueError(f"`{field}` must be in % or mV for an ideal converter (adc_bits null), got {value!r}")
             percent = 100.0 * number / top_code
-        elif unit == "mv":
+        elif unit == "mV":
             if full_scale_mv is None:
                 raise ValueError(f"`{field}` in mV needs `macro.full_scale_mv`, got {value!r} without it")
             percent = 100.0 * number / full_scale_mv

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asim_lightning.sweep.plot import plot_sweep
 from asim_lightning.sweep.record import RESULT_COLUMNS
-from asim_lightning.sweep.result import AxisValue, PointResult, check_kind
+from asim_lightning.sweep.result import PointResult, axis_value, check_kind
 
 _NAME = "network"
 
@@ -68,7 +68,7 @@ def read_results(path: str | Path) -> list[PointResult]:
 
 def _point(row: dict[str, str]) -> PointResult:
     check_kind(row["kind"])
-    axes = {name: _value(text) for name, text in row.items() if name not in RESULT_COLUMNS and text != ""}
+    axes = {name: axis_value(text) for name, text in row.items() if name not in RESULT_COLUMNS and text != ""}
     return PointResult(
         axes=axes,
         kind=row["kind"],  # type: ignore[arg-type]  # checked above
@@ -81,18 +81,3 @@ def _point(row: dict[str, str]) -> PointResult:
         algorithm=row["algorithm"],
         right=tuple(int(count) for count in row.get("right", "").split()),
     )
-
-
-def _value(text: str) -> AxisValue:
-    """An axis value from its text, as `axis_text` writes it."""
-    words: dict[str, AxisValue] = {"null": None, "true": True, "false": False}
-    if text in words:
-        return words[text]
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return text

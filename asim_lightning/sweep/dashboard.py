@@ -6,8 +6,17 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_lightning.sweep.plot import NOISE_AXES, sweep_figure
-from asim_lightning.sweep.result import AxisValue, PointResult, axis_text, distinct_values, sweep_lines
+from asim_lightning.circuit.units import quantity
+from asim_lightning.sweep.plot import sweep_figure
+from asim_lightning.sweep.result import (
+    NOISE_AXES,
+    AxisValue,
+    PointResult,
+    axis_text,
+    distinct_values,
+    noise_unit,
+    sweep_lines,
+)
 
 CATEGORY = "Sweep"
 """Heading of the charts below which every curve of accuracy stands."""
@@ -69,18 +78,22 @@ def write_dashboard(
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:
     """Tag and integer steps of an axis: TensorBoard has no other numbers along x, and cuts 0.7 to 0.
 
-    Integers stand for themselves. Noise counts in millipercent, ``round(1000 percent)``, and other numbers in
-    thousandths. Where values are no numbers, or two would share a step, the step is the place in `values`.
+    Integers stand for themselves. Noise counts in millipercent, ``round(1000 percent)``, or in thousandths of the LSB
+    or mV that it is given in, and other numbers in thousandths. Where values are no numbers, or two would share a step,
+    the step is the place in `values`.
 
     Returns:
         The tag, which says how to read the step, such as "sweep/accuracy_vs_random_noise_in_millipercent", and the
         step of each value by its `axis_text`.
     """
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    texts = [axis_text(value) for value in values]
+    texts, unit = [axis_text(value) for value in values], noise_unit(values) if axis in NOISE_AXES else None
+    if unit is not None:
+        numbers = [read[0] for value in values if (read := quantity(value)) is not None]
+    else:
+        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     name, factor = f"sweep/accuracy_vs_{axis}", 1
-    if axis in NOISE_AXES:
-        name, factor = f"{name}_in_millipercent", 1000
+    if unit is not None:
+        name, factor = f"{name}_in_milli{'percent' if unit == '%' else unit}", 1000
     elif not all(float(value).is_integer() for value in numbers):
         name, factor = f"{name}_in_thousandths", 1000
     steps = [round(factor * value) for value in numbers]

@@ -1,7 +1,7 @@
 """The picture of a sweep: accuracy with error bars against one axis."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,17 +10,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from asim_lightning.circuit.units import quantity
 from asim_lightning.sweep.result import (
+    NOISE_AXES,
     AxisValue,
     PointResult,
     axes_text,
     axis_text,
     distinct_values,
     is_number,
+    noise_unit,
     sweep_lines,
 )
 
-NOISE_AXES = ("random_noise", "nonlinear_noise")
 LABELS: Mapping[str, str] = {
     "random_noise": "random noise (% of full scale)",
     "nonlinear_noise": "nonlinear noise (% of full scale)",
@@ -51,7 +53,8 @@ def sweep_figure(
 
     Numbers stand at their true distances where their labels then fit, else evenly spaced, which the axis label says;
     other values are evenly spaced. Points of kind float and quantized are horizontal lines unless they have the axis
-    themselves. Against noise, a second axis on top counts in LSB: ``lsb = percent / 100 * (2^adc_bits - 1)``.
+    themselves. Noise that is given in LSB or mV is labelled so. Against noise in percent, a second axis on top counts
+    in LSB: ``lsb = percent / 100 * (2^adc_bits - 1)``.
 
     Args:
         rows: Results of the sweep; those without the axis, float and quantized aside, are left out.
@@ -65,6 +68,9 @@ def sweep_figure(
         ValueError: No simulated point has the axis.
     """
     names = {**LABELS, **(labels or {})}
+    rows, unit = _in_one_unit(rows, axis)
+    if unit is not None:
+        names[axis] = names[axis].replace("% of full scale", unit) if unit else names[axis].split(" (")[0]
     lines = sweep_lines(rows, axis)
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
@@ -85,7 +91,7 @@ def sweep_figure(
     plot.set_title(title, fontsize=13, pad=10)
     _set_ticks(plot, scale)
     bits = _one_resolution(lines, adc_bits)
-    if axis in NOISE_AXES and bits is not None and all(is_number(value) for value in values):
+    if axis in NOISE_AXES and unit is None and bits is not None and all(is_number(value) for value in values):
         _add_lsb_axis(plot, scale, bits)
     plot.grid(axis="y", color="0.9")
     plot.set_axisbelow(True)
@@ -99,6 +105,23 @@ def sweep_figure(
     else:
         plot.legend(handles, texts, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _in_one_unit(rows: Sequence[PointResult], axis: str) -> tuple[Sequence[PointResult], str | None]:
+    """Rows with their noise as numbers of one unit, and that unit where it is not percent; "" where units differ."""
+    if axis not in NOISE_AXES:
+        return rows, None
+    shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes)
+    if shared == "%":
+        return rows, None
+    found = []
+    for row in rows:
+        read = quantity(row.axes.get(axis))
+        if read is not None:
+            value = read[0] if shared else f"{axis_text(read[0])} {read[1]}"
+            row = replace(row, axes={**row.axes, axis: value})
+        found.append(row)
+    return found, {"lsb": "LSB", None: ""}.get(shared, shared)
 
 
 def plot_sweep(

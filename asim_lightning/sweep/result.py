@@ -1,13 +1,17 @@
 """What a sweep says about one of its points, and how its axis values are compared and written."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from asim_lightning.circuit.units import quantity
 
 AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "simulated"]
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
+NOISE_AXES = ("random_noise", "nonlinear_noise")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,29 @@ def axis_text(value: AxisValue) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, Mapping):
+        return json.dumps(value, sort_keys=True)
     return str(value)
+
+
+def axis_value(text: str) -> AxisValue:
+    """An axis value from its text, as `axis_text` writes it."""
+    words: dict[str, AxisValue] = {"null": None, "true": True, "false": False}
+    if text in words:
+        return words[text]
+    for read in (int, float, json.loads) if text.startswith("{") else (int, float):
+        try:
+            value: AxisValue = read(text)
+            return value
+        except ValueError:
+            pass
+    return text
+
+
+def noise_unit(values: Iterable[AxisValue]) -> str | None:
+    """The unit that values of a noise share: %, lsb or mV; None where they differ. A plain 0 is 0 in any unit."""
+    units = dict.fromkeys(read[1] for value in values if (read := quantity(value)) is not None and value != 0)
+    return next(iter(units), "%") if len(units) < 2 else None
 
 
 def axes_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] | None = None) -> str:

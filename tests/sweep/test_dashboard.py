@@ -85,7 +85,9 @@ def test_writing_again_replaces_the_curve_and_nothing_else(tmp_path):
     [
         ("random_noise", [0, 0.05, 0.1], TAG, [0, 50, 100]),
         ("random_noise", [0, 0.0001], "sweep/accuracy_vs_place_of_random_noise", [0, 1]),
-        ("random_noise", ["0.5 lsb", "1 lsb"], "sweep/accuracy_vs_place_of_random_noise", [0, 1]),
+        ("random_noise", [0, "0.5 lsb", "1 LSB"], "sweep/accuracy_vs_random_noise_in_millilsb", [0, 500, 1000]),
+        ("nonlinear_noise", ["0.5mV"], "sweep/accuracy_vs_nonlinear_noise_in_millimV", [500]),
+        ("random_noise", [0.1, "1 lsb"], "sweep/accuracy_vs_place_of_random_noise", [0, 1]),
         ("adc_bits", [6, 7.0, 8], "sweep/accuracy_vs_adc_bits", [6, 7, 8]),
         ("adc_bits", [6, 8, None], "sweep/accuracy_vs_place_of_adc_bits", [0, 1, 2]),
         ("full_scale_mv", [0.7, 0.9], "sweep/accuracy_vs_full_scale_mv_in_thousandths", [700, 900]),

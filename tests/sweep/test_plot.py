@@ -99,6 +99,27 @@ def test_noise_in_lsb_on_top_where_the_resolution_is_known():
     assert not sweep_figure([simulated(adc_bits=8), simulated(adc_bits=7)], "adc_bits", "").axes[0].child_axes
 
 
+@pytest.mark.parametrize(
+    ("values", "label", "ticks"),
+    [
+        ((0, "0.3 lsb", "1 lsb"), "random noise (LSB)", ["0", "0.3", "1"]),
+        (("1 mV", "2.5 mV"), "random noise (mV)", ["1", "2.5"]),
+        ((0.1, "0.3 lsb"), "random noise", ["0.1 %", "0.3 lsb"]),
+    ],
+)
+def test_noise_is_labelled_in_the_unit_that_it_is_given_in(values, label, ticks):
+    rows = [FLOAT, QUANTIZED, *(simulated(random_noise=value) for value in reversed(values))]
+    plot = sweep_figure(rows, "random_noise", "", adc_bits=8).axes[0]
+    assert plot.get_xlabel() == label
+    found = [tick.get_text() for tick in plot.get_xticklabels()]
+    if label == "random noise":
+        assert sorted(found) == ticks
+    else:
+        assert found == ticks
+        assert list(data_lines(plot)[0][0].get_xdata()) == [float(tick) for tick in ticks]
+    assert not plot.child_axes  # no second axis in LSB
+
+
 def test_one_line_for_each_combination_of_the_others():
     rows = [simulated(adc_bits=b, random_noise=n, column="charge") for b in (6, 7, 8, None) for n in (0, 0.1)]
     plot = sweep_figure(rows, "adc_bits", "").axes[0]
