@@ -92,6 +92,8 @@ class AsimTrainer(Trainer):
             load_weights(model, ckpt_path)
         prepare(self, model, datamodule)
         sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
+        for note in sweep.notes:
+            self._say(note)
         results = sweep.run()
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))

@@ -1,16 +1,18 @@
 """The grid of a sweep: values of macro fields."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
 from torch import nn
 
+from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.surgery import apply_point, kept_assignments
-from asim_lightning.sweep.result import AxisValue, axes_text, axis_text
+from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axes_text, axis_text
 
-DEFAULT_NOISE: tuple[AxisValue, ...] = (0.0, 0.05, 0.1, 0.2)
+DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
+"""The grid where no axis is given."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,11 @@ class SweepAxes:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
-        """Every combination once; the default noise levels where no axis is given."""
-        axes = self.given() or {"random_noise": list(DEFAULT_NOISE)}
+        """Every combination once, noise in one way of writing; the default noise levels where no axis is given."""
+        axes = self.given() or dict(DEFAULT_AXES)
+        for name in NOISE_AXES:
+            if name in axes:
+                axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
         once = [{axis_text(value): value for value in values}.values() for values in axes.values()]
         for values in product(*once):
             yield dict(zip(axes, values, strict=True))

@@ -1,10 +1,11 @@
 """The results of a sweep for people: table, plot, TensorBoard."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.sweep.dashboard import write_dashboard
 from asim_lightning.sweep.plot import plot_sweep
-from asim_lightning.sweep.result import PointResult
+from asim_lightning.sweep.result import PointResult, distinct_values
 from asim_lightning.sweep.run import Sweep
 from asim_lightning.sweep.table import results_table
 
@@ -12,23 +13,21 @@ from asim_lightning.sweep.table import results_table
 def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
+    The table has the points that were asked for; plot and dashboard, as results.csv, all that the folder has.
+
     Args:
         results: One result a point.
         sweep: The finished sweep.
         name: Name of the run, for the headline.
         num_classes: Number of classes.
     """
-    axis = next(iter(axes)) if (axes := results[-1].axes) else ""
-    if "random_noise" in results[-1].axes:
-        axis = "random_noise"
-    macros = [layer.macro for layer in sweep.layers.values()]
-    bits = {macro.adc_bits for macro in macros}
-    adc_bits = bits.pop() if len(bits) == 1 and "adc_bits" not in results[-1].axes else None
-    macro = macros[0]
-    title = f"{name}: W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows"
-    title += f", {adc_bits}-bit ADC" if adc_bits else ""
-    picture = plot_sweep(results, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)
-    write_dashboard(sweep.folder, results, axis, title, num_classes=num_classes, adc_bits=adc_bits)
+    rows, swept = sweep.record.results(), list(results[-1].axes)
+    axis = _axis(rows, swept)
+    bits = {layer.macro.adc_bits for layer in sweep.layers.values()}
+    adc_bits = bits.pop() if len(bits) == 1 and "adc_bits" not in swept else None
+    title = ": ".join(part for part in (name, _described(sweep.macro, swept)) if part)
+    picture = plot_sweep(rows, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)
+    write_dashboard(sweep.folder, rows, axis, title, num_classes=num_classes, adc_bits=adc_bits)
     return "\n".join(
         [
             results_table(results),
@@ -38,3 +37,22 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
             f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
         ]
     )
+
+
+def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:
+    """The axis of the plot: random noise, else the first, of those with several values, if any."""
+    order = sorted(swept, key=lambda name: name != "random_noise")
+    several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
+    return (several or order)[0]
+
+
+def _described(macro: MacroConfig, swept: Collection[str]) -> str:
+    """The fields of a macro that stay, in a few characters: "W8A8, 255 rows, 8-bit ADC"."""
+    bits = "".join(
+        f"{letter}{getattr(macro, field)}"
+        for letter, field in (("W", "weight_bits"), ("A", "input_bits"))
+        if field not in swept
+    )
+    rows = f"{macro.rows} rows" if "rows" not in swept else ""
+    adc = "ideal ADC" if macro.adc_bits is None else f"{macro.adc_bits}-bit ADC"
+    return ", ".join(part for part in (bits, rows, adc if "adc_bits" not in swept else "") if part)

@@ -6,20 +6,22 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asim_lightning.sweep.interval import accuracy_interval
-from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, check_kind
+from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, axis_value, check_kind
 from asim_lightning.sweep.whole_file import write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
+Content: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], object]
+"""All that decides a point's outcomes beside the fingerprint, from its axes and kind; values as JSON has them."""
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
@@ -56,7 +58,11 @@ class SweepRecord:
 
     Each file is written under another name and then renamed, so that it is whole or absent. The trials are the truth:
     accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that a point is
-    finished is read back. A trial file that is damaged, or was written under another fingerprint, counts as absent.
+    finished is read back. A trial file whose checksum does not fit counts as absent, and `notes` say so; one that was
+    written under another fingerprint counts as absent too.
+
+    A point is its content: points that compute the same share their trials, and each has its row. results.csv keeps all
+    finished points of the folder, with the most trials that each was finished with.
 
     Only one process may write to a folder at a time.
 
@@ -66,13 +72,22 @@ class SweepRecord:
             settings that are not swept. Values as JSON has them. Axis values and the number of trials stay out of it,
             so that a finished sweep can be extended.
         columns: Names of the axes.
+        content: What a point is; default: its axes and kind.
+        reuse: Whether trials that are in the folder count.
 
     Raises:
         ValueError: The folder belongs to another fingerprint, or a column is given twice or has a reserved name.
         TypeError: The fingerprint holds something that JSON has not.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: Mapping[str, object], columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        fingerprint: Mapping[str, object],
+        columns: Sequence[str],
+        content: Content | None = None,
+        reuse: bool = True,
+    ) -> None:
         self.folder = Path(folder)
         self.columns = tuple(columns)
         if len(set(self.columns)) < len(self.columns) or set(self.columns) & set(RESULT_COLUMNS):
@@ -80,16 +95,37 @@ class SweepRecord:
             raise ValueError(f"axes must differ from each other and from {reserved}, got {', '.join(self.columns)}")
         self._digest = _digest(fingerprint)
         self._trial_folder = self.folder / "trials"
-        self._points: dict[str, tuple[dict[str, AxisValue], Kind]] = {}
+        self._content = content or (lambda axes, kind: {"axes": axes, "kind": kind})
+        self._keys: dict[str, str] = {}
         self._finished_trials: dict[str, set[int]] = {}
         self._results: dict[str, PointResult] = {}
+        self.notes: list[str] = []
+        """What a user should know of the files that were found, a line each."""
         self._open_settings(fingerprint)
-        self._open_trials()
-        self._open_results()
+        if reuse:
+            self._open_trials()
+            self._open_results()
+
+    def key(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
+        """Name of a point in file names and results.csv, the same for points that compute the same.
+
+        Raises:
+            ValueError: An axis is no column, or the kind is unknown.
+        """
+        check_kind(kind)
+        unknown = [name for name in axes if name not in self.columns]
+        if unknown:
+            allowed = ", ".join(self.columns) or "none"
+            raise ValueError(f"the axes of a point must be among {allowed}, got {', '.join(unknown)}")
+        row = _row(axes, kind)
+        if row not in self._keys:
+            # 12 digits, as thousands of points must not collide
+            self._keys[row] = _digest(self._content(axes, kind))[:12]
+        return self._keys[row]
 
     def trials(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[int, ...]:
         """Numbers of the finished trials of a point, rising."""
-        return tuple(sorted(self._finished_trials.get(self._identify(axes, kind), ())))
+        return tuple(sorted(self._finished_trials.get(self.key(axes, kind), ())))
 
     def results(self) -> tuple[PointResult, ...]:
         """The finished points, in the order in which they were finished."""
@@ -123,7 +159,7 @@ class SweepRecord:
         Raises:
             ValueError: An axis is no column, the trial is negative, or the arrays are not integers of one length.
         """
-        point = self._identify(axes, kind)
+        point = self.key(axes, kind)
         if trial < 0:
             raise ValueError(f"`trial` must be 0 or more, got {trial}")
         samples, labels, predictions = (
@@ -136,23 +172,19 @@ class SweepRecord:
         samples, first = np.unique(samples, return_index=True)
         header = {
             "fingerprint": self._digest,
+            "point": point,
             "axes": _plain(axes),
             "kind": kind,
             "trial": int(trial),
             "seconds": float(seconds),
             "algorithm": algorithm,
         }
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            header=np.array(_canonical_json(header)),
-            sample_index=samples,
-            label=labels[first],
-            prediction=predictions[first],
-        )
+        arrays = {"sample_index": samples, "label": labels[first], "prediction": predictions[first]}
+        text, buffer = _canonical_json(header), io.BytesIO()
+        stored: dict[str, Any] = {"header": np.array(text), "checksum": np.array(_checksum(text, arrays)), **arrays}
+        np.savez_compressed(buffer, **stored)
         self._trial_folder.mkdir(exist_ok=True)
         write_whole(self._trial_path(point, trial), lambda file: file.write(buffer.getvalue()))
-        self._points[point] = (_plain_axes(axes), kind)
         self._finished_trials.setdefault(point, set()).add(int(trial))
 
     def outcomes(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
@@ -161,7 +193,7 @@ class SweepRecord:
         Raises:
             ValueError: The trial is not finished, or its file was damaged since.
         """
-        point = self._identify(axes, kind)
+        point = self.key(axes, kind)
         if trial not in self._finished_trials.get(point, ()):
             raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.folder}")
         try:
@@ -173,15 +205,19 @@ class SweepRecord:
     def finish(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         """Compute the result of a point from its trials 0 to `trials` - 1 and write it to results.csv.
 
+        A row of results.csv that has more trials stays.
+
         Raises:
             ValueError: There is no trial, a trial is missing, or trials saw different images.
         """
         if trials < 1:
             raise ValueError(f"`trials` must be at least 1, got {trials}")
-        point = self._identify(axes, kind)
-        self._results[point] = self._result(axes, kind, trials)
+        result, row = self._result(axes, kind, trials), _row(axes, kind)
+        known = self._results.get(row)
+        if known is None or known.trials <= trials:
+            self._results[row] = result
         self._write_results()
-        return self._results[point]
+        return result
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         outcomes = [self.outcomes(axes, kind, trial) for trial in range(trials)]
@@ -203,15 +239,6 @@ class SweepRecord:
             right=tuple(correct.sum(axis=0).tolist()),
         )
 
-    def _identify(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
-        """Name of a point in file names and results.csv; 12 digits, as thousands of points must not collide."""
-        check_kind(kind)
-        unknown = [name for name in axes if name not in self.columns]
-        if unknown:
-            allowed = ", ".join(self.columns) or "none"
-            raise ValueError(f"the axes of a point must be among {allowed}, got {', '.join(unknown)}")
-        return _digest({"axes": axes, "kind": kind})[:12]
-
     def _trial_path(self, point: str, trial: int) -> Path:
         return self._trial_folder / f"{point}-{trial:05d}.npz"
 
@@ -232,14 +259,12 @@ class SweepRecord:
         for path in sorted(self._trial_folder.glob("*.npz")):
             try:
                 header, _ = self._read(path)
-                axes, kind, trial = header["axes"], header["kind"], header["trial"]
-                point = self._identify(axes, kind)
-                if header["fingerprint"] != self._digest or path != self._trial_path(point, trial):
-                    continue
+                point, trial = header["point"], header["trial"]
             except _UNREADABLE:
-                continue  # it will be computed and written again
-            self._points[point] = (axes, kind)
-            self._finished_trials.setdefault(point, set()).add(trial)
+                self.notes.append(f"{path} was changed or damaged after it was written, so its trial does not count")
+                continue
+            if header["fingerprint"] == self._digest and path == self._trial_path(point, trial):
+                self._finished_trials.setdefault(point, set()).add(trial)
 
     def _open_results(self) -> None:
         try:
@@ -249,16 +274,18 @@ class SweepRecord:
             return  # `finish` makes it anew from the trials
         for row in rows:
             try:
-                axes, kind = self._points[row["point"]]
-                self._results[row["point"]] = self._result(axes, kind, int(row["trials"]))
+                axes = {name: axis_value(row[name]) for name in self.columns if row[name] != ""}
+                kind: Any = row["kind"]
+                if self.key(axes, kind) == row["point"]:
+                    self._results[_row(axes, kind)] = self._result(axes, kind, int(row["trials"]))
             except _UNREADABLE:
-                continue
+                continue  # `finish` makes it anew
 
     def _read(self, path: Path) -> tuple[dict[str, Any], Outcomes]:
         """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
         # Read whole first: numpy leaves a damaged file open.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
+            text, header = str(archive["header"]), json.loads(str(archive["header"]))
             outcomes = Outcomes(
                 sample_index=_integers("sample_index", archive["sample_index"]),
                 label=_integers("label", archive["label"]),
@@ -266,15 +293,20 @@ class SweepRecord:
                 seconds=float(header["seconds"]),
                 algorithm=str(header["algorithm"]),
             )
+            written = str(archive["checksum"])
+        arrays = {name: getattr(outcomes, name) for name in ("sample_index", "label", "prediction")}
+        if written != _checksum(text, arrays):
+            raise ValueError(f"{path} has another checksum than its content")
         return header, outcomes
 
     def _write_results(self) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow((*self.columns, *RESULT_COLUMNS))
-        for point, row in self._results.items():
+        for row in self._results.values():
             axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
             shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
+            point = self.key(row.axes, row.kind)
             tail = (f"{row.seconds:.3f}", row.algorithm, point, " ".join(map(str, row.right)))
             writer.writerow((*axes, row.kind, row.trials, row.images, *shares, *tail))
         write_whole(self.folder / "results.csv", lambda file: file.write(text.getvalue().encode()))
@@ -309,6 +341,19 @@ def _canonical_json(value: object) -> str:
         return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except TypeError as error:
         raise TypeError(f"settings of a sweep must be what JSON can hold, got {value!r}") from error
+
+
+def _row(axes: Mapping[str, AxisValue], kind: Kind) -> str:
+    """What tells rows of results.csv apart."""
+    return _canonical_json({"axes": axes, "kind": kind})
+
+
+def _checksum(header: str, arrays: Mapping[str, NDArray[np.int64]]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.size}".encode())
+        digest.update(values.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def _digest(value: object) -> str:

@@ -1,23 +1,20 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-import hashlib
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import nn
 
-from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose
-from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.contents import Contents
+from asim_lightning.sweep.fingerprint import fingerprint
+from asim_lightning.sweep.point import network_content
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
 from asim_lightning.sweep.recorder import OutcomeRecorder
 from asim_lightning.sweep.result import AxisValue, Kind, PointResult
@@ -58,12 +55,24 @@ class Sweep:
         if trials < 1 or trials > 65535:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
+        # that of the plan, as long as no layer was given another by hand
+        self.macro = next(iter(self.layers.values())).assignment.base
         axes.check(model.backbone)
         self.tasks = self._tasks(axes, trials)
         names = list(next(iter(axes.points())))
-        # a folder for each set of axes, or one sweep's results.csv would replace another's
-        settings = {**fingerprint(model, data, trainer), "axes": sorted(names)}
-        self.record = SweepRecord(sweep_folder(folder, settings), settings, names)
+        self._contents = Contents(leave_out=folder)
+        for point, kind, _ in self.tasks:
+            self._content(point, kind)  # first, since what has no fingerprint decides whether anything is reused
+        found = fingerprint(model, data, trainer, names, self._contents)
+        # a folder for each set of axes: its results.csv has a column for each
+        settings = {**found.settings, "axes": sorted(names)}
+        reuse = not found.unknown
+        self.record = SweepRecord(sweep_folder(folder, settings), settings, names, self._content, reuse)
+        self.notes = tuple(self.record.notes)
+        """What a user should know before the sweep runs, a line each."""
+        if found.unknown:
+            why = "; ".join(found.unknown)
+            self.notes = (f"no outcome of an earlier run is used, as this has no fingerprint: {why}", *self.notes)
 
     @property
     def folder(self) -> Path:
@@ -76,7 +85,7 @@ class Sweep:
         Returns:
             One result a point, float and quantised first, then in the order of the grid; in the first process alone.
         """
-        todo = [sorted(set(range(trials)) - self._done(axes, kind)) for axes, kind, trials in self.tasks]
+        todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
         recorder = OutcomeRecorder(bar.advance)
@@ -106,8 +115,20 @@ class Sweep:
             tasks.append((point, "simulated", trials if noisy else 1))
         return tasks
 
-    def _done(self, axes: Mapping[str, AxisValue], kind: Kind) -> set[int]:
-        return set(self.record.trials(axes, kind))
+    def _missing(self) -> list[list[int]]:
+        """Trials to compute for each task: of points that compute the same, for the first alone."""
+        planned: dict[str, set[int]] = {}
+        missing = []
+        for axes, kind, trials in self.tasks:
+            known = planned.setdefault(self.record.key(axes, kind), set(self.record.trials(axes, kind)))
+            missing.append(sorted(set(range(trials)) - known))
+            known.update(missing[-1])
+        return missing
+
+    def _content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
+        with kept_assignments(self.model.backbone):
+            apply_point(self.model.backbone, axes)
+            return network_content(self.model.backbone, kind, self._contents)
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> None:
         self.model.fidelity, self.model.trial = kind, trial
@@ -123,34 +144,6 @@ class Sweep:
             self.record.store(
                 axes, kind, trial, found["index"], found["label"], found["prediction"], seconds, algorithm
             )
-
-
-def fingerprint(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> dict[str, object]:
-    """All that decides a trial's outcome beside the point: weights, plan, data, noise seed, chip, version."""
-    hyperparameters = {
-        k: v for k, v in model.hparams.items() if k not in ("fidelity", "trial", "optimizer", "max_elements")
-    }
-    public = {k: v for k, v in vars(data).items() if not k.startswith("_") and _is_plain(v)}
-    return {
-        "weights": _digest(model.backbone),
-        "model": hyperparameters,
-        "data": {"class": f"{type(data).__module__}.{type(data).__qualname__}", **public},
-        "trainer": {"precision": str(trainer.precision), "limit_test_batches": repr(trainer.limit_test_batches)},
-        "version": __version__,
-        "noise_stream": STREAM_VERSION,
-    }
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _digest(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 class _Bar:

@@ -176,6 +176,44 @@ def test_damaged_tables_cost_no_trial(record, folder, name, content):
     assert len(rows(folder)) == 1
 
 
+def test_a_changed_trial_is_computed_again_and_said(record, folder):
+    store(record, POINT, 0)
+    (path,) = (folder / "trials").glob("*.npz")
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    for change in ({"prediction": LABELS}, {"header": np.array(str(arrays["header"]).replace("1.5", "0.5"))}):
+        np.savez(path, **{**arrays, **change})
+        again = reopen(folder)
+        assert again.trials(POINT, "simulated") == ()
+        assert again.notes == [f"{path} was changed or damaged after it was written, so its trial does not count"]
+    store(again, POINT, 0)
+    assert reopen(folder).notes == []
+
+
+def test_nothing_is_reused_where_it_must_not(record, folder):
+    store(record, POINT, 0)
+    record.finish(POINT, "simulated", 1)
+    again = SweepRecord(folder, FINGERPRINT, COLUMNS, reuse=False)
+    assert again.trials(POINT, "simulated") == ()
+    assert again.results() == ()
+
+
+def test_a_row_whose_point_is_another_now_is_left_out(record, folder):
+    content = {"version": 1}
+
+    def open_again():
+        return SweepRecord(folder, FINGERPRINT, COLUMNS, lambda axes, kind: {**content, **axes})
+
+    first = open_again()
+    store(first, POINT, 0)
+    store(first, {"random_noise": 1}, 0)
+    for axes in (POINT, {"random_noise": 1}):
+        first.finish(axes, "simulated", 1)
+    assert len(open_again().results()) == 2
+    content["version"] = 2
+    assert open_again().results() == ()
+
+
 class Killed(BaseException):
     """Stands for the end of the process: no handler of the package catches it."""
 

@@ -129,6 +129,59 @@ def test_a_value_given_twice_counts_once() -> None:
     assert list(SweepAxes(adc_bits=[8, 8], votes=[1]).points()) == [{"adc_bits": 8, "votes": 1}]
 
 
+def test_one_noise_written_in_several_ways_is_one_point() -> None:
+    axes = SweepAxes(random_noise=["0.3 lsb", "0.3lsb", "0.30 LSB", 0.1, "0.1 %"])
+    assert list(axes.points()) == [{"random_noise": "0.3 lsb"}, {"random_noise": 0.1}]
+
+
+def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:
+    axes = SweepAxes(vote_levels=[0, 1], votes=[1, 3], vote=["mode", "median"], random_noise=[0.5])
+    sweep = make(axes)
+    results = sweep.run()
+    assert len(results) == 2 + 8
+    assert evaluations(sweep) == 2 + 2 * 3  # no votes, 3 votes by mode, 3 votes by median
+    unvoted = [r for r in results[2:] if r.axes["vote_levels"] == 0 or r.axes["votes"] == 1]
+    assert len({r.right for r in unvoted}) == 1
+    again = make(axes)
+    assert without_time(again.run()) == without_time(results)
+    assert evaluations(again) == 0
+    assert len(rows(sweep.folder)) == 10
+    percent = make(SweepAxes(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
+    assert percent.folder == sweep.folder
+    percent.run()
+    assert evaluations(percent) == 0
+
+
+def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
+    first = make()
+    first.run()
+    second = make(macro=MACRO.with_fields(random_noise=2.0))
+    second.run()
+    assert first.folder == second.folder
+    assert evaluations(second) == 0
+    wide = make(SweepAxes(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
+    wide.run()
+    narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
+    narrow.run()
+    assert wide.folder == narrow.folder
+    assert evaluations(narrow) == 1  # the quantised network of 4 bits
+
+
+def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
+    large = make(SweepAxes(random_noise=[0.3, 1.0, 2.0]), trials=3)
+    large.run()
+    before = rows(large.folder)
+    publish(large.record.results(), large, "tiny", 10)
+    picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
+    small = make(SweepAxes(random_noise=[1.0]), trials=1)
+    results = small.run()
+    assert [r.trials for r in results] == [1, 1, 1]
+    said = publish(results, small, "tiny", 10)
+    assert rows(small.folder) == before
+    assert (large.folder / "accuracy_vs_random_noise.png").read_bytes() == picture
+    assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1
+
+
 def test_a_mapping_can_be_a_value(make: Make) -> None:
     macro = MACRO.with_fields(column="current", column_args={"alpha": 0.1})
     results = make(SweepAxes(column_args=[{"alpha": 0.0}, {"alpha": 0.3}]), macro=macro).run()
@@ -203,7 +256,7 @@ def test_rules_win_over_axes(make: Make) -> None:
     assert measured == pytest.approx(accuracy)
     without = make(SweepAxes(adc_bits=[3], random_noise=[1.0]), trials=1, folder="b")
     without.run()
-    assert list(predictions(without).values())[-1] != list(predictions(sweep).values())[-1]
+    assert sorted(predictions(without).values()) != sorted(predictions(sweep).values())
 
 
 def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(make: Make) -> None:
@@ -270,6 +323,29 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
     ]
     assert (sweep.folder / "accuracy_vs_random_noise.png").stat().st_size > 10_000
     assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "picture", "title"),
+    [
+        (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows"),
+        (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 8-bit ADC"),
+        (SweepAxes(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
+    ],
+)
+def test_titles_name_no_field_that_is_swept(
+    axes: SweepAxes, picture: str, title: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def spy(rows: Any, axis: str, path: Path, given: str, *_: Any) -> Path:
+        titles.append(given)
+        return path
+
+    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    sweep = make(axes, trials=1)
+    assert f"accuracy_vs_{picture}.png" in publish(sweep.run(), sweep, "tiny", 10)
+    assert titles == [title]
 
 
 @pytest.mark.parametrize("trials", [0, 65536])

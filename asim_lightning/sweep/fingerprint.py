@@ -1,0 +1,153 @@
+"""What a sweep's outcomes depend on beside the point and the trial: weights, settings, data, code, versions."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import nn
+
+from asim_lightning import __version__
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.data.module import ImageDataModule
+from asim_lightning.engine.noise import STREAM_VERSION
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.sweep.contents import Contents
+from asim_lightning.sweep.sources import is_installed, package_content
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy")
+_NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements"}
+"""Hyperparameters that a sweep sets itself, or that no outcome depends on."""
+_BATCHES = {"batch_size", "eval_batch_size", "val_batch_size", "test_batch_size", "train_batch_size"}
+_HARMLESS = {
+    "num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context",
+    # Lightning's own
+    "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices", "_log_hyperparams",
+    "_hparams_name", "_hparams_initial",
+}  # fmt: skip
+"""Attributes of a data module on which no answer of the network depends."""
+_CACHES = {"_splits", "_training_loader", "_place"}
+"""Attributes of our own data modules that follow from the others and from the files."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What outcomes depend on, and what of it could not be told."""
+
+    settings: dict[str, object]
+    """Values as JSON has them."""
+    unknown: tuple[str, ...]
+    """What has no fingerprint, a line each; outcomes are not to be used again where there is any."""
+
+
+def fingerprint(
+    model: CimClassifier,
+    data: LightningDataModule,
+    trainer: Trainer,
+    swept: Iterable[str],
+    contents: Contents,
+) -> Fingerprint:
+    """All that decides a trial's outcome beside the point and the trial.
+
+    Args:
+        model: The classifier.
+        data: Its data; every attribute counts that is not known to be harmless.
+        trainer: The trainer.
+        swept: Fields of the plan's macro that a point decides.
+        contents: Describes values; it may have met some already, such as a user's column.
+    """
+    for value, name in ((model, "model"), (data, "data"), (trainer, "trainer")):
+        contents.described_elsewhere(value, name)
+    settings: dict[str, object] = {
+        "weights": _digest(model.backbone),
+        "model": contents.of(_hyperparameters(model, set(swept)), "model"),
+        "network": _network(model, contents),
+        "noise": {"seed": model.noise_seed, "chip": model.chip},
+        "data": _data(data, contents, _BATCHES if _batches_are_harmless(model, trainer) else set()),
+        "trainer": _trainer(trainer, contents),
+    }
+    settings["versions"] = _versions(contents)
+    unknown = tuple(contents.unknown)
+    return Fingerprint({**settings, **({"without_fingerprint": list(unknown)} if unknown else {})}, unknown)
+
+
+def _hyperparameters(model: CimClassifier, swept: set[str]) -> dict[str, Any]:
+    found = {name: value for name, value in model.hparams.items() if name not in _NO_SETTING}
+    plan = found.get("plan")
+    if isinstance(plan, Mapping) and isinstance(plan.get("macro"), Mapping):
+        macro = {name: value for name, value in plan["macro"].items() if name not in swept}
+        found["plan"] = {**plan, "macro": macro}
+    return found
+
+
+def _network(model: CimClassifier, contents: Contents) -> dict[str, object]:
+    """What weights and settings do not say: how layers quantise, and code of the user's own."""
+    layers = {
+        name: [type(layer).__name__, layer.signed_input, layer.per_channel, layer.input_range]
+        for name, layer in quantized_layers(model.backbone).items()
+    }
+    own = {type(module) for module in model.modules() if not is_installed(type(module).__module__)}
+    own |= {type(noise) for module in model.modules() if (noise := getattr(module, "train_noise_model", None))}
+    classes = sorted(own, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
+    return {"quantised": contents.of(layers, "model"), "classes": [contents.of(kind, "model") for kind in classes]}
+
+
+def _batches_are_harmless(model: CimClassifier, trainer: Trainer) -> bool:
+    """Whether no answer depends on how images are shared out to batches."""
+    ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}
+    return "batch" not in ranges and trainer.limit_test_batches == 1.0 and not getattr(trainer, "fast_dev_run", False)
+
+
+def _data(data: LightningDataModule, contents: Contents, harmless: set[str]) -> dict[str, object]:
+    left_out = _HARMLESS | harmless | (_CACHES if isinstance(data, ImageDataModule) else set())
+    given = dict(getattr(data, "hparams", {}))
+    state = {name: value for name, value in vars(data).items() if name != "_hparams"}
+    kept = [{name: value for name, value in each.items() if name not in left_out} for each in (state, given)]
+    found: dict[str, object] = {"class": contents.of(type(data), "data")}
+    for name, value in kept[0].items():
+        found[name] = contents.of(value, f"data.{name}")
+    if kept[1]:
+        found["hparams"] = contents.of(kept[1], "data.hparams")
+    return found
+
+
+def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    own = [each for each in callbacks if not is_installed(type(each).__module__)]
+    limit = trainer.limit_test_batches
+    found: dict[str, object] = {"precision": str(trainer.precision), "limit_test_batches": repr(limit)}
+    if limit != 1.0:
+        found["processes"] = trainer.world_size  # each takes so many batches
+    return {**found, "callbacks": [contents.of(each, "trainer.callbacks") for each in own]} if own else found
+
+
+def _versions(contents: Contents) -> dict[str, object]:
+    names = {*_PACKAGES, *contents.packages} - {"asim_lightning", "builtins"}
+    found: dict[str, object] = {"asim_lightning": __version__, "source": package_content(), "noise": STREAM_VERSION}
+    for name in sorted(names):
+        known = _version(name)
+        if known is not None:
+            found[name] = known
+    return found
+
+
+def _version(package: str) -> str | None:
+    """Version of an installed package by the name that is imported; None of Python's own."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        distributions = packages_distributions().get(package)
+        return version(distributions[0]) if distributions else None
+
+
+def _digest(model: nn.Module) -> str:
+    """Digest of all parameters and buffers, those too that are not saved."""
+    digest = hashlib.sha256()
+    for values in (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
+        for name, value in values:
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
