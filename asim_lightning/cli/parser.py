@@ -14,6 +14,7 @@ from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, Pr
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.folded_checkpoint import is_folded
 from asim_lightning.cli import exchange
+from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
     best_path,
@@ -59,7 +60,7 @@ class AsimCLI(LightningCLI):
         self.resumes, self.step = False, 0
         self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         self.continued: Path | None = None
-        self.pictures = ""
+        self.pictures = self.axes = ""
         super().__init__(
             CimClassifier,
             LightningDataModule,
@@ -111,7 +112,7 @@ class AsimCLI(LightningCLI):
             for each in (parser, mine):
                 if isinstance(each, OneLineParser):
                     each.known_settings = lambda: list(mine.get_defaults().keys())
-        args = _with_own_options(args, self.command)
+        self._args = args = _with_own_options(args, self.command)
         args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
         if self.command is not None and not names_data(args):
             # not as the parser's default: another class would inherit the arguments that share a name
@@ -150,6 +151,8 @@ class AsimCLI(LightningCLI):
         self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
         if self.config[self.command].model.plan is None:
             raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
+        if self.command == "sweep":
+            self._settle_axes()
         self.folds = self.folds and self.config[self.command].model.plan.fold_batchnorm
         if self.folds and self.continued is not None:
             raise UsageError(
@@ -159,6 +162,13 @@ class AsimCLI(LightningCLI):
         self.resumes = self.resumes and not self.folds
         if self.command != "fit":
             self.save_config_callback = None
+
+    def _settle_axes(self) -> None:
+        settings = self.config[self.command]
+        axes, macro = settings.axes.as_dict(), settings.model.plan.macro.as_dict()
+        settled, self.axes = settle_axes(self._args, axes, macro)
+        for name, values in settled.items():
+            settings.axes[name] = values
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
@@ -193,6 +203,8 @@ class AsimCLI(LightningCLI):
             return
         for note in self.model.pretrained:
             self._print(f"weights  {note}")
+        if self.axes:
+            self._print(f"axes     {self.axes}")
         if self.pictures:
             self._print(f"pictures {self.pictures}")
         if path is None:

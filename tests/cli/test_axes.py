@@ -1,0 +1,69 @@
+"""A flag for a field that a sweep has as an axis takes the axis's place, and says so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asim_lightning.cli.axes import settle_axes
+from asim_lightning.cli.parser import AsimCLI
+from tests.cli.conftest import Asim
+
+Write = Callable[..., Path]
+NOISE = "--model.plan.macro.random_noise"
+RECIPE = {"random_noise": [0, 0.1, 0.2], "adc_bits": [6, 8], "rows": None}
+MACRO = {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"alpha": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "settled"),
+    [
+        ([], {}),
+        ([NOISE, "0.3 lsb"], {"random_noise": ["0.3 lsb"]}),
+        ([f"{NOISE}=0.3 lsb"], {"random_noise": ["0.3 lsb"]}),
+        (
+            ["--model.plan.macro", "{random_noise: 0.3 lsb, adc_bits: 7}"],
+            {"random_noise": ["0.3 lsb"], "adc_bits": [7]},
+        ),
+        (["--model.plan", "{macro: {adc_bits: 7}, keep: [fc]}"], {"adc_bits": [7]}),
+        (["--model={plan: {macro: {adc_bits: 7}}}"], {"adc_bits": [7]}),
+        (["--model.plan.macro.rows", "64"], {}),
+        ([NOISE, "0.3 lsb", "--axes.random_noise", "[1]"], {}),
+        ([NOISE, "0.3 lsb", "--axes.random_noise+=1"], {}),
+        ([NOISE, "0.3 lsb", "--axes", "{random_noise: [1]}"], {}),
+        ([NOISE, "0.3 lsb", "--axes.adc_bits", "[8]"], {"random_noise": ["0.3 lsb"]}),
+    ],
+    ids=str,
+)
+def test_which_axes_a_flag_replaces(flags: list[str], settled: dict[str, Any]) -> None:
+    found, said = settle_axes(["sweep", "-c", "x.yaml", *flags], RECIPE, MACRO)
+    assert found == settled
+    assert bool(said) == bool(settled)
+
+
+def test_the_default_grid_and_arguments_of_a_column_are_replaced_too() -> None:
+    assert settle_axes([NOISE, "0.3 lsb"], {"random_noise": None}, MACRO)[0] == {"random_noise": ["0.3 lsb"]}
+    flags = ["--model.plan.macro.column_args.alpha", "0.1"]
+    assert settle_axes(flags, {"column_args": [{"alpha": 0}]}, MACRO)[0] == {"column_args": [{"alpha": 0.1}]}
+
+
+def test_a_file_given_as_a_group_is_read(folder: Path) -> None:
+    Path("macro.yaml").write_text("adc_bits: 7\n")
+    assert settle_axes(["--model.plan.macro", "macro.yaml"], RECIPE, MACRO)[0] == {"adc_bits": [7]}
+
+
+def test_a_sweep_takes_the_flag_and_says_so(asim: Asim, written: Write) -> None:
+    path = written(axes={"random_noise": [0, 0.1, 0.2], "adc_bits": [8]}, trials=1, model__plan__macro__adc_bits=6)
+    answer = asim("sweep", "-c", path, NOISE, "0.3 lsb", "--progress", "false")
+    lines = answer.out.splitlines()
+    assert lines[0] == "axes     random_noise 0.3 lsb by its flag, not the 3 values of its axis"
+    (row,) = [line for line in lines if line.startswith("simulated")]
+    assert row.split()[1:4] == ["0.3", "lsb", "8"]  # of one file, the axis counts
+
+
+def test_other_commands_take_the_macro_as_given(written: Write) -> None:
+    path = written(axes={"random_noise": [0, 0.1]})
+    cli = AsimCLI(["explain", "-c", str(path), NOISE, "0.2"])
+    assert cli.axes == ""
+    assert cli.model.hparams["plan"]["macro"]["random_noise"] == 0.2
