@@ -8,6 +8,7 @@ import math
 import os
 import random
 import sys
+import threading
 from collections.abc import Mapping, Set
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -23,6 +24,9 @@ from asim_lightning.sweep.sources import NoSourceError, is_installed, source_con
 _MOST_PATHS = 10_000
 """Strings of one record that are tried as paths: a list of a million file names has a folder that counts."""
 _LONG = 1000
+"""Entries of a list or mapping beyond which its digest stands for it."""
+_DEEPEST = 100
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _LOADER = ("dataset", "batch_sampler", "sampler", "collate_fn", "drop_last")
 
 
@@ -73,6 +77,8 @@ class Contents:
         if id(value) not in self._found:
             self._kept.append(value)
             self._found[id(value)] = {"again": self._depth}  # where it holds itself
+            if self._depth == _DEEPEST:
+                return self._note(where, f"values within each other, more than {_DEEPEST} deep")
             self._depth += 1
             self._found[id(value)] = _shortened(self._structure(value, where))
             self._depth -= 1
@@ -103,8 +109,14 @@ class Contents:
             return {"generator": self.of(value.get_state(), where)}
         if isinstance(value, random.Random):
             return {"random": _sha(repr(value.getstate()).encode())}
+        if isinstance(value, _LOCKS):
+            return {"lock": type(value).__name__}
         if isinstance(value, DataLoader):
             parts = {name: getattr(value, name, None) for name in _LOADER}
+            return {**self._class(type(value), where), "state": self._mapping(parts, where)}
+        if isinstance(value, torch.nn.Module):
+            # torch's own attributes are empty in most modules
+            parts = {k: v for k, v in vars(value).items() if not (k.startswith("_") and _is_empty(v))}
             return {**self._class(type(value), where), "state": self._mapping(parts, where)}
         return self._object(value, where)
 
@@ -180,14 +192,11 @@ class Contents:
         return [_sha(code.co_code), list(code.co_names), constants]
 
     def _object(self, value: Any, where: str) -> object:
-        """Class and state, as pickle would take them, or the attributes where it would not."""
+        """Class and state, as pickle takes them."""
         kind = self._class(type(value), where)
         try:
             reduced = value.__reduce_ex__(4)
         except Exception:  # whatever a class of a user's own raises
-            kinds: Any = type(value)
-            if kinds.__reduce_ex__ is object.__reduce_ex__ and getattr(value, "__dict__", None):
-                return {**kind, "state": self._mapping(vars(value), where)}
             return self._note(where, f"a {type(value).__qualname__}, whose state cannot be read")
         if isinstance(reduced, str):
             # what stands before a function, such as a cache of its answers
@@ -214,6 +223,10 @@ def _shortened(content: object) -> object:
     if isinstance(content, (list, dict)) and len(content) > _LONG:
         return {"entries": len(content), "sha256": _sha(json.dumps(content, sort_keys=True).encode())}
     return content
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, (dict, set)) and not value)
 
 
 def _sha(content: bytes) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 SMALL = 2**20
 """Bytes up to which a file's content counts; beyond it, size and time of change."""
-MOST_STATED = 200_000
-"""Files of a folder whose size and time are asked for; of more, names and the folders' times count, as of ImageNet."""
+MOST_ASKED = 50_000
+"""Files of a folder whose size and time are asked for; of more, as ImageNet has, names and the folders' times count."""
 
 
 def file_content(path: str | Path) -> dict[str, object]:
@@ -26,39 +26,42 @@ def file_content(path: str | Path) -> dict[str, object]:
 
 
 def folder_content(path: str | Path, leave_out: str | Path | None = None) -> dict[str, object]:
-    """What tells a folder from one with files added, removed or edited.
+    """What tells a folder from one with files added, removed or edited, at any depth.
 
     Args:
-        path: An existing folder; links to folders below it are not followed.
-        leave_out: A folder below it that does not count, such as the one of a run.
+        path: An existing folder; links to folders are followed, each folder once.
+        leave_out: A folder below it that does not count, such as that of a run.
 
     Raises:
         OSError: A folder cannot be read.
     """
-    root, ignored = os.path.realpath(path), os.path.realpath(leave_out) if leave_out is not None else None
     digest, files, by_name = hashlib.sha256(), 0, 0
-    waiting = [root]
+    seen = set() if leave_out is None else {os.path.realpath(leave_out)}
+    waiting = [os.fspath(path)]
     while waiting:
         folder = waiting.pop()
+        if os.path.realpath(folder) in seen:
+            continue
+        seen.add(os.path.realpath(folder))
+        _add(digest, os.path.relpath(folder, path))
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
-        digest.update(f"{os.path.relpath(folder, root)}\n".encode(errors="surrogateescape"))
-        unknown = 0
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                if entry.path != ignored:
-                    waiting.append(entry.path)
-                continue
-            files += 1
-            line = entry.name
-            if files <= MOST_STATED:
-                state = entry.stat(follow_symlinks=os.path.exists(entry.path))
-                line += f" {state.st_size} {state.st_mtime_ns}"
-            else:
-                unknown += 1
-            digest.update(f"{line}\n".encode(errors="surrogateescape"))
-        if unknown:
-            digest.update(str(os.stat(folder).st_mtime_ns).encode())
-        by_name += unknown
+        waiting += [entry.path for entry in found if entry.is_dir()]
+        names = [entry for entry in found if not entry.is_dir()]
+        for entry in names[: max(0, MOST_ASKED - files)]:
+            state = entry.stat(follow_symlinks=not _leads_nowhere(entry))
+            _add(digest, f"{entry.name} {state.st_size} {state.st_mtime_ns}")
+        rest = names[max(0, MOST_ASKED - files) :]
+        if rest:
+            _add(digest, f"{os.stat(folder).st_mtime_ns} " + " ".join(entry.name for entry in rest))
+        files, by_name = files + len(names), by_name + len(rest)
     listing: dict[str, object] = {"files": files, "sha256": digest.hexdigest()}
     return {**listing, "files_by_name_alone": by_name} if by_name else listing
+
+
+def _leads_nowhere(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+
+def _add(digest: "hashlib._Hash", line: str) -> None:
+    digest.update(f"{line}\n".encode(errors="surrogateescape"))

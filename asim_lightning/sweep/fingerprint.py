@@ -1,8 +1,10 @@
 """What a sweep's outcomes depend on beside the point and the trial: weights, settings, data, code, versions."""
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
 
@@ -86,19 +88,31 @@ def _hyperparameters(model: CimClassifier, swept: set[str]) -> dict[str, Any]:
 def _network(model: CimClassifier, contents: Contents) -> dict[str, object]:
     """What weights and settings do not say: how layers quantise, and code of the user's own."""
     layers = {
-        name: [type(layer).__name__, layer.signed_input, layer.per_channel, layer.input_range]
+        name: ", ".join(
+            [
+                type(layer).__name__,
+                "signed" if layer.signed_input else "unsigned",
+                "scale per channel" if layer.per_channel else "scale per layer",
+                f"range {layer.input_range}",
+            ]
+        )
         for name, layer in quantized_layers(model.backbone).items()
     }
     own = {type(module) for module in model.modules() if not is_installed(type(module).__module__)}
     own |= {type(noise) for module in model.modules() if (noise := getattr(module, "train_noise_model", None))}
     classes = sorted(own, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
-    return {"quantised": contents.of(layers, "model"), "classes": [contents.of(kind, "model") for kind in classes]}
+    return {"layers": layers, "classes": [contents.of(kind, "model") for kind in classes]}
 
 
 def _batches_are_harmless(model: CimClassifier, trainer: Trainer) -> bool:
     """Whether no answer depends on how images are shared out to batches."""
     ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}
-    return "batch" not in ranges and trainer.limit_test_batches == 1.0 and not getattr(trainer, "fast_dev_run", False)
+    return "batch" not in ranges and _takes_all_batches(trainer)
+
+
+def _takes_all_batches(trainer: Trainer) -> bool:
+    # 1 is one batch, and 1.0 all of them
+    return isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1.0
 
 
 def _data(data: LightningDataModule, contents: Contents, harmless: set[str]) -> dict[str, object]:
@@ -117,15 +131,15 @@ def _data(data: LightningDataModule, contents: Contents, harmless: set[str]) -> 
 def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     own = [each for each in callbacks if not is_installed(type(each).__module__)]
-    limit = trainer.limit_test_batches
-    found: dict[str, object] = {"precision": str(trainer.precision), "limit_test_batches": repr(limit)}
-    if limit != 1.0:
+    limit = repr(trainer.limit_test_batches)
+    found: dict[str, object] = {"precision": str(trainer.precision), "limit_test_batches": limit}
+    if not _takes_all_batches(trainer):
         found["processes"] = trainer.world_size  # each takes so many batches
     return {**found, "callbacks": [contents.of(each, "trainer.callbacks") for each in own]} if own else found
 
 
 def _versions(contents: Contents) -> dict[str, object]:
-    names = {*_PACKAGES, *contents.packages} - {"asim_lightning", "builtins"}
+    names = {*_PACKAGES, *contents.packages} - {"asim_lightning", *sys.stdlib_module_names}
     found: dict[str, object] = {"asim_lightning": __version__, "source": package_content(), "noise": STREAM_VERSION}
     for name in sorted(names):
         known = _version(name)
@@ -139,8 +153,11 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        distributions = packages_distributions().get(package)
+        distributions = _distributions().get(package)
         return version(distributions[0]) if distributions else None
+
+
+_distributions = cache(packages_distributions)
 
 
 def _digest(model: nn.Module) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from torch import nn
 
 from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.circuit.columns import COLUMNS, column_class
+from asim_lightning.circuit.columns import COLUMNS, build_column
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
@@ -48,10 +48,16 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         contents: Describes a user's column.
     """
     if macro.column not in COLUMNS:
-        # a user's column may look at any field
+        # a user's column may look at any field, and read a file
         noise = {name: canonical_quantity(getattr(macro, name)) for name in NOISE_AXES}
-        kind = column_class(macro)
-        return {**asdict(macro), **noise, "class": contents.of(kind, f"macro.column {macro.column}")}
+        where = f"macro.column {macro.column}"
+        contents.described_elsewhere(macro, "macro")
+        return {
+            **asdict(macro),
+            **noise,
+            "column_args": contents.of(macro.column_args, where),
+            "model": contents.of(build_column(macro), where),
+        }
     cycles = schedule(macro, signed_input)
     votes = macro.vote if any(cycle.votes > 1 for cycle in cycles) else None
     return {

@@ -99,12 +99,22 @@ class SweepRecord:
         self._keys: dict[str, str] = {}
         self._finished_trials: dict[str, set[int]] = {}
         self._results: dict[str, PointResult] = {}
-        self.notes: list[str] = []
-        """What a user should know of the files that were found, a line each."""
+        self._damaged: list[Path] = []
         self._open_settings(fingerprint)
         if reuse:
             self._open_trials()
             self._open_results()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the files that were found: a line, or none."""
+        if not self._damaged:
+            return []
+        first, more = self._damaged[0], len(self._damaged) - 1
+        if more:
+            where = "they were written, and are computed again where they are needed"
+            return [f"{first} and {more} more were changed or damaged after {where}"]
+        return [f"{first} was changed or damaged after it was written, and is computed again where it is needed"]
 
     def key(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Name of a point in file names and results.csv, the same for points that compute the same.
@@ -261,7 +271,7 @@ class SweepRecord:
                 header, _ = self._read(path)
                 point, trial = header["point"], header["trial"]
             except _UNREADABLE:
-                self.notes.append(f"{path} was changed or damaged after it was written, so its trial does not count")
+                self._damaged.append(path)
                 continue
             if header["fingerprint"] == self._digest and path == self._trial_path(point, trial):
                 self._finished_trials.setdefault(point, set()).add(trial)

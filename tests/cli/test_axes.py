@@ -59,7 +59,7 @@ def test_a_sweep_takes_the_flag_and_says_so(asim: Asim, written: Write) -> None:
     lines = answer.out.splitlines()
     assert lines[0] == "axes     random_noise 0.3 lsb by its flag, not the 3 values of its axis"
     (row,) = [line for line in lines if line.startswith("simulated")]
-    assert row.split()[1:4] == ["0.3", "lsb", "8"]  # of one file, the axis counts
+    assert row.split()[1:4] == ["8", "0.3", "lsb"]  # of one file, the axis counts
 
 
 def test_other_commands_take_the_macro_as_given(written: Write) -> None:

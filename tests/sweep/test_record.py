@@ -185,9 +185,14 @@ def test_a_changed_trial_is_computed_again_and_said(record, folder):
         np.savez(path, **{**arrays, **change})
         again = reopen(folder)
         assert again.trials(POINT, "simulated") == ()
-        assert again.notes == [f"{path} was changed or damaged after it was written, so its trial does not count"]
+        (note,) = again.notes
+        assert note == f"{path} was changed or damaged after it was written, and is computed again where it is needed"
     store(again, POINT, 0)
     assert reopen(folder).notes == []
+    for name in ("x.npz", "y.npz"):
+        (folder / "trials" / name).write_text("")
+    (note,) = reopen(folder).notes
+    assert "x.npz and 1 more were changed or damaged after they were written" in note
 
 
 def test_nothing_is_reused_where_it_must_not(record, folder):
