@@ -167,7 +167,9 @@ class NoiseSweep(Callback):
 
     def figure(self, module: LightningModule) -> Figure:
         """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
-        bits = {layer.macro.adc_bits for layer in self._layers(module).values()}
+        macros = [layer.macro for layer in self._layers(module).values()]
+        # the codes of a weight-parallel cycle have a sign, so that its LSB is another
+        bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = module.num_classes
         return noise_figure(self.results, self.axis, self.split, classes, bits.pop() if len(bits) == 1 else None)
 

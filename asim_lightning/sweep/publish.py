@@ -1,11 +1,12 @@
 """The results of a sweep for people: table, plot, TensorBoard."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.sweep.dashboard import write_dashboard
 from asim_lightning.sweep.plot import plot_sweep
-from asim_lightning.sweep.result import PointResult, distinct_values
+from asim_lightning.sweep.result import NOISE_AXES, PointResult, distinct_values, noise_unit
 from asim_lightning.sweep.run import Sweep
 from asim_lightning.sweep.table import results_table
 
@@ -23,8 +24,11 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     """
     rows, swept = sweep.record.results(), list(results[-1].axes)
     axis = _axis(rows, swept)
-    bits = {layer.macro.adc_bits for layer in sweep.layers.values()}
-    adc_bits = bits.pop() if len(bits) == 1 and "adc_bits" not in swept else None
+    if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
+        rows = tuple(_in_percent(row, axis, sweep) for row in rows)
+    # the codes of a weight-parallel cycle have a sign, so that its LSB is another
+    bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
+    adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     title = ": ".join(part for part in (name, _described(sweep.macro, swept)) if part)
     picture = plot_sweep(rows, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)
     write_dashboard(sweep.folder, rows, axis, title, num_classes=num_classes, adc_bits=adc_bits)
@@ -37,6 +41,17 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
             f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
         ]
     )
+
+
+def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
+    """A row with its noise in percent of full scale, where that is one number in all layers that take it."""
+    if axis not in row.axes:
+        return row
+    assignments = {layer.assignment for layer in sweep.layers.values() if axis not in layer.assignment.ruled}
+    percents = {getattr(each.changed(**row.axes).macro, f"{axis}_percent") for each in assignments}
+    if len(percents) > 1:
+        return row
+    return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
 
 
 def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:

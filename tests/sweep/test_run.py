@@ -348,6 +348,25 @@ def test_titles_name_no_field_that_is_swept(
     assert titles == [title]
 
 
+def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+
+    def spy(rows: Any, axis: str, path: Path, *_: Any) -> Path:
+        drawn.append([row.axes[axis] for row in rows if row.axes])
+        return path
+
+    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
+    for values in ([0, 0.5], ["0.51 lsb"]):
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules)
+        publish(sweep.run(), sweep, "tiny", 10)
+    assert drawn == [[0, 0.5], [0, 0.5, 0.2]]
+    for values in ([0.5], ["0.51 lsb"]):  # which is another percentage in layers of other ADCs
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})])
+        publish(sweep.run(), sweep, "tiny", 10)
+    assert drawn[-1] == [0.5, "0.51 lsb"]
+
+
 @pytest.mark.parametrize("trials", [0, 65536])
 def test_trials_are_checked(trials: int, make: Make) -> None:
     with pytest.raises(ValueError, match=r"`trials` must be 1\.\.65535"):
