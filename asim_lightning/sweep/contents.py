@@ -11,18 +11,20 @@ import sys
 import threading
 from collections.abc import Mapping, Set
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from asim_lightning.sweep.files import file_content, folder_content
+from asim_lightning.sweep.files import SMALL, file_content, folder_content
 from asim_lightning.sweep.sources import NoSourceError, is_installed, source_content
 
 _MOST_PATHS = 10_000
 """Strings of one record that are tried as paths: a list of a million file names has a folder that counts."""
+_MOST_READ = 2**28
+"""Bytes of such files that are read; beyond it, their sizes and times count."""
 _LONG = 1000
 """Entries of a list or mapping beyond which its digest stands for it."""
 _DEEPEST = 100
@@ -46,7 +48,7 @@ class Contents:
         self._found: dict[int, object] = {}
         self._kept: list[object] = []  # or another object would get an address of before
         self._depth = 0
-        self._paths = 0
+        self._paths = self._read = 0
 
     def described_elsewhere(self, value: object, name: str) -> None:
         """Stand for a value by a name wherever it is met."""
@@ -89,7 +91,7 @@ class Contents:
             return self._tensor(value, where)
         if type(value) in (list, tuple):
             return [self.of(item, where) for item in value]
-        if type(value) is dict:
+        if type(value) in (dict, MappingProxyType):
             return self._mapping(value, where)
         if isinstance(value, Set):
             return {"set": sorted((self.of(item, where) for item in value), key=repr)}
@@ -133,7 +135,8 @@ class Contents:
         self._paths += 1
         try:
             if os.path.isfile(text):
-                return {"path": text, **file_content(text)}
+                self._read += min(os.path.getsize(text), SMALL)
+                return {"path": text, **file_content(text, SMALL if self._read <= _MOST_READ else 0)}
             if os.path.isdir(text):
                 return {"path": text, **folder_content(text, self.leave_out)}
         except OSError as error:

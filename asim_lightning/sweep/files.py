@@ -10,17 +10,18 @@ MOST_ASKED = 50_000
 """Files of a folder whose size and time are asked for; of more, as ImageNet has, names and the folders' times count."""
 
 
-def file_content(path: str | Path) -> dict[str, object]:
+def file_content(path: str | Path, most: int = SMALL) -> dict[str, object]:
     """What tells a file from an edited one.
 
     Args:
         path: An existing file.
+        most: Bytes up to which it is read.
 
     Raises:
         OSError: It cannot be read.
     """
     state = os.stat(path)
-    if state.st_size > SMALL:
+    if state.st_size > most:
         return {"bytes": state.st_size, "changed_ns": state.st_mtime_ns}
     return {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
 

@@ -7,6 +7,7 @@ import functools
 import json
 import random
 import threading
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ PAIRS: dict[str, Callable[[int], Any]] = {
     "tuple": lambda n: (0.5, n),
     "list in mapping": lambda n: {"normalize": {"mean": [0.1, n]}},
     "mapping of numbers": lambda n: {1: n},
+    "read-only mapping": lambda n: types.MappingProxyType({"a": n}),
     "set": lambda n: {1, n + 2},
     "array": lambda n: np.array([1.0, n]),
     "shape of an array": lambda n: np.zeros((2, 3) if n else (3, 2)),
@@ -144,6 +146,16 @@ def test_a_path_stands_for_what_it_leads_to(tmp_path: Path) -> None:
         before = described(value)
         file.write_text("22")
         assert described(value) != before
+
+
+def test_of_very_many_files_size_and_time_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.sweep.contents._MOST_READ", 3)
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        file.write_text("xy")
+    first, second = Contents().of(files, "it")  # type: ignore[misc]
+    assert "sha256" in first
+    assert "changed_ns" in second
 
 
 @pytest.mark.parametrize(
