@@ -18,9 +18,10 @@ class Column:
     """Charge-domain column; also the base class of every other column model.
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
-    around it. Both are elementwise, must not depend on neighbours, and accept counts of any shape. To add a circuit,
-    inherit, override `level`, `sigma` or both, and name the class by its import path in ``macro.column``; arguments
-    come from ``macro.column_args``.
+    around it. Both are elementwise and accept counts of any shape; engines tabulate them, so that they must depend on
+    no neighbours, no place and nothing that differs from call to call, which is checked. To add a circuit, inherit,
+    override `level`, `sigma` or both, and name the class by its import path in ``macro.column``; arguments come from
+    ``macro.column_args``.
 
     Args:
         macro: The macro whose column this is.
@@ -113,6 +114,10 @@ def build_column(macro: MacroConfig) -> Column:
         column = kind(macro, **macro.column_args)
     except TypeError as error:
         raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
+    except ValueError:
+        raise  # a column's own words about its arguments
+    except Exception as error:
+        raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
     column.macro = macro  # also where a user's __init__ does not call ours
     return column
 

@@ -30,8 +30,9 @@ def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], bas
     module_name, _, class_name = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which cannot be imported: {error}") from None
+    except Exception as error:  # the user's file may hold anything
+        reason = f"{error}" if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which cannot be imported: {reason}") from None
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{setting} must be {allowed}, got {name!r}, which does not inherit {base.__name__}")
     return found

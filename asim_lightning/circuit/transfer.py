@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from asim_lightning.circuit.column_check import check_functions, check_values
 from asim_lightning.circuit.columns import Column, build_column, column_class
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
@@ -88,8 +89,8 @@ def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
     """The schedule and column of a macro, with what each cycle does to its counts.
 
     Raises:
-        ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no tensor
-            of finite numbers.
+        ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no function
+            of the count alone that gives finite codes.
     """
     return _transfer(macro, signed_input, column_class(macro))  # type: ignore[arg-type]
 
@@ -101,22 +102,13 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column]) -> Tra
     # cycles that differ in sign and shift alone convert alike
     keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
     first = dict(zip(keys, cycles, strict=True))
-    for cycle in first.values():
-        _check_column(column, cycle)
+    for key, cycle in first.items():
+        counts = possible_counts(cycle).float()
+        check_values(column, cycle, counts)
+        check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {key: classify(column, cycle) for key, cycle in first.items()}
     return Transfer(macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys))
-
-
-def _check_column(column: Column, cycle: Cycle) -> None:
-    counts = possible_counts(cycle).float()
-    for name, function in (("level", column.level), ("sigma", column.sigma)):
-        values = function(counts, cycle)
-        if not isinstance(values, Tensor) or values.dim() > 1 or not bool(values.isfinite().all()):
-            raise ValueError(
-                f"`macro.column` {column.macro.column}: {name} must give a tensor of finite codes for counts "
-                f"{int(counts[0])}..{int(counts[-1])}, got {values!r:.80}"
-            )
 
 
 def possible_counts(cycle: Cycle) -> Tensor:

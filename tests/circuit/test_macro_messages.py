@@ -1,6 +1,7 @@
 """A wrong macro is refused in one line: which field, what is allowed, what was given."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,3 +102,21 @@ def test_a_signed_input_needs_a_magnitude(bits: tuple[int, int], field: str) -> 
     assert schedule(macro, signed_input=False)
     with pytest.raises(ValueError, match=rf"`macro.{field}` must be .* for a signed input.*, got {bits[0]}"):
         schedule(macro, signed_input=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("class Mine(Column) pass", "SyntaxError: invalid syntax (broken_column.py, line 1)"),
+        ("from asim_lightning.circuit import Colum", "cannot import name 'Colum' from 'asim_lightning.circuit'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_refused(
+    source: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_column.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        MacroConfig(column="broken_column.Mine")
+    assert f"got 'broken_column.Mine', which cannot be imported: {reason}" in str(caught.value)

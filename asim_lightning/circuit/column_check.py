@@ -1,0 +1,140 @@
+"""Checks of a column model: what engines, which tabulate level and sigma by count, take for granted."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit.columns import COLUMNS, Column, build_column
+from asim_lightning.circuit.schedule import Cycle
+
+_OWN = frozenset(COLUMNS.values())
+_MOST_COUNTS = 2048
+_CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector instructions may do in another order
+
+
+def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
+    """Check that level and sigma are finite codes for counts, one each or one for all, and sigma is not negative.
+
+    Args:
+        column: The column model.
+        cycle: The cycle.
+        counts: Counts that the cycle can meet, float32. # (counts,)
+
+    Raises:
+        ValueError: They are not.
+    """
+    for function in ("level", "sigma"):
+        codes = _codes(column, function, counts, cycle)
+        if not bool(codes.isfinite().all()):
+            wrong = counts[~codes.isfinite().expand_as(counts)]
+            raise ValueError(
+                f"{_name(column, function)} must give a tensor of finite codes for counts "
+                f"{int(counts[0])}..{int(counts[-1])}, got {_shown(codes, counts, wrong[0])}"
+            )
+        if function == "sigma" and bool((codes < 0).any()):
+            lowest = counts[codes.expand_as(counts).argmin()]
+            raise ValueError(
+                f"{_name(column, function)} must be 0 or more, as it is a standard deviation, "
+                f"got {_shown(codes, counts, lowest)}"
+            )
+    spread = column.cell_sigma
+    if isinstance(spread, bool) or not isinstance(spread, (int, float)) or not 0 <= spread <= 100:
+        raise ValueError(f"{_name(column, 'cell_sigma')} must be a number of percent, 0..100, got {spread!r}")
+
+
+def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> None:
+    """Check that a user's level and sigma are functions of the count alone: the same in any order, beside any other
+    counts, at any call, for a column that is built anew, and in cycles that convert alike.
+
+    Args:
+        column: The column model; the package's own ones are known to be.
+        cycles: Cycles with the same full scale and converter.
+        counts: Counts that they can meet, float32. # (counts,)
+
+    Raises:
+        ValueError: They are not.
+    """
+    if type(column) in _OWN:
+        return
+    counts = counts[:: -(-len(counts) // _MOST_COUNTS)]
+    cycle, *others = cycles
+    for function in ("level", "sigma"):
+        _check_function(column, function, counts, cycle)
+        expected = _codes(column, function, counts, cycle).expand_as(counts)
+        if not _same(_codes(build_column(column.macro), function, counts, cycle), expected):
+            raise ValueError(
+                f"{_name(column, function)} must be the same for a column that is built anew with the same arguments, "
+                "but is not: draw what is random from a generator whose seed is an argument"
+            )
+        for other in others:
+            if not _same(_codes(column, function, counts, other), expected):
+                raise ValueError(
+                    f"{_name(column, function)} must be the same for cycles of the same full scale and converter, but "
+                    f"differs between weight bits {_bits(cycle.weight_bits)} with input bits "
+                    f"{_bits(cycle.input_bits)} and weight bits {_bits(other.weight_bits)} with input bits "
+                    f"{_bits(other.input_bits)}"
+                )
+
+
+def _check_function(column: Column, function: str, counts: Tensor, cycle: Cycle) -> None:
+    expected = _codes(column, function, counts, cycle).expand_as(counts)
+    if not _same(_codes(column, function, counts, cycle), expected):
+        raise ValueError(
+            f"{_name(column, function)} must give the same each time for the same counts, but does not: what differs "
+            "from read to read belongs into sigma, as a standard deviation"
+        )
+    order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0))
+    some = slice(len(counts) // 4, len(counts) // 2 + 1)  # without the ends and the middle
+    for what, given, codes in (
+        ("a permutation of the counts", counts[order], expected[order]),
+        ("a slice of the counts", counts[some], expected[some]),
+        ("the counts in two dimensions", counts[None, some], expected[None, some]),
+    ):
+        if not _same(_codes(column, function, given, cycle), codes):
+            raise ValueError(
+                f"{_name(column, function)} must give each count the same code whatever stands beside it, but gives "
+                f"others for {what}: a position in the tensor, its size, largest value and mean mean nothing there"
+            )
+
+
+def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
+    """What a column's function gives, of the shape of the counts, or one number for all."""
+    given = counts.clone()
+    try:
+        codes = getattr(column, function)(given, cycle)
+    except Exception as error:
+        raise ValueError(
+            f"{_name(column, function)} must take counts of any shape, but raises {type(error).__name__} for "
+            f"{tuple(counts.shape)}: {' '.join(str(error).split())}"
+        ) from error
+    if not torch.equal(given, counts):
+        raise ValueError(f"{_name(column, function)} must leave the counts as they are, but changes them in place")
+    if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
+        kind = f"one of {codes.dtype}" if isinstance(codes, Tensor) else " ".join(repr(codes).split())[:80]
+        raise ValueError(f"{_name(column, function)} must give a tensor of finite codes, got {kind}")
+    if codes.shape != counts.shape and (codes.dim() > 1 or codes.numel() != 1):
+        raise ValueError(
+            f"{_name(column, function)} must keep the shape of the counts, or give one number for all, got "
+            f"{tuple(codes.shape)} for {tuple(counts.shape)}"
+        )
+    return codes.detach()
+
+
+def _same(codes: Tensor, expected: Tensor) -> bool:
+    largest = float(expected.abs().max()) if expected.numel() else 0.0
+    # NaN is unequal to all: a count alone may have no deviation
+    return bool(((codes.double() - expected.double()).abs() <= _CLOSE * largest).all())
+
+
+def _name(column: Column, function: str) -> str:
+    return f"`macro.column` {column.macro.column}: {function}"
+
+
+def _shown(codes: Tensor, counts: Tensor, count: Tensor) -> str:
+    place = int((counts == count).nonzero()[0])
+    return f"{float(codes.expand_as(counts)[place]):g} at count {int(count)}"
+
+
+def _bits(bits: tuple[int, ...]) -> str:
+    return str(bits[0]) if len(bits) == 1 else f"{bits[0]}..{bits[-1]}"
