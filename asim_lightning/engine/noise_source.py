@@ -81,7 +81,8 @@ class NoiseScope:
     trial: int = 0
     sample_ids: Tensor | None = None
     chip: int = 0
-    step: int = 0
+    step: int | None = None
+    """Training step; None: each layer counts the calls in which it is trained."""
     calls: dict[str, int] = field(default_factory=dict)
     """How often each layer was called in this scope."""
     _rows: dict[tuple[int, torch.device], tuple[Tensor | None, Tensor, Tensor]] = field(
@@ -101,7 +102,7 @@ class NoiseScope:
         if kept is None or kept[0] is not self.sample_ids:
             kept = self.sample_ids, *self._ids_and_offsets(name, leading, device)
             self._rows[leading, device] = kept
-        return Noise(self.seed, name, call, self.trial, self.chip, *kept[1:], self.step)
+        return Noise(self.seed, name, call, self.trial, self.chip, *kept[1:], self.step or 0)
 
     def _ids_and_offsets(self, name: str, leading: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Sample ids and offsets of a leading dimension's rows, as `Noise` has them. # (rows,) each"""
@@ -123,9 +124,9 @@ class NoiseScope:
 _SCOPE: ContextVar[NoiseScope | None] = ContextVar("asim_lightning.noise", default=None)
 
 
-def current_scope(step: int = 0) -> NoiseScope:
-    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0, the given step."""
-    return _SCOPE.get() or NoiseScope(step=step)
+def current_scope() -> NoiseScope:
+    """The innermost `noise_context`; outside of any, a fresh one: seed 0, trial 0, ids 0.., chip 0."""
+    return _SCOPE.get() or NoiseScope()
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def noise_context(
     trial: int = 0,
     sample_ids: Tensor | Sequence[int] | None = None,
     chip: int = 0,
-    step: int = 0,
+    step: int | None = None,
 ) -> Iterator[NoiseScope]:
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
@@ -148,7 +149,8 @@ def noise_context(
         trial: Number of the read: 0..65535.
         sample_ids: One id a sample: whole numbers 0..2^32-1. Default: 0, 1, 2, ...
         chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1.
-        step: Number of the training step, for the noise of training: 0..2^32-1.
+        step: Number of the training step, for the noise of training: 0..2^32-1. Default: each layer counts the calls
+            in which it is trained, so that no two steps have the same noise; a number repeats that of its step.
 
     Raises:
         ValueError: A value is outside its range.
@@ -157,7 +159,7 @@ def noise_context(
         ("seed", seed, WORD),
         ("trial", trial, 0xFFFF),
         ("chip", chip, WORD),
-        ("step", step, WORD),
+        ("step", 0 if step is None else step, WORD),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
             raise ValueError(f"`{name}` of noise_context must be a whole number 0..{high}, got {value!r}")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact
-from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.recording import is_exported, is_recorded
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.kept_weight import KeptWeight
 from asim_lightning.nn.layer_forms import HeldWeight, conv_form
@@ -95,8 +95,9 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:]:
-            # a kernel as large as its input is a linear layer, and its rows are filled as one
+        if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:] and not is_exported():
+            # a kernel as large as its input is a linear layer, and its rows are filled as one; a recorded network may
+            # be given larger images
             return MatmulProduct(), x.flatten(1), self._kept.matrix(w)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 

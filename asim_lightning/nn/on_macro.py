@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Noise, Product, choose, current_scope, events, exact, run
+from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
@@ -112,6 +113,7 @@ class OnMacro(QuantizedLayer):
     def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
         """Product of integers in counts: exact for the quantised fidelity, else what the macro makes of it."""
         if self.fidelity == "simulated":
+            self._refuse_export("simulated")
             return self._simulate(product, x, w)
         return exact.run(product, self.macro, self.signed_input, x, w)
 
@@ -127,18 +129,29 @@ class OnMacro(QuantizedLayer):
             return sums
         return events.add_errors(product, self.transfer, sums, x, w, self._noise(x.shape[0], x.device))
 
+    def _refuse_export(self, state: str) -> None:
+        if is_exported():
+            raise ValueError(
+                f"Layer `{self.name}` is {state}, and a macro cannot be exported or traced; export the quantised "
+                'network: model.eval() and set_fidelity_(model, "quantized") first'
+            )
+
     @torch.compiler.disable
     def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
         return run(product, self.transfer, x, w, self._noise(x.shape[0], x.device), self.max_elements)
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
-        return self._noisy_step(y, x, w, x_scale, w_scale) if self._has_train_noise else y
+        if not self._has_train_noise:
+            return y
+        self._refuse_export("trained with noise")
+        return self._noisy_step(y, x, w, x_scale, w_scale)
 
     @torch.compiler.disable
     def _noisy_step(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
-        # outside of a context a step is a call, or every step would draw the same noise
-        scope, self._steps = current_scope(self._steps), self._steps + 1
+        scope = current_scope()
         noise = scope.source(self.name, y.shape[0], y.device)
+        if scope.step is None:  # nobody counts steps, and each must draw noise of its own
+            noise, self._steps = replace(noise, step=self._steps), self._steps + 1
 
         def operands() -> Operands:
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
@@ -148,7 +161,10 @@ class OnMacro(QuantizedLayer):
         return self._noisy(y, noise, operands)
 
     def _estimated(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
-        return self._noisy_read(y, x, w, scale) if self.fidelity == "estimated" and self._has_train_noise else y
+        if self.fidelity != "estimated" or not self._has_train_noise:
+            return y
+        self._refuse_export("estimated with noise")
+        return self._noisy_read(y, x, w, scale)
 
     @torch.compiler.disable
     def _noisy_read(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:

@@ -298,13 +298,13 @@ class QuantizedLayer(nn.Module):
     def _quantized_weight(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Integers of the weight in float32, and their scale, () or (outputs, 1, ...); the same objects as before while
         the weight is unchanged."""
-        if torch.compiler.is_compiling():
+        if is_recorded():
             return self._quantized_anew(w)
         return self._kept.of(w, (self.weight_bits, self.per_channel), lambda: self._quantized_anew(w))
 
     def _quantized_anew(self, w: Tensor) -> tuple[Tensor, Tensor]:
         scale = self._weight_scale(w)
-        if not torch.compiler.is_compiling() and not bool(scale.isfinite().all()):
+        if not is_recorded() and not bool(scale.isfinite().all()):
             raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
         return quantize(w, scale, self.weight_bits, True), scale
 

@@ -139,3 +139,38 @@ def test_float_fidelity_and_training_keep_the_type_of_the_input(dtype: torch.dty
     assert layer.train()(x).dtype == dtype
     layer.fidelity = "float"
     assert layer.eval()(x).dtype == dtype
+
+
+def test_training_noise_differs_from_step_to_step_in_one_context_and_in_several() -> None:
+    layer, (x,) = made("linear")
+    layer.train_noise = 50.0
+    x = x.detach()[:1]
+
+    def in_one() -> list[Tensor]:
+        with noise_context(seed=1):
+            return [layer(x).detach() for _ in range(3)]
+
+    def one_each() -> list[Tensor]:
+        steps = []
+        for _ in range(3):
+            with noise_context(seed=1):
+                steps.append(layer(x).detach())
+        return steps
+
+    drawn = [*in_one(), *one_each(), *in_one(), *one_each()]
+    for number, first in enumerate(drawn):
+        assert not any(torch.isclose(first, other).any() for other in drawn[number + 1 :])
+
+
+def test_a_numbered_step_counts_nothing_and_a_new_layer_begins_anew() -> None:
+    def steps(numbered: int) -> list[Tensor]:
+        layer, (x,) = made("linear")
+        layer.train_noise = 50.0
+        for number in range(numbered):
+            with noise_context(seed=1, step=number):
+                layer(x)
+        with noise_context(seed=1):
+            return [layer(x).detach() for _ in range(2)]
+
+    for first, second in zip(steps(0), steps(5), strict=True):
+        assert torch.equal(first, second)

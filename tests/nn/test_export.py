@@ -1,0 +1,99 @@
+"""torch.export and torch.jit.trace record the quantised arithmetic, for any input, and refuse what a macro does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d, calibrate_
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated, and warns of each number that it keeps
+
+
+def exported(layer: nn.Module, *inputs: Tensor) -> Any:
+    batch = torch.export.Dim("batch", min=1, max=64)
+    return torch.export.export(layer, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)).module()
+
+
+def traced(layer: nn.Module, *inputs: Tensor) -> Any:
+    return torch.jit.trace(layer, inputs)
+
+
+Recorder = Callable[..., Any]
+RECORDERS = pytest.mark.parametrize("record", [exported, traced])
+
+
+@pytest.mark.parametrize("bits", [5, 8, 9])
+@pytest.mark.parametrize("kind", ["convolution", "linear", "matmul", "digital"])
+@RECORDERS
+def test_a_recorded_layer_takes_other_inputs(record: Recorder, kind: str, bits: int) -> None:
+    macro = MacroConfig(bits, bits, rows=20)
+    layer: Any
+    shapes: tuple[tuple[int, ...], ...] = ((3, 6, 5),)
+    if kind == "convolution":
+        layer = CimConv2d(3, 4, 3, macro=macro, input_range="calibrated")
+    elif kind == "digital":
+        layer = QuantConv2d(3, 4, 3, padding="same", stride=2, weight_bits=bits, input_range="calibrated")
+    elif kind == "linear":
+        layer, shapes = CimLinear(12, 4, macro=macro, input_range="calibrated"), ((5, 12),)
+    else:
+        layer, shapes = CimMatmul(macro, False, "calibrated"), ((4, 12), (5, 12))
+    layer.eval().fidelity = "quantized"
+    ones = [torch.rand(2, *shape) for shape in shapes]
+    layer.calibrate(*(torch.ones_like(one) for one in ones))
+    recorded = record(layer, *ones)
+    for batch in (2, 7):
+        others = [torch.rand(batch, *shape) for shape in shapes]
+        assert torch.equal(recorded(*others), layer(*others))
+    assert not torch.equal(layer(*ones), layer(*(other[:2] for other in others)))
+
+
+@RECORDERS
+def test_a_network_is_refused_simulated_and_recorded_quantised(record: Recorder) -> None:
+    torch.manual_seed(0)
+    macro = MacroConfig(4, 4, rows=20, random_noise="0.3 lsb")
+    network = nn.Sequential(
+        QuantConv2d(1, 4, 3, name="0"), nn.ReLU(),
+        CimConv2d(4, 4, 3, macro=macro, input_range="calibrated", name="2"), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), CimLinear(4, 3, macro=macro, input_range="calibrated", name="6"),
+    ).eval()  # fmt: skip
+    one, other = torch.randn(2, 4, 1, 9, 9)
+    calibrate_(network, [one])
+
+    def refusal() -> str:
+        with pytest.raises(ValueError) as caught:
+            record(network, one)
+        return str(caught.value)
+
+    asked = (
+        ", and a macro cannot be exported or traced; export the quantised network: model.eval() and "
+        'set_fidelity_(model, "quantized") first'
+    )
+    assert refusal() == f"Layer `2` is simulated{asked}"
+    for layer in network.modules():
+        if isinstance(layer, (CimConv2d, CimLinear)):
+            layer.fidelity, layer.train_noise = "estimated", 5.0
+    assert refusal() == f"Layer `2` is estimated with noise{asked}"
+    network.train()
+    assert refusal() == f"Layer `2` is trained with noise{asked}"
+    network.eval()
+    for layer in network.modules():
+        if isinstance(layer, (CimConv2d, CimLinear)):
+            layer.fidelity = "quantized"
+    assert torch.equal(record(network, one)(other), network(other))
+
+
+def test_a_kernel_as_large_as_the_traced_image_takes_larger_ones() -> None:
+    layer = CimConv2d(3, 4, 3, macro=MacroConfig(4, 4)).eval()
+    layer.fidelity = "quantized"
+    recorded, larger = traced(layer, torch.rand(2, 3, 3, 3)), torch.rand(2, 3, 5, 4)
+    assert torch.equal(recorded(larger), layer(larger))
+
+
+def test_a_simulated_network_compiles_as_before() -> None:
+    torch._dynamo.reset()
+    layer, x = CimLinear(12, 4, macro=MacroConfig(4, 4, rows=10, adc_bits=4)).eval(), torch.rand(2, 12)
+    assert torch.equal(torch.compile(layer, backend="aot_eager")(x), layer(x))
