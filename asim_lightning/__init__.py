@@ -7,7 +7,15 @@ from asim_lightning.circuit import MacroConfig, explain
 if TYPE_CHECKING:
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.nn import calibrate_, verify
-    from asim_lightning.surgery import ConversionReport, Plan, Rule, convert_
+    from asim_lightning.surgery import (
+        ConversionReport,
+        Plan,
+        Rule,
+        change_macros_,
+        convert_,
+        set_fidelity_,
+        set_train_noise_,
+    )
 
 __version__ = "0.1.0"
 _ROOMS = {
@@ -16,11 +24,15 @@ _ROOMS = {
     "Plan": "surgery",
     "Rule": "surgery",
     "calibrate_": "nn",
+    "change_macros_": "surgery",
     "convert_": "surgery",
+    "set_fidelity_": "surgery",
+    "set_train_noise_": "surgery",
     "verify": "nn",
 }
 __all__ = [
-    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "calibrate_", "convert_", "explain", "verify",
+    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "calibrate_", "change_macros_", "convert_",
+    "explain", "set_fidelity_", "set_train_noise_", "verify",
 ]  # fmt: skip
 
 

@@ -95,16 +95,16 @@ def set_max_elements_(model: nn.Module, count: int | None) -> None:
         layer.max_elements = count
 
 
-def set_train_noise_(model: nn.Module, amount: float, noise: TrainingNoise | None = None) -> None:
+def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise | None = None) -> None:
     """Set the noise of training of every layer that is on a macro, in place.
 
     Args:
         model: Converted network.
         amount: Strength, 0 or more, in the unit of the noise model.
-        noise: Noise model; None leaves it as it is.
+        noise: Noise model: proportional, macro, an import path or an instance; None leaves it as it is.
 
     Raises:
-        ValueError: The amount is negative or not finite.
+        ValueError: The amount is negative or not finite, or there is no such model.
     """
     for layer in macro_layers(model).values():
         layer.train_noise = amount
