@@ -35,4 +35,4 @@ def test_what_is_exported_at_the_top_is_there() -> None:
     for name in asim_lightning.__all__:
         assert getattr(asim_lightning, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'set_fidelity'"):
-        asim_lightning.set_fidelity  # noqa: B018
+        asim_lightning.set_fidelity
