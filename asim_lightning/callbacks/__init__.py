@@ -5,6 +5,7 @@ from asim_lightning.callbacks.hparams_table import HparamsTable
 from asim_lightning.callbacks.images import ImageCounter
 from asim_lightning.callbacks.last_checkpoint import LastCheckpoint
 from asim_lightning.callbacks.misclassified import Misclassified
+from asim_lightning.callbacks.network_summary import NetworkSummary
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.predictions import PredictionWriter
@@ -16,6 +17,7 @@ __all__ = [
     "ImageCounter",
     "LastCheckpoint",
     "Misclassified",
+    "NetworkSummary",
     "NoiseRamp",
     "NoiseSweep",
     "PredictionWriter",

@@ -15,14 +15,14 @@ from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.sweep.whole_file import write_whole
 
 
-def with_checkpoints(configured: Sequence[Callback] | Callback | None, monitor: str) -> list[Callback]:
+def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:
     """Callbacks of a fit: the configuration's, one that keeps the best epoch where none does, and `LastCheckpoint`.
 
     Args:
         configured: Callbacks of the configuration.
         monitor: Metric of the best epoch, where none is configured.
     """
-    callbacks = [configured] if isinstance(configured, Callback) else list(configured or [])
+    callbacks = list(configured)
     if not any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks):
         best = {"filename": "best", "monitor": monitor, "mode": "max", "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]

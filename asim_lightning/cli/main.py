@@ -11,6 +11,7 @@ _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
     "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
     "Detected KeyboardInterrupt", "Received SIGTERM", "`Trainer.fit` stopped: `max_", "was configured so ",
+    "Trainer already configured with model summary callbacks",
 )  # fmt: skip
 """Parts of what Lightning logs on every run and no user can act on."""
 
@@ -49,10 +50,9 @@ def _run(given: list[str]) -> None:
         resolved = resolve_configs(given)
     except FileNotFoundError as error:  # before the seconds that Lightning takes to import
         _refuse(str(error))
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     from asim_lightning.cli import exchange
     from asim_lightning.cli.messages import UsageError, one_line
+    from asim_lightning.cli.reworded import is_refusal
 
     _quieten()
     try:
@@ -66,8 +66,8 @@ def _run(given: list[str]) -> None:
             leave()
     except BrokenPipeError:
         raise
-    except (UsageError, ValueError, OSError, MisconfigurationException) as error:
-        if "JSONARGPARSE_DEBUG" in os.environ:
+    except Exception as error:
+        if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
             raise
         _refuse(one_line(str(error)) or type(error).__name__)
 

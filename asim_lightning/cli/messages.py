@@ -9,7 +9,12 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from asim_lightning.cli.reworded import reworded
+
 _TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]|[\w.]+")
+_BASE = re.compile(r"\n\s*- Problem with given class_path 'lightning\.Callback':\n.*?(?=\n\s*- )", re.S)
+"""What jsonargparse says of the base class, to which it turns when a callback of the user's choice is refused."""
+_INNER = re.compile(r"Problem with given class_path '[\w.]+':\n\s+(Parser key .*?\n\s*Given value: [^\n]*)", re.S)
 _WORDS = {
     "NoneType": ("null", "null"),
     "None": ("null", "null"),
@@ -55,6 +60,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
     """
     if message.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", message)):
         return one_line(errors[-1], known)  # a worker's traceback ends with what is wrong
+    if said := reworded(message, _key(message)):
+        return said
     if found := re.search(r"unrecognized arguments: (\S+)", message):
         given = found[1].split("=")[0]
         if given.startswith("--"):
@@ -69,6 +76,7 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
     if "is not accepted before subcommand" in message:
         return "Options come after the command, as in asim fit -c CONFIG"
+    message = _BASE.sub("", message)
     return _wrong_key(message, known) or _wrong_value(message) or _reason(message) or " ".join(message.split())
 
 
@@ -112,6 +120,8 @@ def _wrong_key(message: str, known: Iterable[str]) -> str | None:
 
 def _wrong_value(message: str) -> str | None:
     name = _key(message)
+    if found := _INNER.search(message):  # the value of one argument of a class
+        message = found[1]
     if not name:
         return None
     if found := re.search(r"Unable to load config '(.*)'", message):

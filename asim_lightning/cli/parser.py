@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
+from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.folded_checkpoint import is_folded
 from asim_lightning.cli import exchange
@@ -34,6 +35,7 @@ from asim_lightning.cli.configs import (
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.pretrained import settle_pretrained
 from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.cli.trainer_settings import check_trainer, with_summary
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
@@ -178,9 +180,15 @@ class AsimCLI(LightningCLI):
             kwargs["callbacks"] = self._evaluation_callbacks(trainer_config.get("callbacks"))
             if self.command in ("sweep", "bench", "explain", "verify"):
                 kwargs["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
-        elif trainer_config.get("enable_checkpointing") is not False:
-            kwargs["callbacks"] = with_checkpoints(trainer_config.get("callbacks"), self._best)
-            kwargs["plugins"] = with_whole_files(trainer_config.get("plugins"))
+        else:
+            configured = _as_list(trainer_config.get("callbacks"))
+            check_trainer(trainer_config, configured)
+            if trainer_config.get("enable_model_summary") is not False:
+                configured = with_summary(configured)
+            kwargs["callbacks"] = configured
+            if trainer_config.get("enable_checkpointing") is not False:
+                kwargs["callbacks"] = with_checkpoints(configured, self._best)
+                kwargs["plugins"] = with_whole_files(trainer_config.get("plugins"))
         if self.command == "fit" and trainer_config.get("logger") in (None, True):
             kwargs["logger"] = loggers(self.root, self.run_name, self.continued, self.step)
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in self._trainer_written:
@@ -190,8 +198,7 @@ class AsimCLI(LightningCLI):
         return trainer
 
     def _evaluation_callbacks(self, configured: Sequence[Callback] | Callback | None) -> list[Callback]:
-        given = [configured] if isinstance(configured, Callback) else list(configured or [])
-        kept = [callback for callback in given if not isinstance(callback, Checkpoint)]
+        kept = [callback for callback in _as_list(configured) if not isinstance(callback, Checkpoint)]
         ours = PredictionWriter(self.predictions) if self.command == "predict" else self.images
         return [*kept, ours]
 
@@ -235,7 +242,8 @@ class AsimCLI(LightningCLI):
         self._print(f"run      {self.trainer.log_dir}")
         if best:
             self._print(f"weights  {shorter_path(best)}")
-        self._print(f"charts   tensorboard --logdir {self.root}")
+        for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(self.trainer)):
+            self._print(f"charts   tensorboard --logdir {Path(folder).parent}")
 
     def after_validate(self) -> None:
         """Say the accuracy in one line."""
@@ -299,6 +307,10 @@ class AsimCLI(LightningCLI):
     def predictions(self) -> Path:
         """File of `asim predict`."""
         return self.run_folder / "predictions.csv"
+
+
+def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
+    return [configured] if isinstance(configured, Callback) else list(configured or [])
 
 
 def _keys(command: str) -> set[str]:

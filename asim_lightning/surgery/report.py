@@ -64,10 +64,14 @@ class ConversionReport:
         ]
         widths = [max(len(line[i]) for line in table) for i in range(len(header))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
+        return "\n".join([*lines, self.summary, *self.notes])
+
+    @property
+    def summary(self) -> str:
+        """How many layers, and what part of the multiplications, are on a macro, in one line."""
         macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
         share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
-        lines.append(f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}")
-        return "\n".join([*lines, *self.notes])
+        return f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}"
 
 
 def describe(macro: MacroConfig | None) -> str:

@@ -102,16 +102,6 @@ def test_a_ramp_on_the_command_line(asim: Asim, written: Write) -> None:
     assert "`end` of NoiseRamp must be 0 or more, got -1" in asim("fit", "-c", written(), *arguments).error
 
 
-def test_an_unknown_monitor_names_what_there_is(asim: Asim, written: Write) -> None:
-    checkpoint = {
-        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-        "init_args": {"monitor": "val/accuracy"},
-    }
-    error = asim("fit", "-c", written(trainer__callbacks=[checkpoint])).error
-    assert "val/accuracy" in error
-    assert "val/acc'" in error  # among the metrics that there are
-
-
 @pytest.mark.parametrize("weights_only", [True, False])
 def test_checkpoint_of_another_network(weights_only: bool, asim: Asim, run: Run, written: Write) -> None:
     checkpoint = torch.load(run.checkpoint, weights_only=True)

@@ -1,0 +1,62 @@
+"""What a fit trains: parts of the network, their parameters, and what they multiply for one image."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelSummary
+from rich import get_console
+from rich.table import Table
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.surgery import ConversionReport
+
+
+class NetworkSummary(ModelSummary):
+    """Prints Lightning's table of a model with the multiplications of the report (MACs of one image) for its FLOPs.
+
+    Lightning counts torch's own operations on an example input, and a macro's are none.
+
+    Args:
+        max_depth: Depth to which parts are listed: 1 or more; 0 prints nothing, -1 lists all.
+    """
+
+    def __init__(self, max_depth: int = 1) -> None:
+        super().__init__(max_depth)
+        self._report: ConversionReport | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print."""
+        self._report = pl_module.report if isinstance(pl_module, CimClassifier) else None
+        super().on_fit_start(trainer, pl_module)
+
+    def summarize(  # type: ignore[override]  # static in Lightning, which calls it on the object
+        self,
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        """Print the columns that Lightning found, its FLOPs aside, for parts that hold parameters."""
+        columns = {name: values for name, values in summary_data if name != "FLOPs"}
+        macs = [self._macs(name) for name in columns["Name"]]
+        if any(macs):
+            columns["MACs"] = [f"{count:,}" for count in macs]
+        numbers = {name for name in columns if name in ("Params", "MACs")}
+        table = Table(header_style="bold magenta")
+        for name in columns:
+            table.add_column(name, justify="right" if name in numbers else "left")
+        for row, params in zip(zip(*columns.values(), strict=True), columns["Params"], strict=True):
+            if params.strip() != "0":  # metrics, activations
+                table.add_row(*row)
+        console = get_console()
+        console.print(table)
+        frozen = total_parameters - trainable_parameters
+        console.print(f"{total_parameters:,} parameters" + (f", of which {frozen:,} are not trained" if frozen else ""))
+        if self._report is not None:
+            console.print(self._report.summary)
+
+    def _macs(self, name: str) -> int:
+        inside = name.removeprefix("backbone").removeprefix(".")
+        rows = [] if self._report is None or not name.startswith("backbone") else self._report.rows
+        return sum(row.macs or 0 for row in rows if not inside or f"{row.name}.".startswith(f"{inside}."))

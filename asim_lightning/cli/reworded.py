@@ -1,0 +1,74 @@
+"""What Lightning and jsonargparse say of classes that a user names, in this project's words."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+_EARLY = "Early stopping conditioned on metric"
+_MONITORS = (
+    (
+        re.compile(r"`(\w+)\(monitor='([^']*)'\)` could not find the monitored key in the returned metrics: \[(.*?)\]"),
+        "'",
+    ),
+    (
+        re.compile(r"Early stopping conditioned on (metric) `([^`]*)` which is not available.* following: (.*)", re.S),
+        "`",
+    ),
+)
+_OWN_MODEL = re.compile(
+    r"(?:option|Option) '(?:model\.)?(?:class_path|init_args)\b"
+    r"|unrecognized arguments: --model\.(?:class_path|init_args)"
+    r"|Parser key \"model\":\s+Unable to load config '(?!\S*\.ya?ml')"
+)
+_CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s+(\S.*)", re.S)
+_NO_PACKAGE = re.compile(r"`(\w+)` is not installed|requires `(\w+)` to be installed")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is about what the user wrote or has not installed, so that its message says enough."""
+    if isinstance(error, RuntimeError):  # Lightning's for an unknown metric has no class of its own
+        return str(error).startswith(_EARLY)
+    return isinstance(error, (ValueError, OSError, MisconfigurationException, ModuleNotFoundError))
+
+
+def reworded(message: str, key: str) -> str | None:
+    """A message about a class of the user's choice in one sentence; None where it is about something else.
+
+    Args:
+        message: The message of Lightning or jsonargparse, which may have many lines.
+        key: Full name of the setting that it is about; empty where it names none.
+    """
+    if _OWN_MODEL.search(message) and key in ("", "model"):
+        return (
+            "`model` is always a CimClassifier, which takes the timm network of `model.backbone.name` and puts it on "
+            "macros; a network or LightningModule of your own does so in Python, by convert_ (README, In Python)"
+        )
+    for pattern, quote in _MONITORS:
+        if found := pattern.search(message):
+            kind = "EarlyStopping" if found[1] == "metric" else found[1]
+            return _monitor(kind, found[2], re.findall(f"{quote}([^{quote}]+){quote}", found[3]))
+    if found := _CLASS.search(message):
+        return _class(found[1].split(".")[-1], found[2], key)
+    if (found := _NO_PACKAGE.search(message)) and "pip install" not in message:
+        said = " ".join(message.split()).split(". ")[0].removesuffix(".")
+        return f"{said}: pip install {found[1] or found[2]}"
+    if "cannot represent an object" in message and "Interval.step" in message:
+        return "`trainer.callbacks` Timer needs its interval in words: --trainer.callbacks.interval step"
+    return None
+
+
+def _monitor(kind: str, given: str, metrics: Sequence[str]) -> str:
+    near = get_close_matches(given, metrics, n=1, cutoff=0.5)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"`monitor` of {kind} must be a metric that is logged ({', '.join(metrics)}), got {given!r}{meant}"
+
+
+def _class(name: str, problem: str, key: str) -> str | None:
+    if found := re.match(r"the following arguments are required: ([\w, ]+)", problem):
+        first = found[1].split(",")[0]
+        return f"`{key}` {name} needs {found[1]}, as in --{key}.{first} VALUE"
+    if found := re.match(r"Requirement '([^']+)' not met", problem):
+        return f"{name} needs a package that is not installed: pip install '{found[1]}'"
+    return None

@@ -1,0 +1,39 @@
+"""Settings of Lightning's trainer that it does not check itself, or cannot use here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LearningRateFinder, ModelSummary
+
+from asim_lightning.callbacks import NetworkSummary
+
+
+def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
+    """Refuse what would end in a division by zero or be ignored.
+
+    Args:
+        settings: The trainer's settings by name.
+        callbacks: The callbacks that are configured.
+
+    Raises:
+        ValueError: A setting is not allowed.
+    """
+    for name, allows_null in (("accumulate_grad_batches", False), ("check_val_every_n_epoch", True)):
+        value = settings.get(name)
+        if value is not None and value < 1:
+            raise ValueError(f"`trainer.{name}` must be 1 or more{', or null' if allows_null else ''}, got {value}")
+    clip = settings.get("gradient_clip_val")
+    if clip is not None and not clip >= 0:
+        raise ValueError(f"`trainer.gradient_clip_val` must be 0 or more, or null, got {clip}")
+    if any(isinstance(each, LearningRateFinder) for each in callbacks):
+        raise ValueError(
+            "`trainer.callbacks` must hold no LearningRateFinder, which looks for another attribute than "
+            "`model.optimizer.lr`; try some rates: --model.optimizer.lr 0.1 --trainer.max_epochs 1"
+        )
+
+
+def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Callbacks of a fit, with a summary of the network where none is configured."""
+    is_there = any(isinstance(each, ModelSummary) for each in callbacks)
+    return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
