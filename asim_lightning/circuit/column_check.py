@@ -84,12 +84,14 @@ def _check_function(column: Column, function: str, counts: Tensor, cycle: Cycle)
             f"{_name(column, function)} must give the same each time for the same counts, but does not: what differs "
             "from read to read belongs into sigma, as a standard deviation"
         )
+    alone = sorted({0, len(counts) - 1, *(2**k for k in range(len(counts).bit_length() - 1))})
     order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0))
     some = slice(len(counts) // 4, len(counts) // 2 + 1)  # without the ends and the middle
     for what, given, codes in (
         ("a permutation of the counts", counts[order], expected[order]),
         ("a slice of the counts", counts[some], expected[some]),
         ("the counts in two dimensions", counts[None, some], expected[None, some]),
+        *(("a count alone", counts[at : at + 1], expected[at : at + 1]) for at in alone),
     ):
         if not _same(_codes(column, function, given, cycle), codes):
             raise ValueError(

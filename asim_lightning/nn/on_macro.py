@@ -148,6 +148,11 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _noisy_step(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
+        if torch._C._current_graph_task_id() != -1:  # what torch.utils.checkpoint itself asks
+            raise ValueError(
+                f"Layer `{self.name}` is trained with noise, which activation checkpointing would draw anew in the "
+                "backward pass, for gradients of another output; train without checkpointing, or with `train_noise` 0"
+            )
         scope = current_scope()
         noise = scope.source(self.name, y.shape[0], y.device)
         if scope.step is None:  # nobody counts steps, and each must draw noise of its own

@@ -59,6 +59,13 @@ class OfItsMean(Column):
         return count.mean() / cycle.full_scale
 
 
+class Thresholded(Column):
+    """Decides for all counts at once."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return to_codes(count, cycle) if count.max() > 10 else torch.zeros_like(count)
+
+
 class OneDimensional(Column):
     """Takes rows of counts for counts."""
 
@@ -150,6 +157,7 @@ REFUSED: dict[type[Column], str] = {
     Seeded: f"level {BESIDE}a permutation of the counts",
     Normalised: f"level {BESIDE}a slice of the counts",
     OfItsMean: f"sigma {BESIDE}a slice of the counts",
+    Thresholded: f"level {BESIDE}a count alone",
     OneDimensional: f"level {BESIDE}",
     Tabulated: "level must take counts of any shape, but raises RuntimeError for (65,): The size of tensor a (65) must",
     Built: "level must be the same for a column that is built anew with the same arguments, but is not: draw what is",

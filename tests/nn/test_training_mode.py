@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
@@ -174,3 +175,17 @@ def test_a_numbered_step_counts_nothing_and_a_new_layer_begins_anew() -> None:
 
     for first, second in zip(steps(0), steps(5), strict=True):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing_is_refused_with_noise_alone(reentrant: bool) -> None:
+    layer, (x,) = made("linear")
+    layer(x).sum().backward()
+    expected = layer.weight.grad.clone()
+    layer.zero_grad()
+    checkpoint(layer, x, use_reentrant=reentrant).sum().backward()
+    assert torch.equal(layer.weight.grad, expected)
+    layer.train_noise = 5.0
+    y = checkpoint(layer, x, use_reentrant=reentrant)
+    with pytest.raises(ValueError, match=r"Layer `a` is trained with noise, which activation checkpointing would draw"):
+        y.sum().backward()
