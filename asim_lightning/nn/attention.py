@@ -10,7 +10,7 @@ from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.nn.product_mode import masked
+from asim_lightning.nn.product_mode import masked_softmax
 from asim_lightning.nn.quantized import QuantizedLayer
 
 _PARTS = ("qkv", "q_norm", "k_norm", "attn_drop", "norm", "proj", "proj_drop")
@@ -156,7 +156,7 @@ class CimAttention(nn.Module):
         q, k, v = qkv.unbind(0)  # (batch, heads, tokens, head_dim) each
         q, k = self.q_norm(q), self.k_norm(k)
         scores = self.qk(k, q).transpose(-1, -2) * self.scale  # (batch, heads, queries, keys)
-        scores = self.attn_drop(masked(scores, attn_mask, is_causal).softmax(dim=-1))
+        scores = self.attn_drop(masked_softmax(scores, attn_mask, is_causal))
         y = self.av(scores, v.transpose(-1, -2))  # (batch, heads, queries, head_dim)
         y = y.transpose(1, 2).reshape(batch, tokens, self.num_heads * self.head_dim)
         return self.proj_drop(self.proj(self.norm(y)))  # type: ignore[no-any-return]

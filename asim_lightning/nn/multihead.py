@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.nn.product_mode import masked
+from asim_lightning.nn.product_mode import masked_softmax
 
 
 class MultiheadAttention(nn.Module):
@@ -75,7 +75,7 @@ class MultiheadAttention(nn.Module):
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (self._heads(x) for x in self._projected(query, key, value, same))
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5  # (batch, heads, queries, keys)
-        scores = self._masked(scores, attn_mask, key_padding_mask).softmax(dim=-1)
+        scores = masked_softmax(scores, self._joined(attn_mask, key_padding_mask, scores.dtype))
         y = F.dropout(scores, self.dropout, self.training) @ v  # (batch, heads, queries, head_dim)
         y = self.out_proj(y.transpose(1, 2).flatten(2))  # (batch, queries, channels)
         weights = (scores.mean(1) if average_attn_weights else scores) if need_weights else None
@@ -99,11 +99,15 @@ class MultiheadAttention(nn.Module):
         """# (batch, tokens, channels) to (batch, heads, tokens, head_dim)"""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def _masked(self, scores: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor:
+    def _joined(self, mask: Tensor | None, padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        """Both masks as numbers that are added to scores. # broadcasts against (batch, heads, queries, keys)"""
+        joined: Tensor | None = None
         for given in (mask, None if padding is None else padding[:, None, None, :]):
             if given is None:
                 continue
             if given.dim() == 3:
                 given = given.unflatten(0, (-1, self.num_heads))  # (batch, heads, queries, keys)
-            scores = masked(scores, ~given if given.dtype == torch.bool else given, False)
-        return scores
+            if given.dtype == torch.bool:
+                given = torch.zeros_like(given, dtype=dtype).masked_fill(given, float("-inf"))
+            joined = given if joined is None else joined + given
+        return joined

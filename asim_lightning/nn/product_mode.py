@@ -39,6 +39,7 @@ class ProductMode(TorchFunctionMode):
         """``x @ weight^T + bias``. # (..., k), (n, k), (n,) to (..., n)"""
         raise NotImplementedError
 
+    @torch.compiler.disable
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         caught = None if self.paused or kwargs.get("out") is not None else _CAUGHT.get(func)
@@ -65,7 +66,7 @@ def _matmul(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor | None:
 
 def _transposed(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor:
     """``a @ b`` where b alone has leading dimensions. # (m, k), (..., k, n) to (..., m, n)"""
-    return mode.product(b.transpose(-1, -2), a.transpose(-1, -2)).transpose(-1, -2)
+    return mode.product(b.transpose(-1, -2), a.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
 def _reflected(mode: ProductMode, b: Tensor, a: Tensor) -> Tensor | None:
@@ -108,19 +109,30 @@ def _attention(
     if scores is None:
         return None
     scores = scores * (query.shape[-1] ** -0.5 if scale is None else scale)
-    scores = masked(scores, attn_mask, is_causal).softmax(dim=-1)
+    scores = masked_softmax(scores, attn_mask, is_causal)
     return _matmul(mode, F.dropout(scores, dropout_p, dropout_p > 0.0), value)
 
 
-def masked(scores: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-    """Attention scores with a mask, as scaled_dot_product_attention takes it: added where it holds numbers, -infinity
-    where it holds false. # (..., queries, keys)"""
+def masked_softmax(scores: Tensor, mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    """Softmax of attention scores under a mask, as scaled_dot_product_attention takes it.
+
+    Args:
+        scores: Scores before the softmax. # (..., queries, keys)
+        mask: False where a query may not see a key, or numbers that are added; broadcasts against scores.
+        is_causal: Whether a query sees no later key.
+
+    Returns:
+        Scores that sum to 1 for each query; 0 for a query that may see no key. # (..., queries, keys)
+    """
+    if mask is None and not is_causal:
+        return scores.softmax(dim=-1)
     if is_causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, float("-inf"))
-    if mask is None:
-        return scores
-    return scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    blind = (scores == float("-inf")).all(dim=-1, keepdim=True)
+    return scores.softmax(dim=-1).masked_fill(blind, 0.0)
 
 
 def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:

@@ -132,7 +132,8 @@ class _RoutedForward(ProductMode):
         self._check(batched or isinstance(operator, FloatMatmul), operator, a, b)
         if isinstance(operator, FloatMatmul) or not encodes_second:
             return operator(a, b.transpose(-1, -2))  # type: ignore[no-any-return]
-        return operator(b.transpose(-1, -2), a).transpose(-1, -2)  # type: ignore[no-any-return]
+        # torch's products lie in one piece, and forwards take a view of them
+        return operator(b.transpose(-1, -2), a).transpose(-1, -2).contiguous()  # type: ignore[no-any-return]
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A functional linear by the next operator. # (..., k), (n, k), (n,) to (..., n)"""

@@ -124,8 +124,7 @@ def named_by_kind(model: nn.Module, layers: Mapping[str, nn.Module], probe: Prob
     places = {name: place for place, name in enumerate(probe.order)}
 
     def place(layer: FoundLayer) -> int:
-        made_by = layer.product.call.owner if layer.product else layer.name
-        return places.get(made_by, len(places))
+        return places.get(layer.product.call if layer.product else layer.name, len(places))
 
     return sorted([*found, *products], key=place)
 
@@ -173,7 +172,7 @@ def _product_kind(product: FunctionProduct) -> str:
 
 def _last_linear(layers: Mapping[str, nn.Module], probe: Probe) -> tuple[str, ...]:
     last = list(probe.order)[-1:]
-    return tuple(name for name in last if isinstance(layers.get(name), nn.Linear))
+    return tuple(name for name in last if isinstance(name, str) and isinstance(layers.get(name), nn.Linear))
 
 
 def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:

@@ -90,14 +90,14 @@ class Probe:
         layers: Layers that ran, by full name, in the order in which they first did.
         products: Products by function calls, by full name of the module and in the order of its calls; those with the
             weight of a linear layer are among the layers too.
-        order: Names of layers and modules with products, in the order in which they first ran.
+        order: Names of layers and calls of products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are no layers, by full name.
         uneven: Modules that made other products in another call, and what differed.
     """
 
     layers: dict[str, Sighting] = field(default_factory=dict)
     products: dict[str, list[FunctionProduct]] = field(default_factory=dict)
-    order: dict[str, None] = field(default_factory=dict)
+    order: dict[str | Call, None] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
 
@@ -192,10 +192,11 @@ class _Trace(Watcher):
     def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
         """Note a product's operands, and what its result was made from."""
         self.flow.product = None
-        self._probe.order.setdefault(call.owner)
         layer = self._layer_of(call)
         if layer is not None:
             self._note(layer, a)
+        else:
+            self._probe.order.setdefault(call)
         batched = b.dim() > 2
         new = FunctionProduct(call, 0, self._operand(a), self._operand(b), batched, layer=layer)
         before = self._made.get(call)

@@ -1,0 +1,274 @@
+"""Products by function calls: what they are called, what rules reach them, and what stays float and why."""
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
+from asim_lightning.surgery import set_fidelity_
+from tests.surgery.networks import Network, built
+
+IDEAL = MacroConfig(16, 16, adc_bits=None)
+SWIN = {
+    "depths": (2, 1),
+    "embed_dim": 24,
+    "num_heads": (1, 2),
+    "img_size": 32,
+    "window_size": 4,
+}
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
+
+
+def network(name: str, **kwargs: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, **kwargs).eval()
+
+
+def torchvisions_swin() -> nn.Module:
+    torch.manual_seed(0)
+    return torchvision.models.SwinTransformer(
+        [4, 4], 24, [2, 1], [1, 2], [4, 4], stochastic_depth_prob=0.0, num_classes=5
+    ).eval()
+
+
+def torchvisions_vit() -> nn.Module:
+    torch.manual_seed(0)
+    model = torchvision.models.VisionTransformer(32, 8, 2, 3, 48, 96, num_classes=5).eval()
+    nn.init.normal_(model.heads.head.weight, std=0.1)
+    return model
+
+
+def test_windowed_attention_is_on_the_macro_under_its_own_names() -> None:
+    model = network("swin_tiny_patch4_window7_224", **SWIN)
+    report = convert_(model, Plan(MacroConfig(input_bits=9)))
+    attention = model.layers[0].blocks[0].attn
+    assert type(attention).__name__ == "WindowAttention"
+    assert isinstance(attention.qk, CimMatmul)
+    assert (attention.qk.input_bits, attention.qk.signed_input) == (9, True)
+    assert (attention.av.input_bits, attention.av.signed_input) == (8, False)
+    names = [row.name.rpartition(".")[2] for row in report if row.name.startswith("layers.0.blocks.0.attn")]
+    assert names == ["qkv", "qk", "av", "proj"]
+    assert [row.kind for row in report if row.name.startswith("layers.0.blocks.0.attn")] == names
+
+
+def test_macs_count_every_window() -> None:
+    model = timm.create_model("swin_tiny_patch4_window7_224")
+    report = convert_(model, Plan(keep=["*"]))  # kept, as it is the larger network
+    assert report["layers.0.blocks.0.attn.qkv"].macs == 86_704_128
+    assert report["layers.0.blocks.0.attn.qk"].macs == 64 * 3 * 49 * 49 * 32
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"])
+def test_fused_attention_or_not_is_the_same_network(name: str, fused: bool) -> None:
+    model, x = network(name, **SWIN), torch.randn(2, 3, 32, 32)
+    expected = model(x).detach()
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused
+    convert_(model, Plan(IDEAL), x)
+    calibrate_(model, [x])
+    assert float((model(x) - expected).abs().max()) < 1e-2 * float(expected.abs().max())
+    assert isinstance(model.layers[0].blocks[1].attn.av, CimMatmul)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_plain_attention_keeps_its_layer_and_takes_masks(fused: bool) -> None:
+    model = network("vit_tiny_patch16_224", **SMALL)
+    attention = model.blocks[0].attn
+    attention.fused_attn = fused
+    x, mask = torch.randn(2, 5, 48), torch.randn(5, 5)
+    expected = [attention(x), attention(x, attn_mask=mask), attention(x, attn_mask=mask > -1)]
+    convert_(model, Plan(IDEAL, input_range="batch"))
+    converted = model.blocks[0].attn
+    assert type(converted) is CimAttention
+    given = [{}, {"attn_mask": mask}, {"attn_mask": mask > -1}]
+    for arguments, wanted in zip(given, expected, strict=True):
+        torch.testing.assert_close(converted(x, **arguments), wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_weight_used_by_a_function_is_on_the_macro() -> None:
+    model, x = network("beit_base_patch16_224", **{**SMALL, "patch_size": 16}), torch.randn(2, 3, 32, 32)
+    report = convert_(model, Plan(MacroConfig()), x)
+    calibrate_(model, [x])
+    qkv = model.blocks[0].attn.qkv
+    assert isinstance(qkv, CimLinear)
+    assert report["blocks.0.attn.qkv"].kind == "qkv"
+    expected = model(x).detach()
+    qkv.macro = MacroConfig(adc_bits=1)
+    assert not torch.equal(model(x), expected)
+
+
+@pytest.mark.parametrize("build", [torchvisions_swin, torchvisions_vit])
+def test_torchvisions_transformers_keep_output_and_keys(build) -> None:  # type: ignore[no-untyped-def]
+    model, x = build(), torch.randn(2, 3, 32, 32)
+    expected, keys = model(x).detach(), set(model.state_dict())
+    report = convert_(model, Plan(IDEAL), x)
+    calibrate_(model, [x])
+    assert float((model(x) - expected).abs().max()) < 1e-2 * float(expected.abs().max())
+    assert keys < set(model.state_dict())
+    assert {"qkv", "qk", "av", "proj", "mlp", "head"} <= {row.kind for row in report}
+    assert [row.why_kept for row in report.kept] == ["patch embedding"]
+
+
+def test_torchs_multihead_attention_has_every_product_on_the_macro() -> None:
+    model = torchvisions_vit()
+    state = model.state_dict()
+    report = convert_(model, Plan(per_channel=True))
+    attention = model.encoder.layers[0].self_attention
+    prefix = "encoder.layers.encoder_layer_0.self_attention."
+    assert [row.name for row in report if row.name.startswith(prefix)] == [
+        prefix + name for name in ("in_proj", "qk", "av", "out_proj")
+    ]
+    assert isinstance(attention.in_proj, CimFunctionalLinear)
+    assert attention.in_proj.per_channel
+    model.load_state_dict(state, strict=False)
+    assert torch.equal(attention.in_proj_weight, state[prefix + "in_proj_weight"])
+
+
+def test_a_transformer_layer_of_torch_does_not_take_its_fused_path() -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Linear(16, 16), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)).eval()
+    x = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        expected = layer(x)
+        convert_(layer, Plan(IDEAL), x)
+        calibrate_(layer, [x])
+        torch.testing.assert_close(layer(x), expected, rtol=1e-2, atol=1e-2)
+        good = layer(x)
+        layer[1].linear1.macro = MacroConfig(adc_bits=1)
+        assert not torch.equal(layer(x), good)
+
+
+def test_rules_and_keep_reach_products() -> None:
+    model = network("swin_tiny_patch4_window7_224", **SWIN)
+    rules = [Rule("qk", {"adc_bits": 10}), Rule("layers.1.*", {"rows": 64})]
+    report = convert_(model, Plan(rules=rules, keep=["layers.0.blocks.0.attn.av"]))
+    attention = model.layers[0].blocks[0].attn
+    assert attention.qk.macro.adc_bits == 10
+    assert model.layers[1].blocks[0].attn.av.macro.rows == 64
+    assert type(attention.av) is FloatMatmul
+    assert report["layers.0.blocks.0.attn.av"].why_kept == "plan.keep"
+
+
+def test_a_position_network_stays_float_and_trains() -> None:
+    model, x = network("swinv2_tiny_window8_256", **SWIN), torch.randn(4, 3, 32, 32)
+    report = convert_(model, Plan(MacroConfig(random_noise=0.05)), x)
+    row = report["layers.0.blocks.0.attn.cpb_mlp.0"]
+    assert (row.after, row.why_kept) == ("FloatLinear", "function of no image: computed in float")
+    assert type(model.layers[0].blocks[0].attn.cpb_mlp[0]) is FloatLinear
+    model.train()
+    model(x).sum().backward()
+    assert model.layers[0].blocks[0].attn.cpb_mlp[0].weight.grad is not None
+    model.eval()
+    calibrate_(model, [x])
+    with torch.no_grad(), noise_context(sample_ids=[1, 2, 3]):
+        model(x[:3])
+
+
+class Handmade(nn.Module):
+    """What attentions of all kinds do, beside each other."""
+
+    def __init__(self, axis: str = "batch") -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, 4)
+        self.mix = nn.Linear(8, 8)
+        self.table = nn.Parameter(torch.randn(8, 6))
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x).flatten(2).transpose(1, 2)  # (batch, tokens, 8)
+        if self.axis == "tokens":
+            x = self.mix(x.transpose(0, 1)).transpose(0, 1)
+        else:
+            x = self.mix(x)
+        kv = torch.einsum("bnd,bne->bde", torch.relu(x), x)
+        x = torch.bmm(torch.relu(x), kv)
+        return (x @ self.table).mean(1)
+
+
+def test_products_without_a_softmax_and_with_a_parameter() -> None:
+    torch.manual_seed(0)
+    model, x = Handmade().eval(), torch.randn(2, 3, 16, 16)
+    expected = model(x).detach()
+    report = convert_(model, Plan(IDEAL), x)
+    calibrate_(model, [x])
+    assert [(row.name, row.kind) for row in report] == [
+        ("embed", "stem"), ("mix", "linear"), ("matmul", "matmul"), ("matmul2", "matmul"), ("table_product", "linear"),
+    ]  # fmt: skip
+    assert [row.macs for row in report][2:] == [8 * 8 * 16, 8 * 8 * 16, 8 * 6 * 16]
+    assert report["matmul"].input.startswith("unsigned")
+    torch.testing.assert_close(model(x), expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
+
+
+def test_a_layer_whose_first_axis_is_no_batch_stays_float() -> None:
+    torch.manual_seed(0)
+    model = Handmade("tokens").eval()
+    report = convert_(model, Plan(), torch.randn(2, 3, 16, 16))
+    assert report["mix"].macro is None
+    assert report["mix"].why_kept.startswith("first axis of its inputs is not the batch")
+
+
+def test_a_second_operand_without_batch_stays_float() -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            return y @ y.mean(0).outer(y.mean(0))
+
+    report = convert_(Pooled(), Plan(), torch.randn(3, 4))
+    assert report["fixed_product"].why_kept == "second operand depends on the image and has no batch axis"
+
+
+def test_a_failed_conversion_leaves_the_network_as_it_was() -> None:
+    model = network("swin_tiny_patch4_window7_224", **SWIN)
+    x = torch.randn(1, 3, 32, 32)
+    expected, names = model(x), [name for name, _ in model.named_modules()]
+    with pytest.raises(ValueError, match=r"plan.rules"):
+        convert_(model, Plan(rules=[Rule("nothing*", {"adc_bits": 5})]))
+    vit = torchvisions_vit()
+    with pytest.raises(ValueError, match=r"plan.keep"):
+        convert_(vit, Plan(keep=["nothing*"]))
+    assert type(vit.encoder.layers[0].self_attention) is nn.MultiheadAttention
+    assert [name for name, _ in model.named_modules()] == names
+    assert torch.equal(model(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("swin_tiny_patch4_window7_224", SWIN),
+        ("swinv2_tiny_window8_256", SWIN),
+        ("beit_base_patch16_224", {**SMALL, "patch_size": 16}),
+        ("xcit_nano_12_p16_224", {"depth": 1}),
+        ("cait_xxs24_224", {"depth": 1, "img_size": 32}),
+        ("efficientvit_b0", {}),
+        ("mobilevit_xxs", {}),
+    ],
+)
+def test_an_image_gets_the_same_noise_alone_and_in_a_batch(name: str, kwargs: dict[str, Any]) -> None:
+    model, _ = built(Network(name, 32, kwargs))
+    x = torch.randn(4, 3, 32, 32)
+    convert_(model, Plan(MacroConfig(random_noise=0.1)), x)
+    calibrate_(model, [x])
+    with torch.no_grad():
+        with noise_context(seed=3, sample_ids=[7, 1, 9, 4]):
+            together = model(x)
+        with noise_context(seed=3, sample_ids=[9, 4]):
+            pair = model(x[2:])
+        with noise_context(seed=3, trial=1, sample_ids=[9, 4]):
+            other = model(x[2:])
+        set_fidelity_(model, "quantized")
+        clean = model(x[2:])
+    moved = float((other - clean).abs().max())
+    assert moved > 0
+    assert float((pair - together[2:]).abs().max()) < 0.02 * moved
