@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from asim_lightning.circuit.units import noise_percent
+from asim_lightning.circuit.units import canonical_quantity, noise_percent
 from asim_lightning.nn import Assignment
 from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axis_text
 
@@ -38,7 +38,8 @@ class NoiseLevel:
 
 def level_name(value: float | str) -> str:
     """A level in the name of a metric: percent without a unit, other units without a space."""
-    return "".join(value.replace("%", "").split()) if isinstance(value, str) else axis_text(value)
+    written = canonical_quantity(value)
+    return "".join(written.split()) if isinstance(written, str) else axis_text(written)
 
 
 def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | str, ...]:

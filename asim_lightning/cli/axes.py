@@ -17,8 +17,8 @@ _MACRO = "model.plan.macro"
 def settle_axes(args: Sequence[str], axes: Mapping[str, Any], macro: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The axes of a sweep, where a flag for a field takes the place of the field's axis.
 
-    Among settings of one configuration file an axis wins over the macro's field, since recipes have both; a flag for
-    the axis itself wins over all.
+    In configuration files an axis wins over the macro's field, since recipes have both; a flag for the axis itself wins
+    over all.
 
     Args:
         args: The command line.

@@ -16,7 +16,15 @@ def on(**fields: Any) -> Assignment:
 
 @pytest.mark.parametrize(
     ("level", "name"),
-    [(0, "0"), (0.0, "0"), (0.1, "0.1"), ("0.5 lsb", "0.5lsb"), ("1.2 mV", "1.2mV"), ("0.2 %", "0.2"), (1e-5, "1e-05")],
+    [
+        (0, "0"),
+        (0.0, "0"),
+        (0.1, "0.1"),
+        ("0.5 lsb", "0.5lsb"),
+        ("1.20 MV", "1.2mV"),
+        ("0.2 %", "0.2"),
+        (1e-5, "1e-05"),
+    ],
 )
 def test_names(level: float | str, name: str) -> None:
     assert level_name(level) == name
@@ -55,7 +63,7 @@ def test_an_ideal_converter_has_no_lsb() -> None:
 
 
 def test_each_level_once() -> None:
-    assert checked_levels([0.1, 0.10, 0, "1 lsb", "1lsb"], "random_noise") == (0.1, 0, "1lsb")
+    assert checked_levels([0.1, 0.10, 0, "1.0 LSB", "1lsb"], "random_noise") == (0.1, 0, "1lsb")
     with pytest.raises(
         ValueError, match=r"`levels` of NoiseSweep must differ, got 20.0 and '51 lsb', which are both 20 %"
     ):
