@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-KINDS = ("conv", "depthwise", "linear", "qkv", "proj", "mlp", "head", "qk", "av", "stem")
+KINDS = ("conv", "depthwise", "linear", "qkv", "proj", "mlp", "head", "qk", "av", "matmul", "stem")
 
 
 def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:
