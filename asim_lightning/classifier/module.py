@@ -179,6 +179,13 @@ class CimClassifier(LightningModule):
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
+        size = self.hparams["backbone"]["image_size"]
+        data_size = getattr(data, "image_size", size)
+        if size is not None and data_size is not None and data_size != size:
+            raise ValueError(
+                f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
+                f"{data_size}, got {size}; null takes the network's own"
+            )
         channels = getattr(data, "in_channels", self.in_channels)
         if channels != self.in_channels:
             kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"

@@ -12,7 +12,7 @@ from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.pact import PACT
 from asim_lightning.nn.quantized import FIDELITIES, INPUT_RANGES, QuantizedLayer
-from asim_lightning.nn.routed import Route, Routing, find_routings
+from asim_lightning.nn.routed import Route, RoutedModule, route_, routing_paused, unroute_
 from asim_lightning.nn.training_noise import TrainingNoise, training_noise
 from asim_lightning.nn.verify import Verification, verify
 
@@ -34,11 +34,13 @@ __all__ = [
     "QuantConv2d",
     "QuantizedLayer",
     "Route",
-    "Routing",
+    "RoutedModule",
     "TrainingNoise",
     "Verification",
     "calibrate_",
-    "find_routings",
+    "route_",
+    "routing_paused",
     "training_noise",
+    "unroute_",
     "verify",
 ]

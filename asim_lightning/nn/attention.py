@@ -52,8 +52,8 @@ class CimAttention(nn.Module):
         self.scale = float(attention.scale)
         for part in _PARTS:
             setattr(self, part, getattr(attention, part, None) or nn.Identity())
-        self.qk, self.av = qk, av
-        self.train(attention.training)
+        self.qk, self.av = qk.train(attention.training), av.train(attention.training)
+        self.training = attention.training  # its parts may have modes of their own
 
     @classmethod
     def from_timm(

@@ -51,8 +51,8 @@ class ConvForm:
 def conv_form(conv: nn.Conv2d) -> ConvForm | None:
     """What a convolution does; None where its class may compute something else."""
     kind = type(conv)
-    if "forward" in vars(conv):
-        return None  # somebody replaced it
+    if not is_called_plainly(conv):
+        return None
     if kind.forward is nn.Conv2d.forward and kind._conv_forward is nn.Conv2d._conv_forward:
         return ConvForm()
     if not _is_timms(kind, (*_SAME, *_STANDARDIZED)):
@@ -67,7 +67,12 @@ def conv_form(conv: nn.Conv2d) -> ConvForm | None:
 def is_plain_linear(linear: nn.Linear) -> bool:
     """Whether a linear layer computes what torch.nn.Linear does."""
     plain = type(linear).forward is nn.Linear.forward or _is_timms(type(linear), ("Linear",))
-    return plain and "forward" not in vars(linear)
+    return plain and is_called_plainly(linear)
+
+
+def is_called_plainly(module: nn.Module) -> bool:
+    """Whether calling a module runs the forward of its class: nobody replaced it, or what calls it."""
+    return "forward" not in vars(module) and type(module).__call__ is nn.Module.__call__
 
 
 def _is_timms(kind: type, names: tuple[str, ...]) -> bool:

@@ -66,11 +66,19 @@ class MultiheadAttention(nn.Module):
 
         Returns:
             Tokens, as the query, and scores or None. # (batch, queries, keys)
+
+        Raises:
+            ValueError: `is_causal` is given without a mask.
         """
+        if is_causal and attn_mask is None:
+            raise ValueError(
+                "MultiheadAttention needs `attn_mask` where `is_causal` is true, as torch's does, got none"
+            )
         single = query.dim() == 2
         same = key is query and value is key
         if single:
             query, key, value = (x.unsqueeze(0) for x in (query, key, value))
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (self._heads(x) for x in self._projected(query, key, value, same))

@@ -43,10 +43,19 @@ class ProductMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         caught = None if self.paused or kwargs.get("out") is not None else _CAUGHT.get(func)
-        if caught is None or not all(x.is_floating_point() for x in args if isinstance(x, Tensor)):
+        given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        # a mask of an attention may be boolean
+        if caught is None or not all(x.is_floating_point() or x.dtype == torch.bool for x in given):
             return func(*args, **kwargs)
         answer = caught(self, *args, **kwargs)
         return func(*args, **kwargs) if answer is None else answer
+
+
+def _named(mode: ProductMode, *operands: Tensor, **named: Tensor) -> Tensor | None:
+    """A product of two operands, of which torch's functions call the second one other, mat2, or vec."""
+    first = [named.pop("input")] if "input" in named else []
+    a, b = (*first, *operands, *named.values())
+    return _matmul(mode, a, b)
 
 
 def _matmul(mode: ProductMode, a: Tensor, b: Tensor) -> Tensor | None:
@@ -74,9 +83,9 @@ def _reflected(mode: ProductMode, b: Tensor, a: Tensor) -> Tensor | None:
 
 
 def _added(
-    mode: ProductMode, addend: Tensor, a: Tensor, b: Tensor, *, beta: float = 1.0, alpha: float = 1.0
+    mode: ProductMode, addend: Tensor, *operands: Tensor, beta: float = 1.0, alpha: float = 1.0, **named: Tensor
 ) -> Tensor | None:
-    y = _matmul(mode, a, b)
+    y = _named(mode, *operands, **named)
     if y is None:
         return None
     y = y if alpha == 1 else y * alpha
@@ -143,6 +152,8 @@ def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
         return None
     (first, second, out), (a, b) = labels, operands
     sizes = dict(zip(first + second, (*a.shape, *b.shape), strict=True))
+    if any(sizes[label] != size for label, size in zip(first, a.shape, strict=True)):
+        return None  # one operand is repeated
     summed = [label for label in first if label in second and label not in out]
     shared = [label for label in out if label in first and label in second]
     rows = [label for label in first if label not in second]
@@ -184,9 +195,9 @@ def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | 
 
 
 _CAUGHT: dict[Any, Callable[..., Tensor | None]] = {
-    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
-    **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _matmul),
-    **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm), _added),
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.linalg.matmul), _named),
+    **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _named),
+    **dict.fromkeys((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm, torch.addmv, Tensor.addmv), _added),
     Tensor.__rmatmul__: _reflected,
     torch.einsum: _einsum,
     F.linear: _linear,

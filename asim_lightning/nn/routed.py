@@ -4,12 +4,14 @@ The module's own forward runs as it is written; a mode that is on meanwhile take
 calls, to operators that surgery has added to the module as children.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.nn.floating import FloatLinear
@@ -18,113 +20,102 @@ from asim_lightning.nn.linear import CimLinear
 from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
 from asim_lightning.nn.product_mode import ProductMode
 
+_ADVICE = "convert the network on an example like its inputs, or put its products in `plan.keep`"
+
 
 @dataclass(frozen=True)
 class Route:
     """Where one product of a module's forward goes."""
 
-    operator: str
+    operator: str | None
     """Name of a submodule: a CimMatmul or FloatMatmul, a CimFunctionalLinear, or the linear layer whose weight the
-    product uses."""
+    product uses; None leaves the product to torch."""
     encodes_second: bool = False
     """Whether the second operand of ``a @ b`` is applied to the macro's rows, and the first one stored."""
 
 
-class Routing:
-    """Takes the products of one module to its operators, while the module's forward runs.
+class RoutedModule(nn.Module):
+    """What a module becomes whose products go to operators: its own class, called within a mode."""
 
-    Copies and pickles with its module, to which it belongs as a forward hook.
+    routes: tuple[Route, ...]
+    """Where its products go, in the order of their calls."""
+    routed_name: str
+    """Full name of the module, for messages."""
+
+    @torch.compiler.disable
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module, with its products on operators."""
+        mode = _RoutedForward(self)
+        with mode, _on_stack(mode):
+            y = super().__call__(*args, **kwargs)
+        if mode.count < len(self.routes):
+            raise ValueError(
+                f"`{self.routed_name}` made {len(self.routes)} products by function calls when it was converted, and "
+                f"now {mode.count}; {_ADVICE}"
+            )
+        return y
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _new, (type(self).__mro__[2],), self.__dict__
+
+
+def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
+    """Have the products of a module computed by its operators, in place; the module stays an instance of its class.
 
     Args:
         module: The module.
         routes: Where its products go, in the order of their calls.
         name: Full name of the module, for messages.
     """
-
-    def __init__(self, module: nn.Module, routes: Iterable[Route], name: str) -> None:
-        self.routes, self.name = tuple(routes), name
-        self._running: list[_RoutedForward] = []
-        self._hooks = [
-            module.register_forward_pre_hook(self._begin),
-            module.register_forward_hook(self._end, prepend=True, always_call=True),
-        ]
-        for part in module.modules():
-            if part is not module:
-                self._hooks.append(part.register_forward_pre_hook(self._pause, prepend=True))
-                self._hooks.append(part.register_forward_hook(self._resume, always_call=True))
-
-    def remove(self) -> None:
-        """Leave the module as it was."""
-        for hook in self._hooks:
-            hook.remove()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Inside, products are not taken, where the module runs."""
-        self._pause()
-        try:
-            yield
-        finally:
-            self._resume()
-
-    def __deepcopy__(self, memo: Any) -> "Routing":
-        copied = Routing.__new__(Routing)
-        memo[id(self)] = copied
-        copied.routes, copied.name, copied._running, copied._hooks = self.routes, self.name, [], []
-        return copied
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"routes": self.routes, "name": self.name, "_running": [], "_hooks": []}
-
-    @torch.compiler.disable
-    def _begin(self, module: nn.Module, inputs: Any) -> None:
-        mode = _RoutedForward(module, self)
-        self._running.append(mode)
-        mode.__enter__()
-
-    @torch.compiler.disable
-    def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        mode = self._running.pop()
-        mode.__exit__(None, None, None)
-        if output is not None and mode.count < len(self.routes):
-            raise ValueError(
-                f"`{self.name}` made {len(self.routes)} products by function calls when it was converted, and now "
-                f"{mode.count}; convert the network on an example like its inputs, or put the module in `plan.keep`"
-            )
-
-    @torch.compiler.disable
-    def _pause(self, *hooked: Any) -> None:
-        if self._running:
-            self._running[-1].paused += 1
-
-    @torch.compiler.disable
-    def _resume(self, *hooked: Any) -> None:
-        if self._running:
-            self._running[-1].paused -= 1
+    module.__class__ = _routed_class(type(module))
+    module.routes, module.routed_name = tuple(routes), name  # type: ignore[assignment]
+    for part in module.modules():
+        if part is not module:
+            part.register_forward_pre_hook(_Pause(name, 1), prepend=True)
+            part.register_forward_hook(_Pause(name, -1), always_call=True)
 
 
-def find_routings(model: nn.Module) -> dict[str, Routing]:
-    """The routings of a network, by full name of their modules."""
-    found = {}
-    for name, module in model.named_modules():
-        for hook in module._forward_pre_hooks.values():
-            routing = getattr(hook, "__self__", None)
-            if isinstance(routing, Routing) and getattr(hook, "__name__", "") == "_begin":
-                found[name] = routing
-    return found
+def unroute_(module: nn.Module) -> None:
+    """Make a routed module what it was, in place."""
+    if not isinstance(module, RoutedModule):
+        return
+    name = module.routed_name
+    module.__class__ = type(module).__mro__[2]
+    del module.routes, module.routed_name
+    for part in module.modules():
+        for hooks in (part._forward_pre_hooks, part._forward_hooks, part._forward_hooks_always_called):
+            for number in [key for key, hook in hooks.items() if isinstance(hook, _Pause) and hook.routed_name == name]:
+                del hooks[number]  # type: ignore[attr-defined]
+
+
+@contextmanager
+def routing_paused() -> Iterator[None]:
+    """Inside, no module that is running takes its products to operators; modules that are called do."""
+    modes = list(_stack())
+    for mode in modes:
+        mode.paused += 1
+    try:
+        yield
+    finally:
+        for mode in modes:
+            mode.paused -= 1
 
 
 class _RoutedForward(ProductMode):
-    """One forward of a module."""
+    """One call of a module."""
 
-    def __init__(self, module: nn.Module, routing: Routing) -> None:
+    def __init__(self, module: RoutedModule) -> None:
         super().__init__()
-        self._module, self._routing = module, routing
+        self._module, self.routed_name = module, module.routed_name
+        self._saves = _saved_tensors_hooks()
+        self._has_grad = torch.is_grad_enabled()
         self.count = 0
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b`` by the next operator. # (..., m, k), (..., k, n) or (k, n) to (..., m, n)"""
         operator, encodes_second = self._next()
+        if operator is None:
+            return a @ b
         if isinstance(operator, CimFunctionalLinear):
             self._check(b.dim() == 2, operator, a, b)
             return operator(a, b.transpose(0, 1))  # type: ignore[no-any-return]
@@ -138,8 +129,11 @@ class _RoutedForward(ProductMode):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """A functional linear by the next operator. # (..., k), (n, k), (n,) to (..., n)"""
         operator, _ = self._next()
+        if operator is None:
+            return F.linear(x, weight, bias)
         if isinstance(operator, (CimLinear, FloatLinear)):
-            self._check(weight.shape == operator.weight.shape, operator, x, weight)
+            # another layer's weight may have the same shape
+            self._check(weight is operator.weight, operator, x, weight)
             if bias is operator.bias:
                 return operator(x)  # type: ignore[no-any-return]
             y: Tensor = operator(x, with_bias=False)
@@ -148,21 +142,82 @@ class _RoutedForward(ProductMode):
             y = operator(x, weight)
         return y if bias is None else y + bias
 
-    def _next(self) -> tuple[nn.Module, bool]:
-        routes = self._routing.routes
+    def _next(self) -> tuple[nn.Module | None, bool]:
+        routes, name = self._module.routes, self.routed_name
         if self.count >= len(routes):
             raise ValueError(
-                f"`{self._routing.name}` made {len(routes)} products by function calls when it was converted, and now "
-                "one more; convert the network on an example like its inputs, or put the module in `plan.keep`"
+                f"`{name}` made {len(routes)} products by function calls when it was converted, and now one more; "
+                f"{_ADVICE}"
+            )
+        if self._has_grad and (not torch.is_grad_enabled() or _saved_tensors_hooks() != self._saves):
+            raise ValueError(
+                f"`{name}` makes products in a function that checkpoints activations, whose gradients would be those "
+                "of a float product; checkpoint the whole module instead"
             )
         route = routes[self.count]
         self.count += 1
-        return self._module.get_submodule(route.operator), route.encodes_second
+        operator = None if route.operator is None else self._module.get_submodule(route.operator)
+        return operator, route.encodes_second
 
     def _check(self, fits: bool, operator: nn.Module, a: Tensor, b: Tensor) -> None:
         if not fits:
             raise ValueError(
-                f"Product {self.count} of `{self._routing.name}` is another one than when it was converted "
-                f"({type(operator).__name__} got operands of shapes {tuple(a.shape)} and {tuple(b.shape)}); convert "
-                "the network on an example like its inputs"
+                f"Product {self.count} of `{self.routed_name}` is another one than when it was converted "
+                f"({type(operator).__name__} got operands of shapes {tuple(a.shape)} and {tuple(b.shape)}); {_ADVICE}"
             )
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """A hook of a part of a routed module, whose products are its own."""
+
+    routed_name: str
+    change: int
+
+    def __call__(self, *_: Any) -> None:
+        for mode in reversed(_stack()):
+            if mode.routed_name == self.routed_name:
+                mode.paused += self.change
+                return
+
+
+_local = threading.local()
+
+
+def _stack() -> list[_RoutedForward]:
+    """The routed modules that this thread is in, outermost first."""
+    if not hasattr(_local, "stack"):
+        _local.stack = []
+    stack: list[_RoutedForward] = _local.stack
+    return stack
+
+
+@contextmanager
+def _on_stack(mode: _RoutedForward) -> Iterator[None]:
+    stack = _stack()
+    stack.append(mode)
+    try:
+        yield
+    finally:
+        stack.remove(mode)
+
+
+def _saved_tensors_hooks() -> Any:
+    """What packs tensors that a gradient needs, such as a checkpoint of activations; None where nothing does."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False)
+
+
+_routed_classes: dict[type, type[nn.Module]] = {}
+
+
+def _routed_class(kind: type[nn.Module]) -> type[nn.Module]:
+    """The class of routed modules of a class: one for each, so that two modules of a class stay of one class."""
+    if kind not in _routed_classes:
+        named = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+        _routed_classes[kind] = type(kind.__name__, (RoutedModule, kind), named)
+    return _routed_classes[kind]
+
+
+def _new(kind: type[nn.Module]) -> nn.Module:
+    routed = _routed_class(kind)
+    return routed.__new__(routed)

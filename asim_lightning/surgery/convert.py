@@ -1,21 +1,24 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer
+from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
+from asim_lightning.surgery.check import check_installed
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
-from asim_lightning.surgery.install import check_installed, find_multiheads, install_
+from asim_lightning.surgery.install import find_multiheads, install_
 from asim_lightning.surgery.layers import (
     FoundLayer,
     converted_layers,
     find_layers,
     find_relus,
     named_by_kind,
+    operator_names,
     other_layers,
     unknown_layer,
 )
@@ -54,6 +57,8 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
             a macro does not fit its layer, the network does not run on the example, or there is no BatchNorm to fold
             where the plan says so. The network is unchanged then.
     """
+    if not isinstance(plan, Plan):
+        raise ValueError(f"`plan` of convert_ must be a Plan, such as Plan(macro=MacroConfig()), got {plan!r}")
     _check_convertible(model)
     folding = find_folding(model, example) if plan.fold_batchnorm else None
     relus = find_relus(model, plan.pact_keep) if plan.pact else {}
@@ -64,7 +69,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         before = replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()}) | before
         before = replace_(model, find_multiheads(model)) | before
         report = _convert(model, plan, example)
-    except Exception:
+    except BaseException:
         replace_(model, before)
         raise
     if folding is None:
@@ -83,13 +88,19 @@ def _check_convertible(model: nn.Module) -> None:
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
     modules, earlier = find_layers(model), converted_layers(model)
-    seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
-    samples = find_samples(model, modules, shown)
-    layers = named_by_kind(model, modules, seen)
+    with _in_float(earlier):
+        seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
+        samples = find_samples(model, modules, shown)
+    _leave_routed(model, seen)
+    if samples.calls is not None:
+        all_made = {made.call for products in seen.products.values() for made in products}
+        seen.uneven.update(call.owner for call in all_made ^ samples.calls if call.owner in seen.products)
+    layers = named_by_kind(model, modules, seen, operator_names(model, seen))
     kept = _kept(layers, plan, seen, samples)
     ruled = _ruled(layers, plan)
     new: dict[str, nn.Module] = {}
     rows: list[ReportRow] = []
+    _check_run(layers, seen, kept)
     for layer in layers:
         _check_known(layer, seen, kept)
         unsigned, how = is_unsigned(layer, _input(layer, seen), example is not None)
@@ -108,8 +119,8 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         rows.append(_row(layer, module, seen, how, why))
     undo = install_(model, layers, new, seen)
     try:
-        check_installed(model, new, shown)
-    except ValueError:
+        check_installed(model, layers, new, seen, shown)
+    except BaseException:
         undo()
         raise
     return ConversionReport((*rows, *_other_rows(model, seen, earlier)))
@@ -140,11 +151,21 @@ def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
 
 
 def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, dict[str, Any] | MacroConfig]:
-    """What the rule of each layer that has one decides: the first that matches."""
+    """What the rule of each layer that has one decides: the first that matches.
+
+    Raises:
+        ValueError: A rule matches nothing, or only layers that rules before it decide.
+    """
     kinds = {layer.name: layer.kind for layer in layers}
     ruled: dict[str, dict[str, Any] | MacroConfig] = {}
     for rule in plan.rules:
-        for name in matching(rule.match, kinds, "plan.rules"):
+        matched = matching(rule.match, kinds, "plan.rules")
+        if matched <= ruled.keys():
+            raise ValueError(
+                f"`plan.rules` has a rule for {rule.match!r} that changes nothing, as rules before it decide all that "
+                "it matches, and of several the first counts; put it before them"
+            )
+        for name in matched:
             ruled.setdefault(name, rule.macro)
     return ruled
 
@@ -156,21 +177,49 @@ def _input(layer: FoundLayer, seen: Probe) -> Operand:
     return Operand() if sighting is None else sighting.input
 
 
+def _check_run(layers: Sequence[FoundLayer], seen: Probe, kept: Mapping[str, str]) -> None:
+    idle = [each.name for each in layers if each.product is None and each.name not in {*seen.layers, *kept}]
+    if idle:
+        shown = ", ".join(f"`{name}`" for name in idle[:3])
+        more = f" and {len(idle) - 3} more layers" if len(idle) > 3 else ""
+        raise ValueError(
+            f"{shown}{more} did not run on the example: no forward calls them in evaluation (a function may use their "
+            "weights in another way than torch.nn.functional.linear); put them in `plan.keep`"
+        )
+
+
 def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> None:
-    if layer.name in kept or layer.product is not None:
-        if layer.product is not None and layer.product.call.owner in seen.uneven and layer.name not in kept:
-            raise ValueError(
-                f"`{layer.product.call.owner}` makes other products in one call than in another, which surgery cannot "
-                f"take to operators; put `{layer.name}` in `plan.keep`"
-            )
+    if layer.name in kept:
+        return
+    calls = {layer.product.call} if layer.product else seen.calls_on(layer.name)
+    if uneven := {call.owner for call in calls} & seen.uneven:
+        raise ValueError(
+            f"`{min(uneven) or 'the network'}` does not make the same products in every call and for every batch, so "
+            f"that they cannot go to operators; put `{layer.name}` in `plan.keep`"
+        )
+    if layer.product is not None:
         return
     if unknown := unknown_layer(layer.name, layer.module):
         raise ValueError(unknown)
-    if layer.name not in seen.layers:
-        raise ValueError(
-            f"`{layer.name}` did not run on the example: its forward pass does not call it (a function may use its "
-            "weights in another way than torch.nn.functional.linear); put it in `plan.keep`"
-        )
+
+
+def _leave_routed(model: nn.Module, seen: Probe) -> None:
+    """Take products that an earlier conversion left to torch as they are."""
+    for owner in [owner for owner in seen.products if isinstance(model.get_submodule(owner), RoutedModule)]:
+        seen.others[owner] = seen.others.get(owner, 0) + sum(made.macs for made in seen.products.pop(owner))
+
+
+@contextmanager
+def _in_float(layers: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Layers that were converted before compute in float meanwhile."""
+    fidelities = {layer: layer.fidelity for layer in layers.values() if isinstance(layer, QuantizedLayer)}
+    try:
+        for layer in fidelities:
+            layer.fidelity = "float"
+        yield
+    finally:
+        for layer, fidelity in fidelities.items():
+            layer.fidelity = fidelity
 
 
 def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) -> ReportRow:

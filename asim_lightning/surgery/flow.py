@@ -50,9 +50,9 @@ class Flow(TorchDispatchMode):
     def after_layer(self, name: str, x: Tensor, y: Tensor) -> None:
         """Note that a layer made y from x; inside of an attention, scores may pass through a layer."""
         marks = self._of(x)
-        inside = frozenset(call for call in marks.products if name.startswith(call.owner + "."))
-        self._marks[y] = _Marks(marks.image, False, marks.scores and bool(marks.owner and name.startswith(marks.owner)),
-                                marks.owner, inside)  # fmt: skip
+        inside = frozenset(call for call in marks.products if _is_inside(name, call.owner))
+        scores = marks.scores and _is_inside(name, marks.owner)
+        self._marks[y] = _Marks(marks.image, False, scores, marks.owner, inside)
 
     def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
         """Note that a function call made y."""
@@ -66,10 +66,16 @@ class Flow(TorchDispatchMode):
         kwargs = kwargs or {}
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         before = [self._of(x) for x in inputs]
+        # a product of scores and other activations, such as of a softmax gate, is no score; a mask is no factor
+        factors = [self._of(x) for x in inputs if x.is_floating_point()]
+        scores = any(each.scores for each in factors) and all(each.scores for each in factors if each.image)
         result = func(*args, **kwargs)
         if (count := flop_registry.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += count(*args, **kwargs, out_val=result) // 2
-        marks = _union(before)
+        marks = _union(before, scores)
+        if func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
+            base = inputs[0]._base  # what is written into a part of it is a part of it
+            self._marks[base] = _union([self._of(base), marks], scores)
         if func.__name__.split(".")[0] in _SOFTMAX:
             self.softmaxed |= marks.products
             owner = next((call.owner for call in marks.products), self._running().rpartition(".")[0])
@@ -101,17 +107,21 @@ class _Marks:
 _NOTHING = _Marks()
 
 
-def _union(marks: list[_Marks]) -> _Marks:
+def _is_inside(name: str, owner: str) -> bool:
+    return not owner or name.startswith(owner + ".")
+
+
+def _union(marks: list[_Marks], scores: bool) -> _Marks:
     known = [each for each in marks if each is not _NOTHING]
-    if len(known) < 2:
-        return known[0] if known else _NOTHING
-    if all(each is known[0] for each in known):
+    if not known:
+        return _NOTHING
+    if all(each is known[0] for each in known) and known[0].scores == scores:
         return known[0]
     images = [each for each in known if each.image]
     return _Marks(
         image=bool(images),
         untouched=bool(images) and all(each.untouched for each in images),
-        scores=any(each.scores for each in known),
+        scores=scores,
         owner=next((each.owner for each in known if each.owner), ""),
         products=frozenset().union(*(each.products for each in known)),
     )

@@ -1,39 +1,49 @@
 """New layers in the places of old ones, and operators beside the modules whose products they compute."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from asim_lightning.nn import CimAttention, MultiheadAttention, QuantizedLayer, Route, Routing, find_routings
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery.layers import FoundLayer, is_timms_attention, product_names
+from asim_lightning.nn import (
+    CimAttention,
+    CimLinear,
+    FloatLinear,
+    MultiheadAttention,
+    QuantizedLayer,
+    Route,
+    route_,
+    unroute_,
+)
+from asim_lightning.nn.layer_forms import is_called_plainly
+from asim_lightning.surgery.layers import FoundLayer, is_timms_attention
 from asim_lightning.surgery.probe import FunctionProduct, Probe
 from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.replacement import encodes_second
-from asim_lightning.surgery.watch import run_watched
-
-_ROUNDING = 1e-3
+from asim_lightning.surgery.watch import Call
 
 
 def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
     """What takes the place of torch's MultiheadAttentions before the network is watched, by full name.
 
     Raises:
-        ValueError: One has parts that surgery does not know.
+        ValueError: One has parts that surgery does not know, hooks, or a forward of its own.
     """
     new: dict[int, MultiheadAttention] = {}
     places: dict[str, nn.Module] = {}
     for name, module in model.named_modules(remove_duplicate=False):
-        if type(module) is nn.MultiheadAttention:
+        if type(module) is not nn.MultiheadAttention:
+            continue
+        if module._forward_hooks or module._forward_pre_hooks or not is_called_plainly(module):
+            raise ValueError(
+                f"`{name}` has forward hooks or a forward of its own, which the attention in its place would not have; "
+                "remove them first"
+            )
+        if id(module) not in new:
             try:
-                places[name] = new.setdefault(id(module), MultiheadAttention(module))
+                new[id(module)] = MultiheadAttention(module)
             except ValueError as error:
                 raise ValueError(f"Layer `{name}`: {error}") from None
+        places[name] = new[id(module)]
     return places
 
 
@@ -55,12 +65,13 @@ def install_(
         ValueError: A module uses the weight of a layer that is no part of it; the network is unchanged then.
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
+    names = {layer.product.call: layer for layer in layers if layer.product is not None}
     attentions = {owner for owner, module in owners.items() if _is_wrapped(module, seen.products[owner])}
-    routed = {
-        owner: _routes(owner, module, seen.products[owner], layers)
-        for owner, module in owners.items()
-        if owner not in attentions | seen.uneven
-    }
+    routed: dict[str, list[Route]] = {}
+    for owner in owners.keys() - attentions - seen.uneven:
+        routes = _routes(owner, seen.products[owner], names, new)
+        if any(route.operator is not None for route in routes):
+            routed[owner] = routes
     before: dict[str, nn.Module] = {}
     replaced = {id(layer.module): new[layer.name] for layer in layers if layer.product is None}
     for name, module in list(model.named_modules(remove_duplicate=False)):
@@ -73,60 +84,22 @@ def install_(
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if id(module) in wrapped:
             before = replace_(model, {name: wrapped[id(module)]}) | before
-    routings: list[Routing] = []
-    added: list[tuple[nn.Module, str]] = []
-    for owner, routes in routed.items():
-        module = owners[owner]
-        for route in routes:
-            if (operator := new.get(_below(owner, route.operator))) is not None and not _has(module, route.operator):
-                module.add_module(route.operator, operator)
-                added.append((module, route.operator))
-        routings.append(Routing(module, routes, owner or "the network"))
+    for owner in routed:
+        for made in seen.products[owner]:
+            if made.layer is None:
+                name = names[made.call].name
+                owners[owner].add_module(name.rpartition(".")[2], new[name])
+        route_(owners[owner], routed[owner], owner or "the network")
 
     def undo() -> None:
-        for routing in routings:
-            routing.remove()
-        for module, name in added:
-            delattr(module, name)
+        for owner in routed:
+            unroute_(owners[owner])
+            for made in seen.products[owner]:
+                if made.layer is None:
+                    delattr(owners[owner], names[made.call].name.rpartition(".")[2])
         replace_(model, before)
 
     return undo
-
-
-def check_installed(model: nn.Module, new: Mapping[str, nn.Module], example: Tensor) -> None:
-    """See that every converted layer and product runs, and that routed modules compute in float what they did.
-
-    Raises:
-        ValueError: One does not.
-    """
-    called: set[int] = set()
-    wrong: dict[str, float] = {}
-    hooks: list[RemovableHandle] = []
-    converted = {name: module for name, module in new.items() if isinstance(module, QuantizedLayer)}
-    for module in converted.values():
-        hooks.append(module.register_forward_pre_hook(lambda layer, inputs: called.add(id(layer))))
-    routings = find_routings(model)
-    for name in routings:
-        hook = _compared(name, list(routings.values()), wrong)
-        hooks.append(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True))
-    fidelities = {layer: layer.fidelity for layer in quantized_layers(model).values()}
-    try:
-        for layer in fidelities:
-            layer.fidelity = "float"
-        run_watched(model, example, [], hooks)
-    finally:
-        for layer, fidelity in fidelities.items():
-            layer.fidelity = fidelity
-    for name, module in converted.items():
-        if id(module) not in called:
-            raise ValueError(
-                f"`{name}` was converted and is not called: something reads its weights past it; put it in `plan.keep`"
-            )
-    for name, difference in wrong.items():
-        raise ValueError(
-            f"`{name}` computes something else with its products on macros (relative difference {difference:.2g} in "
-            "float); put its products in `plan.keep`"
-        )
 
 
 def _is_wrapped(module: nn.Module, products: Sequence[FunctionProduct]) -> bool:
@@ -135,49 +108,26 @@ def _is_wrapped(module: nn.Module, products: Sequence[FunctionProduct]) -> bool:
 
 
 def _routes(
-    owner: str, module: nn.Module, products: Sequence[FunctionProduct], layers: Sequence[FoundLayer]
+    owner: str, products: Sequence[FunctionProduct], names: Mapping[Call, FoundLayer], new: Mapping[str, nn.Module]
 ) -> list[Route]:
-    found = {layer.product.call: layer for layer in layers if layer.product is not None}
     routes = []
-    for name, made in zip(product_names(owner, module, products), products, strict=True):
-        if name is not None:
-            routes.append(Route(name, encodes_second(found[made.call])))
+    for made in products:
+        if made.layer is None:
+            layer = names[made.call]
+            routes.append(Route(layer.name.rpartition(".")[2], encodes_second(layer)))
             continue
-        layer = made.layer or ""
-        if owner and not layer.startswith(owner + "."):
+        module, inside = new[made.layer], not owner or made.layer.startswith(owner + ".")
+        if inside and isinstance(module, (CimLinear, FloatLinear)):
+            routes.append(Route(made.layer.removeprefix(owner + ".") if owner else made.layer))
+        elif isinstance(module, QuantizedLayer):
             raise ValueError(
-                f"`{owner}` uses the weight of `{layer}`, which is no part of it, and surgery does not follow; put "
-                f"`{layer}` in `plan.keep`"
+                f"`{owner}` uses the weight of `{made.layer}`, which is no part of it, and surgery does not follow; "
+                f"put `{made.layer}` in `plan.keep`"
             )
-        routes.append(Route(layer.removeprefix(owner + ".") if owner else layer))
+        else:
+            routes.append(Route(None))
     return routes
-
-
-def _compared(name: str, routings: Sequence[Routing], wrong: dict[str, float]) -> Callable[..., None]:
-    """A hook that notes the relative difference of a routed module's output from what its forward computes alone."""
-
-    def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        with ExitStack() as stack:
-            for routing in routings:  # of modules around this one
-                stack.enter_context(routing.paused())
-            expected = module.forward(*args, **kwargs)  # past the hooks, and so without operators
-        for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
-            if isinstance(got, Tensor) and got.is_floating_point() and got.numel():
-                scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
-                difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
-                if difference > max(_ROUNDING, 8 * torch.finfo(got.dtype).eps):
-                    wrong[name] = max(difference, wrong.get(name, 0.0))
-
-    return hook
 
 
 def _below(owner: str, name: str) -> str:
     return f"{owner}.{name}" if owner else name
-
-
-def _has(module: nn.Module, name: str) -> bool:
-    try:
-        module.get_submodule(name)
-    except AttributeError:
-        return False
-    return True

@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from asim_lightning.nn import CimConv2d, CimLinear, FloatConv2d, FloatLinear, QuantConv2d
-from asim_lightning.nn.layer_forms import conv_form, is_plain_linear
+from asim_lightning.nn import FloatConv2d, FloatLinear, QuantizedLayer
+from asim_lightning.nn.layer_forms import conv_form, is_called_plainly, is_plain_linear
 from asim_lightning.surgery.config import configured_layers
 from asim_lightning.surgery.probe import FunctionProduct, Probe
+from asim_lightning.surgery.watch import Call
 
-_OURS = (CimConv2d, CimLinear, QuantConv2d, FloatConv2d, FloatLinear)
+_OURS = (QuantizedLayer, FloatConv2d, FloatLinear)
 _OTHER_PRODUCTS = (nn.Conv1d, nn.Conv3d, nn.modules.conv._ConvTransposeNd, nn.Bilinear, nn.RNNBase)
 _QKV = ("qkv", "q", "k", "v", "kv", "qk", "to_q", "to_k", "to_v", "to_qkv", "to_kv", "q_proj", "k_proj", "v_proj")
 _PROJ = ("proj", "out_proj", "o_proj", "to_out")
@@ -40,7 +41,9 @@ def attention_class() -> type[nn.Module]:
 
 def is_timms_attention(module: nn.Module) -> bool:
     """Whether CimAttention computes what a module does."""
-    return type(module) is attention_class() and getattr(module, "gate", None) is None
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    plain = type(module) is attention_class() and is_called_plainly(module) and not hooked
+    return plain and getattr(module, "gate", None) is None
 
 
 def is_known(layer: nn.Module) -> bool:
@@ -91,35 +94,35 @@ def other_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, _OTHER_PRODUCTS)]
 
 
-def named_by_kind(model: nn.Module, layers: Mapping[str, nn.Module], probe: Probe) -> list[FoundLayer]:
+def named_by_kind(
+    model: nn.Module, layers: Mapping[str, nn.Module], probe: Probe, names: Mapping[Call, str]
+) -> list[FoundLayer]:
     """Layers and products of a network, with their kinds, in the order in which they first ran; others come last.
 
-    Kinds: stem (a convolution that reads the image), head (the classifier), qkv and proj (linear layers of an
-    attention), mlp, qk and av (the products of an attention, before and after its softmax), matmul (other products of
-    two activations), depthwise, conv, linear.
+    Kinds: stem (a layer that reads the image in pixels or patches), head (the classifier), qkv and proj (linear layers
+    of an attention), mlp, qk and av (the products of an attention, before and after its softmax), matmul (other
+    products of two activations), depthwise, conv, linear.
 
     Args:
         model: The network.
         layers: Its convolutions and linear layers.
         probe: What a run of it showed.
+        names: Full names of the operators of its products.
     """
     modules = dict(model.named_modules())
     products = [
-        found
-        for owner, made in probe.products.items()
-        for found in _products(owner, modules[owner], made)
-    ]  # fmt: skip
+        FoundLayer(names[made.call], _product_kind(made), modules[owner], made)
+        for owner, all_made in probe.products.items()
+        for made in all_made
+        if made.call in names
+    ]
     attentions = {found.name.rpartition(".")[0] for found in products if found.kind == "av"}
     heads = configured_layers(model, "classifier") or _last_linear(layers, probe)
-    configured_stems = configured_layers(model, "first_conv")
     found = []
     for name, module in layers.items():
         sighting = probe.layers.get(name)
         reads_image = sighting is not None and sighting.reads_image
-        if (isinstance(module, nn.Conv2d) and reads_image) or (name in configured_stems and reads_image):
-            kind = "stem"
-        else:
-            kind = "head" if name in heads else _kind(name, module, attentions)
+        kind = "stem" if reads_image else "head" if name in heads else _kind(name, module, attentions)
         found.append(FoundLayer(name, kind, module))
     places = {name: place for place, name in enumerate(probe.order)}
 
@@ -129,36 +132,26 @@ def named_by_kind(model: nn.Module, layers: Mapping[str, nn.Module], probe: Prob
     return sorted([*found, *products], key=place)
 
 
-def product_names(owner: str, module: nn.Module, made: Sequence[FunctionProduct]) -> list[str | None]:
-    """Name of each product of a module as a child of it; None where a linear layer's weight gives it one."""
-    names: list[str | None] = []
-    for product in made:
-        if product.layer is not None:
-            names.append(None)
-            continue
-        base = _product_kind(product)
-        parameter = product.call.weight.rpartition(".")[2] if product.call.weight else ""
-        if not product.batched:
-            base = (
-                parameter.removesuffix("_weight")
-                if parameter.endswith("_weight")
-                else (parameter or "fixed") + "_product"
-            )
-        number = 1
-        while (name := base if number == 1 else f"{base}{number}") in names or hasattr(module, name):
-            number += 1
-        names.append(name)
+def operator_names(model: nn.Module, probe: Probe) -> dict[Call, str]:
+    """Full name of the operator of each product by a function call, below the module that makes it: the kind of the
+    product, or the parameter that it multiplies by; none for a product with the weight of a linear layer."""
+    names: dict[Call, str] = {}
+    for owner, all_made in probe.products.items():
+        module, prefix = model.get_submodule(owner), owner + "." if owner else ""
+        taken: set[str] = set()
+        for made in all_made:
+            if made.layer is not None:
+                continue
+            base = _product_kind(made)
+            if not made.batched:
+                parameter = made.call.weight.rpartition(".")[2] if made.call.weight else "fixed"
+                base = parameter.removesuffix("_weight") if parameter.endswith("_weight") else parameter + "_product"
+            number = 1
+            while (name := base if number == 1 else f"{base}{number}") in taken or hasattr(module, name):
+                number += 1
+            taken.add(name)
+            names[made.call] = prefix + name
     return names
-
-
-def _products(owner: str, module: nn.Module, made: Sequence[FunctionProduct]) -> list[FoundLayer]:
-    prefix = owner + "." if owner else ""
-    names = product_names(owner, module, made)
-    return [
-        FoundLayer(prefix + name, _product_kind(product), module, product)
-        for name, product in zip(names, made, strict=True)
-        if name is not None
-    ]
 
 
 def _product_kind(product: FunctionProduct) -> str:

@@ -24,6 +24,11 @@ class Rule:
             raise ValueError(f"`plan.rules.match` must be {allowed}, got {self.match!r}")
         if not isinstance(self.macro, (MacroConfig, dict)):
             raise ValueError(f"`plan.rules.macro` must be a mapping of macro fields, got {self.macro!r}")
+        if not self.macro:
+            raise ValueError(
+                f"`plan.rules.macro` must be a mapping of one or more macro fields, such as {{adc_bits: 10}}, got none "
+                f"for {self.match!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One forward pass that tells what surgery must know: what runs, in which order, how much, and on which inputs."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -51,7 +52,7 @@ class Sighting:
     """Multiplications for one sample, of all calls."""
     input: Operand
     reads_image: bool
-    """Whether its input is the image itself, moved or resized at most."""
+    """Whether its input is the image itself, in pixels or patches."""
 
     @property
     def origin(self) -> Origin | None:
@@ -64,7 +65,7 @@ class FunctionProduct:
     """A product that a module's forward makes by a function call.
 
     Attributes:
-        call: Whose, and the how many-eth.
+        call: Which module made it, and which of its products it is.
         macs: Multiplications for one sample, of all forwards of the module.
         a: First operand of ``a @ b``.
         b: Second operand.
@@ -92,7 +93,9 @@ class Probe:
             weight of a linear layer are among the layers too.
         order: Names of layers and calls of products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are no layers, by full name.
-        uneven: Modules that made other products in another call, and what differed.
+        uneven: Modules that made other products in another call.
+        calls: How often each layer and each product by a function call was computed.
+        output: What the network answered.
     """
 
     layers: dict[str, Sighting] = field(default_factory=dict)
@@ -100,6 +103,8 @@ class Probe:
     order: dict[str | Call, None] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
+    calls: Counter[str | Call] = field(default_factory=Counter)
+    output: Any = None
 
     def calls_on(self, layer: str) -> set[Call]:
         """Function calls on the weight of a linear layer."""
@@ -125,8 +130,8 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
         for name, module in model.named_modules()
         if isinstance(module, (PACT, nn.ReLU))
     ]
-    run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
-    return trace.found()
+    output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
+    return replace(trace.found(), output=output)
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
@@ -197,6 +202,7 @@ class _Trace(Watcher):
             self._note(layer, a)
         else:
             self._probe.order.setdefault(call)
+            self._probe.calls[call] += 1
         batched = b.dim() > 2
         new = FunctionProduct(call, 0, self._operand(a), self._operand(b), batched, layer=layer)
         before = self._made.get(call)
@@ -224,7 +230,9 @@ class _Trace(Watcher):
 
     def _note(self, name: str, x: Tensor) -> None:
         self._probe.order.setdefault(name)
-        new = Sighting(0, self._operand(x), self.flow.is_image(x))
+        self._probe.calls[name] += 1
+        # a linear layer on flat images is no stem: it sees each image as a whole
+        new = Sighting(0, self._operand(x), self.flow.is_image(x) and x.dim() > 2)
         before = self._probe.layers.get(name)
         if before is not None:  # called twice: unsigned only if both inputs are
             new = Sighting(0, new.input.and_(before.input), new.reads_image and before.reads_image)

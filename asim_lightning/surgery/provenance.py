@@ -48,6 +48,8 @@ class Provenance(TorchDispatchMode):
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         origin = self._origin_after(func.__name__.split(".")[0], inputs, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
+        if origin is None and func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
+            self.origins.pop(inputs[0]._base, None)  # a part of it was written
         for output in tree_leaves(result):
             if isinstance(output, Tensor):
                 if origin is None:

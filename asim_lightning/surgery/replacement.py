@@ -52,7 +52,7 @@ def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
     if settings.kept:
         return _float(module), settings.kept
     common: dict[str, Any] = {"input_range": plan.input_range, "name": layer.name, "per_channel": plan.per_channel}
-    if layer.kind == "stem" and isinstance(module, nn.Conv2d) and plan.stem != "macro":
+    if layer.kind == "stem" and plan.stem != "macro":
         return _stem(module, settings, common)
     if isinstance(module, nn.Conv2d):
         return CimConv2d.from_float(module, macro, signed, **common), ""
@@ -61,9 +61,11 @@ def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
     raise ValueError(f"surgery does not know {type(module).__name__}")
 
 
-def is_patch_embedding(conv: nn.Conv2d) -> bool:
-    """Whether a convolution that reads the image cuts it into patches: each pixel counts once."""
-    return conv.stride == conv.kernel_size and max(conv.kernel_size) > 1
+def is_patch_embedding(stem: nn.Module) -> bool:
+    """Whether a layer that reads the image has patches of it, in which each pixel counts once."""
+    if not isinstance(stem, nn.Conv2d):
+        return True
+    return stem.stride == stem.kernel_size and max(stem.kernel_size) > 1
 
 
 def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, str]:
@@ -76,7 +78,7 @@ def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, st
     """
     if layer.kind == "qk":
         return False, "signed: keys and queries"
-    if input.origin is not None:
+    if input.origin is not None and input.unsigned_values:
         what = "scores" if input.is_score and not input.origin.producer else None
         return True, f"unsigned: {what or 'after ' + (input.origin.producer or 'a ReLU')}"
     if real and input.unsigned_values:
@@ -122,16 +124,20 @@ def _operator(layer: FoundLayer, settings: Settings) -> nn.Module:
     return new.train(module.training)  # type: ignore[no-any-return]
 
 
-def _stem(conv: nn.Conv2d, settings: Settings, common: dict[str, Any]) -> tuple[nn.Module, str]:
+def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[nn.Module, str]:
     plan = settings.plan
     if plan.stem == "float":
-        return _float(conv), "plan.stem"
-    if plan.stem == "published" and is_patch_embedding(conv):
-        return _float(conv), "patch embedding"
+        return _float(stem), "plan.stem"
+    if plan.stem == "published" and is_patch_embedding(stem):
+        return _float(stem), "patch embedding"
+    if not isinstance(stem, nn.Conv2d):
+        raise ValueError(
+            "`plan.stem` must be published, float or macro where patches go through a linear layer, got quantized"
+        )
     bits = settings.assignment.digital_bits
     if plan.input_range == "pact":
         common = {**common, "input_range": "calibrated"}
-    return QuantConv2d.from_float(conv, *bits, signed_input=True, **common), "first convolution: digital"
+    return QuantConv2d.from_float(stem, *bits, signed_input=True, **common), "first convolution: digital"
 
 
 def _float(module: nn.Module) -> nn.Module:

@@ -8,18 +8,23 @@ from torch import Tensor, nn
 
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
+_KEPT = 1024
+_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class Samples:
-    """Layers and products that are no function of the image, or that mix images.
+    """Layers and products that are no function of the image, or that do not have an image's rows beside each other.
 
     Attributes:
         constant: Whose operands are the same for other images.
-        mixed: Whose first half of rows is not that of the first image of two.
+        mixed: Whose first half of rows follows the second image of two as much as the second half does.
+        calls: Every product by a function call; None where the network does not take pairs of random images.
     """
 
     constant: frozenset[str | Call] = frozenset()
     mixed: frozenset[str | Call] = frozenset()
+    calls: frozenset[Call] | None = None
 
 
 def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Samples:
@@ -36,55 +41,53 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
     if not example.is_floating_point() or example.dim() < 2:
         return Samples()
     generator = torch.Generator().manual_seed(1)
-    first, second, third = (torch.randn(3, 1, *example.shape[1:], generator=generator)).to(example).unbind()
-    one, other = _Rows(), _Rows()
+    first, second, third = torch.randn(3, 1, *example.shape[1:], generator=generator).to(example).unbind()
+    one, other = _Inputs(), _Inputs()
     try:
-        for rows, pair in ((one, (first, second)), (other, (first, third))):
-            watch = Watch(model, layers, rows)
+        for inputs, pair in ((one, (first, second)), (other, (first, third))):
+            watch = Watch(model, layers, inputs)
             run_watched(model, torch.cat(pair), [watch], watch.hooks)
     except ValueError:
         return Samples()
-    names = [name for name in one.seen if len(one.seen[name]) == len(other.seen.get(name, ()))]
-    pairs = {name: list(zip(one.seen[name], other.seen[name], strict=True)) for name in names}
-    constant = {name for name in names if all(mine.all == its.all for mine, its in pairs[name])}
-    mixed = {
-        name
-        for name in names
-        if any(mine.all != its.all and (mine.first is None or mine.first != its.first) for mine, its in pairs[name])
-    }
-    return Samples(frozenset(constant), frozenset(mixed))
+    constant, mixed = set(), set()
+    for name, mine in one.seen.items():
+        its = other.seen.get(name, [])
+        moves = [_moved(x, y) for x, y in zip(mine, its, strict=False)]
+        if len(mine) == len(its) and all(head == tail == 0.0 for head, tail in moves):
+            constant.add(name)
+        elif len(mine) != len(its) or any(head > _SHARE * tail for head, tail in moves if (head, tail) != (0.0, 0.0)):
+            mixed.add(name)
+    calls = frozenset(name for name in one.seen if isinstance(name, Call))
+    return Samples(frozenset(constant), frozenset(mixed), calls)
 
 
-@dataclass(frozen=True)
-class _Print:
-    """Sums of a tensor's bits, which differ where its numbers do."""
+def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Distance of two inputs over the first and the second half of their rows; the same where there are no halves."""
+    square = (x - y).square()
+    if len(x) != 2:
+        return float(square.sum()), float(square.sum())
+    return float(square[0].sum()), float(square[1].sum())
 
-    all: int
-    first: int | None
-    """Of the first half of its rows; None where there are no halves."""
 
-
-class _Rows(Watcher):
-    """Keeps prints of what layers and products get, call by call."""
+class _Inputs(Watcher):
+    """Keeps some numbers of what layers and products get, call by call."""
 
     def __init__(self) -> None:
-        self.seen: dict[str | Call, list[_Print]] = {}
+        self.seen: dict[str | Call, list[Tensor]] = {}
 
     def layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Keep a layer's input."""
-        self.seen.setdefault(name, []).append(_print(x))
+        """Keep some of a layer's input."""
+        self.seen.setdefault(name, []).append(_some(x))
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
-        """Keep a product's operands; a second operand without leading dimensions has no rows."""
-        self.seen.setdefault(call, []).append(_print(a))
+        """Keep some of a product's operands; a second operand without leading dimensions has no rows."""
+        self.seen.setdefault(call, []).append(_some(a))
         if b.dim() > 2:
-            self.seen[call].append(_print(b))
+            self.seen[call].append(_some(b))
 
 
-def _print(x: Tensor) -> _Print:
-    half = x.shape[0] // 2 if x.dim() and x.shape[0] % 2 == 0 else 0
-    return _Print(_sum(x), _sum(x[:half]) if half else None)
-
-
-def _sum(x: Tensor) -> int:
-    return int(x.detach().contiguous().view(torch.uint8 if x.element_size() % 4 else torch.int32).sum())
+def _some(x: Tensor) -> Tensor:
+    """Evenly spaced numbers of each half of the rows. # (2, kept), or (1, kept) where there are no halves"""
+    halves = 2 if x.dim() > 1 and x.shape[0] % 2 == 0 else 1
+    flat = x.detach().reshape(halves, -1)
+    return flat[:, :: max(1, -(-flat.shape[1] // _KEPT))].double().nan_to_num(0.0, 0.0, 0.0)

@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from asim_lightning.nn import FloatConv2d, FloatLinear, FloatMatmul, QuantizedLayer
 from asim_lightning.nn.product_mode import ProductMode
+
+_CONVERTED = (QuantizedLayer, FloatConv2d, FloatLinear, FloatMatmul)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Call:
     weight: str | None = None
     """Full name of the parameter that the second operand is a view of."""
     whole: bool = False
-    """Whether it is a functional linear with that parameter as it is."""
+    """Whether it is a functional linear with that parameter itself, not with a part or another view of it."""
 
 
 class Watcher:
@@ -55,7 +58,14 @@ class Watch(ProductMode):
         self._running: list[str] = []
         self._counts: list[int] = []
         self._layers = set(layers)
-        self._parameters = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
+        # layers that were converted before make products of their own
+        self._own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
+        self._parameters: dict[int, str] = {}
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            known = self._parameters.get(id(parameter))
+            # of the names of a tied weight, that of a layer counts
+            if known is None or known.rpartition(".")[0] not in layers:
+                self._parameters[id(parameter)] = name
         names = {id(module): name for name, module in layers.items()}
         self.hooks: list[RemovableHandle] = []
         for name, module in model.named_modules():
@@ -80,8 +90,11 @@ class Watch(ProductMode):
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             self._running.pop()
             self._counts.pop()
-            if name in self._layers and isinstance(output, Tensor):
-                self._watcher.layer(name, inputs[0], output)
+            if name not in self._layers or not isinstance(output, Tensor):
+                return
+            if not inputs:
+                raise ValueError(f"`{name}` is called with its input as a keyword, and surgery needs it as a position")
+            self._watcher.layer(name, inputs[0], output)
 
         return hook
 
@@ -95,7 +108,7 @@ class Watch(ProductMode):
         return self._told(x, weight.transpose(0, 1), whole, lambda: F.linear(x, weight, bias))
 
     def _told(self, a: Tensor, b: Tensor, whole: bool, multiply: Callable[[], Tensor]) -> Tensor:
-        if self.running in self._layers:
+        if self.running in self._own:
             return multiply()
         call = Call(self.running, self._counts[-1] if self._counts else 0, self._name_of(b), whole)
         if self._counts:
@@ -125,8 +138,11 @@ def run_watched(
     """
     training = {module: module.training for module in model.modules()}
     model.eval()
+    devices = [example.device] if example.device.type == "cuda" else []
     try:
-        with torch.no_grad(), ExitStack() as stack:
+        # random numbers in a forward are the same in each run, and nobody else's
+        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices), ExitStack() as stack:
+            torch.manual_seed(0)
             for mode in modes:
                 stack.enter_context(mode)
             return model(example)

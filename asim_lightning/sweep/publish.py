@@ -29,7 +29,11 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     # the codes of a weight-parallel cycle have a sign, so that its LSB is another
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    title = ": ".join(part for part in (name, _described(sweep.macro, swept)) if part)
+    described = [
+        _described(sweep.macro, swept),
+        *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
+    ]
+    title = ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
     picture = plot_sweep(rows, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)
     write_dashboard(sweep.folder, rows, axis, title, num_classes=num_classes, adc_bits=adc_bits)
     return "\n".join(
@@ -71,3 +75,17 @@ def _described(macro: MacroConfig, swept: Collection[str]) -> str:
     rows = f"{macro.rows} rows" if "rows" not in swept else ""
     adc = "ideal ADC" if macro.adc_bits is None else f"{macro.adc_bits}-bit ADC"
     return ", ".join(part for part in (bits, rows, adc if "adc_bits" not in swept else "") if part)
+
+
+def _conditions(macro: MacroConfig, swept: Collection[str], rules: int) -> list[str]:
+    """What else decides an accuracy and is not usual: noise, the column, rules for some layers."""
+    found = []
+    for field in NOISE_AXES:
+        noise = getattr(macro, field)
+        if field not in swept and noise not in (0, "0"):
+            found.append(f"{field.replace('_', ' ')} {noise}" + ("" if isinstance(noise, str) else " %"))
+    if macro.column != "charge" and "column" not in swept:
+        found.append(f"column {macro.column.rpartition('.')[2]}")
+    if rules:
+        found.append(f"{rules} rule{'s' if rules > 1 else ''} for some layers")
+    return found

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig
-from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, Route, Routing, calibrate_
+from asim_lightning.nn import CimFunctionalLinear, CimLinear, CimMatmul, Route, calibrate_, route_, unroute_
 from asim_lightning.nn.floating import FloatLinear
 
 FINE = MacroConfig(16, 16, adc_bits=None)
@@ -48,7 +48,7 @@ def routed(macro: MacroConfig = FINE) -> tuple[nn.Module, nn.Module, Tensor]:
     module.rel_product = CimFunctionalLinear(macro, name="rel_product")
     module.fixed_product = CimFunctionalLinear(macro, name="fixed_product")
     names = ("qkv", "qk", "av", "rel_product", "fixed_product")
-    Routing(module, [Route(name, name == "qk") for name in names], "attend")
+    route_(module, [Route(name, name == "qk") for name in names], "attend")
     return module.eval(), plain, torch.randn(2, 4, 6)
 
 
@@ -101,6 +101,17 @@ def test_another_number_of_products_is_refused() -> None:
         module(x, times=0)
 
 
+def test_another_layers_weight_of_the_same_shape_is_refused() -> None:
+    module, _, x = routed()
+    module.qkv.weight, expected = torch.nn.Parameter(module.qkv.weight.detach().clone()), module(x)
+    assert torch.equal(module(x), expected)
+    other = nn.Linear(6, 18)
+    module.qkv, module.other = other, module.qkv
+    module.routes = tuple(Route("other" if route.operator == "qkv" else route.operator) for route in module.routes)
+    with pytest.raises(ValueError, match="Product 1 of `attend` is another one than when it was converted"):
+        module(x)
+
+
 def test_fewer_products_are_refused() -> None:
     class Skips(nn.Module):
         def forward(self, x: Tensor, skip: bool) -> Tensor:
@@ -108,7 +119,7 @@ def test_fewer_products_are_refused() -> None:
 
     module = Skips()
     module.matmul = CimMatmul(FINE, name="matmul")
-    Routing(module, [Route("matmul")], "skips")
+    route_(module, [Route("matmul")], "skips")
     module(torch.randn(1, 3, 3), False)
     with pytest.raises(ValueError, match=r"`skips` made 1 products.*and now 0"):
         module(torch.randn(1, 3, 3), True)
@@ -132,14 +143,18 @@ def test_kept_layers_compute_with_a_given_bias() -> None:
 
 def test_removing_leaves_the_module_as_it_was() -> None:
     plain = Attend().eval()
-    routing = Routing(plain, [], "attend")
+    names = set(vars(plain))
+    route_(plain, [], "attend")
+    assert isinstance(plain, Attend)
     x = torch.randn(1, 4, 6)
     with pytest.raises(ValueError, match="one more"):
         plain(x)
-    routing.remove()
+    unroute_(plain)
     plain(x)
-    assert not plain._forward_hooks
+    assert type(plain) is Attend
+    assert set(vars(plain)) == names
     assert not plain.inner._forward_pre_hooks
+    assert not plain.inner._forward_hooks
 
 
 def test_functional_linear_refuses_what_does_not_fit() -> None:

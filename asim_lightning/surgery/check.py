@@ -1,0 +1,126 @@
+"""Whether a network that was just converted computes, in float, what it did, and calls every new layer as often."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.hooks import RemovableHandle
+
+from asim_lightning.nn import QuantizedLayer, RoutedModule, routing_paused
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.surgery.layers import FoundLayer
+from asim_lightning.surgery.probe import Probe
+from asim_lightning.surgery.watch import run_watched
+
+_OF_A_MODULE = 1e-3
+_OF_A_NETWORK = 1e-2
+
+
+def check_installed(
+    model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe, example: Tensor
+) -> None:
+    """Run a converted network once, all layers in float, and compare it with the run before.
+
+    Every converted layer and product must be called as often as before; each module whose products go to operators
+    must answer what its own forward does alone, which runs once more for that; and the network what it did.
+
+    Args:
+        model: The converted network.
+        layers: What was replaced.
+        new: What took the places, by full name.
+        seen: What the run before showed.
+        example: Its input.
+
+    Raises:
+        ValueError: Something differs.
+    """
+    comparison = _Comparison()
+    hooks: list[RemovableHandle] = []
+    converted = {layer.name: layer for layer in layers if isinstance(new[layer.name], QuantizedLayer)}
+    for name in converted:
+        hooks.append(new[name].register_forward_pre_hook(comparison.count))
+    for name, module in model.named_modules():
+        if isinstance(module, RoutedModule):
+            hooks.append(module.register_forward_pre_hook(comparison.before, with_kwargs=True))
+            # first, as other hooks may change the output
+            after = partial(comparison.after, name)
+            hooks.append(module.register_forward_hook(after, prepend=True, with_kwargs=True))
+    fidelities = {layer: layer.fidelity for layer in quantized_layers(model).values()}
+    try:
+        for layer in fidelities:
+            layer.fidelity = "float"
+        output = run_watched(model, example, [], hooks)
+    finally:
+        for layer, fidelity in fidelities.items():
+            layer.fidelity = fidelity
+    for name, found in converted.items():
+        expected = seen.calls[found.product.call if found.product else name]
+        count = comparison.calls[id(new[name])]
+        if count != expected:
+            raise ValueError(
+                f"`{name}` was called {expected} times before its conversion and is called {count} times after it: "
+                "something reads its weights past it; put it in `plan.keep`"
+            )
+    for name, difference in comparison.wrong.items():
+        raise ValueError(
+            f"`{name or 'the network'}` computes something else with its products on operators (relative difference "
+            f"{difference:.2g} in float); put its products in `plan.keep`"
+        )
+    if (difference := _difference(output, seen.output)) > _OF_A_NETWORK:
+        raise ValueError(
+            f"The converted network computes something else in float (relative difference {difference:.2g}): a layer "
+            "or attention of it does more than its class says; put it in `plan.keep`"
+        )
+
+
+class _Comparison:
+    """Counts calls of layers, and compares what routed modules answer with what their forwards compute alone."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[int] = Counter()
+        self.wrong: dict[str, float] = {}
+        self._given: list[tuple[Any, Any, Tensor]] = []
+        self._repeats = False
+
+    def count(self, layer: nn.Module, inputs: Any) -> None:
+        """Count a call."""
+        if not self._repeats:
+            self.calls[id(layer)] += 1
+
+    def before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Keep a routed module's inputs, into which its forward may write."""
+        if not self._repeats:
+            args, kwargs = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
+            self._given.append((args, kwargs, torch.get_rng_state()))
+
+    def after(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """Compare a routed module's output with what its forward computes alone."""
+        if self._repeats:
+            return
+        args, kwargs, state = self._given.pop()
+        later, self._repeats = torch.get_rng_state(), True
+        torch.set_rng_state(state)
+        try:
+            with routing_paused():
+                expected = module.forward(*args, **kwargs)
+        finally:
+            torch.set_rng_state(later)
+            self._repeats = False
+        difference = _difference(output, expected)
+        if difference > _OF_A_MODULE:
+            self.wrong[name] = max(difference, self.wrong.get(name, 0.0))
+
+
+def _difference(output: Any, expected: Any) -> float:
+    """Largest difference of all numbers, of the largest; what rounding of a coarse type makes counts as none."""
+    largest = 0.0
+    for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
+        if isinstance(got, Tensor) and got.is_floating_point() and got.numel() and got.shape == wanted.shape:
+            scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
+            difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
+            largest = max(largest, difference if difference > 64 * torch.finfo(got.dtype).eps else 0.0)
+    return largest
