@@ -27,7 +27,7 @@ PLAN = {
     "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, encoding_bits"),
     "rule with a value": ("rules", [{"match": "fc", "macro": {"adc_bits": 77}}], "must be 1..16 or null, got 77"),
     "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.init_args.matches` is no setting; nearest"),
-    "rule expression": ("rules", [{"match": "re:("}], "has an invalid regular expression 're:('"),
+    "rule expression": ("rules", [{"match": "re:(", "macro": {"rows": 9}}], "has an invalid regular expression 're:('"),
     "rule of no list": ("rules", {"match": "fc"}, "`model.plan.rules` must be a list"),
     "keep of no layer": ("keep", ["nosuch"], "`plan.keep` matches no layer with 'nosuch'; nearest: "),
     "keep of no list": ("keep", "fc", "`model.plan.keep` must be a list"),

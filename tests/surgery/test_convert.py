@@ -161,7 +161,7 @@ def test_network_without_relu_modules_is_refused_pact() -> None:
 WRONG = [
     (Plan(rules=[Rule("layer9.*", {"rows": 9})]), r"`plan.rules` matches no layer with 'layer9.\*'; nearest: layer"),
     (Plan(rules=[Rule("depthwise", {"rows": 9})]), r"matches no layer with 'depthwise'"),
-    (Plan(rules=[Rule("re:layer(", {})]), r"invalid regular expression"),
+    (Plan(rules=[Rule("re:layer(", {"rows": 9})]), r"invalid regular expression"),
     (Plan(keep=["fcc"]), r"`plan.keep` matches no layer with 'fcc'; nearest: fc"),
     (Plan(rules=[Rule("conv", {"input_bits": 1}), Rule("stem", {"input_bits": 1})]), r"`conv1`.*2..16.*signed"),
 ]
