@@ -16,10 +16,10 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.classifier.processes import gather
 from asim_lightning.engine import noise_context
-from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import apply_point, kept_assignments, macro_layers, set_fidelity_
+from asim_lightning.surgery.settings import kept_fidelities
 from asim_lightning.sweep.interval import accuracy_interval
-from asim_lightning.sweep.result import PointResult
+from asim_lightning.sweep.result import AxisValue, PointResult
 
 _BATCH = 100
 
@@ -66,18 +66,10 @@ def measure_levels(
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         raise ValueError(f"NoiseSweep needs a data set with a length of 1 or more, got {type(dataset).__name__}")
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    batches: DataLoader[Any] = DataLoader(
-        Subset(dataset, mine),
-        batch_size=loader.batch_size or _BATCH,
-        collate_fn=loader.collate_fn,
-        num_workers=loader.num_workers,
-        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
-        generator=torch.Generator().manual_seed(0),
-    )
     right: list[list[Tensor]] = [[] for _ in levels]  # (batch, trials) each
     seconds = [0.0 for _ in levels]
     with simulated(module), torch.no_grad(), trainer.precision_plugin.val_step_context():
-        for batch in batches:
+        for batch in _batches(loader, mine):
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
             for number, level in enumerate(levels):
                 start = time.perf_counter()
@@ -90,38 +82,51 @@ def measure_levels(
     results = []
     for number, level in enumerate(levels):
         answers = torch.cat([found for part in parts if (found := part[1][number]) is not None])  # (images, trials)
-        interval = accuracy_interval(answers[order].numpy())
-        results.append(
-            PointResult(
-                axes={axis: level.place},
-                kind="simulated",
-                trials=answers.shape[1],
-                images=answers.shape[0],
-                accuracy=interval.mean,
-                low=interval.low,
-                high=interval.high,
-                seconds=max(part[2][number] for part in parts),
-                algorithm="",
-            )
-        )
+        slowest = max(part[2][number] for part in parts)
+        results.append(_result({axis: level.place}, answers[order], slowest))
     return results
 
 
 @contextmanager
 def simulated(module: CimClassifier) -> Iterator[None]:
     """Evaluation, bit by bit; afterwards fidelity, macros and training modes are what they were."""
-    fidelities = {layer: layer.fidelity for layer in quantized_layers(module.backbone).values()}
     training = {each: each.training for each in module.modules()}
     try:
         module.eval()
-        set_fidelity_(module.backbone, "simulated")
-        with kept_assignments(module.backbone):
+        with kept_fidelities(module.backbone), kept_assignments(module.backbone):
+            set_fidelity_(module.backbone, "simulated")
             yield
     finally:
-        for layer, fidelity in fidelities.items():
-            layer.fidelity = fidelity
         for each, mode in training.items():
             each.training = mode
+
+
+def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[Any]:
+    """Some images of a loader's data set, made to batches its way."""
+    return DataLoader(
+        Subset(loader.dataset, positions),
+        batch_size=loader.batch_size or _BATCH,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _result(axes: dict[str, AxisValue], answers: Tensor, seconds: float) -> PointResult:
+    """A point's row, of whether each answer is right. # (images, trials)"""
+    interval = accuracy_interval(answers.numpy())
+    return PointResult(
+        axes=axes,
+        kind="simulated",
+        trials=answers.shape[1],
+        images=answers.shape[0],
+        accuracy=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        seconds=seconds,
+        algorithm="",
+    )
 
 
 def _read(module: CimClassifier, batch: Any, trials: int) -> Tensor:

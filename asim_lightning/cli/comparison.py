@@ -14,6 +14,7 @@ from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.surgery.match import matching
+from asim_lightning.surgery.settings import kept_fidelities
 from asim_lightning.sweep.counts import count_text
 from asim_lightning.sweep.result import KINDS, axes_text
 
@@ -104,20 +105,17 @@ def _is_noisy(model: CimClassifier) -> bool:
 def _computed(model: CimClassifier, way: Comparison) -> Iterator[None]:
     """The network computed in one way; afterwards it is what it was."""
     layers = quantized_layers(model.backbone)
-    fidelities = {layer: layer.fidelity for layer in layers.values()}
     before = model.fidelity
-    try:
-        model.fidelity = way.fidelity
-        for pattern, fidelity in way.layers.items():
-            for name in matching(pattern, _kinds(model, layers), "compare.layers"):
-                layers[name].fidelity = fidelity
-        with kept_assignments(model.backbone):
+    with kept_fidelities(model.backbone), kept_assignments(model.backbone):
+        try:
+            model.fidelity = way.fidelity
+            for pattern, fidelity in way.layers.items():
+                for name in matching(pattern, _kinds(model, layers), "compare.layers"):
+                    layers[name].fidelity = fidelity
             apply_point(model.backbone, way.macro)
             yield
-    finally:
-        model.fidelity = before
-        for layer, fidelity in fidelities.items():
-            layer.fidelity = fidelity
+        finally:
+            model.fidelity = before  # which sets every layer's
 
 
 def _kinds(model: CimClassifier, layers: Mapping[str, Any]) -> dict[str, str]:

@@ -79,6 +79,17 @@ def kept_assignments(model: nn.Module) -> Iterator[None]:
             layer.assignment = assignment
 
 
+@contextmanager
+def kept_fidelities(model: nn.Module) -> Iterator[None]:
+    """Whatever fidelities layers get meanwhile, afterwards each has the one from before."""
+    before = {layer: layer.fidelity for layer in quantized_layers(model).values()}
+    try:
+        yield
+    finally:
+        for layer, fidelity in before.items():
+            layer.fidelity = fidelity
+
+
 def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
     """Of layers on macros, and of digital ones that follow the plan's macro."""
     found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}

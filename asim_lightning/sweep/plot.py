@@ -86,24 +86,14 @@ def sweep_figure(
     _set_height(plot, rows, axis, num_classes)
 
     note = ", levels evenly spaced" if scale.even and all(is_number(value) for value in values) else ""
-    plot.set_xlabel(names.get(axis, axis.replace("_", " ")) + note, fontsize=12)
-    plot.set_ylabel("accuracy (%)", fontsize=12)
     plot.set_title(title, fontsize=13, pad=10)
+    plot.set_xlabel(names.get(axis, axis.replace("_", " ")) + note, fontsize=12)
     _set_ticks(plot, scale)
     bits = _one_resolution(lines, adc_bits)
     if axis in NOISE_AXES and unit is None and bits is not None and all(is_number(value) for value in values):
         _add_lsb_axis(plot, scale, bits)
-    plot.grid(axis="y", color="0.9")
-    plot.set_axisbelow(True)
-    plot.tick_params(labelsize=11)
-    for side in ("top", "right"):
-        plot.spines[side].set_visible(False)
-    handles, texts = plot.get_legend_handles_labels()
-    # A long legend inside would hide lines.
-    if len(texts) <= 7:
-        plot.legend(handles, texts, fontsize=10, framealpha=0.9, loc="best")
-    else:
-        plot.legend(handles, texts, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _set_frame(plot)
+    _add_legend(plot)
     return figure
 
 
@@ -265,6 +255,24 @@ def _set_ticks(plot: Axes, scale: _Scale) -> None:
         plot.set_xticks(list(scale.positions), texts, rotation=25, ha="right", rotation_mode="anchor")
     else:
         plot.set_xticks(list(scale.positions), texts)
+
+
+def _set_frame(plot: Axes) -> None:
+    plot.set_ylabel("accuracy (%)", fontsize=12)
+    plot.grid(axis="y", color="0.9")
+    plot.set_axisbelow(True)
+    plot.tick_params(labelsize=11)
+    for side in ("top", "right"):
+        plot.spines[side].set_visible(False)
+
+
+def _add_legend(plot: Axes) -> None:
+    handles, texts = plot.get_legend_handles_labels()
+    # a long legend inside would hide lines
+    if len(texts) <= 7:
+        plot.legend(handles, texts, fontsize=10, framealpha=0.9, loc="best")
+    else:
+        plot.legend(handles, texts, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _skip(scale: _Scale) -> int:

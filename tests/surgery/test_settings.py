@@ -11,7 +11,9 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule, convert_
 from asim_lightning.nn import CimAttention, QuantConv2d
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import apply_point, change_macros_, kept_assignments, macro_layers
+from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
 RULES = [
@@ -94,3 +96,16 @@ def test_a_field_that_rules_decide_everywhere_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^`adc_bits` changes nothing, as `plan\.rules` decide it for every layer"):
         change_macros_(model, rows=32, adc_bits=5)
     assert {layer.macro.rows for layer in macro_layers(model).values()} == {64}
+
+
+def test_fidelities_are_put_back_layer_by_layer_also_after_an_error() -> None:
+    model = converted("ResNet", MacroConfig(4, 4))
+    layers = quantized_layers(model)
+    first = next(iter(layers))
+    layers[first].fidelity = "quantized"
+    before = {name: layer.fidelity for name, layer in layers.items()}
+    with pytest.raises(KeyError), kept_fidelities(model):
+        set_fidelity_(model, "float")
+        raise KeyError
+    assert {name: layer.fidelity for name, layer in layers.items()} == before
+    assert before[first] == "quantized" != layers["fc"].fidelity
