@@ -1,7 +1,7 @@
 """Configuration files: found by path or name, and one file for every command."""
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,33 @@ def resolve_configs(args: list[str]) -> list[str]:
     """
     split: list[str] = []
     for argument in args:
-        split += argument.split("=", 1) if argument.startswith("--config=") else [argument]
+        if argument.startswith("--config="):
+            split += argument.split("=", 1)
+        elif argument.startswith("-c") and len(argument) > 2:
+            split += ["-c", argument[2:].removeprefix("=")]
+        else:
+            split.append(argument)
     for place, (flag, value) in enumerate(pairwise(split)):
         if flag in _FLAGS:
             split[place + 1] = str(shipped_file("configs", value))
     return split
+
+
+def configs_first(args: list[str], command: str) -> list[str]:
+    """The arguments, with a command's configuration files before its flags, each in the order given.
+
+    Arguments count in their order, and a flag is to win over a file wherever it stands.
+    """
+    start = args.index(command) + 1
+    files: list[str] = []
+    others: list[str] = []
+    waiting = iter(args[start:])
+    for argument in waiting:
+        if argument in _FLAGS:
+            files += [argument, *islice(waiting, 1)]
+        else:
+            others.append(argument)
+    return [*args[:start], *files, *others]
 
 
 def run_name(args: list[str]) -> str:

@@ -27,6 +27,7 @@ from asim_lightning.cli.checkpointing import (
 )
 from asim_lightning.cli.configs import (
     checkpoint_of_run,
+    configs_first,
     names_data,
     run_name,
     shorter_path,
@@ -115,6 +116,8 @@ class AsimCLI(LightningCLI):
                 if isinstance(each, OneLineParser):
                     each.known_settings = lambda: list(mine.get_defaults().keys())
         self._args = args = _with_own_options(args, self.command)
+        if self.command is not None:
+            args = configs_first(args, self.command)
         args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
         if self.command is not None and not names_data(args):
             # not as the parser's default: another class would inherit the arguments that share a name

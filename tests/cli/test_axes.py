@@ -62,6 +62,14 @@ def test_a_sweep_takes_the_flag_and_says_so(asim: Asim, written: Write) -> None:
     assert row.split()[1:4] == ["8", "0.3", "lsb"]  # of one file, the axis counts
 
 
+def test_a_flag_before_the_file_counts_as_it_says(asim: Asim, written: Write) -> None:
+    path = written(axes={"random_noise": [0, 0.1]}, trials=1, model__plan__macro__random_noise=0.05)
+    answer = asim("sweep", NOISE, "0.7", "-c", path, "--progress", "false")
+    assert answer.out.splitlines()[0] == "axes     random_noise 0.7 by its flag, not the 2 values of its axis"
+    (row,) = [line for line in answer.out.splitlines() if line.startswith("simulated")]
+    assert row.split()[1] == "0.7"
+
+
 def test_other_commands_take_the_macro_as_given(written: Write) -> None:
     path = written(axes={"random_noise": [0, 0.1]})
     cli = AsimCLI(["explain", "-c", str(path), NOISE, "0.2"])

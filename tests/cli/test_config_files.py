@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from asim_lightning.cli.configs import checkpoint_of_run, resolve_configs, run_name, without_other_commands_keys
+from asim_lightning.cli.configs import (
+    checkpoint_of_run,
+    configs_first,
+    resolve_configs,
+    run_name,
+    without_other_commands_keys,
+)
 from asim_lightning.resources import shipped_file, shipped_folder
 
 
@@ -17,6 +23,21 @@ def test_a_shipped_recipe_by_name(given: str, folder: Path) -> None:
     expected = str(shipped_folder("configs") / "quickstart.yaml")
     assert resolve_configs(["fit", "-c", given, "--x=1"]) == ["fit", "-c", expected, "--x=1"]
     assert resolve_configs(["fit", f"--config={given}"]) == ["fit", "--config", expected]
+    assert resolve_configs(["fit", f"-c={given}"]) == resolve_configs(["fit", f"-c{given}"]) == ["fit", "-c", expected]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("fit --a 1 -c x --b=2 --config y --c", "fit -c x --config y --a 1 --b=2 --c"),
+        ("fit -c x --a 1", "fit -c x --a 1"),
+        ("fit --a 1", "fit --a 1"),
+        ("-c x fit --a 1 -c y", "-c x fit -c y --a 1"),
+        ("fit --a 1 -c", "fit -c --a 1"),
+    ],
+)
+def test_configuration_files_come_before_flags_in_their_order(args: str, expected: str) -> None:
+    assert configs_first(args.split(), "fit") == expected.split()
 
 
 def test_a_file_comes_before_a_shipped_one(folder: Path) -> None:

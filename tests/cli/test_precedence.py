@@ -53,6 +53,22 @@ def test_flags_over_checkpoint_and_yaml(noisy: str, written: Write) -> None:
     assert macro_of("-c", path, "--ckpt_path", noisy, NOISY, "3")["random_noise"] == 3
 
 
+def test_flags_win_wherever_they_stand(written: Write) -> None:
+    first = written("a.yaml", model__plan__macro={"random_noise": 0.6, "rows": 64})
+    second = written("b.yaml", model__plan__macro={"random_noise": 0.7})
+    for order in ((NOISY, "3", "-c", first, "-c", second), ("-c", first, f"{NOISY}=3", "--config", second)):
+        macro = macro_of(*order)
+        assert (macro["random_noise"], macro["rows"]) == (3, 64)
+
+
+def test_validate_computes_what_a_flag_before_the_file_says(written: Write, asim: Asim) -> None:
+    path = written(model__fidelity="quantized")
+    flags = ("--model.fidelity", "float", "--data.init_args.test_images", "5")
+    last = asim("validate", *flags, "-c", path).last
+    assert "(float, " in last
+    assert last.endswith(" of 5 images)")
+
+
 def test_a_written_default_wins_too(noisy: str, written: Write) -> None:
     assert macro_of("--ckpt_path", noisy, NOISY, "0")["random_noise"] == 0
     assert macro_of("-c", written(model__plan__macro__adc_bits=8), "--ckpt_path", noisy)["adc_bits"] == 8
