@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.columns import COLUMNS, Column, build_column
+from asim_lightning.circuit.random_state import global_random_state, known_random_state
 from asim_lightning.circuit.schedule import Cycle
 
 _OWN = frozenset(COLUMNS.values())
@@ -14,7 +15,7 @@ _CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector i
 
 
 def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
-    """Check that level and sigma are finite codes for counts, one each or one for all, and sigma is not negative.
+    """Check that level and sigma are finite codes for counts, and sigma, which may be one for all, is not negative.
 
     Args:
         column: The column model.
@@ -45,7 +46,8 @@ def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
 
 def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> None:
     """Check that a user's level and sigma are functions of the count alone: the same in any order, beside any other
-    counts, at any call, for a column that is built anew, and in cycles that convert alike.
+    counts, at any call, for a column that is built anew, and in cycles that convert alike; and that neither they nor
+    building the column changes global random numbers.
 
     Args:
         column: The column model; the package's own ones are known to be.
@@ -57,18 +59,16 @@ def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> 
     """
     if type(column) in _OWN:
         return
-    counts = counts[:: -(-len(counts) // _MOST_COUNTS)]
+    every = -(-len(counts) // _MOST_COUNTS)
     cycle, *others = cycles
     for function in ("level", "sigma"):
-        _check_function(column, function, counts, cycle)
-        expected = _codes(column, function, counts, cycle).expand_as(counts)
-        if not _same(_codes(build_column(column.macro), function, counts, cycle), expected):
-            raise ValueError(
-                f"{_name(column, function)} must be the same for a column that is built anew with the same arguments, "
-                "but is not: draw what is random from a generator whose seed is an argument"
-            )
+        with known_random_state():
+            codes = _repeatable_codes(column, function, counts, cycle)
+            _check_built_anew(column, function, codes, counts, cycle)
+        some, expected = counts[::every], codes[::every]
+        _check_neighbours(column, function, some, expected, cycle)
         for other in others:
-            if not _same(_codes(column, function, counts, other), expected):
+            if not _same(_codes(column, function, some, other), expected):
                 raise ValueError(
                     f"{_name(column, function)} must be the same for cycles of the same full scale and converter, but "
                     f"differs between weight bits {_bits(cycle.weight_bits)} with input bits "
@@ -77,17 +77,44 @@ def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> 
                 )
 
 
-def _check_function(column: Column, function: str, counts: Tensor, cycle: Cycle) -> None:
-    expected = _codes(column, function, counts, cycle).expand_as(counts)
-    if not _same(_codes(column, function, counts, cycle), expected):
+def _repeatable_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
+    """Codes of all counts, the same at a second call that leaves random numbers alone. # (counts,)"""
+    before = global_random_state()
+    codes = _codes(column, function, counts, cycle).expand_as(counts)
+    if not _same(_codes(column, function, counts, cycle), codes):
         raise ValueError(
             f"{_name(column, function)} must give the same each time for the same counts, but does not: what differs "
             "from read to read belongs into sigma, as a standard deviation"
         )
+    _check_random_state(before, _name(column, function))
+    return codes
+
+
+def _check_built_anew(column: Column, function: str, codes: Tensor, counts: Tensor, cycle: Cycle) -> None:
+    before = global_random_state()
+    anew = build_column(column.macro)
+    if not _same(_codes(anew, function, counts, cycle), codes):
+        raise ValueError(
+            f"{_name(column, function)} must be the same for a column that is built anew with the same arguments, "
+            "but is not: draw what is random from a generator whose seed is an argument"
+        )
+    _check_random_state(before, _name(column, "__init__"))
+
+
+def _check_random_state(before: object, name: str) -> None:
+    if global_random_state() != before:
+        raise ValueError(
+            f"{name} must leave the global random numbers of torch, numpy and Python as they are, but changes them: "
+            "draw from a generator of its own"
+        )
+
+
+def _check_neighbours(column: Column, function: str, counts: Tensor, expected: Tensor, cycle: Cycle) -> None:
     alone = sorted({0, len(counts) - 1, *(2**k for k in range(len(counts).bit_length() - 1))})
     order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0))
     some = slice(len(counts) // 4, len(counts) // 2 + 1)  # without the ends and the middle
     for what, given, codes in (
+        ("some of the counts", counts, expected),
         ("a permutation of the counts", counts[order], expected[order]),
         ("a slice of the counts", counts[some], expected[some]),
         ("the counts in two dimensions", counts[None, some], expected[None, some]),
@@ -101,7 +128,7 @@ def _check_function(column: Column, function: str, counts: Tensor, cycle: Cycle)
 
 
 def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
-    """What a column's function gives, of the shape of the counts, or one number for all."""
+    """What a column's function gives, of the shape of the counts, or, of sigma, one number for all."""
     given = counts.clone()
     try:
         codes = getattr(column, function)(given, cycle)
@@ -115,10 +142,12 @@ def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tenso
     if not isinstance(codes, Tensor) or codes.is_complex() or codes.dtype == torch.bool:
         kind = f"one of {codes.dtype}" if isinstance(codes, Tensor) else " ".join(repr(codes).split())[:80]
         raise ValueError(f"{_name(column, function)} must give a tensor of finite codes, got {kind}")
-    if codes.shape != counts.shape and (codes.dim() > 1 or codes.numel() != 1):
+    one_for_all = function == "sigma" and codes.dim() <= 1 and codes.numel() == 1
+    if codes.shape != counts.shape and not one_for_all:
+        number = ", or give one number for all" if function == "sigma" else ""
         raise ValueError(
-            f"{_name(column, function)} must keep the shape of the counts, or give one number for all, got "
-            f"{tuple(codes.shape)} for {tuple(counts.shape)}"
+            f"{_name(column, function)} must keep the shape of the counts{number}, got {tuple(codes.shape)} for "
+            f"{tuple(counts.shape)}"
         )
     return codes.detach()
 

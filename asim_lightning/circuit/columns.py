@@ -19,7 +19,8 @@ class Column:
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
     around it. Both are elementwise and accept counts of any shape; engines tabulate them, so that they must depend on
-    no neighbours, no place and nothing that differs from call to call, which is checked. To add a circuit, inherit,
+    no neighbours, no place and nothing that differs from call to call, and leave global random numbers alone, which is
+    checked. To add a circuit, inherit,
     override `level`, `sigma` or both, and name the class by its import path in ``macro.column``; arguments come from
     ``macro.column_args``.
 

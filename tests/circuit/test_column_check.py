@@ -1,13 +1,16 @@
 """A user's column must be two functions of the count alone; whatever else it is, one sentence says so."""
 
 import itertools
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Current, Cycle, MacroConfig, to_codes, transfer
+from asim_lightning.circuit.random_state import global_random_state
 
 HERE = f"`macro.column` {__name__}."
 COUNTER = itertools.count()
@@ -98,6 +101,52 @@ class OfItsBit(Column):
         return torch.full_like(count, 0.1 + 0.1 * cycle.weight_bits[0])
 
 
+class Constant(Column):
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return torch.tensor(3.0)
+
+
+class ThirdRandom(Column):
+    """Random at some counts, between which a stride may step."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return to_codes(count, cycle) + 0.3 * torch.rand(()) * (count % 3 == 1)
+
+
+class Seeding(Column):
+    """The same number at each call, and the same ones for whoever draws next."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        torch.manual_seed(0)
+        return to_codes(count, cycle) + torch.rand(())
+
+
+class OnlySeeding(Column):
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        torch.manual_seed(0)
+        return to_codes(count, cycle)
+
+
+class SeedingNumpy(Column):
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        np.random.seed(0)
+        return torch.zeros(())
+
+
+class Drawing(Column):
+    """Draws, and does nothing with it."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        random.random()
+        return to_codes(count, cycle)
+
+
+class BuiltSeeding(Column):
+    def __init__(self, macro: MacroConfig) -> None:
+        super().__init__(macro)
+        torch.manual_seed(0)
+
+
 class Negative(Column):
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         return 0.5 - 0.01 * count
@@ -149,6 +198,10 @@ class Unbuilt(Column):
 
 TWICE = "must give the same each time for the same counts, but does not: what differs from read to read belongs into"
 BESIDE = "must give each count the same code whatever stands beside it, but gives others for "
+GLOBAL = (
+    "must leave the global random numbers of torch, numpy and Python as they are, but changes them: draw from a "
+    "generator of its own"
+)
 REFUSED: dict[type[Column], str] = {
     RandomOffset: f"level {TWICE} sigma, as a standard deviation",
     RandomSigma: f"sigma {TWICE} sigma",
@@ -167,7 +220,12 @@ REFUSED: dict[type[Column], str] = {
     ),
     Negative: "sigma must be 0 or more, as it is a standard deviation, got -2.05 at count 255",
     Infinite: "level must give a tensor of finite codes for counts 0..255, got inf at count 100",
-    Shorter: "level must keep the shape of the counts, or give one number for all, got (255,) for (256,)",
+    Constant: "level must keep the shape of the counts, got () for (256,)",
+    Seeding: f"level {GLOBAL}",
+    SeedingNumpy: f"sigma {GLOBAL}",
+    Drawing: f"level {GLOBAL}",
+    BuiltSeeding: f"__init__ {GLOBAL}",
+    Shorter: "level must keep the shape of the counts, got (255,) for (256,)",
     Column2d: "sigma must keep the shape of the counts, or give one number for all, got (1, 256) for (256,)",
     InPlace: "level must leave the counts as they are, but changes them in place",
     Truth: "level must give a tensor of finite codes, got one of torch.bool",
@@ -190,6 +248,25 @@ def test_a_column_that_is_no_function_of_the_count_is_refused_in_one_sentence(ki
     assert said.startswith(HERE + kind.__name__)
     assert said.removeprefix(HERE + kind.__name__).lstrip(": ").startswith(REFUSED[kind])
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("rows", [4096, 6143, 60_000])
+def test_all_counts_are_asked_for_twice(rows: int) -> None:
+    with pytest.raises(ValueError, match=rf"ThirdRandom: level {TWICE}"):
+        transfer(macro(ThirdRandom, rows=rows), False)
+
+
+def test_a_seed_is_seen_where_it_was_set_already() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="OnlySeeding: level must leave the global random numbers"):
+        transfer(macro(OnlySeeding), False)
+
+
+def test_a_check_leaves_global_random_numbers_alone() -> None:
+    torch.manual_seed(7), np.random.seed(7), random.seed(7)
+    before = global_random_state()
+    transfer(macro(Looked, rows=99), False)
+    assert global_random_state() == before
 
 
 class Curved(Column):
@@ -268,4 +345,5 @@ def test_few_counts_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Looked, "sigma", counted, raising=False)
     transfer(macro(Looked, rows=60_000, adc_bits=12), False)
-    assert sorted(sizes)[-3:-2] == [2001]  # all of them twice: whether they are finite, and whether there is noise
+    every = [size for size in sizes if size > 2001]
+    assert len(every) == 5  # finite, twice the same, the same built anew, and whether there is noise

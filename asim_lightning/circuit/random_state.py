@@ -1,0 +1,31 @@
+"""Global random numbers of torch, numpy and Python: a known state for a while, and whether it was changed."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_SEED = 0x5EEDF0C5  # one that hardly a user takes: seeding with the same would go unseen
+
+
+def global_random_state() -> tuple[bytes, str, object]:
+    """The states, to be compared."""
+    name, keys, *place = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), f"{name} {bytes(keys).hex()} {place}", random.getstate()
+
+
+@contextmanager
+def known_random_state() -> Iterator[None]:
+    """The same state whatever was before; afterwards it is what it was."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
+    np.random.set_state(np.random.RandomState(_SEED).get_state())
+    random.setstate(random.Random(_SEED).getstate())
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
