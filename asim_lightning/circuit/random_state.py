@@ -1,5 +1,6 @@
 """Global random numbers of torch, numpy and Python: a known state for a while, and whether it was changed."""
 
+import pickle
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,9 @@ import torch
 _SEED = 0x5EEDF0C5  # one that hardly a user takes: seeding with the same would go unseen
 
 
-def global_random_state() -> tuple[bytes, str, object]:
+def global_random_state() -> bytes:
     """The states, to be compared."""
-    name, keys, *place = np.random.get_state()
-    return torch.get_rng_state().numpy().tobytes(), f"{name} {bytes(keys).hex()} {place}", random.getstate()
+    return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
 
 
 @contextmanager

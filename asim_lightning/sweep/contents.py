@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from asim_lightning.sweep.files import SMALL, file_content, folder_content
+from asim_lightning.sweep.named import named_values
 from asim_lightning.sweep.sources import NoSourceError, is_installed, source_content
 
 _MOST_PATHS = 10_000
@@ -45,6 +46,7 @@ class Contents:
         """What could not be described, such as "data.transform: a function without source"."""
         self.packages: dict[str, None] = {}
         """Top-level names of installed packages whose classes and functions were met."""
+        self._met: list[type | FunctionType] = []  # of the user's own, in the order met
         self._found: dict[int, object] = {}
         self._kept: list[object] = []  # or another object would get an address of before
         self._depth = 0
@@ -54,6 +56,23 @@ class Contents:
         """Stand for a value by a name wherever it is met."""
         self._kept.append(value)
         self._found[id(value)] = {"the": name}
+
+    def named(self) -> dict[str, object]:
+        """What all code of the user's own that was met reads beside its arguments, by full name; see `named_values`.
+
+        It stands beside the code and not in it, so that a description does not depend on which code was met first.
+        """
+        found: dict[str, object] = {}
+        for code in self._met:  # grows on the way
+            for name, value in named_values(code):
+                if name in found:
+                    continue
+                module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+                if isinstance(value, (ModuleType, type, FunctionType)) and is_installed(module or ""):
+                    self._source(module or "", name)  # for its version
+                else:
+                    found[name] = self.of(value, name)
+        return found
 
     def of(self, value: Any, where: str) -> object:
         """A value as JSON has it.
@@ -160,7 +179,12 @@ class Contents:
         found: dict[str, object] = {"class": f"{value.__module__}.{value.__qualname__}"}
         for each in value.__mro__:
             found.update(self._source(each.__module__, where))
+            self._meet(each)
         return found
+
+    def _meet(self, code: type | FunctionType) -> None:
+        if not is_installed(code.__module__ or "") and not any(code is each for each in self._met):
+            self._met.append(code)
 
     def _source(self, module: str, where: str) -> dict[str, object]:
         if is_installed(module):
@@ -179,6 +203,7 @@ class Contents:
         if not is_installed(module) and not os.path.isfile(value.__code__.co_filename):
             return self._note(where, f"the function {value.__qualname__}, which has no source file")
         found: dict[str, object] = {"function": f"{module}.{value.__qualname__}", **self._source(module, where)}
+        self._meet(value)
         # a module may hold several functions of one name, such as <lambda>
         found["code"] = self._code(value.__code__, where)
         try:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule, Trainer, callbacks
 from torch import nn
 
 from asim_lightning import __version__
@@ -31,6 +31,20 @@ _HARMLESS = {
     "_hparams_name", "_hparams_initial",
 }  # fmt: skip
 """Attributes of a data module on which no answer of the network depends."""
+_HARMLESS_CALLBACKS = {
+    callbacks.DeviceStatsMonitor, callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.ModelCheckpoint,
+    callbacks.ModelSummary, callbacks.OnExceptionCheckpoint, callbacks.RichModelSummary, callbacks.RichProgressBar,
+    callbacks.TQDMProgressBar, callbacks.ThroughputMonitor, callbacks.Timer,
+}  # fmt: skip
+_OUR_HARMLESS_CALLBACKS = {
+    f"asim_lightning.callbacks.{name}"
+    for name in (
+        "confusion_matrix.ConfusionMatrix", "hparams_table.HparamsTable", "images.ImageCounter",
+        "last_checkpoint.LastCheckpoint", "misclassified.Misclassified", "network_summary.NetworkSummary",
+        "noise_ramp.NoiseRamp", "noise_sweep.NoiseSweep", "predictions.PredictionWriter",
+    )
+}  # fmt: skip
+"""Those that look on, or act in a fit alone; by name, since callbacks stand above sweeps."""
 _CACHES = {"_splits", "_training_loader", "_place"}
 """Attributes of our own data modules that follow from the others and from the files."""
 
@@ -51,6 +65,7 @@ def fingerprint(
     trainer: Trainer,
     swept: Iterable[str],
     contents: Contents,
+    columns: Contents | None = None,
 ) -> Fingerprint:
     """All that decides a trial's outcome beside the point and the trial.
 
@@ -59,8 +74,12 @@ def fingerprint(
         data: Its data; every attribute counts that is not known to be harmless.
         trainer: The trainer.
         swept: Fields of the plan's macro that a point decides.
-        contents: Describes values; it may have met some already, such as a user's column.
+        contents: Describes values.
+        columns: What described the points' columns, whose packages and gaps count as well.
     """
+    if columns is not None:
+        contents.unknown.update(columns.unknown)
+        contents.packages.update(columns.packages)
     for value, name in ((model, "model"), (data, "data"), (trainer, "trainer")):
         contents.described_elsewhere(value, name)
     settings: dict[str, object] = {
@@ -68,9 +87,10 @@ def fingerprint(
         "model": contents.of(_hyperparameters(model, set(swept)), "model"),
         "network": _network(model, contents),
         "noise": {"seed": model.noise_seed, "chip": model.chip},
-        "data": _data(data, contents, _BATCHES if _batches_are_harmless(model, trainer) else set()),
+        "data": _data(data, contents, _BATCHES if _batches_are_harmless(model, data, trainer) else set()),
         "trainer": _trainer(trainer, contents),
     }
+    settings["named by code"] = contents.named()
     settings["versions"] = _versions(contents)
     unknown = tuple(contents.unknown)
     return Fingerprint({**settings, **({"without_fingerprint": list(unknown)} if unknown else {})}, unknown)
@@ -104,8 +124,10 @@ def _network(model: CimClassifier, contents: Contents) -> dict[str, object]:
     return {"layers": layers, "classes": [contents.of(kind, "model") for kind in classes]}
 
 
-def _batches_are_harmless(model: CimClassifier, trainer: Trainer) -> bool:
-    """Whether no answer depends on how images are shared out to batches."""
+def _batches_are_harmless(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> bool:
+    """Whether no answer depends on how images are shared out to batches: a user's loader may drop the last one."""
+    if getattr(type(data), "test_dataloader", None) is not ImageDataModule.test_dataloader:
+        return False
     ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}
     return "batch" not in ranges and _takes_all_batches(trainer)
 
@@ -129,13 +151,21 @@ def _data(data: LightningDataModule, contents: Contents, harmless: set[str]) -> 
 
 
 def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    own = [each for each in callbacks if not is_installed(type(each).__module__)]
+    installed: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    counting = [each for each in installed if not _is_harmless(each)]
     limit = repr(trainer.limit_test_batches)
     found: dict[str, object] = {"precision": str(trainer.precision), "limit_test_batches": limit}
     if not _takes_all_batches(trainer):
         found["processes"] = trainer.world_size  # each takes so many batches
-    return {**found, "callbacks": [contents.of(each, "trainer.callbacks") for each in own]} if own else found
+    if counting:
+        found["callbacks"] = [contents.of(each, f"trainer.callbacks.{type(each).__name__}") for each in counting]
+    return found
+
+
+def _is_harmless(callback: object) -> bool:
+    # of these very classes: one that inherits may do anything
+    kind = type(callback)
+    return kind in _HARMLESS_CALLBACKS or f"{kind.__module__}.{kind.__qualname__}" in _OUR_HARMLESS_CALLBACKS
 
 
 def _versions(contents: Contents) -> dict[str, object]:

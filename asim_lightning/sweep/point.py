@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import asdict
+from functools import lru_cache
 
 from torch import nn
 
-from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.circuit.columns import COLUMNS, build_column
+from asim_lightning.circuit import MacroConfig, Transfer, schedule, transfer
+from asim_lightning.circuit.columns import COLUMNS
+from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
@@ -48,15 +50,17 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         contents: Describes a user's column.
     """
     if macro.column not in COLUMNS:
-        # a user's column may look at any field, and read a file
+        # a user's column may look at any field
         noise = {name: canonical_quantity(getattr(macro, name)) for name in NOISE_AXES}
         where = f"macro.column {macro.column}"
-        contents.described_elsewhere(macro, "macro")
+        found = transfer(macro, signed_input)  # its column is the one that engines use, not one built from newer files
+        contents.described_elsewhere(found.column.macro, "macro")
         return {
             **asdict(macro),
             **noise,
             "column_args": contents.of(macro.column_args, where),
-            "model": contents.of(build_column(macro), where),
+            "model": contents.of(found.column, where),
+            "tables": _tables(found),
         }
     cycles = schedule(macro, signed_input)
     votes = macro.vote if any(cycle.votes > 1 for cycle in cycles) else None
@@ -69,3 +73,17 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "vote": votes,
         "column": [macro.column, macro.column_args],
     }
+
+
+@lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything
+def _tables(found: Transfer) -> str:
+    """Digest of level and sigma by count, cycle by cycle: all that engines know of a column, wherever it has it from,
+    such as a file that it reads at each call or a table of its module.
+    """
+    digest = hashlib.sha256(f"{found.column.cell_sigma} {found.cycles}".encode())
+    kinds = {(c.full_scale, c.top_code, c.analog, c.converted, c.signed): c for c in found.cycles}
+    for cycle in kinds.values():
+        counts = possible_counts(cycle).float()
+        for codes in (found.column.level(counts, cycle), found.column.sigma(counts, cycle)):
+            digest.update(codes.detach().double().cpu().expand_as(counts).contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -63,7 +63,7 @@ class Sweep:
         self._contents = Contents(leave_out=folder)
         for point, kind, _ in self.tasks:
             self._content(point, kind)  # first, since what has no fingerprint decides whether anything is reused
-        found = fingerprint(model, data, trainer, names, self._contents)
+        found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), self._contents)
         # a folder for each set of axes: its results.csv has a column for each
         settings = {**found.settings, "axes": sorted(names)}
         reuse = not found.unknown

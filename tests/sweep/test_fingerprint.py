@@ -1,24 +1,42 @@
 """A record answers only for what it was measured on: whatever can change an outcome changes the fingerprint."""
 
 import importlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateMonitor,
+    ModelSummary,
+    Timer,
+    TQDMProgressBar,
+)
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import v2
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
+from asim_lightning.callbacks import (
+    ConfusionMatrix,
+    ImageCounter,
+    LastCheckpoint,
+    Misclassified,
+    NetworkSummary,
+    NoiseRamp,
+    NoiseSweep,
+    PredictionWriter,
+    RangeCalibration,
+)
+from asim_lightning.data import FashionMNIST
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.fingerprint import fingerprint
+from asim_lightning.sweep.fingerprint import _OUR_HARMLESS_CALLBACKS, fingerprint
 from asim_lightning.sweep.run import Sweep
 from tests.classifier.conftest import make_data, make_model
+from tests.sweep.conftest import Load
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 COLUMN = """
@@ -110,8 +128,7 @@ def test_all_state_of_the_data_counts(one: LightningDataModule, other: Lightning
     ("one", "other"),
     [
         (make_data(eval_batch_size=10), make_data(eval_batch_size=5, batch_size=3, num_workers=2)),
-        (Own(batch_size=3, num_workers=1, pin_memory=True), Own(batch_size=4)),
-        (Stored(batch_size=1), Stored(batch_size=2)),
+        (Own(num_workers=1, pin_memory=True), Own()),
     ],
 )
 def test_what_is_known_to_be_harmless_does_not(one: LightningDataModule, other: LightningDataModule) -> None:
@@ -127,6 +144,25 @@ def test_batches_count_where_answers_depend_on_them() -> None:
     assert of(one, limit_test_batches=1) != of(other, limit_test_batches=1)
 
 
+class Overridden(FashionMNIST):
+    """One whose loader may drop the last batch."""
+
+    def test_dataloader(self) -> Any:
+        return DataLoader(super().test_dataloader().dataset, self.eval_batch_size, drop_last=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Own(batch_size=3), Own(batch_size=4)),
+        (Stored(batch_size=1), Stored(batch_size=2)),
+        (Overridden(test_images=20, eval_batch_size=10), Overridden(test_images=20, eval_batch_size=11)),
+    ],
+)
+def test_batches_of_a_user_s_loader_count(one: LightningDataModule, other: LightningDataModule) -> None:
+    assert of(one)["data"] != of(other)["data"]
+
+
 def test_data_on_disk_counts(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_text("a")
@@ -140,10 +176,36 @@ def test_data_on_disk_counts(tmp_path: Path) -> None:
     assert seen[0] != seen[1] != seen[2] != seen[0]
 
 
+THRESHOLD = [1]
+
+
+class Tabled(Own):
+    """One whose images depend on a class attribute, and on a global of this file."""
+
+    MEAN = 0.0
+
+    def test_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(torch.zeros(4, 1, 28, 28) + self.MEAN + THRESHOLD[0]))
+
+
+def test_what_a_data_module_reads_beside_its_state_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [of(Tabled())]
+    monkeypatch.setattr(Tabled, "MEAN", 1.0)
+    seen.append(of(Tabled()))
+    monkeypatch.setitem(globals(), "THRESHOLD", [2])
+    seen.append(of(Tabled()))
+    assert of(Tabled()) == seen[2]
+    assert seen[0] != seen[1] != seen[2]
+
+
 def test_a_method_of_the_data_module_does_not_bring_its_trainer() -> None:
     data = Own()
     data.collate, data.trainer = data.test_dataloader, quiet()
     assert of(data)["data"] != of(Own())["data"]
+
+
+class Watching(ConfusionMatrix):
+    """One that inherits from a harmless callback."""
 
 
 class Disturbing(Callback):
@@ -176,11 +238,35 @@ def test_network_settings_and_trainer_count() -> None:
         of(precision="bf16-mixed"),
         of(callbacks=[Disturbing(1.0)]),
         of(callbacks=[Disturbing(2.0)]),
+        of(callbacks=[RangeCalibration(20)]),
+        of(callbacks=[RangeCalibration(200)]),
+        of(callbacks=[RangeCalibration(20, "percentile")]),
+        of(callbacks=[LambdaCallback(on_test_start=lambda *_: None)]),
+        of(callbacks=[Watching()]),
     ]
     texts = [str(each) for each in (plain, *others)]
     assert len(set(texts)) == len(texts)
     assert of(model=hidden_buffer(1.0)) != of(model=hidden_buffer(2.0))
     assert of(model=make_model(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == plain  # a point decides it
+
+
+def test_callbacks_that_look_on_or_act_in_a_fit_do_not_count(tmp_path: Path) -> None:
+    looking = [
+        ConfusionMatrix(), ImageCounter(), LastCheckpoint(), Misclassified(), NetworkSummary(), NoiseSweep([0.1]),
+        PredictionWriter(tmp_path / "a.csv"), Timer(), EarlyStopping("val/acc"), LearningRateMonitor(),
+        ModelSummary(), TQDMProgressBar(), NoiseRamp(1.0),
+    ]  # fmt: skip
+    model, data = make_model(plan=PLAN), make_data()
+    trainer = quiet()
+    plain = fingerprint(model, data, trainer, [], Contents())
+    trainer.callbacks += looking  # type: ignore[attr-defined]
+    assert fingerprint(model, data, trainer, [], Contents()) == plain
+
+
+def test_names_of_harmless_callbacks_exist() -> None:
+    for path in _OUR_HARMLESS_CALLBACKS:
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name).__module__ == module
 
 
 def test_versions_and_rules_are_told() -> None:
@@ -194,29 +280,6 @@ def test_what_has_no_fingerprint_is_told() -> None:
     found = fingerprint(make_model(plan=PLAN), Own(handle=(x for x in ())), quiet(), [], Contents())
     assert found.unknown == ("data.handle: a generator, whose state cannot be read",)
     assert found.settings["without_fingerprint"] == list(found.unknown)
-
-
-Load = Callable[[str, str], ModuleType]
-
-
-@pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Writes a module of a user's, and imports it anew as another process would."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    names: set[str] = set()
-
-    def written(name: str, text: str) -> ModuleType:
-        (tmp_path / f"{name}.py").write_text(text)
-        names.add(name)
-        for each in names:
-            sys.modules.pop(each, None)
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-
-    yield written
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 class Counting(Trainer):
@@ -272,12 +335,11 @@ class Mine(Column):
         return super().level(count, cycle) * self.gain
 """
     table.write_text("1.0")
-    load("my_table", f"PATH = {str(table)!r}\n{reading}")
-    data, macro = make_data(test_images=10), MacroConfig(4, 4, column="my_table.Mine")
-    assert swept(tmp_path, data, SweepAxes(rows=[64]), macro)[1] == 3
-    table.write_text("0.5")
-    macro = MacroConfig(4, 4, column="my_table.Mine", random_noise=0.0)
-    assert swept(tmp_path, data, SweepAxes(rows=[64]), macro)[1] == 1
+    data, axes, macro = make_data(test_images=10), SweepAxes(column=["my_table.Mine"]), MacroConfig(4, 4)
+    for gain, evaluations in (("1.0", 3), ("1.0", 0), ("0.5", 1)):
+        table.write_text(gain)
+        load("my_table", f"PATH = {str(table)!r}\n{reading}")
+        assert swept(tmp_path, data, axes, macro)[1] == evaluations
 
 
 def test_an_edited_data_module_or_another_normalisation_is_measured_anew(load: Load, tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Points that compute the same are one, whatever they are called; those that do not are several."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asim_lightning import MacroConfig, Plan, Rule
+from asim_lightning.circuit import transfer
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.point import macro_content, network_content
 from tests.classifier.conftest import make_model
+from tests.sweep.conftest import Load
 
 BASE = MacroConfig(random_noise=0.3)
 
@@ -53,6 +57,78 @@ def test_macros_that_do_not(changes: dict[str, Any]) -> None:
     assert content(BASE) not in others
     voted = BASE.with_fields(vote_levels=3, votes=3)
     assert content(voted) != content(voted.with_fields(vote="mean"))
+
+
+READING = """
+import os
+from pathlib import Path
+import numpy as np
+from asim_lightning.circuit import Column
+
+def read():
+    return float(np.loadtxt(Path(__file__).parent / "curve.txt"))
+
+IN_MODULE = read()
+
+class Mine(Column):
+    IN_CLASS = read()
+
+    def __init__(self, macro):
+        super().__init__(macro)
+        self.in_column = read()
+
+    def {function}(self, count, cycle):
+        return super().{function}(count, cycle) * ({gain})
+"""
+
+
+@pytest.mark.parametrize("function", ["level", "sigma"])
+@pytest.mark.parametrize(
+    "gain", ["IN_MODULE", "self.IN_CLASS", "self.in_column", "read()", "float(os.environ['ASIM_GAIN'])"]
+)
+def test_a_column_is_its_table_wherever_that_comes_from(
+    gain: str, function: str, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of(curve: str) -> dict[str, object]:
+        (tmp_path / "curve.txt").write_text(curve)
+        monkeypatch.setenv("ASIM_GAIN", curve)
+        load("my_curve", READING.format(gain=gain, function=function))
+        contents = Contents()
+        found = macro_content(MacroConfig(4, 4, random_noise=1.0, column="my_curve.Mine"), False, contents)
+        assert not contents.unknown
+        return found
+
+    assert of("1.0") == of("1.0")
+    assert of("1.0")["tables"] != of("0.5")["tables"]
+    assert json.dumps(of("0.5"))
+
+
+def test_a_column_is_described_as_engines_know_it(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "curve.txt").write_text("1.0")
+    load("my_curve", READING.format(gain="self.in_column", function="level"))
+    macro = MacroConfig(4, 4, column="my_curve.Mine")
+    before = content(macro)
+    (tmp_path / "curve.txt").write_text("0.5")  # in one process, tables of the same class stay
+    assert transfer(macro, False).column.in_column == 1.0  # type: ignore[attr-defined]
+    assert content(macro) == before
+
+
+def test_a_column_that_is_drawn_at_import_is_another_one_each_time(load: Load) -> None:
+    text = """
+import torch
+from asim_lightning.circuit import Column
+
+class Mine(Column):
+    OFFSET = torch.randn(())
+
+    def level(self, count, cycle):
+        return super().level(count, cycle) + self.OFFSET
+"""
+    tables = []
+    for _ in range(2):
+        load("my_offset", text)
+        tables.append(content(MacroConfig(4, 4, column="my_offset.Mine"))["tables"])
+    assert tables[0] != tables[1]
 
 
 def test_a_network_is_the_macros_that_its_layers_get() -> None:
