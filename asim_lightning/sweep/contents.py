@@ -1,5 +1,6 @@
 """Values of any kind as JSON by what is in them, so that equal ones give one text and others another."""
 
+import copyreg
 import enum
 import functools
 import hashlib
@@ -223,7 +224,8 @@ class Contents:
         """Class and state, as pickle takes them."""
         kind = self._class(type(value), where)
         try:
-            reduced = value.__reduce_ex__(4)
+            registered = copyreg.dispatch_table.get(type(value))  # of compiled patterns and numpy's functions
+            reduced = registered(value) if registered else value.__reduce_ex__(4)
         except Exception:  # whatever a class of a user's own raises
             return self._note(where, f"a {type(value).__qualname__}, whose state cannot be read")
         if isinstance(reduced, str):

@@ -1,5 +1,7 @@
 """What code of the user's own reads beside its arguments: globals that it names, attributes of classes, files."""
 
+import dataclasses
+import enum
 import functools
 import os
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ def named_values(code: type | FunctionType) -> Iterator[tuple[str, object]]:
         return
     prefix = f"{code.__module__}.{code.__qualname__}"
     for name, value in list(vars(code).items()):
-        functions = list(_functions(value))
+        if issubclass(code, enum.Enum) and name.startswith("_"):
+            continue  # Python's own tables of the members
+        functions = [each for each in _functions(value) if not _is_generated(each, code)]
         for number, function in enumerate(functions):
             held = (*_held(function, code), function.__defaults__, function.__kwdefaults__)
             if any(each is not None for each in held):
@@ -47,6 +51,11 @@ def _functions(value: Any) -> Iterator[FunctionType]:
         yield from _functions(getattr(value, "__wrapped__", None))
 
 
+def _is_generated(function: FunctionType, owner: type) -> bool:
+    """Whether a dataclass wrote it, from fields that its source has."""
+    return dataclasses.is_dataclass(owner) and function.__code__.co_filename in ("<string>", dataclasses.__file__)
+
+
 def _held(function: FunctionType, owner: type) -> Iterator[object]:
     for cell in function.__closure__ or ():
         try:
@@ -60,8 +69,11 @@ def _named_by(function: FunctionType) -> Iterator[tuple[str, object]]:
     names, strings = _names(function.__code__)
     file = function.__code__.co_filename
     known = function.__globals__
+    prefix = known.get("__name__") or ""
+    if is_installed(prefix):
+        return  # a package's decorator, which holds the user's function
     for name in sorted(names & known.keys()):
-        value, prefix = known[name], known.get("__name__")
+        value = known[name]
         if isinstance(value, ModuleType) and not is_installed(value.__name__):
             for each in sorted(names & vars(value).keys()):
                 if not isinstance(vars(value)[each], ModuleType):
@@ -72,7 +84,7 @@ def _named_by(function: FunctionType) -> Iterator[tuple[str, object]]:
         if names & _ENVIRONMENT and text in os.environ:
             yield f"os.environ.{text}", os.environ[text].encode()  # which names no file
         for path in dict.fromkeys((text, os.path.join(os.path.dirname(file), text))):
-            if _is_file(path) and not os.path.samefile(path, file):
+            if _is_file(path) and os.path.realpath(path) != os.path.realpath(file):
                 yield f"file {path}", path
 
 

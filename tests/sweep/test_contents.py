@@ -6,6 +6,7 @@ import enum
 import functools
 import json
 import random
+import re
 import threading
 import types
 from collections.abc import Callable
@@ -97,6 +98,8 @@ PAIRS: dict[str, Callable[[int], Any]] = {
     "generator": lambda n: torch.Generator().manual_seed(n),
     "numpy generator": np.random.default_rng,
     "random": random.Random,
+    "pattern": lambda n: re.compile("ab"[n]),
+    "numpy function": lambda n: np.cos if n else np.sin,
     "slice": lambda n: slice(n),
     "dtype": lambda n: torch.float64 if n else torch.float32,
     "normalize": lambda n: v2.Normalize([0.1 + n], [0.3]),

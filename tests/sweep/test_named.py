@@ -1,11 +1,15 @@
 """What code of a user's own reads beside its arguments is told, also where it stands in no argument or attribute."""
 
+import enum
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from asim_lightning.sweep.contents import Contents
+from asim_lightning.sweep.named import named_values
 from tests.sweep.conftest import Load
 
 CODE = """
@@ -144,6 +148,46 @@ def test_code_of_packages_is_told_by_its_version(module: Any) -> None:
     contents.of(module.Mine, "data")
     assert not any("numpy" in name or "logging" in name for name in contents.named())
     assert "numpy" in contents.packages
+
+
+def test_code_of_a_notebook_names_values_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("curve.txt").write_text("1")
+    scope: dict[str, Any] = {"__name__": "notebook", "GAIN": 1}
+    exec("class Mine:\n    def one(self): return GAIN, open('curve.txt')", scope)
+    found = dict(named_values(scope["Mine"]))
+    assert found["notebook.GAIN"] == 1
+    assert found["file curve.txt"] == "curve.txt"
+
+
+@dataclass
+class Settings:
+    mean: float = 0.5
+    names: list[str] = field(default_factory=list)
+
+
+class Pair(NamedTuple):
+    first: int = 1
+
+
+class Guarded:
+    @torch.no_grad()
+    def one(self) -> object:
+        return Colour
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def test_what_python_writes_into_classes_is_left_out() -> None:
+    contents = Contents()
+    contents.of([Settings(), Guarded()], "data")
+    names = {name.removeprefix(f"{__name__}.") for name in contents.named()}
+    assert names == {"Colour", "Colour.RED", "Guarded.one", "Settings.mean"}
+    contents.of(Pair(), "data")
+    contents.named()
+    assert not contents.unknown
 
 
 def test_what_cannot_be_told_is_noted(module: Any) -> None:
