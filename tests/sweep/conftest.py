@@ -1,13 +1,32 @@
-"""Code of a user's own, edited from run to run."""
+"""Code of a user's own, edited from run to run; and sweeps of the shipped network that count their evaluations."""
 
+import csv
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 
+from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
+from asim_lightning.classifier import BackboneConfig
+from asim_lightning.cli.checkpoint import load_weights
+from asim_lightning.data import FashionMNIST
+from asim_lightning.resources import shipped_file
+from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.result import PointResult
+from asim_lightning.sweep.run import Sweep
+
+IMAGES = 8
+KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
+MACRO = MacroConfig(weight_bits=4, input_bits=4)  # a quarter of the conversions of 8 bits
+NOISE = SweepAxes(random_noise=[0.3, 1.0])
+
+Make = Callable[..., Sweep]
 Load = Callable[[str, str], ModuleType]
 
 
@@ -29,3 +48,71 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     yield written
     for name in names:
         sys.modules.pop(name, None)
+
+
+class CountingTrainer(Trainer):
+    """Counts the evaluations, and fails at one of them if told to."""
+
+    evaluations = 0
+    fails_at: int | None = None
+
+    def test(self, *arguments: Any, **options: Any) -> Any:
+        self.evaluations += 1
+        if self.evaluations == self.fails_at:
+            raise KeyboardInterrupt
+        return super().test(*arguments, **options)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Makes a sweep of the shipped network in a folder."""
+
+    def sweep(
+        axes: SweepAxes = NOISE,
+        trials: int = 2,
+        folder: str = "a",
+        batch: int = 4,
+        macro: MacroConfig = MACRO,
+        trainer_options: dict[str, Any] | None = None,
+        rules: Sequence[Rule] = (),
+        **model_options: Any,
+    ) -> Sweep:
+        backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
+        model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
+        load_weights(model, str(shipped_file("checkpoints", "fashion_resnet_qat")))
+        data = FashionMNIST(test_images=IMAGES, eval_batch_size=batch)
+        trainer = CountingTrainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+            **(trainer_options or {}),
+        )
+        return Sweep(trainer, model, data, axes, trials, tmp_path / folder, progress=False)
+
+    return sweep
+
+
+def without_time(results: tuple[PointResult, ...]) -> list[tuple[Any, ...]]:
+    return [(r.kind, r.axes, r.trials, r.images, r.accuracy, r.low, r.high, r.algorithm) for r in results]
+
+
+def predictions(sweep: Sweep) -> dict[str, list[int]]:
+    """Predictions of every trial file."""
+    found = {}
+    for path in sorted((sweep.folder / "trials").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as archive:
+            found[path.name] = archive["prediction"].tolist()
+    return found
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def evaluations(sweep: Sweep) -> int:
+    assert isinstance(sweep.trainer, CountingTrainer)
+    return sweep.trainer.evaluations

@@ -1,0 +1,66 @@
+"""What a sweep shows: its table, picture and files, with titles that name no field that is swept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asim_lightning import Rule
+from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.publish import publish
+from tests.sweep.conftest import Make
+
+
+def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
+    sweep = make()
+    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    assert said[-3:] == [
+        f"numbers  {sweep.folder / 'results.csv'}",
+        f"picture  {sweep.folder / 'accuracy_vs_random_noise.png'}",
+        f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
+    ]
+    assert (sweep.folder / "accuracy_vs_random_noise.png").stat().st_size > 10_000
+    assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "picture", "title"),
+    [
+        (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows"),
+        (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 8-bit ADC"),
+        (SweepAxes(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
+    ],
+)
+def test_titles_name_no_field_that_is_swept(
+    axes: SweepAxes, picture: str, title: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def spy(rows: Any, axis: str, path: Path, given: str, *_: Any) -> Path:
+        titles.append(given)
+        return path
+
+    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    sweep = make(axes, trials=1)
+    assert f"accuracy_vs_{picture}.png" in publish(sweep.run(), sweep, "tiny", 10)
+    assert titles == [title]
+
+
+def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+
+    def spy(rows: Any, axis: str, path: Path, *_: Any) -> Path:
+        drawn.append([row.axes[axis] for row in rows if row.axes])
+        return path
+
+    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
+    for values in ([0, 0.5], ["0.51 lsb"]):
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules)
+        publish(sweep.run(), sweep, "tiny", 10)
+    assert drawn == [[0, 0.5], [0, 0.5, 0.2]]
+    for values in ([0.5], ["0.51 lsb"]):  # which is another percentage in layers of other ADCs
+        sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})])
+        publish(sweep.run(), sweep, "tiny", 10)
+    assert drawn[-1] == [0.5, "0.51 lsb"]

@@ -1,0 +1,120 @@
+"""What a sweep has finished is used again, and for what computes the same alone."""
+
+from typing import Any
+
+import pytest
+
+from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.publish import publish
+from tests.sweep.conftest import MACRO, Make, evaluations, predictions, rows, without_time
+
+
+def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:
+    axes = SweepAxes(vote_levels=[0, 1], votes=[1, 3], vote=["mode", "median"], random_noise=[0.5])
+    sweep = make(axes)
+    results = sweep.run()
+    assert len(results) == 2 + 8
+    assert evaluations(sweep) == 2 + 2 * 3  # no votes, 3 votes by mode, 3 votes by median
+    unvoted = [r for r in results[2:] if r.axes["vote_levels"] == 0 or r.axes["votes"] == 1]
+    assert len({r.right for r in unvoted}) == 1
+    again = make(axes)
+    assert without_time(again.run()) == without_time(results)
+    assert evaluations(again) == 0
+    assert len(rows(sweep.folder)) == 10
+    percent = make(SweepAxes(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
+    assert percent.folder == sweep.folder
+    percent.run()
+    assert evaluations(percent) == 0
+
+
+def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
+    first = make()
+    first.run()
+    second = make(macro=MACRO.with_fields(random_noise=2.0))
+    second.run()
+    assert first.folder == second.folder
+    assert evaluations(second) == 0
+    wide = make(SweepAxes(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
+    wide.run()
+    narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
+    narrow.run()
+    assert wide.folder == narrow.folder
+    assert evaluations(narrow) == 1  # the quantised network of 4 bits
+
+
+def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
+    large = make(SweepAxes(random_noise=[0.3, 1.0, 2.0]), trials=3)
+    large.run()
+    before = rows(large.folder)
+    publish(large.record.results(), large, "tiny", 10)
+    picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
+    small = make(SweepAxes(random_noise=[1.0]), trials=1)
+    results = small.run()
+    assert [r.trials for r in results] == [1, 1, 1]
+    said = publish(results, small, "tiny", 10)
+    assert rows(small.folder) == before
+    assert (large.folder / "accuracy_vs_random_noise.png").read_bytes() == picture
+    assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1
+
+
+def test_a_finished_sweep_returns_at_once(make: Make) -> None:
+    first = make()
+    results = first.run()
+    assert evaluations(first) == 6
+    again = make()
+    assert without_time(again.run()) == without_time(results)
+    assert evaluations(again) == 0
+
+
+def test_more_trials_keep_the_finished_ones(make: Make) -> None:
+    make(trials=1).run()
+    more = make(trials=3)
+    assert [r.trials for r in more.run()] == [1, 1, 3, 3]
+    assert evaluations(more) == 4
+    fewer = make(trials=2)
+    assert [r.trials for r in fewer.run()] == [1, 1, 2, 2]
+    assert evaluations(fewer) == 0
+    whole = make(trials=3, folder="b")
+    assert without_time(whole.run()) == without_time(make(trials=3).run())
+
+
+def test_more_values_keep_the_finished_ones(make: Make) -> None:
+    make().run()
+    more = make(SweepAxes(random_noise=[1.0, 0.5, 0.3]))
+    more.run()
+    assert evaluations(more) == 2
+    assert len(rows(more.folder)) == 5
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_an_interrupted_sweep_goes_on_and_gives_the_same(at: int, make: Make) -> None:
+    stopped = make()
+    stopped.trainer.fails_at = at  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert len(predictions(stopped)) == at - 1
+    resumed, whole = make(), make(folder="b")
+    assert without_time(resumed.run()) == without_time(whole.run())
+    assert evaluations(resumed) == 6 - (at - 1)
+    assert predictions(resumed) == predictions(whole)
+    assert rows(resumed.folder) == rows(whole.folder)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"noise_seed": 1},
+        {"chip": 1},
+        {"macro": MACRO.with_fields(rows=64)},
+        {"trainer_options": {"limit_test_batches": 1}},
+        {"trainer_options": {"precision": "bf16-mixed"}},
+        {"axes": SweepAxes(adc_bits=[8])},
+    ],
+    ids=str,
+)
+def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any], make: Make) -> None:
+    assert make(**other).folder != make().folder
+
+
+def test_what_does_not_change_it_has_not(make: Make) -> None:
+    assert make(fidelity="float", trials=5).folder == make().folder

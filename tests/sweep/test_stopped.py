@@ -1,0 +1,72 @@
+"""A sweep as a program: killed and called again, or on two processes, it gives the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asim_lightning.cli import main
+from tests.sweep.conftest import KWARGS, rows
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """A sweep of 2 + 2 x 3 trials as a program."""
+    config = {
+        "trainer": {"accelerator": "cpu", "default_root_dir": str(tmp_path / "runs")},
+        "model": {
+            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
+            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
+        },
+        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 100}},
+        "ckpt_path": "fashion_resnet_qat",
+        "axes": {"random_noise": [0.3, 1.0]},
+        "trials": 3,
+    }
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(path)]
+
+
+def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(list(tmp_path.glob("runs/tiny/*/trials/*.npz"))) < 6 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (folder,) = tmp_path.glob("runs/tiny/sweep-*")
+    finished = rows(folder)
+    assert 2 < len(finished) < 4  # float, quantized and the first point
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*.npz")}
+
+    main(command[3:])
+    assert "accuracy (%)" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing was computed twice
+    assert rows(folder)[: len(finished)] == finished
+    main([*command[3:], "--trainer.default_root_dir", str(tmp_path / "other")])
+    (whole,) = tmp_path.glob("other/tiny/sweep-*")
+    assert rows(folder) == rows(whole)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = []
+    for options in ([], ["--trainer.devices", "2", "--trainer.strategy", "ddp"]):
+        root = tmp_path / f"root{len(options)}"
+        arguments = [*command, "--trainer.default_root_dir", str(root), "--data.init_args.test_images", "41", *options]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr
+        (folder,) = root.glob("tiny/sweep-*")
+        found.append(rows(folder))
+    assert found[0] == found[1]
