@@ -11,9 +11,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import QuantizedLayer, RoutedModule, routing_paused
-from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Probe
+from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
 from asim_lightning.surgery.watch import run_watched
 
 _OF_A_MODULE = 1e-3
@@ -49,14 +49,9 @@ def check_installed(
             # first, as other hooks may change the output
             after = partial(comparison.after, name)
             hooks.append(module.register_forward_hook(after, prepend=True, with_kwargs=True))
-    fidelities = {layer: layer.fidelity for layer in quantized_layers(model).values()}
-    try:
-        for layer in fidelities:
-            layer.fidelity = "float"
+    with kept_fidelities(model):
+        set_fidelity_(model, "float")
         output = run_watched(model, example, [], hooks)
-    finally:
-        for layer, fidelity in fidelities.items():
-            layer.fidelity = fidelity
     for name, found in converted.items():
         expected = seen.calls[found.product.call if found.product else name]
         count = comparison.calls[id(new[name])]

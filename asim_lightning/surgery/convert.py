@@ -1,7 +1,6 @@
 """Model surgery: the layers of a trained network become layers on macros, in place."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +29,7 @@ from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
 from asim_lightning.surgery.report import ConversionReport, ReportRow
 from asim_lightning.surgery.samples import Samples, find_samples
+from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
 
 
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
@@ -88,7 +88,8 @@ def _check_convertible(model: nn.Module) -> None:
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
     modules, earlier = find_layers(model), converted_layers(model)
-    with _in_float(earlier):
+    with kept_fidelities(model):
+        set_fidelity_(model, "float")  # of layers that were converted before
         seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
         samples = find_samples(model, modules, shown)
     _leave_routed(model, seen)
@@ -207,19 +208,6 @@ def _leave_routed(model: nn.Module, seen: Probe) -> None:
     """Take products that an earlier conversion left to torch as they are."""
     for owner in [owner for owner in seen.products if isinstance(model.get_submodule(owner), RoutedModule)]:
         seen.others[owner] = seen.others.get(owner, 0) + sum(made.macs for made in seen.products.pop(owner))
-
-
-@contextmanager
-def _in_float(layers: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Layers that were converted before compute in float meanwhile."""
-    fidelities = {layer: layer.fidelity for layer in layers.values() if isinstance(layer, QuantizedLayer)}
-    try:
-        for layer in fidelities:
-            layer.fidelity = "float"
-        yield
-    finally:
-        for layer, fidelity in fidelities.items():
-            layer.fidelity = fidelity
 
 
 def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) -> ReportRow:
