@@ -14,6 +14,7 @@ _MOST_COUNTS = 2048
 _CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector instructions may do in another order
 
 
+@known_random_state()  # a column that is refused for changing it leaves it as it was
 def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
     """Check that level and sigma are finite codes for counts, and sigma, which may be one for all, is not negative.
 

@@ -267,6 +267,9 @@ def test_a_check_leaves_global_random_numbers_alone() -> None:
     before = global_random_state()
     transfer(macro(Looked, rows=99), False)
     assert global_random_state() == before
+    with pytest.raises(ValueError, match="global random numbers"):
+        transfer(macro(OnlySeeding), False)
+    assert global_random_state() == before
 
 
 class Curved(Column):
