@@ -15,7 +15,6 @@ from asim_lightning.exchange.network import SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
-from asim_lightning.surgery.layers import find_layers, unknown_layer
 from asim_lightning.sweep.whole_file import write_whole
 
 KEPT = "imported"
@@ -52,8 +51,7 @@ def import_weights(
         )
     account = imported(weights, network)
     refuse_open(account, file, force, network)
-    plan = replace(_plan(network), keep=_unknown_layers(network))
-    model = CimClassifier(network.backbone, plan, network.num_classes)
+    model = CimClassifier(network.backbone, _plan(network), network.num_classes)
     state = {**(_random(model, account) if account.open else {}), **account.state}
     model.backbone.load_state_dict(state)
     checkpoint = {
@@ -67,8 +65,6 @@ def import_weights(
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
     print(f"{account}\n\n{summary(network, account)}")
-    if plan.keep:
-        print(f"float    {', '.join(plan.keep)} (`plan.keep`): of classes that surgery does not know")
     print(f"wrote    {shorter_path(to)}")
     print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data(network)}".rstrip())
 
@@ -131,11 +127,6 @@ def _plan(network: Network) -> Plan:
     if network.backbone.name.startswith("vit"):  # as in the published examples
         return Plan(rules=[Rule(kind, {"input_bits": 9}) for kind in ("qk", "qkv", "proj")])
     return Plan() if network.clips is None else replace(Plan(), pact=True, pact_keep=list(network.clips))
-
-
-def _unknown_layers(network: Network) -> list[str]:
-    """Layers that no macro computes, as surgery does not know their class."""
-    return [name for name, layer in find_layers(network.skeleton).items() if unknown_layer(name, layer)]
 
 
 def _random(model: CimClassifier, account: Account) -> dict[str, Tensor]:
