@@ -1,18 +1,25 @@
 """Keeps what a run needs to go on where it was stopped."""
 
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the whole state of a run in last.ckpt: after each epoch, or every so many steps.
+    """Keeps the whole state of a run in last.ckpt: after each epoch, or every so many steps and after each epoch.
 
-    A run that goes on from it (``asim fit ... --ckpt_path last``) ends with the weights that it would have had.
+    A run that goes on from it (``asim fit ... --ckpt_path last``) ends with the weights, input ranges, metrics and best
+    epoch that it would have had. A save that is due at a step behind which a validation or the end of an epoch comes
+    waits: a run that went on from there would leave the validation out. Behind a validation within an epoch it is made
+    after the next step, else at the end of the epoch.
 
     Args:
-        every_n_train_steps: Optimizer steps between two saves; null saves after each epoch.
+        every_n_train_steps: Optimizer steps between two saves; null saves after each epoch alone.
 
     Raises:
-        ValueError: The number of steps is below 1.
+        ValueError: The number of steps is below 1; when a fit starts: another checkpoint callback stands behind it in
+            `trainer.callbacks`, whose best epoch would be missing in what it saves.
     """
 
     NAME = "last"
@@ -25,7 +32,67 @@ class LastCheckpoint(ModelCheckpoint):
             filename=self.NAME,
             monitor=None,
             save_top_k=1,
-            every_n_train_steps=every_n_train_steps,
-            save_on_train_epoch_end=every_n_train_steps is None,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+        self.every_n_steps = every_n_train_steps
+        self._waits = False
+        self._step = 0
+
+    @property
+    def state_key(self) -> str:
+        """The same key however often it saves, so that a run may go on with another number of steps."""
+        return type(self).__qualname__
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that it stands last.
+
+        Raises:
+            ValueError: It does not.
+        """
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and trainer.checkpoint_callbacks[-1] is not self:
+            raise ValueError(
+                "LastCheckpoint must be the last checkpoint callback in `trainer.callbacks`, got "
+                f"{type(trainer.checkpoint_callbacks[-1]).__name__} behind it"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count steps from those that were made."""
+        super().on_train_start(trainer, pl_module)
+        self._waits, self._step = False, trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save, where it is time and the run could go on from here."""
+        if self.every_n_steps is None or trainer.global_step == self._step:
+            return  # gradients of several batches make one step, and a part of them is kept nowhere
+        self._step = trainer.global_step
+        self._waits = self._waits or self._step % self.every_n_steps == 0
+        if self._waits and not self._is_last_batch(trainer, batch_idx) and not _validates(trainer, batch_idx):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at the end of an epoch, behind its validation."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._waits = False
+
+    def _save(self, trainer: Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+            self._waits = False
+
+    def _is_last_batch(self, trainer: Trainer, batch_idx: int) -> bool:
+        return trainer.is_last_batch or batch_idx + 1 >= trainer.num_training_batches
+
+
+def _validates(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a validation comes behind a batch, within an epoch."""
+    every = trainer.val_check_batch
+    if not trainer.enable_validation or not isinstance(every, int):
+        return False
+    # where check_val_every_n_epoch is null, batches are counted over epochs
+    count = batch_idx if trainer.check_val_every_n_epoch is not None else trainer.fit_loop.total_batch_idx
+    return (count + 1) % every == 0

@@ -28,7 +28,8 @@ def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callb
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(_keeps_last(each) for each in callbacks):
         callbacks.append(LastCheckpoint())
-    return callbacks
+    # what it saves holds the best epoch of the others, which must have found it before
+    return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint))
 
 
 class WholeFiles(TorchCheckpointIO):
