@@ -1,7 +1,8 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -17,12 +18,14 @@ from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
 from asim_lightning.classifier.folded_checkpoint import check_folding
+from asim_lightning.classifier.named_code import refuse_named_code
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
+from asim_lightning.exchange.read import read_plain
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
@@ -129,6 +132,19 @@ class CimClassifier(LightningModule):
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
         self.accuracy, self.loss = _metrics(num_classes, self.top5)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in Lightning, from a file that is read as tensors and plain values.
+
+        Raises:
+            ValueError: Its settings name a class by import path (a column model, a noise model) that the keyword
+                arguments do not name too.
+        """
+        if isinstance(checkpoint_path, (str, Path)):
+            allowed = {name: asdict(x) if is_dataclass(x) else x for name, x in kwargs.items()}  # type: ignore[arg-type]
+            refuse_named_code(str(checkpoint_path), read_plain(checkpoint_path, mmap=True), allowed)
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
 
     @property
     def fidelity(self) -> str:

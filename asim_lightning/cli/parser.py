@@ -14,6 +14,7 @@ from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, Pr
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.folded_checkpoint import is_folded
+from asim_lightning.classifier.named_code import refuse_named_code
 from asim_lightning.cli import exchange
 from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
@@ -139,6 +140,7 @@ class AsimCLI(LightningCLI):
             path = str(shipped_file("checkpoints", str(given)))
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
+            refuse_named_code(path, checkpoint, _plain(written.get("model")))
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
             self.folds = self.resumes and not is_folded(checkpoint)
             self.step = int(checkpoint.get("global_step", 0))
@@ -314,6 +316,11 @@ class AsimCLI(LightningCLI):
 
 def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
     return [configured] if isinstance(configured, Callback) else list(configured or [])
+
+
+def _plain(settings: Any) -> Any:
+    """Settings as plain values."""
+    return settings.as_dict() if isinstance(settings, Namespace) else settings
 
 
 def _keys(command: str) -> set[str]:
