@@ -5,9 +5,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asim_lightning.cli.configs import read_config
+from asim_lightning.cli.strict_yaml import YamlError, load_yaml
 from asim_lightning.sweep.axes import DEFAULT_AXES
 from asim_lightning.sweep.result import axis_text
 
@@ -64,7 +63,7 @@ def _flags(args: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _mapping(value: str) -> Any:
     try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
+        read = load_yaml(value, "a flag")
+    except YamlError:
         return None
     return read_config(read) if isinstance(read, str) and Path(read).is_file() else read

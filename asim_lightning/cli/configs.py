@@ -1,12 +1,14 @@
 """Configuration files: found by path or name, and one file for every command."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from asim_lightning.cli.strict_yaml import check_yaml, read_yaml
 from asim_lightning.resources import shipped_file
 
 _FLAGS = ("-c", "--config")
@@ -100,6 +102,25 @@ def names_data(args: list[str]) -> bool:
     return False
 
 
+def check_values(args: list[str]) -> None:
+    """Refuse values of flags that no YAML file may hold; what is no YAML is left to the parser, which names the type.
+
+    Args:
+        args: The arguments.
+
+    Raises:
+        ValueError: One is refused.
+    """
+    flag = ""
+    for argument in args:
+        name, _, value = argument.partition("=") if argument.startswith("--") else (flag, "", argument)
+        flag = name
+        with suppress(yaml.YAMLError, UnicodeEncodeError):  # a path may be of other bytes than UTF-8
+            check_yaml(value, f"`{name}`" if name else "an argument")
+        if name not in (*_FLAGS, "--to"):  # what is written may hold anything before
+            _check_named_file(value)
+
+
 def without_other_commands_keys(args: list[str], keys: Mapping[str, set[str]]) -> list[str]:
     """The arguments, where a configuration file's keys for other commands are left out.
 
@@ -128,18 +149,26 @@ def read_config(path: str) -> dict[str, Any]:
     """The settings in a file.
 
     Raises:
-        ValueError: The file is not YAML or holds something other than a mapping.
+        ValueError: The file is not YAML, is refused (`strict_yaml`) or holds something other than a mapping.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a YAML file, got one that is no text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ValueError(f"{path}{line}, is not YAML: {problem}") from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         kind = "nothing" if values is None else f"a {type(values).__name__}"
         raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
+    _check_named_files(values, Path(path).parent)
     return values
+
+
+def _check_named_files(value: Any, folder: Path) -> None:
+    """Refuse files that settings name, such as `model: {plan: plan.yaml}`, as the parser says of none which it is."""
+    if isinstance(value, str):
+        _check_named_file(value)
+        _check_named_file(str(folder / value))
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_named_files(each, folder)
+
+
+def _check_named_file(path: str) -> None:
+    if path.endswith((".yaml", ".yml")) and "\0" not in path and Path(path).is_file():
+        read_yaml(path)

@@ -15,6 +15,9 @@ _CHATTER = (
 )  # fmt: skip
 """Parts of what Lightning logs on every run and no user can act on."""
 
+_LONGEST = 900
+"""Most characters of an error: it may repeat a name of a file, which may be of any length."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``asim``.
@@ -44,11 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str]) -> None:
-    from asim_lightning.cli.configs import resolve_configs
+    from asim_lightning.cli.configs import check_values, resolve_configs
+    from asim_lightning.cli.strict_yaml import YamlError
 
     try:
+        check_values(given)
         resolved = resolve_configs(given)
-    except FileNotFoundError as error:  # before the seconds that Lightning takes to import
+    except (OSError, YamlError) as error:  # before the seconds that Lightning takes to import
         _refuse(str(error))
     from asim_lightning.cli import exchange
     from asim_lightning.cli.messages import UsageError, one_line
@@ -73,7 +78,8 @@ def _run(given: list[str]) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    print(f"error: {shown}", file=sys.stderr)
     raise SystemExit(2) from None
 
 

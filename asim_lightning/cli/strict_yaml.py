@@ -1,0 +1,158 @@
+"""YAML of people unknown: no alias inside itself, none that multiply, no deep nesting, no key twice."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_NODES = 20_000
+"""Most values and keys of a document, where each alias counts as all that it stands for."""
+MOST_LEVELS = 100
+"""Most lists and mappings inside one another, aliases expanded."""
+MOST_CHARACTERS = 10_000
+"""Most characters of one value: a number of many digits takes long to read."""
+MOST_BYTES = 10_000_000
+"""Most bytes of a file."""
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class YamlError(ValueError):
+    """What is wrong with a document, and where; one line."""
+
+
+@dataclass
+class _Group:
+    """A list or mapping that is being read."""
+
+    is_mapping: bool
+    anchor: str | None
+    before: int
+    """Nodes of the document before it."""
+    height: int = 1
+    """Levels in it so far, its own included."""
+    children: int = 0
+    keys: set[str] = field(default_factory=set)
+
+
+def check_yaml(text: str, name: str) -> None:
+    """Refuse a document that would take for ever, or says a thing twice, before anything is built from it.
+
+    Args:
+        text: The document; its grammar is checked as far as it is read.
+        name: What the user calls it: a file or a flag.
+
+    Raises:
+        YamlError: It is refused; the line is named.
+        yaml.YAMLError: It is not YAML.
+    """
+    walk = _Walk(name)
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            walk.take(event)
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in (error.problem or ""):
+            raise
+        walk.refuse_levels(error.problem_mark.line + 1 if error.problem_mark else 1)  # libyaml's own bound
+
+
+def load_yaml(text: str, name: str) -> Any:
+    """What a document holds.
+
+    Args:
+        text: The document.
+        name: What the user calls it: a file or a flag.
+
+    Raises:
+        YamlError: It is not YAML, or is refused (`check_yaml`).
+    """
+    try:
+        check_yaml(text, name)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}," if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise YamlError(f"{name}{line} is not YAML: {problem}") from None
+    except YamlError:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:  # a number or date that is none, such as 2026-13-45
+        raise YamlError(f"{name} is not YAML: {error}") from None
+
+
+def read_yaml(path: str) -> Any:
+    """What a file holds.
+
+    Raises:
+        YamlError: It is not YAML, is refused (`check_yaml`), or is too large to be settings.
+    """
+    size = Path(path).stat().st_size
+    if size > MOST_BYTES:
+        raise YamlError(f"{path} must be a YAML file of at most {MOST_BYTES} bytes, got {size}")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise YamlError(f"{path} must be a YAML file, got one that is no text") from None
+    return load_yaml(text, path)
+
+
+class _Walk:
+    """Follows the events of a document, and counts."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes = 0
+        self.open: list[_Group] = []
+        self.sizes: dict[str, tuple[int, int]] = {}  # nodes and levels that an alias stands for
+
+    def take(self, event: yaml.Event) -> None:
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            self.nodes += 1
+            self.open.append(_Group(isinstance(event, yaml.MappingStartEvent), event.anchor, self.nodes - 1))
+            self._check_levels(0, line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            group = self.open.pop()
+            if group.anchor is not None:
+                self.sizes[group.anchor] = self.nodes - group.before, group.height
+            self._add(None, group.height, line)
+        elif isinstance(event, yaml.ScalarEvent):
+            if len(event.value) > MOST_CHARACTERS:
+                self._refuse(line, f"must have values of at most {MOST_CHARACTERS} characters", len(event.value))
+            self.nodes += 1
+            if event.anchor is not None:
+                self.sizes[event.anchor] = 1, 0
+            self._add(event.value, 0, line)
+        elif isinstance(event, yaml.AliasEvent):
+            if any(group.anchor == event.anchor for group in self.open):
+                raise YamlError(f"{self.name}, line {line}: the alias *{event.anchor} stands inside what it stands for")
+            nodes, height = self.sizes.get(event.anchor or "", (1, 0))
+            self.nodes += nodes
+            self._check_levels(height, line)
+            self._add(None, height, line)
+        if self.nodes > MOST_NODES:
+            self._refuse(line, f"must have at most {MOST_NODES} values, aliases expanded", "more")
+
+    def _add(self, text: str | None, height: int, line: int) -> None:
+        """Count a node in the group around it; `text` is a scalar's."""
+        if not self.open:
+            return
+        group = self.open[-1]
+        group.height = max(group.height, height + 1)
+        group.children += 1
+        if group.is_mapping and group.children % 2 and text is not None:
+            if text in group.keys:
+                shown = text if len(text) <= 60 else f"{text[:57]}..."
+                raise YamlError(f"{self.name}, line {line}: the key {shown!r} stands twice in one mapping")
+            group.keys.add(text)
+
+    def _check_levels(self, height: int, line: int) -> None:
+        if len(self.open) + height > MOST_LEVELS:
+            self.refuse_levels(line)
+
+    def refuse_levels(self, line: int) -> None:
+        self._refuse(line, f"must have at most {MOST_LEVELS} levels of lists and mappings", "more")
+
+    def _refuse(self, line: int, allowed: str, given: object) -> None:
+        raise YamlError(f"{self.name}, line {line}: a document {allowed}, got {given}")
