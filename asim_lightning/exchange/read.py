@@ -14,6 +14,8 @@ import numpy
 import torch
 from torch import Tensor
 
+from asim_lightning.exchange.archive import check_archive
+from asim_lightning.exchange.contents import check_contents
 from asim_lightning.resources import PACKAGE, file_in_package
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
@@ -52,8 +54,16 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file holds more than tensors, NumPy scalars and plain values, or is damaged.
+        ValueError: The file holds more than tensors, NumPy scalars and plain values, is damaged, or would take more
+            room than it has bytes.
     """
+    check_archive(path)
+    found = _load(path, mmap)
+    check_contents(str(path), found, Path(path).stat().st_size)
+    return found
+
+
+def _load(path: str | Path, mmap: bool) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
             warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
@@ -86,6 +96,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
         raise FileNotFoundError(f"There is no file {str(path)!r}")
     if file.is_dir():
         raise FileNotFoundError(f"{path} is a folder; a file of weights is needed")
+    if not file.is_file():  # a pipe, which would be waited for
+        raise FileNotFoundError(f"{path} is a pipe or a device; a file of weights is needed")
     if file.suffix == ".safetensors":
         return WeightFile(str(path), _by_todays_names(_read_safetensors(file)), architecture=_architecture_beside(file))
     found = read_plain(file, mmap)
@@ -93,11 +105,9 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     state = found[wrapper] if wrapper else found
     tensors = isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())
     if not tensors or not all(isinstance(key, str) for key in state):
-        held = f"a mapping of {', '.join(str(key) for key in list(state)[:3])}" if isinstance(state, dict) else ""
+        keys = ", ".join(str(key)[:60] for key in list(state)[:3]) if isinstance(state, dict) else ""
+        held = f"a mapping of {keys}" if keys else "an empty mapping" if isinstance(state, dict) else ""
         raise ValueError(f"{path} must hold a state dict, tensors by name, got {held or type(state).__name__}")
-    for key, value in state.items():
-        if value.layout != torch.strided or value.is_meta or value.is_quantized:
-            raise ValueError(f"{path} must hold plain tensors, got {key}, which is sparse, quantised or without values")
     architecture = found.get("arch") if wrapper else None
     return WeightFile(
         str(path),
@@ -113,9 +123,12 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        found: dict[str, Tensor] = load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file} is no .safetensors file, or a damaged one: {error}") from None
+    if not found:
+        raise ValueError(f"{file} must hold a state dict, tensors by name, got none")
+    return found
 
 
 def _architecture_beside(file: Path) -> str | None:
@@ -125,7 +138,7 @@ def _architecture_beside(file: Path) -> str | None:
     config = file.with_name("config.json")
     try:
         value = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     name = value.get("architecture") if isinstance(value, dict) else None
     return name if isinstance(name, str) else None

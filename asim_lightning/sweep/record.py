@@ -22,7 +22,12 @@ RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "second
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
 Content: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], object]
 """All that decides a point's outcomes beside the fingerprint, from its axes and kind; values as JSON has them."""
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, MemoryError, RecursionError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError,
+)  # fmt: skip
+_MOST_BYTES = 2**28
+"""Most bytes of a trial once unpacked: those of ten million images."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,12 @@ class SweepRecord:
     def _read(self, path: Path) -> tuple[dict[str, Any], Outcomes]:
         """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
         # Read whole first: numpy leaves a damaged file open.
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        content = io.BytesIO(path.read_bytes())
+        with zipfile.ZipFile(content) as parts:
+            size = sum(part.file_size for part in parts.infolist())
+        if size > _MOST_BYTES:
+            raise ValueError(f"{path} must unpack to at most {_MOST_BYTES} bytes, got {size}")
+        with np.load(content, allow_pickle=False) as archive:
             text, header = str(archive["header"]), json.loads(str(archive["header"]))
             outcomes = Outcomes(
                 sample_index=_integers("sample_index", archive["sample_index"]),

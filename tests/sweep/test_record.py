@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,23 @@ def test_pickles_and_strangers_are_ignored(record, folder):
     (path,) = set(trials.glob("*-00000.npz")) - {trials / "0123456789ab-00000.npz"}
     path.with_name(path.name.replace("00000", "00001")).write_bytes(path.read_bytes())  # trial 0 under another name
     assert reopen(folder).trials(POINT, "simulated") == (0,)
+
+
+def test_trials_that_would_fill_the_memory_are_computed_again(record, folder, monkeypatch):
+    store(record, POINT, 0)
+    (path,) = (folder / "trials").glob("*.npz")
+    whole = path.read_bytes()
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000000,)}"
+    claims = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(path) as stored, zipfile.ZipFile(folder / "x.npz", "w") as archive:
+        for name in stored.namelist():
+            archive.writestr(name, claims if name == "prediction.npy" else stored.read(name))
+    os.replace(folder / "x.npz", path)
+    assert reopen(folder).trials(POINT, "simulated") == ()
+    path.write_bytes(whole)
+    assert reopen(folder).trials(POINT, "simulated") == (0,)
+    monkeypatch.setattr("asim_lightning.sweep.record._MOST_BYTES", 1000)  # and what is larger once unpacked
+    assert reopen(folder).trials(POINT, "simulated") == ()
 
 
 def test_trials_of_another_fingerprint_are_ignored(record, folder, tmp_path):

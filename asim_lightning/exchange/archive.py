@@ -1,0 +1,78 @@
+"""Files of torch.save, looked at before they are read: what they would take is no more than what they hold."""
+
+import io
+import pickle
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+_ZIP = b"PK\x03\x04"
+_ROOM = "builtins bytearray", "__builtin__ bytearray"
+"""How a pickle makes room of any size in a few bytes; torch.load allows it, and no checkpoint needs it."""
+_PICKLES = 4
+"""Pickles at the head of a file of the old format: a number, a version, the machine, and what was saved."""
+
+
+def check_archive(path: str | Path) -> None:
+    """Refuse a file that would blow up when it is read; one that is damaged otherwise is left to the reader.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A part is compressed, which torch.save does not do, or the parts are larger than the file.
+    """
+    size = Path(path).stat().st_size
+    with open(path, "rb") as file:
+        if file.read(len(_ZIP)) != _ZIP:
+            file.seek(0)
+            for _ in range(_PICKLES):
+                if not _check_names(path, file):
+                    return
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                parts = archive.infolist()
+                if any(part.filename.endswith("constants.pkl") for part in parts):
+                    raise ValueError(
+                        f"{path} is refused: a checkpoint must hold tensors and plain values, got TorchScript"
+                    )
+                _check_sizes(path, parts, size)
+                for part in parts:
+                    if part.filename.endswith("data.pkl"):
+                        _check_names(path, io.BytesIO(archive.read(part)))
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError):
+            raise ValueError(f"{path} is no checkpoint, or a damaged one: it is no whole zip file") from None
+
+
+def _check_sizes(path: str | Path, parts: list[zipfile.ZipInfo], size: int) -> None:
+    for part in parts:
+        if part.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(
+                f"{path} is refused: the parts of a checkpoint must be stored as they are, got {part.filename!r} of "
+                f"{part.file_size} bytes, compressed to {part.compress_size}"
+            )
+    total = sum(part.file_size for part in parts)
+    if total > size:
+        raise ValueError(f"{path} is refused: its parts must not be larger than the file, got {total} bytes in {size}")
+
+
+def _check_names(path: str | Path, file: BinaryIO) -> bool:
+    """Refuse a pickle that makes room without content; whether it was read to its end."""
+    try:
+        for code, argument, _ in pickletools.genops(file):
+            if code.name == "GLOBAL" and argument in _ROOM:
+                raise _RoomError
+    except _RoomError:
+        raise ValueError(
+            f"{path} is refused: a checkpoint must hold tensors and plain values, got a bytearray"
+        ) from None
+    except (ValueError, IndexError, OverflowError, MemoryError, pickle.UnpicklingError):
+        return False
+    return True
+
+
+class _RoomError(Exception):
+    pass

@@ -1,0 +1,97 @@
+"""What came out of a file: tensors that have their values, in containers that end."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOST_NODES = 5_000_000
+"""Most values of a file, where a list that is named twice counts twice."""
+MOST_LEVELS = 100
+"""Most containers inside one another; more than Python follows when it copies them."""
+_SLACK = 4096
+"""Bytes by which storages may be larger than their file: none is, but for scalars that a pickle holds."""
+
+
+def check_contents(path: str, found: Any, size: int) -> None:
+    """Refuse what would blow up when it is used, though it was read.
+
+    Args:
+        path: The file.
+        found: What it holds.
+        size: Bytes of the file.
+
+    Raises:
+        ValueError: A container is inside itself or stands for too much, or a tensor has not all its values in the file:
+            one on the meta device, an expanded, a sparse or a quantised one.
+    """
+    walk = _Walk(path)
+    walk.size_of(found, "")
+    total = sum(walk.storages.values())
+    if total > size + _SLACK:
+        raise ValueError(
+            f"{path} is refused: its tensors must not be larger than the file, got {total} bytes in {size}"
+        )
+
+
+def count_values(path: str, found: Any) -> int:
+    """Number of values in a value, where a list that is named twice counts twice.
+
+    Args:
+        path: The file that it is from.
+        found: The value.
+
+    Raises:
+        ValueError: As `check_contents`.
+    """
+    return _Walk(path).size_of(found, "")
+
+
+@dataclass
+class _Walk:
+    path: str
+    open: set[int] = field(default_factory=set)
+    sizes: dict[int, int] = field(default_factory=dict)
+    storages: dict[int, int] = field(default_factory=dict)
+    """Bytes of each storage, by its place."""
+
+    def size_of(self, value: Any, name: str) -> int:
+        """Number of values in a value."""
+        if isinstance(value, Tensor):
+            self.check_tensor(value, name)
+            return 1
+        if not isinstance(value, (dict, list, tuple, set, frozenset)):
+            return 1
+        if id(value) in self.sizes:
+            return self.sizes[id(value)]
+        if id(value) in self.open or len(self.open) >= MOST_LEVELS:
+            what = "a container inside itself" if id(value) in self.open else f"more than {MOST_LEVELS} levels of them"
+            raise ValueError(f"{self.path} is refused: its lists and mappings must end, got {what} ({name})")
+        self.open.add(id(value))
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        size = 1
+        for key, each in items:
+            inside = f"{name}.{key!s:.60}" if name else f"{key!s:.60}"
+            size += self.size_of(each, inside[-200:])
+            if size > MOST_NODES:
+                raise ValueError(f"{self.path} is refused: it must hold at most {MOST_NODES} values, got more ({name})")
+        self.open.remove(id(value))
+        self.sizes[id(value)] = size
+        return size
+
+    def check_tensor(self, tensor: Tensor, name: str) -> None:
+        kind = (
+            "nested" if tensor.is_nested
+            else "sparse" if tensor.layout != torch.strided
+            else "without values" if tensor.is_meta
+            else "quantised" if tensor.is_quantized
+            else ""
+        )  # fmt: skip
+        if not kind:
+            storage = tensor.untyped_storage()
+            self.storages[storage.data_ptr()] = storage.nbytes()
+            if tensor.numel() * tensor.element_size() > storage.nbytes():
+                kind = f"{tuple(tensor.shape)} expanded from {storage.nbytes()} bytes"
+        if kind:
+            raise ValueError(f"{self.path} must hold plain tensors, got {name}, which is {kind}")
