@@ -4,6 +4,7 @@ from typing import Any
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.folded_checkpoint import check_folding
+from asim_lightning.cli.checkpoint_parts import check_parts
 from asim_lightning.exchange.read import read_plain
 
 _RANGES = ("input_max", "weight_max")
@@ -13,7 +14,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """A Lightning checkpoint, on the CPU; a file that would run code is refused, and its code does not run.
 
     Raises:
-        ValueError: The file holds more than tensors and plain values, is damaged, or is no Lightning checkpoint.
+        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or is one
+            with parts of other types.
     """
     checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
@@ -21,6 +23,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
         kind = keys or f"a {type(checkpoint).__name__}"
         raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
+    check_parts(path, checkpoint)
     return checkpoint
 
 

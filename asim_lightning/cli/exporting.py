@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier.arguments import MOST_CLASSES, check_whole
 from asim_lightning.cli.checkpoint import read_checkpoint
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
@@ -43,7 +44,7 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
     state = {key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items()
              if key.startswith(_PREFIX)}  # fmt: skip
     network = _network(checkpoint.get("hyper_parameters"), path, layout)
-    account = exported(state, network, (checkpoint.get(KEPT) or {}).get("unused", {}))
+    account = exported(state, network, _unused(checkpoint.get(KEPT, {}), path))
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}
     Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +57,18 @@ def _network(settings: Any, path: str, layout: str) -> Network:
     try:
         backbone, plan = dict(settings["backbone"]), dict(settings["plan"])
         clips = tuple(plan.get("pact_keep", ())) if plan.get("pact") else None
-        return Network(layout, BackboneConfig(**backbone), int(settings["num_classes"]), clips)
+        check_whole(f"num_classes of {path}", settings["num_classes"], 2, MOST_CLASSES)
+        return Network(layout, BackboneConfig(**backbone), settings["num_classes"], clips)
     except (KeyError, TypeError):
         raise ValueError(f"{path} does not say which network it is of: it is no checkpoint of this package") from None
+
+
+def _unused(kept: Any, path: str) -> dict[str, torch.Tensor]:
+    """What an import kept for the way back."""
+    unused = kept.get("unused", {}) if isinstance(kept, dict) else None
+    if not isinstance(unused, dict) or not all(isinstance(each, torch.Tensor) for each in unused.values()):
+        raise ValueError(f"{path} must hold tensors by name as {KEPT}.unused: it is no checkpoint of this package")
+    return unused
 
 
 def _save(opened: Any, tensors: dict[str, torch.Tensor], layout: str, suffix: str) -> None:

@@ -1,0 +1,76 @@
+"""The parts of a Lightning checkpoint, each of the type that Lightning and this package read it as."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from asim_lightning.cli.strict_yaml import MOST_NODES
+from asim_lightning.exchange.contents import count_values
+
+_WHOLE = ("global_step", "epoch")
+_LISTS = ("optimizer_states", "lr_schedulers")
+_MAPPINGS = ("loops", "callbacks")
+
+
+def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
+    """Refuse a checkpoint whose parts are of other types.
+
+    Args:
+        path: The file.
+        checkpoint: What it holds, with a state_dict.
+
+    Raises:
+        ValueError: A part is of another type.
+    """
+    for key, value in checkpoint["state_dict"].items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            given = f"{key!r:.60} of {type(value).__name__}"
+            raise ValueError(f"{path} must hold tensors by name as its state_dict, got {given}")
+    settings = checkpoint.get("hyper_parameters", {})
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got {_kind(settings)}")
+    count = count_values(path, settings)
+    if count > MOST_NODES:
+        raise ValueError(f"{path} must hold at most {MOST_NODES} values as hyper_parameters, got {count}")
+    wrong = next((key for key in _keys(settings) if not isinstance(key, str)), None)
+    if wrong is not None:
+        raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got the key {wrong!r:.60}")
+    for name in _WHOLE:
+        value = checkpoint.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{path} must hold a whole number of 0 or more as {name}, got {_kind(value)}")
+    for name in _LISTS:
+        value = checkpoint.get(name, [])
+        if not isinstance(value, list) or not _are_mappings(value):
+            raise ValueError(f"{path} must hold a list of mappings as {name}, got {_kind(value)}")
+    for state in checkpoint.get("optimizer_states", []):
+        groups = state.get("param_groups")
+        if not isinstance(state.get("state"), dict) or not isinstance(groups, list) or not _are_mappings(groups):
+            raise ValueError(f"{path} must hold a state and a list of param_groups in each of its optimizer_states")
+    for name in _MAPPINGS:
+        value = checkpoint.get(name, {})
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} must hold a mapping as {name}, got {_kind(value)}")
+    if "optimizer_states" in checkpoint and not isinstance(checkpoint.get("loops", {}).get("fit_loop"), dict):
+        raise ValueError(
+            f"{path} must say in loops.fit_loop where a fit goes on, as it holds the state of an optimizer"
+        )
+    version = checkpoint.get("pytorch-lightning_version", "")
+    if not isinstance(version, str):
+        raise ValueError(f"{path} must hold a text as pytorch-lightning_version, got {_kind(version)}")
+
+
+def _are_mappings(values: list[Any]) -> bool:
+    return all(isinstance(each, dict) for each in values)
+
+
+def _keys(settings: Any) -> list[Any]:
+    if isinstance(settings, dict):
+        return [*settings, *(key for each in settings.values() for key in _keys(each))]
+    return [key for each in settings for key in _keys(each)] if isinstance(settings, (list, tuple)) else []
+
+
+def _kind(value: Any) -> str:
+    plain = isinstance(value, (int, float, str)) or value is None
+    return f"{value!r:.60}" if plain else f"a {type(value).__name__}"
