@@ -1,5 +1,7 @@
 """From a configuration to a timm network."""
 
+import re
+import warnings
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,9 +26,11 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
 
     check_name("model.backbone.name", config.name)
     try:
-        model: nn.Module = timm.create_model(config.name, num_classes=num_classes, **config.kwargs)
-    except (TypeError, AssertionError) as error:
-        raise ValueError(f"`model.backbone.kwargs` does not fit {config.name}: {error}") from None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # the probe refuses them
+            model: nn.Module = timm.create_model(config.name, num_classes=num_classes, **config.kwargs)
+    except Exception as error:  # values of any kind provoke errors of any kind in timm's and torch's code
+        raise ValueError(f"`model.backbone.kwargs` does not fit {config.name}: {_reason(error)}") from None
     if config.small and isinstance(model, timm.models.VGG):
         _make_vgg_small_(model)
     elif config.small:
@@ -36,6 +40,16 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     if config.norm_eps is not None:
         _set_norm_eps_(model, config.norm_eps, config.name)
     return model
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, without what torch adds of its own source."""
+    if isinstance(error, KeyError):
+        return f"{error} is no name that timm knows"
+    if found := re.search(r"tried to allocate (\d+) bytes", str(error)):
+        return f"it takes more memory than there is, {found[1]} bytes at once"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(" Exception raised from ")[0][:300]
 
 
 def check_name(setting: str, name: str) -> None:

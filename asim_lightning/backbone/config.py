@@ -5,6 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ATTENTION_SCALES = ("head_dim", "embed_dim")
+MOST_PIXELS = 8192
+"""Largest height and width of images: surgery runs the network on one."""
+_LOADING = (
+    "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "cache_dir",
+)  # fmt: skip
+"""Arguments by which timm itself reads weights, with a reader of its own."""
+_ELSEWHERE = {
+    **dict.fromkeys(_LOADING, "`model.backbone.pretrained` names weights to start from"),
+    "num_classes": "`model.num_classes` has it",
+    "model_name": "`model.backbone.name` has it",
+    "features_only": "a classifier is needed",
+}
+"""Arguments of timm.create_model that are no network's, and what there is for them."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,8 @@ class BackboneConfig:
     name: str = "resnet18"
     """timm's name of the network, such as resnet18, vit_base_patch32_224 or, with a tag, resnet18.a1_in1k."""
     kwargs: dict[str, Any] = field(default_factory=dict)
-    """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth."""
+    """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth; none by which timm
+    reads weights itself, such as checkpoint_path: `pretrained` names them."""
     pretrained: bool | str = False
     """Weights to start from where no checkpoint is given: true (timm's own, downloaded), a tag of them such as a1_in1k
     (downloaded), or a file of timm's or torchvision's (.pth, .safetensors; one of the published simulator goes through
@@ -36,10 +50,17 @@ class BackboneConfig:
 
     def __post_init__(self) -> None:
         size, eps = self.image_size, self.norm_eps
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            raise ValueError(f"`model.backbone.image_size` must be 1 or more pixels or null, got {size!r}")
+        if not isinstance(self.name, str):
+            raise ValueError(f"`model.backbone.name` must be a network of timm, got {self.name!r}")
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST_PIXELS):
+            raise ValueError(f"`model.backbone.image_size` must be 1..{MOST_PIXELS} pixels or null, got {size!r}")
         if not isinstance(self.kwargs, dict):
             raise ValueError(f"`model.backbone.kwargs` must be a mapping of argument names, got {self.kwargs!r}")
+        for name in self.kwargs:
+            if not isinstance(name, str):
+                raise ValueError(f"`model.backbone.kwargs` must have names of arguments as keys, got {name!r}")
+            if name in _ELSEWHERE:
+                raise ValueError(f"`model.backbone.kwargs` must not hold {name}: {_ELSEWHERE[name]}")
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             allowed = "true, false, a tag such as a1_in1k, or a file"
             raise ValueError(f"`model.backbone.pretrained` must be {allowed}, got {self.pretrained!r}")

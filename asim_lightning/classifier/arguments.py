@@ -6,6 +6,9 @@ from typing import Any
 
 from asim_lightning.nn.quantized import FIDELITIES, METHODS
 
+MOST_CLASSES = 1_000_000
+"""Most classes: the head alone takes gigabytes then."""
+
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
     """Refuse what is no whole number of a range.
@@ -66,7 +69,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ValueError: One is not allowed.
     """
     for name, low, high in (
-        ("num_classes", 2, None),
+        ("num_classes", 2, MOST_CLASSES),
         ("noise_seed", 0, 2**32 - 1),
         ("trial", 0, 2**16 - 1),
         ("chip", 0, 2**32 - 1),

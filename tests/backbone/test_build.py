@@ -70,5 +70,5 @@ def test_refusals(config: BackboneConfig, message: str) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, "28"])
 def test_image_size_is_checked(size: object) -> None:
-    with pytest.raises(ValueError, match=r"`model\.backbone\.image_size` must be 1 or more pixels or null"):
+    with pytest.raises(ValueError, match=r"`model\.backbone\.image_size` must be 1..8192 pixels or null"):
         BackboneConfig(image_size=size)  # type: ignore[arg-type]
