@@ -28,6 +28,8 @@ _WORDS = {
     "Comparison": ("a mapping", "mappings"),
 }
 """Types as a user knows them: one, and several."""
+_LONGEST = 200
+"""Most characters of a value that a message repeats."""
 
 
 class UsageError(Exception):
@@ -62,6 +64,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return one_line(errors[-1], known)  # a worker's traceback ends with what is wrong
     if said := reworded(message, _key(message)):
         return said
+    if found := re.search(r"Key must be a string, got: (.*)\.", message):
+        return f"A key of settings must be a text, got {found[1]}"
     if found := re.search(r"unrecognized arguments: (\S+)", message):
         given = found[1].split("=")[0]
         if given.startswith("--"):
@@ -136,6 +140,7 @@ def _wrong_value(message: str) -> str | None:
         return None
     nested = re.fullmatch(r"NestedArg\(key='.*?', val=(.*)\)", given[-1])
     value = nested[1] if nested else given[-1]
+    value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
     reason = re.search(r"No module named .*|module '.*' has no attribute .*|Import path .* does not .*", message)
     words = list(dict.fromkeys(_words(kind) for kind in _TYPE.findall(types[1])))
     if len(words) > 1 and words[-1] == "null" and words[-2].endswith(" or null"):

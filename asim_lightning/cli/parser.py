@@ -5,7 +5,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -34,16 +35,28 @@ from asim_lightning.cli.configs import (
     shorter_path,
     without_other_commands_keys,
 )
+from asim_lightning.cli.groups import check_groups
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.pretrained import settle_pretrained
+from asim_lightning.cli.strict_yaml import check_yaml
 from asim_lightning.cli.trainer import AsimTrainer
-from asim_lightning.cli.trainer_settings import check_trainer, with_summary
+from asim_lightning.cli.trainer_settings import check_functions, check_trainer, with_summary
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.counts import count_text
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
+_load = get_loader("yaml")
+
+
+def _strict_load(text: str) -> Any:
+    """A value of a flag or a checkpoint, or what a file holds that a setting names, such as `model.plan: plan.yaml`."""
+    check_yaml(text, "a value or a file that a setting names")
+    return _load(text)
+
+
+set_loader("yaml", _strict_load, (yaml.YAMLError,))
 
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "bench", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
@@ -112,10 +125,9 @@ class AsimCLI(LightningCLI):
         puts what was written back on top.
         """
         if self.command is not None:
-            mine = self._subcommand_parsers[self.command]
-            for each in (parser, mine):
+            for each in (parser, self._subcommand_parsers[self.command]):
                 if isinstance(each, OneLineParser):
-                    each.known_settings = lambda: list(mine.get_defaults().keys())
+                    each.known_settings = self._names
         self._args = args = _with_own_options(args, self.command)
         if self.command is not None:
             args = configs_first(args, self.command)
@@ -127,13 +139,14 @@ class AsimCLI(LightningCLI):
         self.config = parser.parse_args(args)
         self._written = parser.parse_args(args, defaults=False)
         settings, written = self.config[self.config.subcommand], self._written[self.config.subcommand]
+        check_groups(settings, self._names())
         if settings.get("weights_only") is False:
             raise UsageError("`weights_only` must be true: a checkpoint is read as tensors and plain values, got false")
         settings.weights_only = written.weights_only = True
         # a saved configuration says where its fit started, and what else is done with it is about what came out
         given = self.trained or settings.get("ckpt_path")
         if self.command == "fit" and given == LastCheckpoint.NAME:
-            root = (settings.get("trainer") or {}).get("default_root_dir") or "runs"
+            root = settings.trainer.get("default_root_dir") or "runs"
             self.continued = newest_last(Path(root) / self.run_name)
             given = shorter_path(self.continued)
         if given is not None and not (self.command == "fit" and given in _RESUMED):
@@ -145,9 +158,14 @@ class AsimCLI(LightningCLI):
             self.folds = self.resumes and not is_folded(checkpoint)
             self.step = int(checkpoint.get("global_step", 0))
 
+    def _names(self) -> list[str]:
+        """Full names of the command's settings."""
+        return list(self._subcommand_parsers[str(self.command)].get_defaults().keys())
+
     def _parse_ckpt_path(self) -> None:
         try:
             super()._parse_ckpt_path()
+            check_groups(self.config[self.command], self._names())
         except UsageError as error:
             raise UsageError(f"The settings in {self.config[self.command].ckpt_path} do not fit: {error}") from None
 
@@ -156,8 +174,6 @@ class AsimCLI(LightningCLI):
         self.config = self.parser.parse_object(self._written, self.config)
         mine = self.config.subcommand
         self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
-        if self.config[self.command].model.plan is None:
-            raise UsageError("`model.plan` must be a mapping, such as {keep: ['*']} for a float network, got null")
         if self.command == "sweep":
             self._settle_axes()
         self.folds = self.folds and self.config[self.command].model.plan.fold_batchnorm
@@ -180,6 +196,7 @@ class AsimCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         trainer_config = self._get(self.config_init, "trainer", default={})
+        check_functions(_as_list(trainer_config.get("callbacks")))
         if self.command != "fit":
             kwargs.update(logger=False, enable_checkpointing=False, enable_model_summary=False)
             kwargs["callbacks"] = self._evaluation_callbacks(trainer_config.get("callbacks"))
@@ -198,7 +215,10 @@ class AsimCLI(LightningCLI):
             kwargs["logger"] = loggers(self.root, self.run_name, self.continued, self.step)
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in self._trainer_written:
             kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
-        trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
+        try:
+            trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
+        except TypeError as error:  # Lightning's for some values
+            raise UsageError(f"`trainer` has a value that Lightning does not take: {error}") from None
         trainer.run_folder = str(self.run_folder)
         return trainer
 
@@ -267,6 +287,8 @@ class AsimCLI(LightningCLI):
         if self.model.fidelity == "estimated":
             metric, what = f"{metric}_estimate", "estimate"
             how = f"quantized with train_noise {self.model.train_noise:g}, not simulated"
+        if metric not in self.trainer.callback_metrics:
+            raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
         percent = 100 * float(self.trainer.callback_metrics[metric])
         images, right = (int(self.trainer.callback_metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
         self._print(f"{what} {percent:.2f} % ({how}, {count_text([right], images)})")
@@ -278,13 +300,12 @@ class AsimCLI(LightningCLI):
     @property
     def _trainer_written(self) -> Mapping[str, Any]:
         """What the user wrote of the trainer."""
-        return self._written[self.config.subcommand].get("trainer") or {}  # type: ignore[no-any-return]
+        return self._written[self.config.subcommand].get("trainer", {})  # type: ignore[no-any-return]
 
     @property
     def _brings_weights(self) -> bool:
         """Whether the network was made with weights."""
-        by_timm = {"checkpoint_path", "pretrained_cfg_overlay"} & set(self.model.hparams["backbone"]["kwargs"])
-        return bool(self.model.pretrained or by_timm)
+        return bool(self.model.pretrained)
 
     @property
     def _best(self) -> str:

@@ -1,10 +1,11 @@
 """Settings of Lightning's trainer that it does not check itself, or cannot use here."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LearningRateFinder, ModelSummary
+from lightning.pytorch.callbacks import LambdaCallback, LearningRateFinder, ModelSummary
 
 from asim_lightning.callbacks import NetworkSummary
 
@@ -23,6 +24,9 @@ def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) ->
         value = settings.get(name)
         if value is not None and value < 1:
             raise ValueError(f"`trainer.{name}` must be 1 or more{', or null' if allows_null else ''}, got {value}")
+    interval = settings.get("val_check_interval")
+    if isinstance(interval, (int, float)) and not interval > 0:
+        raise ValueError(f"`trainer.val_check_interval` must be above 0, or null, got {interval}")
     clip = settings.get("gradient_clip_val")
     if clip is not None and not clip >= 0:
         raise ValueError(f"`trainer.gradient_clip_val` must be 0 or more, or null, got {clip}")
@@ -31,6 +35,39 @@ def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) ->
             "`trainer.callbacks` must hold no LearningRateFinder, which looks for another attribute than "
             "`model.optimizer.lr`; try some rates: --model.optimizer.lr 0.1 --trainer.max_epochs 1"
         )
+
+
+def check_functions(callbacks: Sequence[Callback]) -> None:
+    """Refuse functions of a LambdaCallback that do not take what Lightning gives them.
+
+    Args:
+        callbacks: The callbacks that are configured.
+
+    Raises:
+        ValueError: One does not.
+    """
+    for callback in callbacks:
+        if isinstance(callback, LambdaCallback):
+            for hook, function in vars(callback).items():
+                given = list(signature(getattr(Callback, hook)).parameters)[1:] if hasattr(Callback, hook) else None
+                if given is not None and not _takes(function, len(given)):
+                    name = getattr(function, "__name__", repr(function))
+                    raise ValueError(
+                        f"`{hook}` of LambdaCallback must take {', '.join(given)}, got {name}, which does not"
+                    )
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function takes so many arguments; true where it does not say, as functions in C may not."""
+    try:
+        described = signature(function)
+    except (TypeError, ValueError):
+        return callable(function)
+    try:
+        described.bind(*range(count))
+    except TypeError:
+        return False
+    return True
 
 
 def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
