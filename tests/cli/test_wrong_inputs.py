@@ -1,11 +1,12 @@
 """Whatever the user gets wrong, the answer is one line that says what is allowed, and exit code 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Asim, Run
+from tests.cli.wrong_inputs import FIT, SWEEP, VALIDATE, Wrong, assert_refused, flag, recipe
 
 Write = Callable[..., Path]
 
@@ -49,7 +50,7 @@ KEYS = {
 
 MODEL = {
     "classes": (("--model.num_classes", "7"), "`model.num_classes` must be 10, as in the data, got 7"),
-    "one class": (("--model.num_classes", "1"), "`model.num_classes` must be 2 or more, got 1"),
+    "one class": (("--model.num_classes", "1"), "`model.num_classes` must be 2..1000000, got 1"),
     "classes, a text": (("--model.num_classes", "x"), "`model.num_classes` must be an integer, got x"),
     "channels": (
         ("--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"),
@@ -101,11 +102,11 @@ COMMANDS = {
 }
 
 FILES = {
-    "not YAML": (b"a: [1, 2\nb: }\n", "bad.yaml, line 2, is not YAML: expected ',' or ']'"),
-    "a list": (b"- 1\n- 2\n", "bad.yaml must hold a mapping of settings, got a list"),
-    "a text": (b"hello", "bad.yaml must hold a mapping of settings, got a str"),
-    "bytes": (bytes(range(256)), "bad.yaml must be a YAML file, got one that is no text"),
-    "empty": (b"", "bad.yaml must hold a mapping of settings, got nothing"),
+    "not YAML": (b"a: [1, 2\nb: }\n", "tiny.yaml, line 2, is not YAML: "),
+    "a list": (b"- 1\n- 2\n", "tiny.yaml must hold a mapping of settings, got a list"),
+    "a text": (b"hello", "tiny.yaml must hold a mapping of settings, got a str"),
+    "bytes": (bytes(range(256)), "tiny.yaml must be a YAML file, got one that is no text"),
+    "empty": (b"", "tiny.yaml must hold a mapping of settings, got nothing"),
     "unknown key": (b"modell: {fidelity: float}", "`modell.fidelity` is no setting; nearest: model"),
     "unknown key in a group": (b"trainer: {max_epoch: 3}", "nearest: trainer.max_epochs"),
     "unknown key of the data": (b"data: {init_args: {batchsize: 3}}", "nearest: data.init_args.batch_size"),
@@ -113,45 +114,105 @@ FILES = {
 }
 
 
-FLAGS = {
-    f"{group}: {name}": case
-    for group, cases in {"macro": MACRO, "key": KEYS, "model": MODEL, "data": DATA}.items()
-    for name, case in cases.items()
+GROUPS = {
+    "null model": (b"model: null", "`model` must be a mapping of settings, got null"),
+    "null trainer": (b"trainer: null", "`trainer` must be a mapping of settings, got null"),
+    "null backbone": (b"model: {backbone: null}", "`model.backbone` must be a mapping of settings, got null"),
+    "null macro": (b"model: {plan: {macro: null}}", "`model.plan.macro` must be a mapping of settings, got null"),
+    "null optimizer": (b"model: {optimizer: null}", "`model.optimizer` must be a mapping of settings, got null"),
+    "list as model": (b"model: [1]", "`model` must be a mapping of settings, got [1]"),
+    "number as model": (b"model: 3", "`model` must be a mapping of settings, got 3"),
+    "set as model": (b"model: !!set {a, b}", "`model` must be a mapping of settings, got {"),
+    "list as trainer": (b"trainer: [1]", "`trainer` must be a mapping of settings, got [1]"),
+    "text as trainer": (b"trainer: abc", "`trainer` must be a mapping, or a YAML file of one, got abc"),
+    "switch as backbone": (b"model: {backbone: true}", "`model.backbone` must be a mapping"),
+    "number as callbacks": (
+        b"trainer: {callbacks: 3}",
+        "`trainer.callbacks` must be a list of Callbacks or a Callback",
+    ),
+    "number as class": (b"data: {class_path: 3}", "`data` must be a LightningDataModule (by its import path) or null"),
+    "settings of a command": (b"fit: {model: {trial: 1}}", "`fit.model.trial` is no setting; nearest: model.trial"),
+    "list as checkpoint": (b"ckpt_path: [1]", "`ckpt_path` must be a text or a Path"),
+}
+
+ELSEWHERE = ": `model.backbone.pretrained` names weights to start from"
+NETWORK = {
+    "weights for timm": ("{checkpoint_path: x.pth}", f"must not hold checkpoint_path{ELSEWHERE}"),
+    "timm's own weights": ("{pretrained: true}", f"must not hold pretrained{ELSEWHERE}"),
+    "overlay": ("{pretrained_cfg_overlay: {file: x.pth}}", f"must not hold pretrained_cfg_overlay{ELSEWHERE}"),
+    "classes": ("{num_classes: 5}", "must not hold num_classes: `model.num_classes` has it"),
+    "features": ("{features_only: true}", "must not hold features_only: a classifier is needed"),
+    "number as name": ("{1: 2}", "must have names of arguments as keys, got 1"),
+    "wide": ("{stem_width: 1000000000000}", "it takes more memory than there is, "),
+    "negative": ("{in_chans: -1}", "Trying to create tensor with negative dimension -1"),
+    "text as number": ("{in_chans: one}", "`model.backbone.kwargs` does not fit resnet10t: "),
+    "activation": ("{act_layer: nosuch}", "does not fit resnet10t: 'nosuch' is no name that timm knows"),
+    "norm by import path": ("{norm_layer: os.system}", "'os.system' is no name that timm knows"),
+    "no channels": ("{in_chans: 0}", "The network does not run on an input of shape (1, 0, 28, 28)"),
+    "long": (f"{'x' * 300}", "`model.backbone.kwargs` must be a mapping, got xxx"),
+}
+
+TRAINER = {
+    "devices": (("--trainer.devices", "many"), "`trainer` has a value that Lightning does not take: `devices`"),
+    "no image": (("--trainer.limit_val_batches", "0"), "No image was evaluated; `trainer.limit_val_batches`"),
+    "image size": (("--model.backbone.image_size", "10000000"), "`model.backbone.image_size` must be 1..8192 pixels"),
+    "many classes": (("--model.num_classes", "1000000000000"), "`model.num_classes` must be 2..1000000, got 1000"),
+    "long path": (("--ckpt_path", "a" * 300), "File name too long: 'aaa"),
+    "bytes that are no UTF-8": (("--model.fidelity", "a\udcffb"), "must be one of float, quantized, estimated, simul"),
+    "function": (
+        ("--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_fit_start=os.getcwd"),
+        "`on_fit_start` of LambdaCallback must take trainer, pl_module, got getcwd, which does not",
+    ),
+    "function with too few": (
+        ("--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_train_batch_end=os.path.basename"),
+        "`on_train_batch_end` of LambdaCallback must take trainer, pl_module, outputs, batch, batch_idx, got basename",
+    ),
+    "no function": (
+        ("--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_fit_start=3"),
+        "`trainer.callbacks.on_fit_start` must be a Callable",
+    ),
+    "no hook": (
+        ("--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_fit_stat=os.getcwd"),
+        "`trainer.callbacks.init_args.on_fit_stat` is no setting; nearest: ",
+    ),
+}
+
+FIT_ALONE = {
+    "validation interval": (("--trainer.val_check_interval", "0"), "`trainer.val_check_interval` must be above 0"),
+    "function": TRAINER["function"],
+    "null trainer": (("--trainer", "null"), "`trainer` must be a mapping, or a YAML file of one, got null"),
 }
 
 
-@pytest.mark.parametrize("case", FLAGS.values(), ids=FLAGS)
-def test_flags(case: tuple[tuple[str, ...], str], asim: Asim, written: Write) -> None:
-    arguments, expected = case
-    assert expected in asim("validate", "-c", written(), *arguments).error
+def rows(group: str, cases: Mapping[str, tuple[Sequence[str], str]], command: tuple[str, ...]) -> dict[str, Wrong]:
+    return {f"{group}: {name}": flag(said, *given, command=command) for name, (given, said) in cases.items()}
+
+
+ROWS = {
+    **rows("macro", MACRO, VALIDATE),
+    **rows("key", KEYS, VALIDATE),
+    **rows("model", MODEL, VALIDATE),
+    **rows("data", DATA, VALIDATE),
+    **rows("axes", AXES, SWEEP),
+    **rows("trainer", TRAINER, VALIDATE),
+    **rows("fit", FIT_ALONE, FIT),
+    **rows("command", COMMANDS, ()),
+    **{f"file: {name}": recipe(said, content) for name, (content, said) in (FILES | GROUPS).items()},
+    **{f"network: {name}": flag(said, "--model.backbone.kwargs", given) for name, (given, said) in NETWORK.items()},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
+def test_rows(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
+    assert_refused(wrong, asim, folder, run)
 
 
 @pytest.mark.parametrize("case", PLAN.values(), ids=PLAN)
-def test_plan_in_yaml(case: tuple[str, object, str], asim: Asim, written: Write) -> None:
+def test_plan_in_yaml(case: tuple[str, object, str], asim: Asim, folder: Path, run: Run, written: Write) -> None:
     field, value, expected = case
-    path = written(**{f"model__plan__{field}": value})
-    assert expected in asim("validate", "-c", path).error
-
-
-@pytest.mark.parametrize("case", AXES.values(), ids=AXES)
-def test_axes(case: tuple[tuple[str, ...], str], asim: Asim, run: Run) -> None:
-    arguments, expected = case
-    assert expected in asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *arguments).error
-    assert not Path("runs").exists()  # refused before anything is computed
-
-
-@pytest.mark.parametrize("case", COMMANDS.values(), ids=COMMANDS)
-def test_commands_and_config_names(case: tuple[tuple[str, ...], str], asim: Asim, written: Write) -> None:
-    written()
-    arguments, expected = case
-    assert expected in asim(*arguments).error
-
-
-@pytest.mark.parametrize("case", FILES.values(), ids=FILES)
-def test_config_files(case: tuple[bytes, str], asim: Asim, folder: Path) -> None:
-    content, expected = case
-    (folder / "bad.yaml").write_bytes(content)
-    assert expected in asim("validate", "-c", "bad.yaml").error
+    content = written(**{f"model__plan__{field}": value}).read_bytes()
+    assert_refused(recipe(expected, content), asim, folder, run)
 
 
 def test_image_size_that_a_transformer_does_not_take(asim: Asim, written: Write) -> None:

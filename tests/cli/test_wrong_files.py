@@ -1,0 +1,330 @@
+"""Files of people unknown: each that is no good is refused in one line, and none runs, hangs or fills the memory."""
+
+import io
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cli.conftest import Asim, Run
+from tests.cli.wrong_inputs import FIT, VALIDATE, Wrong, assert_refused, changed, recipe, saved
+
+OPENED = "opened-by-a-file"
+
+
+class Hostile:
+    """Makes a file when a careless reader unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {OPENED}",)
+
+
+def laughs(start: str, line: str) -> str:
+    """Ten aliases of ten aliases of ten ...: 10^11 values in a few hundred bytes."""
+    lines = [f"a0: &a0 {start}"]
+    for n in range(10):
+        lines.append(f"a{n + 1}: &a{n + 1} " + line.format(",".join([f"*a{n}"] * 10)))
+    return "\n".join(lines)
+
+
+LAUGHS = laughs("[x]", "[{}]")
+IN_A_FLAG = "{" + LAUGHS.replace("\n", ", ") + "}"
+CHAIN = "\n".join(["a0: &a0 [x]", *(f"a{n + 1}: &a{n + 1} [*a{n}]" for n in range(200))])
+LEVELS = "a document must have at most 100 levels of lists and mappings, got more"
+NODES = "a document must have at most 20000 values, aliases expanded, got more"
+INSIDE = "the alias *a stands inside what it stands for"
+KWARGS = (*VALIDATE, "--model.backbone.kwargs")
+PLAN = (*VALIDATE, "--model.plan", "plan.yaml")
+
+YAML = {
+    "alias of a mapping in itself": recipe(f"tiny.yaml, line 1: {INSIDE}", "model: &a {backbone: *a}"),
+    "alias of a list in itself": recipe(f"tiny.yaml, line 2: {INSIDE}", "model:\n  plan: {keep: &a [*a]}"),
+    "aliases of aliases": recipe(f"tiny.yaml, line 5: {NODES}", LAUGHS),
+    "aliases for another command": recipe(NODES, f"axes: {{rows: {IN_A_FLAG}}}"),
+    "merged aliases of aliases": recipe(NODES, laughs("{k: v}", "{{<<: [{}]}}")),
+    "chain of aliases": recipe(f"tiny.yaml, line 100: {LEVELS}", CHAIN),
+    "many values": recipe(NODES, f"model: {{backbone: {{kwargs: [{'x,' * 30000}]}}}}"),
+    "5,000 lists in one another": recipe(f"tiny.yaml, line 1: {LEVELS}", "a: " + "[" * 5000 + "]" * 5000),
+    "5,000 lists that do not end": recipe(f"tiny.yaml, line 1: {LEVELS}", "a: " + "[" * 5000),
+    "5,000 mappings": recipe(LEVELS, "a: " + "{a: " * 5000 + "}" * 5000),
+    "5,000 lists in block style": recipe(f"tiny.yaml, line 2: {LEVELS}", "a:\n" + "- " * 5000 + "x"),
+    "1,000 mappings in block style": recipe(LEVELS, "\n".join(" " * n + "a:" for n in range(1000))),
+    "5,000 keys of keys": recipe(LEVELS, "? " * 5000 + "x"),
+    "key twice": recipe("tiny.yaml, line 3: the key 'model' stands twice", "model: {}\nseed_everything: 1\nmodel: {}"),
+    "key twice in a group": recipe("line 4: the key 'trial' stands", "model:\n  trial: 1\n  chip: 2\n  trial: 2"),
+    "key twice, quoted": recipe("line 3: the key 'trial' stands twice", "model:\n  trial: 1\n  'trial': 2"),
+    "large file": recipe("tiny.yaml must be a YAML file of at most 10000000 bytes, got 10000001", "#" * 10_000_001),
+    "number of 5,000 digits": recipe("tiny.yaml is not YAML: Exceeds the limit", f"model: {{trial: {'1' * 5000}}}"),
+    "value of 50,000 letters": recipe(
+        "line 1: a document must have values of at most 10000 characters, got 50000", f"model: {{trial: {'1' * 50000}}}"
+    ),
+    "no such day": recipe("tiny.yaml is not YAML: month must be in 1..12", "model: {trial: 2026-13-45}"),
+    "hexadecimal without digits": recipe("tiny.yaml is not YAML: invalid literal", "model: {trial: 0x_}"),
+    "tag that runs code": recipe(
+        "line 1, is not YAML: could not determine a constructor for the tag",
+        f"model: !!python/object/apply:os.system ['touch {OPENED}']",
+    ),
+    "unknown alias": recipe("tiny.yaml, line 1, is not YAML: found undefined alias", "model: *b"),
+    "two documents": recipe("line 2, is not YAML: but found another document", "model: {}\n---\nmodel: {}"),
+    "list as key": recipe("tiny.yaml, line 1, is not YAML: found unhashable key", "? [a]\n: 1"),
+    "number as key": recipe("A key of settings must be a text, got 1", "model: {1: 2}"),
+    "NUL": recipe("tiny.yaml is not YAML: unacceptable character #x0000", "model: {trial: \0}"),
+    "UTF-16": recipe("tiny.yaml must be a YAML file, got one that is no text", "model: {}".encode("utf-16")),
+    "flag: alias in itself": Wrong((*KWARGS, "{a: &a [*a]}"), f"`--model.backbone.kwargs`, line 1: {INSIDE}"),
+    "flag: aliases of aliases": Wrong((*KWARGS, IN_A_FLAG), f"`--model.backbone.kwargs`, line 1: {NODES}"),
+    "flag with =": Wrong((*VALIDATE, f"--model.plan={IN_A_FLAG}"), f"`--model.plan`, line 1: {NODES}"),
+    "flag: 5,000 lists": Wrong((*KWARGS, "{a: " + "[" * 5000), f"`--model.backbone.kwargs`, line 1: {LEVELS}"),
+    "flag: key twice": Wrong((*KWARGS, "{a: 1, a: 2}"), "`--model.backbone.kwargs`, line 1: the key 'a' stands twice"),
+    "flag of import": Wrong(
+        ("import", "x.pth", "--to", "y.ckpt", "--network", "resnet18", "--kwargs", "{a: &a [*a]}"),
+        f"`--kwargs`, line 1: {INSIDE}",
+    ),
+    "plan: alias in itself": Wrong(PLAN, f"plan.yaml, line 1: {INSIDE}", {"plan.yaml": "keep: &a [*a]"}),
+    "plan: aliases of aliases": Wrong(PLAN, f"plan.yaml, line 5: {NODES}", {"plan.yaml": LAUGHS}),
+    "plan: key twice": Wrong(PLAN, "plan.yaml, line 2: the key 'keep'", {"plan.yaml": "keep: [a]\nkeep: [b]"}),
+    "plan: no text": Wrong(PLAN, "plan.yaml must be a YAML file, got one that", {"plan.yaml": bytes(range(256))}),
+    "plan that a recipe names": Wrong(
+        VALIDATE, f"plan.yaml, line 5: {NODES}", {"tiny.yaml": "model: {plan: plan.yaml}", "plan.yaml": LAUGHS}
+    ),
+    "YAML in a text": recipe(f"line 1: {INSIDE}", "model: {backbone: {kwargs: '{a: &a [*a]}'}}"),
+}
+
+CHECKED = ("validate", "--ckpt_path", "x.ckpt")
+RESUMED = (*FIT, "--ckpt_path", "x.ckpt")
+EXPORT = ("export", "x.ckpt", "--to", "y.pth", "--format", "timm")
+WEIGHT = "backbone.conv1.0.weight"
+STATE = {"state": {}, "param_groups": []}
+
+
+def wrong(message: str, content: Any, command: tuple[str, ...] = CHECKED) -> Wrong:
+    """A row of a checkpoint."""
+    return Wrong(command, message, {"x.ckpt": content})
+
+
+def with_weight(value: torch.Tensor) -> Any:
+    """The tiny network's checkpoint with another first weight."""
+    return saved(lambda c: {**c, "state_dict": {**c["state_dict"], WEIGHT: value}})
+
+
+def settings(**values: Any) -> Any:
+    """A checkpoint with other hyperparameters."""
+    return saved(lambda c: {**c, "hyper_parameters": {**c["hyper_parameters"], **values}})
+
+
+BY_NAME = "x.ckpt must hold its settings by name as hyper_parameters, got "
+CHECKPOINTS = {
+    "no settings": wrong(f"{BY_NAME}None", changed(hyper_parameters=None)),
+    "list of settings": wrong(f"{BY_NAME}a list", changed(hyper_parameters=[1])),
+    "text of settings": wrong(f"{BY_NAME}'abc'", changed(hyper_parameters="abc")),
+    "numbers as keys": wrong(f"{BY_NAME}the key 1", changed(hyper_parameters={1: 2})),
+    "numbers as keys of a group": wrong(f"{BY_NAME}the key 1", settings(plan={1: 2})),
+    "null group": wrong("The settings in x.ckpt do not fit: `model.plan` must be a mapping", settings(plan=None)),
+    "list as group": wrong("do not fit: `model.backbone` must be a mapping of settings", settings(backbone=[1])),
+    "tensor as setting": wrong("`model.num_classes` must be an integer", settings(num_classes=torch.zeros(2))),
+    "alias in a setting": wrong(INSIDE, settings(backbone={"kwargs": "{a: &a [*a]}"})),
+    "classes": wrong("`model.num_classes` must be 2..1000000", settings(num_classes=10**12)),
+    "many values": wrong("must hold at most 20000 values as hyper_parameters, got 30", settings(plan=["x"] * 30_000)),
+    "long name": wrong("The settings in x.ckpt do not fit: `model.xxx", settings(**{"x" * 100_000: 1})),
+    "weights for timm to read": wrong(
+        "`model.backbone.kwargs` must not hold checkpoint_path: `model.backbone.pretrained` names",
+        settings(backbone={"kwargs": {"checkpoint_path": "x.ckpt"}}),
+    ),
+    "numbers as names": wrong("must hold tensors by name as its state_dict", changed(state_dict={1: torch.zeros(2)})),
+    "texts as weights": wrong("got 'a' of str", changed(state_dict={"a": "b"})),
+    "no step": wrong("x.ckpt must hold a whole number of 0 or more as global_step", changed(global_step=None)),
+    "step that is a text": wrong("0 or more as global_step, got 'abc'", changed(global_step="abc")),
+    "no optimizer": wrong("a list of mappings as optimizer_states", changed(optimizer_states=None), RESUMED),
+    "empty optimizer": wrong("each of its optimizer_states", changed(optimizer_states=[{}]), RESUMED),
+    "no loops": wrong("in loops.fit_loop", changed(optimizer_states=[STATE], loops={}), RESUMED),
+    "version": wrong("a text as pytorch-lightning_version", changed(**{"pytorch-lightning_version": None}), RESUMED),
+    "expanded": wrong(
+        f"x.ckpt must hold plain tensors, got state_dict.{WEIGHT}, which is (10000000000,) expanded from 4 bytes",
+        with_weight(torch.zeros(1).expand(10**10)),
+    ),
+    "expanded, exported": wrong("expanded from 4 bytes", with_weight(torch.zeros(1).expand(10**10)), EXPORT),
+    "meta": wrong("which is without values", with_weight(torch.zeros(3, 1, 3, 3, device="meta"))),
+    "meta, exported": wrong("without values", with_weight(torch.zeros(3, 1, 3, 3, device="meta")), EXPORT),
+    "sparse": wrong(f"{WEIGHT}, which is sparse", with_weight(torch.eye(3).to_sparse())),
+    "export: name": wrong("`model.backbone.name` must be a network", settings(backbone={"name": 3}), EXPORT),
+    "export: classes": wrong("num_classes of x.ckpt must be 2..", settings(num_classes=10**12), EXPORT),
+    "export: kept": wrong("x.ckpt must hold tensors by name as imported.unused", changed(imported=[1]), EXPORT),
+}
+
+
+def zipped(method: int) -> Any:
+    """3 MB of zeros in a few kB."""
+
+    def content(checkpoint: dict[str, Any]) -> bytes:
+        written, file = io.BytesIO(saved({"state_dict": {"a": torch.zeros(750_000)}})(checkpoint)), io.BytesIO()
+        with zipfile.ZipFile(written) as stored, zipfile.ZipFile(file, "w", method) as archive:
+            for name in stored.namelist():
+                archive.writestr(name, stored.read(name))
+        assert len(file.getvalue()) < 6000
+        return file.getvalue()
+
+    return content
+
+
+def overlapping(checkpoint: dict[str, Any]) -> bytes:
+    """A zip whose directory names every part 50 times."""
+    content = saved({"state_dict": {"a": torch.zeros(1000)}})(checkpoint)
+    place = content.rfind(b"PK\5\6")
+    count, size, start = struct.unpack("<HII", content[place + 10 : place + 20])
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 50 * count, 50 * count, 50 * size, start, 0)
+    return content[:start] + 50 * content[start : start + size] + end
+
+
+def pickled(code: bytes, names: bytes = b"") -> Any:
+    """A zip of torch.save with a pickle of one's own."""
+
+    def content(checkpoint: dict[str, Any]) -> bytes:
+        written, file = io.BytesIO(saved({})(checkpoint)), io.BytesIO()
+        with zipfile.ZipFile(written) as stored, zipfile.ZipFile(file, "w") as archive:
+            for name in stored.namelist():
+                archive.writestr(name, code if name.endswith("data.pkl") else stored.read(name))
+        return file.getvalue()
+
+    return content
+
+
+def old_format(value: Any) -> Any:
+    """What torch.save wrote before it wrote zip files."""
+
+    def content(_: dict[str, Any]) -> bytes:
+        file = io.BytesIO()
+        torch.save(value, file, _use_new_zipfile_serialization=False)
+        return file.getvalue()
+
+    return content
+
+
+def scripted(_: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), file)
+    return file.getvalue()
+
+
+def endless() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def nested(levels: int, width: int = 1) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found] * width
+    return found
+
+
+STORED = "is refused: the parts of a checkpoint must be stored as they are, got '"
+BYTEARRAY = b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R."
+ROOM = b"\x80\x02}X\n\0\0\0state_dict}X\x01\0\0\0actorch\nFloatTensor\nJ\xff\xff\xff\x0f\x85Rss."
+IMPORT = ("import", "x.pth", "--to", "y.ckpt")
+FILES = {
+    "deflated zeros": wrong(f"x.ckpt {STORED}", zipped(zipfile.ZIP_DEFLATED)),
+    "bzipped zeros": wrong(f"x.ckpt {STORED}", zipped(zipfile.ZIP_BZIP2)),
+    "deflated zeros, resumed": wrong(f"x.ckpt {STORED}", zipped(zipfile.ZIP_DEFLATED), RESUMED),
+    "deflated zeros, exported": wrong(f"x.ckpt {STORED}", zipped(zipfile.ZIP_DEFLATED), EXPORT),
+    "deflated zeros, imported": Wrong(IMPORT, f"x.pth {STORED}", {"x.pth": zipped(zipfile.ZIP_DEFLATED)}),
+    "deflated zeros, pretrained": Wrong(
+        (*VALIDATE, "--model.backbone.pretrained", "x.pkl"), STORED, {"x.pkl": zipped(zipfile.ZIP_DEFLATED)}
+    ),
+    "overlapping parts": wrong("its parts must not be larger than the file", overlapping),
+    "no zip directory": wrong("x.ckpt is no checkpoint, or a damaged one", b"PK\3\4" + bytes(40)),
+    "2 GB of a bytearray": wrong("plain values, got a bytearray", pickled(BYTEARRAY)),
+    "2 GB of a bytearray, old": wrong("plain values, got a bytearray", BYTEARRAY),
+    "1 GB of a tensor": wrong("its tensors must not be larger than the file, got 1073741820", pickled(ROOM)),
+    "list in itself": wrong("got a container inside itself", settings(plan={"keep": endless()})),
+    "200 lists in one another": wrong("more than 100 levels", settings(plan={"keep": nested(200)})),
+    "lists of lists": wrong("at most 5000000 values, got more", settings(plan={"keep": nested(10, 10)})),
+    "hostile, old format": wrong("got posix.system, which could run code", old_format(Hostile())),
+    "TorchScript": wrong("plain values, got TorchScript", scripted),
+    "YAML": Wrong((*VALIDATE, "--ckpt_path", "tiny.yaml"), "tiny.yaml is refused: a checkpoint must hold tensors"),
+}
+
+
+def safetensors(header: Any, body: bytes = bytes(8)) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def described(shape: list[int], end: int, kind: str = "F32") -> dict[str, Any]:
+    return {"a": {"dtype": kind, "shape": shape, "data_offsets": [0, end]}}
+
+
+def imported(message: str, content: Any, name: str = "x.safetensors", **files: Any) -> Wrong:
+    return Wrong(("import", name, "--to", "y.ckpt"), message, {name: content, **files})
+
+
+DAMAGED = "x.safetensors is no .safetensors file, or a damaged one: "
+WEIGHTS = {
+    "no header": imported(DAMAGED, b"abc"),
+    "header longer than the file": imported(DAMAGED, struct.pack("<Q", 2**62) + b"{}"),
+    "header of lists": imported(DAMAGED, safetensors(b"[" * 100_000)),
+    "offsets behind the end": imported(DAMAGED, safetensors(described([2**40], 2**42))),
+    "shape that overflows": imported(DAMAGED, safetensors(described([2**62, 4], 8))),
+    "shape of another size": imported(DAMAGED, safetensors(described([2**20], 8))),
+    "overlapping": imported(DAMAGED, safetensors({**described([2], 8), "b": described([2], 8)["a"]})),
+    "no tensors": imported("x.safetensors must hold a state dict, tensors by name, got none", safetensors({}, b"")),
+    "deep config.json": imported(
+        "of no network that its keys tell", safetensors(described([2], 8)), **{"config.json": "[" * 100_000}
+    ),
+    "numbers as names": imported("tensors by name, got a mapping of 1", saved({1: torch.zeros(2)}), "x.pth"),
+    "empty": imported("tensors by name, got an empty mapping", saved({}), "x.pth"),
+    "hostile": imported("got posix.system, which could run code", saved({"a": Hostile()}), "x.pkl"),
+    "weights for timm to read": Wrong(
+        (*IMPORT, "--network", "resnet18", "--kwargs", "{checkpoint_path: x.pth}"),
+        "`model.backbone.kwargs` must not hold checkpoint_path",
+        {"x.pth": saved({"a": torch.zeros(2)})},
+    ),
+    "expanded": imported("a, which is (1000000000,) expanded", saved({"a": torch.zeros(1).expand(10**9)}), "x.pth"),
+}
+
+PYTHON = {
+    "code": "c.py, line 2: a value must be a number, a text, ",
+    "deep": "c.py must be a published config.py, got a file that is nested too deeply",
+    "power": "c.py, line 1: a value must be a number",
+    "digits": "c.py, line 1, is not Python: Exceeds the limit",
+}
+CODE = {
+    "code": f"import os\nos.system('touch {OPENED}')",
+    "deep": "a = " + "-" * 50_000 + "1",
+    "power": "cfg.adc_prec = 9**9**9**9",
+    "digits": "cfg.adc_prec = " + "9" * 5000,
+}
+
+ROWS = {
+    **{f"YAML: {name}": row for name, row in YAML.items()},
+    **{f"checkpoint: {name}": row for name, row in CHECKPOINTS.items()},
+    **{f"file: {name}": row for name, row in FILES.items()},
+    **{f"weights: {name}": row for name, row in WEIGHTS.items()},
+    **{f"config.py: {name}": Wrong(("import", "c.py", "--to", "y.yaml"), said, {"c.py": CODE[name]})
+       for name, said in PYTHON.items()},
+}  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
+def test_files(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
+    assert_refused(wrong, asim, folder, run)
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_is_not_waited_for(asim: Asim, folder: Path) -> None:
+    os.mkfifo("x.pth")
+    assert asim(*IMPORT).error == "x.pth is a pipe or a device; a file of weights is needed"
+
+
+def test_what_is_just_allowed(asim: Asim, folder: Path) -> None:
+    (folder / "deep.yaml").write_text("model: {train_noise_args: {a: " + "[" * 97 + "]" * 97 + "}}")
+    assert "`train_noise_args` does not fit proportional" in asim("validate", "-c", "deep.yaml").error
+    (folder / "shared.yaml").write_text(
+        "model: {plan: {rules: [{match: x, macro: &a {rows: 9}}, {match: y, macro: *a}]}}"
+    )
+    assert "`plan.rules` matches no layer with 'x'" in asim("validate", "-c", "shared.yaml").error
