@@ -33,6 +33,8 @@ def shipped_file(kind: str, given: str) -> Path:
         if found.is_file():
             return found
     names = sorted(path.stem for path in folder.glob("*" + suffix))
+    if Path(given).is_dir():
+        raise FileNotFoundError(f"{given} is a folder; a file ({suffix}) is needed, or the name of a shipped one")
     near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.3) or names
     raise FileNotFoundError(f"There is no file {given!r}; shipped {kind}, nearest: {', '.join(near) or 'none'}")
 

@@ -1,6 +1,5 @@
 """Which classes are taken for which."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from asim_lightning.callbacks.confusion_figure import confusion_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.callbacks.timing import is_due
 from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.sweep.whole_file import write_lines, write_whole
 
 
 class ConfusionMatrix(Callback):
@@ -86,13 +86,10 @@ class ConfusionMatrix(Callback):
         figure = confusion_figure(counts.numpy(), names, self.normalize, title)
         show_figure(trainer, f"{stage}/confusion", figure)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(folder / f"confusion_{stage}.png", format="png")
+            write_whole(folder / f"confusion_{stage}.png", lambda file: figure.savefig(file, format="png"))
             _write_counts(folder / f"confusion_{stage}.csv", counts, names)
 
 
 def _write_counts(path: Path, counts: torch.Tensor, names: list[str]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["true \\ predicted", *names])
-        writer.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
+    rows = ([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
+    write_lines(path, [["true \\ predicted", *names], *rows])

@@ -1,6 +1,5 @@
 """Images that the network is wrong about."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from asim_lightning.callbacks.mistakes_figure import mistakes_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.processes import gather
+from asim_lightning.sweep.whole_file import write_lines, write_whole
 
 _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")
@@ -118,7 +118,6 @@ class Misclassified(Callback):
         pictures = {mistake: picture for part in parts for mistake, picture in part[1].items()}
         names = class_names(trainer, module.num_classes)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             _write_list(folder / f"misclassified_{stage}.csv", mistakes, names)
             (folder / f"misclassified_{stage}.png").unlink(missing_ok=True)  # of a run before
         shown = [mistake for mistake in mistakes if mistake in pictures][: self.images]
@@ -130,16 +129,15 @@ class Misclassified(Callback):
         figure = mistakes_figure([_shown(pictures[each], data).numpy() for each in shown], captions, title)
         show_figure(trainer, f"{stage}/misclassified", figure)
         if folder is not None:
-            figure.savefig(folder / f"misclassified_{stage}.png", format="png")
+            write_whole(folder / f"misclassified_{stage}.png", lambda file: figure.savefig(file, format="png"))
 
 
 def _write_list(path: Path, mistakes: list[_Mistake], names: list[str]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_FIELDS)
-        for each in mistakes:
-            numbers = (each.index, each.label, each.prediction, f"{each.confidence:.6f}")
-            writer.writerow([*numbers, names[each.label], names[each.prediction]])
+    rows = (
+        (each.index, each.label, each.prediction, f"{each.confidence:.6f}", names[each.label], names[each.prediction])
+        for each in mistakes
+    )
+    write_lines(path, [_FIELDS, *rows])
 
 
 def _shown(image: Tensor, data: Any) -> Tensor:

@@ -18,16 +18,16 @@ def append_rows(
     path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[PointResult]
 ) -> None:
     """Append the results of one sweep; the file is made where absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(FIELDS)
-        for level, row in zip(levels, results, strict=True):
-            shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
-            lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
-            writer.writerow([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    before = path.read_bytes() if path.exists() else b""
+    if not before:
+        writer.writerow(FIELDS)
+    for level, row in zip(levels, results, strict=True):
+        shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
+        lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
+        writer.writerow([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+    write_whole(path, lambda file: file.write(before + text.getvalue().encode()))
 
 
 def forget_rows_after(path: Path, step: int) -> None:

@@ -1,6 +1,5 @@
 """Writes what `asim predict` found."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,15 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from asim_lightning.classifier.processes import gather
+from asim_lightning.sweep.whole_file import write_lines
 
 _FIELDS = ("index", "label", "prediction", "confidence")
 
 
 class PredictionWriter(BasePredictionWriter):
-    """One CSV line a sample: index in the data set, label, prediction, confidence (0..1), in the order of the index.
+    """A CSV file, whole or absent: a line a sample, in the order of its index.
+
+    Index in the data set, label, prediction, confidence (0..1).
 
     Args:
         path: File to write.
@@ -32,8 +34,4 @@ class PredictionWriter(BasePredictionWriter):
         rows = [(*row[:3], f"{row[3]:.6f}") for row in rows]
         rows = [row for part in gather(rows) for row in part]
         if trainer.is_global_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(_FIELDS)
-                writer.writerows(sorted({row[0]: row for row in rows}.values()))
+            write_lines(self.path, [_FIELDS, *sorted({row[0]: row for row in rows}.values())])

@@ -1,7 +1,6 @@
 """`asim bench`: images, times, tables and the JSON file of one command."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from asim_lightning.bench.machine import this_machine
 from asim_lightning.bench.network import InferenceTime, time_network
 from asim_lightning.bench.report import LEGEND, comparison_table, layer_table, network_table, to_dict
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.writable import check_file
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.whole_file import write_whole
@@ -55,12 +55,7 @@ class Benchmark:
         self.code: PublishedCode | None = None if compare_reference is None else load_published(compare_reference)
         self.model, self.batches, self.repeats = model, list(batches), repeats
         self.file = Path(output) if str(output).endswith(".json") else Path(output) / "bench.json"
-        try:  # before minutes of timing
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"`output` must be a file that can be written, got {output}: {error.strerror}") from None
-        if self.file.is_dir() or not os.access(self.file.parent, os.W_OK):
-            raise ValueError(f"`output` must be a file that can be written, got {output}")
+        check_file(self.file, "`output`")  # before minutes of timing
 
     def images(self, data: Any, prepare: Callable[[], None]) -> BenchImages:
         """Test images, or random ones where the data is not on disk; input ranges that are missing are fitted.
@@ -100,12 +95,7 @@ class Benchmark:
         def keep() -> None:  # after each table, so that a stop loses none
             values = to_dict(model, machine, images, times, per_layer, comparison)
             content = json.dumps(values, indent=2, allow_nan=False).encode() + b"\n"
-            try:
-                write_whole(self.file, lambda opened: opened.write(content))
-            except OSError as error:
-                raise ValueError(
-                    f"`output` must be a file that can be written, got {self.file}: {error.strerror}"
-                ) from None
+            write_whole(self.file, lambda opened: opened.write(content))
 
         for batch in self.batches:
             found = time_network(model, ways, images, batch, self.repeats)

@@ -41,9 +41,7 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save; the folder is made where absent."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda opened: torch.save(checkpoint, opened))
+        write_whole(Path(path), lambda opened: torch.save(checkpoint, opened))
 
 
 def with_whole_files(configured: Any) -> list[Any]:

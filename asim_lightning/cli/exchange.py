@@ -6,7 +6,9 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.writable import check_file
 from asim_lightning.exchange.keys import LAYOUTS
+from asim_lightning.sweep.whole_file import remove_partials
 
 COMMANDS = {
     "import": "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
@@ -68,7 +70,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _check_paths(settings: Namespace) -> None:
     source, target = Path(settings.file), Path(settings.to)
-    if target.is_dir():
-        raise UsageError(f"`--to` must be a file, got the folder {target}")
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
+    check_file(target, "`--to`")
+    remove_partials(target.parent, target.name)

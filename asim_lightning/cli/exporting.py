@@ -47,7 +47,6 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
     account = exported(state, network, _unused(checkpoint.get(KEPT, {}), path))
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}
-    Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: _save(opened, tensors, layout, Path(to).suffix))
     print(f"{account}\n\n{summary(network, account)}")
     print(f"wrote    {shorter_path(to)}")

@@ -62,7 +62,6 @@ def import_weights(
         "global_step": 0,
         "pytorch-lightning_version": _lightning_version(),
     }
-    Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
     print(f"{account}\n\n{summary(network, account)}")
     print(f"wrote    {shorter_path(to)}")
@@ -86,7 +85,6 @@ def import_settings(file: str, to: str) -> None:
     if Path(to).suffix not in (".yaml", ".yml"):
         raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {to}")
     recipe = recipe_of(file, shorter_path(to))
-    Path(to).absolute().parent.mkdir(parents=True, exist_ok=True)
     write_whole(Path(to), lambda opened: opened.write(recipe.text.encode()))
     for note in recipe.notes:
         print(note)

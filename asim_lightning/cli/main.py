@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from asim_lightning.cli.signals import Killed, kill_raises
+from asim_lightning.cli.terminal import show_all
+
 _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
     "Restoring states from", "Restored all states", "Loaded model weights", "to estimate number of stepping batches",
@@ -31,12 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # a column model or data module of the user's own, as with python -m
+    show_all(sys.stdout, sys.stderr)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(given)
+        with kill_raises():
+            _run(given)
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
+    except OSError as error:  # what is left was printed last
+        _refuse(_os_words(error))
     except (KeyboardInterrupt, SystemExit) as stop:
         code = _signal_code(stop)
         if code is None:
@@ -74,7 +82,7 @@ def _run(given: list[str]) -> None:
     except Exception as error:
         if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
             raise
-        _refuse(one_line(str(error)) or type(error).__name__)
+        _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
 
 
 def _refuse(message: str) -> NoReturn:
@@ -83,11 +91,27 @@ def _refuse(message: str) -> NoReturn:
     raise SystemExit(2) from None
 
 
+def _os_words(error: OSError) -> str:
+    """What the operating system refused, and of which file."""
+    from asim_lightning.cli.messages import one_line
+
+    if error.errno is None:  # in words already
+        return one_line(str(error)) or type(error).__name__
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again as it ends
+        return f"standard output cannot be written: {error.strerror}"
+    what = error.strerror or type(error).__name__
+    return what if error.filename is None else f"{error.filename} cannot be read or written: {what}"
+
+
 def _signal_code(stop: BaseException) -> int | None:
     """Exit code of a process that a signal stopped, as shells count: 128 and the signal's number."""
     if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's exit(1)
         return 130
-    return 143 if type(stop).__name__ == "SIGTERMException" else None  # Lightning's, which may not be imported yet
+    # Lightning's own may not be imported yet
+    return 143 if isinstance(stop, Killed) or type(stop).__name__ == "SIGTERMException" else None
 
 
 def _quieten() -> None:

@@ -35,16 +35,20 @@ from asim_lightning.cli.configs import (
     shorter_path,
     without_other_commands_keys,
 )
+from asim_lightning.cli.debris import log_folders, nothing_left
 from asim_lightning.cli.groups import check_groups
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.pretrained import settle_pretrained
+from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.strict_yaml import check_yaml
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.cli.trainer_settings import check_functions, check_trainer, with_summary
+from asim_lightning.cli.writable import check_file, check_folder
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.counts import count_text
+from asim_lightning.sweep.whole_file import naming, remove_partials
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 _load = get_loader("yaml")
@@ -61,6 +65,7 @@ set_loader("yaml", _strict_load, (yaml.YAMLError,))
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "bench", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
 _DATA = "asim_lightning.data.FashionMNIST"
+_PREDICTIONS = "predictions.csv"
 _RESUMED = ("best", "hpc")
 """What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 
@@ -185,6 +190,18 @@ class AsimCLI(LightningCLI):
         self.resumes = self.resumes and not self.folds
         if self.command != "fit":
             self.save_config_callback = None
+        self._check_output()
+
+    def _check_output(self) -> None:
+        """Refuse a folder that cannot be written before the work, and tidy up after processes that were killed."""
+        trainer = self.config[self.command].get("trainer") or {}
+        folder, setting = Path(trainer.get("default_root_dir") or "runs") / self.run_name, "`trainer.default_root_dir`"
+        if self.command == "predict":
+            check_file(folder / _PREDICTIONS, setting)
+        elif self.command == "sweep" or (self.command == "fit" and not trainer.get("fast_dev_run")):
+            check_folder(folder, setting)
+        if self.command in ("fit", "predict", "sweep", "bench"):
+            remove_partials(folder)
 
     def _settle_axes(self) -> None:
         settings = self.config[self.command]
@@ -254,6 +271,27 @@ class AsimCLI(LightningCLI):
             self._print(f"{path} holds weights {what}: training starts from them, at epoch 0")
         if not self.resumes:
             settings.ckpt_path = None
+
+    def fit(self, **settings: Any) -> None:
+        """Train; where that is refused before anything came of it, no file is left."""
+        folders = log_folders(self.trainer)
+        try:
+            with naming(folders), nothing_left(folders, self._is_of_no_use):
+                self.trainer.fit(**settings)
+        except Exception:
+            if self.continued is not None:
+                put_back_metrics(self.continued.parent.parent)
+            raise
+
+    def _is_of_no_use(self, error: Exception) -> bool:
+        """Whether what a fit wrote before an error is of no use: nothing was trained, or a part of an epoch."""
+        trainer = self.trainer
+        if not trainer.is_global_zero:
+            return False
+        if self.continued is not None or trainer.global_step == 0:
+            return trainer.global_step <= self.step
+        kept = any(True for folder in log_folders(trainer) for _ in folder.rglob("*.ckpt"))
+        return is_refusal(error) and not isinstance(error, OSError) and trainer.current_epoch == 0 and not kept
 
     def after_fit(self) -> None:
         """Say where the run is."""
@@ -332,7 +370,7 @@ class AsimCLI(LightningCLI):
     @property
     def predictions(self) -> Path:
         """File of `asim predict`."""
-        return self.run_folder / "predictions.csv"
+        return self.run_folder / _PREDICTIONS
 
 
 def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:

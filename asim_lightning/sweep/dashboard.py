@@ -17,6 +17,7 @@ from asim_lightning.sweep.result import (
     noise_unit,
     sweep_lines,
 )
+from asim_lightning.sweep.whole_file import naming
 
 CATEGORY = "Sweep"
 """Heading of the charts below which every curve of accuracy stands."""
@@ -58,7 +59,7 @@ def write_dashboard(
         stale.unlink()
 
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
-    with SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
+    with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
         writer.add_custom_scalars({CATEGORY: margin_chart(tag)})
         for row in rows:
             if row.kind != "simulated":

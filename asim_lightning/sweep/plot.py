@@ -22,6 +22,7 @@ from asim_lightning.sweep.result import (
     noise_unit,
     sweep_lines,
 )
+from asim_lightning.sweep.whole_file import write_whole
 
 LABELS: Mapping[str, str] = {
     "random_noise": "random noise (% of full scale)",
@@ -130,8 +131,7 @@ def plot_sweep(
     """
     figure = sweep_figure(rows, axis, title, labels, num_classes, adc_bits)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=_DOTS)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
     return path
 
 

@@ -198,7 +198,6 @@ class SweepRecord:
         text, buffer = _canonical_json(header), io.BytesIO()
         stored: dict[str, Any] = {"header": np.array(text), "checksum": np.array(_checksum(text, arrays)), **arrays}
         np.savez_compressed(buffer, **stored)
-        self._trial_folder.mkdir(exist_ok=True)
         write_whole(self._trial_path(point, trial), lambda file: file.write(buffer.getvalue()))
         self._finished_trials.setdefault(point, set()).add(int(trial))
 
@@ -258,7 +257,6 @@ class SweepRecord:
         return self._trial_folder / f"{point}-{trial:05d}.npz"
 
     def _open_settings(self, fingerprint: Mapping[str, object]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "settings.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,47 @@
+"""Whether what a command will write can be written, found out before its work."""
+
+import tempfile
+from pathlib import Path
+
+
+def check_file(path: Path, setting: str) -> None:
+    """Refuse a file that cannot be written; it is not made, nor are its folders.
+
+    Args:
+        path: The file.
+        setting: What the user wrote to name it, such as `--to`.
+
+    Raises:
+        ValueError: It is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise ValueError(f"{setting} must be a file, got the folder {path}")
+    _check(path.parent, f"{setting} must be a file that can be written, got {path}")
+
+
+def check_folder(path: Path, setting: str) -> None:
+    """Refuse a folder in which nothing can be written; it is not made.
+
+    Args:
+        path: The folder.
+        setting: What the user wrote to name it.
+
+    Raises:
+        ValueError: It, or a folder that it will be in, is a file or cannot be written.
+    """
+    _check(path, f"{setting} must be a folder that can be written, got {path}")
+
+
+def _check(folder: Path, refusal: str) -> None:
+    there = folder.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir():
+            raise ValueError(f"{refusal}: {there} is a file")
+        # permissions say little: a disk may be full or read-only, and root may do everything
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        raise ValueError(f"{refusal}: {error.strerror or error}") from None
