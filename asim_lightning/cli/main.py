@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from asim_lightning.cli.signals import Killed, kill_raises
-from asim_lightning.cli.terminal import show_all
+from asim_lightning.cli.terminal import is_text, show_all
 
 _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
@@ -82,6 +82,8 @@ def _run(given: list[str]) -> None:
     except Exception as error:
         if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
             raise
+        if "surrogates not allowed" in str(error) and (no_text := [each for each in given if not is_text(each)]):
+            _refuse(f"what is given must be text in UTF-8, got {no_text[0]}; a path may start at the working folder")
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
 
 

@@ -140,6 +140,7 @@ def _wrong_value(message: str) -> str | None:
         return None
     nested = re.fullmatch(r"NestedArg\(key='.*?', val=(.*)\)", given[-1])
     value = nested[1] if nested else given[-1]
+    value = "null" if value == "None" else value
     value = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
     reason = re.search(r"No module named .*|module '.*' has no attribute .*|Import path .* does not .*", message)
     words = list(dict.fromkeys(_words(kind) for kind in _TYPE.findall(types[1])))

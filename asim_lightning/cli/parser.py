@@ -147,6 +147,9 @@ class AsimCLI(LightningCLI):
         check_groups(settings, self._names())
         if settings.get("weights_only") is False:
             raise UsageError("`weights_only` must be true: a checkpoint is read as tensors and plain values, got false")
+        seed = settings.get("seed_everything")
+        if isinstance(seed, int) and not 0 <= seed < 2**32:
+            raise UsageError(f"`seed_everything` must be 0..{2**32 - 1}, true or false, got {seed}")
         settings.weights_only = written.weights_only = True
         # a saved configuration says where its fit started, and what else is done with it is about what came out
         given = self.trained or settings.get("ckpt_path")
@@ -179,6 +182,8 @@ class AsimCLI(LightningCLI):
         self.config = self.parser.parse_object(self._written, self.config)
         mine = self.config.subcommand
         self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
+        if self.command != "explain" and self.config[self.command].get("data") is None:
+            raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
             self._settle_axes()
         self.folds = self.folds and self.config[self.command].model.plan.fold_batchnorm

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib import import_module
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -50,7 +51,7 @@ def reworded(message: str, key: str) -> str | None:
             kind = "EarlyStopping" if found[1] == "metric" else found[1]
             return _monitor(kind, found[2], re.findall(f"{quote}([^{quote}]+){quote}", found[3]))
     if found := _CLASS.search(message):
-        return _class(found[1].split(".")[-1], found[2], key)
+        return _class(found[1], found[2], key)
     if (found := _NO_PACKAGE.search(message)) and "pip install" not in message:
         said = " ".join(message.split()).split(". ")[0].removesuffix(".")
         return f"{said}: pip install {found[1] or found[2]}"
@@ -59,15 +60,29 @@ def reworded(message: str, key: str) -> str | None:
     return None
 
 
+def _folder(path: str, argument: str) -> str:
+    """What an argument of a data module is, as far as its class says so."""
+    module, _, name = path.rpartition(".")
+    flag = f"--data.init_args.{argument}"
+    try:
+        tree = getattr(import_module(module), name).tree("FOLDER") if argument == "root" else ""
+    except (ImportError, AttributeError):  # not one of ours
+        tree = ""
+    return f"{flag} FOLDER, with {tree}" if tree else f"{flag} VALUE"
+
+
 def _monitor(kind: str, given: str, metrics: Sequence[str]) -> str:
     near = get_close_matches(given, metrics, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]}?" if near else ""
     return f"`monitor` of {kind} must be a metric that is logged ({', '.join(metrics)}), got {given!r}{meant}"
 
 
-def _class(name: str, problem: str, key: str) -> str | None:
+def _class(path: str, problem: str, key: str) -> str | None:
+    name = path.split(".")[-1]
     if found := re.match(r"the following arguments are required: ([\w, ]+)", problem):
         first = found[1].split(",")[0]
+        if key == "data":
+            return f"`data.init_args.{first}` is missing, which {name} needs: {_folder(path, first)}"
         return f"`{key}` {name} needs {found[1]}, as in --{key}.{first} VALUE"
     if found := re.match(r"Requirement '([^']+)' not met", problem):
         return f"{name} needs a package that is not installed: pip install '{found[1]}'"

@@ -29,6 +29,11 @@ def show_all(*streams: TextIO) -> None:
             stream.reconfigure(errors=_ERRORS)
 
 
+def is_text(given: str) -> bool:
+    """Whether an argument is text, and not bytes of a file name that are none."""
+    return not any(0xDC80 <= ord(sign) <= 0xDCFF for sign in given)
+
+
 def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error

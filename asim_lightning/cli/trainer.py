@@ -85,16 +85,19 @@ class AsimTrainer(Trainer):
             verbose: Ignored; so that the saved configuration of a fit is accepted.
             weights_only: Always true: a checkpoint is read as tensors and plain values.
         """
+        from asim_lightning.sweep.estimate import grid_line
         from asim_lightning.sweep.publish import publish
         from asim_lightning.sweep.run import Sweep
 
         if ckpt_path is not None:
             load_weights(model, ckpt_path)
+        read_data(model, datamodule)
+        self._say(f"grid     {grid_line(model, datamodule, axes, trials)}")
         prepare(self, model, datamodule)
         sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
         for note in sweep.notes:
             self._say(note)
-        results = sweep.run()
+        results = sweep.run(lambda line: self._say(f"time     {line}"))
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
 
@@ -196,11 +199,16 @@ class AsimTrainer(Trainer):
             raise SystemExit(1)
 
 
-def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
-    """Read the data, and fit input ranges where they are missing."""
+def read_data(model: CimClassifier, data: LightningDataModule) -> None:
+    """Read the data."""
     model.check_data(data)
     data.prepare_data()
     data.setup("test")
+
+
+def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
+    """Read the data, and fit input ranges where they are missing."""
+    read_data(model, data)
     callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
     if callback is not None and needs_calibration(model.backbone):
         callback.calibrate(trainer, model, data)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from asim_lightning.data import cifar_files
-from asim_lightning.data.cifar_files import find_layout, read_cifar
+from asim_lightning.data.cifar_files import cifar_tree, find_layout, read_cifar
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
 
@@ -33,6 +33,11 @@ class _CifarDataModule(ColourDataModule):
     def __init__(self, root: str, download: bool = False, **options: Any) -> None:
         super().__init__(root, **options)
         self.download = download
+
+    @classmethod
+    def tree(cls, root: str) -> str:
+        """What is expected below root."""
+        return f"{cifar_tree(root, cls._cifar)}; `download: true` fetches the first"
 
     def prepare_data(self) -> None:
         """Downloads the pickles where asked to, once on each machine, by torchvision, which checks their sums."""

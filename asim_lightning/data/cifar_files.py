@@ -91,9 +91,16 @@ def read_cifar(root: str, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> I
         return _read_table(folder, half, cifar, skip_corrupt)
     lacking = "holds none of its layouts" if folder.is_dir() else "does not exist or is not a folder"
     raise FileNotFoundError(
-        f"The {cifar.title} folder {folder} {lacking}; expected {folder}/{_pickle_tree(cifar)}, or "
-        f"{folder}/{{train,test}}/<class>/*.png, or {folder}/{{train,test}}.csv with {{train,test}}_images/*.jpg; "
-        "`download: true` fetches the first."
+        f"The {cifar.title} folder {folder} {lacking}; expected {cifar_tree(folder, cifar)}; `download: true` fetches "
+        "the first."
+    )
+
+
+def cifar_tree(folder: str | Path, cifar: Cifar) -> str:
+    """The layouts that `read_cifar` knows, as files below a folder."""
+    return (
+        f"{folder}/{_pickle_tree(cifar)}, or {folder}/{{train,test}}/<class>/*.png, or {folder}/{{train,test}}.csv "
+        "with {train,test}_images/*.jpg"
     )
 
 

@@ -45,6 +45,15 @@ class ColourDataModule(ImageDataModule):
     size = 224
     margin = 256 / 224
 
+    @classmethod
+    def tree(cls, root: str) -> str:
+        """What is expected below root; empty where it is not known.
+
+        Args:
+            root: The folder.
+        """
+        return ""
+
     def __init__(
         self,
         root: str,

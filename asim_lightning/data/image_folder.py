@@ -54,6 +54,11 @@ class ImageFolder(ColourDataModule):
 
     _evaluation_folders: tuple[str, ...] = ("val", "valid", "test")
 
+    @classmethod
+    def tree(cls, root: str) -> str:
+        """What is expected below root."""
+        return f"{root}/train/<class>/*.jpg and {root}/{{{','.join(cls._evaluation_folders)}}}/<class>/*.jpg"
+
     def _base(self) -> Path:
         """The folder that holds train."""
         return Path(self.root).expanduser()
@@ -71,8 +76,7 @@ class ImageFolder(ColourDataModule):
 
     def _missing(self, base: Path, what: str) -> FileNotFoundError:
         lacking = f"lacks {what}" if base.is_dir() else "does not exist or is not a folder"
-        tree = f"{base}/train/<class>/*.jpg and {base}/{{{','.join(self._evaluation_folders)}}}/<class>/*.jpg"
-        return FileNotFoundError(f"The folder {base} {lacking}; expected {tree}.")
+        return FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
 
     def _validation_split(self) -> SplitName:
         # One reading serves both where they are the same folder.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -67,13 +68,20 @@ class SweepAxes:
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
         """Every combination once, noise in one way of writing; the default noise levels where no axis is given."""
+        axes = self._distinct()
+        for values in product(*axes.values()):
+            yield dict(zip(axes, values, strict=True))
+
+    def count(self) -> int:
+        """Number of points."""
+        return prod(map(len, self._distinct().values()))
+
+    def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
         for name in NOISE_AXES:
             if name in axes:
                 axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
-        once = [{axis_text(value): value for value in values}.values() for values in axes.values()]
-        for values in product(*once):
-            yield dict(zip(axes, values, strict=True))
+        return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
 
     def check(self, model: nn.Module) -> None:
         """Refuse values that a layer's macro does not take, its rule included, before anything is computed.

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
@@ -13,6 +13,7 @@ from asim_lightning.engine import choose
 from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.contents import Contents
+from asim_lightning.sweep.estimate import time_left
 from asim_lightning.sweep.fingerprint import fingerprint
 from asim_lightning.sweep.point import network_content
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
@@ -79,8 +80,11 @@ class Sweep:
         """Folder of the sweep's files."""
         return self.record.folder
 
-    def run(self) -> tuple[PointResult, ...]:
+    def run(self, say: Callable[[str], None] = lambda line: None) -> tuple[PointResult, ...]:
         """Evaluate what is not finished yet.
+
+        Args:
+            say: Takes a line about the time that is left, once the first simulated trials tell it.
 
         Returns:
             One result a point, float and quantised first, then in the order of the grid; in the first process alone.
@@ -91,13 +95,20 @@ class Sweep:
         recorder = OutcomeRecorder(bar.advance)
         self.trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
         results, before = [], (self.model.fidelity, self.model.trial)
+        left, simulated, is_said = sum(map(len, todo)), list[float](), False
         try:
             for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
                 for trial in missing:
                     bar.describe(axes, kind, trial)
-                    self._evaluate(axes, kind, trial, recorder)
+                    seconds = self._evaluate(axes, kind, trial, recorder)
                     if self.trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
                         raise SIGTERMException
+                    left -= 1
+                    simulated += [seconds] * (kind == "simulated")
+                    if not is_said and (line := time_left(simulated, left)):
+                        is_said = True
+                        bar.clear()
+                        say(line)
                 if first:
                     results.append(self.record.finish(axes, kind, trials))
         finally:
@@ -130,7 +141,8 @@ class Sweep:
             apply_point(self.model.backbone, axes)
             return network_content(self.model.backbone, kind, self._contents)
 
-    def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> None:
+    def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> float:
+        """Compute and store a trial; returns the seconds that it took."""
         self.model.fidelity, self.model.trial = kind, trial
         with kept_assignments(self.model.backbone):
             apply_point(self.model.backbone, axes)
@@ -144,6 +156,7 @@ class Sweep:
             self.record.store(
                 axes, kind, trial, found["index"], found["label"], found["prediction"], seconds, algorithm
             )
+        return seconds
 
 
 class _Bar:
@@ -164,6 +177,10 @@ class _Bar:
     def describe(self, axes: Mapping[str, AxisValue], kind: str, trial: int) -> None:
         point = " ".join(f"{name} {value}" for name, value in axes.items())
         self.bar.set_description(f"{kind} {point} trial {trial}" if axes else kind, refresh=False)
+
+    def clear(self) -> None:
+        """Leave the line to another text."""
+        self.bar.clear()
 
     def close(self) -> None:
         self.bar.close()

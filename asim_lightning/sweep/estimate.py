@@ -1,0 +1,85 @@
+"""How much a sweep computes and about how long it takes, said before it does."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.sweep.axes import SweepAxes
+
+_MANY = 100
+"""Trials from which a batch is computed to say how long they take at least."""
+_LONG = 60.0
+"""Seconds that are worth a line; a first trial that takes so long tells enough, though kernels were compiled in it."""
+
+
+def grid_line(model: CimClassifier, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
+    """What a grid asks for, as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
+
+    The float and the quantised network are a trial each. Points without noise take one trial, whatever `trials` is.
+
+    Args:
+        model: The classifier; it stays as it is.
+        data: Data module that is set up; its test images are used.
+        axes: The grid.
+        trials: Reads of the chip for each noisy point: 1..65535.
+
+    Raises:
+        ValueError: There is no trial, or too many.
+    """
+    check_whole("`trials`", trials, 1, 65535)
+    points, images = axes.count(), _images(data)
+    most = points * trials + 2
+    line = f"{points:,} point{'s' * (points > 1)}, {'up to ' * (trials > 1)}{most:,} trials of {images:,} images"
+    if most < _MANY or model.device.type != "cpu":
+        return line
+    seconds = most * images * _float_seconds(model, data)
+    return f"{line}, at least {duration(seconds)} (float32's time; simulation takes longer)" if seconds >= 1 else line
+
+
+def time_left(seconds: Sequence[float], left: int) -> str:
+    """About how long the rest takes, from the first simulated trials; empty where too few tell, or it is not long.
+
+    Args:
+        seconds: What each simulated trial took.
+        left: Trials to compute.
+    """
+    told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first
+    if not told or left * told[-1] < _LONG:
+        return ""
+    mean = sum(told) / len(told)
+    return f"about {duration(left * mean)} for {left:,} more trials, as the last took {told[-1]:.1f} s"
+
+
+def duration(seconds: float) -> str:
+    """A long time as people say it, such as "42 s", "5 min", "2.1 h" or "3.5 days"."""
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def _images(data: LightningDataModule) -> int:
+    loader: Any = data.test_dataloader()
+    return len(loader.dataset)
+
+
+def _float_seconds(model: CimClassifier, data: LightningDataModule) -> float:
+    """Time of the float network an image."""
+    images = next(iter(data.test_dataloader()))[0]
+    before, training = model.fidelity, model.training
+    try:
+        model.eval()
+        model.fidelity = "float"
+        with torch.no_grad():
+            model(images)  # the first takes longer
+            start = time.perf_counter()
+            model(images)
+            return (time.perf_counter() - start) / len(images)
+    finally:
+        model.fidelity = before
+        model.train(training)
