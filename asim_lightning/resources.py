@@ -36,7 +36,7 @@ def shipped_file(kind: str, given: str) -> Path:
     if Path(given).is_dir():
         raise FileNotFoundError(f"{given} is a folder; a file ({suffix}) is needed, or the name of a shipped one")
     near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.3) or names
-    raise FileNotFoundError(f"There is no file {given!r}; shipped {kind}, nearest: {', '.join(near) or 'none'}")
+    raise FileNotFoundError(f"There is no file '{given}'; shipped {kind}, nearest: {', '.join(near) or 'none'}")
 
 
 PACKAGE = "package:"

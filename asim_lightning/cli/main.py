@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from asim_lightning.cli.signals import Killed, kill_raises
-from asim_lightning.cli.terminal import is_text, show_all
+from asim_lightning.cli.terminal import is_text, say_last, show_all, takes_output
 
 _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # a column model or data module of the user's own, as with python -m
-    show_all(sys.stdout, sys.stderr)
+    show_all()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with kill_raises():
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if code is None:
             raise
         goes_on = "; finished trials are kept, and the same command goes on there" if "sweep" in given[:1] else ""
-        print(f"stopped{goes_on}", file=sys.stderr)
+        say_last(f"stopped{goes_on}")
         raise SystemExit(code) from None
 
 
@@ -82,14 +82,14 @@ def _run(given: list[str]) -> None:
     except Exception as error:
         if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
             raise
-        if "surrogates not allowed" in str(error) and (no_text := [each for each in given if not is_text(each)]):
-            _refuse(f"what is given must be text in UTF-8, got {no_text[0]}; a path may start at the working folder")
+        if "surrogates not allowed" in str(error) and (bytes_ := [each for each in given if not is_text(each)]):
+            _refuse(f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder")
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
 
 
 def _refuse(message: str) -> NoReturn:
     shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
-    print(f"error: {shown}", file=sys.stderr)
+    say_last(f"error: {shown}")
     raise SystemExit(2) from None
 
 
@@ -99,13 +99,10 @@ def _os_words(error: OSError) -> str:
 
     if error.errno is None:  # in words already
         return one_line(str(error)) or type(error).__name__
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again as it ends
-        return f"standard output cannot be written: {error.strerror}"
     what = error.strerror or type(error).__name__
-    return what if error.filename is None else f"{error.filename} cannot be read or written: {what}"
+    if error.filename is not None:
+        return f"{error.filename} cannot be read or written: {what}"
+    return what if takes_output() else f"standard output cannot be written: {what}"
 
 
 def _signal_code(stop: BaseException) -> int | None:

@@ -2,6 +2,9 @@
 
 import codecs
 import io
+import os
+import sys
+from contextlib import suppress
 from typing import TextIO
 
 _PLAIN = {
@@ -17,16 +20,36 @@ _PLAIN = {
 _ERRORS = "asim_lightning.plain"
 
 
-def show_all(*streams: TextIO) -> None:
-    """Let streams write in plain characters what their encoding has not, where they would raise an error.
+def show_all() -> None:
+    """Let standard output and error write in plain characters what their encoding has not, in place of an error.
 
-    Args:
-        streams: Standard output and error; what is no stream of a terminal or file stays as it is.
+    One that is closed takes what is written, and forgets it.
     """
     codecs.register_error(_ERRORS, _plain)
-    for stream in streams:
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def takes_output() -> bool:
+    """Whether standard output can be written; where it cannot, it is closed, as Python would try again as it ends."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def say_last(line: str) -> None:
+    """Write a line to standard error, if that is possible."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def is_text(given: str) -> bool:
