@@ -10,21 +10,21 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 
 @contextmanager
-def nothing_left(folders: Sequence[Path], is_refused: Callable[[Exception], bool]) -> Iterator[None]:
-    """Take away what is new in folders, and themselves, where an error ends what was begun.
+def nothing_left(places: Sequence[Path], is_refused: Callable[[Exception], bool]) -> Iterator[None]:
+    """Take away the files and folders that are new in some places, where an error ends what was begun.
 
     Args:
-        folders: Where it writes; they need not exist.
+        places: Files and folders that it writes, in full; they need not exist.
         is_refused: Whether an error means that what was written is of no use.
     """
-    before = {folder: set(folder.rglob("*")) for folder in folders if folder.exists()}
-    absent = {parent for folder in folders for parent in (folder, *folder.parents) if not parent.exists()}
+    before = {place: set(place.rglob("*")) for place in places if place.exists()}
+    absent = {parent for place in places for parent in place.parents if not parent.exists()}
     try:
         yield
     except Exception as error:
         if is_refused(error):
-            for folder in folders:
-                _restore(folder, before.get(folder))
+            for place in places:
+                _restore(place, before.get(place))
             for folder in sorted(absent, key=lambda path: len(path.parts), reverse=True):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
@@ -32,14 +32,20 @@ def nothing_left(folders: Sequence[Path], is_refused: Callable[[Exception], bool
 
 
 def log_folders(trainer: Trainer) -> list[Path]:
-    """Folders in which a fit's loggers write."""
+    """Folders in which a fit's loggers write, in full."""
     loggers = (each for each in trainer.loggers if isinstance(each, (CSVLogger, TensorBoardLogger)))
     return list(dict.fromkeys(Path(logger.log_dir).absolute() for logger in loggers))
 
 
-def _restore(folder: Path, before: set[Path] | None) -> None:
+def files_without_logger(trainer: Trainer) -> list[Path]:
+    """What a fit writes where it has no logger, in full: its settings and checkpoints, beside other runs'."""
+    root = Path(trainer.default_root_dir).absolute()
+    return [] if trainer.loggers else [root / "config.yaml", root / "checkpoints"]
+
+
+def _restore(place: Path, before: set[Path] | None) -> None:
     if before is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        place.unlink(missing_ok=True) if place.is_file() else shutil.rmtree(place, ignore_errors=True)
         return
-    for path in sorted(set(folder.rglob("*")) - before, key=lambda found: len(found.parts), reverse=True):
+    for path in sorted(set(place.rglob("*")) - before, key=lambda found: len(found.parts), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -32,9 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 after a user's error, which is one line on standard error; 130 after Ctrl-C, 143 after
             a kill. The variable JSONARGPARSE_DEBUG, jsonargparse's own, gives the traceback instead.
     """
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a column model or data module of the user's own, as with python -m
     show_all()
+    try:
+        here = os.getcwd()
+    except OSError:
+        _refuse("the working folder does not exist any more; change to another one")
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # a column model or data module of the user's own, as with python -m
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with kill_raises():

@@ -5,8 +5,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -35,15 +34,15 @@ from asim_lightning.cli.configs import (
     shorter_path,
     without_other_commands_keys,
 )
-from asim_lightning.cli.debris import log_folders, nothing_left
+from asim_lightning.cli.debris import files_without_logger, log_folders, nothing_left
 from asim_lightning.cli.groups import check_groups
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.pretrained import settle_pretrained
 from asim_lightning.cli.reworded import is_refusal
-from asim_lightning.cli.strict_yaml import check_yaml
+from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.cli.trainer_settings import check_functions, check_trainer, with_summary
-from asim_lightning.cli.writable import check_file, check_folder
+from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
@@ -51,16 +50,7 @@ from asim_lightning.sweep.counts import count_text
 from asim_lightning.sweep.whole_file import naming, remove_partials
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
-_load = get_loader("yaml")
-
-
-def _strict_load(text: str) -> Any:
-    """A value of a flag or a checkpoint, or what a file holds that a setting names, such as `model.plan: plan.yaml`."""
-    check_yaml(text, "a value or a file that a setting names")
-    return _load(text)
-
-
-set_loader("yaml", _strict_load, (yaml.YAMLError,))
+use_strict_loader()
 
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "bench", "explain", "verify")
 _NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
@@ -242,6 +232,8 @@ class AsimCLI(LightningCLI):
         except TypeError as error:  # Lightning's for some values
             raise UsageError(f"`trainer` has a value that Lightning does not take: {error}") from None
         trainer.run_folder = str(self.run_folder)
+        if not getattr(trainer, "fast_dev_run", False):
+            check_callbacks(trainer.callbacks, None if self.command == "fit" else self.run_folder)  # type: ignore[attr-defined]
         return trainer
 
     def _evaluation_callbacks(self, configured: Sequence[Callback] | Callback | None) -> list[Callback]:
@@ -280,8 +272,11 @@ class AsimCLI(LightningCLI):
     def fit(self, **settings: Any) -> None:
         """Train; where that is refused before anything came of it, no file is left."""
         folders = log_folders(self.trainer)
+        for folder in folders:  # a logger of the user's own may have another one than the runs'
+            check_folder(folder, "the place of `trainer.logger`")
+        places = [*folders, *files_without_logger(self.trainer)]
         try:
-            with naming(folders), nothing_left(folders, self._is_of_no_use):
+            with naming(folders), nothing_left(places, self._is_of_no_use):
                 self.trainer.fit(**settings)
         except Exception:
             if self.continued is not None:

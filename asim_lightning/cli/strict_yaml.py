@@ -156,3 +156,16 @@ class _Walk:
 
     def _refuse(self, line: int, allowed: str, given: object) -> None:
         raise YamlError(f"{self.name}, line {line}: a document {allowed}, got {given}")
+
+
+def use_strict_loader() -> None:
+    """Have jsonargparse check what it reads: values of flags and checkpoints, and files that settings name."""
+    from jsonargparse import get_loader, set_loader
+
+    load = get_loader("yaml")
+
+    def strict_load(text: str) -> Any:
+        check_yaml(text, "a value or a file that a setting names")
+        return load(text)
+
+    set_loader("yaml", strict_load, (yaml.YAMLError,))

@@ -1,7 +1,8 @@
 """The trainer with this project's own commands beside Lightning's."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.comparison import Comparison, validate_each
+from asim_lightning.cli.signals import Killed
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
@@ -53,12 +55,24 @@ class AsimTrainer(Trainer):
             if not isinstance(model, CimClassifier) or datamodule is None:
                 given = " and ".join(type(each).__name__ for each in (model, datamodule))
                 raise ValueError(f"`compare` needs a CimClassifier and a data module, got {given}")
-            validate_each(self, model, datamodule, compare, trials, self._say)
+            with self._ending_processes():
+                validate_each(self, model, datamodule, compare, trials, self._say)
         return super().validate(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
 
     def _say(self, line: str) -> None:
         if self.is_global_zero:
             print(line, flush=True)
+
+    @contextmanager
+    def _ending_processes(self) -> Iterator[None]:
+        """End the processes that this one started where it is stopped; Lightning does so within its loops alone."""
+        try:
+            yield
+        except (KeyboardInterrupt, Killed):
+            kill = getattr(self.strategy.launcher, "kill", None)
+            if kill is not None:
+                kill(signal.SIGKILL)
+            raise
 
     def sweep(
         self,
@@ -97,7 +111,8 @@ class AsimTrainer(Trainer):
         sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
         for note in sweep.notes:
             self._say(note)
-        results = sweep.run(lambda line: self._say(f"time     {line}"))
+        with self._ending_processes():
+            results = sweep.run(lambda line: self._say(f"time     {line}"))
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
 

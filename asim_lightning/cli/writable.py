@@ -1,6 +1,8 @@
 """Whether what a command will write can be written, found out before its work."""
 
+import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -32,13 +34,32 @@ def check_folder(path: Path, setting: str) -> None:
     _check(path, f"{setting} must be a folder that can be written, got {path}")
 
 
+def check_callbacks(callbacks: Sequence[object], run_folder: Path | None) -> None:
+    """Refuse callbacks whose files cannot be written.
+
+    Args:
+        callbacks: All of a trainer; their `folder` or `dirpath` counts.
+        run_folder: Folder of those that name none; None where a logger decides.
+
+    Raises:
+        ValueError: A folder, or one that it will be in, is a file or cannot be written.
+    """
+    for callback in callbacks:
+        for name in ("folder", "dirpath"):
+            folder = getattr(callback, name, None) or (
+                run_folder if name == "folder" and hasattr(callback, name) else None
+            )
+            if isinstance(folder, (str, Path)):
+                check_folder(Path(folder), f"`{name}` of {type(callback).__name__}")
+
+
 def _check(folder: Path, refusal: str) -> None:
     there = folder.absolute()
     try:
-        while not there.exists():
+        while not os.path.lexists(there):  # a link to nowhere is in the way too
             there = there.parent
         if not there.is_dir():
-            raise ValueError(f"{refusal}: {there} is a file")
+            raise ValueError(f"{refusal}: {there} is no folder")
         # permissions say little: a disk may be full or read-only, and root may do everything
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"x")

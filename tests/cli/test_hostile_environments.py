@@ -1,0 +1,486 @@
+"""Where nothing can be written or shown, and what is named is of the wrong kind: one line, and nothing left behind."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.sweep.record import SweepRecord
+from tests.cli.conftest import TINY, Asim, Run
+from tests.cli.runs_to_stop import SECONDS, environment
+
+Write = Callable[..., Path]
+Setting = Callable[[Path], object]
+
+ROOT_SETTING = "`trainer.default_root_dir` must be a "
+NO_FILE = "must be a file that can be written, got "
+NO_FOLDER = "must be a folder that can be written, got "
+EXPORT = ("export", "fashion_resnet_nat", "--format", "timm", "--to")
+CALLBACK = "--trainer.callbacks+=asim_lightning.callbacks"
+GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
+
+
+def nothing(folder: Path) -> None:
+    """An empty folder is what there is."""
+
+
+def file_for_runs(folder: Path) -> None:
+    (folder / "runs").write_text("in the way")
+
+
+def file_for_run(folder: Path) -> None:
+    (folder / "runs").mkdir()
+    (folder / "runs" / "tiny").write_text("in the way")
+
+
+def folder_for_predictions(folder: Path) -> None:
+    (folder / "runs" / "tiny" / "predictions.csv").mkdir(parents=True)
+
+
+def folder_for_bench(folder: Path) -> None:
+    (folder / "runs" / "tiny" / "bench.json").mkdir(parents=True)
+
+
+def link_to_nowhere(folder: Path) -> None:
+    (folder / "runs").symlink_to("/proc/nosuch")
+
+
+def folder_of_run(folder: Path) -> None:
+    (folder / "runs" / "tiny").mkdir(parents=True)
+    (folder / "runs" / "tiny" / "mine.txt").write_text("kept")
+
+
+UNWRITABLE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
+    "fit, a file for runs": (file_for_runs, ("fit",), f"{NO_FOLDER}runs/tiny: "),
+    "fit, a file for the run": (file_for_run, ("fit",), "/runs/tiny is no folder"),
+    "fit, a file as root": (nothing, ("fit", "--trainer.default_root_dir", "tiny.yaml"), "/tiny.yaml is no folder"),
+    "fit, a device": (nothing, ("fit", "--trainer.default_root_dir", "/dev/null"), "/dev/null is no folder"),
+    "fit, no filesystem to write": (
+        nothing, ("fit", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}folder"
+    ),
+    "fit, a link to nowhere": (link_to_nowhere, ("fit",), f"{ROOT_SETTING}folder"),
+    "sweep, a file for runs": (file_for_runs, ("sweep", *GRID), "/runs is no folder"),
+    "sweep, a file for the run": (file_for_run, ("sweep", *GRID), "/runs/tiny is no folder"),
+    "sweep, no filesystem to write": (
+        nothing, ("sweep", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}folder"
+    ),
+    "predict, a file for runs": (file_for_runs, ("predict",), "got runs/tiny/predictions.csv: "),
+    "predict, a file for the run": (file_for_run, ("predict",), "/runs/tiny is no folder"),
+    "predict, a folder": (
+        folder_for_predictions, ("predict",), f"{ROOT_SETTING}file, got the folder runs/tiny/predictions.csv"
+    ),
+    "predict, no filesystem to write": (
+        nothing, ("predict", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}file"
+    ),
+    "bench, a file for runs": (file_for_runs, ("bench",), f"`output` {NO_FILE}runs/tiny/bench.json: "),
+    "bench, a folder": (folder_for_bench, ("bench",), "`output` must be a file, got the folder runs/tiny/bench.json"),
+    "bench, below a file": (nothing, ("bench", "--output", "tiny.yaml/times.json"), "/tiny.yaml is no folder"),
+    "bench, no filesystem to write": (
+        nothing, ("bench", "--output", "/proc/times.json"), f"`output` {NO_FILE}/proc/times.json: "
+    ),
+    "confusion matrix, a file as folder": (
+        nothing,
+        ("fit", f"{CALLBACK}.ConfusionMatrix", "--trainer.callbacks.folder", "tiny.yaml"),
+        "`folder` of ConfusionMatrix must be a folder that can be written, got tiny.yaml: ",
+    ),
+    "confusion matrix, a file for runs": (
+        file_for_runs, ("validate", f"{CALLBACK}.ConfusionMatrix"), "`folder` of ConfusionMatrix must be a folder"
+    ),
+    "mistakes, a file for the run": (
+        file_for_run, ("test", f"{CALLBACK}.Misclassified"), "`folder` of Misclassified must be a folder"
+    ),
+    "checkpoints, no filesystem to write": (
+        nothing,
+        ("fit", "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath", "/proc/x"),
+        "`dirpath` of ModelCheckpoint must be a folder that can be written, got /proc/x: ",
+    ),
+    "a logger, no filesystem to write": (
+        nothing,
+        ("fit", "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "/proc/x"),
+        "the place of `trainer.logger` must be a folder that can be written, got /proc/x/lightning_logs/version_0: ",
+    ),
+}  # fmt: skip
+
+EXCHANGE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
+    "export below a file": (file_for_runs, (*EXPORT, "runs/x.pth"), f"`--to` {NO_FILE}runs/x.pth: "),
+    "export deep below a file": (file_for_runs, (*EXPORT, "runs/a/b/x.pth"), "/runs is no folder"),
+    "export to a folder": (folder_of_run, (*EXPORT, "runs"), "`--to` must be a file, got the folder runs"),
+    "export where nothing is written": (nothing, (*EXPORT, "/proc/x.pth"), f"`--to` {NO_FILE}/proc/x.pth: "),
+    "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "runs is a folder; a file"),
+    "export to another's format": (
+        nothing, ("export", "fashion_resnet_nat", "--format", "torchvision", "--to", "new/x.pth"), "torchvision format"
+    ),
+    "export to another ending": (nothing, (*EXPORT, "new/x.ckpt"), "`--to` must end in .pth or .safetensors"),
+    "import below a file": (file_for_runs, ("import", "x.pth", "--to", "runs/x.ckpt"), "/runs is no folder"),
+    "import where nothing is written": (nothing, ("import", "x.pth", "--to", "/proc/x.ckpt"), "`--to` must be a file"),
+    "import of a folder": (folder_of_run, ("import", "runs", "--to", "new/x.ckpt"), "runs is a folder; a file"),
+    "import of nothing": (nothing, ("import", "x.pth", "--to", "new/x.ckpt"), "There is no file"),
+    "import of a config.py that is none": (
+        lambda folder: (folder / "config.py").write_text("nothing = 1"),
+        ("import", "config.py", "--to", "new/x.yaml"),
+        "config.py",
+    ),
+}  # fmt: skip
+
+LATE: dict[str, tuple[tuple[str, ...], str]] = {
+    "no data": (("--data.init_args.root", "nosuch"), "The Fashion-MNIST folder nosuch does not exist"),
+    "other classes": (("--model.num_classes", "12"), "`model.num_classes` must be 10, as in the data, got 12"),
+    "too many images": (("--data.init_args.test_images", "99999"), "test_images must be 1 to 2000"),
+    "no training images": (("--data", "asim_lightning.data.PackagedImageNet"), "none to train on"),
+    "too seldom validated": (("--trainer.val_check_interval", "77"), "`val_check_interval` (77)"),
+    "no logger": (("--trainer.logger", "false", "--data.init_args.root", "nosuch"), "The Fashion-MNIST folder nosuch"),
+    "a logger of one's own": (
+        ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs", "--data.init_args.root", "nosuch"),
+        "The Fashion-MNIST folder nosuch",
+    ),
+    "a metric to stop by": (
+        ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/nosuch"),
+        "`monitor` of EarlyStopping must be a metric that is logged",
+    ),
+}
+
+MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
+    **{
+        f"{name} without root": (
+            nothing,
+            ("--data", f"asim_lightning.data.{name}"),
+            f"`data.init_args.root` is missing, which {name} needs: --data.init_args.root FOLDER, with FOLDER/{tree}",
+        )
+        for name, tree in {
+            "CIFAR10": "cifar-10-batches-py/{data_batch_1",
+            "CIFAR100": "cifar-100-python/{train,test}, or FOLDER/{train,test}/<class>/*.png",
+            "ImageNet": "train/<class>/*.jpg and FOLDER/{valid,val}/<class>/*.jpg",
+            "ImageFolder": "train/<class>/*.jpg and FOLDER/{val,valid,test}/<class>/*.jpg",
+        }.items()
+    },
+    "null root": (
+        nothing,
+        ("--data", "asim_lightning.data.CIFAR10", "--data.init_args.root", "null"),
+        "`data.init_args.root` is missing, which CIFAR10 needs",
+    ),
+    "null data": (nothing, ("--data", "null"), "`data` must be a data module, such as asim_lightning.data.CIFAR10"),
+    "negative seed": (nothing, ("--seed_everything", "-1"), "`seed_everything` must be 0..4294967295, true or false"),
+    "large seed": (nothing, ("--seed_everything", "4294967296"), "true or false, got 4294967296"),
+    "no seed": (nothing, ("--seed_everything", "null"), "true or false or an integer, got null"),
+    "folder as config": (folder_of_run, ("--config", "runs"), "runs is a folder; a file (.yaml) is needed"),
+    "folder as checkpoint": (folder_of_run, ("--ckpt_path", "runs"), "runs is a folder; a file (.ckpt) is needed"),
+    "file as checkpoint's folder": (nothing, ("--ckpt_path", "tiny.yaml/best.ckpt"), "There is no file 'tiny.yaml/"),
+    "file as data": (nothing, ("--data.init_args.root", "tiny.yaml"), "does not exist or is not a folder"),
+    "bytes as data": (nothing, ("--data.init_args.root", "b\udcff"), "must be text in UTF-8, got b\\xff; a path may"),
+    "bytes as config": (nothing, ("--config", "b\udcff.yaml"), "There is no file 'b\\xff.yaml'"),
+}
+
+
+def contents(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("case", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_an_output_that_cannot_be_written(case: Any, asim: Asim, written: Write, folder: Path) -> None:
+    setting, (command, *rest), expected = case
+    config = written().name
+    setting(folder)
+    before = contents(folder)
+    answer = asim(command, "-c", config, *rest)
+    assert expected in answer.error
+    assert not {"accuracy", "machine", "kind"} & set(answer.out.split())  # found before the work
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("case", EXCHANGE.values(), ids=EXCHANGE)
+def test_imports_and_exports(case: Any, asim: Asim, folder: Path) -> None:
+    setting, arguments, expected = case
+    setting(folder)
+    before = contents(folder)
+    answer = asim(*arguments)
+    assert expected in answer.error
+    assert not answer.out
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("setting", [nothing, folder_of_run])
+@pytest.mark.parametrize("case", LATE.values(), ids=LATE)
+def test_a_fit_that_is_refused_late(case: Any, setting: Setting, asim: Asim, written: Write, folder: Path) -> None:
+    arguments, expected = case
+    config = written().name
+    setting(folder)
+    before = contents(folder)
+    assert expected in asim("fit", "-c", config, *arguments).error
+    assert contents(folder) == before
+
+
+def test_a_fit_that_goes_on_and_is_refused(asim: Asim, written: Write, folder: Path) -> None:
+    config = written().name
+    assert asim("fit", "-c", config).code == 0
+    before, metrics = contents(folder), Path("runs/tiny/version_0/metrics.csv").read_bytes()
+    arguments = ("--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.init_args.root", "nosuch")
+    assert "The Fashion-MNIST folder nosuch" in asim("fit", "-c", config, *arguments).error
+    assert contents(folder) == before
+    assert Path("runs/tiny/version_0/metrics.csv").read_bytes() == metrics
+
+
+def test_a_fit_that_crashes_in_a_later_epoch_keeps_what_it_has(
+    asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: CimClassifier) -> None:
+        if self.current_epoch == 1:
+            raise ValueError("no second epoch")
+
+    monkeypatch.setattr(CimClassifier, "on_train_epoch_start", refuse)
+    assert asim("fit", "-c", written(trainer__max_epochs=2)).error == "no second epoch"
+    assert {"best.ckpt", "last.ckpt"} <= {path.name for path in folder.rglob("*.ckpt")}
+
+
+@pytest.mark.parametrize("case", MESSAGES.values(), ids=MESSAGES)
+def test_messages(case: Any, asim: Asim, written: Write, folder: Path) -> None:
+    setting, arguments, expected = case
+    config = written().name
+    setting(folder)
+    before = contents(folder)
+    assert expected in asim("validate", "-c", config, *arguments).error
+    assert contents(folder) == before
+
+
+def test_null_data_in_a_file(asim: Asim, written: Write) -> None:
+    path = written(data=None)
+    assert "`data` must be a data module" in asim("fit", "-c", path).error
+    assert not Path("runs").exists()
+    assert asim("explain", "-c", path).code == 0  # needs none
+
+
+def test_a_working_folder_that_was_removed(asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    error = asim("validate", "-c", "quickstart").error
+    os.chdir(folder)
+    assert error == "the working folder does not exist any more; change to another one"
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+FULL = {
+    "predict": (("predict", "-c", "tiny.yaml"), "runs/tiny/predictions.csv"),
+    "export": ((*EXPORT, "new/folder/x.pth"), "new/folder/x.pth"),
+    "export of safetensors": ((*EXPORT, "new/x.safetensors"), "new/x.safetensors"),
+    "sweep": (("sweep", "-c", "tiny.yaml", *GRID), "settings.json"),
+    "bench": (("bench", "-c", "tiny.yaml", "--batch", "1", "--repeats", "1"), "runs/tiny/bench.json"),
+    "confusion matrix": (
+        ("validate", "-c", "tiny.yaml", "--trainer.callbacks+=asim_lightning.callbacks.ConfusionMatrix"),
+        "runs/tiny/confusion_val.png",
+    ),
+    "mistakes": (
+        ("validate", "-c", "tiny.yaml", "--trainer.callbacks+=asim_lightning.callbacks.Misclassified"),
+        "runs/tiny/misclassified_val.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FULL.values(), ids=FULL)
+def test_a_full_disk(
+    case: tuple[tuple[str, ...], str], asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, file = case
+    written()
+    before = contents(folder)
+    monkeypatch.setattr(os, "fsync", no_space)
+    error = asim(*arguments).error
+    assert error.endswith(f"{file} cannot be written: No space left on device")
+    assert contents(folder) == before
+
+
+def test_a_disk_that_is_full_after_an_epoch(
+    asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", no_space)
+    error = asim("fit", "-c", written()).error
+    assert error.endswith("runs/tiny/version_0/checkpoints/best.ckpt cannot be written: No space left on device")
+    assert not [*folder.rglob("*.ckpt"), *folder.rglob("*.partial")]
+
+
+def test_predictions_are_whole_or_absent(
+    asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written()
+    assert asim("predict", "-c", path).code == 0
+    before = Path("runs/tiny/predictions.csv").read_bytes()
+    assert before.startswith(b"index,label,prediction,confidence\r\n0,")
+    monkeypatch.setattr(os, "fsync", no_space)
+    assert asim("predict", "-c", path, "--data.init_args.test_images", "10").code == 2
+    assert Path("runs/tiny/predictions.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "sweep", "bench"])
+def test_partial_files_of_dead_processes(
+    command: str, asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    below = folder / "runs" / "tiny" / "version_7" / "checkpoints"
+    below.mkdir(parents=True)
+    names = (f"last.ckpt.{dead.pid}.partial", f"last.ckpt.{os.getppid()}.partial", "notes.partial")
+    for name in names:
+        (below / name).write_text("a part")
+
+    def enough(*_: object, **__: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.instantiate_classes", enough)
+    assert asim(command, "-c", written()).error == "enough"
+    assert {path.name for path in below.iterdir()} == set(names[1:])
+
+
+def test_partial_files_of_an_export(asim: Asim, folder: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = (f"x.pth.{dead.pid}.partial", f"y.pth.{dead.pid}.partial")
+    for name in names:
+        (folder / name).write_text("a part")
+    assert asim(*EXPORT, "x.pth").code == 0
+    assert contents(folder) == {"x.pth", names[1]}
+
+
+STOPPED = "stopped; finished trials are kept, and the same command goes on there\n"
+
+
+def kill(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
+    store, stored = SweepRecord.store, []
+
+    def store_and_kill(self: SweepRecord, *values: Any) -> None:
+        store(self, *values)
+        stored.append(values)
+        if len(stored) == 3:
+            kill()
+
+    monkeypatch.setattr(SweepRecord, "store", store_and_kill)
+    handler = signal.getsignal(signal.SIGTERM)
+    answer = asim(*arguments)
+    assert (answer.code, answer.err, len(stored)) == (143, STOPPED, 3)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert asim(*arguments).code == 0
+    assert len(stored) == 4
+
+
+def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def say_and_kill(self: AsimTrainer, line: str) -> None:
+        said.append(line)
+        kill()
+
+    monkeypatch.setattr(AsimTrainer, "_say", say_and_kill)
+    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
+    assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
+
+
+@pytest.mark.parametrize("command", ["fit", "sweep", "bench"])
+def test_a_kill_before_the_work(command: str, asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.after_instantiate_classes", kill)
+    answer = asim(command, "-c", written())
+    assert (answer.code, answer.err) == (143, STOPPED if command == "sweep" else "stopped\n")
+
+
+def started(folder: bytes | Path, *arguments: str | bytes, ascii_only: bool = False, **streams: Any) -> Any:
+    """A command in a process of its own."""
+    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    variables = {**environment(), **(plain if ascii_only else {})}
+    command = [sys.executable, "-m", "asim_lightning", *arguments]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run(command, cwd=folder, env=variables, timeout=SECONDS, **streams)
+
+
+def refusal(answer: Any) -> str:
+    lines = answer.stderr.decode().splitlines()
+    assert (answer.returncode, len(lines)) == (2, 1), answer.stderr
+    return str(lines[0]).removeprefix("error: ")
+
+
+@pytest.fixture
+def no_utf8(tmp_path: Path) -> bytes:
+    """A folder whose name is no text, with a configuration."""
+    folder = os.fsencode(tmp_path) + b"/b\xff"
+    os.mkdir(folder)
+    with open(folder + b"/tiny.yaml", "w") as file:
+        yaml.safe_dump(TINY, file)
+    return folder
+
+
+def test_an_ascii_terminal(written: Write, folder: Path) -> None:
+    written(trainer__enable_progress_bar=True, trainer__enable_model_summary=True)
+    answer = started(folder, "fit", "-c", "tiny.yaml", ascii_only=True)
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert answer.stdout.isascii()
+    assert b"Epoch 0/0" in answer.stdout
+
+
+def test_a_message_on_an_ascii_terminal(folder: Path) -> None:
+    answer = started(folder, "explain", "-c", "größe→.yaml", ascii_only=True)
+    assert "There is no file 'gr\\xc3\\xb6\\xc3\\x9fe\\xe2\\x86\\x92.yaml'" in refusal(answer)
+    assert not contents(folder)
+
+
+def test_a_working_folder_that_is_no_text(no_utf8: bytes) -> None:
+    assert started(no_utf8, "fit", "-c", no_utf8 + b"/tiny.yaml").returncode == 0
+    answer = started(b"/", "explain", "-c", no_utf8 + b"/tiny.yaml", b"--data.init_args.root=" + no_utf8)
+    assert "what is given must be text in UTF-8, got --data.init_args.root=" in refusal(answer)
+    assert sorted(os.listdir(no_utf8)) == [b"runs", b"tiny.yaml"]
+
+
+def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
+    written()
+    with open("/dev/full", "w") as full:
+        answer = started(folder, "explain", "-c", "tiny.yaml", stdout=full)
+    assert refusal(answer) == "standard output cannot be written: No space left on device"
+    assert contents(folder) == {"tiny.yaml"}
+
+
+def test_closed_streams(written: Write, folder: Path) -> None:
+    written()
+    command = f"{sys.executable} -m asim_lightning explain -c tiny.yaml"
+    shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
+    assert subprocess.run(f"{command} >&-", capture_output=True, **shell).returncode == 0  # type: ignore[call-overload]
+    wrong = f"{command} --seed_everything -1"
+    assert subprocess.run(f"{wrong} 2>&-", stdout=subprocess.PIPE, **shell).returncode == 2  # type: ignore[call-overload]
+
+
+def test_a_large_grid_says_what_it_asks_for(
+    asim: Asim, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr("asim_lightning.cli.trainer.prepare", enough)
+    grid = (
+        *("--axes.random_noise", [step / 100 for step in range(60)]),
+        *("--axes.nonlinear_noise", [step / 100 for step in range(20)]),
+        *("--axes.adc_bits", [6, 7, 8, 9, 10, 11], "--axes.rows", [64, 128, 255, 511, 512]),
+    )
+    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *grid)
+    assert answer.error == "enough"
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("grid"))
+    assert line.startswith("grid     36,000 points, up to 72,002 trials of 20 images, at least ")
+    assert line.endswith(" (float32's time; simulation takes longer)")
+
+
+def test_a_long_sweep_says_how_long(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.sweep.estimate._LONG", 0.0)
+    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
+    assert "grid     1 point, up to 4 trials of 20 images\n" in answer.out
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("time"))
+    assert line.startswith("time     about 0 s for 1 more trials, as the last took ")
