@@ -43,12 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with kill_raises():
             _run(given)
-            sys.stdout.flush()
+            _flush()
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
-    except OSError as error:  # what is left was printed last
-        _refuse(_os_words(error))
     except (KeyboardInterrupt, SystemExit) as stop:
         code = _signal_code(stop)
         if code is None:
@@ -89,6 +87,15 @@ def _run(given: list[str]) -> None:
         if "surrogates not allowed" in str(error) and (bytes_ := [each for each in given if not is_text(each)]):
             _refuse(f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder")
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of what was printed last
+        _refuse(_os_words(error))
 
 
 def _refuse(message: str) -> NoReturn:
