@@ -70,6 +70,8 @@ class NoiseSweep(Callback):
         """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._on_network: list[NoiseLevel] = []
         self._first = True
+        self._metrics: dict[str, float] = {}  # of the last sweep
+        self._restored = False
 
     @property
     def state_key(self) -> str:
@@ -106,7 +108,8 @@ class NoiseSweep(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start anew, and write the layout of TensorBoard's charts."""
-        self.results, self._first = {}, True
+        # a fit that goes on has had its first sweep
+        self.results, self._first = {}, not self._restored
         write_layout(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -114,6 +117,15 @@ class NoiseSweep(Callback):
         path = self._file(trainer)
         if path is not None and trainer.is_global_zero:
             forget_rows_after(path, trainer.global_step or -1)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give a ModelCheckpoint the metrics that a fit that was stopped had; they are in its files already."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not self._restored:
+            return
+        self._restored = False
+        if not is_due(trainer, self.every_n_epochs):
+            for name, value in self._metrics.items():
+                pl_module.log(f"{self.prefix}/{name}", value, logger=False, reduce_fx="max", sync_dist=True)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time."""
@@ -124,7 +136,8 @@ class NoiseSweep(Callback):
         self._first = False
         results = self.measure(trainer, pl_module)
         self.results[trainer.current_epoch] = results
-        for name, value in self.metrics(results).items():
+        self._metrics = self.metrics(results)
+        for name, value in self._metrics.items():
             # equal on every process; a maximum over them, unlike a mean, keeps its last bit
             pl_module.log(f"{self.prefix}/{name}", value, reduce_fx="max", sync_dist=True)
         path = self._file(trainer)
@@ -134,6 +147,15 @@ class NoiseSweep(Callback):
             append_rows(path, trainer.current_epoch, trainer.global_step, self._on_network, results)
         if tensorboard_loggers(trainer):
             show_figure(trainer, f"{self.prefix}/accuracy_vs_{self.axis}", self.figure(pl_module))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The metrics of the last sweep, which a fit that goes on keeps until the next."""
+        return {"metrics": self._metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the metrics of a fit that goes on."""
+        self._metrics = dict(state_dict.get("metrics", {}))
+        self._restored = bool(self._metrics)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the curve of the last sweep."""

@@ -53,8 +53,10 @@ def write(folder: Path, data: Path, every: int | None, trainer: dict[str, Any] |
     """A recipe of three epochs of four steps with a `KillAt`."""
     path = write_config(folder, data, every, model="proportional")
     config = yaml.safe_load(path.read_text())
-    config["trainer"].update({"max_epochs": 3, "log_every_n_steps": 1, **(trainer or {})})
-    config["trainer"]["callbacks"].append({"class_path": "tests.cli.kills.KillAt"})
+    trainer = dict(trainer or {})
+    callbacks = trainer.pop("callbacks", [])
+    config["trainer"].update({"max_epochs": 3, "log_every_n_steps": 1, **trainer})
+    config["trainer"]["callbacks"] += [*callbacks, {"class_path": "tests.cli.kills.KillAt"}]
     path.write_text(yaml.safe_dump(config))
     return path
 

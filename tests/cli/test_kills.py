@@ -65,6 +65,17 @@ def test_every_boundary(every: int | None, sent: str, tmp_path: Path) -> None:
     assert kills(tmp_path, every, "{}", HOOKS, sent, 1, 1 if sent == "SIGKILL" else 4) >= 20
 
 
+SWEEP = """{callbacks: [{class_path: asim_lightning.callbacks.NoiseSweep, init_args: {levels: [0, 2], images: 10,
+every_n_epochs: 2}}, {class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {filename: best, mode: max,
+monitor: noise/acc_mean, save_weights_only: true, enable_version_counter: false}}]}"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_accuracy_under_noise_that_is_not_measured_in_each_epoch(tmp_path: Path) -> None:
+    assert kills(tmp_path, 2, SWEEP, FAST, "SIGKILL", 4, 2) >= 5
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
