@@ -157,7 +157,7 @@ TRAINER = {
     "no image": (("--trainer.limit_val_batches", "0"), "No image was evaluated; `trainer.limit_val_batches`"),
     "image size": (("--model.backbone.image_size", "10000000"), "`model.backbone.image_size` must be 1..8192 pixels"),
     "many classes": (("--model.num_classes", "1000000000000"), "`model.num_classes` must be 2..1000000, got 1000"),
-    "long path": (("--ckpt_path", "a" * 300), "File name too long: 'aaa"),
+    "long path": (("--ckpt_path", "a" * 300), "aaa cannot be read or written: File name too long"),
     "bytes that are no UTF-8": (("--model.fidelity", "a\udcffb"), "must be one of float, quantized, estimated, simul"),
     "function": (
         ("--trainer.callbacks+=LambdaCallback", "--trainer.callbacks.on_fit_start=os.getcwd"),
