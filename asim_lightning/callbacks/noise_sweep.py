@@ -75,8 +75,8 @@ class NoiseSweep(Callback):
 
     @property
     def state_key(self) -> str:
-        """One axis, one callback."""
-        return self._generate_state_key(axis=self.axis)
+        """Of another axis or other levels the metrics are others."""
+        return self._generate_state_key(axis=self.axis, levels=self.levels)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check, before anything is trained, that the sweep can run.

@@ -8,6 +8,7 @@ from importlib import import_module
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 _EARLY = "Early stopping conditioned on metric"
+_TWICE = "Found more than one stateful callback"
 _MONITORS = (
     (
         re.compile(r"`(\w+)\(monitor='([^']*)'\)` could not find the monitored key in the returned metrics: \[(.*?)\]"),
@@ -29,8 +30,8 @@ _NO_PACKAGE = re.compile(r"`(\w+)` is not installed|requires `(\w+)` to be insta
 
 def is_refusal(error: Exception) -> bool:
     """Whether an error is about what the user wrote or has not installed, so that its message says enough."""
-    if isinstance(error, RuntimeError):  # Lightning's for an unknown metric has no class of its own
-        return str(error).startswith(_EARLY)
+    if isinstance(error, RuntimeError):  # Lightning's for an unknown metric or a callback given twice have no class
+        return str(error).startswith((_EARLY, _TWICE))
     return isinstance(error, (ValueError, OSError, MisconfigurationException, ModuleNotFoundError))
 
 
