@@ -4,12 +4,15 @@ Small tensors gain nothing from threads, and on a busy machine waiting for them 
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before timm is imported: a missing file then fails at once
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)

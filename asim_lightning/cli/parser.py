@@ -1,7 +1,6 @@
 """The command line on LightningCLI: subcommands, precedence, where a run's files go, what is printed last."""
 
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from asim_lightning.cli.configs import (
 from asim_lightning.cli.debris import files_without_logger, log_folders, nothing_left
 from asim_lightning.cli.groups import check_groups
 from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.own_options import NO_FLAGS, own_options, with_own_options
 from asim_lightning.cli.pretrained import settle_pretrained
 from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.strict_yaml import use_strict_loader
@@ -53,7 +53,6 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 use_strict_loader()
 
 COMMANDS = ("fit", "validate", "test", "predict", "sweep", "bench", "explain", "verify")
-_NO_FLAGS = {"model", "dataloaders", "datamodule", "train_dataloaders", "val_dataloaders", "return_predictions"}
 _DATA = "asim_lightning.data.FashionMNIST"
 _PREDICTIONS = "predictions.csv"
 _RESUMED = ("best", "hpc")
@@ -89,7 +88,7 @@ class AsimCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands and ours, with the arguments that are no flags."""
-        return {name: set(_NO_FLAGS) for name in COMMANDS}
+        return {name: set(NO_FLAGS) for name in COMMANDS}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
@@ -123,10 +122,10 @@ class AsimCLI(LightningCLI):
             for each in (parser, self._subcommand_parsers[self.command]):
                 if isinstance(each, OneLineParser):
                     each.known_settings = self._names
-        self._args = args = _with_own_options(args, self.command)
+        self._args = args = with_own_options(args, self.command)
         if self.command is not None:
             args = configs_first(args, self.command)
-        args = without_other_commands_keys(args, {name: _keys(name) for name in COMMANDS})
+        args = without_other_commands_keys(args, {name: own_options(name) for name in COMMANDS})
         if self.command is not None and not names_data(args):
             # not as the parser's default: another class would inherit the arguments that share a name
             place = args.index(self.command) + 1
@@ -380,27 +379,3 @@ def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]
 def _plain(settings: Any) -> Any:
     """Settings as plain values."""
     return settings.as_dict() if isinstance(settings, Namespace) else settings
-
-
-def _keys(command: str) -> set[str]:
-    """Names of the settings that a command has of its own."""
-    return set(signature(getattr(AsimTrainer, command)).parameters) - _NO_FLAGS - {"self"}
-
-
-def _with_own_options(args: list[str], command: str | None) -> list[str]:
-    """The arguments, where a command's own options may have dashes for underscores, and a switch needs no value."""
-    if command is None:
-        return args
-    own, parameters = _keys(command), signature(getattr(AsimTrainer, command)).parameters
-    found: list[str] = []
-    for place, argument in enumerate(args):
-        option, equals, value = argument.partition("=")
-        name = option[2:].replace("-", "_") if option.startswith("--") else ""
-        if name not in own:
-            found.append(argument)
-            continue
-        found.append(f"--{name}{equals}{value}")
-        alone = place + 1 == len(args) or args[place + 1].startswith("-")
-        if alone and not equals and parameters[name].annotation is bool:
-            found[-1] += "=true"
-    return found
