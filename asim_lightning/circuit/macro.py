@@ -4,7 +4,6 @@ import math
 import numbers
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cached_property
 from typing import Any
 
 from asim_lightning.circuit.columns import build_column
@@ -74,18 +73,11 @@ class MacroConfig:
         build_column(self)
 
     def __hash__(self) -> int:
-        return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        # kept, since layers look up what belongs to their macro at each call; column_args is a mapping and may hold
-        # lists, so only its keys enter
-        values = [getattr(self, f.name) for f in fields(self) if f.name != "column_args"]
-        return hash((*values, *sorted(self.column_args)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # strings have another hash in another process
-        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
+        # of the fields in which macros differ most: layers look up what belongs to their macro at each call
+        noise = self.random_noise, self.nonlinear_noise
+        return hash(
+            (self.weight_bits, self.input_bits, self.rows, self.adc_bits, self.encoding_bits, noise, self.column)
+        )
 
     @property
     def top_code(self) -> int | None:

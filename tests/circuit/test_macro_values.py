@@ -1,5 +1,6 @@
 """What a macro derives from its fields: noise units, the top code, equality."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -51,3 +52,10 @@ def test_equal_macros_have_equal_hashes(one: dict[str, Any], other: dict[str, An
     first, second = MacroConfig(column="current", **one), MacroConfig(column="current", **other)
     assert first == second
     assert hash(first) == hash(second)
+
+
+def test_a_macro_holds_its_fields_alone() -> None:
+    """jsonargparse takes whatever a default holds for a field."""
+    macro = MacroConfig()
+    hash(macro), macro.top_code, macro.random_noise_percent
+    assert list(vars(macro)) == [f.name for f in fields(macro)]
