@@ -1,5 +1,6 @@
 """Whether a network that was just converted computes, in float, what it did, and calls every new layer as often."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -111,11 +112,15 @@ class _Comparison:
 
 
 def _difference(output: Any, expected: Any) -> float:
-    """Largest difference of all numbers, of the largest; what rounding of a coarse type makes counts as none."""
+    """Largest difference of all numbers, of the largest; what rounding of a coarse type makes counts as none, and a
+    number beside NaN or infinity as an infinite one."""
     largest = 0.0
     for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
-        if isinstance(got, Tensor) and got.is_floating_point() and got.numel() and got.shape == wanted.shape:
-            scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
-            difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
-            largest = max(largest, difference if difference > 64 * torch.finfo(got.dtype).eps else 0.0)
+        if not (isinstance(got, Tensor) and got.is_floating_point() and got.numel()):
+            continue
+        if got.shape != wanted.shape or not torch.equal(got.isfinite(), wanted.isfinite()):
+            return math.inf
+        scale = float(wanted.abs().nan_to_num(0.0, 0.0, 0.0).max()) or 1.0
+        difference = float((got - wanted).abs().nan_to_num(0.0, 0.0, 0.0).max()) / scale
+        largest = max(largest, difference if difference > 64 * torch.finfo(got.dtype).eps else 0.0)
     return largest

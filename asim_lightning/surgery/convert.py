@@ -198,9 +198,7 @@ def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> Non
             f"`{min(uneven) or 'the network'}` does not make the same products in every call and for every batch, so "
             f"that they cannot go to operators; put `{layer.name}` in `plan.keep`"
         )
-    if layer.product is not None:
-        return
-    if unknown := unknown_layer(layer.name, layer.module):
+    if layer.product is None and (unknown := unknown_layer(layer.name, layer.module)):
         raise ValueError(unknown)
 
 

@@ -35,8 +35,8 @@ class Rule:
 class Plan:
     """Which layers of a network go on which macro; alone it is the published mapping.
 
-    Published: the first convolution digital (quantised to 8 bits, or the macro's where it has more, signed; a ViT's
-    patch embedding float), everything else on the macro: head, depthwise convolutions, and both products of attention
+    Published: the first convolution digital (quantised to 8 bits, or the macro's where it has more, signed; a patch
+    embedding float), everything else on the macro: head, depthwise convolutions, and both products of attention
     (keys and scores encoded).
 
     Raises:

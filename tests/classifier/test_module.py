@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import CimClassifier
+from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model
@@ -171,3 +172,13 @@ def test_evaluation_repeats_and_depends_on_seed_trial_and_chip_alone(make_traine
     assert confidences(trial=1) != first
     assert confidences(noise_seed=1) != first
     assert confidences(chip=1) == first  # this macro's cells do not vary
+
+
+def test_another_size_of_images_than_multiplications_are_counted_for_is_refused() -> None:
+    from types import SimpleNamespace
+
+    backbone = BackboneConfig("resnet10t", {"in_chans": 1, "stem_width": 4, "channels": [4, 4, 4, 4]}, image_size=32)
+    model = CimClassifier(backbone, num_classes=10)
+    model.check_data(SimpleNamespace(image_size=32))
+    with pytest.raises(ValueError, match=r"`model.backbone.image_size`.* must be that of the images, 28, got 32"):
+        model.check_data(SimpleNamespace(image_size=28))

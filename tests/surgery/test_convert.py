@@ -309,3 +309,17 @@ def test_sums_and_differences_are_no_clipped_activations() -> None:
     report = convert_(model, Plan(pact=True, input_range="pact"))
     assert model.summed.input_range == "calibrated"
     assert report["differed"].input.startswith("signed")
+
+
+def test_a_rule_that_changes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`plan.rules.macro` must be a mapping of one or more macro fields.*'fc'"):
+        Rule("fc")
+    rules = [Rule("*", {"rows": 64}), Rule("fc", {"adc_bits": 10})]
+    with pytest.raises(ValueError, match="has a rule for 'fc' that changes nothing, as rules before it decide all"):
+        convert_(timm.create_model("resnet10t"), Plan(rules=rules))
+    convert_(timm.create_model("resnet10t"), Plan(rules=rules[::-1]))
+
+
+def test_a_macro_in_place_of_a_plan_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a Plan, such as Plan"):
+        convert_(Handmade(), MacroConfig())  # type: ignore[arg-type]

@@ -331,3 +331,12 @@ def test_talking_heads_in_the_network_itself_and_a_gate() -> None:
     assert {row.name: row.kind for row in report if "product" in row.before} == {
         "qk": "qk", "av": "av", "matmul": "matmul",
     }  # fmt: skip
+
+
+def test_a_number_beside_nan_is_a_difference() -> None:
+    from asim_lightning.surgery.check import _difference
+
+    x = torch.tensor([1.0, 2.0, torch.inf])
+    assert _difference(x, x) == 0.0
+    for other in (torch.tensor([torch.nan, 2.0, torch.inf]), torch.tensor([1.0, 2.0, 3.0]), x[:2]):
+        assert _difference(other, x) == _difference(x, other) == torch.inf
