@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.exchange.published.keys import AV, CONV, FC, KNOWN, LINEAR, MLP, PROJ, QK
+from asim_lightning.exchange.published.known_settings import AV, CONV, FC, KNOWN, LINEAR, MLP, PROJ, QK
 from asim_lightning.surgery import Plan
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "MOVING.md"

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from asim_lightning.exchange.published.keys import KNOWN
+from asim_lightning.exchange.published.known_settings import KNOWN
 
-CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CHANNELS = {
+    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "CIFAR-100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 _JITTERS = "[T.ColorJitter(brightness=0.5), T.ColorJitter(contrast=0.5), T.ColorJitter(saturation=0.5), "
 _JITTERS += "T.ColorJitter(hue=0.3)]"
 _TURN = "T.RandomHorizontalFlip(), T.RandomRotation(15)"
@@ -30,31 +34,28 @@ def config_text(**changes: Any) -> str:
     """A config with all settings: published values, but those that are given; None of a pipeline leaves it out."""
     values = {**KNOWN, "milestones": None, **changes}
     size = values["image_size"]
-    mean, deviation = CIFAR10
-    if values["task"] == "CIFAR-100":
-        mean, deviation = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-    if values["task"] == "ImageNet":
-        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     lines = [
         '"""Settings."""',
         "import matplotlib.pyplot as plt",
-        "import torchvision.transforms as T",
+        "import torchvision.transforms as transforms",
         "from easydict import EasyDict",
         "",
         "cfg = EasyDict()  # all settings",
-        f"size, first = {size}, {round(size * 8 / 7) if values['task'] == 'ImageNet' else size}",
-        f"mean = {list(mean)}",
-        f"std = {list(deviation)}",
+        f"size = {size}",
+        f"first = {round(size * 8 / 7) if values['task'] == 'ImageNet' else size}",
     ]
     for name, value in values.items():
+        if name == "transforms_train":
+            lines += ["assert cfg.task in ['CIFAR-10', 'CIFAR-100', 'ImageNet'], 'no such task'"]
+            for task, (mean, std) in CHANNELS.items():
+                lines += [f"if cfg.task == {task!r}:", f"    mean = {list(mean)}", f"    std = {list(std)}"]
         if name.startswith("transforms"):
-            lines.append(f"cfg.{name} = {value or PIPELINES[name]}")
+            lines.append(f"cfg.{name} = {(value or PIPELINES[name]).replace('T.', 'transforms.')}")
         elif name == "milestones" and value is None:
             lines.append("cfg.milestones = [int(cfg.max_epoch * 0.6), int(cfg.max_epoch * 0.9)]")
         elif name == "large_model" and "large_model" not in changes:
             lines += ["if size > 100:", "    cfg.large_model = True", "else:", "    cfg.large_model = False"]
         else:
             lines.append(f"cfg.{name} = {value!r}  # {name.replace('_', ' ')}")
-    lines += ["assert cfg.task in ['CIFAR-10', 'CIFAR-100', 'ImageNet'], 'no such task'"]
     lines += ["", "if __name__ == '__main__':", "    for image in open(cfg.train_dir):", "        plt.imshow(image)"]
     return "\n".join(lines) + "\n"

@@ -16,8 +16,8 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli import main
 from asim_lightning.cli.configs import resolve_configs
 from asim_lightning.cli.parser import AsimCLI
-from asim_lightning.exchange.published.keys import AV, CNN, COMMON, FC, KNOWN, MLP, NETWORKS, PROJ, QK
-from asim_lightning.exchange.published.keys import VIT as VIT_KEYS
+from asim_lightning.exchange.published.known_settings import AV, CNN, COMMON, FC, KNOWN, MLP, NETWORKS, PROJ, QK
+from asim_lightning.exchange.published.known_settings import VIT as VIT_KEYS
 from asim_lightning.exchange.published.recipe import Recipe, recipe_of
 from asim_lightning.surgery import Plan
 from tests.data.published_layouts import CIFAR10_CLASSES, noisy, write_class_folders
@@ -232,6 +232,18 @@ def test_training_settings(made: Made) -> None:
     optimizer = found["model"]["optimizer"]
     assert [round(part * 90) for part in optimizer["milestones"]] == [30, 60, 80]
     assert (optimizer["gamma"], optimizer["lr"], optimizer["momentum"]) == (0.5, 1e-5, 0)
+
+
+@pytest.mark.parametrize(
+    ("device", "accelerator", "noted"),
+    [("cuda", "auto", ""), ("cpu", "cpu", ""), ("cpu:1", "cpu", "[1] asks"), ("xpu", "auto", "NAME asks")],
+)
+def test_device(made: Made, device: str, accelerator: str, noted: str) -> None:
+    recipe = made(device=device)
+    assert values(recipe)["trainer"]["accelerator"] == accelerator
+    found = [note for note in recipe.notes if note.startswith("cfg.device = ")]
+    assert len(found) == bool(noted)
+    assert all(f"trainer.accelerator: {accelerator}`" in note and noted in note for note in found)
 
 
 def test_milestones_after_the_end_are_noted(made: Made) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asim_lightning.exchange.published.text import scalar
+from asim_lightning.exchange.published.recipe_text import scalar
 
 
 @pytest.mark.parametrize(

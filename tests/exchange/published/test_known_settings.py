@@ -2,7 +2,7 @@
 
 import timm
 
-from asim_lightning.exchange.published.keys import (
+from asim_lightning.exchange.published.known_settings import (
     AV,
     CNN,
     COMMON,

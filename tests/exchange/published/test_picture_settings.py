@@ -3,7 +3,7 @@
 import pytest
 
 from asim_lightning import data
-from asim_lightning.exchange.published.data import TASKS
+from asim_lightning.exchange.published.picture_settings import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)

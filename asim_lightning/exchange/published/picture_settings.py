@@ -1,0 +1,148 @@
+"""The pictures of a published config: data module, folder, image size, normalisation and augmentation."""
+
+import re
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from asim_lightning.exchange.published.assignments import Transform
+from asim_lightning.exchange.published.given_settings import Given
+
+_OWN_MODULE = "a LightningDataModule of your own, whose batches are (images, labels, indices), can do it"
+
+
+class Task(NamedTuple):
+    """A data set of the published simulator, and what lies below its folder."""
+
+    module: str  # class in asim_lightning.data
+    root: str  # where the file names no folder
+    tree: str  # below the folder
+    train: str  # folder of the training pictures
+    test: tuple[str, ...]  # names that the folder of the test pictures may have
+    mean: tuple[float, ...]  # of each channel
+    deviation: tuple[float, ...]
+    classes: int | None  # None: as many as there are folders
+    margin: float  # size that training pictures are squashed to before their crop, over that of the crop
+
+
+TASKS = {
+    "CIFAR-10": Task(
+        "CIFAR10", "data", "{train,test}/<class>/*.png, or cifar-10-batches-py", "train", ("test",),
+        (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616), 10, 1.0,
+    ),
+    "CIFAR-100": Task(
+        "CIFAR100", "data", "{train,test}.csv with {train,test}_images, or cifar-100-python",
+        "train_images", ("test_images",), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 100, 1.0,
+    ),
+    "ImageNet": Task(
+        "ImageNet", "data/imagenet", "train/<wnid>/*.JPEG and valid (or val)/<wnid>/*.JPEG", "train", ("valid", "val"),
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, 256 / 224,
+    ),
+}  # fmt: skip
+"""The data sets by their published names."""
+
+
+def pictures_of(given: Given, is_transformer: bool) -> dict[str, Any]:
+    """Values of the recipe for the data; where the file gives no size, images of transformers have 224 pixels."""
+    task = TASKS[given.choice("task", tuple(TASKS))]
+    train, valid, test = (_steps(given, f"transforms_{part}") for part in ("train", "valid", "test"))
+    usual = 224 if is_transformer or task.margin > 1 else 32
+    size = given.whole("image_size", 1) if "image_size" in given.settings else usual
+    mean, deviation = _normalization(given, test, task)
+    expected = (_step("Resize", (size, size)), _step("ToTensor"), _step("Normalize", mean, deviation))
+    squash = f"pictures are squashed to {size} x {size} and normalised with one mean and std"
+    if test not in (None, expected):
+        given.note("transforms_test", f"here {squash}, `image_size` and `normalize` of the data; {_OWN_MODULE}")
+    if valid not in (None, expected if test is None else test):
+        given.note("transforms_valid", f"here {squash} in validation, as in tests; {_OWN_MODULE}")
+    own = (mean, deviation) != (task.mean, task.deviation)
+    return {
+        "module": f"asim_lightning.data.{task.module}",
+        "root": _root(given, task),
+        "tree": task.tree,
+        "image_size": size,
+        "augment": "published" if train is None else _augmentation(given, train, expected, size, task.margin),
+        **({"normalize": {"mean": mean, "std": deviation}} if own else {}),
+    }
+
+
+def _step(name: str, /, *arguments: Any, **keywords: Any) -> Transform:
+    return Transform(name, arguments, keywords)
+
+
+def _steps(given: Given, name: str) -> tuple[Transform, ...] | None:
+    """What a pipeline does, one transform after the other; None where the file has none."""
+    match given.value(name):
+        case None:
+            return None
+        case Transform("Compose", (tuple(steps),)) if all(isinstance(step, Transform) for step in steps):
+            return tuple(_by_place(step) for step in steps)
+    raise given.error(name, f"must be transforms.Compose([...]) of transforms, got {given.shown(name)}")
+
+
+def _by_place(step: Transform) -> Transform:
+    """With mean and std as published, of Normalize(mean=..., std=...)."""
+    return _step(step.name, *step.keywords.values()) if [*step.keywords] == ["mean", "std"] else step
+
+
+def _arguments(steps: tuple[Transform, ...] | None, name: str) -> tuple[Any, ...]:
+    """Arguments of the first transform of a name; none where there is none."""
+    return next((step.arguments for step in steps or () if step.name == name and step.arguments), ())
+
+
+def _normalization(
+    given: Given, test: tuple[Transform, ...] | None, task: Task
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if test is None:
+        return task.mean, task.deviation
+    match _arguments(test, "Normalize") or ((0.0,) * 3, (1.0,) * 3):
+        case ((_, _, _) as mean, (_, _, _) as deviation) if (
+            all(type(value) in (int, float) for value in (*mean, *deviation)) and min(deviation) > 0
+        ):
+            return mean, deviation
+        case other:
+            wanted = "must normalise with a mean and a std of three numbers each, std above 0"
+            raise given.error("transforms_test", f"{wanted}, got {str(other)[:80]}")
+
+
+def _augmentation(
+    given: Given, train: tuple[Transform, ...], expected: tuple[Transform, ...], size: int, margin: float
+) -> str:
+    squash, *normalise = expected
+    crop = (_step("RandomCrop", size, padding=4), _step("RandomHorizontalFlip"))
+    if train == expected:
+        return "none"
+    if train in ((*crop, *normalise), (squash, *crop, *normalise)):
+        return "crop_flip"
+    amounts = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.3}
+    jitter = _step("RandomChoice", tuple(_step("ColorJitter", **{name: amount}) for name, amount in amounts.items()))
+    first = next(iter(_arguments(train, "CenterCrop")), size)
+    squashed = (_step("Resize", (first, first)), _step("CenterCrop", first))
+    here = round(size * margin)
+    if train != (jitter, *squashed, *crop, _step("RandomRotation", 15), *normalise):
+        steps = f"jitter of a colour, squash to {here}, crop to {size}, mirror, turn"
+        given.note("transforms_train", f"here `augment: published` ({steps}); {_OWN_MODULE}")
+    elif first != here:
+        what = f"pictures are squashed to {here} pixels before their crop to {size}, not to {first}"
+        given.note("transforms_train", f"all is as in `augment: published`, but {what}; {_OWN_MODULE}")
+    return "published"
+
+
+def _root(given: Given, task: Task) -> str:
+    """The folder below which the data module finds what the three folders hold."""
+    paths = {name: given.text(name) for name in ("train_dir", "valid_dir", "test_dir")}
+    folders = {name: _path(path) for name, path in paths.items() if path is not None}
+    allowed = {"train_dir": (task.train,), "valid_dir": task.test, "test_dir": task.test}
+    fitting = [folder for name, folder in folders.items() if folder.name in allowed[name]]
+    root = str(fitting[0].parent) if fitting else task.root
+    for name, folder in folders.items():
+        if folder.name not in allowed[name] or str(folder.parent) != root:
+            where = f"{root}/{' or '.join(allowed[name])}"
+            given.note(name, f"one folder `data.init_args.root`, {root}, holds {task.tree}; link this one as {where}")
+        elif name == "valid_dir" and folders.get("test_dir", folder) != folder:
+            given.note(name, "validation is on the test pictures; `data.init_args.held_out` takes training ones")
+    return root
+
+
+def _path(text: str) -> PurePath:
+    is_windows = "\\" in text or re.match(r"[A-Za-z]:", text)
+    return PureWindowsPath(text) if is_windows else PurePosixPath(text)
