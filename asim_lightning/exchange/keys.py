@@ -1,13 +1,12 @@
 """Which key of another's state dict holds which of ours; ours are timm's, and the clips of PACT."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.exchange import efficientnet
 from asim_lightning.surgery.layers import find_relus
 
 LAYOUTS = ("published", "torchvision", "timm")
@@ -29,6 +28,15 @@ _VIT_BLOCK = {
     "torchvision": {"norm1": "ln_1", "norm2": "ln_2", "attn.qkv": "self_attention.in_proj",
                     "attn.proj": "self_attention.out_proj", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"},
 }  # fmt: skip
+_EFFICIENTNET_ENDS = {
+    "conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc",
+}  # fmt: skip
+_EFFICIENTNET_BLOCK = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+_EFFICIENTNET_INVERTED = {
+    "conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
+    "conv_pwl": "_project_conv", "bn3": "_bn2",
+}  # fmt: skip
+_EFFICIENTNET_EXCITATION = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | 
     if clips is not None:
         shapes |= {f"{name}.alpha": () for name in find_relus(model, clips)}
     if layout == "efficientnet_pytorch":
-        place = efficientnet.place(shapes)
+        place = _efficientnet(shapes)
     else:
         place = _place(layout, family(model), small)
     return tuple(Pair(ours, place(ours), shape) for ours, shape in shapes.items())
@@ -148,3 +156,22 @@ def _vit(key: str, layout: str) -> str:
         return f"encoder.layers.{number}.{found}.{leaf}"
     joint = "_" if found.endswith("in_proj") else "."
     return f"encoder.layers.encoder_layer_{number}.{found}{joint}{leaf}"
+
+
+def _efficientnet(keys: Iterable[str]) -> Callable[[str], str]:
+    """From a key of ours to one of efficientnet_pytorch's, which counts blocks through all stages."""
+    keys = list(keys)
+    blocks = list(dict.fromkeys(tuple(key.split(".")[1:3]) for key in keys if key.startswith("blocks.")))
+    numbers = {block: number for number, block in enumerate(blocks)}
+    inverted = {block for block in blocks if f"blocks.{block[0]}.{block[1]}.conv_pwl.weight" in keys}
+
+    def found(key: str) -> str:
+        layer, _, leaf = key.rpartition(".")
+        if not layer.startswith("blocks."):
+            return f"{_EFFICIENTNET_ENDS[layer]}.{leaf}" if layer in _EFFICIENTNET_ENDS else ""
+        _, stage, block, inside = layer.split(".", 3)
+        own = _EFFICIENTNET_INVERTED if (stage, block) in inverted else _EFFICIENTNET_BLOCK
+        names = {**own, **_EFFICIENTNET_EXCITATION}
+        return f"_blocks.{numbers[stage, block]}.{names[inside]}.{leaf}" if inside in names else ""
+
+    return found

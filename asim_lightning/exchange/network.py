@@ -31,6 +31,11 @@ PUBLISHED_NAMES = (*RESNETS[:5], *VGGS, *PUBLISHED_VITS.values())
 """Networks of the published simulator, by timm's names."""
 TORCHVISION_NAMES = (*RESNETS, *VGGS, *PUBLISHED_VITS.values())
 """Networks of torchvision whose state dicts are read and written."""
+EFFICIENTNETS = (
+    *(f"tf_efficientnet_lite{size}" for size in range(5)),
+    *(f"tf_efficientnet_b{size}" for size in range(9)),
+)
+"""Networks of efficientnet_pytorch, whose weights came from TensorFlow; read alone."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Network:
     """What a state dict is of.
 
     Attributes:
-        layout: published, torchvision or timm.
+        layout: published, torchvision, timm or efficientnet_pytorch.
         backbone: The network.
         num_classes: Number of classes.
         clips: None where ReLUs are ReLUs; else those that stay so while the others are PACT.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.exchange.archive import check_archive
-from asim_lightning.exchange.contents import check_contents
+from asim_lightning.exchange.loaded_values import check_contents
 from asim_lightning.resources import PACKAGE, file_in_package
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")

@@ -6,8 +6,7 @@ from typing import Any
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
-from asim_lightning.exchange import efficientnet
-from asim_lightning.exchange.network import Network, classes_of, fitting
+from asim_lightning.exchange.network import EFFICIENTNETS, Network, classes_of, fitting
 from asim_lightning.exchange.published_networks import published_resnet_of, transformer_of, vgg_of
 from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.timm_networks import timm_network_of
@@ -44,8 +43,8 @@ def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: 
         return published_resnet_of(file, name, small)
     if "features.0.weight" in state and "classifier.0.weight" in state:
         return vgg_of(file, name, small)
-    if efficientnet.STEM in state:
-        names = [name] if name else efficientnet.NAMES
+    if "_conv_stem.weight" in state:
+        names = [name] if name else EFFICIENTNETS
         classes = classes_of(file, "_fc.weight")
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
         return fitting(file, candidates, name is not None)

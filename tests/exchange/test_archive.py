@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from asim_lightning.exchange.archive import check_archive
-from asim_lightning.exchange.contents import check_contents
+from asim_lightning.exchange.loaded_values import check_contents
 from asim_lightning.exchange.read import read_plain
 
 READ = """
