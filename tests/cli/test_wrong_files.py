@@ -287,7 +287,7 @@ WEIGHTS = {
 }
 
 PYTHON = {
-    "code": "c.py, line 2: a value must be a number, a text, ",
+    "code": "c.py, line 2: a line must be cfg.NAME = VALUE, an import, ",
     "deep": "c.py must be a published config.py, got a file that is nested too deeply",
     "power": "c.py, line 1: a value must be a number",
     "digits": "c.py, line 1, is not Python: Exceeds the limit",

@@ -2,17 +2,17 @@
 
 from typing import Any, TypeAlias
 
+from asim_lightning.exchange.network import PUBLISHED_NAMES
+
 Names: TypeAlias = dict[str, str]
 """Published names of a macro's fields."""
 
-NETWORKS = {
-    **{f"ResNet-{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
-    **{f"VGG{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
-    **{f"VGG{depth}-BN": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
-    **{f"ViT-{size}-{patch}": f"vit_{name}_patch{patch}_224" for size, name, patch in (
-        ("B", "base", 16), ("B", "base", 32), ("L", "large", 16), ("L", "large", 32), ("H", "huge", 14)
-    )},
-}  # fmt: skip
+_PUBLISHED_NETWORKS = (
+    *(f"ResNet-{depth}" for depth in (18, 34, 50, 101, 152)),
+    *(f"VGG{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "-BN")),
+    *("ViT-B-16", "ViT-B-32", "ViT-L-16", "ViT-L-32", "ViT-H-14"),
+)
+NETWORKS = dict(zip(_PUBLISHED_NETWORKS, PUBLISHED_NAMES, strict=True))
 """timm's name of each published network."""
 
 _PUBLISHED_MACRO = {
