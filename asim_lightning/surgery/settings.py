@@ -9,6 +9,7 @@ from torch import nn
 from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES, one_of
+from asim_lightning.surgery.families import assignments_at, families_of
 
 
 def macro_layers(model: nn.Module) -> dict[str, OnMacro]:
@@ -46,26 +47,11 @@ def apply_point(model: nn.Module, point: Mapping[str, Any]) -> None:
         ValueError: A name is no field, a layer does not take a value, or rules decide a field for every layer; no layer
             is changed then.
     """
-    before = _assignments(model)
-    for base in {assignment.base for assignment in before.values()}:
-        base.with_fields(**point)  # its own refusals name no layer
-    names = {layer: name for name, layer in model.named_modules()}
-    after: dict[OnMacro | QuantConv2d, Assignment] = {}
-    for layer, assignment in before.items():
-        try:
-            after[layer] = assignment.changed(**point)
-            layer.check_assignment(after[layer])
-        except ValueError as error:
-            raise ValueError(f"Layer `{names[layer]}`: {error}") from None
-    on_macro = [assignment for layer, assignment in before.items() if isinstance(layer, OnMacro)]
-    for field in point:
-        if on_macro and all(field in assignment.ruled for assignment in on_macro):
-            raise ValueError(
-                f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
-                "leave it out"
-            )
-    for layer, assignment in after.items():
-        layer.assignment = assignment
+    families = families_of(model)
+    for family, assignment in zip(families, assignments_at(families, point), strict=True):
+        for layer in family.layers.values():
+            if assignment is not None and isinstance(layer, (OnMacro, QuantConv2d)):
+                layer.assignment = assignment
 
 
 @contextmanager

@@ -6,11 +6,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from torch import nn
-
 from asim_lightning.circuit.units import canonical_quantity
-from asim_lightning.surgery import apply_point, kept_assignments
-from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axes_text, axis_text
+from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axis_text
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""
@@ -82,19 +79,3 @@ class SweepAxes:
             if name in axes:
                 axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
         return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
-
-    def check(self, model: nn.Module) -> None:
-        """Refuse values that a layer's macro does not take, its rule included, before anything is computed.
-
-        Args:
-            model: Converted network; it stays as it is.
-
-        Raises:
-            ValueError: A combination is not allowed, or rules decide an axis for every layer.
-        """
-        for point in self.points():
-            try:
-                with kept_assignments(model):
-                    apply_point(model, point)
-            except ValueError as error:
-                raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None

@@ -1,6 +1,7 @@
 """A point of a sweep as what its layers compute, so that two ways to write the same are computed once."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
@@ -10,35 +11,84 @@ from asim_lightning.circuit import MacroConfig, Transfer, schedule, transfer
 from asim_lightning.circuit.columns import COLUMNS
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import macro_layers
+from asim_lightning.nn import Assignment
+from asim_lightning.surgery.families import assignments_at, families_of
+from asim_lightning.sweep.canonical import canonical_json, digest_of
 from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.result import NOISE_AXES, Kind
+from asim_lightning.sweep.result import NOISE_AXES, AxisValue, Kind
 
 
-def network_content(model: nn.Module, kind: Kind, contents: Contents) -> dict[str, object]:
-    """All that a point decides of a network's answers, for the macros that its layers have.
-
-    A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
+class Points:
+    """The points of one network, each worked out without a change to its layers.
 
     Args:
-        model: Converted network, at the point.
-        kind: What computes the products.
+        model: Converted network; its layers' assignments count as they are at this moment.
         contents: Describes a user's column.
     """
-    if kind == "float":
-        return {"kind": kind}
-    bits = {name: [layer.weight_bits, layer.input_bits] for name, layer in quantized_layers(model).items()}
-    if kind == "quantized":
-        return {"kind": kind, "bits": bits}
-    known: dict[tuple[MacroConfig, bool], dict[str, object]] = {}
-    macros: dict[str, object] = {}
-    for name, layer in macro_layers(model).items():
-        pair = (layer.macro, layer.signed_input)
-        if pair not in known:
-            known[pair] = macro_content(*pair, contents)
-        macros[name] = known[pair]
-    return {"kind": kind, "bits": bits, "macros": macros}
+
+    def __init__(self, model: nn.Module, contents: Contents) -> None:
+        self._contents = contents
+        self._families = families_of(model)
+        self._layers = digest_of([list(family.layers) for family in self._families])
+        self._digests: dict[str, str] = {}
+
+    def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
+        """Work a point out; whether any of its conversions is noisy.
+
+        Raises:
+            ValueError: A layer's macro does not take a value, or rules decide an axis for every layer.
+        """
+        assignments = assignments_at(self._families, axes)
+        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind))
+        if kind != "simulated":
+            return False
+        macros = {pair for pair in self._macros(assignments) if pair is not None}
+        return any(any(transfer(*pair).noisy) for pair in macros)
+
+    def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
+        """Digest of `content`; kept for points that were added.
+
+        Raises:
+            ValueError: As for `add`.
+        """
+        known = self._digests.get(_name(axes, kind))
+        return digest_of(self.content(axes, kind)) if known is None else known
+
+    def content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
+        """All that a point decides of the network's answers, for the macros that its layers get there.
+
+        A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
+
+        Args:
+            axes: Values of macro fields.
+            kind: What computes the products.
+
+        Raises:
+            ValueError: As for `add`.
+        """
+        return self._content(assignments_at(self._families, axes), kind)
+
+    def _content(self, assignments: Sequence[Assignment | None], kind: Kind) -> dict[str, object]:
+        if kind == "float":
+            return {"kind": kind}
+        bits = [family.bits(each) for family, each in zip(self._families, assignments, strict=True)]
+        content: dict[str, object] = {"kind": kind, "layers": self._layers, "bits": bits}
+        if kind == "quantized":
+            return content
+        pairs = self._macros(assignments)
+        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
+        return {**content, "macros": [None if pair is None else known[pair] for pair in pairs]}
+
+    def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
+        """The macro of each family and whether its input is signed; None where it is on none."""
+        return [
+            (each.macro, family.signed_input) if family.is_on_macro and each is not None else None
+            for family, each in zip(self._families, assignments, strict=True)
+        ]
+
+
+def _name(axes: Mapping[str, AxisValue], kind: Kind) -> str:
+    return f"{kind} {canonical_json(axes)}"
 
 
 def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) -> dict[str, object]:

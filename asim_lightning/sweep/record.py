@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asim_lightning.sweep.canonical import canonical_json, digest_of, plain
 from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, axis_value, check_kind
 from asim_lightning.sweep.whole_file import write_whole
@@ -28,6 +30,10 @@ _UNREADABLE = (
 )  # fmt: skip
 _MOST_BYTES = 2**28
 """Most bytes of a trial once unpacked: those of ten million images."""
+_FEW = 100
+"""Rows up to which results.csv is written anew for each point."""
+_PAUSE = 20
+"""Beyond that, times that the writing took until the next: it takes a twentieth of a sweep at most, however long."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Outcomes:
 
 def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object]) -> Path:
     """Folder of the sweep with this fingerprint: `parent` / "sweep-" and 8 hexadecimal digits of its SHA-256."""
-    return Path(parent) / f"sweep-{_digest(fingerprint)[:8]}"
+    return Path(parent) / f"sweep-{digest_of(fingerprint)[:8]}"
 
 
 class SweepRecord:
@@ -61,8 +67,8 @@ class SweepRecord:
         trials/POINT-TRIAL.npz          every image's label and prediction, one file a finished trial
         results.csv                     one row a finished point
 
-    Each file is written under another name and then renamed, so that it is whole or absent. The trials are the truth:
-    accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that a point is
+    Each file is written under another name and then renamed, so that it is whole or absent. A trial is written when it is
+    stored; results.csv when a point is finished, of many points now and then, and by `write_results`. The trials are the truth: accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that a point is
     finished is read back. A trial file whose checksum does not fit counts as absent, and `notes` say so; one that was
     written under another fingerprint counts as absent too.
 
@@ -98,12 +104,15 @@ class SweepRecord:
         if len(set(self.columns)) < len(self.columns) or set(self.columns) & set(RESULT_COLUMNS):
             reserved = ", ".join(RESULT_COLUMNS)
             raise ValueError(f"axes must differ from each other and from {reserved}, got {', '.join(self.columns)}")
-        self._digest = _digest(fingerprint)
+        self._digest = digest_of(fingerprint)
         self._trial_folder = self.folder / "trials"
         self._content = content or (lambda axes, kind: {"axes": axes, "kind": kind})
         self._keys: dict[str, str] = {}
         self._finished_trials: dict[str, set[int]] = {}
+        self._stored: set[str] = set()  # points with trials that were stored since the folder was opened
         self._results: dict[str, PointResult] = {}
+        self._lines: dict[str, str] = {}  # of results.csv, by row
+        self._is_written, self._write_next = True, 0.0
         self._damaged: list[Path] = []
         self._open_settings(fingerprint)
         if reuse:
@@ -135,7 +144,7 @@ class SweepRecord:
         row = _row(axes, kind)
         if row not in self._keys:
             # 12 digits, as thousands of points must not collide
-            self._keys[row] = _digest(self._content(axes, kind))[:12]
+            self._keys[row] = digest_of(self._content(axes, kind))[:12]
         return self._keys[row]
 
     def trials(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[int, ...]:
@@ -188,18 +197,19 @@ class SweepRecord:
         header = {
             "fingerprint": self._digest,
             "point": point,
-            "axes": _plain(axes),
+            "axes": plain(axes),
             "kind": kind,
             "trial": int(trial),
             "seconds": float(seconds),
             "algorithm": algorithm,
         }
         arrays = {"sample_index": samples, "label": labels[first], "prediction": predictions[first]}
-        text, buffer = _canonical_json(header), io.BytesIO()
+        text, buffer = canonical_json(header), io.BytesIO()
         stored: dict[str, Any] = {"header": np.array(text), "checksum": np.array(_checksum(text, arrays)), **arrays}
         np.savez_compressed(buffer, **stored)
         write_whole(self._trial_path(point, trial), lambda file: file.write(buffer.getvalue()))
         self._finished_trials.setdefault(point, set()).add(int(trial))
+        self._stored.add(point)
 
     def outcomes(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
         """Read the outcomes of one finished trial.
@@ -217,21 +227,43 @@ class SweepRecord:
             raise ValueError(f"{path} was whole and is now damaged; delete it and run the sweep again") from error
 
     def finish(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
-        """Compute the result of a point from its trials 0 to `trials` - 1 and write it to results.csv.
+        """Compute the result of a point from its trials 0 to `trials` - 1, for results.csv.
 
-        A row of results.csv that has more trials stays.
+        A row of results.csv that has more trials stays. A file of many rows that was written a moment ago is not
+        written anew, so that little time goes into it; `write_results` brings it up to date.
 
         Raises:
             ValueError: There is no trial, a trial is missing, or trials saw different images.
         """
         if trials < 1:
             raise ValueError(f"`trials` must be at least 1, got {trials}")
-        result, row = self._result(axes, kind, trials), _row(axes, kind)
+        row = _row(axes, kind)
         known = self._results.get(row)
+        if known is not None and known.trials == trials and self.key(axes, kind) not in self._stored:
+            result = known  # computed on opening, from the same files
+        else:
+            result = self._result(axes, kind, trials)
         if known is None or known.trials <= trials:
-            self._results[row] = result
-        self._write_results()
+            self._keep(row, result)
+        self._is_written = False
+        if len(self._results) <= _FEW or time.monotonic() >= self._write_next:
+            self.write_results()
         return result
+
+    def write_results(self) -> None:
+        """Write results.csv, if points were finished since it was written.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._is_written:
+            return
+        start = time.monotonic()
+        header = _csv_line((*self.columns, *RESULT_COLUMNS))
+        text = header + "".join(self._lines[row] for row in self._results)
+        write_whole(self.folder / "results.csv", lambda file: file.write(text.encode()))
+        end = time.monotonic()
+        self._is_written, self._write_next = True, end + _PAUSE * (end - start)
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         outcomes = [self.outcomes(axes, kind, trial) for trial in range(trials)]
@@ -262,10 +294,10 @@ class SweepRecord:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             # Absent or damaged: the trials carry the fingerprint too, so that nothing depends on this file.
-            text = json.dumps(_plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
+            text = json.dumps(plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
             write_whole(path, lambda file: file.write(text.encode()))
             return
-        if _digest(found) != self._digest:
+        if digest_of(found) != self._digest:
             raise ValueError(f"{self.folder} must hold the sweep that is asked for, but its settings.json differs")
 
     def _open_trials(self) -> None:
@@ -290,7 +322,7 @@ class SweepRecord:
                 axes = {name: axis_value(row[name]) for name in self.columns if row[name] != ""}
                 kind: Any = row["kind"]
                 if self.key(axes, kind) == row["point"]:
-                    self._results[_row(axes, kind)] = self._result(axes, kind, int(row["trials"]))
+                    self._keep(_row(axes, kind), self._result(axes, kind, int(row["trials"])))
             except _UNREADABLE:
                 continue  # `finish` makes it anew
 
@@ -317,17 +349,19 @@ class SweepRecord:
             raise ValueError(f"{path} has another checksum than its content")
         return header, outcomes
 
-    def _write_results(self) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((*self.columns, *RESULT_COLUMNS))
-        for row in self._results.values():
-            axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in self.columns]
-            shares = [f"{share:.6f}" for share in (row.accuracy, row.low, row.high)]
-            point = self.key(row.axes, row.kind)
-            tail = (f"{row.seconds:.3f}", row.algorithm, point, " ".join(map(str, row.right)))
-            writer.writerow((*axes, row.kind, row.trials, row.images, *shares, *tail))
-        write_whole(self.folder / "results.csv", lambda file: file.write(text.getvalue().encode()))
+    def _keep(self, row: str, result: PointResult) -> None:
+        axes = [axis_text(result.axes[name]) if name in result.axes else "" for name in self.columns]
+        shares = [f"{share:.6f}" for share in (result.accuracy, result.low, result.high)]
+        tail = f"{result.seconds:.3f}", result.algorithm, self.key(result.axes, result.kind)
+        right = " ".join(map(str, result.right))
+        self._results[row] = result
+        self._lines[row] = _csv_line((*axes, result.kind, result.trials, result.images, *shares, *tail, right))
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -337,33 +371,13 @@ def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _plain(value: object) -> object:
-    """The value with whole floats as integers and numpy's scalars as Python's: 8.0 and 8 must give one digest."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
 def _plain_axes(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
-    return {name: _plain(value) for name, value in axes.items()}  # type: ignore[misc]
-
-
-def _canonical_json(value: object) -> str:
-    try:
-        return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except TypeError as error:
-        raise TypeError(f"settings of a sweep must be what JSON can hold, got {value!r}") from error
+    return {name: plain(value) for name, value in axes.items()}  # type: ignore[misc]
 
 
 def _row(axes: Mapping[str, AxisValue], kind: Kind) -> str:
     """What tells rows of results.csv apart."""
-    return _canonical_json({"axes": axes, "kind": kind})
+    return canonical_json({"axes": axes, "kind": kind})
 
 
 def _checksum(header: str, arrays: Mapping[str, NDArray[np.int64]]) -> str:
@@ -372,7 +386,3 @@ def _checksum(header: str, arrays: Mapping[str, NDArray[np.int64]]) -> str:
         digest.update(f"{name} {values.size}".encode())
         digest.update(values.astype("<i8").tobytes())
     return digest.hexdigest()
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(_canonical_json(value).encode()).hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose
@@ -15,13 +16,15 @@ from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.estimate import time_left
 from asim_lightning.sweep.fingerprint import fingerprint
-from asim_lightning.sweep.point import network_content
+from asim_lightning.sweep.point import Points
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
 from asim_lightning.sweep.recorder import OutcomeRecorder
-from asim_lightning.sweep.result import AxisValue, Kind, PointResult
+from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""
+_SILENT = 2.0
+"""Seconds of work on the points before a bar shows it."""
 
 
 class Sweep:
@@ -58,17 +61,15 @@ class Sweep:
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        axes.check(model.backbone)
-        self.tasks = self._tasks(axes, trials)
-        names = list(next(iter(axes.points())))
-        self._contents = Contents(leave_out=folder)
-        for point, kind, _ in self.tasks:
-            self._content(point, kind)  # first, since what has no fingerprint decides whether anything is reused
-        found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), self._contents)
+        names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
+        points = Points(model.backbone, columns)
+        # all points first: a wrong one is refused, and what has no fingerprint decides whether anything is reused
+        self.tasks = self._tasks(points, axes, trials)
+        found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), columns)
         # a folder for each set of axes: its results.csv has a column for each
         settings = {**found.settings, "axes": sorted(names)}
         reuse = not found.unknown
-        self.record = SweepRecord(sweep_folder(folder, settings), settings, names, self._content, reuse)
+        self.record = SweepRecord(sweep_folder(folder, settings), settings, names, points.digest, reuse)
         self.notes = tuple(self.record.notes)
         """What a user should know before the sweep runs, a line each."""
         if found.unknown:
@@ -112,17 +113,25 @@ class Sweep:
                 if first:
                     results.append(self.record.finish(axes, kind, trials))
         finally:
+            if first:
+                self.record.write_results()
             bar.close()
             self.trainer.callbacks.remove(recorder)  # type: ignore[attr-defined]
             self.model.fidelity, self.model.trial = before
         return tuple(results)
 
-    def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
+    def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
+        points.add({}, "float")
+        points.add({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
-        for point in axes.points():
-            with kept_assignments(self.model.backbone):
-                apply_point(self.model.backbone, point)
-                noisy = any(any(layer.transfer.noisy) for layer in self.layers.values())
+        shown = self.progress and self.trainer.is_global_zero
+        for point in tqdm(
+            axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
+        ):
+            try:
+                noisy = points.add(point, "simulated")
+            except ValueError as error:
+                raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
             tasks.append((point, "simulated", trials if noisy else 1))
         return tasks
 
@@ -135,11 +144,6 @@ class Sweep:
             missing.append(sorted(set(range(trials)) - known))
             known.update(missing[-1])
         return missing
-
-    def _content(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, object]:
-        with kept_assignments(self.model.backbone):
-            apply_point(self.model.backbone, axes)
-            return network_content(self.model.backbone, kind, self._contents)
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> float:
         """Compute and store a trial; returns the seconds that it took."""
@@ -163,8 +167,6 @@ class _Bar:
     """Progress over all batches of all points, with the time left."""
 
     def __init__(self, batches: int, shown: bool) -> None:
-        from tqdm import tqdm
-
         # a log file gets a line now and then
         interval = 0.1 if sys.stderr.isatty() else 30.0
         self.bar = tqdm(

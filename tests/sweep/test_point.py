@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import transfer
+from asim_lightning.surgery import macro_layers
+from asim_lightning.sweep.canonical import digest_of
 from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.point import macro_content, network_content
+from asim_lightning.sweep.point import Points, macro_content
+from asim_lightning.sweep.result import KINDS
 from tests.classifier.conftest import make_model
 from tests.sweep.conftest import Load
 
@@ -134,9 +138,34 @@ class Mine(Column):
 def test_a_network_is_the_macros_that_its_layers_get() -> None:
     def of(kind: Any, **macro: Any) -> object:
         plan = Plan(MacroConfig(4, 4).with_fields(**macro), [Rule("fc", {"adc_bits": 8})])
-        return network_content(make_model(plan=plan).backbone, kind, Contents())
+        return Points(make_model(plan=plan).backbone, Contents()).content({}, kind)
 
     assert of("float", rows=64) == of("float")
     assert of("quantized", rows=64) == of("quantized") != of("quantized", weight_bits=5)
     assert of("simulated") != of("simulated", rows=64)
     assert of("simulated", votes=3) == of("simulated")
+
+
+def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
+    rules = [Rule("fc", {"adc_bits": 8})]
+    base, axes = MacroConfig(4, 4), {"rows": 64, "random_noise": 0.5, "weight_bits": 5}
+    model = make_model(plan=Plan(base, rules)).backbone
+    before = {name: layer.assignment for name, layer in macro_layers(model).items()}
+    points = Points(model, Contents())
+    converted = make_model(plan=Plan(base.with_fields(**axes), rules)).backbone
+    for kind in KINDS:
+        expected = Points(converted, Contents()).content({}, kind)
+        assert points.content(axes, kind) == expected
+        noisy = points.add(axes, kind)
+        assert points.digest(axes, kind) == digest_of(expected)
+        assert noisy == (kind == "simulated")
+    assert not points.add({"random_noise": 0}, "simulated")
+    assert {name: layer.assignment for name, layer in macro_layers(model).items()} == before
+
+
+def test_no_point_walks_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = Points(make_model().backbone, Contents())
+    monkeypatch.delattr(nn.Module, "named_modules")
+    for rows in range(1, 20):
+        points.add({"rows": rows}, "simulated")
+    assert len({points.digest({"rows": rows}, "simulated") for rows in range(1, 20)}) == 19

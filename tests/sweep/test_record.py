@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 import os
 import re
+import time
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
+from asim_lightning.sweep.whole_file import write_whole
 
 FINGERPRINT = {"checkpoint": "3f2a", "seed": 0, "macro": {"rows": 255, "adc_bits": None}}
 COLUMNS = ("random_noise", "adc_bits")
@@ -96,6 +99,55 @@ def test_reopening_yields_all_that_was_finished(record, folder):
     # A point that is finished later keeps the rows of the earlier ones.
     again.finish(POINT, "simulated", 1)
     assert [(row["random_noise"], row["adc_bits"]) for row in rows(folder)] == [("", ""), ("0", "null"), ("0.1", "8")]
+
+
+def many(record: SweepRecord, count: int) -> None:
+    """Points that compute the same, so that they share a trial."""
+    for bits in range(count):
+        axes = {**POINT, "adc_bits": bits}
+        if not record.trials(axes, "simulated"):
+            store(record, axes, 0)
+        record.finish(axes, "simulated", 1)
+
+
+def test_the_time_that_results_take_grows_with_the_points_and_not_with_their_square(tmp_path, monkeypatch):
+    record, sizes = SweepRecord(tmp_path, FINGERPRINT, COLUMNS, lambda axes, kind: kind), []
+
+    def slow(path: Path, write) -> None:
+        if path.name == "results.csv":
+            sizes.append(len(record.results()))
+            time.sleep(0.01)
+        write_whole(path, write)
+
+    monkeypatch.setattr("asim_lightning.sweep.record.write_whole", slow)
+    start = time.monotonic()
+    many(record, 400)
+    assert sizes[:100] == [*range(1, 101)]  # each at once, as a sweep of few points is looked at
+    assert len(sizes) <= 101 + (time.monotonic() - start) / 0.2
+    record.write_results()
+    assert sizes[-1] == 400 and len(rows(tmp_path)) == 400
+    written = len(sizes)
+    record.write_results()  # nothing is left to write
+    assert len(sizes) == written
+
+
+def test_what_was_finished_after_the_last_write_comes_back_from_the_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr("asim_lightning.sweep.record._PAUSE", math.inf)
+    record = SweepRecord(tmp_path, FINGERPRINT, COLUMNS, lambda axes, kind: kind)
+    many(record, 150)
+    assert len(rows(tmp_path)) == 100
+    again = SweepRecord(tmp_path, FINGERPRINT, COLUMNS, lambda axes, kind: kind)  # as after a kill
+    many(again, 150)
+    again.write_results()
+    assert again.results() == record.results() and len(rows(tmp_path)) == 150
+
+
+def test_a_point_whose_trial_is_stored_again_is_computed_again(record, folder):
+    store(record, POINT, 0)
+    record.finish(POINT, "simulated", 1)
+    again = reopen(folder)
+    store(again, POINT, 0, prediction=LABELS)
+    assert again.finish(POINT, "simulated", 1).accuracy == 1
 
 
 def test_numbers_that_are_equal_are_one_point(record):
