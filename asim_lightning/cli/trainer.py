@@ -112,7 +112,7 @@ class AsimTrainer(Trainer):
         for note in sweep.notes:
             self._say(note)
         with self._ending_processes():
-            results = sweep.run(lambda line: self._say(f"time     {line}"))
+            results = sweep.run(self._say)
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
 

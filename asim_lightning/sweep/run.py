@@ -85,18 +85,21 @@ class Sweep:
         """Evaluate what is not finished yet.
 
         Args:
-            say: Takes a line about the time that is left, once the first simulated trials tell it.
+            say: Takes a line about trials of an earlier run, if any, and one about the time that is left, once the first
+                simulated trials tell it.
 
         Returns:
             One result a point, float and quantised first, then in the order of the grid; in the first process alone.
         """
-        todo = self._missing()
+        read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
         recorder = OutcomeRecorder(bar.advance)
         self.trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
         results, before = [], (self.model.fidelity, self.model.trial)
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
+        if read:
+            say(_record_line(read, left))
         try:
             for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
                 for trial in missing:
@@ -109,7 +112,7 @@ class Sweep:
                     if not is_said and (line := time_left(simulated, left)):
                         is_said = True
                         bar.clear()
-                        say(line)
+                        say(f"time     {line}")
                 if first:
                     results.append(self.record.finish(axes, kind, trials))
         finally:
@@ -135,15 +138,21 @@ class Sweep:
             tasks.append((point, "simulated", trials if noisy else 1))
         return tasks
 
-    def _missing(self) -> list[list[int]]:
-        """Trials to compute for each task: of points that compute the same, for the first alone."""
+    def _missing(self) -> tuple[int, list[list[int]]]:
+        """How many trials are there from before, and those to compute for each task: of points that compute the same,
+        for the first alone.
+        """
         planned: dict[str, set[int]] = {}
+        read: set[tuple[str, int]] = set()
         missing = []
         for axes, kind, trials in self.tasks:
-            known = planned.setdefault(self.record.key(axes, kind), set(self.record.trials(axes, kind)))
+            key = self.record.key(axes, kind)
+            finished = self.record.trials(axes, kind)
+            known = planned.setdefault(key, set(finished))
             missing.append(sorted(set(range(trials)) - known))
             known.update(missing[-1])
-        return missing
+            read.update((key, trial) for trial in finished if trial < trials)
+        return len(read), missing
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> float:
         """Compute and store a trial; returns the seconds that it took."""
@@ -161,6 +170,12 @@ class Sweep:
                 axes, kind, trial, found["index"], found["label"], found["prediction"], seconds, algorithm
             )
         return seconds
+
+
+def _record_line(read: int, left: int) -> str:
+    """That trials are read and not computed, as their time in the table is not spent here."""
+    trials = f"{read:,} of {read + left:,} trials are" if left else f"all {read:,} trials are" if read > 1 else "the trial is"
+    return f"record   {trials} of an earlier run, seconds too; {f'{left:,} are computed' if left else 'nothing is computed'}"
 
 
 class _Bar:

@@ -118,3 +118,15 @@ def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any],
 
 def test_what_does_not_change_it_has_not(make: Make) -> None:
     assert make(fidelity="float", trials=5).folder == make().folder
+
+
+def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
+    lines: list[str] = []
+    make(trials=1).run(lines.append)
+    assert lines == []
+    make(trials=2).run(lines.append)
+    make(trials=1).run(lines.append)
+    assert lines == [
+        "record   4 of 6 trials are of an earlier run, seconds too; 2 are computed",
+        "record   all 4 trials are of an earlier run, seconds too; nothing is computed",
+    ]
