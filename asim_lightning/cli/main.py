@@ -42,7 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with kill_raises():
-            _run(given)
+            try:
+                _run(given)
+            except SystemExit as stop:
+                if stop.code == 0:  # after what was asked for in place of a run, such as the help
+                    _flush()
+                raise
             _flush()
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """The parser's errors in one line: what is wrong, what is allowed, what was given, near names."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
@@ -41,6 +42,10 @@ class OneLineParser(LightningArgumentParser):
 
     known_settings: Callable[[], Iterable[str]] = tuple
     """Gives the full names of all settings, for near names."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # of help and version; argparse's own passes over an output that cannot be written
+        print(message, end="", file=file or sys.stderr, flush=True)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse what the user wrote.

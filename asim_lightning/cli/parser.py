@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from asim_lightning import __version__
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.classifier import CimClassifier
@@ -92,7 +93,7 @@ class AsimCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
-        return super().init_parser(prog="asim", allow_abbrev=False, **kwargs)
+        return super().init_parser(prog="asim", version=__version__, allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli import main
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.sweep.record import SweepRecord
 from tests.cli.conftest import TINY, Asim, Run
@@ -448,6 +450,42 @@ def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
         answer = started(folder, "explain", "-c", "tiny.yaml", stdout=full)
     assert refusal(answer) == "standard output cannot be written: No space left on device"
     assert contents(folder) == {"tiny.yaml"}
+
+
+ASKED = [["--version"], ["--help"], ["sweep", "--help"], ["export", "--help"], ["explain", "-c", "quickstart", "--print_config"]]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+@pytest.mark.parametrize("buffering", [1, -1])  # argparse itself passes over what it cannot write
+def test_help_that_cannot_be_written(
+    asked: list[str], buffering: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w", buffering) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+def test_help_that_nobody_reads_on(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+    assert stop.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"asim {__version__}\n")
 
 
 def test_closed_streams(written: Write, folder: Path) -> None:
