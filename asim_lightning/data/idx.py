@@ -7,12 +7,14 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
 
 UNSIGNED_BYTE = 8  # the element type of the header; MNIST and its relatives use no other
+MOST_BYTES = 2**30  # once unpacked; EMNIST, the largest of the family, has 640 MB of training images
+_PIECE = 2**20
 
 
 class ReadableFile(Protocol):
@@ -22,8 +24,8 @@ class ReadableFile(Protocol):
     def name(self) -> str:
         """The last part of the path."""
 
-    def read_bytes(self) -> bytes:
-        """The whole content."""
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """The file, to be read."""
 
 
 def read_idx(file: ReadableFile) -> Tensor:
@@ -38,25 +40,39 @@ def read_idx(file: ReadableFile) -> Tensor:
     Raises:
         ValueError: The file is truncated, corrupt or of another format.
     """
-    content = file.read_bytes()
-    if file.name.endswith(".gz"):
+    is_packed = file.name.endswith(".gz")
+    with file.open("rb") as raw:
+        content = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw
         try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
+            return _read(file, content, MOST_BYTES if is_packed else None)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{file} must be a whole gzip file, but is truncated or corrupt ({error}).") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE or content[3] == 0:
-        raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{content[:4].hex()}.")
-    header = 4 + 4 * content[3]
-    if len(content) < header:
-        raise ValueError(f"{file} must hold an IDX header of {header} bytes, but is truncated to {len(content)}.")
-    shape = struct.unpack(f">{content[3]}I", content[4:header])
-    if len(content) - header != math.prod(shape) or 0 in shape:
+
+
+def _read(file: ReadableFile, content: BinaryIO, most: int | None) -> Tensor:
+    start = content.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UNSIGNED_BYTE or start[3] == 0:
+        raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{start.hex()}.")
+    header = 4 + 4 * start[3]
+    sizes = content.read(header - 4)
+    if len(sizes) < header - 4:
+        raise ValueError(f"{file} must hold an IDX header of {header} bytes, but is truncated to {4 + len(sizes)}.")
+    shape = struct.unpack(f">{start[3]}I", sizes)
+    size = math.prod(shape)
+    if most is not None and size > most:
+        raise ValueError(f"{file} must unpack to at most {most} bytes, but declares the shape {shape}, which takes {size}.")
+    # what the header declares, a byte more to see the end, and piece by piece: neither a small file that unpacks to much
+    # nor a header that declares what is not there takes the memory
+    values = bytearray()
+    while len(values) <= size and (piece := content.read(min(_PIECE, size + 1 - len(values)))):
+        values += piece
+    if len(values) != size or 0 in shape:
+        held = "more" if len(values) > size else len(values)
         raise ValueError(
-            f"{file} must hold {math.prod(shape)} bytes after the header for the shape {shape} that it declares (at "
-            f"least one), but holds {len(content) - header}: it is truncated or corrupt."
+            f"{file} must hold {size} bytes after the header for the shape {shape} that it declares (at "
+            f"least one), but holds {held}: it is truncated or corrupt."
         )
-    # bytearray: torch wants memory that it may write to.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(shape)
 
 
 def write_idx(path: Path, values: Tensor) -> None:

@@ -1,5 +1,6 @@
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_gzip_header_holds_neither_name_nor_time(tmp_path: Path, values: torch.T
         (struct.pack(">BBBBI", 0, 0, 0x0D, 1, 4) + b"\0" * 16, "of unsigned bytes, but begins with 0x00000d01."),
         (b"\0\0\x08\3\0\0", "must hold an IDX header of 16 bytes, but is truncated to 6."),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 4, "must hold 5 bytes after the header for the shape (5,)"),
-        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 6, "but holds 6: it is truncated or corrupt."),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 6, "but holds more: it is truncated or corrupt."),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 0), "but holds 0: it is truncated or corrupt."),
     ],
 )
@@ -78,3 +79,43 @@ def test_a_damaged_gzip_file_is_refused_in_one_line_with_the_file(tmp_path: Path
         read_idx(file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
+
+
+def _packed_zeros(file: Path, header: bytes, megabytes: int) -> None:
+    with gzip.open(file, "wb", 9) as packed:
+        packed.write(header)
+        for _ in range(megabytes):
+            packed.write(bytes(2**20))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 100), "must hold 100 bytes after the header for the shape (100,)"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 28, 28), "must unpack to at most 1073741824 bytes, but declares the"),
+        (b"", "must be an IDX file of unsigned bytes, but begins with 0x00000000."),
+        (b"\0\0\x08\xff", "must hold 0 bytes after the header for the shape (0,"),
+    ],
+)
+def test_a_small_file_that_unpacks_to_much_takes_no_memory(tmp_path: Path, header: bytes, message: str) -> None:
+    file = tmp_path / "bomb.gz"
+    _packed_zeros(file, header, 64)
+    assert file.stat().st_size < 2**17
+    tracemalloc.start()
+    with pytest.raises(ValueError) as caught:
+        read_idx(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+    assert str(caught.value).startswith(f"{file} {message}")
+
+
+def test_a_header_that_declares_what_is_not_there_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "short"
+    file.write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 28, 28) + b"\0" * 28)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"but holds 28: it is truncated or corrupt\.$"):
+        read_idx(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
