@@ -147,8 +147,13 @@ def _read_batch(file: Path, cifar: Cifar) -> tuple[Tensor, Tensor]:
 def _checked(labels: Sequence[Any], file: Path, cifar: Cifar) -> Tensor:
     wrong = [label for label in labels if type(label) is not int or not 0 <= label < cifar.num_classes]
     if wrong:
-        raise ValueError(f"{file} must hold labels from 0 to {cifar.num_classes - 1}, got {wrong[0]!r}.")
+        raise ValueError(f"{file} must hold labels from 0 to {cifar.num_classes - 1}, got {_shown(wrong[0])}.")
     return torch.tensor(labels, dtype=torch.int64)
+
+
+def _shown(label: Any) -> str:
+    # a list may name another many times, and that one another
+    return repr(label) if isinstance(label, (int, float, str)) else f"a {type(label).__name__}"
 
 
 def _read_class_folders(root: Path, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:

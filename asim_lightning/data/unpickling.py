@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import numpy
 import numpy.typing
 
 Bytes = numpy.typing.NDArray[numpy.uint8]
+_PLACES = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Codes that remember a value at a place of their own choice."""
 
 
 def read_plain_pickle(file: Path) -> Any:
@@ -33,13 +37,42 @@ def read_plain_pickle(file: Path) -> Any:
     """
     content = file.read_bytes()
     try:
-        return _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+        _check_places(content)
+        return _plain(_Unpickler(content).load(), {})
     except Exception as error:  # a corrupt pickle raises anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{file} must be a whole pickle of numbers, text and arrays of bytes, but is not ({reason}); nothing in it "
             "was run."
         ) from error
+
+
+def _check_places(content: bytes) -> None:
+    """Refuse values that are to be remembered at far places, as Python makes room for all places before."""
+    values = 0
+    codes = pickletools.genops(content)
+    while True:
+        try:
+            code, argument, _ = next(codes)
+        except StopIteration:
+            return
+        except ValueError as error:
+            raise ValueError(f"it is truncated or damaged: {error}") from None
+        values += 1
+        if code.name in _PLACES and (not isinstance(argument, int) or argument > values):
+            raise ValueError(f"place {argument} for one of {values} values")
+
+
+class _Room:
+    """Bytes that arrays may take together: a pickle may name the same bytes for any number of them."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ValueError("arrays that are larger than the file")
 
 
 class _ArrayType:
@@ -62,8 +95,13 @@ class _Array:
 
     values: Bytes
 
+    def __init__(self, room: _Room) -> None:
+        self._room = room
+
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, content = state
+        if isinstance(content, (str, bytes)):
+            self._room.take(len(content))
         content = content.encode("latin1") if isinstance(content, str) else content
         sound = isinstance(kind, _ByteType) and isinstance(content, bytes) and isinstance(shape, tuple)
         if not sound or not all(type(size) is int and size >= 0 for size in shape):
@@ -74,41 +112,49 @@ class _Array:
         self.values = values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
 
 
-def _empty_array(kind: object, *_: object) -> _Array:
-    return _Array()
+def _empty_array(room: _Room, kind: object, *_: object) -> _Array:
+    return _Array(room)
 
 
-def _encoded(text: str, codec: str) -> bytes:
+def _encoded(room: _Room, text: str, codec: str) -> bytes:
     if codec != "latin1":
         raise ValueError(f"bytes in the encoding {codec!r}")
+    room.take(len(text))
     return text.encode("latin1")
 
 
-_STAND_INS = {
-    ("numpy", "ndarray"): _ArrayType,
-    ("numpy", "dtype"): _ByteType,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("_codecs", "encode"): _encoded,  # how Python 3 writes bytes in the protocol of Python 2
-}
-
-
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        room = _Room(2 * len(content))  # Python 3 writes bytes in the protocol of Python 2 as text that is encoded first
+        made = partial(_empty_array, room)
+        self._stand_ins: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): _ArrayType,
+            ("numpy", "dtype"): _ByteType,
+            ("numpy.core.multiarray", "_reconstruct"): made,
+            ("numpy._core.multiarray", "_reconstruct"): made,
+            ("_codecs", "encode"): partial(_encoded, room),
+        }
+
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _STAND_INS[module, name]
+            return self._stand_ins[module, name]
         except KeyError:
             raise ValueError(f"it names {module}.{name}") from None
 
 
-def _plain(value: Any) -> Any:
-    """The value with arrays in place of their stand-ins."""
+def _plain(value: Any, known: dict[int, Any]) -> Any:
+    """The value with arrays in place of their stand-ins; a list that is named twice stays one."""
     if isinstance(value, _Array):
         return value.values
-    if isinstance(value, dict):
-        return {_text(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
+    if isinstance(value, (dict, list)):
+        if id(value) not in known:
+            known[id(value)] = (
+                {_text(key): _plain(entry, known) for key, entry in value.items()}
+                if isinstance(value, dict)
+                else [_plain(entry, known) for entry in value]
+            )
+        return known[id(value)]
     if value is None or isinstance(value, (bool, int, float, str, bytes, tuple, set, frozenset)):
         return value
     raise ValueError(f"it holds a {type(value).__name__.strip('_')}")

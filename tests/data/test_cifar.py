@@ -127,6 +127,7 @@ def test_a_truncated_pickle_is_named(copied: Path) -> None:
         ({"labels": None}, r"must hold a list `labels` of a label for each of 20 images\.$"),
         ({"labels": [10] * 20}, r"must hold labels from 0 to 9, got 10\.$"),
         ({"labels": ["cat"] * 20}, r"must hold labels from 0 to 9, got 'cat'\.$"),
+        ({"labels": [[["cat"]]] * 20}, r"must hold labels from 0 to 9, got a list\.$"),
         (
             {"data": numpy.zeros((20, 1024), numpy.uint8)},
             r"must hold an array `data` of 3072 bytes an image, as CIFAR-10",

@@ -1,10 +1,13 @@
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 
 from asim_lightning.data import ImageFolder
+from asim_lightning.data.pictures import read_picture
 from tests.data import published_layouts as layouts
 
 CLASSES = ("cat", "dog", "emu")
@@ -128,3 +131,14 @@ def test_corrupt_pictures_are_left_out_where_asked_for_and_the_others_keep_their
     assert torch.equal(after[0], before[0][kept])
     with pytest.raises(ValueError, match=r"test_images must be 1 to 4, "), pytest.warns(UserWarning, match="corrupt"):
         ImageFolder(str(root), test_images=5, skip_corrupt=True).setup("test")
+
+
+def test_a_small_file_of_a_huge_picture_is_not_decoded(root: Path) -> None:
+    side = 20_000  # 1.2 GB as colours
+    content = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", content), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts]
+    file = root / "huge.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(ValueError, match=r"huge\.png must be a whole picture, .*exceeds limit of \d+ pixels[^\n]*$"):
+        read_picture(file)

@@ -1,6 +1,7 @@
 import collections
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,15 @@ def test_nothing_that_a_pickle_names_is_run(tmp_path: Path, protocol: int) -> No
         (pickle.dumps(collections.OrderedDict(), 2), "it names collections.OrderedDict"),
         (pickle.dumps({"data": numpy.ndarray}, 2), "it holds a type"),
         (pickle.dumps(CONTENT, 4)[:-20], "truncated"),
-        (b"", "Ran out of input"),
+        (b"", "truncated"),
         (b"PK\3\4 not a pickle", "not ("),
         (
             pickle.dumps({"data": ARRAY}, 2).replace(b"K\x04K\x06", b"K\x05K\x06"),
             "an array of shape (5, 6) with 24 bytes",
         ),
         (b"\x80\x02]q\x00h\x00a.", "recursion"),  # a list that holds itself
+        (b"\x80\x02]r\xff\xff\xff\x0f.", "place 268435455 for one of 3 values"),  # 2 GB of places
+        (b"\x80\x02B\xff\xff\xff\x7f.", "only 1 remain"),  # 2 GB of text
     ],
 )
 def test_other_pickles_are_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -93,3 +96,34 @@ def test_other_pickles_are_refused_in_one_line(tmp_path: Path, content: bytes, r
         read_plain_pickle(tmp_path / "batch")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class SharedArray:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __reduce__(self) -> Any:
+        made, arguments, state = numpy.zeros(1, numpy.uint8).__reduce__()
+        return made, arguments, (state[0], (len(self.content),), *state[2:4], self.content)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_bytes_that_many_arrays_share_take_no_memory(tmp_path: Path, protocol: int) -> None:
+    content = bytes(2**20)
+    (tmp_path / "batch").write_bytes(pickle.dumps([SharedArray(content) for _ in range(100)], protocol))
+    assert (tmp_path / "batch").stat().st_size < 2**21
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="arrays that are larger than the file"):
+        read_plain_pickle(tmp_path / "batch")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_lists_that_name_each_other_many_times_are_read_once(tmp_path: Path) -> None:
+    laughs: list[Any] = ["ha"]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    (tmp_path / "batch").write_bytes(pickle.dumps({"labels": laughs}, 2))
+    found = read_plain_pickle(tmp_path / "batch")["labels"]
+    assert found[0] is found[1]

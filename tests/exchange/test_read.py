@@ -1,6 +1,7 @@
 """Files of weights as others write them."""
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -92,3 +93,22 @@ def test_what_lies_beside_safetensors(tmp_path: Path) -> None:
     found = read_weights(tmp_path / "model.safetensors")
     assert same(found.state)
     assert found.architecture == "resnet18"
+
+
+def _declaring(length: int, header: bytes) -> bytes:
+    return struct.pack("<Q", length) + header
+
+
+WIDE = b'{"w": {"dtype": "F32", "shape": [1073741824, 64], "data_offsets": [0, 274877906944]}}'
+EMPTY = b'{"w": {"dtype": "F32", "shape": [1073741824, 64], "data_offsets": [0, 0]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [_declaring(2**62, b""), _declaring(99_000_000, b"{}"), _declaring(len(WIDE), WIDE), _declaring(len(EMPTY), EMPTY)],
+    ids=["no header", "a short header", "wide", "nothing of it"],
+)
+def test_safetensors_that_declare_what_is_not_there(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"w\.safetensors is no \.safetensors file, or a damaged one: [^\n]+$"):
+        read_weights(tmp_path / "w.safetensors")
