@@ -32,6 +32,10 @@ def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callb
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint))
 
 
+_OLDER_KEYS = f"{LastCheckpoint.__qualname__}{{"
+"""How the key of its state began: its settings followed."""
+
+
 class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside the one that it replaces, and puts it in its place in one step.
 
@@ -42,6 +46,15 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save; the folder is made where absent."""
         write_whole(Path(path), lambda opened: torch.save(checkpoint, opened))
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load; what an older version's LastCheckpoint kept is found by this one's."""
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        states = checkpoint.get("callbacks")
+        if isinstance(states, dict):
+            for key in [key for key in states if str(key).startswith(_OLDER_KEYS)]:
+                states.setdefault(LastCheckpoint.__qualname__, states.pop(key))
+        return checkpoint
 
 
 def with_whole_files(configured: Any) -> list[Any]:

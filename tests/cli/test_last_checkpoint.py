@@ -78,7 +78,9 @@ OLD_KEY = (
 
 
 @pytest.mark.parametrize("older", ["under an old key", "absent", "empty", "no callbacks"])
-def test_a_fit_goes_on_from_an_older_versions_checkpoint(older: str, asim: Asim, images: Path, folder: Path) -> None:
+def test_a_fit_goes_on_from_an_older_versions_checkpoint(
+    older: str, asim: Asim, images: Path, folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     path = write_config(folder, images, model="proportional")
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
     checkpoint = torch.load(last_of(folder), weights_only=True)
@@ -92,6 +94,7 @@ def test_a_fit_goes_on_from_an_older_versions_checkpoint(older: str, asim: Asim,
     torch.save(checkpoint, last_of(folder))
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
     assert (answer.code, answer.err) == (0, "")
+    assert not [each for each in recwarn if "add the following callbacks" in str(each.message)]
     kept = torch.load(last_of(folder), weights_only=True)
     assert kept["global_step"] == 8
     assert [key for key in kept["callbacks"] if key.startswith("LastCheckpoint")] == ["LastCheckpoint"]
