@@ -7,7 +7,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, cast
+from typing import IO, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class ReadableFile(Protocol):
     def name(self) -> str:
         """The last part of the path."""
 
-    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
         """The file, to be read."""
 
 
@@ -42,14 +42,14 @@ def read_idx(file: ReadableFile) -> Tensor:
     """
     is_packed = file.name.endswith(".gz")
     with file.open("rb") as raw:
-        content = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw
+        content = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_packed else raw
         try:
             return _read(file, content, MOST_BYTES if is_packed else None)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{file} must be a whole gzip file, but is truncated or corrupt ({error}).") from error
 
 
-def _read(file: ReadableFile, content: BinaryIO, most: int | None) -> Tensor:
+def _read(file: ReadableFile, content: IO[bytes], most: int | None) -> Tensor:
     start = content.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UNSIGNED_BYTE or start[3] == 0:
         raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{start.hex()}.")
@@ -60,9 +60,11 @@ def _read(file: ReadableFile, content: BinaryIO, most: int | None) -> Tensor:
     shape = struct.unpack(f">{start[3]}I", sizes)
     size = math.prod(shape)
     if most is not None and size > most:
-        raise ValueError(f"{file} must unpack to at most {most} bytes, but declares the shape {shape}, which takes {size}.")
-    # what the header declares, a byte more to see the end, and piece by piece: neither a small file that unpacks to much
-    # nor a header that declares what is not there takes the memory
+        raise ValueError(
+            f"{file} must unpack to at most {most} bytes, but declares the shape {shape}, which takes {size}."
+        )
+    # what the header declares, a byte more to see the end, and piece by piece: neither a small file that unpacks to
+    # much nor a header that declares what is not there takes the memory
     values = bytearray()
     while len(values) <= size and (piece := content.read(min(_PIECE, size + 1 - len(values)))):
         values += piece

@@ -126,7 +126,9 @@ def _encoded(room: _Room, text: str, codec: str) -> bytes:
 class _Unpickler(pickle.Unpickler):
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
-        room = _Room(2 * len(content))  # Python 3 writes bytes in the protocol of Python 2 as text that is encoded first
+        room = _Room(
+            2 * len(content)
+        )  # Python 3 writes bytes in the protocol of Python 2 as text that is encoded first
         made = partial(_empty_array, room)
         self._stand_ins: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): _ArrayType,

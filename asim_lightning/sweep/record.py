@@ -67,10 +67,11 @@ class SweepRecord:
         trials/POINT-TRIAL.npz          every image's label and prediction, one file a finished trial
         results.csv                     one row a finished point
 
-    Each file is written under another name and then renamed, so that it is whole or absent. A trial is written when it is
-    stored; results.csv when a point is finished, of many points now and then, and by `write_results`. The trials are the truth: accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that a point is
-    finished is read back. A trial file whose checksum does not fit counts as absent, and `notes` say so; one that was
-    written under another fingerprint counts as absent too.
+    Each file is written under another name and then renamed, so that it is whole or absent. A trial is written when it
+    is stored; results.csv when a point is finished, of many points now and then, and by `write_results`. The trials are
+    the truth: accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that
+    a point is finished is read back. A trial file whose checksum does not fit counts as absent, and `notes` say so; one
+    that was written under another fingerprint counts as absent too.
 
     A point is its content: points that compute the same share their trials, and each has its row. results.csv keeps all
     finished points of the folder, with the most trials that each was finished with.

@@ -85,8 +85,8 @@ class Sweep:
         """Evaluate what is not finished yet.
 
         Args:
-            say: Takes a line about trials of an earlier run, if any, and one about the time that is left, once the first
-                simulated trials tell it.
+            say: Takes a line about trials of an earlier run, if any, and one about the time that is left, once the
+                first simulated trials tell it.
 
         Returns:
             One result a point, float and quantised first, then in the order of the grid; in the first process alone.
@@ -174,8 +174,9 @@ class Sweep:
 
 def _record_line(read: int, left: int) -> str:
     """That trials are read and not computed, as their time in the table is not spent here."""
-    trials = f"{read:,} of {read + left:,} trials are" if left else f"all {read:,} trials are" if read > 1 else "the trial is"
-    return f"record   {trials} of an earlier run, seconds too; {f'{left:,} are computed' if left else 'nothing is computed'}"
+    if left:
+        return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {left:,} are computed"
+    return f"record   all {read:,} trials are of an earlier run, seconds too; nothing is computed"
 
 
 class _Bar:

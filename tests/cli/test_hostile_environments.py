@@ -452,7 +452,13 @@ def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
     assert contents(folder) == {"tiny.yaml"}
 
 
-ASKED = [["--version"], ["--help"], ["sweep", "--help"], ["export", "--help"], ["explain", "-c", "quickstart", "--print_config"]]
+ASKED = [
+    ["--version"],
+    ["--help"],
+    ["sweep", "--help"],
+    ["export", "--help"],
+    ["explain", "-c", "quickstart", "--print_config"],
+]
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=" ".join)

@@ -92,7 +92,10 @@ def _packed_zeros(file: Path, header: bytes, megabytes: int) -> None:
     ("header", "message"),
     [
         (struct.pack(">BBBBI", 0, 0, 8, 1, 100), "must hold 100 bytes after the header for the shape (100,)"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 28, 28), "must unpack to at most 1073741824 bytes, but declares the"),
+        (
+            struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 28, 28),
+            "must unpack to at most 1073741824 bytes, but",
+        ),
         (b"", "must be an IDX file of unsigned bytes, but begins with 0x00000000."),
         (b"\0\0\x08\xff", "must hold 0 bytes after the header for the shape (0,"),
     ],

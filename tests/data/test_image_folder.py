@@ -137,7 +137,9 @@ def test_a_small_file_of_a_huge_picture_is_not_decoded(root: Path) -> None:
     side = 20_000  # 1.2 GB as colours
     content = zlib.compress(bytes((side // 8 + 1) * side), 9)
     parts = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", content), (b"IEND", b"")]
-    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
     file = root / "huge.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     with pytest.raises(ValueError, match=r"huge\.png must be a whole picture, .*exceeds limit of \d+ pixels[^\n]*$"):

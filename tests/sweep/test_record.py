@@ -125,7 +125,8 @@ def test_the_time_that_results_take_grows_with_the_points_and_not_with_their_squ
     assert sizes[:100] == [*range(1, 101)]  # each at once, as a sweep of few points is looked at
     assert len(sizes) <= 101 + (time.monotonic() - start) / 0.2
     record.write_results()
-    assert sizes[-1] == 400 and len(rows(tmp_path)) == 400
+    assert sizes[-1] == 400
+    assert len(rows(tmp_path)) == 400
     written = len(sizes)
     record.write_results()  # nothing is left to write
     assert len(sizes) == written
@@ -139,7 +140,8 @@ def test_what_was_finished_after_the_last_write_comes_back_from_the_trials(tmp_p
     again = SweepRecord(tmp_path, FINGERPRINT, COLUMNS, lambda axes, kind: kind)  # as after a kill
     many(again, 150)
     again.write_results()
-    assert again.results() == record.results() and len(rows(tmp_path)) == 150
+    assert again.results() == record.results()
+    assert len(rows(tmp_path)) == 150
 
 
 def test_a_point_whose_trial_is_stored_again_is_computed_again(record, folder):

@@ -1,5 +1,6 @@
 """What a sweep has finished is used again, and for what computes the same alone."""
 
+import math
 from typing import Any
 
 import pytest
@@ -130,3 +131,13 @@ def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
         "record   4 of 6 trials are of an earlier run, seconds too; 2 are computed",
         "record   all 4 trials are of an earlier run, seconds too; nothing is computed",
     ]
+
+
+def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.sweep.record._FEW", 0)
+    monkeypatch.setattr("asim_lightning.sweep.record._PAUSE", math.inf)  # the first write is the last but for the end's
+    stopped = make()
+    stopped.trainer.fails_at = 5  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert [row["kind"] for row in rows(stopped.folder)] == ["float", "quantized", "simulated"]
