@@ -34,6 +34,9 @@ class NoiseRamp(Callback):
         ValueError: An argument is not allowed.
     """
 
+    logged = ("cim/train_noise",)
+    """Metrics that it logs."""
+
     def __init__(
         self,
         end: float,
@@ -92,7 +95,7 @@ class NoiseRamp(Callback):
             per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
-        pl_module.log("cim/train_noise", amount)
+        pl_module.log(self.logged[0], amount)
 
 
 def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

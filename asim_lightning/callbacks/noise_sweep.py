@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from asim_lightning.callbacks.dashboard import Charts, write_layout
 from asim_lightning.callbacks.noise_charts import curve_steps, noise_figure, write_curve
-from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, levels_on
+from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, level_name, levels_on
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import output_folder, show_figure, tensorboard_loggers
@@ -72,6 +72,12 @@ class NoiseSweep(Callback):
         self._first = True
         self._metrics: dict[str, float] = {}  # of the last sweep
         self._restored = False
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Metrics that it logs."""
+        levels = (f"acc@{level_name(level)}" for level in self.levels)
+        return tuple(f"{self.prefix}/{name}" for name in (*levels, "acc_mean", "acc_worst"))
 
     @property
     def state_key(self) -> str:

@@ -30,6 +30,8 @@ from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
 
+_TRAINING_LOSS = "train/loss"
+
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
 
@@ -166,6 +168,11 @@ class CimClassifier(LightningModule):
         set_train_noise_(self.backbone, amount)
         self._train_noise = amount
 
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Metrics that a fit logs; those of val/ where it validates."""
+        return (_TRAINING_LOSS, "val/loss", *(self._accuracy_name("val", k) for k in (1, self.top5)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)
 
@@ -247,7 +254,7 @@ class CimClassifier(LightningModule):
         with noise_context(self.noise_seed, 0, ids, self.chip, step=self.global_step):
             logits = self(images)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        self.log("train/loss", loss, prog_bar=True)
+        self.log(_TRAINING_LOSS, loss, prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -317,12 +324,13 @@ class CimClassifier(LightningModule):
         for k in (1, self.top5):
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
-            name = f"{stage}/acc" if k == 1 else f"{stage}/acc{k}"
-            if self.fidelity == "estimated":
-                name += "_estimate"
+            name = self._accuracy_name(stage, k)
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
         confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
+
+    def _accuracy_name(self, stage: str, k: int) -> str:
+        return f"{stage}/acc{'' if k == 1 else k}{'_estimate' if self.fidelity == 'estimated' else ''}"
 
     @property
     def _data(self) -> Any:
