@@ -27,10 +27,13 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def load_weights(model: CimClassifier, path: str) -> None:
+def load_weights(model: CimClassifier, path: str) -> dict[str, Any]:
     """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
 
     Weights of a network with BatchNorms are folded on the way, where the model's are.
+
+    Returns:
+        The whole checkpoint.
 
     Raises:
         ValueError: The file is no checkpoint, or one of another network.
@@ -54,3 +57,4 @@ def load_weights(model: CimClassifier, path: str) -> None:
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise ValueError(f"{network}: {differences[0]}{more}")
+    return checkpoint

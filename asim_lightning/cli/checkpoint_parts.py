@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
 from asim_lightning.cli.strict_yaml import MOST_NODES
@@ -40,6 +41,9 @@ def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
         value = checkpoint.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"{path} must hold a whole number of 0 or more as {name}, got {_kind(value)}")
+    seed = checkpoint.get("training_seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise ValueError(f"{path} must hold a whole number of 0 or more as training_seed, or none, got {_kind(seed)}")
     for name in _LISTS:
         value = checkpoint.get(name, [])
         if not isinstance(value, list) or not _are_mappings(value):
@@ -57,8 +61,16 @@ def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
             f"{path} must say in loops.fit_loop where a fit goes on, as it holds the state of an optimizer"
         )
     version = checkpoint.get("pytorch-lightning_version", "")
-    if not isinstance(version, str):
-        raise ValueError(f"{path} must hold a text as pytorch-lightning_version, got {_kind(version)}")
+    if not isinstance(version, str) or (version and not _is_version(version)):
+        raise ValueError(f"{path} must hold a version as pytorch-lightning_version, got {_kind(version)}")
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _are_mappings(values: list[Any]) -> bool:

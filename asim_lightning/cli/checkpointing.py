@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.cli.configs import shorter_path
 from asim_lightning.sweep.whole_file import write_whole
 
 
@@ -67,17 +68,28 @@ def with_whole_files(configured: Any) -> list[Any]:
     return plugins if any(isinstance(each, CheckpointIO) for each in plugins) else [*plugins, WholeFiles()]
 
 
-def best_path(callback: Checkpoint) -> str:
-    """The best epoch's checkpoint that a callback keeps; empty where it keeps another."""
-    best = "" if isinstance(callback, LastCheckpoint) else getattr(callback, "best_model_path", "")
-    return str(best)
+def weights_line(callbacks: Sequence[Checkpoint]) -> str:
+    """Where the weights of a fit are: those of the best epoch, else the last ones; empty where none were kept.
+
+    Args:
+        callbacks: Those that write checkpoints.
+    """
+    kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
+    best = next((each.best_model_path for each in kept if not isinstance(each, LastCheckpoint)), "")
+    if best and Path(best).exists():  # that of a run that goes on here may lie elsewhere
+        return shorter_path(best)
+    last = next((each.best_model_path for each in kept if isinstance(each, LastCheckpoint)), "")
+    monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
+    monitor = None if best else next((each for each in monitors if each), None)
+    return f"{shorter_path(last)}, the last epoch's, as {monitor} was not measured" if last and monitor else ""
 
 
-def newest_last(folder: Path) -> Path:
+def newest_last(folder: Path, goes_on: bool) -> Path:
     """The newest last.ckpt of a run's versions.
 
     Args:
         folder: Folder of the run, which holds version_0, version_1, ...
+        goes_on: Whether a fit is to go on from it.
 
     Raises:
         FileNotFoundError: There is none.
@@ -85,9 +97,13 @@ def newest_last(folder: Path) -> Path:
     pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
+        what, other = (
+            ("goes on from", "without ckpt_path a fit starts anew")
+            if goes_on
+            else ("is", "asim fit with the same configuration writes one")
+        )
         raise FileNotFoundError(
-            f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the newest {folder / pattern}, and there is none; "
-            "without ckpt_path a fit starts anew"
+            f"`ckpt_path: {LastCheckpoint.NAME}` {what} the newest {folder / pattern}, and there is none; {other}"
         )
     return found[-1]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from asim_lightning.cli.reworded import is_refusal
+
 
 @contextmanager
 def nothing_left(places: Sequence[Path], is_refused: Callable[[Exception], bool]) -> Iterator[None]:
@@ -29,6 +31,27 @@ def nothing_left(places: Sequence[Path], is_refused: Callable[[Exception], bool]
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
         raise
+
+
+def is_of_no_use(trainer: Trainer, start: int, joins_run: bool, error: Exception) -> bool:
+    """Whether what a fit wrote before an error is of no use.
+
+    It is where no step was made, or what the user wrote is refused in the first epoch, with no checkpoint kept. All
+    else is the user's to keep.
+
+    Args:
+        trainer: The trainer of the fit.
+        start: Optimizer steps that had been made where it began.
+        joins_run: Whether it wrote to the folder of a run that was there.
+        error: The error.
+    """
+    if not trainer.is_global_zero:
+        return False
+    if trainer.global_step <= start:
+        return True
+    if joins_run or trainer.current_epoch > 0 or not is_refusal(error) or isinstance(error, OSError):
+        return False
+    return not any(True for folder in log_folders(trainer) for _ in folder.rglob("*.ckpt"))
 
 
 def log_folders(trainer: Trainer) -> list[Path]:

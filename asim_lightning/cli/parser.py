@@ -1,6 +1,7 @@
 """The command line on LightningCLI: subcommands, precedence, where a run's files go, what is printed last."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from asim_lightning.cli import exchange
 from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
-    best_path,
     loggers,
     newest_last,
     put_back_metrics,
+    weights_line,
     with_checkpoints,
     with_whole_files,
 )
@@ -34,11 +35,13 @@ from asim_lightning.cli.configs import (
     shorter_path,
     without_other_commands_keys,
 )
-from asim_lightning.cli.debris import files_without_logger, log_folders, nothing_left
+from asim_lightning.cli.debris import files_without_logger, is_of_no_use, log_folders, nothing_left
 from asim_lightning.cli.groups import check_groups
 from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.monitors import check_monitors
 from asim_lightning.cli.own_options import NO_FLAGS, own_options, with_own_options
 from asim_lightning.cli.pretrained import settle_pretrained
+from asim_lightning.cli.resumed_state import check_state, is_of_restoring
 from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer
@@ -143,10 +146,11 @@ class AsimCLI(LightningCLI):
         settings.weights_only = written.weights_only = True
         # a saved configuration says where its fit started, and what else is done with it is about what came out
         given = self.trained or settings.get("ckpt_path")
-        if self.command == "fit" and given == LastCheckpoint.NAME:
-            root = settings.trainer.get("default_root_dir") or "runs"
-            self.continued = newest_last(Path(root) / self.run_name)
-            given = shorter_path(self.continued)
+        if given == LastCheckpoint.NAME:
+            trainer = settings.get("trainer") or {}
+            last = newest_last(Path(trainer.get("default_root_dir") or "runs") / self.run_name, self.command == "fit")
+            self.continued = last if self.command == "fit" else None
+            given = shorter_path(last)
         if given is not None and not (self.command == "fit" and given in _RESUMED):
             path = str(shipped_file("checkpoints", str(given)))
             settings.ckpt_path = written.ckpt_path = path
@@ -154,6 +158,11 @@ class AsimCLI(LightningCLI):
             refuse_named_code(path, checkpoint, _plain(written.get("model")))
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
             self.folds = self.resumes and not is_folded(checkpoint)
+            if self.continued is not None and not self.resumes:
+                raise UsageError(
+                    f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
+                    "`ckpt_path` with the file's path starts anew from its weights"
+                )
             self.step = int(checkpoint.get("global_step", 0))
 
     def _names(self) -> list[str]:
@@ -231,6 +240,8 @@ class AsimCLI(LightningCLI):
             trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
         except TypeError as error:  # Lightning's for some values
             raise UsageError(f"`trainer` has a value that Lightning does not take: {error}") from None
+        if self.command == "fit":
+            check_monitors(trainer, self.model)
         trainer.run_folder = str(self.run_folder)
         if not getattr(trainer, "fast_dev_run", False):
             check_callbacks(trainer.callbacks, None if self.command == "fit" else self.run_folder)  # type: ignore[attr-defined]
@@ -253,12 +264,17 @@ class AsimCLI(LightningCLI):
             self._print(f"axes     {self.axes}")
         if self.pictures:
             self._print(f"pictures {self.pictures}")
+        noisy = self._is_noisy and bool(macro_layers(self.model.backbone))
+        if self.command == "fit" and self._is_noisy and not noisy:
+            self._print("noise    none in training, as no layer is on a macro")
         if path is None:
-            if not self._brings_weights and (self.command != "fit" or self._is_noisy):
+            if not self._brings_weights and (self.command != "fit" or noisy):
                 hint = "; noise-aware training usually starts from a trained network" if self.command == "fit" else ""
                 self._print(f"weights  random, as there is no `ckpt_path`{hint}")
             return
-        load_weights(self.model, path)
+        checkpoint = load_weights(self.model, path)
+        if self.resumes:
+            check_state(path, checkpoint, self.model.parameters())
         if self.continued is not None:
             self._print(f"goes on from {path}, at step {self.step}")
         if self.command != "fit":
@@ -275,23 +291,18 @@ class AsimCLI(LightningCLI):
         for folder in folders:  # a logger of the user's own may have another one than the runs'
             check_folder(folder, "the place of `trainer.logger`")
         places = [*folders, *files_without_logger(self.trainer)]
+        start = self.step if self.resumes else 0
+        is_refused = partial(is_of_no_use, self.trainer, start, self.continued is not None)
         try:
-            with naming(folders), nothing_left(places, self._is_of_no_use):
+            with naming(folders), nothing_left(places, is_refused):
                 self.trainer.fit(**settings)
-        except Exception:
+        except Exception as error:
             if self.continued is not None:
                 put_back_metrics(self.continued.parent.parent)
+            if self.resumes and not is_refusal(error) and is_of_restoring(error):
+                said = f"{type(error).__name__}: {error}"
+                raise UsageError(f"{settings['ckpt_path']} holds a state from which no fit goes on: {said}") from error
             raise
-
-    def _is_of_no_use(self, error: Exception) -> bool:
-        """Whether what a fit wrote before an error is of no use: nothing was trained, or a part of an epoch."""
-        trainer = self.trainer
-        if not trainer.is_global_zero:
-            return False
-        if self.continued is not None or trainer.global_step == 0:
-            return trainer.global_step <= self.step
-        kept = any(True for folder in log_folders(trainer) for _ in folder.rglob("*.ckpt"))
-        return is_refusal(error) and not isinstance(error, OSError) and trainer.current_epoch == 0 and not kept
 
     def after_fit(self) -> None:
         """Say where the run is."""
@@ -301,10 +312,11 @@ class AsimCLI(LightningCLI):
             put_back_metrics(self.continued.parent.parent)
             if self.trainer.global_step == self.step:
                 self._print("the run had ended: nothing was trained; `--trainer.max_epochs` can be raised")
-        best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
+        elif self.trainer.global_step == 0:
+            self._print("nothing was trained; `trainer.max_epochs`, `max_steps` and `limit_train_batches` bound it")
         self._print(f"run      {self.trainer.log_dir}")
-        if best:
-            self._print(f"weights  {shorter_path(best)}")
+        if weights := weights_line(self.trainer.checkpoint_callbacks):
+            self._print(f"weights  {weights}")
         for folder in dict.fromkeys(logger.root_dir for logger in tensorboard_loggers(self.trainer)):
             self._print(f"charts   tensorboard --logdir {Path(folder).parent}")
 
@@ -352,7 +364,7 @@ class AsimCLI(LightningCLI):
 
     @property
     def _is_noisy(self) -> bool:
-        """Whether training has noise."""
+        """Whether noise of training is asked for."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         ramps = [each for each in callbacks if isinstance(each, NoiseRamp)]
         return bool(self.model.train_noise > 0 or ramps)

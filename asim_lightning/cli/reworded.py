@@ -50,7 +50,7 @@ def reworded(message: str, key: str) -> str | None:
     for pattern, quote in _MONITORS:
         if found := pattern.search(message):
             kind = "EarlyStopping" if found[1] == "metric" else found[1]
-            return _monitor(kind, found[2], re.findall(f"{quote}([^{quote}]+){quote}", found[3]))
+            return unknown_monitor(kind, found[2], re.findall(f"{quote}([^{quote}]+){quote}", found[3]))
     if found := _CLASS.search(message):
         return _class(found[1], found[2], key)
     if (found := _NO_PACKAGE.search(message)) and "pip install" not in message:
@@ -59,6 +59,19 @@ def reworded(message: str, key: str) -> str | None:
     if "cannot represent an object" in message and "Interval.step" in message:
         return "`trainer.callbacks` Timer needs its interval in words: --trainer.callbacks.interval step"
     return None
+
+
+def unknown_monitor(kind: str, given: str, metrics: Sequence[str]) -> str:
+    """That a callback monitors a metric that nothing logs.
+
+    Args:
+        kind: Name of the callback's class.
+        given: Its monitor.
+        metrics: What is logged.
+    """
+    near = get_close_matches(given, metrics, n=1, cutoff=0.5)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"`monitor` of {kind} must be a metric that is logged ({', '.join(metrics)}), got {given!r}{meant}"
 
 
 def _folder(path: str, argument: str) -> str:
@@ -70,12 +83,6 @@ def _folder(path: str, argument: str) -> str:
     except (ImportError, AttributeError):  # not one of ours
         tree = ""
     return f"{flag} FOLDER, with {tree}" if tree else f"{flag} VALUE"
-
-
-def _monitor(kind: str, given: str, metrics: Sequence[str]) -> str:
-    near = get_close_matches(given, metrics, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"`monitor` of {kind} must be a metric that is logged ({', '.join(metrics)}), got {given!r}{meant}"
 
 
 def _class(path: str, problem: str, key: str) -> str | None:

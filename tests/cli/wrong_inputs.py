@@ -77,6 +77,7 @@ def assert_refused(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
         files.setdefault("trained.ckpt", run.checkpoint.read_bytes())
     for name, content in files.items():
         content = content(copy.deepcopy(_checkpoint(run.checkpoint))) if callable(content) else content
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     before = _everything(folder)
     error = asim(*wrong.arguments).error  # asserts the code, that it is one line, and that there is no traceback
