@@ -27,6 +27,9 @@ def shipped_file(kind: str, given: str) -> Path:
     if Path(given).is_file():
         return Path(given)
     suffix, folder = FOLDERS[kind], shipped_folder(kind)
+    needed = f"a file ({suffix}) is needed, or the name of a shipped one"
+    if not given.strip():
+        raise FileNotFoundError(f"{needed}, got {given!r}")
     parts = Path(given).parts
     if len(parts) == 1 or parts[:-1] == (kind,):
         found = folder / (Path(given).name if given.endswith(suffix) else Path(given).name + suffix)
@@ -34,7 +37,9 @@ def shipped_file(kind: str, given: str) -> Path:
             return found
     names = sorted(path.stem for path in folder.glob("*" + suffix))
     if Path(given).is_dir():
-        raise FileNotFoundError(f"{given} is a folder; a file ({suffix}) is needed, or the name of a shipped one")
+        raise FileNotFoundError(f"{given} is a folder; {needed}")
+    if Path(given).exists():
+        raise FileNotFoundError(f"{given} is a pipe or a device; {needed}")
     near = get_close_matches(Path(given).stem, names, n=3, cutoff=0.3) or names
     raise FileNotFoundError(f"There is no file '{given}'; shipped {kind}, nearest: {', '.join(near) or 'none'}")
 

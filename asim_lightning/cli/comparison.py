@@ -65,9 +65,11 @@ def validate_each(
         say: Takes each line.
 
     Raises:
-        ValueError: No layer is on a macro, or a way does not fit the network; nothing is computed then.
+        ValueError: There is no way, no layer is on a macro, or a way does not fit the network; nothing is computed then.
     """
     check_whole("`trials`", trials, 1, 65535)
+    if not comparisons:
+        raise ValueError("`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []")
     if not macro_layers(model.backbone):
         raise ValueError("`compare` needs a network with layers on a macro, got one without; set `model.plan`")
     ways = [Comparison(each) if isinstance(each, str) else each for each in comparisons]

@@ -1,6 +1,6 @@
 """Configuration files: found by path or name, and one file for every command."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
@@ -157,6 +157,45 @@ def read_config(path: str) -> dict[str, Any]:
         raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
     _check_named_files(values, Path(path).parent)
     return values
+
+
+def check_group_files(args: list[str], groups: Collection[str]) -> None:
+    """Refuse files that stand in place of groups of settings, as in --model.plan FILE, and hold something else.
+
+    The parser says of none which it is.
+
+    Args:
+        args: The arguments, configuration files by path.
+        groups: Full names of the settings that may be files.
+
+    Raises:
+        ValueError: One is refused; it is named.
+    """
+    flag = ""
+    for argument in args:
+        name, equals, value = argument.partition("=") if argument.startswith("-") else (flag, "", argument)
+        flag = "" if equals else argument
+        if name in _FLAGS:
+            if Path(value).is_file():
+                _check_groups_in(read_config(value), "", Path(value).parent, groups)
+        elif name.removeprefix("--") in groups:
+            _check_group_file(value)
+
+
+def _check_groups_in(settings: dict[str, Any], above: str, folder: Path, groups: Collection[str]) -> None:
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict):
+            _check_groups_in(value, f"{name}.", folder, groups)
+        elif isinstance(value, str) and name in groups:
+            _check_group_file(str(folder / value))
+
+
+def _check_group_file(path: str) -> None:
+    with suppress(OSError):  # settings in a flag are longer than a name may be
+        if "\0" in path or not Path(path).is_file():
+            return
+        read_config(path)
 
 
 def _check_named_files(value: Any, folder: Path) -> None:

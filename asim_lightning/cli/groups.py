@@ -20,9 +20,17 @@ def check_groups(settings: Namespace, names: Iterable[str]) -> None:
     Raises:
         UsageError: A group holds something else.
     """
-    groups = {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
-    for group in sorted(groups):  # those around others first
+    for group in sorted(group_names(names)):  # those around others first
         value = settings.get(group, Namespace())
         if not isinstance(value, (Namespace, dict)):
             given = _WORDS[value] if value is None or isinstance(value, bool) else repr(value)
             raise UsageError(f"`{group}` must be a mapping{_HINTS.get(group, ' of settings')}, got {given:.100}")
+
+
+def group_names(names: Iterable[str]) -> set[str]:
+    """Full names of the groups that settings are in.
+
+    Args:
+        names: Full names of settings.
+    """
+    return {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}

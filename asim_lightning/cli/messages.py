@@ -10,12 +10,15 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from asim_lightning import data
 from asim_lightning.cli.reworded import reworded
 
 _TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]|[\w.]+")
 _BASE = re.compile(r"\n\s*- Problem with given class_path 'lightning\.Callback':\n.*?(?=\n\s*- )", re.S)
 """What jsonargparse says of the base class, to which it turns when a callback of the user's choice is refused."""
 _INNER = re.compile(r"Problem with given class_path '[\w.]+':\n\s+(Parser key .*?\n\s*Given value: [^\n]*)", re.S)
+_IN_A_FILE = re.compile(r"Unable to load config '([^\n]*)'\n\s+- (Parser key (?!\S+ Unable to).*)", re.S)
+"""What jsonargparse says where a setting in a file that another setting names is refused."""
 _WORDS = {
     "NoneType": ("null", "null"),
     "None": ("null", "null"),
@@ -85,6 +88,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
     if "is not accepted before subcommand" in message:
         return "Options come after the command, as in asim fit -c CONFIG"
+    if found := _IN_A_FILE.search(message):
+        return f"{found[1]}: {one_line(found[2], known)}"
     message = _BASE.sub("", message)
     return _wrong_key(message, known) or _wrong_value(message) or _reason(message) or " ".join(message.split())
 
@@ -152,7 +157,9 @@ def _wrong_value(message: str) -> str | None:
     if len(words) > 1 and words[-1] == "null" and words[-2].endswith(" or null"):
         words.pop()
     allowed = " or ".join(words)
-    return f"`{name}` must be {allowed}, got {value}" + (f": {reason[0]}" if reason else "")
+    near = get_close_matches(value.split(".")[-1], data.__all__, n=2, cutoff=0.6) if name == "data" else []
+    meant = f"; nearest: {', '.join(f'asim_lightning.data.{each}' for each in near)}" if near else ""
+    return f"`{name}` must be {allowed}, got {value}" + (f": {reason[0]}" if reason else "") + meant
 
 
 def _reason(message: str) -> str | None:

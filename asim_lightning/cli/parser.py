@@ -28,6 +28,7 @@ from asim_lightning.cli.checkpointing import (
     with_whole_files,
 )
 from asim_lightning.cli.configs import (
+    check_group_files,
     checkpoint_of_run,
     configs_first,
     names_data,
@@ -36,7 +37,7 @@ from asim_lightning.cli.configs import (
     without_other_commands_keys,
 )
 from asim_lightning.cli.debris import files_without_logger, is_of_no_use, log_folders, nothing_left
-from asim_lightning.cli.groups import check_groups
+from asim_lightning.cli.groups import check_groups, group_names
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.monitors import check_monitors
 from asim_lightning.cli.own_options import NO_FLAGS, own_options, with_own_options
@@ -128,6 +129,7 @@ class AsimCLI(LightningCLI):
                     each.known_settings = self._names
         self._args = args = with_own_options(args, self.command)
         if self.command is not None:
+            check_group_files(args, group_names(self._names()))
             args = configs_first(args, self.command)
         args = without_other_commands_keys(args, {name: own_options(name) for name in COMMANDS})
         if self.command is not None and not names_data(args):

@@ -7,6 +7,8 @@ from importlib import import_module
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from asim_lightning.cli.entries import entry_message
+
 _EARLY = "Early stopping conditioned on metric"
 _TWICE = "Found more than one stateful callback"
 _MONITORS = (
@@ -47,6 +49,8 @@ def reworded(message: str, key: str) -> str | None:
             "`model` is always a CimClassifier, which takes the timm network of `model.backbone.name` and puts it on "
             "macros; a network or LightningModule of your own does so in Python, by convert_ (README, In Python)"
         )
+    if said := entry_message(message, key):
+        return said
     for pattern, quote in _MONITORS:
         if found := pattern.search(message):
             kind = "EarlyStopping" if found[1] == "metric" else found[1]

@@ -51,7 +51,7 @@ class AsimTrainer(Trainer):
                 [float, quantized], or mappings that change a macro or the fidelity of some layers.
             trials: Reads of the chip for each noisy one of `compare`: 1..65535.
         """
-        if compare:
+        if compare is not None:
             if not isinstance(model, CimClassifier) or datamodule is None:
                 given = " and ".join(type(each).__name__ for each in (model, datamodule))
                 raise ValueError(f"`compare` needs a CimClassifier and a data module, got {given}")

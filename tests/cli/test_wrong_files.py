@@ -39,6 +39,7 @@ LEVELS = "a document must have at most 100 levels of lists and mappings, got mor
 NODES = "a document must have at most 20000 values, aliases expanded, got more"
 INSIDE = "the alias *a stands inside what it stands for"
 KWARGS = (*VALIDATE, "--model.backbone.kwargs")
+NO_YAML = "a: [1, 2\nb: }\n"
 PLAN = (*VALIDATE, "--model.plan", "plan.yaml")
 
 YAML = {
@@ -91,6 +92,27 @@ YAML = {
     "plan that a recipe names": Wrong(
         VALIDATE, f"plan.yaml, line 5: {NODES}", {"tiny.yaml": "model: {plan: plan.yaml}", "plan.yaml": LAUGHS}
     ),
+    **{
+        f"group: {name}": Wrong((*VALIDATE, "--model.plan", file), f"{file}{said}", {file: content})
+        for name, (file, content, said) in {
+            "no YAML": ("p.yml", NO_YAML, ", line 2, is not YAML"),
+            "no JSON": ("p.json", '{"keep": [}', ", line 1, is not YAML"),
+            "no ending": ("p", NO_YAML, ", line 2, is not YAML"),
+            "alias in itself": ("p.json", "keep: &a [*a]", f", line 1: {INSIDE}"),
+            "no text": ("p.txt", bytes(range(256)), " must be a YAML file, got one that is no text"),
+            "a list": ("p", "[1]", " must hold a mapping of settings, got a list"),
+            "nothing": ("p.yaml", "", " must hold a mapping of settings, got nothing"),
+            "large": ("p", "#" * 10_000_001, " must be a YAML file of at most 10000000 bytes, got 10000001"),
+            "wrong type": ("p", "macro: {adc_bits: x}", ": `model.plan.macro.adc_bits` must be an integer or null, got x"),
+        }.items()
+    },
+    "group that a recipe names": recipe("p.json, line 2, is not YAML", "model: {plan: p.json}", **{"p.json": NO_YAML}),
+    "group beside a recipe": Wrong(
+        ("validate", "-c", "sub/r.yaml"),
+        "sub/p, line 2, is not YAML",
+        {"sub/r.yaml": "model: {plan: p}", "sub/p": NO_YAML},
+    ),
+    "whole model": Wrong((*VALIDATE, "--model", "m"), "m, line 2, is not YAML", {"m": NO_YAML}),
     "YAML in a text": recipe(f"line 1: {INSIDE}", "model: {backbone: {kwargs: '{a: &a [*a]}'}}"),
 }
 
@@ -141,7 +163,7 @@ CHECKPOINTS = {
     "no optimizer": wrong("a list of mappings as optimizer_states", changed(optimizer_states=None), RESUMED),
     "empty optimizer": wrong("each of its optimizer_states", changed(optimizer_states=[{}]), RESUMED),
     "no loops": wrong("in loops.fit_loop", changed(optimizer_states=[STATE], loops={}), RESUMED),
-    "version": wrong("a text as pytorch-lightning_version", changed(**{"pytorch-lightning_version": None}), RESUMED),
+    "version": wrong("a version as pytorch-lightning_version", changed(**{"pytorch-lightning_version": None}), RESUMED),
     "expanded": wrong(
         f"x.ckpt must hold plain tensors, got state_dict.{WEIGHT}, which is (10000000000,) expanded from 4 bytes",
         with_weight(torch.zeros(1).expand(10**10)),

@@ -27,7 +27,16 @@ PLAN = {
     "rule for no layer": ("rules", [{"match": "layer9.*", "macro": {"rows": 9}}], "nearest: layer4.0.conv2"),
     "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, encoding_bits"),
     "rule with a value": ("rules", [{"match": "fc", "macro": {"adc_bits": 77}}], "must be 1..16 or null, got 77"),
-    "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.init_args.matches` is no setting; nearest"),
+    "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.matches` is no setting; nearest: match"),
+    "rule with a field": (
+        "rules",
+        [{"match": "fc", "adc_bits": 10}],
+        "is no setting: fields of a macro stand under `macro`, as in {match: head, macro: {adc_bits: 8}}",
+    ),
+    "rule with a field, misspelt": ("rules", [{"match": "fc", "adcbits": 10}], "rules.adcbits` is no setting; nearest: mac"),
+    "rule with a fidelity": ("rules", [{"match": "fc", "fidelity": "float"}], "; an entry has match, macro"),
+    "rule, a text": ("rules", ["fc"], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got fc"),
+    "rule, a number": ("rules", [3], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got 3"),
     "rule expression": ("rules", [{"match": "re:(", "macro": {"rows": 9}}], "has an invalid regular expression 're:('"),
     "rule of no list": ("rules", {"match": "fc"}, "`model.plan.rules` must be a list"),
     "keep of no layer": ("keep", ["nosuch"], "`plan.keep` matches no layer with 'nosuch'; nearest: "),
@@ -73,6 +82,8 @@ DATA = {
     "no images": (("--data.init_args.test_images", "0"), "test_images must be at least 1, got 0"),
     "held out": (("--data.init_args.held_out", "7"), "a positive multiple of the 10 classes, got 7"),
     "no such module": (("--data", "nosuch.Module"), "a LightningDataModule (by its import path)"),
+    "near a module": (("--data", "CIFAR11"), "got CIFAR11; nearest: asim_lightning.data.CIFAR10, asim_lightning.data.C"),
+    "near a module's path": (("--data", "asim_lightning.data.ImageNett"), "nearest: asim_lightning.data.ImageNet, "),
     "no data module": (("--data", "asim_lightning.MacroConfig"), "a LightningDataModule (by its import path)"),
 }
 
@@ -89,6 +100,24 @@ AXES = {
     "wrong unit": (("--axes.random_noise", "[0.5 volt]"), "with a unit of %, lsb, mV, got '0.5 volt'"),
     "wrong combination": (("--axes", "{input_bits: [2, 4], encoding_bits: [4]}"), "1..2 (input_bits), got 4"),
     "no trial": (("--trials", "0"), "`trials` must be 1..65535, got 0"),
+}
+
+ENTRIES = "`compare` must be a list of float, quantized, simulated or mappings, such as [float, {macro: {adc_bits: 7}}], "
+COMPARE = {
+    "spelling": ("[float, quantised]", f"{ENTRIES}got quantised; did you mean quantized?"),
+    "fidelity that is none here": ("[estimated]", f"{ENTRIES}got estimated"),
+    "a number": ("3", f"{ENTRIES}got 3"),
+    "a name": ("quantized", f"{ENTRIES}got quantized"),
+    "a mapping": ("{macro: {adc_bits: 7}}", f"{ENTRIES}got {{'macro': {{'adc_bits': 7}}}}"),
+    "a list in a list": ("[[float]]", f"{ENTRIES}got ['float']"),
+    "null in a list": ("[null]", f"{ENTRIES}got None"),
+    "no entry": ("[]", "`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []"),
+    "a field": ("[{adc_bits: 7}]", "fields of a macro stand under `macro`, as in {macro: {adc_bits: 8}}"),
+    "a key": ("[{fidelty: float}]", "`compare.fidelty` is no setting; nearest: fidelity"),
+    "a number as macro": ("[{macro: 7}]", "`compare.macro` must be a mapping, got 7"),
+    "a list as layers": ("[{layers: [fc]}]", "`compare.layers` must be a mapping, got ['fc']"),
+    "a field of no macro": ("[{macro: {adc_bit: 7}}]", "`macro.adc_bit` is no field of a macro, nearest: adc_bits"),
+    "a text in a macro": ("[float, {macro: {adc_bits: x}}]", "`macro.adc_bits` must be 1..16 or null, got 'x'"),
 }
 
 COMMANDS = {
@@ -194,6 +223,7 @@ ROWS = {
     **rows("model", MODEL, VALIDATE),
     **rows("data", DATA, VALIDATE),
     **rows("axes", AXES, SWEEP),
+    **{f"compare: {name}": flag(said, "--compare", given) for name, (given, said) in COMPARE.items()},
     **rows("trainer", TRAINER, VALIDATE),
     **rows("fit", FIT_ALONE, FIT),
     **rows("command", COMMANDS, ()),
