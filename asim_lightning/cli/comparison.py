@@ -65,7 +65,7 @@ def validate_each(
         say: Takes each line.
 
     Raises:
-        ValueError: There is no way, no layer is on a macro, or a way does not fit the network; nothing is computed then.
+        ValueError: There is no way, no layer is on a macro, or one does not fit the network; nothing is computed then.
     """
     check_whole("`trials`", trials, 1, 65535)
     if not comparisons:

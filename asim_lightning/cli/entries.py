@@ -55,4 +55,3 @@ def _unknown_field(key: str, given: str) -> str:
 
 def _nearest(near: Iterable[str], names: Iterable[str]) -> str:
     return f"nearest: {', '.join(near)}" if near else f"an entry has {', '.join(names)}"
-

@@ -79,9 +79,9 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         if given.startswith("--"):
             return no_setting(given[2:], known, "--")
         return f"{given!r} is no option: options look like --model.fidelity float"
-    if found := re.search(r"invalid choice: '(\S*)' \(choose from (.*)\)", message):
+    if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
-        near = get_close_matches(found[1], choices, n=1, cutoff=0.5)
+        near = get_close_matches(found[1].strip().lower(), choices, n=1, cutoff=0.5)
         meant = f"; nearest: {near[0]}" if near else ""
         return f"asim has the commands {', '.join(choices)}, got {found[1]!r}{meant}"
     if 'expected "subcommand"' in message:

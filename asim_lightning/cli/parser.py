@@ -46,7 +46,7 @@ from asim_lightning.cli.resumed_state import check_state, is_of_restoring
 from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer
-from asim_lightning.cli.trainer_settings import check_functions, check_trainer, with_summary
+from asim_lightning.cli.trainer_settings import check_functions, check_processes, check_trainer, with_summary
 from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
@@ -242,6 +242,7 @@ class AsimCLI(LightningCLI):
             trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
         except TypeError as error:  # Lightning's for some values
             raise UsageError(f"`trainer` has a value that Lightning does not take: {error}") from None
+        check_processes(trainer)
         if self.command == "fit":
             check_monitors(trainer, self.model)
         trainer.run_folder = str(self.run_folder)
@@ -332,6 +333,8 @@ class AsimCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
+        if not sum(self.trainer.num_predict_batches):
+            raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
         self._print(f"predictions  {self.predictions}")
 
     def _print_accuracy(self, metric: str) -> None:

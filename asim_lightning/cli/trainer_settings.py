@@ -1,13 +1,18 @@
 """Settings of Lightning's trainer that it does not check itself, or cannot use here."""
 
+import os
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import LambdaCallback, LearningRateFinder, ModelSummary
 
 from asim_lightning.callbacks import NetworkSummary
+
+_FEW = 8
+"""Processes that any machine may be asked for."""
 
 
 def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
@@ -24,6 +29,10 @@ def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) ->
         value = settings.get(name)
         if value is not None and value < 1:
             raise ValueError(f"`trainer.{name}` must be 1 or more{', or null' if allows_null else ''}, got {value}")
+    for name, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1)):
+        value = settings.get(name)
+        if value is not None and value < least:
+            raise ValueError(f"`trainer.{name}` must be {least} or more, or null, got {value}")
     interval = settings.get("val_check_interval")
     if isinstance(interval, (int, float)) and not interval > 0:
         raise ValueError(f"`trainer.val_check_interval` must be above 0, or null, got {interval}")
@@ -34,6 +43,22 @@ def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) ->
         raise ValueError(
             "`trainer.callbacks` must hold no LearningRateFinder, which looks for another attribute than "
             "`model.optimizer.lr`; try some rates: --model.optimizer.lr 0.1 --trainer.max_epochs 1"
+        )
+
+
+def check_processes(trainer: Trainer) -> None:
+    """Refuse so many processes on a CPU that their start alone fills a machine's memory.
+
+    Args:
+        trainer: The trainer.
+
+    Raises:
+        ValueError: There are more than the machine has processors, and more than a test of processes needs.
+    """
+    most = max(os.cpu_count() or 1, _FEW)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise ValueError(
+            f"`trainer.devices` must be 1..{most} on this machine's CPU, a process each, got {trainer.num_devices}"
         )
 
 

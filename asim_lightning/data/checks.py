@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def check_at_least(name: str, value: int, least: int) -> None:
-    """Refuses a whole number that is too small.
+def check_at_least(name: str, value: int | None, least: int) -> None:
+    """Refuses a whole number that is too small, or null, which YAML may have in its place.
 
     Raises:
         ValueError: It is.
     """
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
+    if value is None or value < least:
+        raise ValueError(f"{name} must be at least {least}, got {'null' if value is None else value}.")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -103,7 +103,11 @@ YAML = {
             "a list": ("p", "[1]", " must hold a mapping of settings, got a list"),
             "nothing": ("p.yaml", "", " must hold a mapping of settings, got nothing"),
             "large": ("p", "#" * 10_000_001, " must be a YAML file of at most 10000000 bytes, got 10000001"),
-            "wrong type": ("p", "macro: {adc_bits: x}", ": `model.plan.macro.adc_bits` must be an integer or null, got x"),
+            "wrong type": (
+                "p",
+                "macro: {adc_bits: x}",
+                ": `model.plan.macro.adc_bits` must be an integer or null, got x",
+            ),
         }.items()
     },
     "group that a recipe names": recipe("p.json, line 2, is not YAML", "model: {plan: p.json}", **{"p.json": NO_YAML}),
@@ -267,6 +271,7 @@ FILES = {
     "lists of lists": wrong("at most 5000000 values, got more", settings(plan={"keep": nested(10, 10)})),
     "hostile, old format": wrong("got posix.system, which could run code", old_format(Hostile())),
     "TorchScript": wrong("plain values, got TorchScript", scripted),
+    "cut off": wrong("x.ckpt is no checkpoint, or a damaged one: it is no whole zip", lambda c: saved(c)(c)[:30_000]),
     "YAML": Wrong((*VALIDATE, "--ckpt_path", "tiny.yaml"), "tiny.yaml is refused: a checkpoint must hold tensors"),
 }
 
@@ -335,6 +340,15 @@ ROWS = {
 @pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
 def test_files(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
     assert_refused(wrong, asim, folder, run)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "arguments", [("fit", "-c", "x"), ("explain", "--ckpt_path", "x"), ("export", "x", *EXPORT[2:])]
+)
+def test_a_pipe_as_recipe_or_checkpoint_is_not_waited_for(arguments: tuple[str, ...], asim: Asim, folder: Path) -> None:
+    os.mkfifo("x")
+    assert asim(*arguments).error.startswith("x is a pipe or a device; a file (.")
 
 
 @pytest.mark.timeout(60)

@@ -20,6 +20,14 @@ MACRO = {
     "contradiction": (("--model.plan.macro.encoding_bits", "9"), "1..4 (input_bits), got 9"),
     "typo in a mapping": (("--model.plan.macro", "{adc_bit: 3}"), "nearest: model.plan.macro.adc_bits"),
     "typo in a flag": (("--model.plan.macro.adc_bit", "3"), "nearest: --model.plan.macro.adc_bits"),
+    "noise that is no number": (("--model.plan.macro.random_noise", ".nan"), "must be 0..100 % of full scale, got nan"),
+    "noise without end": (("--model.plan.macro.random_noise", "1e400"), "must be 0..100 % of full scale, got inf"),
+    "infinite LSB": (("--model.plan.macro.random_noise", "inf lsb"), "a unit of %, lsb, mV, got 'inf lsb'"),
+    "no noise given": (("--model.plan.macro.random_noise", ""), "a unit of %, lsb, mV, got ''"),
+    "many rows": (("--model.plan.macro.rows", "9" * 30), f"`macro.rows` must be 1..1048576, got {'9' * 30}"),
+    "module as column": (("--model.plan.macro.column", "os"), "import path such as package.module.Class, got 'os'"),
+    "function as column": (("--model.plan.macro.column", "os.getcwd"), "'os.getcwd', which does not inherit Column"),
+    "abstract column": (("--model.plan.macro.column", "abc.ABC"), "'abc.ABC', which does not inherit Column"),
     "null plan": (("--model.plan", "null"), "`model.plan` must be a mapping, or a YAML file of one, got null"),
 }
 
@@ -33,7 +41,11 @@ PLAN = {
         [{"match": "fc", "adc_bits": 10}],
         "is no setting: fields of a macro stand under `macro`, as in {match: head, macro: {adc_bits: 8}}",
     ),
-    "rule with a field, misspelt": ("rules", [{"match": "fc", "adcbits": 10}], "rules.adcbits` is no setting; nearest: mac"),
+    "rule with a field, misspelt": (
+        "rules",
+        [{"match": "fc", "adcbits": 10}],
+        "rules.adcbits` is no setting; nearest",
+    ),
     "rule with a fidelity": ("rules", [{"match": "fc", "fidelity": "float"}], "; an entry has match, macro"),
     "rule, a text": ("rules", ["fc"], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got fc"),
     "rule, a number": ("rules", [3], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got 3"),
@@ -60,6 +72,14 @@ KEYS = {
 MODEL = {
     "classes": (("--model.num_classes", "7"), "`model.num_classes` must be 10, as in the data, got 7"),
     "one class": (("--model.num_classes", "1"), "`model.num_classes` must be 2..1000000, got 1"),
+    "twice": (
+        ("--model.fidelity", "float", "--model.fidelity", "no"),
+        "quantized, estimated, simulated, got 'no'",
+    ),
+    "no fidelity": (("--model.fidelity", ""), "float, quantized, estimated, simulated, got ''"),
+    "letters of other languages": (("--model.backbone.name", "größe"), "must be a network of timm, got 'größe'"),
+    "rate that is no number": (("--model.optimizer.lr", ".nan"), "`model.optimizer.lr` must be above 0, got nan"),
+    "rate without end": (("--model.optimizer.lr", "1e400"), "`model.optimizer.lr` must be above 0, got inf"),
     "classes, a text": (("--model.num_classes", "x"), "`model.num_classes` must be an integer, got x"),
     "channels": (
         ("--model.backbone.kwargs", "{channels: [8, 16, 32, 64]}"),
@@ -82,7 +102,10 @@ DATA = {
     "no images": (("--data.init_args.test_images", "0"), "test_images must be at least 1, got 0"),
     "held out": (("--data.init_args.held_out", "7"), "a positive multiple of the 10 classes, got 7"),
     "no such module": (("--data", "nosuch.Module"), "a LightningDataModule (by its import path)"),
-    "near a module": (("--data", "CIFAR11"), "got CIFAR11; nearest: asim_lightning.data.CIFAR10, asim_lightning.data.C"),
+    "near a module": (
+        ("--data", "CIFAR11"),
+        "got CIFAR11; nearest: asim_lightning.data.CIFAR10, ",
+    ),
     "near a module's path": (("--data", "asim_lightning.data.ImageNett"), "nearest: asim_lightning.data.ImageNet, "),
     "no data module": (("--data", "asim_lightning.MacroConfig"), "a LightningDataModule (by its import path)"),
 }
@@ -99,10 +122,19 @@ AXES = {
     ),
     "wrong unit": (("--axes.random_noise", "[0.5 volt]"), "with a unit of %, lsb, mV, got '0.5 volt'"),
     "wrong combination": (("--axes", "{input_bits: [2, 4], encoding_bits: [4]}"), "1..2 (input_bits), got 4"),
+    "list in a list": (("--axes.rows", "[[1]]"), "`axes.rows` must be a list of integers or null, got [[1]]"),
+    "null in a list": (("--axes.rows", "[null]"), "`axes.rows` must be a list of integers or null, got [None]"),
+    "no number": (("--axes.random_noise", "[.nan]"), "got nan, at the point random_noise nan of `axes`"),
+    "negative": (("--axes.random_noise", "[-0.1]"), "got -0.1, at the point random_noise -0.1 of `axes`"),
+    "list of axes": (("--axes", "[1]"), "`axes` must be a mapping, or a YAML file of one, got [1]"),
+    "negative trials": (("--trials", "-1"), "`trials` must be 1..65535, got -1"),
+    "half a trial": (("--trials", "1.5"), "`trials` must be an integer, got 1.5"),
+    "1e9 trials": (("--trials", "1e9"), "`trials` must be an integer, got 1000000000.0"),
+    "many trials": (("--trials", "1000000000"), "`trials` must be 1..65535, got 1000000000"),
     "no trial": (("--trials", "0"), "`trials` must be 1..65535, got 0"),
 }
 
-ENTRIES = "`compare` must be a list of float, quantized, simulated or mappings, such as [float, {macro: {adc_bits: 7}}], "
+ENTRIES = "must be a list of float, quantized, simulated or mappings, such as [float, {macro: {adc_bits: 7}}], "
 COMPARE = {
     "spelling": ("[float, quantised]", f"{ENTRIES}got quantised; did you mean quantized?"),
     "fidelity that is none here": ("[estimated]", f"{ENTRIES}got estimated"),
@@ -122,6 +154,23 @@ COMPARE = {
 
 COMMANDS = {
     "typo": (("fitt", "-c", "tiny.yaml"), "got 'fitt'; nearest: fit"),
+    "capitals": (("VALIDATE", "-c", "tiny.yaml"), "got 'VALIDATE'; nearest: validate"),
+    "blank": (("validate ", "-c", "tiny.yaml"), "got 'validate '; nearest: validate"),
+    "empty": (("",), "asim has the commands fit, validate, "),
+    "twice": (("validate", "validate", "-c", "tiny.yaml"), "'validate' is no option: options look like"),
+    "empty config": (("fit", "-c", ""), "a file (.yaml) is needed, or the name of a shipped one, got ''"),
+    "empty config with =": (("fit", "--config="), "a file (.yaml) is needed, or the name of a shipped one, got ''"),
+    "device as config": (("fit", "-c", "/dev/zero"), "/dev/zero is a pipe or a device; a file (.yaml) is needed"),
+    "second config missing": (("fit", "-c", "tiny.yaml", "-c", "nosuch"), "There is no file 'nosuch'"),
+    "empty checkpoint": ((*VALIDATE, "--ckpt_path", ""), "a file (.ckpt) is needed, or the name of a shipped one, got"),
+    "device as checkpoint": ((*VALIDATE, "--ckpt_path", "/dev/zero"), "/dev/zero is a pipe or a device"),
+    "word as seed": ((*VALIDATE, "--seed_everything", "abc"), "must be true or false or an integer, got abc"),
+    "nothing to predict": (
+        ("predict", "-c", "tiny.yaml", "--trainer.limit_predict_batches", "0"),
+        "No image was predicted; `trainer.limit_predict_batches` bounds them",
+    ),
+    "no images to verify": (("verify", "-c", "tiny.yaml", "--samples", "-1"), "`samples` must be 1 or more, got -1"),
+    "no images to time": (("bench", "-c", "tiny.yaml", "--batch", "[1, -1]"), "1 or more each, got [1, -1]"),
     "unknown": (("publish",), "asim has the commands fit, validate, test, predict, sweep, bench, explain, verify"),
     "none": ((), "asim needs a command first"),
     "after its options": (("-c", "tiny.yaml", "fit"), "Options come after the command, as in asim fit -c CONFIG"),
@@ -207,6 +256,24 @@ TRAINER = {
 }
 
 FIT_ALONE = {
+    "many processes": (("--trainer.devices", "9999"), "on this machine's CPU, a process each, got 9999"),
+    "no process": (("--trainer.devices", "[0, 0]"), "`devices` selected with `CPUAccelerator` should be an int > 0"),
+    "precision": (("--trainer.precision", "7"), "32-true, 64-true or one of 64, 32, 16, bf16 or null, got 7"),
+    "logged every -1 steps": (("--trainer.log_every_n_steps", "-1"), "`trainer.log_every_n_steps` must be 0 or more"),
+    "sanity": (("--trainer.num_sanity_val_steps", "-5"), "`trainer.num_sanity_val_steps` must be -1 or more, or null"),
+    "part of an epoch": (("--trainer.max_epochs", "1.5"), "`trainer.max_epochs` must be an integer or null, got 1.5"),
+    "duration": (("--trainer.max_time", "abc"), "`Timer(duration='abc')` is not a valid duration"),
+    "rate that overflows": (("--model.optimizer.lr", "1e30"), "Layer `conv1.0` needs finite weights, got NaN"),
+    "abstract callback": (("--trainer.callbacks+=abc.ABC",), "`trainer.callbacks` must be a list of Callbacks or a"),
+    "function as callback": (
+        ("--trainer.callbacks", "[os.getcwd]"),
+        "Import path os.getcwd does not correspond to a subclass of Callback",
+    ),
+    "no images a step": (("--data.init_args.batch_size", "0"), "batch_size must be at least 1, got 0"),
+    "null images a batch": (
+        ("--data.init_args.eval_batch_size", "null"),
+        "eval_batch_size must be at least 1, got null",
+    ),
     "validation interval": (("--trainer.val_check_interval", "0"), "`trainer.val_check_interval` must be above 0"),
     "function": TRAINER["function"],
     "null trainer": (("--trainer", "null"), "`trainer` must be a mapping, or a YAML file of one, got null"),
