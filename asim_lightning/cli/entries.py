@@ -37,7 +37,7 @@ def entry_message(message: str, key: str) -> str | None:
         return None
     value = given[1] if len(given[1]) <= _LONGEST else f"{given[1][:_LONGEST]}..."
     near = get_close_matches(value, KINDS, n=1, cutoff=0.75) if key == _COMPARE else []
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = f"; did you mean {f'[{value}]' if value in KINDS else near[0]}?" if near else ""
     return f"`{key}` must be {_ALLOWED[key]}, got {value}{meant}"
 
 

@@ -70,13 +70,13 @@ def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: 
 
 
 REFUSED = {
-    "no fidelity": ("[exact]", "`compare` must be a list of mappings or one of float, quantized, simulated or null"),
-    "no list": ("float", "`compare` must be a list of mappings or one of float, quantized, simulated or null"),
+    "no fidelity": ("[exact]", "`compare` must be a list of float, quantized, simulated or mappings, such as [float, "),
+    "no list": ("float", "[float, {macro: {adc_bits: 7}}], got float; did you mean [float]?"),
     "estimate": ("[{fidelity: estimated}]", "must be one of float, quantized, simulated, got 'estimated'"),
     "layer": ("[{layers: {layer9: float}}]", "`compare.layers` matches no layer with 'layer9'; nearest: "),
     "layer's fidelity": ("[{layers: {fc: exact}}]", "`compare.layers.fc` must be one of float, quantized, simulated"),
     "macro": ("[float, {macro: {adc_bits: 77}}]", "`macro.adc_bits` must be 1..16 or null, got 77"),
-    "key": ("[{fidelty: float}]", "is no setting; nearest: compare.init_args.fidelity"),
+    "key": ("[{fidelty: float}]", "`compare.fidelty` is no setting; nearest: fidelity"),
 }
 
 

@@ -139,7 +139,7 @@ COMPARE = {
     "spelling": ("[float, quantised]", f"{ENTRIES}got quantised; did you mean quantized?"),
     "fidelity that is none here": ("[estimated]", f"{ENTRIES}got estimated"),
     "a number": ("3", f"{ENTRIES}got 3"),
-    "a name": ("quantized", f"{ENTRIES}got quantized"),
+    "a name": ("quantized", f"{ENTRIES}got quantized; did you mean [quantized]?"),
     "a mapping": ("{macro: {adc_bits: 7}}", f"{ENTRIES}got {{'macro': {{'adc_bits': 7}}}}"),
     "a list in a list": ("[[float]]", f"{ENTRIES}got ['float']"),
     "null in a list": ("[null]", f"{ENTRIES}got None"),
