@@ -13,7 +13,7 @@ from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.comparison import Comparison, validate_each
-from asim_lightning.cli.signals import Killed
+from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
@@ -62,6 +62,13 @@ class AsimTrainer(Trainer):
     def _say(self, line: str) -> None:
         if self.is_global_zero:
             print(line, flush=True)
+
+    def _run_stage(self) -> Any:
+        """Run Lightning's loops, where a kill ends several processes as Ctrl-C does."""
+        if self.world_size > 1:
+            kill_raises_at_once()
+        with self._ending_processes():
+            return super()._run_stage()
 
     @contextmanager
     def _ending_processes(self) -> Iterator[None]:

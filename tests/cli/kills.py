@@ -1,19 +1,31 @@
-"""Fits that a signal stops at a given call of a hook, and what is left to compare when they have gone on."""
+"""Fits that a signal stops, and what is left to compare when they have gone on.
 
+Fits are forked, so that Lightning is imported once. Where a fit has several processes they are started as torchrun
+starts them, in a process group of their own, as a terminal and a scheduler have it.
+"""
+
+import contextlib
 import csv
+import importlib
+import io
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import time
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 
 from asim_lightning.cli import main
-from tests.cli.runs_to_stop import last_of, write_config
+from tests.cli.runs_to_stop import SECONDS, environment, last_of, read_sources_once, write_config
 
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
@@ -22,25 +34,49 @@ HOOKS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Kill:
+    """A signal that a process of a fit sends at a call of a hook.
+
+    Args:
+        hook: Name of the hook.
+        call: Which call of it, from 1.
+        sent: The signal.
+        rank: Which process sends it.
+        alone: Whether to itself alone, not to all processes of the fit.
+    """
+
+    hook: str
+    call: int
+    sent: signal.Signals = signal.SIGKILL
+    rank: int = 0
+    alone: bool = False
+
+
 class KillAt(Callback):
-    """Sends its own process a signal at a call of a hook, as the environment says."""
+    """Sends a `Kill`, which the environment holds."""
 
     def __init__(self) -> None:
-        self.hook = os.environ.get("KILL_HOOK", "")
-        self.left = int(os.environ.get("KILL_CALL", "0"))
-        self.signal = int(os.environ.get("KILL_SIGNAL", str(int(signal.SIGKILL))))
+        hook, call, sent, rank, alone = os.environ.get("KILL", ",0,9,0,False").split(",")
+        self.hook, self.left, self.sent, self.rank = hook, int(call), int(sent), int(rank)
+        self.alone = alone == "True"
 
-    def count(self, hook: str) -> None:
+    def count(self, hook: str, rank: int) -> None:
         """Count a call."""
-        if hook == self.hook:
+        if hook == self.hook and rank == self.rank:
             self.left -= 1
             if self.left == 0:
-                os.kill(os.getpid(), self.signal)
+                os.kill(os.getpid(), self.sent) if self.alone else os.killpg(os.getpgrp(), self.sent)
+
+
+def environment_of(kill: Kill) -> dict[str, str]:
+    """Where a `KillAt` finds what it sends."""
+    return {"KILL": f"{kill.hook},{kill.call},{int(kill.sent)},{kill.rank},{kill.alone}"}
 
 
 def _counting(hook: str) -> Any:
-    def counted(self: KillAt, *_: Any, **__: Any) -> None:
-        self.count(hook)
+    def counted(self: KillAt, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self.count(hook, trainer.global_rank)
 
     return counted
 
@@ -50,27 +86,94 @@ for _hook in HOOKS:
 
 
 def write(folder: Path, data: Path, every: int | None, trainer: dict[str, Any] | None = None) -> Path:
-    """A recipe of three epochs of four steps with a `KillAt`."""
+    """A recipe of three epochs of four steps with a `KillAt`, on as many processes as the trainer has devices."""
     path = write_config(folder, data, every, model="proportional")
     config = yaml.safe_load(path.read_text())
     trainer = dict(trainer or {})
     callbacks = trainer.pop("callbacks", [])
     config["trainer"].update({"max_epochs": 3, "log_every_n_steps": 1, **trainer})
     config["trainer"]["callbacks"] += [*callbacks, {"class_path": "tests.cli.kills.KillAt"}]
+    config["data"]["init_args"]["batch_size"] //= trainer.get("devices", 1)
     path.write_text(yaml.safe_dump(config))
     return path
 
 
-def fit(folder: Path, *arguments: str, **environment: str) -> int:
-    """`asim fit` in a forked process; how it ended."""
+def warm(folder: Path, data: Path) -> None:
+    """Import here, and read once, what each fit that is forked from here would import and read again."""
+    for name in ("asim_lightning.data", "lightning.pytorch", "numba", "safetensors", "tensorboard", "timm"):
+        importlib.import_module(name)
+    read_sources_once()
+    config = write(folder, data, None)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(["fit", "-c", str(config), "--print_config"])
+
+
+def fit(folder: Path, *arguments: str, kill: Kill | None = None, after: float | None = None) -> list[int | None]:
+    """`asim fit` in forked processes; how each of them ended, None where it hung.
+
+    Args:
+        folder: Folder of the recipe.
+        arguments: Further arguments.
+        kill: A signal to send at a call of a hook.
+        after: Seconds from the start to a SIGKILL of all processes.
+    """
     sys.stdout.flush()
-    process = os.fork()
-    if process:
-        return os.waitpid(process, 0)[1]
+    trainer = yaml.safe_load((folder / "tiny.yaml").read_text())["trainer"]
+    count = trainer.get("devices", 1)
+    variables = environment_of(kill) if kill else {}
+    if count > 1:
+        variables |= {"TORCHELASTIC_RUN_ID": "kills", "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+        variables["MASTER_PORT"] = str(_free_port())
+    processes: list[int] = []
+    for rank in range(count):
+        process = os.fork()
+        if not process:
+            os.setpgid(0, processes[0] if processes else 0)
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
+            _fit_here(folder, arguments, variables | own)
+        with contextlib.suppress(OSError):  # it has done so itself
+            os.setpgid(process, processes[0] if processes else 0)
+        processes.append(process)
+    return _ended(processes, after)
+
+
+def program(folder: Path, *arguments: str, kill: Kill | None = None) -> int | None:
+    """`asim fit` as a program that starts its own processes; its exit code, None where one of them does not end.
+
+    Args:
+        folder: Folder of the recipe.
+        arguments: Further arguments.
+        kill: A signal to send at a call of a hook.
+    """
+    command = [sys.executable, "-m", "asim_lightning", "fit", "-c", "tiny.yaml", *arguments]
+    env = environment() | (environment_of(kill) if kill else {})
+    code = None
+    with open(folder / "said.txt", "a") as said:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=said, stderr=said, start_new_session=True)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        code = process.wait(2 * SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(100):  # those that it started end soon after it
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+    return code
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def _fit_here(folder: Path, arguments: tuple[str, ...], variables: dict[str, str]) -> None:
+    """Be a process of a fit, and end as it does."""
     code: Any = 1
     try:
         os.chdir(folder)
-        os.environ.update(environment)
+        os.environ.update(variables)
         with open("said.txt", "a", buffering=1) as said:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
@@ -79,21 +182,38 @@ def fit(folder: Path, *arguments: str, **environment: str) -> int:
                 code = 0
             except SystemExit as stop:
                 code = stop.code
+            except BaseException:
+                traceback.print_exc()
             sys.stdout.flush()
     finally:
         os._exit(code if isinstance(code, int) else 1)
 
 
-def killed_and_resumed(folder: Path, hook: str, call: int, sent: signal.Signals) -> bool:
-    """Whether a fit was stopped at a call of a hook; it has gone on then."""
-    at = {"KILL_HOOK": hook, "KILL_CALL": str(call), "KILL_SIGNAL": str(int(sent))}
-    if fit(folder, **at) == 0:
-        return False
+def _ended(processes: list[int], after: float | None) -> list[int | None]:
+    """Wait until all processes of a fit have ended, and end those that hang."""
+    start, ended = time.monotonic(), dict.fromkeys(processes)
+    while time.monotonic() < start + SECONDS and None in ended.values():
+        if after is not None and time.monotonic() >= start + after:
+            os.killpg(processes[0], signal.SIGKILL)
+            after = None
+        for process in (each for each, status in ended.items() if status is None):
+            found, status = os.waitpid(process, os.WNOHANG)
+            if found:
+                ended[process] = os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    for process in (each for each, status in ended.items() if status is None):
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    return list(ended.values())
+
+
+def resumed(folder: Path) -> list[str]:
+    """What is wrong with how a fit that was stopped goes on: from its last.ckpt, anew where there is none."""
     resumes = last_of(folder).exists()
     if not resumes:
         shutil.rmtree(folder / "runs", ignore_errors=True)
-    assert fit(folder, *(("--ckpt_path", "last") if resumes else ())) == 0, (folder / "said.txt").read_text()[-800:]
-    return True
+    ended = fit(folder, *(("--ckpt_path", "last") if resumes else ()))
+    return [f"it does not go on: {ended} {(folder / 'said.txt').read_text()[-800:]}"] if any(ended) else []
 
 
 def differences(folder: Path, whole: Path) -> list[str]:
@@ -112,6 +232,9 @@ def differences(folder: Path, whole: Path) -> list[str]:
     found += [
         f"{key}: {mine.get(key)} for {its.get(key)}" for key in sorted({*mine, *its}) if mine.get(key) != its.get(key)
     ]
+    tables = [last_of(each).parents[1] / "noise_sweep.csv" for each in (folder, whole)]
+    if tables[1].exists() and tables[0].read_text() != tables[1].read_text():
+        found.append(f"noise_sweep.csv: {tables[0].read_text()} for {tables[1].read_text()}")
     return found
 
 

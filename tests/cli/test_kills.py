@@ -1,99 +1,230 @@
-"""A fit that is stopped at any boundary, by any signal, goes on to the weights, ranges, metrics and best epoch of one
-that is not.
+"""A fit that is stopped at any moment, by any signal, on one process or two, goes on to the weights, ranges, metrics
+and best epoch of one that is not.
 
-As a program, with a folder, this runs fits in forked processes, which import Lightning once.
+As a program, with a folder and a `Stops`, this runs fits in forked processes, which import Lightning once.
 """
 
 import contextlib
+import dataclasses
+import json
+import random
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from tests.cli.conftest import write_data
-from tests.cli.kills import HOOKS, differences, fit, killed_and_resumed, write
-from tests.cli.runs_to_stop import ROOT, environment
+from tests.cli.kills import HOOKS, Kill, differences, fit, program, resumed, warm, write
+from tests.cli.runs_to_stop import ROOT, environment, last_of
 
-SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 FAST = ("on_train_batch_start", "on_validation_start")
+DDP = {"devices": 2, "strategy": "ddp"}
 
 
-def run_all(folder: Path, every: int | None, trainer: str, hooks: list[str], sent: str, first: int, step: int) -> None:
-    """Stop a fit at every `step`-th call of hooks, each in a folder of its own, and print what differs."""
+@dataclass(frozen=True)
+class Stops:
+    """Which fit is stopped, where, and by what.
+
+    Args:
+        every: Steps between two saves; None: after each epoch.
+        trainer: Settings of the trainer.
+        sent: Name of the signal.
+        hooks: Hooks at which it is sent.
+        first: The call of each hook at which it is sent first.
+        step: Calls from there to the next.
+        ranks: Processes that send it, one after the other.
+        moments: How many fits are stopped at random moments, again and again until they end, not at hooks.
+    """
+
+    every: int | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)
+    sent: str = "SIGKILL"
+    hooks: tuple[str, ...] = HOOKS
+    first: int = 1
+    step: int = 1
+    ranks: tuple[int, ...] = (0,)
+    moments: int = 0
+
+
+def run_all(folder: Path, stops: Stops) -> None:
+    """Stop fits, each in a folder of its own, let them go on, and print what differs and how many kills there were."""
     torch.set_num_threads(1)
-    data, settings = write_data(folder / "images"), yaml.safe_load(trainer)
-    write(folder / "whole", data, every, settings)
-    assert fit(folder / "whole") == 0, (folder / "whole" / "said.txt").read_text()[-2000:]
-    kills = 0
-    for hook in hooks:
-        for call in range(first, 100, step):
-            place = folder / f"{hook}-{call}"
-            write(place, data, every, settings)
-            if not killed_and_resumed(place, hook, call, SIGNALS[sent]):
-                break
-            kills += 1
-            for difference in differences(place, folder / "whole"):
-                print(f"{hook} {call}: {difference}")
+    data = write_data(folder / "images")
+    warm(folder / "warm", data)
+    write(folder / "whole", data, stops.every, stops.trainer)
+    start = time.monotonic()
+    ended = fit(folder / "whole")
+    seconds = time.monotonic() - start
+    assert not any(ended), (ended, (folder / "whole" / "said.txt").read_text()[-2000:])
+    if stops.moments:
+        kills = _at_moments(folder, data, stops, seconds)
+    else:
+        kills = sum(_at_hook(folder, data, stops, hook) for hook in stops.hooks)
     print(f"{kills} kills")
 
 
-def kills(tmp_path: Path, every: int | None, trainer: str, hooks: tuple[str, ...], sent: str, *calls: int) -> int:
-    """How many fits were stopped; all of them went on to what they would have been."""
-    command = [sys.executable, "-m", "tests.cli.test_kills", str(tmp_path), str(every), trainer, ",".join(hooks), sent]
-    command += map(str, calls)
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=1500)
+def _at_hook(folder: Path, data: Path, stops: Stops, hook: str) -> int:
+    calls = range(stops.first, 100, stops.step)
+    for kills, call in enumerate(calls):
+        place = folder / f"{hook}-{call}"
+        write(place, data, stops.every, stops.trainer)
+        ended = fit(place, kill=Kill(hook, call, signal.Signals[stops.sent], stops.ranks[kills % len(stops.ranks)]))
+        if not any(code != 0 for code in ended):
+            return kills
+        _say(f"{hook} {call}", folder, place, [f"hung: {ended}"] if None in ended else [])
+    return len(calls)
+
+
+def _at_moments(folder: Path, data: Path, stops: Stops, seconds: float) -> int:
+    kills, drawn = 0, random.Random(0)
+    for number in range(stops.moments):
+        place, after = folder / str(number), []
+        write(place, data, stops.every, stops.trainer)
+        while True:
+            after.append(drawn.uniform(0, seconds))
+            resumes = ("--ckpt_path", "last") if last_of(place).exists() else ()
+            if not any(fit(place, *resumes, after=after[-1])):
+                break
+            kills += 1
+        _say(f"after {after}", folder, place, [])
+    return kills
+
+
+def _say(where: str, folder: Path, place: Path, wrong: list[str]) -> None:
+    wrong = wrong + (resumed(place) or differences(place, folder / "whole"))
+    print("".join(f"{where}: {each!r}\n" for each in wrong), end="", flush=True)
+    print(f"{where} {len(wrong)}", file=sys.stderr, flush=True)
+
+
+def kills(tmp_path: Path, stops: Stops) -> int:
+    """How many kills there were; all fits went on to what they would have been."""
+    command = [sys.executable, "-m", "tests.cli.test_kills", str(tmp_path), json.dumps(dataclasses.asdict(stops))]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=None, text=True, timeout=3500
+    )
     *wrong, count = done.stdout.splitlines() or [""]
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0
     assert not wrong
     return int(count.split()[0])
 
 
 def test_saves_that_fall_on_the_end_of_an_epoch(tmp_path: Path) -> None:
     """Of 4 steps an epoch, saved every 2: at the second epoch's start, and as its validation starts."""
-    assert kills(tmp_path, 2, "{}", FAST, "SIGKILL", 2, 4) >= 3
+    assert kills(tmp_path, Stops(2, hooks=FAST, first=2, step=4)) >= 3
+
+
+def test_a_kill_of_two_processes_in_the_middle_of_a_step(tmp_path: Path) -> None:
+    """Where each of them may be in another collective operation."""
+    stops = Stops(1, DDP | {"max_epochs": 1}, "SIGTERM", ("on_before_optimizer_step",), first=2, step=100)
+    assert kills(tmp_path, stops) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("sent", list(SIGNALS))
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("sent", ["SIGKILL", "SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("every", [None, 1, 2])
 def test_every_boundary(every: int | None, sent: str, tmp_path: Path) -> None:
-    assert kills(tmp_path, every, "{}", HOOKS, sent, 1, 1 if sent == "SIGKILL" else 4) >= 15
+    assert kills(tmp_path, Stops(every, sent=sent, step=1 if sent == "SIGKILL" else 4)) >= 15
 
 
-SWEEP = """{callbacks: [{class_path: asim_lightning.callbacks.NoiseSweep, init_args: {levels: [0, 2], images: 10,
-every_n_epochs: 2}}, {class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {filename: best, mode: max,
-monitor: noise/acc_mean, save_weights_only: true, enable_version_counter: false}}]}"""
+SWEEP = {
+    "callbacks": [
+        {
+            "class_path": "asim_lightning.callbacks.NoiseSweep",
+            "init_args": {"levels": [0, 2], "images": 10, "every_n_epochs": 2},
+        },
+        {
+            "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+            "init_args": {
+                "filename": "best",
+                "mode": "max",
+                "monitor": "noise/acc_mean",
+                "save_weights_only": True,
+                "enable_version_counter": False,
+            },
+        },
+    ]
+}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_accuracy_under_noise_that_is_not_measured_in_each_epoch(tmp_path: Path) -> None:
-    assert kills(tmp_path, 2, SWEEP, FAST, "SIGKILL", 4, 2) >= 5
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("trainer", [SWEEP, SWEEP | DDP], ids=["one", "two"])
+def test_accuracy_under_noise_that_is_not_measured_in_each_epoch(trainer: dict[str, Any], tmp_path: Path) -> None:
+    assert kills(tmp_path, Stops(2, trainer, hooks=FAST, first=4, step=2)) >= 5
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    "trainer", ["{val_check_interval: 2}", "{accumulate_grad_batches: 2}", "{limit_train_batches: 3}"]
+    "trainer", [{"val_check_interval": 2}, {"accumulate_grad_batches": 2}, {"limit_train_batches": 3}], ids=str
 )
-def test_every_boundary_of_other_epochs(trainer: str, tmp_path: Path) -> None:
-    assert kills(tmp_path, 2, trainer, HOOKS, "SIGKILL", 1, 2) >= 15
+def test_every_boundary_of_other_epochs(trainer: dict[str, Any], tmp_path: Path) -> None:
+    assert kills(tmp_path, Stops(2, trainer, step=2)) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("every", [None, 1])
+def test_random_moments(every: int | None, tmp_path: Path) -> None:
+    assert kills(tmp_path, Stops(every, moments=15)) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("sent", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("every", [None, 1])
+def test_every_boundary_of_two_processes(every: int | None, sent: str, tmp_path: Path) -> None:
+    stops = Stops(every, DDP, sent, step=2 if sent == "SIGKILL" else 4, ranks=(0, 1))
+    assert kills(tmp_path, stops) >= 15
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit on two processes that nothing stopped."""
+    folder = tmp_path_factory.mktemp("two")
+    write(folder / "whole", write_data(folder / "images"), 1, DDP)
+    assert program(folder / "whole") == 0
+    return folder / "whole"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("sent", "rank", "alone", "code"),
+    [
+        ("SIGKILL", 0, False, -9),
+        ("SIGTERM", 0, False, 143),
+        ("SIGTERM", 1, False, 143),
+        ("SIGINT", 0, False, 130),
+        ("SIGINT", 1, False, 130),
+        ("SIGTERM", 0, True, 143),
+        ("SIGINT", 0, True, 130),
+        ("SIGKILL", 0, True, -9),
+        # the first process ends because the other is gone, by itself or by Lightning, which looks after its children
+        ("SIGTERM", 1, True, None),
+        ("SIGKILL", 1, True, None),
+    ],
+)
+def test_the_program_ends_with_all_its_processes(
+    sent: str, rank: int, alone: bool, code: int | None, whole_of_two: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, whole_of_two.parent / "images", 1, DDP)
+    kill = Kill("on_before_optimizer_step", 6, signal.Signals[sent], rank, alone)
+    ended = program(tmp_path, kill=kill)
+    assert ended in ([1, -9] if code is None else [code])
+    assert program(tmp_path, "--ckpt_path", "last") == 0
+    assert not differences(tmp_path, whole_of_two)
 
 
 if __name__ == "__main__":
-    where, steps, settings, names, sent_name, start, stride = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore for what runs in the background
+    given = json.loads(sys.argv[2])
     with contextlib.suppress(BrokenPipeError):
-        run_all(
-            Path(where),
-            None if steps == "None" else int(steps),
-            settings,
-            names.split(","),
-            sent_name,
-            int(start),
-            int(stride),
-        )
+        run_all(Path(sys.argv[1]), Stops(**given))

@@ -6,7 +6,6 @@ have run.
 
 import contextlib
 import copy
-import functools
 import io
 import json
 import math
@@ -21,7 +20,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from docstring_parser.attrdoc import AttributeDocstrings
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torchvision.transforms.v2 import MixUp
@@ -38,7 +36,7 @@ from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
 from tests.classifier.conftest import KWARGS, forked, make_model
 from tests.cli.conftest import TINY, write_data
-from tests.cli.runs_to_stop import SECONDS, environment
+from tests.cli.runs_to_stop import SECONDS, environment, read_sources_once
 
 ROOT = Path(__file__).parents[2]
 COUNTS = (1, 2, 3)
@@ -155,9 +153,7 @@ def program(folder: Path) -> None:
     data = write_data(folder / "images")
     config = write_config(folder, data, 19)
     os.chdir(folder)
-    read = AttributeDocstrings.get_attr_docs
-    cached = functools.cache(lambda component: read(AttributeDocstrings(), component))
-    AttributeDocstrings.get_attr_docs = lambda self, component: cached(component)  # a third of a command's time
+    read_sources_once()
     (folder / "fit.txt").write_text(said_by("fit", "-c", config, *on(2), "--data.init_args.batch_size", "10"))
     compared = ("--compare", "[float, {macro: {random_noise: 0.2}}]", "--trials", "2")
     validated = [said_by("validate", *TRAINED, *compared, *on(count)) for count in COUNTS]
