@@ -288,6 +288,11 @@ class AsimCLI(LightningCLI):
         if not self.resumes:
             settings.ckpt_path = None
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        trainer: AsimTrainer = self.trainer  # type: ignore[assignment]
+        with trainer.ending_processes():
+            super()._run_subcommand(subcommand)
+
     def fit(self, **settings: Any) -> None:
         """Train; where that is refused before anything came of it, no file is left."""
         folders = log_folders(self.trainer)

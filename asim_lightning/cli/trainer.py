@@ -13,7 +13,7 @@ from asim_lightning.circuit import explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.comparison import Comparison, validate_each
-from asim_lightning.cli.signals import Killed, kill_raises_at_once
+from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
@@ -55,8 +55,7 @@ class AsimTrainer(Trainer):
             if not isinstance(model, CimClassifier) or datamodule is None:
                 given = " and ".join(type(each).__name__ for each in (model, datamodule))
                 raise ValueError(f"`compare` needs a CimClassifier and a data module, got {given}")
-            with self._ending_processes():
-                validate_each(self, model, datamodule, compare, trials, self._say)
+            validate_each(self, model, datamodule, compare, trials, self._say)
         return super().validate(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
 
     def _say(self, line: str) -> None:
@@ -64,18 +63,20 @@ class AsimTrainer(Trainer):
             print(line, flush=True)
 
     def _run_stage(self) -> Any:
-        """Run Lightning's loops, where a kill ends several processes as Ctrl-C does."""
+        """Run Lightning's loops, where a kill ends several processes at once."""
         if self.world_size > 1:
             kill_raises_at_once()
-        with self._ending_processes():
-            return super()._run_stage()
+        return super()._run_stage()
 
     @contextmanager
-    def _ending_processes(self) -> Iterator[None]:
-        """End the processes that this one started where it is stopped; Lightning does so within its loops alone."""
+    def ending_processes(self) -> Iterator[None]:
+        """End the processes that this one started where it is stopped.
+
+        Lightning does so at Ctrl-C alone, and not with forked ones, which train on while this process waits for them.
+        """
         try:
             yield
-        except (KeyboardInterrupt, Killed):
+        except (KeyboardInterrupt, SystemExit):  # Lightning's exit(1) after Ctrl-C, and a kill
             kill = getattr(self.strategy.launcher, "kill", None)
             if kill is not None:
                 kill(signal.SIGKILL)
@@ -118,8 +119,7 @@ class AsimTrainer(Trainer):
         sweep = Sweep(self, model, datamodule, axes, trials, self.run_folder, progress)
         for note in sweep.notes:
             self._say(note)
-        with self._ending_processes():
-            results = sweep.run(self._say)
+        results = sweep.run(self._say)
         if self.is_global_zero:
             print(publish(results, sweep, Path(self.run_folder).name, model.num_classes))
 

@@ -43,35 +43,35 @@ class Kill:
         call: Which call of it, from 1.
         sent: The signal.
         rank: Which process sends it.
-        alone: Whether to itself alone, not to all processes of the fit.
+        to: Whom it sends it to: all processes of the fit, itself or its parent.
     """
 
     hook: str
     call: int
     sent: signal.Signals = signal.SIGKILL
     rank: int = 0
-    alone: bool = False
+    to: str = "all"
 
 
 class KillAt(Callback):
     """Sends a `Kill`, which the environment holds."""
 
     def __init__(self) -> None:
-        hook, call, sent, rank, alone = os.environ.get("KILL", ",0,9,0,False").split(",")
+        hook, call, sent, rank, self.to = os.environ.get("KILL", ",0,9,0,all").split(",")
         self.hook, self.left, self.sent, self.rank = hook, int(call), int(sent), int(rank)
-        self.alone = alone == "True"
 
     def count(self, hook: str, rank: int) -> None:
         """Count a call."""
         if hook == self.hook and rank == self.rank:
             self.left -= 1
             if self.left == 0:
-                os.kill(os.getpid(), self.sent) if self.alone else os.killpg(os.getpgrp(), self.sent)
+                whom = {"all": -os.getpgrp(), "itself": os.getpid(), "parent": os.getppid()}
+                os.kill(whom[self.to], self.sent)
 
 
 def environment_of(kill: Kill) -> dict[str, str]:
     """Where a `KillAt` finds what it sends."""
-    return {"KILL": f"{kill.hook},{kill.call},{int(kill.sent)},{kill.rank},{kill.alone}"}
+    return {"KILL": f"{kill.hook},{kill.call},{int(kill.sent)},{kill.rank},{kill.to}"}
 
 
 def _counting(hook: str) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.signals import Killed, kill_raises_at_once
+from asim_lightning.cli.trainer import AsimTrainer
 from tests.cli.conftest import Asim, Run
 
 KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
@@ -54,3 +56,32 @@ def test_a_stopped_sweep_says_that_it_goes_on(
     assert asim(*arguments).code == 0
     kept = 6 if number == signal.SIGTERM and at == 6 else 4  # Lightning ends the batch before it obeys a kill
     assert len(steps) - at == 8 - kept
+
+
+def test_a_kill_of_several_processes_raises_at_once_and_a_second_changes_nothing() -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        kill_raises_at_once()
+        with pytest.raises(Killed) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert stop.value.code == 143
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Killed(), SystemExit(1)], ids=repr)
+def test_a_process_that_is_stopped_ends_those_that_it_started(
+    stop: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    class Launcher:
+        def kill(self, number: int) -> None:
+            sent.append(number)
+
+    trainer = AsimTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    monkeypatch.setattr(type(trainer.strategy), "launcher", Launcher())
+    with pytest.raises(type(stop)), trainer.ending_processes():
+        raise stop
+    assert sent == [signal.SIGKILL]

@@ -197,30 +197,41 @@ def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("sent", "rank", "alone", "code"),
+    ("sent", "rank", "to", "code"),
     [
-        ("SIGKILL", 0, False, -9),
-        ("SIGTERM", 0, False, 143),
-        ("SIGTERM", 1, False, 143),
-        ("SIGINT", 0, False, 130),
-        ("SIGINT", 1, False, 130),
-        ("SIGTERM", 0, True, 143),
-        ("SIGINT", 0, True, 130),
-        ("SIGKILL", 0, True, -9),
+        ("SIGKILL", 0, "all", -9),
+        ("SIGTERM", 0, "all", 143),
+        ("SIGTERM", 1, "all", 143),
+        ("SIGINT", 0, "all", 130),
+        ("SIGINT", 1, "all", 130),
+        ("SIGTERM", 0, "itself", 143),
+        ("SIGINT", 0, "itself", 130),
+        ("SIGKILL", 0, "itself", -9),
         # the first process ends because the other is gone, by itself or by Lightning, which looks after its children
-        ("SIGTERM", 1, True, None),
-        ("SIGKILL", 1, True, None),
+        ("SIGTERM", 1, "itself", None),
+        ("SIGKILL", 1, "itself", None),
     ],
 )
 def test_the_program_ends_with_all_its_processes(
-    sent: str, rank: int, alone: bool, code: int | None, whole_of_two: Path, tmp_path: Path
+    sent: str, rank: int, to: str, code: int | None, whole_of_two: Path, tmp_path: Path
 ) -> None:
     write(tmp_path, whole_of_two.parent / "images", 1, DDP)
-    kill = Kill("on_before_optimizer_step", 6, signal.Signals[sent], rank, alone)
+    kill = Kill("on_before_optimizer_step", 6, signal.Signals[sent], rank, to)
     ended = program(tmp_path, kill=kill)
     assert ended in ([1, -9] if code is None else [code])
     assert program(tmp_path, "--ckpt_path", "last") == 0
     assert not differences(tmp_path, whole_of_two)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_forked_processes_end_with_the_one_that_started_them(
+    sent: str, code: int, images: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, images, 1, {"devices": 2, "strategy": "ddp_fork", "max_epochs": 30})
+    assert program(tmp_path, kill=Kill("on_train_batch_end", 6, signal.Signals[sent], to="parent")) == code
+    assert torch.load(last_of(tmp_path), weights_only=True)["global_step"] < 100
 
 
 if __name__ == "__main__":
