@@ -1,9 +1,15 @@
 """Keeps what a run needs to go on where it was stopped."""
 
+import os
+import shutil
 from typing import Any
 
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+_HELD = ".new"
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -13,6 +19,10 @@ class LastCheckpoint(ModelCheckpoint):
     epoch that it would have had. A save that is due at a step behind which a validation or the end of an epoch comes
     waits: a run that went on from there would leave the validation out. Behind a validation within an epoch it is made
     after the next step, else at the end of the epoch.
+
+    What is saved takes the place of last.ckpt once the metrics of its step or epoch are logged, which Lightning does
+    after it calls callbacks: a run that a kill stopped in between would lack them. Where one of several processes dies,
+    the others notice it in between.
 
     Args:
         every_n_train_steps: Optimizer steps between two saves; null saves after each epoch alone.
@@ -39,6 +49,7 @@ class LastCheckpoint(ModelCheckpoint):
         self.every_n_steps = every_n_train_steps
         self._waits = False
         self._step = 0
+        self._held = ""  # path of what is saved and not in place yet
 
     @property
     def state_key(self) -> str:
@@ -61,7 +72,15 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count steps from those that were made."""
         super().on_train_start(trainer, pl_module)
-        self._waits, self._step = False, trainer.global_step
+        self._waits, self._step, self._held = False, trainer.global_step, ""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Put what was saved after the step before in its place."""
+        self._put_in_place(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put what was saved after the epoch before in its place."""
+        self._put_in_place(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,6 +97,32 @@ class LastCheckpoint(ModelCheckpoint):
         """Save at the end of an epoch, behind its validation."""
         super().on_train_epoch_end(trainer, pl_module)
         self._waits = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put what was saved last in its place."""
+        super().on_train_end(trainer, pl_module)
+        self._put_in_place(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Put what was saved in its place where Lightning obeys a kill, which it does behind what it logs."""
+        super().on_exception(trainer, pl_module, exception)
+        if isinstance(exception, SIGTERMException):
+            self._put_in_place(trainer)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        if not isinstance(trainer.strategy.checkpoint_io, TorchCheckpointIO) or "://" in filepath:
+            super()._save_checkpoint(trainer, filepath)  # to another place, or later
+            return
+        super()._save_checkpoint(trainer, f"{filepath}{_HELD}")
+        self._held = filepath
+
+    def _put_in_place(self, trainer: Trainer) -> None:
+        held, self._held = self._held, ""
+        if not held or not trainer.is_global_zero:
+            return
+        if os.path.isdir(held):  # of a strategy that saves the parts of the processes
+            shutil.rmtree(held)
+        os.replace(f"{held}{_HELD}", held)
 
     def _save(self, trainer: Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):

@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.cli import main
 from tests.cli.runs_to_stop import SECONDS, environment, last_of, read_sources_once, write_config
@@ -30,8 +31,9 @@ from tests.cli.runs_to_stop import SECONDS, environment, last_of, read_sources_o
 HOOKS = (
     "on_train_epoch_start", "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end",
     "on_validation_start", "on_validation_epoch_start", "on_validation_batch_end", "on_validation_epoch_end",
-    "on_validation_end", "on_save_checkpoint", "on_train_epoch_end", "on_train_end",
+    "on_validation_end", "on_save_checkpoint", "on_train_epoch_end", "on_train_end", "log_metrics",
 )  # fmt: skip
+"""Of callbacks, and of the first logger."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class KillAt(Callback):
         hook, call, sent, rank, self.to = os.environ.get("KILL", ",0,9,0,all").split(",")
         self.hook, self.left, self.sent, self.rank = hook, int(call), int(sent), int(rank)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Count calls of the logger, too."""
+        logger: Any = trainer.logger
+        log = logger.log_metrics
+
+        def counted(*arguments: Any, **named: Any) -> None:
+            self.count("log_metrics", trainer.global_rank)
+            log(*arguments, **named)
+
+        logger.log_metrics = counted
+
     def count(self, hook: str, rank: int) -> None:
         """Count a call."""
         if hook == self.hook and rank == self.rank:
@@ -81,7 +94,7 @@ def _counting(hook: str) -> Any:
     return counted
 
 
-for _hook in HOOKS:
+for _hook in HOOKS[:-1]:
     setattr(KillAt, _hook, _counting(_hook))
 
 
@@ -174,6 +187,7 @@ def _fit_here(folder: Path, arguments: tuple[str, ...], variables: dict[str, str
     try:
         os.chdir(folder)
         os.environ.update(variables)
+        rank_zero_only.rank = int(variables.get("RANK", 0))  # which Lightning takes from there as it is imported
         with open("said.txt", "a", buffering=1) as said:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
