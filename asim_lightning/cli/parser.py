@@ -36,7 +36,7 @@ from asim_lightning.cli.configs import (
     shorter_path,
     without_other_commands_keys,
 )
-from asim_lightning.cli.debris import files_without_logger, is_of_no_use, log_folders, nothing_left
+from asim_lightning.cli.debris import folders_without_logger, is_of_no_use, log_folders, nothing_left
 from asim_lightning.cli.groups import check_groups, group_names
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.monitors import check_monitors
@@ -298,9 +298,9 @@ class AsimCLI(LightningCLI):
         folders = log_folders(self.trainer)
         for folder in folders:  # a logger of the user's own may have another one than the runs'
             check_folder(folder, "the place of `trainer.logger`")
-        places = [*folders, *files_without_logger(self.trainer)]
+        places = [*folders, *folders_without_logger(self.trainer)]
         start = self.step if self.resumes else 0
-        is_refused = partial(is_of_no_use, self.trainer, start, self.continued is not None)
+        is_refused = partial(is_of_no_use, self.trainer, start)
         try:
             with naming(folders), nothing_left(places, is_refused):
                 self.trainer.fit(**settings)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from tests.cli.conftest import TINY, Asim, Run
 from tests.cli.wrong_inputs import FIT, Wrong, assert_refused, flag, recipe, saved
@@ -220,3 +221,37 @@ def test_last_is_the_newest_of_a_recipe_in_every_command(asim: Asim, written: Wr
         assert asim("fit", "-c", path).code == 0
     (folder / LAST).touch()
     assert f"weights  {LAST}\n" in asim("validate", "-c", path, "--ckpt_path", "last").out
+
+
+class Failing(Callback):
+    """Fails in a step, as somebody else has written a file where the fit's are."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer: Any, *_: Any) -> None:
+        """Fail."""
+        if trainer.global_step == self.step:
+            Path("made_by_somebody.txt").write_text("mine")
+            raise ValueError("failed on purpose")
+
+
+@pytest.mark.parametrize("logger", [False, {"class_path": "CSVLogger", "init_args": {"save_dir": ".", "version": ""}}])
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_is_taken_away_after_an_error(step: int, logger: Any, asim: Asim, folder: Path) -> None:
+    values = copy.deepcopy(TINY)
+    last = callback("asim_lightning.callbacks.LastCheckpoint", every_n_train_steps=1)
+    values["trainer"].update(logger=logger, default_root_dir=".")
+    if logger:
+        values["trainer"]["logger"]["init_args"]["name"] = None
+    values["trainer"]["callbacks"] = [last, callback(f"{__name__}.Failing", step=step)]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "older.ckpt").write_text("older")
+    assert "failed on purpose" in asim(*FIT).error
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    others = {"tiny.yaml", "made_by_somebody.txt", "checkpoints/older.ckpt"}
+    assert others <= found
+    assert ("checkpoints/last.ckpt" in found) == (step > 0)
+    if step == 0:
+        assert found == others
