@@ -9,6 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from asim_lightning.callbacks.epoch_state import end_epoch, is_cut_short, put_back_into_epoch, start_epoch
+
 _HELD = ".new"
 
 
@@ -18,7 +20,8 @@ class LastCheckpoint(ModelCheckpoint):
     A run that goes on from it (``asim fit ... --ckpt_path last``) ends with the weights, input ranges, metrics and best
     epoch that it would have had. A save that is due at a step behind which a validation or the end of an epoch comes
     waits: a run that went on from there would leave the validation out. Behind a validation within an epoch it is made
-    after the next step, else at the end of the epoch.
+    after the next step, else at the end of the epoch. An epoch that `max_steps` or `max_time` cuts short goes on in its
+    middle where they are raised; where it was cut between two batches of one step, nothing is saved.
 
     What is saved takes the place of last.ckpt once the metrics of its step or epoch are logged, which Lightning does
     after it calls callbacks: a run that a kill stopped in between would lack them. Where one of several processes dies,
@@ -70,8 +73,9 @@ class LastCheckpoint(ModelCheckpoint):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from those that were made."""
+        """Count steps from those that were made, and begin an epoch where the last one was completed."""
         super().on_train_start(trainer, pl_module)
+        start_epoch(trainer)
         self._waits, self._step, self._held = False, trainer.global_step, ""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -90,12 +94,13 @@ class LastCheckpoint(ModelCheckpoint):
             return  # gradients of several batches make one step, and a part of them is kept nowhere
         self._step = trainer.global_step
         self._waits = self._waits or self._step % self.every_n_steps == 0
-        if self._waits and not self._is_last_batch(trainer, batch_idx) and not _validates(trainer, batch_idx):
+        if self._waits and not _is_last_batch(trainer, batch_idx) and not _validates(trainer, batch_idx):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, behind its validation."""
-        super().on_train_epoch_end(trainer, pl_module)
+        if not (is_cut_short(trainer) and trainer.fit_loop._should_accumulate()):
+            super().on_train_epoch_end(trainer, pl_module)
         self._waits = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -124,13 +129,28 @@ class LastCheckpoint(ModelCheckpoint):
             shutil.rmtree(held)
         os.replace(f"{held}{_HELD}", held)
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have a run go on in the middle of an epoch that was cut short."""
+        loop = checkpoint["loops"]["fit_loop"]
+        epochs = loop["epoch_progress"]["current"]
+        if epochs["processed"] == epochs["ready"] > 0 and is_cut_short(trainer):
+            put_back_into_epoch(loop)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Count an epoch that has ended as completed."""
+        end_epoch(checkpoint["loops"]["fit_loop"])
+
     def _save(self, trainer: Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
             self._waits = False
 
-    def _is_last_batch(self, trainer: Trainer, batch_idx: int) -> bool:
-        return trainer.is_last_batch or batch_idx + 1 >= trainer.num_training_batches
+
+def _is_last_batch(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the epoch ends behind a batch: it has no other, or the fit ends."""
+    loop = trainer.fit_loop
+    ends = 0 <= trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early)
+    return ends or trainer.is_last_batch or batch_idx + 1 >= trainer.num_training_batches
 
 
 def _validates(trainer: Trainer, batch_idx: int) -> bool:

@@ -154,7 +154,19 @@ class KillsAt(Callback):
             raise Killed
 
 
-LIMITS = ("limit_train_batches", "val_check_interval", "accumulate_grad_batches")
+class EndsAt(Callback):
+    """Ends a fit behind a batch, as Lightning does where `max_time` is over."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.fit_loop.total_batch_idx + 1 == self.batch
+
+
+LIMITS = (
+    "limit_train_batches", "val_check_interval", "check_val_every_n_epoch", "accumulate_grad_batches", "max_steps",
+)  # fmt: skip
 
 
 def fit(images: Path, folder: Path, *callbacks: Callback, resume: bool = False, **options: Any) -> CimClassifier:
@@ -170,7 +182,7 @@ def fit(images: Path, folder: Path, *callbacks: Callback, resume: bool = False, 
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
-        callbacks=[NoiseRamp(20.0), *callbacks],
+        callbacks=[NoiseRamp(20.0, length=3.0), *callbacks],
         **limits,
     )
     last = folder / "checkpoints" / "last.ckpt"
@@ -248,6 +260,42 @@ def test_noise_of_the_macro_in_the_middle_of_an_epoch(images: Path, tmp_path: Pa
 def test_where_a_step_takes_several_batches(images: Path, tmp_path: Path) -> None:
     """Two steps an epoch; the last checkpoint is of step 3, the middle of the second epoch."""
     assert not differences(*stopped(images, tmp_path, 3, at=4, accumulate_grad_batches=2))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("every", [None, 3], ids=["end of an epoch", "steps"])
+@pytest.mark.parametrize("limits", [{}, {"limit_train_batches": 3}, {"check_val_every_n_epoch": 2}], ids=str)
+def test_where_steps_are_counted(every: int | None, limits: dict[str, int], images: Path, tmp_path: Path) -> None:
+    resumed, whole = stopped(images, tmp_path, every, max_steps=8, **limits)
+    assert resumed.trainer.global_step == 8
+    assert resumed.trainer.current_epoch == whole.trainer.current_epoch
+    assert resumed.trainer.fit_loop.epoch_loop._batches_that_stepped == 8  # what is logged
+    assert not differences(resumed, whole)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("every", [None, 2], ids=["end of the fit", "steps"])
+@pytest.mark.parametrize("callbacks", [[], [EndsAt(6)]], ids=["max_steps", "max_time"])
+def test_an_epoch_that_was_cut_short_goes_on(
+    callbacks: list[Callback], every: int | None, images: Path, tmp_path: Path
+) -> None:
+    """The second epoch's last two batches are trained on where steps or time are raised."""
+    whole = fit(images, tmp_path / "whole", LastCheckpoint(every))
+    part = fit(images, tmp_path / "part", *callbacks, LastCheckpoint(every), max_steps=-1 if callbacks else 6)
+    assert part.trainer.global_step == 6
+    resumed = fit(images, tmp_path / "part", LastCheckpoint(every), resume=True)
+    assert resumed.trainer.fit_loop.epoch_loop._batches_that_stepped == resumed.trainer.global_step == 12
+    assert not differences(resumed, whole)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_epoch_that_was_cut_between_two_batches_of_a_step(images: Path, tmp_path: Path) -> None:
+    """A part of a gradient is kept nowhere: the run goes on from the end of the first epoch."""
+    whole = fit(images, tmp_path / "whole", LastCheckpoint(), accumulate_grad_batches=2)
+    fit(images, tmp_path / "part", EndsAt(7), LastCheckpoint(), accumulate_grad_batches=2)
+    resumed = fit(images, tmp_path / "part", LastCheckpoint(), resume=True, accumulate_grad_batches=2)
+    assert resumed.trainer.global_step == 6
+    assert not differences(resumed, whole)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""What a checkpoint says of its epoch, where Lightning's own account would have a run go on elsewhere."""
+
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+
+def is_cut_short(trainer: Trainer) -> bool:
+    """Whether the epoch that ends has batches left, as where `max_steps` are made or the time is over."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    return not batches.is_last_batch and batches.current.ready < trainer.num_training_batches
+
+
+def put_back_into_epoch(loop: dict[str, Any]) -> None:
+    """Have an epoch that was cut short go on behind its last batch, as in a checkpoint of that batch's end.
+
+    Lightning counts it as a whole one: with more steps, or more time, the rest of it would be left out.
+
+    Args:
+        loop: State of a fit's loops behind the epoch's last optimizer step; changed.
+    """
+    for epochs in (loop["epoch_progress"][name] for name in ("total", "current")):
+        epochs["processed"] = epochs["completed"] = epochs["ready"] - 1
+    for batches in (loop["epoch_loop.batch_progress"][name] for name in ("total", "current")):
+        batches["completed"] = batches["processed"] - 1
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds that batch where it goes on
+
+
+def end_epoch(loop: dict[str, Any]) -> None:
+    """Count an epoch as completed whose batches all are, and have the next one read from its start.
+
+    Where `max_steps` are set, Lightning would end it a second time: the order of images would be that of the epoch
+    after the next one, and the steps that are logged one too high.
+
+    Args:
+        loop: State of a fit's loops; changed.
+    """
+    current, total = loop["epoch_progress"]["current"], loop["epoch_progress"]["total"]
+    if current["processed"] == current["ready"]:
+        current["completed"], total["completed"] = current["processed"], total["processed"]
+        loop["state_dict"].pop("combined_loader", None)  # a limited epoch leaves its loader in the middle
+
+
+def start_epoch(trainer: Trainer) -> None:
+    """Have a fit that goes on from the end of an epoch begin the next one as any other, when it starts.
+
+    Where `max_steps` are set, Lightning takes each fit that goes on for one in the middle of an epoch.
+    """
+    loop = trainer.fit_loop
+    epochs = loop.epoch_progress.current
+    if loop.restarting and epochs.ready == epochs.completed:
+        loop._restarting = False  # its setter says True whatever it is given
+        loop.epoch_loop.restarting = False
