@@ -19,16 +19,23 @@ from asim_lightning.sweep.whole_file import write_whole
 def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:
     """Callbacks of a fit: the configuration's, one that keeps the best epoch where none does, and `LastCheckpoint`.
 
+    Lightning's own last.ckpt may be of a step behind which a validation or the end of an epoch comes, which a fit that
+    goes on would leave out or make twice: `LastCheckpoint` writes it in its place, as often.
+
     Args:
-        configured: Callbacks of the configuration.
+        configured: Callbacks of the configuration; `save_last` of a ModelCheckpoint is taken back.
         monitor: Metric of the best epoch, where none is configured.
+
+    Raises:
+        ValueError: Another callback writes last.ckpt under its own name.
     """
     callbacks = list(configured)
+    steps = [_take_over_last(each) for each in callbacks if isinstance(each, ModelCheckpoint)]
     if not any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks):
         best = {"filename": "best", "monitor": monitor, "mode": "max", "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
-    if not any(_keeps_last(each) for each in callbacks):
-        callbacks.append(LastCheckpoint())
+    if not any(isinstance(each, LastCheckpoint) for each in callbacks):
+        callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
     # what it saves holds the best epoch of the others, which must have found it before
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint))
 
@@ -147,7 +154,22 @@ def put_back_metrics(folder: Path) -> None:
         kept[-1].rename(folder / "metrics.csv")
 
 
-def _keeps_last(callback: Any) -> bool:
-    if not isinstance(callback, ModelCheckpoint):
-        return False
-    return bool(callback.save_last) or callback.filename == LastCheckpoint.NAME
+def _take_over_last(callback: ModelCheckpoint) -> int:
+    """Steps between two saves of a last.ckpt that `LastCheckpoint` writes in place of a callback; 0 where unsaid."""
+    if isinstance(callback, LastCheckpoint):
+        return 0
+    name, last = type(callback).__name__, LastCheckpoint.NAME
+    if callback.filename == last and callback.dirpath is None:
+        raise ValueError(
+            f"`filename` of {name} must not be {last!r}: {last}.ckpt is LastCheckpoint's, which is always there"
+        )
+    if not callback.save_last:
+        return 0
+    callback.save_last = None
+    _say(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
+    return int(callback._every_n_train_steps)
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line)

@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from asim_lightning.cli.checkpointing import WholeFiles
+from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.cli.checkpointing import WholeFiles, with_checkpoints
 from tests.cli.conftest import Asim, Run
 from tests.cli.runs_to_stop import SECONDS, last_of, write_config
 
@@ -98,6 +102,58 @@ def test_a_fit_goes_on_from_an_older_versions_checkpoint(
     kept = torch.load(last_of(folder), weights_only=True)
     assert kept["global_step"] == 8
     assert [key for key in kept["callbacks"] if key.startswith("LastCheckpoint")] == ["LastCheckpoint"]
+
+# callbacks of the user's own
+
+
+def checkpoint(**arguments: Any) -> dict[str, Any]:
+    given = {"filename": "best", "monitor": "val/acc", "mode": "max", **arguments}
+    return {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": given}
+
+
+def configured(folder: Path, images: Path, *callbacks: dict[str, Any]) -> Path:
+    path = write_config(folder, images, model="proportional")
+    config = yaml.safe_load(path.read_text())
+    config["trainer"].update(max_epochs=2, callbacks=list(callbacks))
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_save_last_is_left_to_the_callback_that_a_fit_can_go_on_from(asim: Asim, images: Path, folder: Path) -> None:
+    """Of 4 steps an epoch, each third one is saved: 3, the end of the first epoch, and 6."""
+    path = configured(folder, images, checkpoint(save_last=True, every_n_train_steps=3))
+    answer = asim("fit", "-c", path)
+    assert answer.code == 0
+    assert (
+        "last.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of ModelCheckpoint\n"
+    ) in answer.out
+    saved = torch.load(last_of(folder), weights_only=True)
+    assert "LastCheckpoint" in saved["callbacks"]
+    assert [each.name for each in last_of(folder).parent.glob("last*")] == ["last.ckpt"]
+
+
+def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:
+    names = {"monitor": "val/acc", "mode": "max"}
+    mine = ModelCheckpoint(filename="best", save_last="link", every_n_train_steps=3, **names)
+    more = ModelCheckpoint(filename="other", save_last=True, every_n_train_steps=2, **names)
+    *others, last = with_checkpoints([mine, more], "val/acc")
+    assert others == [mine, more]
+    assert (mine.save_last, more.save_last) == (None, None)
+    assert isinstance(last, LastCheckpoint)
+    assert last.every_n_steps == 2
+    own = LastCheckpoint(5)
+    assert with_checkpoints([own, ModelCheckpoint(save_last=True)], "val/acc")[-1] is own
+    *_, plain = with_checkpoints([ModelCheckpoint(save_last=True)], "val/acc")
+    assert isinstance(plain, LastCheckpoint)
+    assert plain.every_n_steps is None
+
+
+def test_the_name_of_the_last_checkpoint_is_taken(asim: Asim, images: Path, folder: Path) -> None:
+    path = configured(folder, images, checkpoint(filename="last"))
+    assert asim("fit", "-c", path).error == (
+        "`filename` of ModelCheckpoint must not be 'last': last.ckpt is LastCheckpoint's, which is always there"
+    )
+    assert with_checkpoints([ModelCheckpoint("elsewhere", "last")], "val/acc")
 
 
 # whole at any moment
