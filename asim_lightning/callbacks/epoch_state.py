@@ -35,9 +35,10 @@ def end_epoch(loop: dict[str, Any]) -> None:
     Args:
         loop: State of a fit's loops; changed.
     """
-    current, total = loop["epoch_progress"]["current"], loop["epoch_progress"]["total"]
-    if current["processed"] == current["ready"]:
-        current["completed"], total["completed"] = current["processed"], total["processed"]
+    epochs = loop.get("epoch_progress")
+    if epochs is not None and epochs["current"]["processed"] == epochs["current"]["ready"]:
+        for each in (epochs["current"], epochs["total"]):
+            each["completed"] = each["processed"]
         loop["state_dict"].pop("combined_loader", None)  # a limited epoch leaves its loader in the middle
 
 

@@ -21,7 +21,8 @@ class LastCheckpoint(ModelCheckpoint):
     epoch that it would have had. A save that is due at a step behind which a validation or the end of an epoch comes
     waits: a run that went on from there would leave the validation out. Behind a validation within an epoch it is made
     after the next step, else at the end of the epoch. An epoch that `max_steps` or `max_time` cuts short goes on in its
-    middle where they are raised; where it was cut between two batches of one step, nothing is saved.
+    middle where they are raised; where it was cut between two batches of one step, nothing is saved. No metrics are
+    kept: a callback that looks at a validation's between two of them finds none before the next one.
 
     What is saved takes the place of last.ckpt once the metrics of its step or epoch are logged, which Lightning does
     after it calls callbacks: a run that a kill stopped in between would lack them. Where one of several processes dies,
@@ -138,7 +139,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Count an epoch that has ended as completed."""
-        end_epoch(checkpoint["loops"]["fit_loop"])
+        end_epoch(checkpoint.get("loops", {}).get("fit_loop", {}))
 
     def _save(self, trainer: Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):

@@ -95,22 +95,26 @@ class ImageDataModule(LightningDataModule):
         dataset = self._dataset(self._split("train"), self._split_positions()[0], augment=True)
         sampler = training_sampler(dataset, self.seed, with_epoch=True)
         self._training_loader = self._loader(dataset, self.batch_size, sampler, TrainingLoader)
+        self._training_loader.held_out = self.held_out  # type: ignore[attr-defined]
         self.load_state_dict(self._place)
         return self._training_loader
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches of the epoch were taken, for a checkpoint; 0 at its end, also of a limited epoch."""
+        """How many batches of the epoch were taken, for a checkpoint, 0 also at a limited one's end; and its order."""
         if self._training_loader is None:
             return {}
         state: dict[str, Any] = self._training_loader.state_dict()  # type: ignore[attr-defined]
         whole = len(self._training_loader) if self.trainer is None else self.trainer.num_training_batches
-        return {"batches": 0 if state["batches"] >= whole else state["batches"]}
+        return {**state, "batches": 0 if state["batches"] >= whole else state["batches"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after so many batches of the epoch.
 
         Lightning gives a loader its own state too, but not where it asked for the loader before it read the
         checkpoint, as it does to count a schedule's steps.
+
+        Raises:
+            ValueError: The rest of the epoch would be read in another order (`TrainingLoader`).
         """
         loader, self._place = self._training_loader, dict(state_dict)
         if loader is not None and self._place:

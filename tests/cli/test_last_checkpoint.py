@@ -103,6 +103,26 @@ def test_a_fit_goes_on_from_an_older_versions_checkpoint(
     assert kept["global_step"] == 8
     assert [key for key in kept["callbacks"] if key.startswith("LastCheckpoint")] == ["LastCheckpoint"]
 
+def test_another_batch_size_in_the_middle_of_an_epoch_is_refused(
+    asim: Asim, images: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_config(folder, images, model="proportional")
+    assert asim("fit", "-c", path, "--trainer.max_steps", "2").code == 0
+    before = last_of(folder).read_bytes()
+    goes_on = ("fit", "-c", path, "--ckpt_path", "last", "--trainer.max_epochs", "1", "--data.init_args.batch_size")
+    assert asim(*goes_on, "10").error == (
+        "A fit that goes on in the middle of an epoch must read its images in the order in which it began: "
+        "batch_size 20, got 10; set back what differs, it may change at an epoch's end"
+    )
+    assert last_of(folder).read_bytes() == before
+    assert asim(*goes_on, "20").code == 0  # two steps more
+    said: list[str] = []
+    monkeypatch.setattr("asim_lightning.data.loader.rank_zero_info", said.append)
+    assert asim(*goes_on, "10", "--trainer.max_epochs", "2").code == 0
+    assert said == ["From this epoch on the training images come in another order: batch_size 20, got 10"]
+    assert torch.load(last_of(folder), weights_only=True)["global_step"] == 4 + 8
+
+
 # callbacks of the user's own
 
 

@@ -53,3 +53,82 @@ def test_a_resumed_run_goes_on_as_it_would_have(noisy_cifar10: Path, tmp_path: P
     assert len(whole) == 180
     assert len({image for _, _, image in whole}) == 180
     assert rest == whole[120:]
+
+
+def data(root: Path, **changes: int) -> CIFAR10:
+    return CIFAR10(str(root), **{"batch_size": 10, "held_out": 20, **changes})
+
+
+def state_after(root: Path, batches: int) -> dict[str, Any]:
+    module = data(root)
+    images = iter(module.train_dataloader())
+    for _ in range(batches):
+        next(images)
+    return module.state_dict()
+
+
+def test_a_checkpoint_says_in_which_order_an_epoch_is_read(noisy_cifar10: Path) -> None:
+    order = {"batch_size": 10, "processes": 1, "seed": 0, "held_out": 20, "images": 40}
+    assert state_after(noisy_cifar10, 2) == {"batches": 2, **order}
+    assert state_after(noisy_cifar10, 4) == {"batches": 0, **order}
+
+
+REFUSED = [
+    ({"batch_size": 5}, "batch_size 10, got 5"),
+    ({"held_out": 30}, "held_out 20, got 30"),
+    ({"seed": 1, "batch_size": 20}, "batch_size 10, got 20, seed 0, got 1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "differs"), REFUSED, ids=str)
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_another_order_in_the_middle_of_an_epoch(
+    changes: dict[str, int], differs: str, asked_before: bool, noisy_cifar10: Path
+) -> None:
+    state, other = state_after(noisy_cifar10, 2), data(noisy_cifar10, **changes)
+    if asked_before:
+        other.train_dataloader()
+    else:
+        other.load_state_dict(state)
+    with pytest.raises(ValueError) as refused:
+        other.load_state_dict(state) if asked_before else other.train_dataloader()
+    assert str(refused.value) == (
+        "A fit that goes on in the middle of an epoch must read its images in the order in which it began: "
+        f"{differs}; set back what differs, it may change at an epoch's end"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kept", "differs"), [({"processes": 2}, "processes 2, got 1"), ({"images": 41}, "training images 41, got 40")]
+)
+def test_processes_and_images_count_too(kept: dict[str, int], differs: str, noisy_cifar10: Path) -> None:
+    module = data(noisy_cifar10)
+    module.load_state_dict({**state_after(noisy_cifar10, 2), **kept})
+    with pytest.raises(ValueError, match=f": {differs}; set back"):
+        module.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"batch_size": 5}, ["batch_size 10, got 5"]),
+        ({"held_out": 30}, ["held_out 20, got 30; epochs before were validated on other images"]),
+    ],
+    ids=str,
+)
+def test_another_order_from_an_epoch_s_end_on(
+    changes: dict[str, int], said: list[str], noisy_cifar10: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("asim_lightning.data.loader.rank_zero_info", lines.append)
+    module = data(noisy_cifar10, **changes)
+    module.load_state_dict(state_after(noisy_cifar10, 4))
+    module.train_dataloader()
+    assert lines == [f"From this epoch on the training images come in another order: {each}" for each in said]
+
+
+def test_a_checkpoint_that_says_nothing_of_its_order_is_taken(noisy_cifar10: Path) -> None:
+    module = data(noisy_cifar10)
+    module.load_state_dict({"batches": 2})
+    assert len(list(module.train_dataloader())) == 2
