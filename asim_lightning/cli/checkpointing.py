@@ -53,7 +53,8 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save; the folder is made where absent."""
-        write_whole(Path(path), lambda opened: torch.save(checkpoint, opened))
+        # a link is one of Lightning's, to a checkpoint that is kept
+        write_whole(Path(path), lambda opened: torch.save(checkpoint, opened), follow_link=False)
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load; what an older version's LastCheckpoint kept is found by this one's."""

@@ -1,5 +1,6 @@
 """Whether what a command will write can be written, found out before its work."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ def check_file(path: Path, setting: str) -> None:
     """Refuse a file that cannot be written; it is not made, nor are its folders.
 
     Args:
-        path: The file.
+        path: The file, a link to one, or what is there and no file, such as /dev/stdout.
         setting: What the user wrote to name it, such as `--to`.
 
     Raises:
@@ -18,7 +19,11 @@ def check_file(path: Path, setting: str) -> None:
     """
     if path.is_dir():
         raise ValueError(f"{setting} must be a file, got the folder {path}")
-    _check(path.parent, f"{setting} must be a file that can be written, got {path}")
+    refusal = f"{setting} must be a file that can be written, got {path}"
+    if not path.exists() or path.is_file():
+        _check(Path(os.path.realpath(path)).parent, refusal)
+    elif not os.access(path, os.W_OK):
+        raise ValueError(f"{refusal}: {os.strerror(errno.EACCES)}")
 
 
 def check_folder(path: Path, setting: str) -> None:

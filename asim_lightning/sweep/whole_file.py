@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,37 +16,29 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_PARTIAL = re.compile(r".+\.(\d+)\.partial")
+_PARTIAL = re.compile(r"([0-9a-f]{12})\.asim-(\d+)\.partial")
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bool = True) -> None:
     """Replace a file in one step, so that a kill leaves the old file or the new one and never a part of it.
 
     Args:
-        path: The file; its folder is made where absent, and taken away again where the file cannot be written.
+        path: The file; its folder is made where absent, and taken away again where the file cannot be written. What is
+            there and no file, such as a pipe or /dev/stdout, is written to as it is.
         write: Writes the content to an open file.
+        follow_link: Replace what a link stands for, not the link.
 
     Raises:
         OSError: It cannot be written; the message names it.
     """
     path = Path(path)
-    # beside it, since a rename is one step within a filesystem alone
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    absent: list[Path] = []
     handled = sys.exc_info()[1]
     try:
-        try:
-            absent = [folder for folder in path.absolute().parents if not folder.exists()]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                _lock(file)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            _take_away(partial, absent)
-            raise
+        else:
+            _replace(Path(os.path.realpath(path)) if follow_link else path, write)
     except Exception as error:
         cause = _of_system(error, handled)
         if cause is None:
@@ -91,11 +84,46 @@ def remove_partials(folder: Path, name: str | None = None) -> None:
         folder: Where to look; it need not exist.
         name: The file that was written, directly in the folder; None: any file, at any depth.
     """
-    pattern = "*.partial"
+    pattern, digest = "*.partial", None
+    if name is not None:
+        path = Path(os.path.realpath(folder / name))
+        folder, digest = path.parent, _digest(path)
     for found in list(folder.rglob(pattern) if name is None else folder.glob(pattern)):
         match = _PARTIAL.fullmatch(found.name)
-        if match and name in (None, found.name.removesuffix(f".{match[1]}.partial")) and _is_dead(int(match[1]), found):
+        if match and digest in (None, match[1]) and _is_dead(int(match[2]), found):
             found.unlink(missing_ok=True)
+
+
+def partial_of(path: Path, process: int) -> Path:
+    """Where a process writes what will replace a file.
+
+    Args:
+        path: The file; no link.
+        process: Number of the process.
+    """
+    # beside it, since a rename is one step within a filesystem alone; as short for a name of any length
+    return path.with_name(f"{_digest(path)}.asim-{process}.partial")
+
+
+def _digest(path: Path) -> str:
+    return blake2b(os.fsencode(path.name), digest_size=6).hexdigest()
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    partial = partial_of(path, os.getpid())
+    absent: list[Path] = []
+    try:
+        absent = [folder for folder in path.absolute().parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            _lock(file)
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        _take_away(partial, absent)
+        raise
 
 
 def _take_away(partial: Path, folders: list[Path]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from asim_lightning import __version__
@@ -17,6 +18,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli import main
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.sweep.record import SweepRecord
+from asim_lightning.sweep.whole_file import partial_of
 from tests.cli.conftest import TINY, Asim, Run
 from tests.cli.runs_to_stop import SECONDS, environment
 
@@ -331,7 +333,8 @@ def test_partial_files_of_dead_processes(
     dead.wait()
     below = folder / "runs" / "tiny" / "version_7" / "checkpoints"
     below.mkdir(parents=True)
-    names = (f"last.ckpt.{dead.pid}.partial", f"last.ckpt.{os.getppid()}.partial", "notes.partial")
+    parts = [partial_of(below / "last.ckpt", process).name for process in (dead.pid, os.getppid())]
+    names = (*parts, "notes.partial", f"notes.{dead.pid}.partial")
     for name in names:
         (below / name).write_text("a part")
 
@@ -346,11 +349,22 @@ def test_partial_files_of_dead_processes(
 def test_partial_files_of_an_export(asim: Asim, folder: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = (f"x.pth.{dead.pid}.partial", f"y.pth.{dead.pid}.partial")
+    names = [partial_of(folder / name, dead.pid).name for name in ("x.pth", "y.pth")]
     for name in names:
         (folder / name).write_text("a part")
     assert asim(*EXPORT, "x.pth").code == 0
     assert contents(folder) == {"x.pth", names[1]}
+
+
+def test_an_export_to_a_link(asim: Asim, folder: Path) -> None:
+    (folder / "big").mkdir()
+    (folder / "x.pth").symlink_to(Path("big", "kept.pth"))
+    assert asim(*EXPORT, "x.pth").code == 0
+    assert (folder / "x.pth").is_symlink()
+    assert len(torch.load(folder / "big" / "kept.pth", weights_only=True)) > 10
+    os.mkfifo(folder / "pipe.pth", 0o400)
+    if os.geteuid():
+        assert asim(*EXPORT, "pipe.pth").error == f"`--to` {NO_FILE}pipe.pth: Permission denied"
 
 
 STOPPED = "stopped; finished trials are kept, and the same command goes on there\n"

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asim_lightning.sweep.whole_file import naming, remove_partials, write_lines, write_whole
+from asim_lightning.sweep.whole_file import naming, partial_of, remove_partials, write_lines, write_whole
 
 
 def test_a_file_and_its_folders(tmp_path: Path) -> None:
@@ -75,11 +76,10 @@ def test_partial_files_of_dead_processes_alone_are_removed(tmp_path: Path) -> No
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as living:
         assert living.stdout is not None
         assert living.stdout.readline() == b"writing\n"
-        partial = place.with_name(f"x.bin.{living.pid}.partial")
         # as it looks on another machine, where no process has that number
-        elsewhere = partial.rename(place.with_name(f"x.bin.{dead.pid}.partial"))
-        gone = place.with_name(f"y.bin.{dead.pid}.partial")
-        mine = place.with_name(f"z.bin.{os.getpid()}.partial")
+        elsewhere = partial_of(place, living.pid).rename(partial_of(place, dead.pid))
+        gone = partial_of(place.with_name("y.bin"), dead.pid)
+        mine = partial_of(place.with_name("z.bin"), os.getpid())
         gone.write_text("")
         mine.write_text("")
         remove_partials(tmp_path)
@@ -89,6 +89,53 @@ def test_partial_files_of_dead_processes_alone_are_removed(tmp_path: Path) -> No
     assert elsewhere.exists()
     remove_partials(place.parent, "x.bin")
     assert not elsewhere.exists()
+
+
+def test_files_of_a_name_that_looks_alike_stay(tmp_path: Path) -> None:
+    for name in ("notes.999999.partial", "notes.asim-999999.partial", "x.bin.999999.partial"):
+        (tmp_path / name).write_text("a user's")
+    remove_partials(tmp_path)
+    remove_partials(tmp_path, "notes")
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_a_link_stays_and_what_it_stands_for_is_replaced(tmp_path: Path) -> None:
+    link, file = tmp_path / "results.csv", tmp_path / "big" / "kept.csv"
+    link.symlink_to(Path("big", "kept.csv"))
+    for content in (b"new", b"newer"):  # a link to nowhere at first
+        write_whole(link, lambda opened: opened.write(content))
+        assert link.is_symlink()
+        assert file.read_bytes() == content
+    partial_of(file, 999_999_999).write_text("a part")
+    remove_partials(tmp_path, "results.csv")
+    assert os.listdir(file.parent) == ["kept.csv"]
+    write_whole(link, lambda opened: opened.write(b"own"), follow_link=False)
+    assert not link.is_symlink()
+    assert (link.read_bytes(), file.read_bytes()) == (b"own", b"newer")
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    pipe, nothing = tmp_path / "pipe", tmp_path / "nothing"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        write_whole(pipe, lambda file: torch.save(torch.zeros(2), file))
+        assert torch.load(io.BytesIO(reader.read()), weights_only=True).tolist() == [0, 0]
+    assert pipe.is_fifo()
+    nothing.symlink_to("/dev/null")
+    write_whole(nothing, lambda file: file.write(b"x"))
+    assert nothing.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(OSError, match=r"full cannot be written: No space left on device"):
+        write_whole(Path("/dev/full"), lambda file: file.write(b"x"))
+    with pytest.raises(OSError, match=r" cannot be written: Is a directory"):
+        write_whole(tmp_path, lambda file: file.write(b"x"))
+    assert sorted(os.listdir(tmp_path)) == ["nothing", "pipe"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e9" * 127])
+def test_a_name_as_long_as_there_may_be(name: str, tmp_path: Path) -> None:
+    write_whole(tmp_path / name, lambda file: file.write(b"x"))
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_no_folder_to_look_in(tmp_path: Path) -> None:
