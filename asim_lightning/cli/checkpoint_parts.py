@@ -9,9 +9,12 @@ from torch import Tensor
 from asim_lightning.cli.strict_yaml import MOST_NODES
 from asim_lightning.exchange.loaded_values import count_values
 
+from asim_lightning.exchange.contents import count_values
+
 _WHOLE = ("global_step", "epoch")
 _LISTS = ("optimizer_states", "lr_schedulers")
 _MAPPINGS = ("loops", "callbacks")
+_MOST_SETTINGS = 20_000
 
 
 def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
@@ -32,8 +35,8 @@ def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
     if not isinstance(settings, dict):
         raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got {_kind(settings)}")
     count = count_values(path, settings)
-    if count > MOST_NODES:
-        raise ValueError(f"{path} must hold at most {MOST_NODES} values as hyper_parameters, got {count}")
+    if count > _MOST_SETTINGS:
+        raise ValueError(f"{path} must hold at most {_MOST_SETTINGS} values as hyper_parameters, got {count}")
     wrong = next((key for key in _keys(settings) if not isinstance(key, str)), None)
     if wrong is not None:
         raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got the key {wrong!r:.60}")

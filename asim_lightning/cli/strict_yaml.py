@@ -1,21 +1,25 @@
 """YAML of people unknown: no alias inside itself, none that multiply, no deep nesting, no key twice."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
-MOST_NODES = 20_000
+MOST_NODES = 50_000
 """Most values and keys of a document, where each alias counts as all that it stands for."""
 MOST_LEVELS = 100
 """Most lists and mappings inside one another, aliases expanded."""
 MOST_CHARACTERS = 10_000
-"""Most characters of one value: a number of many digits takes long to read."""
+"""Most characters of a number: one of many digits takes long to read."""
 MOST_BYTES = 10_000_000
 """Most bytes of a file."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float"))
+_NO_TEXTS = (*_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("bool", "null", "timestamp")))
 
 
 class YamlError(ValueError):
@@ -33,7 +37,8 @@ class _Group:
     height: int = 1
     """Levels in it so far, its own included."""
     children: int = 0
-    keys: set[str] = field(default_factory=set)
+    keys: dict[Hashable, str] = field(default_factory=dict)
+    """Its keys, as they are read, and as they are written."""
 
 
 def check_yaml(text: str, name: str) -> None:
@@ -105,6 +110,7 @@ class _Walk:
         self.nodes = 0
         self.open: list[_Group] = []
         self.sizes: dict[str, tuple[int, int]] = {}  # nodes and levels that an alias stands for
+        self.scalars: dict[str, yaml.ScalarEvent] = {}  # what an alias of one value stands for
 
     def take(self, event: yaml.Event) -> None:
         line = event.start_mark.line + 1 if event.start_mark else 1
@@ -118,34 +124,36 @@ class _Walk:
                 self.sizes[group.anchor] = self.nodes - group.before, group.height
             self._add(None, group.height, line)
         elif isinstance(event, yaml.ScalarEvent):
-            if len(event.value) > MOST_CHARACTERS:
-                self._refuse(line, f"must have values of at most {MOST_CHARACTERS} characters", len(event.value))
+            if len(event.value) > MOST_CHARACTERS and _tag(event) in _NUMBERS:
+                self._refuse(line, f"must have numbers of at most {MOST_CHARACTERS} characters", len(event.value))
             self.nodes += 1
             if event.anchor is not None:
-                self.sizes[event.anchor] = 1, 0
-            self._add(event.value, 0, line)
+                self.sizes[event.anchor], self.scalars[event.anchor] = (1, 0), event
+            self._add(event, 0, line)
         elif isinstance(event, yaml.AliasEvent):
             if any(group.anchor == event.anchor for group in self.open):
                 raise YamlError(f"{self.name}, line {line}: the alias *{event.anchor} stands inside what it stands for")
             nodes, height = self.sizes.get(event.anchor or "", (1, 0))
             self.nodes += nodes
             self._check_levels(height, line)
-            self._add(None, height, line)
+            self._add(self.scalars.get(event.anchor or ""), height, line)
         if self.nodes > MOST_NODES:
             self._refuse(line, f"must have at most {MOST_NODES} values, aliases expanded", "more")
 
-    def _add(self, text: str | None, height: int, line: int) -> None:
-        """Count a node in the group around it; `text` is a scalar's."""
+    def _add(self, scalar: yaml.ScalarEvent | None, height: int, line: int) -> None:
+        """Count a node in the group around it."""
         if not self.open:
             return
         group = self.open[-1]
         group.height = max(group.height, height + 1)
         group.children += 1
-        if group.is_mapping and group.children % 2 and text is not None:
-            if text in group.keys:
-                shown = text if len(text) <= 60 else f"{text[:57]}..."
-                raise YamlError(f"{self.name}, line {line}: the key {shown!r} stands twice in one mapping")
-            group.keys.add(text)
+        if group.is_mapping and group.children % 2 and scalar is not None and _tag(scalar) != _MERGE:
+            key = _value(scalar)
+            if key in group.keys:
+                same, other = _shown(scalar.value), _shown(group.keys[key])
+                twice = f"the key {same} stands twice" if same == other else f"the keys {other} and {same} are one"
+                raise YamlError(f"{self.name}, line {line}: {twice} in one mapping")
+            group.keys[key] = scalar.value
 
     def _check_levels(self, height: int, line: int) -> None:
         if len(self.open) + height > MOST_LEVELS:
@@ -156,6 +164,37 @@ class _Walk:
 
     def _refuse(self, line: int, allowed: str, given: object) -> None:
         raise YamlError(f"{self.name}, line {line}: a document {allowed}, got {given}")
+
+
+def _tag(scalar: yaml.ScalarEvent) -> str:
+    """What a value is read as."""
+    if scalar.tag not in (None, "!"):
+        return str(scalar.tag)
+    return str(yaml.resolver.Resolver().resolve(yaml.ScalarNode, scalar.value, scalar.implicit))
+
+
+def _value(scalar: yaml.ScalarEvent) -> Hashable:
+    """A value as it is read, so that 16 and 0x10 are one and 1 and '1' are not."""
+    tag = _tag(scalar)
+    if tag not in _NO_TEXTS:
+        return str(scalar.value)
+    constructor = yaml.constructor.SafeConstructor()
+    try:
+        read = constructor.yaml_constructors[tag](constructor, yaml.ScalarNode(tag, scalar.value))
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        KeyError,
+        AttributeError,
+        IndexError,
+    ):  # what it says it is, it is not
+        return tag, str(scalar.value)
+    return cast(Hashable, read)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def use_strict_loader() -> None:

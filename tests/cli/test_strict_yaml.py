@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from asim_lightning.cli import strict_yaml
-from asim_lightning.cli.strict_yaml import MOST_LEVELS, MOST_NODES, YamlError, check_yaml, load_yaml
+from asim_lightning.cli.strict_yaml import MOST_CHARACTERS, MOST_LEVELS, MOST_NODES, YamlError, check_yaml, load_yaml
 
 NATIVE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -31,6 +31,16 @@ def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         "",
         "[" * MOST_LEVELS + "]" * MOST_LEVELS,
         "[" + ",".join("x" * (MOST_NODES - 1)) + "]",
+        "a: &a {b: 1}\nc: &c {d: 2}\ne: {<<: *a, <<: *c, f: 3}",
+        "{1: a, '1': b, 1.5: c, '1.5': d}",
+        "{~: 1, '~': 2, null2: 3, 'null': 4, 'true': 5, true: 6}",
+        "{2026-01-01: a, '2026-01-01': b}",
+        "a: |\n" + "  as long a line of a text as there are many\n" * 400,
+        "a: " + "x" * (MOST_CHARACTERS + 1),
+        "a: '" + "1" * (MOST_CHARACTERS + 1) + "'",
+        "a: &a {" + ", ".join(f"k{n}: {n}" for n in range(9000)) + "}\nb: {<<: *a, c: 1}",
+        "[" + ", ".join(map(str, range(20_001))) + "]",
+        "a: &k x\nb: {*k : 1, k: 2}",
     ],
 )
 def test_what_is_allowed_is_read_as_ever(text: str) -> None:
@@ -46,9 +56,20 @@ def test_what_is_allowed_is_read_as_ever(text: str) -> None:
         ("a:\n  b: 1\n  c: 2\n  b: 3", "x.yaml, line 4: the key 'b' stands twice in one mapping"),
         ("{a: 1, b: {c: 1}, a: 2}", "x.yaml, line 1: the key 'a' stands twice"),
         ("- {a: [1, 2], a: 1}", "x.yaml, line 1: the key 'a' stands twice"),
+        ("{yes: 1, true: 2}", "x.yaml, line 1: the keys 'yes' and 'true' are one in one mapping"),
+        ("{16: 1, 0x10: 2}", "x.yaml, line 1: the keys '16' and '0x10' are one in one mapping"),
+        ("{1: 1, true: 2}", "x.yaml, line 1: the keys '1' and 'true' are one in one mapping"),  # to Python
+        ("{~: 1, null: 2}", "x.yaml, line 1: the keys '~' and 'null' are one in one mapping"),
+        ("{'a': 1, \"a\": 2}", "x.yaml, line 1: the key 'a' stands twice"),
+        ("{a: 1, !!str a: 2}", "x.yaml, line 1: the key 'a' stands twice"),
+        ("{'<<': 1, \"<<\": 2}", "x.yaml, line 1: the key '<<' stands twice"),
+        ("a: &k x\nb: {*k : 1, x: 2}", "x.yaml, line 2: the key 'x' stands twice"),
+        ("{!!int a: 1, !!int a: 2}", "x.yaml, line 1: the key 'a' stands twice"),
+        ("a: " + "1" * (MOST_CHARACTERS + 1), "line 1: a document must have numbers of at most 10000 characters, got"),
+        ("a: !!int '" + "1" * (MOST_CHARACTERS + 1) + "'", "a document must have numbers of at most 10000 characters"),
         ("[" * (MOST_LEVELS + 1) + "]" * (MOST_LEVELS + 1), "line 1: a document must have at most 100 levels"),
         ("a: &a " + "[" * 60 + "]" * 60 + "\nb: " + "[" * 50 + "*a" + "]" * 50, "line 2: a document must have at most"),
-        ("[" + ",".join("x" * MOST_NODES) + "]", "x.yaml, line 1: a document must have at most 20000 values"),
+        ("[" + ",".join("x" * MOST_NODES) + "]", "x.yaml, line 1: a document must have at most 50000 values"),
         ("a: 1\nb: [1, }", "x.yaml, line 2, is not YAML: "),
         ("a: 2026-99-99", "x.yaml is not YAML: month must be in 1..12"),
     ],
