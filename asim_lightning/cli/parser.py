@@ -322,6 +322,11 @@ class AsimCLI(LightningCLI):
                 self._print("the run had ended: nothing was trained; `--trainer.max_epochs` can be raised")
         elif self.trainer.global_step == 0:
             self._print("nothing was trained; `trainer.max_epochs`, `max_steps` and `limit_train_batches` bound it")
+
+                self._print(
+                    "the run had ended: nothing was trained; `--trainer.max_epochs` (or steps, time) can be raised"
+                )
+        best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
         self._print(f"run      {self.trainer.log_dir}")
         if weights := weights_line(self.trainer.checkpoint_callbacks):
             self._print(f"weights  {weights}")

@@ -70,7 +70,10 @@ def test_a_finished_fit_has_nothing_left_to_do(asim: Asim, images: Path, folder:
     path = write_config(folder, images, model="proportional")
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
     before = torch.load(last_of(folder), weights_only=True)["state_dict"]
-    assert asim("fit", "-c", path, "--trainer.max_epochs", "1", "--ckpt_path", "last").code == 0
+    answer = asim("fit", "-c", path, "--trainer.max_epochs", "1", "--ckpt_path", "last")
+    assert answer.code == 0
+    said = "the run had ended: nothing was trained; `--trainer.max_epochs` (or steps, time) can be raised"
+    assert said in answer.out.splitlines()
     after = torch.load(last_of(folder), weights_only=True)["state_dict"]
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
