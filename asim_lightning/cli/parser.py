@@ -326,6 +326,8 @@ class AsimCLI(LightningCLI):
                 self._print(
                     "the run had ended: nothing was trained; `--trainer.max_epochs` (or steps, time) can be raised"
                 )
+
+                self._print("the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised")
         best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
         self._print(f"run      {self.trainer.log_dir}")
         if weights := weights_line(self.trainer.checkpoint_callbacks):

@@ -72,7 +72,7 @@ def test_a_finished_fit_has_nothing_left_to_do(asim: Asim, images: Path, folder:
     before = torch.load(last_of(folder), weights_only=True)["state_dict"]
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "1", "--ckpt_path", "last")
     assert answer.code == 0
-    said = "the run had ended: nothing was trained; `--trainer.max_epochs` (or steps, time) can be raised"
+    said = "the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised"
     assert said in answer.out.splitlines()
     after = torch.load(last_of(folder), weights_only=True)["state_dict"]
     assert all(torch.equal(value, after[name]) for name, value in before.items())
