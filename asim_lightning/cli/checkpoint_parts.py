@@ -6,10 +6,7 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
-from asim_lightning.cli.strict_yaml import MOST_NODES
 from asim_lightning.exchange.loaded_values import count_values
-
-from asim_lightning.exchange.contents import count_values
 
 _WHOLE = ("global_step", "epoch")
 _LISTS = ("optimizer_states", "lr_schedulers")

@@ -319,16 +319,9 @@ class AsimCLI(LightningCLI):
         if self.continued is not None:
             put_back_metrics(self.continued.parent.parent)
             if self.trainer.global_step == self.step:
-                self._print("the run had ended: nothing was trained; `--trainer.max_epochs` can be raised")
+                self._print("the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised")
         elif self.trainer.global_step == 0:
             self._print("nothing was trained; `trainer.max_epochs`, `max_steps` and `limit_train_batches` bound it")
-
-                self._print(
-                    "the run had ended: nothing was trained; `--trainer.max_epochs` (or steps, time) can be raised"
-                )
-
-                self._print("the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised")
-        best = next((path for each in self.trainer.checkpoint_callbacks if (path := best_path(each))), "")
         self._print(f"run      {self.trainer.log_dir}")
         if weights := weights_line(self.trainer.checkpoint_callbacks):
             self._print(f"weights  {weights}")

@@ -106,6 +106,7 @@ def test_a_fit_goes_on_from_an_older_versions_checkpoint(
     assert kept["global_step"] == 8
     assert [key for key in kept["callbacks"] if key.startswith("LastCheckpoint")] == ["LastCheckpoint"]
 
+
 def test_another_batch_size_in_the_middle_of_an_epoch_is_refused(
     asim: Asim, images: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
