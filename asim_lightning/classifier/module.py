@@ -1,9 +1,10 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import asdict, replace
+from inspect import signature
+from os import PathLike
+from typing import IO, Any, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -17,22 +18,21 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
 from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
+from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
+from asim_lightning.classifier.configuration import config_of
 from asim_lightning.classifier.folded_checkpoint import check_folding
-from asim_lightning.classifier.named_code import refuse_named_code
+from asim_lightning.classifier.loading import load_classifier
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
-from asim_lightning.exchange.read import read_plain
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
 
 _TRAINING_LOSS = "train/loss"
-
-Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
 
 class CimClassifier(LightningModule):
@@ -89,8 +89,8 @@ class CimClassifier(LightningModule):
         max_elements: int | None = None,
     ) -> None:
         super().__init__()
-        backbone, optimizer = _config(BackboneConfig, backbone), _config(OptimizerConfig, optimizer)
-        plan = _config(Plan, plan)
+        backbone, optimizer = config_of(BackboneConfig, backbone), config_of(OptimizerConfig, optimizer)
+        plan = config_of(Plan, plan)
         # plain values, so that a checkpoint loads without running code
         settings = {
             # a checkpoint brings its own weights
@@ -136,17 +136,46 @@ class CimClassifier(LightningModule):
         self.accuracy, self.loss = _metrics(num_classes, self.top5)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in Lightning, from a file that is read as tensors and plain values.
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | PathLike[str] | IO[bytes],
+        map_location: Any = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The classifier of a checkpoint, from a file that is read as tensors and plain values, never as code.
+
+        Args:
+            checkpoint_path: The file, by its path or opened.
+            map_location: Where its tensors go, as in torch.load; default: where they were, or the CPU.
+            hparams_file: Must be left out, as settings are keyword arguments.
+            strict: Whether the state dict must have every key of the network and no other; default: it must.
+            weights_only: Must be left out or true.
+            **kwargs: Arguments of the classifier, over those in the checkpoint.
 
         Raises:
-            ValueError: Its settings name a class by import path (a column model, a noise model) that the keyword
-                arguments do not name too.
+            FileNotFoundError: There is no such file.
+            ValueError: The file is no checkpoint of a classifier, holds more than it may, or describes a network that
+                is larger than itself; or its settings name a class by import path (a column model, a noise model) that
+                the keyword arguments do not name too.
         """
-        if isinstance(checkpoint_path, (str, Path)):
-            allowed = {name: asdict(x) if is_dataclass(x) else x for name, x in kwargs.items()}  # type: ignore[arg-type]
-            refuse_named_code(str(checkpoint_path), read_plain(checkpoint_path, mmap=True), allowed)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
+        if hparams_file is not None or weights_only is False:
+            raise ValueError(
+                "load_from_checkpoint takes settings as keyword arguments and reads tensors and plain values alone: "
+                f"`hparams_file` must be None, `weights_only` True, got {hparams_file!r} and {weights_only!r}"
+            )
+        return load_classifier(cls, cls.argument_types(), checkpoint_path, map_location, strict, kwargs)
+
+    @classmethod
+    def argument_types(cls) -> dict[str, Any]:
+        """Types of the arguments by name: what a checkpoint may hold."""
+        names = [
+            name for each in (cls, CimClassifier) for name in signature(each.__init__).parameters if name != "self"
+        ]
+        types = {**get_type_hints(CimClassifier.__init__), **get_type_hints(cls.__init__)}
+        return {name: types.get(name, Any) for name in names}
 
     @property
     def fidelity(self) -> str:
@@ -233,13 +262,17 @@ class CimClassifier(LightningModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the run that goes on, and put what was changed of the optimizer into its state.
+        """Take that seed from the run that goes on, put what was changed of the optimizer into its state, and leave out
+        what is said of files elsewhere.
 
         Raises:
             ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
         """
         goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
         check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
+        if goes_on:
+            folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]
+            forget_paths_elsewhere_(checkpoint, [str(each) for each in folders if each])
         self._training_seed = checkpoint.get("training_seed")
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 
@@ -352,18 +385,6 @@ class CimClassifier(LightningModule):
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
             self.share_ranges(self.trainer.strategy, self.calibration_method)
-
-
-def _config(kind: type[Config], value: Any) -> Config:
-    """A configuration from itself or from a mapping of its fields, as a checkpoint holds it."""
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, dict):
-        try:
-            return kind(**value)
-        except TypeError as error:
-            raise ValueError(f"{kind.__name__} has other fields than given: {error}") from None
-    raise ValueError(f"`{kind.__name__}` must be given as itself or as a mapping of its fields, got {value!r}")
 
 
 def _metrics(num_classes: int, top5: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:

@@ -6,8 +6,6 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
-from asim_lightning.exchange.loaded_values import count_values
-
 _WHOLE = ("global_step", "epoch")
 _LISTS = ("optimizer_states", "lr_schedulers")
 _MAPPINGS = ("loops", "callbacks")
@@ -28,15 +26,6 @@ def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             given = f"{key!r:.60} of {type(value).__name__}"
             raise ValueError(f"{path} must hold tensors by name as its state_dict, got {given}")
-    settings = checkpoint.get("hyper_parameters", {})
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got {_kind(settings)}")
-    count = count_values(path, settings)
-    if count > _MOST_SETTINGS:
-        raise ValueError(f"{path} must hold at most {_MOST_SETTINGS} values as hyper_parameters, got {count}")
-    wrong = next((key for key in _keys(settings) if not isinstance(key, str)), None)
-    if wrong is not None:
-        raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got the key {wrong!r:.60}")
     for name in _WHOLE:
         value = checkpoint.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -75,12 +64,6 @@ def _is_version(text: str) -> bool:
 
 def _are_mappings(values: list[Any]) -> bool:
     return all(isinstance(each, dict) for each in values)
-
-
-def _keys(settings: Any) -> list[Any]:
-    if isinstance(settings, dict):
-        return [*settings, *(key for each in settings.values() for key in _keys(each))]
-    return [key for each in settings for key in _keys(each)] if isinstance(settings, (list, tuple)) else []
 
 
 def _kind(value: Any) -> str:

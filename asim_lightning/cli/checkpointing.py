@@ -48,11 +48,17 @@ class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside the one that it replaces, and puts it in its place in one step.
 
     Lightning's own writes to the folder for temporary files and moves from there, which is a copy where that is another
-    filesystem: a kill leaves half a file.
+    filesystem: a kill leaves half a file. It also removes whatever a checkpoint names, whole folders
+    too.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folders: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save; the folder is made where absent."""
+        self._folders.add(Path(path).resolve().parent)
         # a link is one of Lightning's, to a checkpoint that is kept
         write_whole(Path(path), lambda opened: torch.save(checkpoint, opened), follow_link=False)
 
@@ -64,6 +70,13 @@ class WholeFiles(TorchCheckpointIO):
             for key in [key for key in states if str(key).startswith(_OLDER_KEYS)]:
                 states.setdefault(LastCheckpoint.__qualname__, states.pop(key))
         return checkpoint
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint that lies in, or below, a folder to which this run saved; anything else stays."""
+        file = Path(path)
+        ours = bool(self._folders & set(file.resolve().parents))
+        if ours and file.suffix == ModelCheckpoint.FILE_EXTENSION and file.is_file():
+            file.unlink()
 
 
 def with_whole_files(configured: Any) -> list[Any]:

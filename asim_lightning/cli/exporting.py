@@ -6,7 +6,10 @@ from typing import Any
 import torch
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import MOST_CLASSES, check_whole
+from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.classifier.network_size import Room, check_size
 from asim_lightning.cli.checkpoint import read_checkpoint
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
@@ -43,7 +46,9 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
     checkpoint = read_checkpoint(path)
     state = {key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items()
              if key.startswith(_PREFIX)}  # fmt: skip
-    network = _network(checkpoint.get("hyper_parameters"), path, layout)
+    settings = settings_of(path, checkpoint, CimClassifier.argument_types())
+    network = _network(settings, path, layout)
+    check_size(network.backbone, network.num_classes, Room(path, Path(path).stat().st_size, len(state)))
     account = exported(state, network, _unused(checkpoint.get(KEPT, {}), path))
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}

@@ -13,9 +13,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from asim_lightning import __version__
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.callbacks.output import tensorboard_loggers
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier import BackboneConfig, CimClassifier
+from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.folded_checkpoint import is_folded
-from asim_lightning.classifier.named_code import refuse_named_code
+from asim_lightning.classifier.network_size import Room, check_size
 from asim_lightning.cli import exchange
 from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
@@ -76,6 +77,8 @@ class AsimCLI(LightningCLI):
         self.resumes, self.step = False, 0
         self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         self.continued: Path | None = None
+        self._stored: dict[str, Any] = {}  # settings in a checkpoint
+        self._room: Room | None = None
         self.pictures = self.axes = ""
         super().__init__(
             CimClassifier,
@@ -157,7 +160,8 @@ class AsimCLI(LightningCLI):
             path = str(shipped_file("checkpoints", str(given)))
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
-            refuse_named_code(path, checkpoint, _plain(written.get("model")))
+            self._stored = settings_of(path, checkpoint, CimClassifier.argument_types(), _plain(written.get("model")))
+            self._room = Room(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
             self.folds = self.resumes and not is_folded(checkpoint)
             if self.continued is not None and not self.resumes:
@@ -172,8 +176,11 @@ class AsimCLI(LightningCLI):
         return list(self._subcommand_parsers[str(self.command)].get_defaults().keys())
 
     def _parse_ckpt_path(self) -> None:
+        # not as Lightning does: it reads the file again, and gives the parser whatever is in it
+        if not self._stored:
+            return
         try:
-            super()._parse_ckpt_path()
+            self.config = self.parser.parse_object({self.command: {"model": self._stored}}, self.config)
             check_groups(self.config[self.command], self._names())
         except UsageError as error:
             raise UsageError(f"The settings in {self.config[self.command].ckpt_path} do not fit: {error}") from None
@@ -183,6 +190,9 @@ class AsimCLI(LightningCLI):
         self.config = self.parser.parse_object(self._written, self.config)
         mine = self.config.subcommand
         self.pictures = settle_pretrained(self.config[mine], self._written[mine], mine)
+        if self._room is not None:
+            model = self.config[mine].model
+            check_size(BackboneConfig(**model.backbone.as_dict()), model.num_classes, self._room)
         if self.command != "explain" and self.config[self.command].get("data") is None:
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":

@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from asim_lightning.exchange.pickled_bytes import EncodingError, check_encoded
+
 _ZIP = b"PK\x03\x04"
 _ROOM = "builtins bytearray", "__builtin__ bytearray"
 """How a pickle makes room of any size in a few bytes; torch.load allows it, and no checkpoint needs it."""
@@ -60,11 +62,15 @@ def _check_sizes(path: str | Path, parts: list[zipfile.ZipInfo], size: int) -> N
 
 
 def _check_names(path: str | Path, file: BinaryIO) -> bool:
-    """Refuse a pickle that makes room without content; whether it was read to its end."""
+    """Refuse a pickle that makes room without content, or encodes; whether it was read to its end."""
     try:
-        for code, argument, _ in pickletools.genops(file):
-            if code.name == "GLOBAL" and argument in _ROOM:
+        for code, argument in check_encoded((code.name, argument) for code, argument, _ in pickletools.genops(file)):
+            if code == "GLOBAL" and argument in _ROOM:
                 raise _RoomError
+    except EncodingError:
+        raise ValueError(
+            f"{path} is refused: a checkpoint must hold tensors and plain values, got a text to be encoded"
+        ) from None
     except _RoomError:
         raise ValueError(
             f"{path} is refused: a checkpoint must hold tensors and plain values, got a bytearray"

@@ -10,6 +10,8 @@ MOST_NODES = 5_000_000
 """Most values of a file, where a list that is named twice counts twice."""
 MOST_LEVELS = 100
 """Most containers inside one another; more than Python follows when it copies them."""
+_PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+"""Values that are as large as what the file says of them; a storage by itself is not."""
 _SLACK = 4096
 """Bytes by which storages may be larger than their file: none is, but for scalars that a pickle holds."""
 
@@ -23,7 +25,7 @@ def check_contents(path: str, found: Any, size: int) -> None:
         size: Bytes of the file.
 
     Raises:
-        ValueError: A container is inside itself or stands for too much, or a tensor has not all its values in the file:
+        ValueError: A value is neither a tensor nor plain, a container is inside itself or stands for too much, or a tensor has not all its values in the file:
             one on the meta device, an expanded, a sparse or a quantised one.
     """
     walk = _Walk(path)
@@ -61,8 +63,13 @@ class _Walk:
         if isinstance(value, Tensor):
             self.check_tensor(value, name)
             return 1
-        if not isinstance(value, (dict, list, tuple, set, frozenset)):
+        if value is None or isinstance(value, _PLAIN):
             return 1
+        if not isinstance(value, (dict, list, tuple, set, frozenset)):
+            kind = type(value).__name__
+            raise ValueError(
+                f"{self.path} must hold tensors and plain values, got {name or 'a value'}, which is a {kind}"
+            )
         if id(value) in self.sizes:
             return self.sizes[id(value)]
         if id(value) in self.open or len(self.open) >= MOST_LEVELS:
@@ -70,6 +77,7 @@ class _Walk:
             raise ValueError(f"{self.path} is refused: its lists and mappings must end, got {what} ({name})")
         self.open.add(id(value))
         items = value.items() if isinstance(value, dict) else enumerate(value)
+        items = [*items, *getattr(value, "__dict__", {}).items()]  # what a state dict says of versions
         size = 1
         for key, each in items:
             inside = f"{name}.{key!s:.60}" if name else f"{key!s:.60}"

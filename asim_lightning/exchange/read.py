@@ -45,12 +45,13 @@ class WeightFile:
     architecture: str | None = None
 
 
-def read_plain(path: str | Path, mmap: bool = False) -> Any:
-    """What torch.save wrote, on the CPU; a file that would run code is refused, and its code does not run.
+def read_plain(path: str | Path, mmap: bool = False, map_location: Any = "cpu") -> Any:
+    """What torch.save wrote; a file that would run code is refused, and its code does not run.
 
     Args:
         path: The file.
         mmap: Whether tensors are read from the disk when they are used, and not now.
+        map_location: Where tensors go, as in torch.load.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -58,16 +59,16 @@ def read_plain(path: str | Path, mmap: bool = False) -> Any:
             room than it has bytes.
     """
     check_archive(path)
-    found = _load(path, mmap)
+    found = _load(path, mmap, map_location)
     check_contents(str(path), found, Path(path).stat().st_size)
     return found
 
 
-def _load(path: str | Path, mmap: bool) -> Any:
+def _load(path: str | Path, mmap: bool, map_location: Any) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
             warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+            return torch.load(path, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"{found[1]}, which could run code" if found else "something else"

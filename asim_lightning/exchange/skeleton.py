@@ -16,6 +16,8 @@ _FILLING = frozenset(
     }
 )  # fmt: skip
 """What initialisers call, in place, and those that hand themselves to a mode instead."""
+_MOST_STEPS = 10**7
+"""Most values of a torch.linspace that are computed."""
 
 
 class _WithoutFilling(TorchFunctionMode):
@@ -24,6 +26,9 @@ class _WithoutFilling(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.linspace and "device" not in kwargs and (args[2] if len(args) > 2 else 0) <= _MOST_STEPS:
+            # older versions of timm ask for its values: the rates at which paths are dropped
+            return func(*args, **kwargs, device="cpu")
         filled = args[0] if args else kwargs.get("tensor")
         if func in _FILLING and isinstance(filled, Tensor) and filled.is_meta:
             return filled

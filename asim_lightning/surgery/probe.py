@@ -144,7 +144,7 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
     if example is not None:
         return run(example)
     error: Exception | None = None
-    for shape in _shapes(model):
+    for shape in example_shapes(model):
         generator = torch.Generator().manual_seed(0)
         reference = next(model.parameters(), torch.zeros(()))
         trial = torch.randn(shape, generator=generator).to(reference)
@@ -155,7 +155,8 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
     raise ValueError(f"The network ran on no common input size; pass an example input to convert_ ({error})")
 
 
-def _shapes(model: nn.Module) -> list[tuple[int, ...]]:
+def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
+    """Shapes of inputs that a network may take, the likeliest first."""
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
     if isinstance(first, nn.Linear):
         return [(1, first.in_features), (1, 1, first.in_features)]

@@ -1,0 +1,216 @@
+"""What a checkpoint may say as a classifier's settings: a closed description, by which they are rebuilt.
+
+A checkpoint is often somebody else's, and what parses settings also makes objects of classes that they name. So nothing
+of a checkpoint gets there but the settings of the classifier and its configurations, each of its kind.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from asim_lightning.exchange.loaded_values import count_values
+from asim_lightning.surgery.pattern_steps import most_steps
+
+MOST_VALUES = 20_000
+"""Most values among the settings."""
+MOST_STEPS = 4_000_000
+"""Most ways in which all regular expressions together can be laid over a name: a second or two for a large network."""
+_CLASSES = ("column", "train_noise_model")
+"""Settings that name a class: a built-in one, or one by its import path, which is run."""
+_PATTERNS = ("keep", "pact_keep", "match")
+"""Settings that name layers."""
+_LARGEST = {"max_elements": 2**26}
+"""Settings of which the largest value would fill the memory, and what is taken from a checkpoint."""
+_LARGEST_ARGUMENT = 8192
+"""Largest number among the arguments of a network, of which each may stand for layers or pixels."""
+_MOST_ARGUMENTS = 1000
+_CODE = ("class_path", "init_args", "dict_kwargs")
+"""Keys by which parsers know a class that is to be made."""
+_PAST = ("hparams", "module_arguments")
+"""Keys under which early versions of Lightning had the settings, and still look for them."""
+_INSTANTIATORS = tuple(f"{name}.cli.instantiate_module" for name in ("lightning.pytorch", "pytorch_lightning"))
+_TEXT = re.compile(r"[\w.+% -]{0,200}", re.ASCII)
+_ARGUMENT = re.compile(r"[\w.+-]{0,200}", re.ASCII)
+_PATTERN = re.compile(r"[!-~]{1,200}")
+_KEY = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
+
+
+def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
+    """The settings in a checkpoint, rebuilt as plain values of the kinds that they have; nothing is imported.
+
+    Args:
+        path: The checkpoint's file, for messages.
+        checkpoint: What is in it.
+        kinds: Types of the classifier's arguments by name.
+        named: Settings that the user wrote, plain or as dataclasses: what they name a checkpoint may name too.
+
+    Raises:
+        ValueError: There is a setting that the classifier has not, one of another kind, or one that only the user may
+            decide: a class by its import path, a regular expression that could run for ever.
+    """
+    settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{path} must hold its settings by name as hyper_parameters, got {_kind(settings)}")
+    past = next((key for key in _PAST if key in checkpoint), None)
+    if past is not None:
+        raise ValueError(f"{path} must hold its settings as hyper_parameters alone, got {past} too")
+    name = checkpoint.get("hparams_name")
+    if name is not None and (not isinstance(name, str) or name in kinds):
+        raise ValueError(f"{path} must hold the settings of a classifier, got those of its {name!r:.60} alone")
+    count = count_values(path, settings)
+    if count > MOST_VALUES:
+        raise ValueError(f"{path} must hold at most {MOST_VALUES} values as hyper_parameters, got {count}")
+    given = {key: value for key, value in settings.items() if key != "_instantiator" or value not in _INSTANTIATORS}
+    return _Reading(path, frozenset(_leaves(named))).group(kinds, given, "model")
+
+
+@dataclass
+class _Reading:
+    """Rebuilds settings."""
+
+    path: str
+    named: frozenset[tuple[str, Any]]
+    """Last part of a setting's name, and value, of all that the user wrote."""
+    steps: int = 0
+
+    def group(self, kinds: Mapping[str, Any], value: Any, name: str) -> dict[str, Any]:
+        """A mapping of settings by name."""
+        if not isinstance(value, Mapping):
+            raise self.wrong(f"`{name}` must be a mapping of settings, got {_kind(value)}")
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(
+                    f"{self.path} must hold its settings by name as hyper_parameters, got the key {_kind(key)}"
+                )
+            if key not in kinds:
+                near = get_close_matches(key[:60], kinds, n=1, cutoff=0.4) or sorted(kinds)
+                raise self.wrong(f"`{name}.{key:.60}` is no setting; nearest: {', '.join(near)}")
+        return {key: self.value(kinds[key], each, f"{name}.{key}") for key, each in value.items()}
+
+    def value(self, kind: Any, value: Any, name: str) -> Any:
+        """A value of a type."""
+        wanted = _fitting(kind, value)
+        if wanted is None:
+            raise self.wrong(f"`{name}` must be {_words(kind)}, got {_kind(value)}")
+        if is_dataclass(wanted):
+            return self.group(get_type_hints(wanted), value, name)
+        if get_origin(wanted) is list:
+            return [self.value(get_args(wanted)[0], each, name) for each in value]
+        if wanted is Any or get_origin(wanted) is dict:
+            if name == "model.backbone.kwargs" and count_values(self.path, value) > _MOST_ARGUMENTS:
+                raise self.wrong(f"`{name}` must hold at most {_MOST_ARGUMENTS} values")
+            return self.free(value, name)
+        if name == "model.backbone.pretrained" and value is not False:
+            raise self.wrong(f"`{name}` must be false, as a checkpoint brings its own weights, got {_kind(value)}")
+        return self.text(value, name, _TEXT) if wanted is str else self.number(value, name)
+
+    def free(self, value: Any, name: str) -> Any:
+        """Arguments of a network, a column or a noise model, whose names only these know."""
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
+                    raise self.wrong(f"`{name}` must have names of arguments as keys, got {_kind(key)}")
+            return {key: self.free(each, f"{name}.{key}") for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)([self.free(each, name) for each in value])
+        if isinstance(value, str):
+            return self.text(value, name, _ARGUMENT)
+        if value is not None and not isinstance(value, (bool, int, float)):
+            raise self.wrong(f"`{name}` must be a number, a text, true, false or null, got {_kind(value)}")
+        return self.number(value, name)
+
+    def number(self, value: Any, name: str) -> Any:
+        """A number, true, false or null."""
+        if value is None or isinstance(value, bool):
+            return value
+        last = name.rpartition(".")[2]
+        largest = _LARGEST_ARGUMENT if name.startswith("model.backbone.kwargs.") else _LARGEST.get(last)
+        if largest is None and isinstance(value, int):
+            largest = 2**64
+        if largest is not None and not abs(value) <= largest and (last, value) not in self.named:
+            raise self.wrong(f"`{name}` must be at most {largest} unless you say the same, got {_kind(value)}")
+        return value
+
+    def text(self, value: str, name: str, allowed: re.Pattern[str]) -> str:
+        """A text that means nothing but itself, or one that the user wrote too."""
+        last = name.rpartition(".")[2]
+        if (last, value) in self.named:
+            return value
+        if last in _CLASSES and "." in value:
+            raise ValueError(
+                f"{self.path} names the class {value:.200} for `{name}`, and a checkpoint may not name code that runs "
+                f"here; if you trust it, name the same yourself: --{name} {value:.200}, or in a recipe"
+            )
+        if last in _PATTERNS:
+            self.pattern(value, name)
+        elif not allowed.fullmatch(value):
+            raise self.wrong(
+                f"`{name}` must be of letters, digits and . _ + - unless you say the same, got {_kind(value)}"
+            )
+        return value
+
+    def pattern(self, value: str, name: str) -> None:
+        """A pattern of layer names that is soon matched."""
+        if not _PATTERN.fullmatch(value):
+            raise self.wrong(f"`{name}` must have patterns of up to 200 characters, got {_kind(value)}")
+        if value.startswith("re:"):
+            steps = most_steps(value[3:])
+            self.steps += steps or 0
+            if steps is None or self.steps > MOST_STEPS:
+                raise self.wrong(
+                    f"`{name}` has {value:.100}, which could take for ever to match; if you trust it, say the same "
+                    f"yourself: --{name} or in a recipe"
+                )
+
+    def wrong(self, what: str) -> ValueError:
+        return ValueError(f"The settings in {self.path} do not fit: {what}")
+
+
+def _fitting(kind: Any, value: Any) -> Any:
+    """The type itself, or the member of a union, that a value is of; None where it is of none."""
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    # a mapping that may be a configuration is read as one
+    return next((each for each in sorted(members, key=is_dataclass, reverse=True) if _is(each, value)), None)
+
+
+def _is(kind: Any, value: Any) -> bool:
+    if kind in (bool, str, NoneType):
+        return type(value) is kind
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if get_origin(kind) is list:
+        return isinstance(value, (list, tuple))
+    return kind is Any or (isinstance(value, Mapping) and (is_dataclass(kind) or dict in (kind, get_origin(kind))))
+
+
+def _words(kind: Any) -> str:
+    words = {bool: "true or false", str: "a text", NoneType: "null", int: "an integer", float: "a number"}
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return " or ".join(
+        words.get(each, "a list" if get_origin(each) is list else "a mapping of settings") for each in members
+    )
+
+
+def _leaves(named: Any, last: str = "") -> Iterator[tuple[str, Any]]:
+    """What the user wrote, by the last part of its name."""
+    if is_dataclass(named) and not isinstance(named, type):
+        named = asdict(named)
+    if isinstance(named, Mapping):
+        for key, value in named.items():
+            yield from _leaves(value, str(key))
+    elif isinstance(named, (list, tuple)):
+        for value in named:
+            yield from _leaves(value, last)
+    elif isinstance(named, (str, int, float)):
+        yield last, named
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return repr(value[:60])
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**64):
+        return repr(value)
+    return "an integer of many digits" if isinstance(value, int) else f"a {type(value).__name__}"

@@ -1,0 +1,60 @@
+"""A classifier from a checkpoint alone."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.classifier.configuration import config_of
+from asim_lightning.classifier.network_size import Room, check_size
+from asim_lightning.exchange.opened import on_disk, where_it_was
+from asim_lightning.exchange.read import read_plain
+
+
+def load_classifier(
+    kind: Any,
+    types: Mapping[str, Any],
+    file: str | PathLike[str] | IO[bytes],
+    map_location: Any,
+    strict: bool | None,
+    given: Mapping[str, Any],
+) -> Any:
+    """Make a classifier with a checkpoint's settings and weights.
+
+    Lightning's own reader is not used: it takes settings from places where nobody would look for them, and makes
+    objects of what they name.
+
+    Args:
+        kind: Its class.
+        types: Types of its arguments.
+        file: The checkpoint, by its path or opened.
+        map_location: Where its tensors go, as in torch.load; None: where they were, or the CPU.
+        strict: Whether the state dict must have every key of the network and no other; None: as the class says.
+        given: Arguments of the classifier, over those in the checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint of a classifier, or holds more than it may.
+    """
+    with on_disk(file) as path:
+        checkpoint = read_plain(path, map_location=map_location or where_it_was)
+        size = path.stat().st_size
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got a {type(checkpoint).__name__}")
+    own = checkpoint.get("hyper_parameters", {})
+    if isinstance(own, dict):
+        checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in given}
+    arguments = {**settings_of(str(path), checkpoint, types, given), **given}
+    backbone = config_of(BackboneConfig, arguments.get("backbone", BackboneConfig()))
+    check_size(backbone, arguments.get("num_classes", 10), Room(str(path), size, len(state)))
+    model = kind(**arguments)
+    checkpoint["hyper_parameters"] = dict(model.hparams)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
+    device = next((each.device for each in state.values() if isinstance(each, Tensor)), torch.device("cpu"))
+    return model.to(device)

@@ -1,0 +1,43 @@
+"""Bytes in a pickle: a text, and the encoding that makes bytes of it, of which some take hours."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_ENCODE = "_codecs encode"
+_LATIN = "latin1"
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+_TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE")
+
+
+class EncodingError(Exception):
+    """A pickle encodes otherwise than as pickles write bytes."""
+
+
+def check_encoded(operations: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Pass on a pickle's operations, and refuse those that encode otherwise than as pickles write bytes.
+
+    Where the encoder comes onto the stack, a text and ``latin1`` come next, and are encoded at once: it can be nowhere
+    else when it is called.
+
+    Args:
+        operations: Names and arguments, in order.
+
+    Raises:
+        EncodingError: There is another use of it.
+    """
+    kept: dict[Any, str] = {}  # the encoder, and the name of the encoding, by their numbers in the memo
+    wanted, top = 0, ""
+    for name, argument in operations:
+        yield name, argument
+        if name in _PUTS:
+            kept[argument] = top
+            continue
+        text = argument if name in _TEXTS else None
+        top = kept.get(argument, "") if name in _GETS else _ENCODE if argument == _ENCODE and text is None else ""
+        top = _LATIN if text == _LATIN else top
+        pushes = name in _GETS or text is not None
+        right = (True, pushes and top != _ENCODE, top == _LATIN, name == "TUPLE2", name == "REDUCE")[wanted]
+        if not right or (wanted and top == _ENCODE):
+            raise EncodingError
+        wanted = 1 if top == _ENCODE else (wanted + 1) % 5 if wanted else 0
