@@ -171,9 +171,7 @@ class CimClassifier(LightningModule):
     @classmethod
     def argument_types(cls) -> dict[str, Any]:
         """Types of the arguments by name: what a checkpoint may hold."""
-        names = [
-            name for each in (cls, CimClassifier) for name in signature(each.__init__).parameters if name != "self"
-        ]
+        names = [name for each in (cls, CimClassifier) for name in signature(each).parameters]
         types = {**get_type_hints(CimClassifier.__init__), **get_type_hints(cls.__init__)}
         return {name: types.get(name, Any) for name in names}
 

@@ -71,7 +71,7 @@ def check_size(config: BackboneConfig, num_classes: int, room: Room) -> None:
     failure = ""
     for shape in shapes:
         try:
-            with torch.no_grad(), _Counting(room) as counting:
+            with torch.no_grad(), _Counting(room):
                 model(torch.zeros(shape, device="meta"))
         except _TooMuchError:
             raise ValueError(

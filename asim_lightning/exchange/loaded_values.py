@@ -25,8 +25,8 @@ def check_contents(path: str, found: Any, size: int) -> None:
         size: Bytes of the file.
 
     Raises:
-        ValueError: A value is neither a tensor nor plain, a container is inside itself or stands for too much, or a tensor has not all its values in the file:
-            one on the meta device, an expanded, a sparse or a quantised one.
+        ValueError: A value is neither a tensor nor plain, a container is inside itself or stands for too much, or a
+            tensor has not all its values in the file: one on the meta device, an expanded, a sparse or a quantised one.
     """
     walk = _Walk(path)
     walk.size_of(found, "")
@@ -66,18 +66,16 @@ class _Walk:
         if value is None or isinstance(value, _PLAIN):
             return 1
         if not isinstance(value, (dict, list, tuple, set, frozenset)):
-            kind = type(value).__name__
-            raise ValueError(
-                f"{self.path} must hold tensors and plain values, got {name or 'a value'}, which is a {kind}"
-            )
+            given = f"{name or 'a value'}, which is a {type(value).__name__}"
+            raise ValueError(f"{self.path} must hold tensors and plain values, got {given}")
         if id(value) in self.sizes:
             return self.sizes[id(value)]
         if id(value) in self.open or len(self.open) >= MOST_LEVELS:
             what = "a container inside itself" if id(value) in self.open else f"more than {MOST_LEVELS} levels of them"
             raise ValueError(f"{self.path} is refused: its lists and mappings must end, got {what} ({name})")
         self.open.add(id(value))
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        items = [*items, *getattr(value, "__dict__", {}).items()]  # what a state dict says of versions
+        items: list[tuple[Any, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
+        items += getattr(value, "__dict__", {}).items()  # what a state dict says of versions
         size = 1
         for key, each in items:
             inside = f"{name}.{key!s:.60}" if name else f"{key!s:.60}"

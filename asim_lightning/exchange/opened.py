@@ -36,5 +36,5 @@ def where_it_was(storage: Any, location: str) -> Any:
         location: The device that it was on.
     """
     device = location.partition(":")[0]
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device)
-    return None if device == "cpu" or (there is not None and there()) else storage.cpu()
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return None if there.get(device, False) else storage.cpu()

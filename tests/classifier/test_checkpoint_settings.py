@@ -1,0 +1,109 @@
+"""A checkpoint's settings are those of the classifier, each of its kind."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
+from asim_lightning.classifier import BackboneConfig, OptimizerConfig
+from asim_lightning.classifier.checkpoint_settings import settings_of
+
+CLASS = {"class_path": "a.B"}
+
+
+def read(settings: Any, named: Any = None, **others: Any) -> dict[str, Any]:
+    return settings_of("x.ckpt", {"hyper_parameters": settings, **others}, CimClassifier.argument_types(), named)
+
+
+def test_what_a_classifier_saves_comes_back() -> None:
+    rules = [Rule(r"re:layer[34]\.\d+.*", {"adc_bits": 9}), Rule("head", MacroConfig(rows=64))]
+    settings = {
+        "backbone": asdict(
+            BackboneConfig("vit_tiny_patch16_224.x", {"depth": 4, "channels": (8, 16), "x": {"y": None}})
+        ),
+        "plan": asdict(
+            Plan(
+                MacroConfig(random_noise="0.5 lsb", column="current", column_args={"alpha": 1e-9}), rules, ["layer2.*"]
+            )
+        ),
+        "optimizer": asdict(OptimizerConfig()),
+        "train_noise": 1,
+        "train_noise_args": None,
+        "max_elements": 2**20,
+    }
+    assert read(settings) == settings
+    assert read(settings, hparams_name="settings") == settings
+
+
+def test_what_lightning_adds_is_left_out() -> None:
+    assert read({"trial": 1, "_instantiator": "lightning.pytorch.cli.instantiate_module"}) == {"trial": 1}
+
+
+WRONG = {
+    "unknown": ({"x": 1}, "`model.x` is no setting; nearest: "),
+    "near": ({"trail": 1}, "`model.trail` is no setting; nearest: trial"),
+    "dots": ({"plan.macro.column": "a.B"}, "`model.plan.macro.column` is no setting"),
+    "text for a group": ({"plan": "{}"}, "`model.plan` must be a mapping of settings, got '{}'"),
+    "text for rules": ({"plan": {"rules": "[]"}}, "`model.plan.rules` must be a list, got '[]'"),
+    "text for a number": ({"trial": "1"}, "`model.trial` must be an integer, got '1'"),
+    "truth for a number": ({"train_noise": True}, "`model.train_noise` must be a number, got True"),
+    "fraction for a whole number": ({"trial": 1.5}, "`model.trial` must be an integer, got 1.5"),
+    "null": ({"fidelity": None}, "`model.fidelity` must be a text, got None"),
+    "class": ({"optimizer": CLASS}, "`model.optimizer.class_path` is no setting"),
+    "class for a number": ({"trial": CLASS}, "`model.trial` must be an integer, got a dict"),
+    "class among arguments": (
+        {"train_noise_args": {"a": [{"b": CLASS}]}},
+        "`model.train_noise_args.a.b` must have names of arguments as keys, got 'class_path'",
+    ),
+    "underscore": ({"backbone": {"kwargs": {"_x": 1}}}, "names of arguments as keys, got '_x'"),
+    "dots among arguments": ({"backbone": {"kwargs": {"a.b": 1}}}, "names of arguments as keys, got 'a.b'"),
+    "mapping as a text": ({"backbone": {"kwargs": {"a": "{b: 1}"}}}, "`model.backbone.kwargs.a` must be of letters"),
+    "path": ({"plan": {"macro": {"column_args": {"table": "/etc/x"}}}}, "column_args.table` must be of letters"),
+    "set": ({"train_noise_args": {"a": {1}}}, "must be a number, a text, true, false or null, got a set"),
+    "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, as a checkpoint brings its own weights"),
+    "large argument": ({"backbone": {"kwargs": {"depth": 8193}}}, "kwargs.depth` must be at most 8192"),
+    "many arguments": ({"backbone": {"kwargs": {"a": [1] * 1000}}}, "kwargs` must hold at most 1000 values"),
+    "long number": ({"trial": 10**5000}, "`model.trial` must be at most"),
+    "long text": ({"fidelity": "x" * 201}, "`model.fidelity` must be of letters"),
+    "expression": ({"plan": {"keep": ["re:(a+)+!"]}}, "`model.plan.keep` has re:(a+)+!, which could take for ever"),
+    "expressions together": ({"plan": {"keep": ["re:.*a.*b.*"] * 5}}, "which could take for ever"),
+    "expression of a rule": ({"plan": {"rules": [{"match": "re:(a+)+!", "macro": {}}]}}, "`model.plan.rules.match`"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_anything_else_is_refused(name: str) -> None:
+    settings, message = WRONG[name]
+    with pytest.raises(ValueError) as caught:
+        read(settings)
+    assert str(caught.value).startswith("The settings in x.ckpt do not fit: `model.")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("settings", [None, [1], "abc", {1: 2}, {"plan": {1: 2}}])
+def test_settings_have_names(settings: Any) -> None:
+    with pytest.raises(ValueError, match=r"^x\.ckpt must hold its settings by name as hyper_parameters, got "):
+        read(settings)
+
+
+TRUSTED = {
+    "column": ({"plan": {"macro": {"column": "a.B"}}}, {"plan": {"macro": {"column": "a.B"}}}),
+    "column of a rule": (
+        {"plan": {"rules": [{"match": "head", "macro": {"column": "a.B"}}]}},
+        {"plan": {"macro": {"column": "a.B"}}},
+    ),
+    "noise model": ({"train_noise_model": "a.B"}, {"train_noise_model": "a.B"}),
+    "expression": ({"plan": {"keep": ["re:(a+)+!"]}}, {"plan": {"keep": ["x", "re:(a+)+!"]}}),
+    "table": ({"train_noise_args": {"table": "/etc/x"}}, {"train_noise_args": {"table": "/etc/x"}}),
+    "room": ({"max_elements": 2**30}, {"max_elements": 2**30}),
+}
+
+
+@pytest.mark.parametrize("name", list(TRUSTED))
+def test_what_the_user_says_too_is_trusted(name: str) -> None:
+    settings, named = TRUSTED[name]
+    assert read(settings, named) == settings
+    with pytest.raises(ValueError):
+        read(settings, {"label_smoothing": 0.1, "fidelity": "a.B", "plan": {"pact_keep": ["/etc/x"]}})

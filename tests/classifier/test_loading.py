@@ -1,0 +1,147 @@
+"""A classifier from a checkpoint alone: whatever is in the file, none of it runs."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from asim_lightning import CimClassifier, MacroConfig, Plan
+from tests.classifier.conftest import make_model
+
+HOSTILE = """
+from pathlib import Path
+from asim_lightning.circuit.columns import Column as Charge
+from asim_lightning.nn.training_noise import ProportionalNoise
+Path("it_ran").touch()
+class Curve(Charge): pass
+class Mine(ProportionalNoise): pass
+"""
+NAMES_NOISE = "names the class hostile.Mine for `model.train_noise_model`"
+NAMES_COLUMN = "names the class hostile.Curve for `model.plan.macro.column`"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the tiny classifier."""
+    path = tmp_path_factory.mktemp("own") / "own.ckpt"
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(make_model())
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture
+def theirs(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What is in it, in a folder where a module of theirs lies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "hostile.py").write_text(HOSTILE)
+    found: dict[str, Any] = torch.load(own, weights_only=True)
+    return found
+
+
+def saved(checkpoint: dict[str, Any]) -> io.BytesIO:
+    opened = io.BytesIO()
+    torch.save(checkpoint, opened)
+    opened.seek(0)
+    return opened
+
+
+def load_theirs(checkpoint: dict[str, Any], message: str, **options: Any) -> None:
+    torch.save(checkpoint, "theirs.ckpt")
+    with open("theirs.ckpt", "rb") as opened:
+        for given in ("theirs.ckpt", Path("theirs.ckpt"), opened, saved(checkpoint)):
+            with pytest.raises(ValueError) as caught:
+                CimClassifier.load_from_checkpoint(given, **options)
+            assert message in str(caught.value)
+    assert not Path("it_ran").exists()
+
+
+def test_a_column_and_a_noise_model_by_import_path(theirs: dict[str, Any]) -> None:
+    theirs["hyper_parameters"]["plan"]["macro"]["column"] = "hostile.Curve"
+    load_theirs(theirs, NAMES_COLUMN)
+    del theirs["hyper_parameters"]["plan"]
+    theirs["hyper_parameters"]["train_noise_model"] = "hostile.Mine"
+    load_theirs(theirs, NAMES_NOISE)
+
+
+@pytest.mark.parametrize("key", ["hparams", "module_arguments"])
+def test_keys_of_early_versions_are_refused(key: str, theirs: dict[str, Any]) -> None:
+    theirs[key] = {"train_noise_model": "hostile.Mine"}
+    load_theirs(theirs, f"must hold its settings as hyper_parameters alone, got {key} too")
+
+
+def test_settings_of_one_argument_are_refused(theirs: dict[str, Any]) -> None:
+    theirs |= {"hparams_name": "plan", "hyper_parameters": {"macro": {"column": "hostile.Curve"}}}
+    load_theirs(theirs, "must hold the settings of a classifier, got those of its 'plan' alone")
+
+
+@pytest.mark.parametrize("maker", ["hostile.Mine", "lightning.pytorch.cli.instantiate_module"])
+def test_a_maker_makes_nothing(maker: str, theirs: dict[str, Any]) -> None:
+    theirs["hyper_parameters"]["_instantiator"] = maker
+    theirs["hyper_parameters"]["backbone"]["kwargs"]["x"] = {"class_path": "hostile.Mine"}
+    what = "`model._instantiator` is no setting" if maker.startswith("hostile") else "names of arguments as keys"
+    load_theirs(theirs, what)
+
+
+def test_a_network_larger_than_the_file_is_not_made(theirs: dict[str, Any]) -> None:
+    theirs["hyper_parameters"]["num_classes"] = 10**6
+    load_theirs(theirs, "values, and the file")
+
+
+def test_a_file_of_settings_and_one_that_may_run_code(own: Path) -> None:
+    for options in ({"hparams_file": "x.yaml"}, {"weights_only": False}):
+        with pytest.raises(ValueError, match="takes settings as keyword arguments and reads tensors and plain values"):
+            CimClassifier.load_from_checkpoint(own, **options)
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    torch.save([1], tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match="must be a Lightning checkpoint with a state_dict, got a list"):
+        CimClassifier.load_from_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_what_the_keyword_arguments_name_is_trusted(theirs: dict[str, Any]) -> None:
+    theirs["hyper_parameters"]["plan"]["macro"]["column"] = "hostile.Curve"
+    model = CimClassifier.load_from_checkpoint(saved(theirs), plan=Plan(MacroConfig(column="hostile.Curve")))
+    assert model.hparams["plan"]["macro"]["column"] == "hostile.Curve"
+
+
+def test_ones_own_comes_back(own: Path) -> None:
+    for given in (own, str(own), io.BytesIO(own.read_bytes())):
+        model = CimClassifier.load_from_checkpoint(given)
+        assert model.hparams == make_model().hparams
+        stored = torch.load(own, weights_only=True)["state_dict"]
+        assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
+
+
+def test_keyword_arguments_win(own: Path) -> None:
+    model = CimClassifier.load_from_checkpoint(own, map_location="cpu", fidelity="float", trial=3)
+    assert (model.fidelity, model.trial) == ("float", 3)
+
+
+def test_a_class_of_ones_own_has_arguments_of_its_own(own: Path, tmp_path: Path) -> None:
+    class Mine(CimClassifier):
+        def __init__(self, temperature: float = 1.0, **options: Any) -> None:
+            super().__init__(**options)
+            self.temperature = temperature
+
+    found = torch.load(own, weights_only=True)
+    found["hyper_parameters"]["temperature"] = 2.0
+    torch.save(found, tmp_path / "x.ckpt")
+    assert Mine.load_from_checkpoint(tmp_path / "x.ckpt").temperature == 2.0
+    found["hyper_parameters"]["temperature"] = {"class_path": "a.B"}
+    torch.save(found, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=r"`model.temperature` must be a number, got a dict"):
+        Mine.load_from_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_strictness(own: Path) -> None:
+    found = torch.load(own, weights_only=True)
+    found["state_dict"].pop(next(key for key in found["state_dict"] if key.endswith("fc.bias")))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        CimClassifier.load_from_checkpoint(saved(found))
+    assert isinstance(CimClassifier.load_from_checkpoint(saved(found), strict=False), CimClassifier)
