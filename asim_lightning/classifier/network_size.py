@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier.arguments import MOST_CLASSES, check_whole
 from asim_lightning.exchange.skeleton import skeleton_of
 from asim_lightning.surgery.probe import example_shapes
 
@@ -62,6 +63,7 @@ def check_size(config: BackboneConfig, num_classes: int, room: Room) -> None:
     Raises:
         ValueError: It is, or it cannot be built.
     """
+    check_whole("`model.num_classes`", num_classes, 2, MOST_CLASSES)
     with _within(room, config.name):
         model = skeleton_of(config, num_classes)
     channels = next((each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)), None)

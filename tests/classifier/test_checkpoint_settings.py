@@ -18,15 +18,10 @@ def read(settings: Any, named: Any = None, **others: Any) -> dict[str, Any]:
 
 def test_what_a_classifier_saves_comes_back() -> None:
     rules = [Rule(r"re:layer[34]\.\d+.*", {"adc_bits": 9}), Rule("head", MacroConfig(rows=64))]
+    macro = MacroConfig(random_noise="0.5 lsb", column="current", column_args={"alpha": 1e-9})
     settings = {
-        "backbone": asdict(
-            BackboneConfig("vit_tiny_patch16_224.x", {"depth": 4, "channels": (8, 16), "x": {"y": None}})
-        ),
-        "plan": asdict(
-            Plan(
-                MacroConfig(random_noise="0.5 lsb", column="current", column_args={"alpha": 1e-9}), rules, ["layer2.*"]
-            )
-        ),
+        "backbone": asdict(BackboneConfig("resnet18.a1_in1k", {"depth": 4, "channels": (8, 16), "x": {"y": None}})),
+        "plan": asdict(Plan(macro, rules, ["layer2.*"])),
         "optimizer": asdict(OptimizerConfig()),
         "train_noise": 1,
         "train_noise_args": None,

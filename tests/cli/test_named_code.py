@@ -32,13 +32,14 @@ HIDDEN: dict[str, Change] = {
     "process in a list": lambda s: s["backbone"]["kwargs"].update(x=[POPEN]),
     "process as a text": lambda s: s["backbone"]["kwargs"].update(x=json.dumps(POPEN)),
     "file in a column's arguments": lambda s: s["plan"]["macro"].update(column_args={"x": TRUNCATE}),
+    "process in a noise model's arguments": lambda s: s.update(train_noise_args={"x": POPEN}),
     "file in a noise model's arguments": lambda s: s.update(train_noise_args={"x": {"y": TRUNCATE}}),
     "plan as a text": lambda s: s.update(plan=json.dumps({"macro": COLUMN})),
     "macro as a text": lambda s: s["plan"].update(macro=json.dumps(COLUMN)),
     "rules as a text": lambda s: s["plan"].update(rules=json.dumps([{"match": "head", "macro": COLUMN}])),
     "rule's macro as a text": lambda s: s["plan"].update(rules=[{"match": "head", "macro": json.dumps(COLUMN)}]),
     "plan as a file": lambda s: s.update(plan="plan.yaml"),
-    "network as a file": lambda s: s.update(backbone="plan.yaml"),
+    "network as a file": lambda s: s.update(backbone="secret.yaml"),
     "dots in a key": lambda s: s.update({"plan.macro.column": "hostile.Curve"}),
     "dots in a key of the plan": lambda s: s["plan"].update({"macro.column": "hostile.Curve"}),
     "plan of a class": lambda s: s.update(plan={"class_path": "hostile.Curve"}),
@@ -57,7 +58,8 @@ HIDDEN: dict[str, Change] = {
 @pytest.fixture
 def hostile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "hostile.py").write_text(HOSTILE)
-    (folder / "plan.yaml").write_text("macro: {column: hostile.Curve}\nname: secret\n")
+    (folder / "plan.yaml").write_text("macro: {column: hostile.Curve}\n")
+    (folder / "secret.yaml").write_text("name: secret\n")
     (folder / "victim.txt").write_text("mine")
     monkeypatch.syspath_prepend(str(folder))
     return folder
@@ -115,7 +117,7 @@ def test_an_export_refuses_them_too(hidden: str, asim: Asim, run: Run, hostile: 
 
 
 def test_a_file_of_the_name_best_brings_no_settings(asim: Asim, run: Run, hostile: Path) -> None:
-    with_settings(run.checkpoint, hostile / "best", HIDDEN["process in a network's arguments"])
+    with_settings(run.checkpoint, hostile / "best", HIDDEN["process in a noise model's arguments"])
     asim("fit", "-c", run.config, "--ckpt_path", "best")
     assert not (hostile / "it_ran").exists()
 

@@ -153,7 +153,7 @@ CHECKPOINTS = {
     "null group": wrong("The settings in x.ckpt do not fit: `model.plan` must be a mapping", settings(plan=None)),
     "list as group": wrong("do not fit: `model.backbone` must be a mapping of settings", settings(backbone=[1])),
     "tensor as setting": wrong("`model.num_classes` must be an integer", settings(num_classes=torch.zeros(2))),
-    "alias in a setting": wrong(INSIDE, settings(backbone={"kwargs": "{a: &a [*a]}"})),
+    "alias in a setting": wrong("kwargs` must be a mapping of settings", settings(backbone={"kwargs": "{a: &a [*a]}"})),
     "classes": wrong("`model.num_classes` must be 2..1000000", settings(num_classes=10**12)),
     "many values": wrong("must hold at most 20000 values as hyper_parameters, got 30", settings(plan=["x"] * 30_000)),
     "long name": wrong("The settings in x.ckpt do not fit: `model.xxx", settings(**{"x" * 100_000: 1})),
@@ -177,7 +177,7 @@ CHECKPOINTS = {
     "meta": wrong("which is without values", with_weight(torch.zeros(3, 1, 3, 3, device="meta"))),
     "meta, exported": wrong("without values", with_weight(torch.zeros(3, 1, 3, 3, device="meta")), EXPORT),
     "sparse": wrong(f"{WEIGHT}, which is sparse", with_weight(torch.eye(3).to_sparse())),
-    "export: name": wrong("`model.backbone.name` must be a network", settings(backbone={"name": 3}), EXPORT),
+    "export: name": wrong("`model.backbone.name` must be a text", settings(backbone={"name": 3}), EXPORT),
     "export: classes": wrong("num_classes of x.ckpt must be 2..", settings(num_classes=10**12), EXPORT),
     "export: kept": wrong("x.ckpt must hold tensors by name as imported.unused", changed(imported=[1]), EXPORT),
 }
