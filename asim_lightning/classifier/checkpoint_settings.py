@@ -22,11 +22,12 @@ _CLASSES = ("column", "train_noise_model")
 """Settings that name a class: a built-in one, or one by its import path, which is run."""
 _PATTERNS = ("keep", "pact_keep", "match")
 """Settings that name layers."""
-_LARGEST = {"max_elements": 2**26}
-"""Settings of which the largest value would fill the memory, and what is taken from a checkpoint."""
+_LARGEST = {"max_elements": 2**26, "votes": 255}
+"""Settings of which the largest value would fill the memory, and the largest that is taken from a checkpoint."""
 _LARGEST_ARGUMENT = 8192
 """Largest number among the arguments of a network, of which each may stand for layers or pixels."""
 _MOST_ARGUMENTS = 1000
+"""Most values among the arguments of a network."""
 _CODE = ("class_path", "init_args", "dict_kwargs")
 """Keys by which parsers know a class that is to be made."""
 _PAST = ("hparams", "module_arguments")

@@ -59,6 +59,7 @@ WRONG = {
     "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, as a checkpoint brings its own weights"),
     "large argument": ({"backbone": {"kwargs": {"depth": 8193}}}, "kwargs.depth` must be at most 8192"),
     "many arguments": ({"backbone": {"kwargs": {"a": [1] * 1000}}}, "kwargs` must hold at most 1000 values"),
+    "votes": ({"plan": {"macro": {"votes": 65535}}}, "`model.plan.macro.votes` must be at most 255 unless you say"),
     "long number": ({"trial": 10**5000}, "`model.trial` must be at most"),
     "long text": ({"fidelity": "x" * 201}, "`model.fidelity` must be of letters"),
     "expression": ({"plan": {"keep": ["re:(a+)+!"]}}, "`model.plan.keep` has re:(a+)+!, which could take for ever"),
