@@ -9,7 +9,6 @@ from torch import Tensor
 _WHOLE = ("global_step", "epoch")
 _LISTS = ("optimizer_states", "lr_schedulers")
 _MAPPINGS = ("loops", "callbacks")
-_MOST_SETTINGS = 20_000
 
 
 def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
