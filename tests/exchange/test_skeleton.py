@@ -59,3 +59,13 @@ def test_what_has_values_is_filled() -> None:
     with skeleton._WithoutFilling():
         filled = torch.nn.init.constant_(torch.zeros(3, device="cpu").add_(1.0), 5.0)
     assert filled.tolist() == [5.0, 5.0, 5.0]
+
+
+def test_rates_that_older_timm_asks_for_have_values() -> None:
+    class Asks(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates = [rate.item() for rate in torch.linspace(0, 1, 3)]
+
+    with torch.device("meta"), skeleton._WithoutFilling():
+        assert Asks().rates == [0.0, 0.5, 1.0]
