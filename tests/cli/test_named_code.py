@@ -39,7 +39,7 @@ HIDDEN: dict[str, Change] = {
     "rules as a text": lambda s: s["plan"].update(rules=json.dumps([{"match": "head", "macro": COLUMN}])),
     "rule's macro as a text": lambda s: s["plan"].update(rules=[{"match": "head", "macro": json.dumps(COLUMN)}]),
     "plan as a file": lambda s: s.update(plan="plan.yaml"),
-    "network as a file": lambda s: s.update(backbone="secret.yaml"),
+    "network as a file": lambda s: s.update(backbone="network.yaml"),
     "dots in a key": lambda s: s.update({"plan.macro.column": "hostile.Curve"}),
     "dots in a key of the plan": lambda s: s["plan"].update({"macro.column": "hostile.Curve"}),
     "plan of a class": lambda s: s.update(plan={"class_path": "hostile.Curve"}),
@@ -59,7 +59,7 @@ HIDDEN: dict[str, Change] = {
 def hostile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "hostile.py").write_text(HOSTILE)
     (folder / "plan.yaml").write_text("macro: {column: hostile.Curve}\n")
-    (folder / "secret.yaml").write_text("name: secret\n")
+    (folder / "network.yaml").write_text("name: secret\n")
     (folder / "victim.txt").write_text("mine")
     monkeypatch.syspath_prepend(str(folder))
     return folder

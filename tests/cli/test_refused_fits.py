@@ -101,7 +101,7 @@ STATES = {
     "loop: other keys": state(NO_PLACE, lambda _: {"loops": {"fit_loop": {"a": 1}}}),
     "loop: number as progress": loops(NO_PLACE, epoch_progress=3),
     "loop: progress without a total": loops(
-        "x.ckpt holds a state from which no fit goes on: KeyError: 'total'", epoch_progress={"a": 3}
+        "x.ckpt holds a state from which no fit goes on: KeyError: 'current'", epoch_progress={"a": 3}
     ),
     "loop: text as count": loops(NO_COUNT, epoch_progress={"total": {}, "current": {"ready": "a"}}),
     "loop: negative count": loops(NO_COUNT, epoch_progress={"total": {}, "current": {"ready": -1}}),
