@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from asim_lightning.circuit import MacroConfig, explain
-
 if TYPE_CHECKING:
+    from asim_lightning.circuit import MacroConfig, explain
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import (
@@ -18,14 +17,16 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
-_ROOMS = {
+_FOLDERS = {
     "CimClassifier": "classifier",
     "ConversionReport": "surgery",
+    "MacroConfig": "circuit",
     "Plan": "surgery",
     "Rule": "surgery",
     "calibrate_": "nn",
     "change_macros_": "surgery",
     "convert_": "surgery",
+    "explain": "circuit",
     "set_fidelity_": "surgery",
     "set_train_noise_": "surgery",
     "verify": "nn",
@@ -37,9 +38,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Lightning and timm take seconds to import, which a user of the circuit model alone should not wait for
-    if name in _ROOMS:
+    # torch, Lightning and timm take seconds to import, which `asim --help` does not need
+    if name in _FOLDERS:
         import importlib
 
-        return getattr(importlib.import_module(f"asim_lightning.{_ROOMS[name]}"), name)
+        return getattr(importlib.import_module(f"asim_lightning.{_FOLDERS[name]}"), name)
     raise AttributeError(f"module 'asim_lightning' has no attribute {name!r}")

@@ -5,21 +5,18 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from asim_lightning.cli.commands import COMMANDS as DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
 from asim_lightning.exchange.keys import LAYOUTS
 from asim_lightning.sweep.whole_file import remove_partials
 
-COMMANDS = {
-    "import": "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
-    "export": "A checkpoint's weights to a file of the published simulator, torchvision or timm.",
-}
-"""What each command does."""
+COMMANDS = ("import", "export")
 
 
 def parser(command: str) -> OneLineParser:
     """The parser of a command."""
-    made = OneLineParser(prog=f"asim {command}", description=COMMANDS[command], allow_abbrev=False)
+    made = OneLineParser(prog=f"asim {command}", description=DESCRIPTIONS[command], allow_abbrev=False)
     if command == "import":
         made.add_argument("file", type=str, help="weights (.pkl, .pth, .safetensors), or a published config.py")
         made.add_argument("--to", type=str, required=True, help="checkpoint (.ckpt), or recipe (.yaml), to write")

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from asim_lightning import __version__
+from asim_lightning.cli.commands import help_text, refusal
 from asim_lightning.cli.signals import Killed, kill_raises
 from asim_lightning.cli.terminal import is_text, say_last, show_all, takes_output
 
@@ -46,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _run(given)
             except SystemExit as stop:
                 if stop.code == 0:  # after what was asked for in place of a run, such as the help
-                    _flush()
+                    _say()
                 raise
-            _flush()
+            _say()
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
@@ -62,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str]) -> None:
+    if given in (["--help"], ["-h"], ["--version"]):
+        _say(f"asim {__version__}\n" if given == ["--version"] else help_text())
+        raise SystemExit(0)
+    if (why := refusal(given)) is not None:
+        _refuse(why)
     from asim_lightning.cli.configs import check_values, resolve_configs
     from asim_lightning.cli.strict_yaml import YamlError
 
@@ -94,8 +101,9 @@ def _run(given: list[str]) -> None:
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
 
 
-def _flush() -> None:
+def _say(text: str = "") -> None:
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

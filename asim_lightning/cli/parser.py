@@ -10,14 +10,12 @@ from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from asim_lightning import __version__
 from asim_lightning.callbacks import ImageCounter, LastCheckpoint, NoiseRamp, PredictionWriter
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.classifier import BackboneConfig, CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.folded_checkpoint import is_folded
 from asim_lightning.classifier.network_size import Room, check_size
-from asim_lightning.cli import exchange
 from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
@@ -100,12 +98,7 @@ class AsimCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that takes full names of settings alone: an abbreviation would change its meaning with a new one."""
-        return super().init_parser(prog="asim", version=__version__, allow_abbrev=False, **kwargs)
-
-    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
-        super()._add_subcommands(parser, **kwargs)
-        for name, what in exchange.COMMANDS.items():  # for --help and near names: they need no trainer and run apart
-            parser._subcommands_action.add_subcommand(name, exchange.parser(name), help=what)  # type: ignore[union-attr]
+        return super().init_parser(prog="asim", allow_abbrev=False, **kwargs)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         if subcommand == self.command:

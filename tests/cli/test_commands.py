@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+import asim_lightning
 from asim_lightning.classifier import CimClassifier
 from tests.cli.conftest import Asim, Run
 
@@ -167,7 +168,25 @@ def test_help_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
     assert answer.code == 0
     assert "--model.plan.macro.adc_bits" in answer.out
     assert "1..16 bits" in " ".join(answer.out.split())
-    assert "{fit,validate,test,predict,sweep" in asim("--help").out
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ([], 2, "error: asim needs a command first"),
+        (["--help"], 0, "usage: asim COMMAND -c CONFIG"),
+        (["-h"], 0, "  sweep     Accuracy over a grid of macros"),
+        (["--version"], 0, f"asim {asim_lightning.__version__}"),
+        (["valdate", "-c", "quickstart"], 2, "got 'valdate'; nearest: validate"),
+        (["-c", "quickstart"], 2, "error: asim needs a command first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_needs_no_network_does_not_wait_for_torch(given: list[str], code: int, said: str) -> None:
+    program = "import sys; from asim_lightning.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
 
 
 def test_a_sweeps_keys_do_not_disturb_other_commands(asim: Asim, written: Write) -> None:

@@ -1,0 +1,45 @@
+"""The commands, and what is answered without torch: the help, the version, and commands that there are not."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+COMMANDS = {
+    "fit": "Train a network, quantised and with noise.",
+    "validate": "Accuracy on the validation images, as configured and, with --compare, in other ways beside it.",
+    "test": "Accuracy on the test images.",
+    "predict": "A CSV of labels, predictions and confidences.",
+    "sweep": "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts.",
+    "bench": "Images and conversions a second on this machine, against float32.",
+    "explain": "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
+    "verify": "Whether all engines agree on the network's own layers.",
+    "import": "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
+    "export": "A checkpoint's weights to a file of the published simulator, torchvision or timm.",
+}
+"""What each command does."""
+
+
+def help_text() -> str:
+    """What ``asim --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    head = (
+        "usage: asim COMMAND -c CONFIG [--SETTING VALUE ...]\n\n"
+        "Accuracy of image classifiers on simulated SRAM analog compute-in-memory macros.\n"
+    )
+    tail = (
+        "CONFIG is a YAML file, or the name of a shipped recipe, such as quickstart.\n"
+        "asim COMMAND --help lists the settings of a command; asim --version prints the version.\n"
+    )
+    return "\n".join([head, "commands:", *lines, "", tail])
+
+
+def refusal(given: Sequence[str]) -> str | None:
+    """Why there is no such command; None where there is, or where the parser has to see."""
+    if not given or (given[0] in ("-c", "--config") and not any(each in COMMANDS for each in given)):
+        return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+    command = given[0]
+    if command.startswith("-") or command in COMMANDS:
+        return None
+    near = get_close_matches(command, COMMANDS, n=1, cutoff=0.5)
+    meant = f"; nearest: {near[0]}" if near else ""
+    return f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}"
