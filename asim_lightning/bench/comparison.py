@@ -13,6 +13,7 @@ from asim_lightning.bench.published import PublishedCode, published_layer, why_n
 from asim_lightning.bench.timing import Repeats, seconds_of
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose, noise_context
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 
@@ -55,30 +56,25 @@ def compare(
     Raises:
         ValueError: The published code fails on a layer that it should compute.
     """
-    layers, device, before = macro_layers(model.backbone), model.device, model.fidelity
+    layers, device = macro_layers(model.backbone), model.device
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     reasons: dict[str, str] = {}
-    try:
-        with torch.inference_mode():
-            for repeat in range(repeats + 1):
-                x, _ = images.batch(repeat, batch, device)
-                model.fidelity = "quantized"
-                with _inputs(layers) as inputs:
-                    model.backbone(x)
-                model.fidelity = "simulated"
-                reasons = {name: why_not(layers[name], operands[0]) for name, operands in inputs.items()}
-                computed = {name: operands for name, operands in inputs.items() if not reasons[name]}
-                # ours run after each other as in the network: after theirs, all caches would be cold
-                for name, operands in computed.items():
-                    with noise_context(model.noise_seed, repeat, chip=model.chip):
-                        ours.setdefault(name, []).append(
-                            seconds_of(lambda: layers[name](*operands), device)  # noqa: B023
-                        )
-                for name, operands in computed.items():
-                    theirs.setdefault(name, []).append(_published_seconds(code, layers[name], operands[0], device))
-    finally:
-        model.fidelity = before
+    for repeat in range(repeats + 1):
+        x, _ = images.batch(repeat, batch, device)
+        with torch.inference_mode(), under(model, Condition("quantized")), _inputs(layers) as inputs:
+            model.backbone(x)
+        reasons = {name: why_not(layers[name], operands[0]) for name, operands in inputs.items()}
+        computed = {name: operands for name, operands in inputs.items() if not reasons[name]}
+        with torch.inference_mode(), under(model, Condition("simulated")):
+            # ours run after each other as in the network: after theirs, all caches would be cold
+            for name, operands in computed.items():
+                with noise_context(model.noise_seed, repeat, chip=model.chip):
+                    ours.setdefault(name, []).append(
+                        seconds_of(lambda: layers[name](*operands), device)  # noqa: B023
+                    )
+            for name, operands in computed.items():
+                theirs.setdefault(name, []).append(_published_seconds(code, layers[name], operands[0], device))
 
     def timed(seconds: Mapping[str, list[float]], name: str) -> Repeats | None:
         return Repeats(tuple(seconds[name][1:])) if name in seconds else None

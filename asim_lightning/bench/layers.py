@@ -15,6 +15,7 @@ from asim_lightning.bench.network import conversions
 from asim_lightning.bench.timing import Repeats, seconds_of, synchronize
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose, noise_context
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 
@@ -60,23 +61,20 @@ def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: 
     """
     layers, device = macro_layers(model.backbone), model.device
     seconds: dict[str, list[dict[str, float]]] = {"quantized": [], "simulated": []}
-    whole, before = [], model.fidelity
+    whole: list[float] = []
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    try:
-        with torch.inference_mode():
-            for repeat in range(repeats + 1):
-                x, ids = images.batch(repeat, batch, device)
-                for fidelity, passes in seconds.items():
-                    model.fidelity = fidelity
-                    with (
-                        _timed(layers, device, shapes) as times,
-                        noise_context(model.noise_seed, repeat, ids, model.chip),
-                    ):
-                        total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
-                    passes.append(times)
-                whole.append(total)
-    finally:
-        model.fidelity = before
+    for repeat in range(repeats + 1):
+        x, ids = images.batch(repeat, batch, device)
+        for fidelity, passes in seconds.items():
+            with (
+                torch.inference_mode(),
+                under(model, Condition(fidelity)),
+                _timed(layers, device, shapes) as times,
+                noise_context(model.noise_seed, repeat, ids, model.chip),
+            ):
+                total = seconds_of(lambda x=x: model.backbone(x), device)  # type: ignore[misc]
+            passes.append(times)
+        whole.append(total)
     counts, simulated_whole = conversions(model, images), Repeats(tuple(whole[1:])).median
 
     def repeats_of(name: str, fidelity: str) -> Repeats:

@@ -1,8 +1,7 @@
 """Accuracy of a network under noise of its macros, bit by bit, on some images of a data set."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -16,8 +15,8 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.classifier.processes import gather
 from asim_lightning.engine import noise_context
-from asim_lightning.surgery import apply_point, kept_assignments, macro_layers, set_fidelity_
-from asim_lightning.surgery.settings import kept_fidelities
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.interval import accuracy_interval
 from asim_lightning.sweep.result import AxisValue, PointResult
 
@@ -68,13 +67,13 @@ def measure_levels(
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
     right: list[list[Tensor]] = [[] for _ in levels]  # (batch, trials) each
     seconds = [0.0 for _ in levels]
-    with simulated(module), torch.no_grad(), trainer.precision_plugin.val_step_context():
+    with torch.no_grad(), trainer.precision_plugin.val_step_context():
         for batch in _batches(loader, mine):
             batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
             for number, level in enumerate(levels):
                 start = time.perf_counter()
-                apply_point(module.backbone, {axis: level.value})
-                right[number].append(_read(module, batch, trials))
+                with under(module, Condition(macro={axis: level.value})):
+                    right[number].append(_read(module, batch, trials))
                 seconds[number] += time.perf_counter() - start
     parts = gather((mine, [torch.cat(each) if each else None for each in right], seconds))
     # in the order of the data set, since the interval's bootstrap draws by place
@@ -85,20 +84,6 @@ def measure_levels(
         slowest = max(part[2][number] for part in parts)
         results.append(_result({axis: level.place}, answers[order], slowest))
     return results
-
-
-@contextmanager
-def simulated(module: CimClassifier) -> Iterator[None]:
-    """Evaluation, bit by bit; afterwards fidelity, macros and training modes are what they were."""
-    training = {each: each.training for each in module.modules()}
-    try:
-        module.eval()
-        with kept_fidelities(module.backbone), kept_assignments(module.backbone):
-            set_fidelity_(module.backbone, "simulated")
-            yield
-    finally:
-        for each, mode in training.items():
-            each.training = mode
 
 
 def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[Any]:

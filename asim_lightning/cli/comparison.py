@@ -1,8 +1,7 @@
 """`asim validate --compare`: the same images by other fidelities, macros and mixtures of both, a line each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -11,10 +10,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_choice, check_whole
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
-from asim_lightning.surgery.match import matching
-from asim_lightning.surgery.settings import kept_fidelities
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.counts import count_text
 from asim_lightning.sweep.result import KINDS, axes_text
 
@@ -38,6 +35,11 @@ class Comparison:
         check_choice("`compare.fidelity`", self.fidelity, KINDS)
         for pattern, fidelity in self.layers.items():
             check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that it asks for."""
+        return Condition(self.fidelity, self.macro, self.layers)
 
     def __str__(self) -> str:
         """What is special about it, as in "simulated, random_noise 0.05, depthwise quantized"."""
@@ -75,51 +77,27 @@ def validate_each(
     ways = [Comparison(each) if isinstance(each, str) else each for each in comparisons]
     reads = []
     for way in ways:  # all before the first, which may take hours
-        with _computed(model, way):
+        with under(model, way.condition):
             reads.append(trials if _is_noisy(model) else 1)
     counter, first = ImageCounter(), model.trial
     trainer.callbacks.append(counter)  # type: ignore[attr-defined]
     try:
         for way, count in zip(ways, reads, strict=True):
             right = []
-            with _computed(model, way):
-                for trial in range(count):
-                    model.trial = (first + trial) & 0xFFFF
+            for trial in range(count):
+                with under(model, replace(way.condition, trial=(first + trial) & 0xFFFF)):
                     trainer.validate(model, datamodule=data, verbose=False)
                     if trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
                         raise SIGTERMException
-                    # of processes that were forked, metrics alone come back
-                    right.append(int(trainer.callback_metrics[ImageCounter.RIGHT]))
+                # of processes that were forked, metrics alone come back
+                right.append(int(trainer.callback_metrics[ImageCounter.RIGHT]))
             images = int(trainer.callback_metrics[ImageCounter.METRIC])
             percent = 100 * sum(right) / (images * count)
             say(f"accuracy {percent:.2f} % ({way}, {count_text(right, images)})")
     finally:
         trainer.callbacks.remove(counter)  # type: ignore[attr-defined]
-        model.trial = first
 
 
 def _is_noisy(model: CimClassifier) -> bool:
     layers = macro_layers(model.backbone).values()
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
-
-
-@contextmanager
-def _computed(model: CimClassifier, way: Comparison) -> Iterator[None]:
-    """The network computed in one way; afterwards it is what it was."""
-    layers = quantized_layers(model.backbone)
-    before = model.fidelity
-    with kept_fidelities(model.backbone), kept_assignments(model.backbone):
-        try:
-            model.fidelity = way.fidelity
-            for pattern, fidelity in way.layers.items():
-                for name in matching(pattern, _kinds(model, layers), "compare.layers"):
-                    layers[name].fidelity = fidelity
-            apply_point(model.backbone, way.macro)
-            yield
-        finally:
-            model.fidelity = before  # which sets every layer's
-
-
-def _kinds(model: CimClassifier, layers: Mapping[str, Any]) -> dict[str, str]:
-    """Kind of each layer that quantises, by full name; what the plan keeps float cannot be computed otherwise."""
-    return {row.name: row.kind for row in model.report if row.name in layers}

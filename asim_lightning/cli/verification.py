@@ -7,6 +7,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.nn.verify import Verification, verify
 from asim_lightning.surgery import macro_layers
 
@@ -34,15 +35,10 @@ def verify_network(model: CimClassifier, data: LightningDataModule, samples: int
         inputs.setdefault(layer, arguments)
 
     hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
-    fidelity, training = model.fidelity, model.training
     try:
-        model.eval()
-        model.fidelity = "quantized"
-        with torch.no_grad():
+        with under(model, Condition("quantized")), torch.no_grad():
             model(images.to(model.device))
     finally:
         for hook in hooks:
             hook.remove()
-        model.train(training)
-        model.fidelity = fidelity
     return [verify(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]

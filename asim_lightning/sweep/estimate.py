@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.sweep.axes import SweepAxes
 
 _MANY = 100
@@ -71,15 +72,8 @@ def _images(data: LightningDataModule) -> int:
 def _float_seconds(model: CimClassifier, data: LightningDataModule) -> float:
     """Time of the float network an image."""
     images = next(iter(data.test_dataloader()))[0]
-    before, training = model.fidelity, model.training
-    try:
-        model.eval()
-        model.fidelity = "float"
-        with torch.no_grad():
-            model(images)  # the first takes longer
-            start = time.perf_counter()
-            model(images)
-            return (time.perf_counter() - start) / len(images)
-    finally:
-        model.fidelity = before
-        model.train(training)
+    with under(model, Condition("float")), torch.no_grad():
+        model(images)  # the first takes longer
+        start = time.perf_counter()
+        model(images)
+        return (time.perf_counter() - start) / len(images)

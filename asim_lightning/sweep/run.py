@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose
-from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.estimate import time_left
@@ -96,7 +97,7 @@ class Sweep:
         bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
         recorder = OutcomeRecorder(bar.advance)
         self.trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
-        results, before = [], (self.model.fidelity, self.model.trial)
+        results = []
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
         if read:
             say(_record_line(read, left))
@@ -120,7 +121,6 @@ class Sweep:
                 self.record.write_results()
             bar.close()
             self.trainer.callbacks.remove(recorder)  # type: ignore[attr-defined]
-            self.model.fidelity, self.model.trial = before
         return tuple(results)
 
     def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
@@ -156,13 +156,11 @@ class Sweep:
 
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> float:
         """Compute and store a trial; returns the seconds that it took."""
-        self.model.fidelity, self.model.trial = kind, trial
-        with kept_assignments(self.model.backbone):
-            apply_point(self.model.backbone, axes)
+        with under(self.model, Condition(kind, axes, trial=trial)):
             start = time.perf_counter()
             self.trainer.test(self.model, datamodule=self.data, verbose=False)
             seconds = time.perf_counter() - start
-            names = dict.fromkeys(choose(layer.transfer) for layer in self.layers.values())
+            names = dict.fromkeys(choose(layer.transfer, self.model.device) for layer in self.layers.values())
         algorithm = "+".join(names) if kind == "simulated" else "torch" if kind == "float" else "exact"
         found = {name: values.numpy() for name, values in recorder.outcomes.items()}
         if self.trainer.is_global_zero:

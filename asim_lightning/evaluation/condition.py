@@ -1,0 +1,71 @@
+"""What an accuracy is measured under, and a network under it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.arguments import check_choice
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.quantized import FIDELITIES
+from asim_lightning.surgery import apply_point, kept_assignments
+from asim_lightning.surgery.match import matching
+from asim_lightning.surgery.settings import kept_fidelities
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an accuracy is measured under.
+
+    Attributes:
+        fidelity: Fidelity of every layer: float, quantized, estimated or simulated.
+        macro: Fields of the plan's macro that differ; a layer's rule still decides what it names.
+        layers: Fidelity of some layers, by glob, `re:` or kind.
+        trial: Number of the read of the chip: 0..65535; None: the classifier's.
+        chip: Number of the chip; None: the classifier's.
+
+    Raises:
+        ValueError: A fidelity is unknown.
+    """
+
+    fidelity: str = "simulated"
+    macro: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+    trial: int | None = None
+    chip: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("`fidelity`", self.fidelity, FIDELITIES)
+
+
+@contextmanager
+def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
+    """The network in evaluation under a condition; afterwards it is what it was, layer by layer.
+
+    Args:
+        model: Converted classifier.
+        condition: The condition.
+
+    Raises:
+        ValueError: A name of a layer or field matches nothing, or a layer's macro does not take a value.
+    """
+    layers = quantized_layers(model.backbone)
+    training = {module: module.training for module in model.modules()}
+    before = model.fidelity, model.trial, model.chip
+    with kept_fidelities(model.backbone), kept_assignments(model.backbone):
+        try:
+            model.eval()
+            model.fidelity = condition.fidelity
+            kinds = {row.name: row.kind for row in model.report if row.name in layers}
+            for pattern, fidelity in condition.layers.items():
+                for name in matching(pattern, kinds, "compare.layers"):
+                    layers[name].fidelity = fidelity
+            apply_point(model.backbone, condition.macro)
+            model.trial = model.trial if condition.trial is None else condition.trial
+            model.chip = model.chip if condition.chip is None else condition.chip
+            yield
+        finally:
+            model.fidelity, model.trial, model.chip = before  # the first sets every layer's
+            for module, mode in training.items():
+                module.training = mode
