@@ -10,9 +10,8 @@ from torch import nn
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import choose, fused, packed
+from asim_lightning.engine import ENGINES, choose
 from asim_lightning.nn import OnMacro
-from asim_lightning.nn.instrument import computed_by
 from asim_lightning.surgery import macro_layers, set_fidelity_
 
 
@@ -35,8 +34,14 @@ class Inference:
         """Inside, a call of the network is this inference."""
         if self.name != "float32":
             set_fidelity_(self.network, self.name)
-        with computed_by(self.engines):
+        before = {layer: layer.engine for layer in self.engines}
+        try:
+            for layer, engine in self.engines.items():
+                layer.engine = engine
             yield
+        finally:
+            for layer, own in before.items():
+                layer.engine = own
 
 
 def inferences(model: CimClassifier, device: torch.device, reference_engine: bool = False) -> list[Inference]:
@@ -57,8 +62,14 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
         Inference("quantized", str(Algorithm.EXACT), "exact", network),
         simulated,
     ]
-    for engine in (_every_conversion(device), "reference" if reference_engine else ""):
-        others = {layer: engine for layer in layers if engine != chosen[layer] and _applies(engine, layer.transfer)}
+    for engine in ("packed", "fused", *(["reference"] if reference_engine else [])):
+        others = {
+            layer: engine
+            for layer in layers
+            if engine != chosen[layer]
+            and ENGINES[engine].available(device)
+            and ENGINES[engine].refuses(layer.transfer) is None
+        }
         if others:
             now = {**chosen, **others}
             names = ", ".join(dict.fromkeys(now.values()))
@@ -83,13 +94,3 @@ def algorithm_of(engine: str, transfer: Transfer) -> str:
 
 def _algorithms(engines: Mapping[OnMacro, str]) -> str:
     return ", ".join(dict.fromkeys(algorithm_of(engine, layer.transfer) for layer, engine in engines.items()))
-
-
-def _every_conversion(device: torch.device) -> str:
-    return "packed" if device.type == "cpu" else "fused" if fused.available(device) else ""
-
-
-def _applies(engine: str, transfer: Transfer) -> bool:
-    if engine in ("packed", "fused"):
-        return (packed if engine == "packed" else fused).applies(transfer)
-    return engine == "reference"

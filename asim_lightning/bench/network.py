@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.inference import Inference
 from asim_lightning.bench.timing import Repeats, seconds_of
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import noise_context
-from asim_lightning.nn.instrument import counted_conversions
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.surgery import macro_layers
 
 PROJECTED = (10_000, 50_000)
@@ -91,12 +93,18 @@ def time_network(
 
 def conversions(model: CimClassifier, images: BenchImages) -> dict[str, int]:
     """Conversions that each layer on a macro makes for one image, by the layer's full name."""
-    layers, before = macro_layers(model.backbone), model.fidelity
+    layers = macro_layers(model.backbone)
     x, _ = images.batch(0, 1, model.device)
-    model.fidelity = "quantized"
+    counts: dict[str, int] = {}
+
+    def count(name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts[name] = counts.get(name, 0) + layers[name].conversions(*inputs)
+
+    hooks = [layer.register_forward_pre_hook(partial(count, name)) for name, layer in layers.items()]
     try:
-        with torch.inference_mode(), counted_conversions(layers) as counts:
+        with under(model, Condition("quantized")), torch.inference_mode():
             model.backbone(x)
     finally:
-        model.fidelity = before
+        for hook in hooks:
+            hook.remove()
     return counts

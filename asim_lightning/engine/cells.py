@@ -1,17 +1,46 @@
 """Cells of a chip: their on-currents differ from cell to cell, and stay the same for every read."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle
 from asim_lightning.engine.digits import digits
-from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.noise import layer_key
+from asim_lightning.engine.noise_source import Noise, fill
 
 GRID = 2.0**-12
 """Cell currents are rounded to this step, so that their sums stay exact in float32."""
 
 
-def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, noise: Noise, batched: bool) -> Tensor:
+@dataclass(frozen=True)
+class Chip:
+    """The part of a chip that a layer lies on; what it is like is a function of these fields alone.
+
+    Attributes:
+        seed: Seed of all chips.
+        number: Number of the chip.
+        layer: Full name of the layer; however often it is called, it is one place on the chip.
+    """
+
+    seed: int = 0
+    number: int = 0
+    layer: str = ""
+
+    @classmethod
+    def of(cls, noise: Noise) -> "Chip":
+        """The chip that a read is of."""
+        return cls(noise.seed, noise.chip, noise.name)
+
+    def cells(self, count: int, bits: range) -> Tensor:
+        """Standard normals of cells, drawn on the CPU for every device. # (bits, cells)"""
+        zero = torch.zeros(1, dtype=torch.int64, device="cpu")
+        key = (self.seed, layer_key(self.layer + "/cells"))
+        return fill(key, zero, zero, count, bits, 0, self.number)[:, 0]
+
+
+def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, chip: Chip, batched: bool) -> Tensor:
     """Weight digits as the chip's cells hold them: a 1-cell carries ``1 + cell_sigma / 100 * z``, a 0-cell nothing.
 
     z belongs to (seed, layer, chip, cell); it does not depend on sample or trial.
@@ -20,14 +49,14 @@ def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, noise: Noise,
         integers: Weight integers, int32. # (*weight), or (batch, *weight) where `batched`
         cycle: The cycle, whose weight bits are used.
         cell_sigma: Standard deviation of the on-current, percent of nominal.
-        noise: Noise of the layer.
+        chip: The chip.
         batched: Whether the first dimension is the batch, whose samples are written into the same cells in turn.
 
     Returns:
         Multiples of 2^-12 in float32, of the same shape.
     """
     cells = integers.shape[1:] if batched else integers.shape
-    normal = noise.cells(cells.numel(), range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1))  # (bits, cells)
+    normal = chip.cells(cells.numel(), range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1)).to(integers.device)
     total = torch.zeros(integers.shape, dtype=torch.float32, device=integers.device)
     for plane, bit in enumerate(cycle.weight_bits):
         current = 1.0 + (cell_sigma / 100.0) * normal[plane].view(cells)

@@ -1,42 +1,95 @@
-"""The exact engine: where every cycle returns its count and nothing is noisy, the schedule is one integer product."""
+"""The exact engine: where every cycle returns its count and nothing is noisy, the schedule is one integer product.
 
+Quantised layers without a macro are computed by it, too.
+"""
+
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.engine import float32, int8
+from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program
+from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.weights import Weights
 from asim_lightning.quant import levels
 
 
-def run(product: Product, macro: MacroConfig, signed_input: bool, x: Tensor, w: Tensor) -> Tensor:
-    """The integer product itself, in counts; the type is the narrowest that holds it. # (batch, *outputs)"""
-    return multiply(product, x, w, macro.input_bits, macro.weight_bits, signed_input)
+def refuses(transfer: Transfer) -> str | None:
+    """Why the outputs of a macro are not the integer product."""
+    if algorithm(transfer) is Algorithm.EXACT:
+        return None
+    return "conversions are noisy" if any(transfer.noisy) else "codes of some cycles are not counts"
 
 
-def multiply(product: Product, x: Tensor, w: Tensor, input_bits: int, weight_bits: int, signed_input: bool) -> Tensor:
-    """The exact product of integers by the fastest way that is exact for these weights on this device: 8-bit
-    instructions, else float32 in as few chunks as the weights need, else float64.
+def available(device: torch.device) -> bool:
+    """Whether the engine runs on a device: on any."""
+    return True
 
-    Args:
-        product: The linear map.
-        x: Whole numbers in float32. # (batch, *inputs)
-        w: Whole numbers in float32, which must not change in place in inference mode. # (*weight), or (batch, *weight)
-            where the product says so
-        input_bits: Bits of x, sign included where it is signed.
-        weight_bits: Bits of w, sign included.
-        signed_input: Whether x is signed.
 
-    Returns:
-        Whole numbers in float32, int32, int64 or float64. # (batch, *outputs)
+def prepare(
+    product: Product,
+    transfer: Transfer,
+    weights: Weights | None,
+    chip: Chip = Chip(),
+    max_elements: int | None = None,
+) -> "ExactProgram":
+    """See `Engine.prepare`; a macro whose outputs are others is taken for one whose outputs are the product."""
+    macro = transfer.macro
+    return ExactProgram(product, weights, macro.input_bits, macro.weight_bits, transfer.signed_input)
+
+
+@dataclass(eq=False)
+class ExactProgram(Program):
+    """A product of integers, by the fastest way that is exact for these weights on this device: 8-bit instructions,
+    else float32 in as few parts as the weights need, else float64.
+
+    Attributes:
+        input_bits: Bits of inputs, sign included where they are signed.
+        weight_bits: Bits of weights, sign included.
+        signed_input: Whether inputs are signed.
     """
-    largest = levels(input_bits, signed_input)
-    limit = largest * levels(weight_bits, True)
-    if is_recorded() or product.batched_weight or x.numel() == 0:
-        return product.integer(x, w, limit)
-    packed = int8.prepare(product, x.shape, w, input_bits, weight_bits, signed_input)
-    if packed is not None:
-        sums = packed.sums(packed.bytes_of(x))
+
+    input_bits: int
+    weight_bits: int
+    signed_input: bool
+
+    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
+        """See `Program.quantized`."""
+        way = self._way(x)
+        if isinstance(way, int8.Int8Product):
+            return quantizer.bytes(x, way.image)
+        return quantizer.whole(x, way is not None and way.inward)
+
+    def sums(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """The integer product itself: whole numbers in float32, int32, int64 or float64. # (batch, *outputs)"""
+        way = self._way(x)
+        if way is None:
+            limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
+            return self.product.integer(x, self.w, limit)
+        if isinstance(way, float32.Float32Product):
+            return way.sums(x, self.w)
+        if x.dtype == torch.uint8:
+            return way.sums(x)
+        sums = way.sums(way.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums
-    whole = float32.prepare(product, w, input_bits, signed_input)
-    return product.integer(x, w, limit) if whole is None else whole.sums(x, w)
+
+    def _way(self, x: Tensor) -> int8.Int8Product | float32.Float32Product | None:
+        """How inputs of a shape are multiplied; None: by the limits of integers alone."""
+        if is_recorded() or x.numel() == 0 or self.product.batched_weight:
+            return None
+        in_bytes = self._in_bytes() if x.device.type == "cpu" else None
+        return in_bytes if in_bytes is not None and in_bytes.is_exact(x.shape) else self._in_floats()
+
+    def _in_bytes(self) -> int8.Int8Product | None:
+        product, bits = self.product, (self.input_bits, self.weight_bits, self.signed_input)
+        return self.given_weights.form(("int8", product, *bits), lambda w: int8.packed(product, w, *bits))
+
+    def _in_floats(self) -> float32.Float32Product | None:
+        product, bits = self.product, (self.input_bits, self.signed_input)
+        return self.given_weights.form(("float32", product, *bits), lambda w: float32.divided(product, w, *bits))

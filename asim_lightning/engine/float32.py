@@ -13,7 +13,6 @@ from asim_lightning.engine.convolution import conv2d
 from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.remembered import remembered
 from asim_lightning.quant import levels
 
 _MOST_PARTS = 8
@@ -110,12 +109,12 @@ def _lays_out(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
             return False  # this build of torch has no such kernel
 
 
-def prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
-    """How to compute a product, in as few parts as its weights need; remembered as long as the weight tensor lives.
+def divided(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
+    """How to compute a product exactly, in as few parts as its weights need.
 
     Args:
         product: The linear map.
-        w: Whole numbers in float32, which must not change in place in inference mode. # (*weight)
+        w: Whole numbers in float32. # (*weight)
         input_bits: Bits of the inputs, sign included.
         signed: Whether inputs are signed.
 
@@ -124,13 +123,8 @@ def prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float
     """
     if product.batched_weight or w.numel() == 0 or not isinstance(product, Conv2dProduct | MatmulProduct):
         return None
-    largest, known = levels(input_bits, signed), product
-    return remembered(w, ("float32", product, largest, signed), lambda: _prepare(known, w, largest, signed))
-
-
-def _prepare(product: Conv2dProduct | MatmulProduct, w: Tensor, largest: int, signed: bool) -> Float32Product | None:
     has_groups = isinstance(product, Conv2dProduct) and product.groups > 1
-    edges = edges_below_limit(w, largest, signed, 1 if has_groups else _MOST_PARTS)
+    edges = edges_below_limit(w, levels(input_bits, signed), signed, 1 if has_groups else _MOST_PARTS)
     if edges is None:
         return None
     convolutions: tuple[LaidOutConv2d, ...] = ()

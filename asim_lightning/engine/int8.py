@@ -25,7 +25,6 @@ from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.openmp import whole_team
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.remembered import remembered
 
 _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
@@ -164,7 +163,8 @@ class Int8Product:
     def is_exact(self, shape: torch.Size) -> bool:
         """Whether the kernels are exact for inputs of this shape, with the threads that torch has; tried once."""
         if not self.image:
-            return True
+            # oneDNN leaves out rows where the system grants fewer threads than torch asks for
+            return whole_team(torch.get_num_threads())
         batch, _, height, width = shape
         size = height + 2 * self.border[0], width + 2 * self.border[1]
         threads = torch.get_num_threads()
@@ -201,15 +201,12 @@ class Int8Product:
         return x.contiguous(memory_format=torch.channels_last if self.image else torch.contiguous_format)
 
 
-def prepare(
-    product: Product, x_shape: torch.Size, w: Tensor, input_bits: int, weight_bits: int, signed: bool
-) -> Int8Product | None:
-    """The product with weights packed for 8-bit instructions; remembered as long as the weight tensor lives.
+def packed(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
+    """The product with weights packed for 8-bit instructions.
 
     Args:
         product: The linear map.
-        x_shape: Shape of the inputs. # (batch, *inputs)
-        w: Whole numbers in float32, which must not change in place in inference mode. # (*weight)
+        w: Whole numbers in float32. # (*weight)
         input_bits: Bits of the inputs, sign included.
         weight_bits: Bits of the weights, sign included.
         signed: Whether inputs are signed.
@@ -221,16 +218,7 @@ def prepare(
         return None
     if isinstance(product, Conv2dProduct) and w.shape[1] == 1:
         return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
-    key = ("int8", product, input_bits, signed)
-    found = remembered(w, key, lambda: _prepare(product, w.detach(), input_bits, signed))
-    if found is None or not found.is_exact(x_shape):
-        return None
-    if not found.image and not whole_team(torch.get_num_threads()):
-        return None  # oneDNN leaves out rows where the system grants fewer threads than torch asks for
-    return found
-
-
-def _prepare(product: Product, w: Tensor, input_bits: int, signed: bool) -> Int8Product | None:
+    w = w.detach()
     shape = tuple(w.shape)
     largest = _BYTE if signed else 2**input_bits - 1
     if isinstance(product, Conv2dProduct):

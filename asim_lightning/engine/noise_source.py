@@ -48,7 +48,7 @@ class Noise:
         """
         key = (self.seed, layer_key(self.name, self.call))
         last_word = self.trial << 16 | vote
-        return _fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, last_word)
+        return fill(key, self.sample_ids, self.offsets * positions, positions, cycles, word_base, last_word)
 
     def outputs(self, positions: int) -> Tensor:
         """A standard normal for each output of a training step. # (rows, positions), float32"""
@@ -64,13 +64,6 @@ class Noise:
         arrays = (out.numpy(), ids.numpy(), offsets.numpy())
         spread_kernel(kernel, (*arrays, *words), len(ids), 16384 // positions + 1)
         return out
-
-    def cells(self, count: int, bits: range) -> Tensor:
-        """Standard normals of a chip's cells, the same for every sample and trial. # (bits, cells)"""
-        # no call number: a layer is one place on the chip, however often it is called
-        key = (self.seed, layer_key(self.name + "/cells"))
-        zero = torch.zeros(1, dtype=torch.int64, device=self.sample_ids.device)
-        return _fill(key, zero, zero, count, bits, 0, self.chip)[:, 0]
 
 
 @dataclass
@@ -185,9 +178,10 @@ def _kernels() -> Any:
     return compile_fill()
 
 
-def _fill(
+def fill(
     key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
 ) -> Tensor:
+    """`noise.normals`, on a CPU by a compiled kernel."""
     if ids.device.type != "cpu":
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
     import numpy as np

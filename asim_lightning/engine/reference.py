@@ -3,6 +3,7 @@
 This file is the specification: every other engine agrees with it.
 """
 
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.engine.cells import cell_digits
+from asim_lightning.engine.cells import Chip, cell_digits
 from asim_lightning.engine.digits import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program, needed
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.vote import vote
+from asim_lightning.engine.weights import Weights
 
 CPU_ELEMENTS = 2**20
 """Counts in flight on a CPU: 4 MB, so that the passes over them stay in its caches."""
@@ -24,87 +27,118 @@ DEVICE_ELEMENTS = 2**26
 """Counts in flight on an accelerator."""
 
 
-def run(
-    product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None = None
-) -> Tensor:
-    """Outputs of a macro, in counts: what remains of ``product(x, w)`` after every conversion.
+def refuses(transfer: Transfer) -> str | None:
+    """Nothing: the reference engine computes every macro."""
+    return None
 
-    For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
-    ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). Codes times their
-    binary weight and span are summed as integers, exact counts of digital cycles as well.
 
-    Args:
-        product: The linear map.
+def available(device: torch.device) -> bool:
+    """Whether the engine runs on a device: on any."""
+    return True
+
+
+def prepare(
+    product: Product,
+    transfer: Transfer,
+    weights: Weights | None,
+    chip: Chip = Chip(),
+    max_elements: int | None = None,
+) -> "ReferenceProgram":
+    """See `Engine.prepare`."""
+    return ReferenceProgram(product, weights, transfer, chip, max_elements)
+
+
+@dataclass(eq=False)
+class ReferenceProgram(Program):
+    """Every conversion of a product; the digits of weights are made once.
+
+    Attributes:
         transfer: The macro's schedule and column.
-        x: Whole numbers. # (batch, *inputs)
-        w: Whole numbers. # (*weight), or (batch, *weight) where the product says so
-        noise: Noise source, with one row per row of the batch.
+        chip: The chip.
         max_elements: Most counts held at a time; a single row of the batch may exceed it. The result does not depend
             on it.
-
-    Returns:
-        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
     """
-    x, w = x.to(torch.int32), w.to(torch.int32)
-    if max_elements is None:
-        max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
-    votes = max(cycle.votes for cycle in transfer.cycles)
-    stacked = max(len(block) for block in _blocks(transfer)) * votes
-    step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
-    cache: dict[Any, Tensor] = {}
 
-    def part(low: int) -> Tensor:
-        weight = w[low : low + step] if product.batched_weight else w
-        cached = {} if product.batched_weight else cache
-        with torch.no_grad():
-            return _rows(product, transfer, x[low : low + step], weight, noise.rows(low, low + step), cached)
+    transfer: Transfer
+    chip: Chip
+    max_elements: int | None
 
-    with exact_float32(x.device.type):
-        if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
-            step = min(step, -(-len(x) // torch.get_num_threads()))
-            parts = one_thread_each(part, range(0, len(x), step))
-        else:
-            parts = [part(low) for low in range(0, len(x), step)]
-    return torch.cat(parts) if len(parts) != 1 else parts[0]
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts: what remains of ``product(x, w)`` after every conversion.
+
+        For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
+        ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). Codes times
+        their binary weight and span are summed as integers, exact counts of digital cycles as well.
+
+        Args:
+            x: Whole numbers. # (batch, *inputs)
+            noise: Noise source, with one row per row of the batch.
+
+        Returns:
+            Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+        """
+        product, transfer, source = self.product, self.transfer, needed(noise)
+        x, w = x.to(torch.int32), self.w.to(torch.int32)
+        max_elements = self.max_elements
+        if max_elements is None:
+            max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
+        votes = max(cycle.votes for cycle in transfer.cycles)
+        stacked = max(len(block) for block in _blocks(transfer)) * votes
+        step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
+        kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
+
+        def part(low: int) -> Tensor:
+            weight = w[low : low + step] if product.batched_weight else w
+            planes = {} if product.batched_weight else kept
+            with torch.no_grad():
+                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes)
+
+        with exact_float32(x.device.type):
+            if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
+                step = min(step, -(-len(x) // torch.get_num_threads()))
+                parts = one_thread_each(part, range(0, len(x), step))
+            else:
+                parts = [part(low) for low in range(0, len(x), step)]
+        return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+    def _rows(self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor]) -> Tensor:
+        product, transfer = self.product, self.transfer
+        macro = transfer.macro
+        tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
+        sums = _Sums(transfer, len(tiles))
+        for block in _blocks(transfer):
+            x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
+            key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
+            if key not in planes:  # input groups meet the same weight bits
+                planes[key] = torch.stack([self._weight_digits(cycle, w) for _, cycle in block])
+            w_digits = planes[key]
+            wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
+            if wide and x.device.type != "mps":
+                x_digits, w_digits = x_digits.double(), w_digits.double()
+            for tile_number, tile in enumerate(tiles):
+                counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
+                normal = _Normals(transfer, block, counts, tile_number, noise)
+                for place, (_, cycle) in enumerate(block):
+                    count = counts[:, place]
+                    if not cycle.converted:
+                        sums.add_count(cycle, count)
+                        continue
+                    reads = [_convert(transfer, cycle, count, normal(v, place)) for v in range(cycle.votes)]
+                    sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
+        return sums.in_counts(x.device)
+
+    def _weight_digits(self, cycle: Cycle, w: Tensor) -> Tensor:
+        sigma = self.transfer.column.cell_sigma
+        if sigma and cycle.analog:
+            return cell_digits(w, cycle, sigma, self.chip, self.product.batched_weight)
+        return digits(w, cycle.weight_bits, cycle.weight_signed)
 
 
 def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
     """Numbered cycles, grouped so that the cycles of a group use the same input digits and the same kind of cells."""
     numbered = enumerate(transfer.cycles)
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
-
-
-def _rows(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, cache: dict[Any, Tensor]) -> Tensor:
-    macro = transfer.macro
-    tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
-    sums = _Sums(transfer, len(tiles))
-    for block in _blocks(transfer):
-        x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
-        key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
-        if key not in cache:  # input groups meet the same weight bits
-            cache[key] = torch.stack([_weight_digits(transfer, cycle, w, noise, product) for _, cycle in block])
-        w_digits = cache[key]
-        wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
-        if wide and x.device.type != "mps":
-            x_digits, w_digits = x_digits.double(), w_digits.double()
-        for tile_number, tile in enumerate(tiles):
-            counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
-            normal = _Normals(transfer, block, counts, tile_number, noise)
-            for place, (_, cycle) in enumerate(block):
-                count = counts[:, place]
-                if not cycle.converted:
-                    sums.add_count(cycle, count)
-                    continue
-                reads = [_convert(transfer, cycle, count, normal(v, place)) for v in range(cycle.votes)]
-                sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
-    return sums.in_counts(x.device)
-
-
-def _weight_digits(transfer: Transfer, cycle: Cycle, w: Tensor, noise: Noise, product: Product) -> Tensor:
-    sigma = transfer.column.cell_sigma
-    if sigma and cycle.analog:
-        return cell_digits(w, cycle, sigma, noise, product.batched_weight)
-    return digits(w, cycle.weight_bits, cycle.weight_signed)
 
 
 class _Normals:

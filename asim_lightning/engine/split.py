@@ -4,60 +4,107 @@ A sign plane has counts of one bit a row, and a digit of four bits fifteen times
 returns the former and not the latter.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Transfer, split
-from asim_lightning.engine import events, exact
+from asim_lightning.circuit import Transfer
+from asim_lightning.circuit import split as parts_of
+from asim_lightning.engine import events
+from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.digits import digits
+from asim_lightning.engine.every_conversion import KERNELS, kernel_for
+from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.weights import Weights
 
 
-def applies(transfer: Transfer) -> bool:
-    """Whether a transfer is to be taken apart, and events serve for its exact cycles where they have noise."""
-    parts = split(transfer)
-    return parts is not None and (parts[0].exact or events.applies(parts[0]))
+def refuses(transfer: Transfer) -> str | None:
+    """Why a transfer is not to be taken apart: no input digit is exact, or all are, or events do not serve for them."""
+    parts = parts_of(transfer)
+    if parts is None:
+        return "no noise, or no input digit whose cycles alone are exact"
+    return None if parts[0].exact else events.refuses(parts[0])
 
 
-def run(
+def available(device: torch.device) -> bool:
+    """Whether the engine runs on a device: on any."""
+    return True
+
+
+def prepare(
     product: Product,
     transfer: Transfer,
-    x: Tensor,
-    w: Tensor,
-    noise: Noise,
-    convert: Callable[[Product, Transfer, Tensor, Tensor, Noise], Tensor],
-) -> Tensor:
-    """Outputs of a macro, in counts, with the distribution that `reference.run` has.
-
-    Args:
-        product: The linear map.
-        transfer: A transfer to which this engine `applies`.
-        x: Whole numbers. # (batch, *inputs)
-        w: Whole numbers, which must not change in place in inference mode. # (*weight), or (batch, *weight) where the
-            product says so
-        noise: Noise source, with one row per row of the batch.
-        convert: Engine of the conversions that are made one by one.
-
-    Returns:
-        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+    weights: Weights | None,
+    chip: Chip = Chip(),
+    max_elements: int | None = None,
+) -> "SplitProgram":
+    """See `Engine.prepare`.
 
     Raises:
         ValueError: The transfer is not to be taken apart.
     """
-    parts = split(transfer)
+    parts = parts_of(transfer)
     if parts is None:
         raise ValueError("a schedule needs exact and other input digits and noise to be split")
-    found, rest = parts
-    with torch.no_grad():
-        outputs = convert(product, rest, x, w, noise)
-        integers = x.to(torch.int32)
-        for bits in dict.fromkeys(cycle.input_bits for cycle in found.cycles):
+    found, others = parts
+    exact = {
+        bits: ExactProgram(product, weights, len(bits), transfer.macro.weight_bits, False)
+        for bits in dict.fromkeys(cycle.input_bits for cycle in found.cycles)
+    }
+    errors = events.RareErrors(product, weights, found) if any(found.noisy) else None
+    return SplitProgram(product, weights, exact, errors, others, chip, max_elements)
+
+
+@dataclass(eq=False)
+class SplitProgram(Program):
+    """A product of which some input digits are exact.
+
+    Attributes:
+        exact: The product with each exact digit, by its bits.
+        errors: Wrong conversions of these, where they are noisy.
+        others: The macro with the cycles of the other digits, which are all converted.
+        chip: The chip.
+        max_elements: Most counts held at a time.
+    """
+
+    exact: dict[tuple[int, ...], ExactProgram]
+    errors: "events.RareErrors | None"
+    others: Transfer
+    chip: Chip
+    max_elements: int | None
+
+    def __post_init__(self) -> None:
+        self._converting: dict[str, Program] = {}
+
+    def of(self, weights: Tensor) -> "SplitProgram":
+        """See `Program.of`."""
+        given = Weights(weights)
+        return replace(
+            self,
+            weights=given,
+            exact={bits: replace(program, weights=given) for bits, program in self.exact.items()},
+            errors=None if self.errors is None else replace(self.errors, weights=given),
+        )
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
+        device has no float64). # (batch, *outputs)"""
+        outputs, integers = self._converted(x.device).sums(x, noise), x.to(torch.int32)
+        for bits, program in self.exact.items():
             # unsigned: a sign plane's ones count negatively
-            is_sign = transfer.signed_input and bits[-1] == transfer.macro.input_bits - 1
-            digit = digits(integers, bits, False)
-            sums = exact.multiply(product, digit, w, len(bits), transfer.macro.weight_bits, False)
-            outputs.add_(sums, alpha=(-1 if is_sign else 1) * 2 ** bits[0])
-        return events.add_errors(product, found, outputs, x, w, noise) if any(found.noisy) else outputs
+            is_sign = self.others.signed_input and bits[-1] == self.others.macro.input_bits - 1
+            outputs.add_(program.sums(digits(integers, bits, False)), alpha=(-1 if is_sign else 1) * 2 ** bits[0])
+        return outputs if self.errors is None else self.errors.added(outputs, x, needed(noise))
+
+    def _converted(self, device: torch.device) -> Program:
+        """Every conversion of the other digits, by the kernel of a device."""
+        if device.type not in self._converting:
+            engine = KERNELS[kernel_for(self.others, device)]
+            program = engine.prepare(self.product, self.others, self.weights, self.chip, self.max_elements)
+            self._converting[device.type] = program
+        return self._converting[device.type]

@@ -1,15 +1,15 @@
 """Quantised convolutions: digital, and on a macro."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, schedule
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact
-from asim_lightning.engine.recording import is_exported, is_recorded
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.kept_weight import KeptWeight
 from asim_lightning.nn.layer_forms import HeldWeight, conv_form
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.padding import same_padding
@@ -50,7 +50,6 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
         if padding == "same":
             self.padding = "same"
         self._setup(signed_input, input_range, per_channel, name, device)
-        self._standardized = KeptWeight()
 
     @classmethod
     def _like(cls, conv: nn.Conv2d, **settings: Any) -> Any:
@@ -82,15 +81,19 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
         self._check_shape(x)
         if x.dim() == 3:
             return self.forward(x.unsqueeze(0)).squeeze(0)
-        return self._answer(x, self._kept_weight(), self.bias)
+        return self._answer(x, self.weight, self.bias)
 
-    def _kept_weight(self) -> Tensor:
-        """The weight that is multiplied: in evaluation the same object while nothing changes."""
-        if self.standardization is None or self.training or is_recorded():
-            return self.held_weight()
-        gain = getattr(self, "gain", None)
-        version = None if gain is None else (gain.data_ptr(), gain.detach().flatten().tolist())
-        return self._standardized.of(self.weight, version, lambda: (self.held_weight(), self.weight))[0]
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x = inputs[0]
+        self._check_shape(x)
+        return (x.unsqueeze(0) if x.dim() == 3 else x), self.weight
+
+    def _held(self, w: Tensor) -> Tensor:
+        return self.held_weight()
+
+    def _held_key(self) -> Hashable:
+        gain = None if self.standardization is None else getattr(self, "gain", None)
+        return None if gain is None else (gain.data_ptr(), *gain.detach().flatten().tolist())
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
@@ -98,11 +101,11 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
         if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:] and not is_exported():
             # a kernel as large as its input is a linear layer, and its rows are filled as one; a recorded network may
             # be given larger images
-            return MatmulProduct(), x.flatten(1), self._kept.matrix(w)
+            return MatmulProduct(), x.flatten(1), w.flatten(1)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
 
-    def _outputs(self, sums: Tensor) -> Tensor:
-        return sums if sums.dim() == 4 else sums[..., None, None]
+    def _outputs(self, y: Tensor) -> Tensor:
+        return y if y.dim() == 4 else y[..., None, None]
 
     def _per_output(self, scale: Tensor) -> Tensor:
         return scale.view(-1, 1, 1)
@@ -204,12 +207,6 @@ class QuantConv2d(_QuantizedConv2d):
     def input_bits(self) -> int:
         """Bits of an input, sign included where it is signed."""
         return self._bits[1]
-
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        return exact.multiply(product, x, w, self.input_bits, self.weight_bits, self.signed_input)
-
-    def _multiplies_exactly(self) -> bool:
-        return self._is_own("_multiply", QuantConv2d) and self._is_own("_quantized_input", QuantizedLayer)
 
 
 class CimConv2d(OnMacro, _QuantizedConv2d):

@@ -47,17 +47,21 @@ class CimFunctionalLinear(OnMacro):
         Raises:
             ValueError: Shapes or types do not fit, or a value is not finite.
         """
-        if not (x.is_floating_point() and weight.is_floating_point()):
-            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {weight.dtype}")
-        if x.dim() < 2 or weight.dim() != 2 or x.shape[-1] != weight.shape[-1]:
-            raise ValueError(
-                f"Layer `{self.name}` needs operands of shapes (batch, ..., k) and (n, k), got {tuple(x.shape)} and "
-                f"{tuple(weight.shape)}"
-            )
-        return self._answer(x, weight)
+        return self._answer(*self._called_with(x, weight))
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, *self._in_type_of(x, w))
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = inputs
+        if not (x.is_floating_point() and w.is_floating_point()):
+            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
+        if x.dim() < 2 or w.dim() != 2 or x.shape[-1] != w.shape[-1]:
+            raise ValueError(
+                f"Layer `{self.name}` needs operands of shapes (batch, ..., k) and (n, k), got {tuple(x.shape)} and "
+                f"{tuple(w.shape)}"
+            )
+        return x, w
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(), x, w

@@ -96,6 +96,11 @@ class CimLinear(OnMacro, nn.Linear):
         w, bias = self._in_type_of(x, w, bias)
         return F.linear(x, w, bias)
 
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x = inputs[0]
+        self._check_shape(x)
+        return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
+
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(), x, w
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import MatmulProduct, Product
+from asim_lightning.engine import MatmulProduct, Noise, Product, Program, Weights
 from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.nn.prepared import Programs, QuantizedWeight
 from asim_lightning.quant import RangeObserver, largest_value, scale_of
 
 
@@ -39,6 +40,7 @@ class CimMatmul(OnMacro):
     ) -> None:
         super().__init__()
         self._setup(signed_input, input_range, False, name, device)
+        self._programs = Programs()
         self.macro = macro
 
     def clear_range(self, device: Any = None) -> None:
@@ -60,7 +62,7 @@ class CimMatmul(OnMacro):
         """
         if not isinstance(w, Tensor):
             raise ValueError(f"Layer `{self.name}` multiplies two activations and needs both to calibrate, got {w!r}")
-        self._check_values(w if self.signed_input else w.abs())
+        self.check_values(w if self.signed_input else w.abs())
         observer = RangeObserver(method, self.weight_bits, True)
         observer.update(w)
         super().calibrate(x, method)
@@ -88,14 +90,7 @@ class CimMatmul(OnMacro):
         Raises:
             ValueError: Shapes do not fit, or an operand is not finite.
         """
-        if x.dim() < 3 or x.dim() != w.dim() or x.shape[:-2] != w.shape[:-2] or x.shape[-1] != w.shape[-1]:
-            raise ValueError(
-                f"Layer `{self.name}` needs operands of shapes (batch, ..., m, k) and (batch, ..., n, k), "
-                f"got {tuple(x.shape)} and {tuple(w.shape)}"
-            )
-        if not (x.is_floating_point() and w.is_floating_point()):
-            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
-        return self._answer(x, w)
+        return self._answer(*self._called_with(x, w))
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         return x @ w.transpose(-1, -2)
@@ -104,16 +99,44 @@ class CimMatmul(OnMacro):
         return MatmulProduct(batched_weight=True), x, w
 
     def _weight_scale(self, w: Tensor) -> Tensor:
+        return scale_of(self._largest_weight(w))
+
+    def _largest_weight(self, w: Tensor) -> Tensor:
         stored = not self.training and self.input_range == "calibrated" and self.has_weight_range
-        return scale_of(self.weight_max if stored else largest_value(w, True))
+        return self.weight_max if stored else largest_value(w, True)
 
-    def _quantized_weight(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        # an activation: nothing to keep
-        self._check_values(w if self.signed_input else w.abs())
-        return self._quantized_anew(w)
+    def hold_ranges(self, *inputs: Tensor) -> Tensor:
+        """See `QuantizedLayer.hold_ranges`."""
+        x, w = self._called_with(*inputs)
+        largest = float(self._largest_input(x))
+        self.store_weight_range(float(self._largest_weight(w)))
+        self.store_range(largest)
+        return self._scales(x, self._quantized_weight(w))[1]
 
-    def _multiplies_exactly(self) -> bool:
-        return False
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = inputs
+        if x.dim() < 3 or x.dim() != w.dim() or x.shape[:-2] != w.shape[:-2] or x.shape[-1] != w.shape[-1]:
+            raise ValueError(
+                f"Layer `{self.name}` needs operands of shapes (batch, ..., m, k) and (batch, ..., n, k), "
+                f"got {tuple(x.shape)} and {tuple(w.shape)}"
+            )
+        if not (x.is_floating_point() and w.is_floating_point()):
+            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
+        return x, w
+
+    def _quantized_weight(self, w: Tensor) -> QuantizedWeight:
+        self.check_values(w if self.signed_input else w.abs())
+        return QuantizedWeight(*self._quantized_anew(w))
+
+    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
+        if noise is None:
+            return self._exact(product, Weights(integers))
+        macro, prepare = self._engine_for(noise)
+        return self._programs.of(macro, product, lambda: prepare(product, None)).of(integers)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._programs = Programs()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)

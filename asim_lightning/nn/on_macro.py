@@ -1,7 +1,7 @@
 """What layers on a macro share: the macro, its quantised or simulated product, and the noise of training."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +9,23 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Noise, Product, choose, current_scope, events, exact, run
+from asim_lightning.engine import (
+    ENGINES,
+    Chip,
+    Noise,
+    Product,
+    Program,
+    Quantizer,
+    Weights,
+    choose,
+    current_scope,
+    refusals,
+)
+from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.nn.prepared import QuantizedWeight
+from asim_lightning.nn.quantized import QuantizedLayer, one_of
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
@@ -25,6 +38,7 @@ class OnMacro(QuantizedLayer):
         self.train_noise = 0.0
         self.train_noise_model = "proportional"
         self.max_elements = None
+        self.engine = None
         self._steps = 0
 
     @property
@@ -110,24 +124,56 @@ class OnMacro(QuantizedLayer):
         m = self.macro
         return f"{super().extra_repr()}, W{m.weight_bits}A{m.input_bits} rows={m.rows} adc_bits={m.adc_bits}"
 
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        """Product of integers in counts: exact for the quantised fidelity, else what the macro makes of it."""
+    @property
+    def engine(self) -> str | None:
+        """Engine that simulates the macro; None: the one that the macro takes (`engine.choose`)."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str | None) -> None:
+        self._engine = None if name is None else one_of("engine", name, tuple(ENGINES))
+
+    def conversions(self, *inputs: Tensor) -> int:
+        """Conversions of the ADC that a simulated call makes, for inputs of these shapes."""
+        product, x, w = self._operands(*self._called_with(*inputs))
+        return conversion_count(product, self.transfer, x, w)
+
+    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
         if self.fidelity == "simulated":
             self._refuse_export("simulated")
-            return self._simulate(product, x, w)
-        return exact.run(product, self.macro, self.signed_input, x, w)
+            return self._simulated(x, w, bias)
+        if self.fidelity != "estimated" or not self._has_train_noise:
+            return super()._computed(x, w, bias)
+        self._refuse_export("estimated with noise")
+        y = self._noisy_read(super()._computed(x, w, None), x, w)
+        return y if bias is None else y + self._per_output(bias.to(y.dtype))
 
-    def _multiplies_exactly(self) -> bool:
-        if not (self._is_own("_multiply", OnMacro) and self._is_own("_quantized_input", QuantizedLayer)):
-            return False
-        if self.fidelity == "simulated":
-            return choose(self.transfer) in ("exact", "events")
-        return self.fidelity == "quantized" or not self._has_train_noise
+    @torch.compiler.disable
+    def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._computed(x, w, bias, self._noise(x.shape[0], x.device))
 
-    def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        if self.fidelity != "simulated" or choose(self.transfer) == "exact":
-            return sums
-        return events.add_errors(product, self.transfer, sums, x, w, self._noise(x.shape[0], x.device))
+    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
+        if noise is None:
+            return super()._program(product, weight, integers, noise)
+        macro, prepare = self._engine_for(noise)
+        return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
+
+    def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
+        """What programs of the layer's engine depend on beside product and weight, and what prepares them.
+
+        Raises:
+            ValueError: The engine that was set does not compute the macro.
+        """
+        circuit, device = self.transfer, noise.sample_ids.device
+        chip = Chip.of(noise) if circuit.column.cell_sigma else Chip()
+
+        def prepare(product: Product, weights: Weights | None) -> Program:
+            name = self.engine or choose(circuit, device)
+            if self.engine and (why := refusals(circuit, device).get(name)):
+                raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
+            return ENGINES[name].prepare(product, circuit, weights, chip, self.max_elements)
+
+        return (circuit, self.engine, chip, self.max_elements), prepare
 
     def _refuse_export(self, state: str) -> None:
         if is_exported():
@@ -135,10 +181,6 @@ class OnMacro(QuantizedLayer):
                 f"Layer `{self.name}` is {state}, and a macro cannot be exported or traced; export the quantised "
                 'network: model.eval() and set_fidelity_(model, "quantized") first'
             )
-
-    @torch.compiler.disable
-    def _simulate(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        return run(product, self.transfer, x, w, self._noise(x.shape[0], x.device), self.max_elements)
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
         if not self._has_train_noise:
@@ -165,17 +207,20 @@ class OnMacro(QuantizedLayer):
 
         return self._noisy(y, noise, operands)
 
-    def _estimated(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
-        if self.fidelity != "estimated" or not self._has_train_noise:
-            return y
-        self._refuse_export("estimated with noise")
-        return self._noisy_read(y, x, w, scale)
-
     @torch.compiler.disable
-    def _noisy_read(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+    def _noisy_read(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
         noise = self._noise(y.shape[0], y.device)
+
+        def operands() -> Operands:
+            weight = self._quantized_weight(w)
+            product, operand, integers = self._operands(x, weight.integers)
+            x_scale = self._scales(x, weight)[0]
+            quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
+            step = self._step(self._per_output(x_scale * weight.scale))
+            return Operands(product, self.transfer, quantizer.whole(operand), integers, step)
+
         # a read has no step, and other reads have other noise
-        return self._noisy(y, replace(noise, step=noise.trial), lambda: self._as_operands(x, w, scale))
+        return self._noisy(y, replace(noise, step=noise.trial), operands)
 
     def _scale_with_gradient(self, x: Tensor, w: Tensor) -> Tensor:
         """Scale of a product of integers, through which gradients reach the largest input and the largest weight."""

@@ -2,14 +2,16 @@
 
 import math
 import warnings
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.engine import Noise, Product, byte_passes, current_scope, float32, int8
+from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
+from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.recording import is_recorded
-from asim_lightning.nn.kept_weight import KeptWeight
+from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,
     RangeObserver,
@@ -44,7 +46,7 @@ class QuantizedLayer(nn.Module):
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         self.clear_range(device)
-        self._kept = KeptWeight()
+        self._prepared = PreparedWeight()
         self._warned = False
         self._pact: list[nn.Module] = []  # a list, so that the clip is no submodule of this layer too
         self.signed_input = _boolean("signed_input", signed_input)
@@ -97,7 +99,7 @@ class QuantizedLayer(nn.Module):
         Raises:
             ValueError: The method is unknown, or x is not finite.
         """
-        self._check_values(x)
+        self.check_values(x)
         observer = RangeObserver(method, self.input_bits, self.signed_input)
         observer.update(x)
         self.store_range(observer.fit())
@@ -157,7 +159,12 @@ class QuantizedLayer(nn.Module):
                 stacklevel=2,
             )
 
-    def _check_values(self, x: Tensor) -> None:
+    def check_values(self, x: Tensor) -> None:
+        """Refuse inputs by their values.
+
+        Raises:
+            ValueError: A value is not finite, or is negative where the layer is unsigned.
+        """
         if torch.compiler.is_compiling() or x.numel() == 0:
             return
         low, high = (float(v) for v in torch.aminmax(x.detach()))
@@ -176,12 +183,11 @@ class QuantizedLayer(nn.Module):
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
         if self.training and x.numel():
-            return self._trained(x, w, bias)
+            return self._trained(x, self._held(w), bias)
         if self.fidelity == "float" or x.numel() == 0:
-            return self._float(x, w, bias)
+            return self._float(x, self._held(w), bias)
         with torch.no_grad():
-            y = self._in_three_passes(x, w, bias)
-            return self._integer(x, w, bias) if y is None else y
+            return self._computed(x, w, bias).to(x.dtype)
 
     def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x_scale, w_scale = self._input_scale(x), self._weight_scale(w)
@@ -189,66 +195,75 @@ class QuantizedLayer(nn.Module):
         w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
         return self._with_train_noise(self._float(x_rounded, w_rounded, bias), x, w, x_scale, w_scale)
 
-    def _integer(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        x_integers, x_scale = self._quantized_input(x)
-        w_integers, w_scale = self._quantized_weight(w)
-        y = self._outputs(self._multiply(*self._operands(x_integers, w_integers)))
-        y = self._dequantized(y, self._per_output(x_scale * w_scale), x.dtype)
-        y = self._estimated(y, x_integers, w_integers, x_scale * w_scale)
-        return self._with_bias(y, bias, x.dtype)
+    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+        """The product of integers, in float32 (float64 for x in float64)."""
+        weight = self._quantized_weight(w)
+        product, operand, integers = self._operands(x, weight.integers)
+        x_scale, step = self._scales(x, weight)
+        quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
+        program = self._program(product, weight, integers, noise)
+        return self._outputs(program(operand, quantizer, step, bias, noise))
 
-    def _in_three_passes(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor | None:
-        """The answer of an exact product of integers, and the errors it may have, quantised and scaled in a pass each;
-        None where it takes another way.
-
-        It is, to the bit, what `_integer` answers, but for the sign of zeros.
-        """
-        if x.device.type != "cpu" or w.device.type != "cpu" or is_recorded():
-            return None
-        if x.dtype == torch.float64 or not self._multiplies_exactly():
-            return None
-        w_integers, w_scale = self._quantized_weight(w)
-        # quantising each number, padding and flattening may change places
-        product, operand, w_integers = self._operands(x, w_integers)
-        exact = int8.prepare(
-            product, operand.shape, w_integers, self.input_bits, self.weight_bits, self.signed_input
-        ) or float32.prepare(product, w_integers, self.input_bits, self.signed_input)
-        if exact is None:
-            return None
+    def _scales(self, x: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
+        """Scale of the input quantiser, and what one count is worth. # () and () or (outputs,)"""
         largest = self._largest_input(x)
 
-        def scales() -> tuple[float, Tensor]:
+        def compute() -> tuple[Tensor, Tensor]:
             x_scale = scale_of(largest)
-            step = self._step(x_scale * w_scale).flatten().expand(w_integers.shape[0]).contiguous()
-            return float(x_scale), step
+            step = self._step(x_scale * weight.scale)
+            return x_scale, step.flatten() if step.dim() else step
 
-        x_scale, step = self._kept.scales((float(largest), self.input_bits, self.signed_input), scales)
-        quantizer = x_scale, self.input_bits, self.signed_input
-        if isinstance(exact, int8.Int8Product):
-            integers, finite, negative = byte_passes.to_bytes(operand, *quantizer, exact.image)
-            sums = exact.sums(integers)
-        else:
-            integers, finite, negative = byte_passes.to_whole(operand, *quantizer, exact.inward)
-            sums = exact.sums(integers, w_integers)
-        if not finite or (negative and not self.signed_input):
-            self._check_values(x)
-        sums = self._with_errors(product, sums, integers, w_integers)
-        turned = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-        y = byte_passes.to_floats(sums, step, bias, exact.image, turned)
-        return self._outputs(y).to(x.dtype)
+        if is_recorded():
+            return compute()
+        return weight.steps((float(largest), self.input_bits, self.signed_input), compute)
 
-    def _multiplies_exactly(self) -> bool:
-        """Whether `_multiply` is the integer product but for what `_with_errors` adds, and nothing stands between it
-        and the output."""
-        return False
+    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
+        """What multiplies by a weight's integers, which are in the shape that the product takes."""
+        if is_recorded():
+            return self._exact(product, Weights(integers))
+        bits = self.input_bits, self.weight_bits, self.signed_input
+        return weight.programs.of(bits, product, lambda: self._exact(product, weight.weights(integers)))
 
-    def _with_errors(self, product: Product, sums: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """Exact sums with the errors of conversions, where there are any; x as the exact product took it."""
-        return sums
+    def _exact(self, product: Product, weights: Weights) -> Program:
+        return ExactProgram(product, weights, self.input_bits, self.weight_bits, self.signed_input)
 
-    def _is_own(self, method: str, owner: type) -> bool:
-        """Whether a method is that of a class of this package: no subclass's, and none put in from outside."""
-        return getattr(getattr(self, method), "__func__", None) is getattr(owner, method)
+    def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
+        """The product of whole numbers that a call in evaluation computes: product, inputs and weights in float32.
+
+        Args:
+            inputs: What the layer's forward takes.
+
+        Raises:
+            ValueError: The layer refuses the inputs.
+        """
+        x, w = self._called_with(*inputs)
+        with torch.no_grad():
+            weight = self._quantized_weight(w)
+            product, operand, integers = self._operands(x, weight.integers)
+            quantizer = Quantizer(self._scales(x, weight)[0], self.input_bits, self.signed_input, self)
+            return product, quantizer.whole(operand), integers
+
+    def hold_ranges(self, *inputs: Tensor) -> Tensor:
+        """Store the ranges that a call with these inputs takes, whatever they come from, and use them from now on.
+
+        Returns:
+            What one count of the product is worth. # () or (outputs,)
+        """
+        x, w = self._called_with(*inputs)
+        self.store_range(float(self._largest_input(x)))
+        return self._scales(x, self._quantized_weight(w))[1]
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Input, with a batch, and weight of a call."""
+        raise NotImplementedError
+
+    def _held(self, w: Tensor) -> Tensor:
+        """The weight that the layer multiplies by, of the parameter that it is made from."""
+        return w
+
+    def _held_key(self) -> Hashable:
+        """What that weight depends on beside the parameter."""
+        return None
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product in floating point, with bias."""
@@ -258,13 +273,9 @@ class QuantizedLayer(nn.Module):
         """The product of an engine, and its operands, from integers of input and weight."""
         raise NotImplementedError
 
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        """The product of integers, in counts."""
-        raise NotImplementedError
-
-    def _outputs(self, sums: Tensor) -> Tensor:
-        """An engine's sums in the shape of the layer's output."""
-        return sums
+    def _outputs(self, y: Tensor) -> Tensor:
+        """What a program returns, in the shape of the layer's output."""
+        return y
 
     def _per_output(self, scale: Tensor) -> Tensor:
         """A scale of () or (outputs, 1, ...) in a shape that broadcasts against the output."""
@@ -274,33 +285,16 @@ class QuantizedLayer(nn.Module):
         """The output with the noise of training; digital layers have none."""
         return y
 
-    def _estimated(self, y: Tensor, x: Tensor, w: Tensor, scale: Tensor) -> Tensor:
-        """The output (without bias) with the noise of training, where the fidelity asks for it."""
-        return y
-
     def _weight_scale(self, w: Tensor) -> Tensor:
         """Scale of the weight quantiser, float32. # () or (outputs, 1, ...)"""
         return weight_scale(w, self.per_channel)
 
-    def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Integers of the input in float32, and their scale."""
-        if x.device.type == "cpu" and not is_recorded() and x.numel():
-            largest = self._largest_input(x)
-            scale = scale_of(largest)
-            integers, finite, negative = byte_passes.to_whole(x, float(scale), self.input_bits, self.signed_input)
-            if not finite or (negative and not self.signed_input):
-                self._check_values(x)
-            return integers, scale
-        self._check_values(x)
-        scale = self._input_scale(x)
-        return quantize(x, scale, self.input_bits, self.signed_input), scale
-
-    def _quantized_weight(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Integers of the weight in float32, and their scale, () or (outputs, 1, ...); the same objects as before while
-        the weight is unchanged."""
+    def _quantized_weight(self, w: Tensor) -> QuantizedWeight:
+        """The weight in whole numbers; the same object as before while the weight is unchanged."""
         if is_recorded():
-            return self._quantized_anew(w)
-        return self._kept.of(w, (self.weight_bits, self.per_channel), lambda: self._quantized_anew(w))
+            return QuantizedWeight(*self._quantized_anew(self._held(w)))
+        settings = self.weight_bits, self.per_channel, self._held_key()
+        return self._prepared.of(w, settings, lambda: self._quantized_anew(self._held(w)))
 
     def _quantized_anew(self, w: Tensor) -> tuple[Tensor, Tensor]:
         scale = self._weight_scale(w)
@@ -312,15 +306,6 @@ class QuantizedLayer(nn.Module):
         """What one count is worth: ``scale / (L_x * L_w)``."""
         return scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
 
-    def _dequantized(self, sums: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-        """``sums * scale / (L_x * L_w)``, in float32 (float64 for a float64 input)."""
-        real = torch.float64 if dtype == torch.float64 else torch.float32
-        return sums.to(real) * self._step(scale).to(real)
-
-    def _with_bias(self, y: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """The output with a bias, where there is one, as `dtype`."""
-        return (y if bias is None else y + self._per_output(bias.to(y.dtype))).to(dtype)
-
     def _noise(self, leading: int, device: torch.device) -> Noise:
         return current_scope().source(self.name, leading, device)
 
@@ -330,14 +315,23 @@ class QuantizedLayer(nn.Module):
             return [*parameters]
         return [None if p is None else p.to(x.dtype) for p in parameters]
 
+    def refresh(self) -> None:
+        """Quantise the weight anew at the next call: after single numbers of it were changed through ``.data``, in
+        inference mode or by a fused optimiser, which torch does not count."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what was prepared."""
+        self._prepared.forget()
+
     def train(self, mode: bool = True) -> Any:
-        """Switch between training and evaluation; the integers kept for evaluation are let go by the former."""
+        """Switch between training and evaluation; programs kept for evaluation are let go by the former."""
         if mode:
-            self._kept.forget()
+            self._forget()
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._kept.forget()
+        self._forget()
         # .to(bfloat16) must move ranges but not round them
         kept = {name: getattr(self, name) for name in self._ranges}
         super()._apply(fn, recurse)
@@ -348,7 +342,7 @@ class QuantizedLayer(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        self._kept.forget()
+        self._forget()
         # a float network's weights have no ranges, and are complete without
         if prefix + "input_max" not in state_dict:
             state_dict[prefix + "input_max"] = self.input_max.detach()

@@ -1,8 +1,7 @@
 """Proof, on a user's own layer, that every engine computes what the reference computes, however the layer is called."""
 
+import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -10,32 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, Transfer, algorithm
+from asim_lightning.circuit import Conversion, MacroConfig, Transfer
 from asim_lightning.circuit.explain import aligned
-from asim_lightning.engine import (
-    ENGINES,
-    Product,
-    choose,
-    events,
-    exact,
-    fused,
-    noise_context,
-    packed,
-    reference,
-    split,
-)
+from asim_lightning.engine import ENGINES, Engine, choose, exact, noise_context, reference, sums_of
 from asim_lightning.engine.conversions import conversion_count
-from asim_lightning.nn.instrument import multiplied_by
+from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
 
-_APPLIES: dict[str, Callable[[Transfer], bool]] = {
-    "exact": lambda circuit: circuit.exact,
-    "events": lambda circuit: algorithm(circuit) is Algorithm.EVENTS and events.applies(circuit),
-    "split": lambda circuit: algorithm(circuit) is Algorithm.SPLIT and split.applies(circuit),
-    "packed": packed.applies,
-    "fused": fused.applies,
-}
-"""Whether an engine other than the reference computes a macro."""
 _ROUNDED_OTHERWISE = 1e-5
 """Largest share of noisy conversions whose code may differ by the last bit of a normal."""
 _FEWEST_SUMS = 30
@@ -116,26 +96,13 @@ class Verification:
         return "\n".join([head, aligned(rows, 1, "lrrrl"), tail])
 
 
-@dataclass(frozen=True)
-class _Operands:
-    """Integers that a layer multiplies."""
-
-    product: Product
-    x: Tensor
-    w: Tensor
-
-    def rows(self, low: int, high: int) -> "_Operands":
-        """Samples low..high-1 alone."""
-        w = self.w[low:high] if self.product.batched_weight else self.w
-        return _Operands(self.product, self.x[low:high], w)
-
-
 def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4) -> Verification:
     """Compute a layer's simulated product in every way that it can be, and compare all sums one by one.
 
-    The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine,
-    every other engine that applies, the layer as it is, the layer under bfloat16 autocast, and the layer with its batch
-    split in two ways, all with the same noise. The layer is left as it was.
+    The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine
+    and every other engine that computes the macro. The layer itself is called as it is, under bfloat16 autocast, and
+    with its batch split in two ways, and its outputs are compared with those of its engine. All have the same noise.
+    The layer is left as it was.
 
     Args:
         layer: CimConv2d, CimLinear or CimMatmul, in any mode and fidelity.
@@ -147,123 +114,102 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
     """
     _check(layer, inputs, max_samples)
-    with _simulating(layer), torch.no_grad():
-        operands = _captured(layer, inputs, max_samples)
-        samples, circuit = len(operands.x), layer.transfer
+    return _Trial(layer, inputs, seed, max_samples).verification()
 
-        def of_engine(run: Callable[..., Tensor], circuit: Transfer) -> Tensor:
-            with noise_context(seed=seed):
-                noise = layer._noise(samples, operands.x.device)
-            return run(operands.product, circuit, operands.x, operands.w, noise)
 
-        expected, chosen = of_engine(reference.run, circuit), choose(circuit, operands.x.device.type)
-        own = expected if chosen == "reference" else of_engine(ENGINES[chosen], circuit)
-        product = _exact(layer, operands)
-        allowed = 0
-        if any(circuit.noisy):
-            conversions = conversion_count(operands.product, circuit, operands.x, operands.w)
-            # the last bits of a level and a normal weigh more in a finer LSB
-            allowed = math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, (circuit.macro.top_code or 0) / 255))
+class _Trial:
+    """Some samples of a layer's inputs, and what they become in each way to compute them."""
 
-        def compared(name: str, sums: Tensor, base: Tensor, y: Tensor | None = None, **how: Any) -> Comparison:
-            differ, largest = _difference(sums, base)
-            y = _output(layer, inputs, sums) if y is None else y
-            return Comparison(name, differ, largest, _difference(y, _output(layer, inputs, base))[1], **how)
+    def __init__(self, layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int) -> None:
+        self.layer = copy.deepcopy(layer).eval()
+        self.layer.fidelity = "simulated"
+        if not all(x.numel() for x in inputs):
+            shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
+            raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
+        with torch.no_grad():
+            self.product, x, w = self.layer.quantized_operands(*inputs)
+            self.step = self.layer.hold_ranges(*inputs)  # of all samples, also where some are computed
+        self.x, self.w = x[:max_samples], w[:max_samples] if self.product.batched_weight else w
+        # a convolution and a linear layer take a sample without a batch
+        first = inputs[0].view(-1, *inputs[0].shape) if inputs[0].dim() < self.x.dim() else inputs[0]
+        self.inputs, self.samples, self.seed = (first, *inputs[1:]), len(self.x), seed
 
-        found, device = [], operands.x.device
-        for name, applies in _APPLIES.items():
-            here = {"packed": device.type == "cpu", "fused": fused.available(device)}
-            if name != chosen and not (applies(circuit) and here.get(name, True)):
+    @torch.no_grad()
+    def verification(self) -> Verification:
+        """All comparisons."""
+        circuit, device = self.layer.transfer, self.x.device
+        expected, exact_sums = self.sums(reference, circuit), self.sums(exact, circuit)
+        chosen = self.layer.engine or choose(circuit, device)
+        found, own = [], expected
+        for name, engine in ENGINES.items():
+            computes = engine.refuses(circuit) is None and engine.available(device)
+            if name == "reference" or not (computes or name == chosen):
                 continue
-            sums = own if name == chosen else of_engine(ENGINES[name], circuit)
+            sums = self.sums(engine, circuit)
+            own = sums if name == chosen else own
             draws_errors = name in ("events", "split")
-            how = {"sigmas": _sigmas(sums, expected, product)} if draws_errors else {"allowed": allowed}
-            found.append(compared(f"engine {name}", sums, expected, **how))
-        found.append(compared("layer", _split(layer, operands, seed, 0, samples), own))
-        found.append(compared("layer, bfloat16 autocast", *_autocast(layer, inputs, seed, max_samples, own)))
-        if samples > 1:
-            found.append(
-                compared("layer, one sample at a time", _split(layer, operands, seed, *range(samples + 1)), own)
+            how = (
+                {"sigmas": _sigmas(sums, expected, exact_sums)} if draws_errors else {"allowed": self.allowed(circuit)}
             )
-        if samples > 2:
-            found.append(compared("layer, batch split in two", _split(layer, operands, seed, 0, 1, samples), own))
-        quiet = of_engine(reference.run, replace(circuit, noisy=(False,) * len(circuit.cycles)))
-        deviation = _difference(quiet, product)[1]
-    return Verification(
-        name=layer.name,
-        kind=type(layer).__name__,
-        macro=layer.macro,
-        engine=chosen,
-        samples=samples,
-        outputs=expected.numel(),
-        comparisons=tuple(found),
-        deviation_counts=deviation,
-        deviation_lsb=deviation / _least_lsb(circuit),
-        lossless=all(kind is Conversion.EXACT for kind in circuit.conversions),
-    )
+            found.append(self.compared(f"engine {name}", sums, expected, **how))
+        y = self.outputs(own)
+        found.append(self.called("layer", y, 0, self.samples))
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            found.append(self.called("layer, bfloat16 autocast", y, 0, self.samples))
+        if self.samples > 1:
+            found.append(self.called("layer, one sample at a time", y, *range(self.samples + 1)))
+        if self.samples > 2:
+            found.append(self.called("layer, batch split in two", y, 0, 1, self.samples))
+        quiet = self.sums(reference, replace(circuit, noisy=(False,) * len(circuit.cycles)))
+        deviation = _difference(quiet, exact_sums)[1]
+        return Verification(
+            name=self.layer.name,
+            kind=type(self.layer).__name__,
+            macro=self.layer.macro,
+            engine=chosen,
+            samples=self.samples,
+            outputs=expected.numel(),
+            comparisons=tuple(found),
+            deviation_counts=deviation,
+            deviation_lsb=deviation / _least_lsb(circuit),
+            lossless=all(kind is Conversion.EXACT for kind in circuit.conversions),
+        )
 
+    def sums(self, engine: Engine, circuit: Transfer) -> Tensor:
+        """Sums of an engine."""
+        with noise_context(seed=self.seed) as scope:
+            noise = scope.source(self.layer.name, self.samples, self.x.device)
+        return sums_of(engine, self.product, circuit, self.x, self.w, noise)
 
-def _captured(layer: OnMacro, inputs: tuple[Tensor, ...], max_samples: int) -> _Operands:
-    captured: list[_Operands] = []
+    def outputs(self, sums: Tensor) -> Tensor:
+        """The layer's output where its product is these sums."""
+        bias = getattr(self.layer, "bias", None)
+        return scaled(self.product, sums, self.step, bias, self.inputs[0])
 
-    def capture(product: Product, x: Tensor, w: Tensor) -> Tensor:
-        captured.append(_Operands(product, x, w).rows(0, max_samples))
-        return _exact(layer, captured[0])
+    def allowed(self, circuit: Transfer) -> int:
+        """Sums that may differ by the last bit of a normal."""
+        if not any(circuit.noisy):
+            return 0
+        conversions = conversion_count(self.product, circuit, self.x, self.w)
+        # the last bits of a level and a normal weigh more in a finer LSB
+        return math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, (circuit.macro.top_code or 0) / 255))
 
-    with multiplied_by({layer: capture}):
-        layer(*inputs)
-    if not captured:
-        shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
-        raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
-    return captured[0]
+    def compared(self, name: str, sums: Tensor, expected: Tensor, **how: Any) -> Comparison:
+        """Sums of an engine against others."""
+        differ, largest = _difference(sums, expected)
+        return Comparison(name, differ, largest, _difference(self.outputs(sums), self.outputs(expected))[1], **how)
 
-
-def _exact(layer: OnMacro, operands: _Operands) -> Tensor:
-    return exact.run(operands.product, layer.macro, layer.signed_input, operands.x, operands.w)
-
-
-def _output(layer: OnMacro, inputs: tuple[Tensor, ...], sums: Tensor) -> Tensor:
-    """What the layer returns where its product is these sums."""
-    with multiplied_by({layer: lambda product, x, w: sums}):
-        y: Tensor = layer(*inputs)
-    return y
-
-
-def _split(layer: OnMacro, operands: _Operands, seed: int, *edges: int) -> Tensor:
-    """The layer's own sums, the batch split at these edges; each sample keeps its noise."""
-    parts = []
-    for low, high in pairwise(edges):
-        part = operands.rows(low, high)
-        with noise_context(seed=seed, sample_ids=range(low, high)):
-            parts.append(layer._multiply(part.product, part.x, part.w))
-    return torch.cat(parts)
-
-
-def _autocast(
-    layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int, base: Tensor
-) -> tuple[Tensor, ...]:
-    """The layer's own sums under bfloat16 autocast, quantisers included; what they are compared with; its output."""
-    own, sums = layer._multiply, []
-
-    def multiply(product: Product, x: Tensor, w: Tensor) -> Tensor:
-        part = _Operands(product, x, w).rows(0, max_samples)
-        sums.append(own(product, part.x, part.w))
-        return sums[0]
-
-    device = inputs[0].device.type
-    with noise_context(seed=seed), torch.autocast(device, dtype=torch.bfloat16), multiplied_by({layer: multiply}):
-        y = layer(*inputs)
-    return sums[0], base, y
-
-
-@contextmanager
-def _simulating(layer: OnMacro) -> Iterator[None]:
-    training, fidelity = layer.training, layer.fidelity
-    layer.training, layer.fidelity = False, "simulated"
-    try:
-        yield
-    finally:
-        layer.training, layer.fidelity = training, fidelity
+    def called(self, name: str, expected: Tensor, *edges: int) -> Comparison:
+        """Outputs of the layer against others, called with the samples between each two edges; each keeps its noise."""
+        parts = []
+        for low, high in pairwise(edges):
+            # the second operand of a product of two activations has samples, too
+            others = [each[low:high] if self.product.batched_weight else each for each in self.inputs[1:]]
+            with noise_context(seed=self.seed, sample_ids=range(low, high)):
+                parts.append(self.layer(self.inputs[0][low:high], *others))
+        y = torch.cat(parts)
+        differ, largest = _difference(y, expected.view(y.shape).to(y.dtype))
+        return Comparison(name, differ, largest / float(self.step.max()), largest)
 
 
 def _difference(a: Tensor, b: Tensor) -> tuple[int, float]:

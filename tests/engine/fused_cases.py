@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, fused, reference
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, fused, reference, sums_of
 
 LINEAR, BATCHED = MatmulProduct(), MatmulProduct(batched_weight=True)
 
@@ -99,7 +99,7 @@ def outputs(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     rows = torch.arange(len(x))
     # a layer key above 2^31, a sample in several rows
     noise = Noise(2**32 - 3, "layer", 1, 40000, 0, rows // 2 + 2**32 - 2, rows % 2)
-    return fused.run(case.product, circuit, x, w, noise), reference.run(case.product, circuit, x, w, noise)
+    return sums_of(fused, case.product, circuit, x, w, noise), sums_of(reference, case.product, circuit, x, w, noise)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import MatmulProduct, Noise, reference
+from asim_lightning.engine import MatmulProduct, Noise, reference, sums_of
 
 SIGMA = 8.0
 MACRO = MacroConfig(2, 1, 64, None, column="current", column_args={"cell_sigma": SIGMA})
@@ -14,7 +14,7 @@ def currents(macro: MacroConfig, weight: int, chip: int = 0) -> Tensor:
     """Each of 64 by 100 cells' weights as read alone, row by row."""
     x, w = torch.eye(64), torch.full((100, 64), float(weight))
     noise = Noise(0, "layer", 0, 0, chip, torch.arange(64), torch.zeros(64).long())
-    return reference.run(MatmulProduct(), transfer(macro, False), x, w, noise)
+    return sums_of(reference, MatmulProduct(), transfer(macro, False), x, w, noise)
 
 
 def test_cells_that_are_on_vary_by_sigma_around_nominal() -> None:

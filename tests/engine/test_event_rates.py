@@ -114,7 +114,7 @@ def test_sigma_of_a_users_column_thins_by_count() -> None:
     ],
 )
 def test_applies(fields: dict[str, Any], expected: bool) -> None:
-    assert events.applies(transfer(LSB.with_fields(**fields), False)) is expected
+    assert (events.refuses(transfer(LSB.with_fields(**fields), False)) is None) is expected
 
 
 def candidates(circuit: Transfer) -> float:

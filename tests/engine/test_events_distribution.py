@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, exact, reference
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, reference, sums_of
 from asim_lightning.engine.events.rates import code_distribution
+from tests.engine.products import exact_sums
 
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)
 
@@ -20,11 +21,13 @@ def noise_of(batch: int, seed: int) -> Noise:
 
 def both(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Errors of all outputs in units of ``rows / divisor`` counts, by events and by the reference."""
-    clean = exact.run(product, circuit.macro, circuit.signed_input, x, w).double()
+    clean = exact_sums(
+        product, x, w, circuit.macro.input_bits, circuit.macro.weight_bits, circuit.signed_input
+    ).double()
     votes = max(c.votes for c in circuit.cycles) if circuit.macro.vote == "mean" else 1
     unit = (circuit.macro.top_code or 1) * votes / circuit.macro.rows
-    runs = events.run, reference.run
-    a, b = ((run(product, circuit, x, w, noise_of(len(x), 11)) - clean) * unit for run in runs)
+    engines = events, reference
+    a, b = ((sums_of(each, product, circuit, x, w, noise_of(len(x), 11)) - clean) * unit for each in engines)
     return a.round().long(), b.round().long()
 
 

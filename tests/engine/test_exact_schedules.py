@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, choose, exact, reference
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, choose, reference, sums_of
+from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantizedLayer
 from tests import oracle
+from tests.engine.products import exact_sums
 
 properties = settings(max_examples=25, deadline=None, derandomize=True)
 PAIRS = ((255, 8, 1), (85, 8, 1), (51, 8, 1), (17, 8, 1), (341, 10, 2), (273, 12, 4), (257, 16, 8))
@@ -62,8 +64,8 @@ def test_exact_macro_returns_the_integer_product(case: tuple[MacroConfig, bool],
     macro, signed = case
     product, x, w = integers(macro, signed, seed)
     assert choose(transfer(macro, signed)) == "exact"
-    simulated = reference.run(product, transfer(macro, signed), x, w, silent())
-    assert torch.equal(simulated, exact.run(product, macro, signed, x, w).double())
+    simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent())
+    assert torch.equal(simulated, exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double())
 
 
 @pytest.mark.parametrize(("rows", "adc_bits", "encoding_bits"), PAIRS)
@@ -73,8 +75,8 @@ def test_known_exact_macros(rows: int, adc_bits: int, encoding_bits: int, signed
     for seed in (0, 1):
         product, x, w = integers(macro, signed, seed)
         assert transfer(macro, signed).exact
-        simulated = reference.run(product, transfer(macro, signed), x, w, silent())
-        assert torch.equal(simulated, exact.run(product, macro, signed, x, w).double())
+        simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent())
+        assert torch.equal(simulated, exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double())
 
 
 def check_layers(macro: MacroConfig, signed: bool) -> None:
@@ -105,7 +107,7 @@ def test_simulated_layer_is_the_quantized_layer_where_exact(case: tuple[MacroCon
 def test_every_conversion_made_the_layer_is_still_the_quantized_layer(
     monkeypatch: pytest.MonkeyPatch, signed: bool
 ) -> None:
-    monkeypatch.setattr(import_module("asim_lightning.engine.run"), "choose", lambda transfer, device: "reference")
+    monkeypatch.setattr(import_module("asim_lightning.nn.on_macro"), "choose", lambda transfer, device: "reference")
     check_layers(MacroConfig(rows=17), signed)
 
 
@@ -120,7 +122,7 @@ def test_no_conversion_is_off_by_more_than_half_an_lsb(rows: int, adc_bits: int,
     counts = torch.linspace(0, full, min(full, 500) + 1).round().long()
     # the weight is 1 everywhere, so that one cycle sees the whole count: each row in turn takes what it can
     x = (counts[:, None] - torch.arange(rows) * (2**encoding - 1)).clamp(0, 2**encoding - 1)
-    result = reference.run(MatmulProduct(), transfer(macro, False), x, torch.ones(1, rows), silent(len(x)))[:, 0]
+    result = sums_of(reference, MatmulProduct(), transfer(macro, False), x, torch.ones(1, rows), silent(len(x)))[:, 0]
     levels = result * top / full
     assert float((levels - counts * top / full).abs().max()) <= 0.5 + top * 2**-23  # the level is a float32
     torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-6)
@@ -136,14 +138,17 @@ def test_result_does_not_depend_on_chunks(macro: MacroConfig, seed: int) -> None
     product, x, w = integers(macro, True, seed)
     x = torch.cat([x, x.flip(0), x[:1]])
     noise = Noise(5, "layer", 0, 2, 1, torch.tensor([9, 4, 4, 0, 2**32 - 1]), torch.tensor([0, 0, 1, 0, 0]))
-    runs = [reference.run(product, transfer(macro, True), x, w, noise, limit) for limit in (None, 1, 700, 2**30)]
+    runs = [
+        reference.prepare(product, transfer(macro, True), Weights(w), Chip.of(noise), limit).sums(x, noise)
+        for limit in (None, 1, 700, 2**30)
+    ]
     assert all(torch.equal(run, runs[0]) for run in runs)
 
 
 def test_without_noise_neither_seed_nor_trial_nor_sample_matters() -> None:
     product, x, w = integers(LOSSY, True, 1)
     noises = [silent(), Noise(7, "other", 3, 5, 6, torch.tensor([8, 9]), torch.tensor([1, 2]))]
-    first, second = (reference.run(product, transfer(LOSSY, True), x, w, noise) for noise in noises)
+    first, second = (sums_of(reference, product, transfer(LOSSY, True), x, w, noise) for noise in noises)
     assert torch.equal(first, second)
 
 

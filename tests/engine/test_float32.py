@@ -1,8 +1,5 @@
 """Exact products in float32, in as few parts as the weights need."""
 
-import gc
-import weakref
-
 import pytest
 import torch
 from torch import Tensor
@@ -24,7 +21,7 @@ def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
 
 def parts_of(product: Product, w: Tensor, signed: bool = False) -> int:
     """Number of parts, 0 where it is not computed so."""
-    found = float32.prepare(product, w, 8, signed)
+    found = float32.divided(product, w, 8, signed)
     return 0 if found is None else len(found.edges) - 1
 
 
@@ -64,7 +61,7 @@ def test_the_largest_products_are_exact(
     w = torch.full(shape, 127.0)
     w[1::2] = -127.0
     assert parts_of(product, w, signed) == (signed_parts if signed else unsigned_parts)
-    found = float32.prepare(product, w, 8, signed)
+    found = float32.divided(product, w, 8, signed)
     if found is None:
         return
     channels = shape[1] * getattr(product, "groups", 1)
@@ -77,20 +74,13 @@ def test_the_largest_products_are_exact(
         assert torch.equal(sums.long(), oracle(product, x, w))
 
 
-def test_it_is_found_once_and_does_not_hold_the_weight() -> None:
-    w = torch.ones(3, 4)
-    first = float32.prepare(MatmulProduct(), w, 8, False)
-    assert float32.prepare(MatmulProduct(), w, 8, False) is first
-    reference = weakref.ref(w)
-    del w
-    gc.collect()
-    assert reference() is None
-    assert float32.prepare(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
+def test_products_of_two_activations_take_another_way() -> None:
+    assert float32.divided(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
 
 
 def test_batches_of_other_shapes_take_the_same_kernel_and_one_layout_is_kept() -> None:
     product, w = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), torch.randint(-128, 128, (24, 40, 3, 3)).float()
-    found = float32.prepare(product, w, 8, False)
+    found = float32.divided(product, w, 8, False)
     assert found is not None
     if not found.inward:
         pytest.skip("this build of torch lays no weights out")
@@ -106,7 +96,7 @@ def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: py
     monkeypatch.setattr(float32, "_lays_out", lambda product, shape: False)
     for weights in (torch.ones(2, 20, 2, 2), torch.full((2, 500, 2, 2), 127.0)):
         x = torch.full((2, weights.shape[1], 6, 5), 255.0)
-        found = float32.prepare(CONV, weights, 8, False)
+        found = float32.divided(CONV, weights, 8, False)
         assert found is not None
         assert not found.inward
         assert torch.equal(found.sums(x, weights).long(), oracle(CONV, x, weights))

@@ -12,6 +12,7 @@ from torch import Tensor
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import fused
 from asim_lightning.engine.fused.tables import tables
+from asim_lightning.engine.weights import Weights
 from tests.engine import fused_cases
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ class LoudColumn(Column):
 
 @pytest.mark.parametrize("case", fused_cases.CASES.values(), ids=fused_cases.CASES)
 def test_the_engine_applies_to_every_case(case: fused_cases.Case) -> None:
-    assert fused.applies(transfer(case.macro, case.signed))
+    assert fused.refuses(transfer(case.macro, case.signed)) is None
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,16 @@ def test_the_engine_applies_to_every_case(case: fused_cases.Case) -> None:
     ],
 )
 def test_the_engine_does_not_apply_where_counts_or_codes_are_not_few_whole_numbers(macro: MacroConfig) -> None:
-    assert not fused.applies(transfer(macro, False))
+    assert fused.refuses(transfer(macro, False)) is not None
 
 
 def test_the_longest_tables_and_digits_are_taken() -> None:
-    assert fused.applies(transfer(MACRO.with_fields(rows=2**16 - 1), False))
-    assert fused.applies(transfer(MACRO.with_fields(input_bits=7, encoding_bits=7), False))
-    assert fused.applies(transfer(MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
+    assert fused.refuses(transfer(MACRO.with_fields(rows=2**16 - 1), False)) is None
+    assert fused.refuses(transfer(MACRO.with_fields(input_bits=7, encoding_bits=7), False)) is None
+    assert (
+        fused.refuses(transfer(MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
+        is None
+    )
 
 
 def test_a_cpu_is_no_device_of_the_engine() -> None:
@@ -95,4 +99,4 @@ def test_another_kind_of_product_is_refused() -> None:
     pytest.importorskip("triton")
     case = fused_cases.CASES["linear"]
     with pytest.raises(TypeError, match="got object"):
-        fused.run(object(), transfer(case.macro, False), torch.zeros(5, 50), torch.zeros(7, 50), None)  # type: ignore[arg-type]
+        fused.prepare(object(), transfer(case.macro, False), Weights(torch.zeros(7, 50))).sums(torch.zeros(5, 50), None)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, exact, int8
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, int8
+from tests.engine.products import exact_sums, in_bytes
 
 GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
     "plain": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (6, 16, 3, 3)),
@@ -45,10 +45,10 @@ def test_convolutions_equal_whole_number_arithmetic(kind: str, bits: int, signed
     torch.manual_seed(0)
     product, shape = GEOMETRIES[kind]
     for x, w in operands(shape, (2, shape[1] * product.groups, 7, 8), bits, signed):
-        got = exact.multiply(product, x, w, bits, bits, signed)
+        got = exact_sums(product, x, w, bits, bits, signed)
         assert torch.equal(got.long(), oracle(product, x, w))
         assert got.is_contiguous()
-        turned = exact.multiply(product, x.to(memory_format=torch.channels_last), w, bits, bits, signed)
+        turned = exact_sums(product, x.to(memory_format=torch.channels_last), w, bits, bits, signed)
         assert torch.equal(turned.long(), got.long())
 
 
@@ -59,7 +59,7 @@ def test_matrix_products_equal_whole_number_arithmetic(leading: tuple[int, ...],
     torch.manual_seed(0)
     for terms in (5, 4608):
         for x, w in operands((6, terms), (*leading, terms), bits, signed):
-            got = exact.multiply(MatmulProduct(), x, w, bits, bits, signed)
+            got = exact_sums(MatmulProduct(), x, w, bits, bits, signed)
             assert torch.equal(got.long(), oracle(MatmulProduct(), x, w))
 
 
@@ -69,8 +69,8 @@ def test_a_sample_alone_has_the_same_sums(kind: str, signed: bool) -> None:
     torch.manual_seed(0)
     product, shape = GEOMETRIES[kind]
     x, w = operands(shape, (3, shape[1] * product.groups, 7, 8), 8, signed)[0]
-    together = exact.run(product, MacroConfig(), signed, x, w)
-    alone = [exact.run(product, MacroConfig(), signed, row[None], w) for row in x]
+    together = exact_sums(product, x, w, 8, 8, signed)
+    alone = [exact_sums(product, row[None], w, 8, 8, signed) for row in x]
     assert torch.equal(torch.cat(alone), together)
 
 
@@ -156,10 +156,10 @@ def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest
 
     monkeypatch.setattr(int8, "_exact_conv2d", lambda shape, geometry: True)
     monkeypatch.setattr(int8, "_exact_on", exact_on)
-    assert int8.prepare(product, x.shape, w, 8, 8, False) is None
+    assert in_bytes(product, x.shape, w, 8, 8, False) is None
     assert asked == [(shape, product, (2, 16, 7, 8), torch.get_num_threads())]
-    assert torch.equal(exact.run(product, MacroConfig(), False, x, w).long(), oracle(product, x, w))
-    assert int8.prepare(product, x.shape, w, 8, 8, True) is None
+    assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), oracle(product, x, w))
+    assert in_bytes(product, x.shape, w, 8, 8, True) is None
     inner = Conv2dProduct((1, 1), (0, 0), (1, 1), 1)
     assert asked[-1][1:3] == (inner, (2, 16, 9, 10))  # the border is there already
 
@@ -178,24 +178,15 @@ def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch
     for product, shape in (*GEOMETRIES.values(), (MatmulProduct(), (4, 4608))):
         inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
         for x, w in operands(shape, inputs, 8, False):
-            assert int8.prepare(product, x.shape, w, 8, 8, False) is None
-            assert torch.equal(exact.run(product, MacroConfig(), False, x, w).long(), oracle(product, x, w))
+            assert in_bytes(product, x.shape, w, 8, 8, False) is None
+            assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), oracle(product, x, w))
 
 
 def test_what_bytes_cannot_hold_takes_another_way() -> None:
     w = torch.ones(3, 4)
-    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 9, 8, False) is None
-    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 9, False) is None
-    assert int8.prepare(MatmulProduct(True), torch.Size((1, 4)), w, 8, 8, False) is None
-
-
-def test_packed_weights_are_made_once_and_anew_after_a_change_in_place() -> None:
-    w = torch.ones(3, 4)
-    first = int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 8, False)
-    assert int8.prepare(MatmulProduct(), torch.Size((1, 4)), w, 8, 8, False) is first
-    w.mul_(2)
-    x = torch.ones(1, 4)
-    assert exact.run(MatmulProduct(), MacroConfig(), False, x, w).tolist() == [[8.0] * 3]
+    assert in_bytes(MatmulProduct(), torch.Size((1, 4)), w, 9, 8, False) is None
+    assert in_bytes(MatmulProduct(), torch.Size((1, 4)), w, 8, 9, False) is None
+    assert in_bytes(MatmulProduct(True), torch.Size((1, 4)), w, 8, 8, False) is None
 
 
 @pytest.mark.parametrize(
@@ -223,5 +214,5 @@ def test_geometries_that_the_processors_kernels_get_wrong(
     expected = F.conv2d(x.double(), w.double(), None, product.stride, product.padding, product.dilation, product.groups)
     # `contiguous` changes no strides where there is one channel
     for images in (x, torch.empty_like(x, memory_format=torch.channels_last).copy_(x)):
-        assert torch.equal(exact.multiply(product, images, w, 8, 8, False).double(), expected)
+        assert torch.equal(exact_sums(product, images, w, 8, 8, False).double(), expected)
         assert torch.equal(product.integer(images, w, 255 * 127).double(), expected)

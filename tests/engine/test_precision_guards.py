@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, noise_context, reference
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, noise_context, reference, sums_of
 from asim_lightning.engine.integer import integer_conv2d, integer_matmul
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.vote import vote
@@ -177,7 +177,7 @@ def test_simulated_sums_of_extreme_values(macro: MacroConfig, terms: int) -> Non
     for sign in (1, -1):
         x, w = extreme((2, terms), 0, 2**macro.input_bits - 1), sign * extreme((2, terms), -top, top)
         with careless():
-            got = reference.run(MatmulProduct(), transfer(macro, False), x, w, silent(2))
+            got = sums_of(reference, MatmulProduct(), transfer(macro, False), x, w, silent(2))
         expected = oracle.linear(macro, False, x.long().numpy(), w.long().numpy())
         torch.testing.assert_close(got, torch.from_numpy(expected), rtol=1e-12, atol=0)
 
@@ -193,7 +193,7 @@ def test_no_channel_is_lost_at_256_rows(adc_bits: int | None) -> None:
     torch.manual_seed(0)
     macro = MacroConfig(rows=256, adc_bits=adc_bits)
     x, w = torch.randint(0, 256, (2, 512, 4, 3)).float(), torch.randint(-127, 128, (2, 512, 3, 3)).float()
-    got = reference.run(Conv2dProduct((1, 1), (0, 0), (1, 1), 1), transfer(macro, False), x, w, silent(2))
+    got = sums_of(reference, Conv2dProduct((1, 1), (0, 0), (1, 1), 1), transfer(macro, False), x, w, silent(2))
     exact = torch.nn.functional.conv2d(x.long(), w.long()).double()
     lsb = 0.0 if adc_bits is None else macro.rows / (2**adc_bits - 1)
     tiles, binary_weights = 19, 255 * 255

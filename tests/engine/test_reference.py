@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, reference
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, reference, sums_of
 from asim_lightning.engine.noise import layer_key, normals
 from tests import oracle
 
@@ -89,7 +89,7 @@ class Operands:
 
     def simulated(self, noise: Noise) -> Any:
         operands = torch.from_numpy(self.x).float(), torch.from_numpy(self.w).float()
-        return reference.run(self.product, transfer(self.macro, self.signed), *operands, noise).numpy()
+        return sums_of(reference, self.product, transfer(self.macro, self.signed), *operands, noise).numpy()
 
     def expected(self, normal: oracle.Normal | None = None) -> Any:
         if self.kind == "conv2d":
@@ -183,6 +183,6 @@ def test_no_value_is_read_back_from_the_device(
     x, w = torch.empty(2, 3, 5, 300, device=meta), torch.empty(*([2, 3] if batched else []), 6, 300, device=meta)
     noise = Noise(0, "layer", 0, 0, 0, *(torch.empty(2, dtype=torch.int64, device=meta) for _ in range(2)))
     product = MatmulProduct(batched_weight=batched)
-    assert reference.run(product, circuit, x, w, noise).shape == (2, 3, 5, 6)
+    assert sums_of(reference, product, circuit, x, w, noise).shape == (2, 3, 5, 6)
     with pytest.raises(RuntimeError, match="meta"):
         float(x.sum())

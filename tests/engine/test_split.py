@@ -8,19 +8,20 @@ from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm, split, transfer
 from asim_lightning.engine import (
+    ENGINES,
     Conv2dProduct,
     MatmulProduct,
     Noise,
     Product,
     choose,
-    exact,
     noise_context,
     packed,
     reference,
-    run,
+    sums_of,
 )
-from asim_lightning.engine.split import applies
-from asim_lightning.engine.split import run as run_split
+from asim_lightning.engine.split import refuses
+from asim_lightning.engine.weights import Weights
+from tests.engine.products import exact_sums
 
 SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
 PRODUCTS: dict[str, Product] = {
@@ -69,14 +70,14 @@ def parts(circuit: Transfer) -> tuple[Transfer, Transfer]:
     return found
 
 
-def test_it_applies_where_events_serve_for_the_noise_of_the_exact_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_computes_where_events_serve_for_the_noise_of_the_exact_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = transfer(MacroConfig(**SIGNED), True)
     quiet = transfer(MacroConfig(column=f"{__name__}.NoisyDigits", **SIGNED), True)
-    assert [(applies(circuit), choose(circuit)) for circuit in (noisy, quiet)] == [(True, "split")] * 2
-    assert not applies(transfer(MacroConfig(), True))
-    monkeypatch.setattr("asim_lightning.engine.events.applies", lambda _: False)
-    found = [(applies(circuit), choose(circuit)) for circuit in (noisy, quiet)]
-    assert found == [(False, "packed"), (True, "split")]
+    assert [(refuses(circuit), choose(circuit)) for circuit in (noisy, quiet)] == [(None, "split")] * 2
+    assert refuses(transfer(MacroConfig(), True)) == "no noise, or no input digit whose cycles alone are exact"
+    monkeypatch.setattr("asim_lightning.engine.events.refuses", lambda _: "too many")
+    found = [(refuses(circuit), choose(circuit)) for circuit in (noisy, quiet)]
+    assert found == [("too many", "packed"), (None, "split")]
 
 
 def test_the_sign_plane_is_exact_beside_digits_of_four_bits() -> None:
@@ -107,21 +108,24 @@ def test_other_schedules_stay_whole(other: dict[str, Any]) -> None:
     assert algorithm(circuit) is not Algorithm.SPLIT
     x, w = operands(PRODUCTS["linear"], 1)
     with pytest.raises(ValueError, match="needs exact and other input digits and noise to be split"):
-        run_split(PRODUCTS["linear"], circuit, x, w, noise_of(1), packed.run)
+        sums_of(ENGINES["split"], PRODUCTS["linear"], circuit, x, w, noise_of(1))
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-@pytest.mark.parametrize("convert", [packed.run, reference.run])
-def test_digits_are_converted_and_the_sign_plane_is_a_product(product: Product, convert: Any) -> None:
+@pytest.mark.parametrize("kernel", ["packed", "reference"])
+def test_digits_are_converted_and_the_sign_plane_is_a_product(
+    product: Product, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asim_lightning.engine.split.kernel_for", lambda circuit, device: kernel)
     circuit = transfer(MacroConfig(**SIGNED, column=f"{__name__}.NoisyDigits"), True)
     _, rest = parts(circuit)
     x, w = operands(product, 3)
-    signs = exact.multiply(product, (x < 0).float(), w, 1, 8, False)
-    expected = reference.run(product, rest, x, w, noise_of(3)) - 256.0 * signs.double()
-    found = run_split(product, circuit, x, w, noise_of(3), convert)
+    signs = exact_sums(product, (x < 0).float(), w, 1, 8, False)
+    expected = sums_of(reference, product, rest, x, w, noise_of(3)) - 256.0 * signs.double()
+    found = sums_of(ENGINES["split"], product, circuit, x, w, noise_of(3))
     assert found.dtype == torch.float64
     assert int((found != expected).sum()) <= 1
-    assert not torch.equal(found, run_split(product, circuit, x, w, noise_of(3, trial=1), convert))
+    assert not torch.equal(found, sums_of(ENGINES["split"], product, circuit, x, w, noise_of(3, trial=1)))
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
@@ -129,10 +133,11 @@ def test_errors_of_the_sign_plane_are_distributed_as_in_the_reference(product: P
     macro = MacroConfig(**{**SIGNED, "random_noise": 0.08}, column=f"{__name__}.NoisySigns")
     circuit = transfer(macro, True)
     x, w = operands(product, 40)
-    quiet = packed.run(product, transfer(MacroConfig(**{**SIGNED, "random_noise": 0.0}), True), x, w, noise_of(40))
+    quiet = sums_of(packed, product, transfer(MacroConfig(**{**SIGNED, "random_noise": 0.0}), True), x, w, noise_of(40))
     errors = []
-    for engine in (lambda *a: run_split(*a, packed.run), reference.run):
-        found = torch.cat([engine(product, circuit, x, w, noise_of(40, trial=t)) - quiet for t in range(4)])
+    for engine in (ENGINES["split"], reference):
+        reads = [sums_of(engine, product, circuit, x, w, noise_of(40, trial=t)) for t in range(4)]
+        found = torch.cat([each - quiet for each in reads])
         errors.append((found / 256.0).round().long().flatten())  # by the weight bit that was wrong, and its sign
         assert torch.equal(found, errors[-1].view(found.shape) * 256.0)
     values = [-4, -2, -1, 0, 1, 2, 4]
@@ -145,7 +150,8 @@ def test_errors_of_the_sign_plane_are_distributed_as_in_the_reference(product: P
 def test_a_network_of_any_batch_gives_a_sample_the_same() -> None:
     circuit, product = transfer(MacroConfig(**SIGNED), True), PRODUCTS["linear"]
     x, w = operands(product, 4)
-    whole = run(product, circuit, x, w, noise_of(4))
+    whole = sums_of(ENGINES["split"], product, circuit, x, w, noise_of(4))
+    program = ENGINES["split"].prepare(product, circuit, Weights(w), max_elements=100)
     for row in range(4):
-        alone = run(product, circuit, x[row : row + 1], w, noise_of(1, range(5 + row, 6 + row)), 100)
+        alone = program.sums(x[row : row + 1], noise_of(1, range(5 + row, 6 + row)))
         assert torch.equal(alone[0], whole[row])

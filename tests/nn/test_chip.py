@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
 
 MACRO = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", column_args={"cell_sigma": 5.0})
@@ -30,15 +31,13 @@ def function_of(kind: str, macro: MacroConfig) -> Callable[[], Tensor]:
 
 @pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
 def test_memory_of_the_reference_engine_is_bounded_by_an_option(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asim_lightning.engine import reference
+    held, compute = [], ReferenceProgram._rows
 
-    held, compute = [], reference._rows
-
-    def watched(product: Any, transfer: Any, x: Tensor, *more: Any) -> Tensor:
+    def watched(program: Any, x: Tensor, *more: Any) -> Tensor:
         held.append(len(x))
-        return compute(product, transfer, x, *more)
+        return compute(program, x, *more)
 
-    monkeypatch.setattr(reference, "_rows", watched)
+    monkeypatch.setattr(ReferenceProgram, "_rows", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     torch.manual_seed(0)
     product = CimMatmul(MACRO, signed_input=False)

@@ -1,7 +1,9 @@
 """Layers verify, whatever their kind; engines and layers that compute something else are found out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import ENGINES, Noise, Product, reference
+from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
+from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.verify import Verification, verify
 from asim_lightning.quant import levels, scale_of
@@ -105,13 +108,12 @@ def test_the_layer_is_left_as_it_was(fidelity: str, training: bool) -> None:
 
 
 def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(product: Product, transfer: Any, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        sums = reference.run(product, transfer, x, w, noise)
+    def wrong(sums: Tensor, quiet: Tensor) -> Tensor:
         if len(sums) == 3:
             sums[1, 2:5] += 3.5
         return sums
 
-    monkeypatch.setitem(ENGINES, "packed", wrong)
+    monkeypatch.setitem(ENGINES, "packed", engine_with(wrong))
     layer, x = linear(NOISY), random(3, 150) - 0.5
     found = verify(layer, x)
     assert not found.ok
@@ -123,25 +125,40 @@ def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DIFFERS" in str(found)
 
 
+def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    """An engine that changes what the reference engine computes: a function of its sums, and of those without noise."""
+
+    class Changed(reference.ReferenceProgram):
+        def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+            quiet = replace(self, transfer=replace(self.transfer, noisy=(False,) * len(self.transfer.cycles)))
+            return change(super().sums(x, noise), reference.ReferenceProgram.sums(quiet, x, noise))
+
+    def prepare(product: Product, transfer: Any, weights: Weights, chip: Chip = Chip(), limit: Any = None) -> Changed:
+        return Changed(product, weights, transfer, chip, limit)
+
+    return SimpleNamespace(refuses=lambda transfer: None, available=lambda device: True, prepare=prepare)
+
+
 class BatchDependent(CimLinear):
     """A layer whose product depends on the number of samples."""
 
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        return super()._multiply(product, x, w) + (len(x) < 3)
+    def _computed(self, x: Tensor, *others: Any) -> Tensor:
+        return super()._computed(x, *others) + (len(x) < 3)
 
 
 class Rounding(CimLinear):
     """A layer that computes in bfloat16 where it is allowed to."""
 
-    def _multiply(self, product: Product, x: Tensor, w: Tensor) -> Tensor:
-        return torch.nn.functional.linear(x, w).float()
+    def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+        y = super()._computed(x, w, bias, noise)
+        return y.bfloat16().float() if torch.is_autocast_enabled("cpu") else y
 
 
 class Unstable(CimLinear):
     """A layer whose quantiser follows autocast."""
 
-    def _quantized_input(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return super()._quantized_input(x.bfloat16() if torch.is_autocast_enabled("cpu") else x)
+    def _computed(self, x: Tensor, *others: Any) -> Tensor:
+        return super()._computed(x.bfloat16() if torch.is_autocast_enabled("cpu") else x, *others)
 
 
 @pytest.mark.parametrize(
@@ -239,16 +256,15 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
     assert events.differ > 0
     assert f"own draws, distributions {events.sigmas:.1f} standard errors apart" in str(found)
 
-    def twice(product: Product, transfer: Any, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        product_sums = reference.run(product, replace(transfer, noisy=(False,) * 16), x, w, noise)
-        return product_sums + 2 * (reference.run(product, transfer, x, w, noise) - product_sums)
+    def twice(sums: Tensor, quiet: Tensor) -> Tensor:
+        return quiet + 2 * (sums - quiet)
 
-    monkeypatch.setitem(ENGINES, "events", twice)
+    monkeypatch.setitem(ENGINES, "events", engine_with(twice))
     assert not verify(layer, x).comparisons[0].ok
 
 
 def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, "fused", lambda product, circuit, x, w, noise: torch.full((3, 10), 12345.0))
+    monkeypatch.setitem(ENGINES, "fused", engine_with(lambda sums, _: torch.full_like(sums, 12345.0)))
     monkeypatch.setattr(import_module("asim_lightning.nn.verify"), "choose", lambda circuit, device: "fused")
     found = verify(linear(NOISY), random(3, 150) - 0.5)
     assert next(c.name for c in found.comparisons if not c.ok) == "engine fused"

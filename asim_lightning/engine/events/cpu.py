@@ -26,22 +26,27 @@ _CANDIDATES_WORTH_A_THREAD = 1500
 """Work that occupies a thread much longer than it takes to wake it while torch's own threads still spin."""
 
 
+def words_of(rates: Rates, layout: Layout, w: Tensor) -> Any:
+    """Words of a weight, which for all inputs of the same kind are the same."""
+    return weight_words(layout, w, bytes_of(rates.macro.weight_bits))
+
+
 def with_errors(
     total: Tensor,
     rates: Rates,
     layout: Layout,
     x: Tensor,
-    w: Tensor,
+    w_words: Any,
     key: int,
     noise: Noise,
 ) -> Tensor:
     """The exact outputs, plus the errors of the wrong conversions: `any_device.with_errors`, many times faster.
 
-    Outputs in float32 or float64 may be written to, and keep their type; x may be what `input_words` takes.
+    Outputs in float32 or float64 may be written to, and keep their type; x may be what `input_words` takes, and weights
+    are words (`words_of`).
     """
-    macro, g = rates.macro, layout.geometry
-    x_words = input_words(layout, x, bytes_of(macro.input_bits), rates.signed_input)
-    w_words = weight_words(layout, w, bytes_of(macro.weight_bits), macro.rows)
+    g = layout.geometry
+    x_words = input_words(layout, x, bytes_of(rates.macro.input_bits), rates.signed_input)
     if total.dtype not in (torch.float32, torch.float64):
         total = total.to(torch.float64)
     inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)

@@ -13,81 +13,122 @@ That is the distribution of making every conversion, with nothing left out but c
 stream of candidates is `stream`'s.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import exact
+from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.events import any_device, cpu
 from asim_lightning.engine.events.layout import layout
-from asim_lightning.engine.events.rates import rates, supported
+from asim_lightning.engine.events.rates import rates
+from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program, needed, scaled
+from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.weights import Weights
 
 
-def applies(transfer: Transfer) -> bool:
-    """Whether this engine computes the macro: every cycle exact without noise, some noisy, an ADC, equal cells, no
-    weight-parallel conversion, and distributions of codes that can be enumerated (at most 31 votes)."""
-    return supported(transfer)
+def available(device: torch.device) -> bool:
+    """Whether the engine runs on a device: on any."""
+    return True
 
 
-def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-    """Outputs of a macro, in counts, with the distribution that `reference.run` has.
+def prepare(
+    product: Product,
+    transfer: Transfer,
+    weights: Weights | None,
+    chip: Chip = Chip(),
+    max_elements: int | None = None,
+) -> "EventsProgram":
+    """See `Engine.prepare`."""
+    return EventsProgram(
+        product, weights, exact.prepare(product, transfer, weights), RareErrors(product, weights, transfer)
+    )
 
-    Args:
+
+@dataclass(eq=False)
+class RareErrors:
+    """The wrong conversions of a product.
+
+    Attributes:
         product: The linear map.
-        transfer: A transfer to which this engine `applies`.
-        x: Whole numbers. # (batch, *inputs)
-        w: Whole numbers, which must not change in place in inference mode. # (*weight), or (batch, *weight) where the
-            product says so
-        noise: Noise source, with one row per row of the batch.
-
-    Returns:
-        Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
+        weights: Whole numbers; None where they come with each call.
+        transfer: A transfer that `refuses` does not refuse; its cycles may be some of a macro's.
     """
-    if x.device.type == "mps":  # has no float64
-        moved = _on_cpu(noise)
-        return run(product, transfer, x.cpu(), w.cpu(), moved).to(torch.float32).to(x.device)
-    with torch.no_grad():
-        # images as both products take them, turned once
-        inward = x.device.type == "cpu" and isinstance(product, Conv2dProduct)
-        operand = x.contiguous(memory_format=torch.channels_last) if inward else x
-        total = exact.run(product, transfer.macro, transfer.signed_input, operand, w).to(torch.float64)
-        found = add_errors(product, transfer, total, operand, w, noise)
-        return found.contiguous() if x.is_contiguous() else found
+
+    product: Product
+    weights: Weights | None
+    transfer: Transfer
+
+    def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
+        """Outputs without noise, plus the errors of the wrong conversions.
+
+        Args:
+            total: Outputs in counts, without the noise of these cycles, which may be written to. # (batch, *outputs)
+            x: Whole numbers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
+            noise: Noise source, with one row per row of the batch.
+
+        Returns:
+            Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where
+            the device has no float64). # (batch, *outputs)
+        """
+        if x.device.type == "mps":  # has no float64
+            moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
+            on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
+            return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
+        kinds = rates(self.transfer)
+        if total.numel() == 0 or not kinds.kinds or self.weights is None:
+            return total if total.dtype == torch.float32 else total.to(torch.float64)
+        w, macro = self.weights.integers, self.transfer.macro
+        shape = w.shape[1:] if self.product.batched_weight else w.shape
+        places = layout(kinds, self.product, x.shape[1:], shape)
+        key = layer_key(noise.name + "/events", noise.call)
+        if x.device.type != "cpu":
+            return any_device.with_errors(total, kinds, places, x, w, key, noise)
+        words_key = ("words", self.product, macro.rows, macro.weight_bits)
+        words = self.weights.form(words_key, lambda w: cpu.words_of(kinds, places, w))
+        return cpu.with_errors(total, kinds, places, x, words, key, noise)
 
 
-def add_errors(product: Product, transfer: Transfer, total: Tensor, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-    """Outputs without noise, plus the errors of the wrong conversions.
+@dataclass(eq=False)
+class EventsProgram(Program):
+    """An exact product, and the wrong ones of its conversions.
 
-    Args:
-        product: The linear map.
-        transfer: A transfer to which this engine `applies`; its cycles may be some of a macro's.
-        total: Outputs in counts, without the noise of these cycles, which may be written to. # (batch, *outputs)
-        x: As for `run`, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
-        w: As for `run`. # (*weight), or (batch, *weight)
-        noise: As for `run`.
-
-    Returns:
-        Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where the
-        device has no float64). # (batch, *outputs)
+    Attributes:
+        exact: The product without noise.
+        errors: The wrong conversions.
     """
-    if x.device.type == "mps":  # has no float64
-        found = add_errors(product, transfer, total.cpu(), x.cpu(), w.cpu(), _on_cpu(noise))
-        return found.to(torch.float32).to(x.device)
-    kinds = rates(transfer)
-    if total.numel() == 0 or not kinds.kinds:
-        return total if total.dtype == torch.float32 else total.to(torch.float64)
-    shape = w.shape[1:] if product.batched_weight else w.shape
-    places = layout(kinds, product, x.shape[1:], shape)
-    key = layer_key(noise.name + "/events", noise.call)
-    if x.device.type == "cpu":
-        return cpu.with_errors(total, kinds, places, x, w, key, noise)
-    return any_device.with_errors(total, kinds, places, x, w, key, noise)
 
+    exact: ExactProgram
+    errors: RareErrors
 
-def _on_cpu(noise: Noise) -> Noise:
-    return replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
+    def of(self, weights: Tensor) -> "EventsProgram":
+        """See `Program.of`."""
+        given = Weights(weights)
+        exact, errors = replace(self.exact, weights=given), replace(self.errors, weights=given)
+        return replace(self, weights=given, exact=exact, errors=errors)
+
+    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
+        """See `Program.quantized`."""
+        return self.exact.quantized(x, quantizer)
+
+    def __call__(
+        self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """See `Program.__call__`; sums stay in float32 where the output does, in which they are rounded once."""
+        integers = self.quantized(x, quantizer)
+        sums = self.exact.sums(integers)
+        exact = sums.to(torch.float64) if x.dtype == torch.float64 else sums
+        return scaled(self.product, self.errors.added(exact, integers, needed(noise)), step, bias, x)
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
+        device has no float64). # (batch, *outputs)"""
+        sums = self.exact.sums(x)
+        return self.errors.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, needed(noise))

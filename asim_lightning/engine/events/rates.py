@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer
-from asim_lightning.circuit.algorithm import has_rare_errors
+from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm
+from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, has_rare_errors, largest_error_probability
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.engine.events.votes import voted
 
@@ -57,10 +57,11 @@ class Rates:
 
 
 @lru_cache(maxsize=1024)
-def supported(transfer: Transfer) -> bool:
-    """Whether every cycle is exact without noise, some are noisy, and the distributions of codes can be enumerated."""
-    if not has_rare_errors(transfer):
-        return False
+def refuses(transfer: Transfer) -> str | None:
+    """Why wrong conversions are not drawn alone: not every cycle is exact without noise, or codes are wrong often, or
+    their distributions are too long to be enumerated."""
+    if algorithm(transfer) is not Algorithm.EVENTS:
+        return _why_not(transfer)
     macro, column = transfer.macro, transfer.column
     for numbers in _noisy_kinds(transfer):
         cycle = transfer.cycles[numbers[0]]
@@ -68,13 +69,22 @@ def supported(transfer: Transfer) -> bool:
         if cycle.votes > 1:
             width = 1 + (width - 1) * cycle.votes if macro.vote == "mean" else width * (cycle.votes + 1)
         if (cycle.full_scale + 1) * width > _LONGEST_TABLE:
-            return False
-    return True
+            return f"the errors of {cycle.full_scale + 1} counts and {cycle.votes} votes are too many to tabulate"
+    return None
+
+
+def _why_not(transfer: Transfer) -> str:
+    if not any(transfer.noisy):
+        return "conversions have no noise"
+    if not has_rare_errors(transfer):
+        return "outputs are not the integer product with errors of noise, whose distribution can be tabulated"
+    share = largest_error_probability(transfer)
+    return f"up to {share:.2g} of the codes are wrong, more than {LARGEST_ERROR_PROBABILITY:g}"
 
 
 @lru_cache(maxsize=256)
 def rates(transfer: Transfer) -> Rates:
-    """The tables of a transfer that is `supported`."""
+    """The tables of a transfer that is not refused."""
     macro = transfer.macro
     kinds = [_kind(transfer, numbers) for numbers in _noisy_kinds(transfer)]
     weights = [transfer.code_weight(cycle) for cycle in transfer.cycles]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.events.layout import Layout
-from asim_lightning.engine.remembered import remembered
 from asim_lightning.engine.threads import spread_kernel
 
 _WORTH_A_THREAD = 2**16
@@ -58,18 +57,8 @@ def input_words(layout: Layout, x: Tensor, planes: int, signed: bool) -> Any:
     return words.reshape(-1)
 
 
-def weight_words(layout: Layout, w: Tensor, planes: int, rows: int) -> Any:
-    """Words of a weight on tiles of so many rows, remembered unless it is an activation.
-
-    # (outputs, bytes, words of all tiles), flat
-    """
-    if layout.geometry.heads:
-        return _weight_words(layout, w, planes)
-    key = ("event words", layout.geometry.outputs_outermost, planes, rows)
-    return remembered(w, key, lambda: _weight_words(layout, w, planes))
-
-
-def _weight_words(layout: Layout, w: Tensor, planes: int) -> Any:
+def weight_words(layout: Layout, w: Tensor, planes: int) -> Any:
+    """Words of a weight. # (outputs, bytes, words of all tiles), flat"""
     g = layout.geometry
     elements, table = g.kernel[0] * g.kernel[1], word_table(layout)
     source = w.to(torch.float32).contiguous().view(-1, g.channels, elements).numpy()

@@ -1,5 +1,5 @@
 """Every conversion on CUDA, in one Triton kernel."""
 
-from asim_lightning.engine.fused.engine import applies, available, run
+from asim_lightning.engine.fused.engine import FusedProgram, available, prepare, refuses
 
-__all__ = ["applies", "available", "run"]
+__all__ = ["FusedProgram", "available", "prepare", "refuses"]

@@ -5,6 +5,7 @@ int32), looks level and sigma up by count, draws the noise, converts, and adds c
 output is stored once. A convolution reads its input where it lies, so no patches are stored.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
+from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.fused.layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.weights import Weights
 
 LONGEST_TABLE = 2**16
 """Counts of one kind of cycle whose level and sigma are tabulated: 512 KB, which a CUDA device's caches hold."""
@@ -27,23 +31,27 @@ _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 
 
 @lru_cache(maxsize=1024)
-def applies(transfer: Transfer) -> bool:
-    """Whether the fused engine computes a macro.
-
-    Not where counts are no whole numbers of few values or codes no whole numbers: cells that vary, weight-parallel
-    cycles, an ideal converter, input digits of more than 7 bits, more than 65536 counts a cycle. Nor for more than 63
-    votes of a mode or median (a mean may have any number), or a column whose level or sigma is not float32 or passes
-    what the kernel rounds exactly: 2^22 codes.
-    """
+def refuses(transfer: Transfer) -> str | None:
+    """Why the fused engine does not compute a macro: counts that are no whole numbers of few values, codes that are no
+    whole numbers, or a column whose level or sigma passes what the kernel rounds exactly."""
     macro = transfer.macro
-    if transfer.column.cell_sigma > 0 or macro.top_code is None:
-        return False
+    if transfer.column.cell_sigma > 0:
+        return "cells differ, so that counts are no whole numbers"
+    if macro.top_code is None:
+        return "an ideal converter's codes are no whole numbers"
     for cycle in transfer.cycles:
-        wide = len(cycle.weight_bits) > 1 or len(cycle.input_bits) > _MOST_DIGIT_BITS or cycle.signed
-        if wide or cycle.full_scale >= LONGEST_TABLE or (macro.vote != "mean" and cycle.votes > MOST_ELECTORS):
-            return False
+        if len(cycle.weight_bits) > 1 or cycle.signed:
+            return "several weight bits are converted at once"
+        if len(cycle.input_bits) > _MOST_DIGIT_BITS:
+            return f"input digits have {len(cycle.input_bits)} bits, more than {_MOST_DIGIT_BITS}"
+        if cycle.full_scale >= LONGEST_TABLE:
+            return f"{cycle.full_scale} counts in a cycle are too many to tabulate"
+        if macro.vote != "mean" and cycle.votes > MOST_ELECTORS:
+            return f"{cycle.votes} votes of a {macro.vote} are more than {MOST_ELECTORS}"
     kinds = {(c.full_scale, c.analog, c.converted): c for c in transfer.cycles}  # the others convert alike
-    return all(_is_rounded_exactly(transfer, cycle) for cycle in kinds.values())
+    if all(_is_rounded_exactly(transfer, cycle) for cycle in kinds.values()):
+        return None
+    return f"levels and noise of the column are no float32 below {_LARGEST_CODE:.0f} codes"
 
 
 def available(device: torch.device) -> bool:
@@ -51,32 +59,41 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and find_spec("triton") is not None
 
 
-@torch.no_grad()
-def run(product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-    """Outputs of a macro, in counts: those of the reference engine, code by code.
+def prepare(
+    product: Product,
+    transfer: Transfer,
+    weights: Weights | None,
+    chip: Chip = Chip(),
+    max_elements: int | None = None,
+) -> "FusedProgram":
+    """See `Engine.prepare`."""
+    return FusedProgram(product, weights, transfer)
 
-    Args:
-        product: The linear map: a convolution or a matrix product.
-        transfer: A macro to which the engine `applies`.
-        x: Whole numbers. # (batch, *inputs)
-        w: Whole numbers. # (*weight), or (batch, *weight) where the product says so
-        noise: Noise source, with one row per row of the batch.
 
-    Returns:
-        Outputs in counts, float64. # (batch, *outputs)
+@dataclass(eq=False)
+class FusedProgram(Program):
+    """Every conversion of a product in one kernel.
 
-    Raises:
-        TypeError: The product is neither a convolution nor a matrix product.
+    Attributes:
+        transfer: The macro's schedule and column.
     """
-    from asim_lightning.engine.fused.kernel import launch  # Triton may be missing where this engine is not asked for
 
-    macro = tables(transfer, x.device)
-    return launch(
-        operands(product, transfer.macro, macro.groups, x.to(torch.int32), w.to(torch.int32)),
-        macro,
-        transfer.macro,
-        noise,
-    )
+    transfer: Transfer
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts: those of the reference engine, code by code; float64. # (batch, *outputs)
+
+        Raises:
+            TypeError: The product is neither a convolution nor a matrix product.
+        """
+        from asim_lightning.engine.fused.kernel import (
+            launch,  # Triton may be missing where this engine is not asked for
+        )
+
+        macro, tabulated = self.transfer.macro, tables(self.transfer, x.device)
+        integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), self.w.to(torch.int32))
+        return launch(integers, tabulated, macro, needed(noise))
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

@@ -1,5 +1,6 @@
 """Every conversion on a CPU, from planes packed in words."""
 
-from asim_lightning.engine.packed.engine import applies, run
+from asim_lightning.engine.packed.engine import PackedProgram, available, prepare
+from asim_lightning.engine.packed.schedule import refuses
 
-__all__ = ["applies", "run"]
+__all__ = ["PackedProgram", "available", "prepare", "refuses"]

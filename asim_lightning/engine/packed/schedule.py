@@ -77,21 +77,25 @@ class PackedSchedule:
     scale: np.ndarray
 
 
-def applies(transfer: Transfer) -> bool:
-    """Whether the packed engine computes a macro: equal cells, whole codes, one weight bit a cycle, and sums of a tile
-    below 2^31."""
-    cycles = transfer.cycles
-    if transfer.column.cell_sigma or transfer.macro.adc_bits is None or any(c.signed for c in cycles):
-        return False
-    votes = max(c.votes for c in cycles)
-    if votes > _MOST_VOTES or max(c.full_scale for c in cycles) >= _LONGEST_TABLE:
-        return False
-    return transfer.largest_sum < 2**31
+def refuses(transfer: Transfer) -> str | None:
+    """Why the packed engine does not compute a macro; None where it does."""
+    cycles, macro = transfer.cycles, transfer.macro
+    if transfer.column.cell_sigma:
+        return "cells differ, so that counts are no whole numbers"
+    if macro.adc_bits is None:
+        return "an ideal converter's codes are no whole numbers"
+    if any(c.signed for c in cycles):
+        return "several weight bits are converted at once"
+    if (votes := max(c.votes for c in cycles)) > _MOST_VOTES:
+        return f"{votes} votes are more than {_MOST_VOTES}"
+    if (largest := max(c.full_scale for c in cycles)) >= _LONGEST_TABLE:
+        return f"{largest} counts in a cycle are too many to tabulate"
+    return None if transfer.largest_sum < 2**31 else "sums of a tile do not fit into 31 bits"
 
 
 @lru_cache(maxsize=64)
 def packed_schedule(transfer: Transfer) -> PackedSchedule:
-    """The arrays of a macro that `applies` takes."""
+    """The arrays of a macro that is not refused."""
     cycles, macro = transfer.cycles, transfer.macro
     kinds, numbers, tables = [], [], _Tables(transfer)
     for cycle, noisy in zip(cycles, transfer.noisy, strict=True):

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from asim_lightning.engine import noise_context
+from asim_lightning.engine.events import RareErrors
+from asim_lightning.engine.weights import Weights
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
+from asim_lightning.nn.prepared import Programs
 from asim_lightning.quant import quantize, weight_scale
 
 EXACT = MacroConfig()
@@ -44,32 +48,78 @@ def layer(request: Any) -> Any:
     return LAYERS[request.param]().eval()
 
 
-def test_the_same_objects_reach_the_engine_while_the_weight_is_unchanged(layer: Any) -> None:
-    seen: list[Tensor] = []
-    multiply = layer._multiply
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Programs that were prepared, in order."""
+    made: list[Any] = []
+    own = Programs.of
 
-    def watch(product: Any, x: Tensor, w: Tensor) -> Tensor:
-        seen.append(w)
-        return multiply(product, x, w)
+    def of(self: Programs, macro: Any, product: Any, prepare: Callable[[], Any]) -> Any:
+        def spied() -> Any:
+            made.append(prepare())
+            return made[-1]
 
-    layer.__dict__["_multiply"] = watch
+        return own(self, macro, product, spied)
+
+    monkeypatch.setattr(Programs, "of", of)
+    return made
+
+
+def test_a_layer_is_prepared_once_while_its_weight_is_unchanged(layer: Any, programs: list[Any]) -> None:
     for _ in range(3):
         layer(batch(layer))
-    assert all(w is seen[0] for w in seen)
-    integers = quantize(layer.weight, weight_scale(layer.weight, False), layer.weight_bits, True)
-    assert torch.equal(seen[0].flatten(), integers.flatten())
     with torch.inference_mode():
         layer(batch(layer))
-    assert seen[-1] is seen[0]
+    assert len(programs) == 1
+    integers = quantize(layer.weight, weight_scale(layer.weight, False), layer.weight_bits, True)
+    assert torch.equal(programs[0].w.flatten(), integers.flatten())
     with torch.no_grad():
         layer.weight.add_(1.0)
     layer(batch(layer))
-    assert seen[-1] is not seen[0]
+    assert len(programs) == 2
+
+
+def test_a_network_made_in_inference_mode_is_prepared_once(programs: list[Any]) -> None:
+    for make in LAYERS.values():
+        with torch.inference_mode():
+            layer = make().eval()
+        programs.clear()
+        for _ in range(2):
+            layer(batch(layer))
+            with torch.inference_mode():
+                before = layer(batch(layer))
+        assert len(programs) == 1
+        with torch.inference_mode():
+            layer.weight.mul_(-1.0)
+            assert not torch.equal(layer(batch(layer)), before)
+            layer.weight.view(-1)[7] = 50.0  # a single number, which nobody counts
+            layer.refresh()
+            assert torch.equal(answer(layer), layer(batch(layer)))
+        assert len(programs) >= 3
 
 
 def step(layer: Any) -> None:
     layer.weight.grad = torch.randn_like(layer.weight)
     torch.optim.SGD([layer.weight], 0.5).step()
+
+
+def fast_step(layer: Any, **kind: bool) -> None:
+    layer.weight.grad = torch.randn_like(layer.weight)
+    torch.optim.Adam([layer.weight], 0.5, **kind).step()
+
+
+def foreach_step(layer: Any) -> None:
+    fast_step(layer, foreach=True)
+
+
+def fused_step(layer: Any) -> None:
+    fast_step(layer, fused=True)
+
+
+def step_in_training(layer: Any) -> None:
+    layer.train()
+    fused_step(layer)
+    layer.eval()
 
 
 def load(layer: Any) -> None:
@@ -113,7 +163,21 @@ def fewer_bits(layer: Any) -> None:
         layer.macro = layer.macro.with_fields(weight_bits=3)
 
 
-CHANGES = (step, load, assign, edit_data, replace_data, new_parameter, one_number, per_channel, half, fewer_bits)
+CHANGES = (
+    step,
+    foreach_step,
+    fused_step,
+    step_in_training,
+    load,
+    assign,
+    edit_data,
+    replace_data,
+    new_parameter,
+    one_number,
+    per_channel,
+    half,
+    fewer_bits,
+)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -148,9 +212,31 @@ def test_copies_and_pickles_have_their_own(layer: Any) -> None:
 
 def test_training_lets_go(layer: Any) -> None:
     answer(layer)
-    assert layer._kept._record is not None
+    assert layer._prepared._quantized is not None
     layer.train()
-    assert layer._kept._record is None
+    assert layer._prepared._quantized is None
+
+
+def test_another_chip_is_seen(programs: list[Any]) -> None:
+    macro = MacroConfig(column="current", column_args={"cell_sigma": 20.0})
+    for layer, inputs in (
+        (CimLinear(6, 8, macro=macro).eval(), (torch.rand(3, 6),)),
+        (CimMatmul(macro).eval(), (torch.rand(3, 5, 6), torch.rand(3, 4, 6))),
+    ):
+        programs.clear()
+        answers = []
+        for chip in (0, 0, 1, 0):
+            with noise_context(chip=chip):
+                answers.append(layer(*inputs))
+        assert [torch.equal(each, answers[0]) for each in answers] == [True, True, False, True]
+        assert len(programs) == 3
+
+
+def test_another_size_of_image_takes_a_program_of_its_own_beside_the_first(programs: list[Any]) -> None:
+    layer = CimConv2d(6, 8, 5, macro=EXACT).eval()
+    for size in (5, 8, 5, 8):
+        layer(torch.rand(2, 6, size, size))
+    assert len(programs) == 2
 
 
 def test_a_weight_that_is_not_finite_is_refused_each_time(layer: Any) -> None:
@@ -161,6 +247,20 @@ def test_a_weight_that_is_not_finite_is_refused_each_time(layer: Any) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="needs finite weights"):
             layer(batch(layer))
+
+
+def step_by_step(layer: Any, x: Tensor) -> Tensor:
+    """The layer's output by operations of torch: quantised, multiplied within limits, scaled."""
+    product, integers, w = layer.quantized_operands(x)
+    sums = product.integer(integers, w, 255 * 127)
+    if any(layer.transfer.noisy):
+        with noise_context() as scope:
+            noise = scope.source(layer.name, len(x), x.device)
+        sums = RareErrors(product, Weights(w), layer.transfer).added(sums.double(), integers, noise)
+    real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    step = layer._step(layer._input_scale(x) * layer._weight_scale(layer.weight)).to(real)
+    y = sums.to(real) * layer._per_output(step) + layer._per_output(layer.bias.to(real))
+    return layer._outputs(y).to(x.dtype)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -176,8 +276,7 @@ def test_bytes_answer_what_floats_answer(signed: bool, form: torch.memory_format
         with torch.no_grad():
             layer.weight.abs_()  # sums pass 2^24
             y = layer(x)
-            expected = layer._integer(x, layer.weight, layer.bias)
-        assert torch.equal(y, expected)
+            assert torch.equal(y, step_by_step(layer, x))
         assert y.dtype == dtype
         assert y.is_contiguous(memory_format=form)
 
@@ -194,8 +293,8 @@ def test_events_are_added_to_what_an_exact_product_gives(channels: int, rows: in
         x = torch.rand(shape) - 0.5 * signed
         with torch.no_grad():
             layer.weight.abs_()  # sums of 600 channels pass 2^24
-            y, expected = layer(x), layer._integer(x, layer.weight, layer.bias)
-        assert torch.equal(y, expected)
+            y = layer(x)
+            assert torch.equal(y, step_by_step(layer, x))
         layer.macro = MacroConfig(rows=rows)
         with torch.no_grad():
             assert not torch.equal(layer(x), y)

@@ -1,0 +1,35 @@
+"""All engines by name, and the one that a macro takes: the macro decides the algorithm, the device only the kernel."""
+
+import torch
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine import events, exact, split
+from asim_lightning.engine.every_conversion import KERNELS, kernel_for
+from asim_lightning.engine.program import Engine
+
+ENGINES: dict[str, Engine] = {"exact": exact, "events": events, "split": split, **KERNELS}
+
+
+def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
+    """Name of the engine for a macro: "exact", "events" or "split" where its algorithm is that, else "packed" on a CPU,
+    "fused" on CUDA, or "reference" where these do not compute the macro.
+
+    Args:
+        transfer: The macro's schedule and column.
+        device: Device that computes.
+    """
+    for name in ("exact", "events", "split"):
+        if ENGINES[name].refuses(transfer) is None:
+            return name
+    return kernel_for(transfer, torch.device(device))
+
+
+def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
+    """Why each engine that does not compute a macro on a device does not."""
+    found = {name: engine.refuses(transfer) for name, engine in ENGINES.items()}
+    elsewhere = f"does not run on {torch.device(device).type}"
+    return {
+        name: why or elsewhere
+        for name, why in found.items()
+        if why is not None or not ENGINES[name].available(torch.device(device))
+    }

@@ -1,0 +1,152 @@
+"""What an engine makes of a layer once, and runs at each of its calls."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine import byte_passes
+from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.weights import Weights
+
+SomeProgram = TypeVar("SomeProgram", bound="Program")
+
+
+@dataclass(eq=False)
+class Program(ABC):
+    """A product that is ready to run: it holds what depends on weights, macro and chip alone.
+
+    Attributes:
+        product: The linear map.
+        weights: Whole numbers; None where they come with each call (see `of`).
+    """
+
+    product: Product
+    weights: Weights | None
+
+    @property
+    def given_weights(self) -> Weights:
+        """The weights.
+
+        Raises:
+            ValueError: They come with each call, and this is none.
+        """
+        if self.weights is None:
+            raise ValueError("a program of two activations needs both: program.of(weights)(...)")
+        return self.weights
+
+    @property
+    def w(self) -> Tensor:
+        """Whole numbers of the weights. # (*weight), or (batch, *weight) where the product says so"""
+        return self.given_weights.integers
+
+    def of(self: SomeProgram, weights: Tensor) -> SomeProgram:
+        """The same program with the second operand of one call, of a product of two activations."""
+        return replace(self, weights=Weights(weights))
+
+    def __call__(
+        self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """``sums(q(x)) * step + bias``.
+
+        Args:
+            x: Floating point. # (batch, *inputs)
+            quantizer: Makes x whole numbers.
+            step: What one count is worth, float32. # () or (outputs,)
+            bias: # (outputs,)
+            noise: Noise source, with one row per row of the batch; None where the product
+                is exact.
+
+        Returns:
+            float32; float64 for x in float64. # (batch, *outputs)
+
+        Raises:
+            ValueError: The quantiser refuses x.
+        """
+        sums = self.sums(self.quantized(x, quantizer), noise)
+        return scaled(self.product, sums, step, bias, x)
+
+    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
+        """Whole numbers as `sums` takes them fastest. # (batch, *inputs)"""
+        return quantizer.whole(x)
+
+    @abstractmethod
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs in counts: what the macro makes of the product of whole numbers.
+
+        Args:
+            x: Whole numbers in float32, or what `quantized` gives. # (batch, *inputs)
+            noise: As for a call.
+
+        Returns:
+            Of any type that holds them. # (batch, *outputs)
+        """
+
+
+class Engine(Protocol):
+    """A module that computes macros."""
+
+    def refuses(self, transfer: Transfer) -> str | None:
+        """Why the engine does not compute a macro; None where it does."""
+
+    def available(self, device: torch.device) -> bool:
+        """Whether the engine runs on a device."""
+
+    def prepare(
+        self,
+        product: Product,
+        transfer: Transfer,
+        weights: Weights | None,
+        chip: Chip = Chip(),
+        max_elements: int | None = None,
+    ) -> Program:
+        """The program of a product on a macro.
+
+        Args:
+            product: The linear map.
+            transfer: The macro's schedule and column, which the engine does not refuse.
+            weights: As `Program` has them.
+            chip: The chip, which stays the same for every read.
+            max_elements: Most counts held at a time, by engines that hold counts; None: their own bound.
+        """
+
+
+def needed(noise: Noise | None) -> Noise:
+    """The noise source of a macro's conversions.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if noise is None:
+        raise ValueError("conversions of a macro need a noise source, got none; take that of `noise_context`")
+    return noise
+
+
+def sums_of(engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
+    """Sums of an engine for one call, of which nothing is kept: whole numbers x and w, as `Program.sums` takes them."""
+    return engine.prepare(product, transfer, Weights(w), Chip.of(noise)).sums(x, noise)
+
+
+def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """``sums * step + bias``, in float32 (float64 for x in float64), images as those of x lie in memory."""
+    is_image = isinstance(product, Conv2dProduct)
+    is_contiguous = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
+    if sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded():
+        outputs = sums.shape[1] if is_image else sums.shape[-1]
+        return byte_passes.to_floats(sums, step.expand(outputs).contiguous(), bias, is_image, is_contiguous)
+    real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    y = sums.to(real) * _per_output(step, is_image).to(real)
+    y = y if bias is None else y + _per_output(bias, is_image).to(real)
+    return y.contiguous() if is_contiguous else y
+
+
+def _per_output(values: Tensor, is_image: bool) -> Tensor:
+    """Numbers of outputs in a shape that broadcasts against sums."""
+    return values.view(-1, 1, 1) if is_image and values.dim() else values

@@ -1,0 +1,148 @@
+"""What a layer makes of its weight once: whole numbers, and the programs that multiply by them."""
+
+import weakref
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine import Product, Program, Weights
+
+_SAMPLES = 1024
+
+
+class Programs:
+    """Programs of one layer for one macro, by the product that they compute. Copies and pickles are empty."""
+
+    def __init__(self) -> None:
+        self._macro: Hashable = None
+        self._of: dict[Product, Program] = {}
+
+    def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
+        """The program of a product, prepared where there is none.
+
+        Args:
+            macro: What else programs depend on; those of another macro are let go.
+            product: The linear map.
+            prepare: Prepares the program.
+        """
+        if self._macro != macro:
+            self._macro, self._of = macro, {}
+        if product not in self._of:
+            with torch.inference_mode(False), torch.no_grad():
+                self._of[product] = prepare()
+        return self._of[product]
+
+    def __deepcopy__(self, memo: Any) -> "Programs":
+        return Programs()
+
+    def __reduce__(self) -> Any:
+        return Programs, ()
+
+
+@dataclass(eq=False)
+class QuantizedWeight:
+    """Whole numbers of a weight, and what was prepared with them.
+
+    Attributes:
+        integers: float32, which nobody may change. # (outputs, ...)
+        scale: Scale of the quantiser. # () or (outputs, 1, ...)
+    """
+
+    integers: Tensor
+    scale: Tensor
+
+    def __post_init__(self) -> None:
+        self._programs: Programs | None = None  # torch.compile makes integers, and cannot make this
+        self._weights: dict[torch.Size, Weights] = {}
+        self._steps: tuple[Hashable, tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def programs(self) -> Programs:
+        """Programs that multiply by these integers."""
+        if self._programs is None:
+            self._programs = Programs()
+        return self._programs
+
+    def weights(self, integers: Tensor) -> Weights:
+        """The integers in the shape in which a product takes them, and the forms that engines made of them."""
+        return self._weights.setdefault(integers.shape, Weights(integers))
+
+    def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Scale of inputs, and what a count is worth with it, computed where the key is not that of the last call.
+
+        # () and () or (outputs,)
+        """
+        if self._steps is None or self._steps[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._steps = key, compute()
+        return self._steps[1]
+
+
+class PreparedWeight:
+    """The quantised weight of a layer, the same object as long as the weight is unchanged.
+
+    A weight is unchanged where it is the same tensor, at the same place, torch counted no change of it, and 1024 of its
+    numbers are what they were. torch counts none that are made through ``.data``, by a fused optimiser or in inference
+    mode; of these, changes of a hundredth of the weight are seen by the numbers, and changes of single ones may not be:
+    call `forget` after them. Copies and pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        self._seen: _Seen | None = None
+        self._quantized: QuantizedWeight | None = None
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._seen = self._quantized = None
+
+    def of(self, w: Tensor, settings: Hashable, quantize: Callable[[], tuple[Tensor, Tensor]]) -> QuantizedWeight:
+        """The quantised weight, quantised anew where anything changed.
+
+        Args:
+            w: The weight.
+            settings: What else the integers depend on.
+            quantize: Computes integers and scale.
+        """
+        if w.is_meta:  # has no numbers
+            return QuantizedWeight(*quantize())
+        version = None if w.is_inference() else w._version
+        key = (w.data_ptr(), version, w.dtype, w.device, w.shape, w.stride(), settings)
+        if self._quantized is None or self._seen is None or not self._seen.is_still(w, key):
+            self.forget()
+            with torch.inference_mode(False), torch.no_grad():
+                found, view = QuantizedWeight(*quantize()), _some_of(w)
+                self._seen = _Seen(weakref.ref(w), key, view, view.clone())
+            self._quantized = found
+        return self._quantized
+
+    def __deepcopy__(self, memo: Any) -> "PreparedWeight":
+        return PreparedWeight()
+
+    def __reduce__(self) -> Any:
+        return PreparedWeight, ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A weight as it was when it was quantised."""
+
+    weight: "weakref.ref[Tensor]"
+    key: Hashable
+    view: Tensor
+    """Some numbers of the weight, as they are."""
+    sample: Tensor
+    """The same numbers, as they were."""
+
+    def is_still(self, w: Tensor, key: Hashable) -> bool:
+        return self.weight() is w and self.key == key and torch.equal(self.view, self.sample)
+
+
+def _some_of(w: Tensor) -> Tensor:
+    """A view of evenly spaced numbers of a tensor, or of all where it does not lie in one piece."""
+    w = w.detach()
+    if w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last):
+        w = w.permute(0, 2, 3, 1)
+    return w.view(-1)[:: max(1, -(-w.numel() // _SAMPLES))] if w.is_contiguous() else w

@@ -1,0 +1,80 @@
+"""A layer is computed by the engine that its attribute names, and says how many conversions a call makes."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning import MacroConfig
+from asim_lightning.engine import ENGINES, noise_context
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+
+
+def conv(**macro: Any) -> CimConv2d:
+    return CimConv2d(6, 8, 3, macro=MacroConfig(weight_bits=4, input_bits=4, **macro), name="conv").eval()
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the engines that prepared a program, in order."""
+    names: list[str] = []
+
+    def spied(name: str, engine: Any) -> Any:
+        class Spied:
+            refuses = staticmethod(engine.refuses)
+            available = staticmethod(engine.available)
+
+            @staticmethod
+            def prepare(*arguments: Any) -> Any:
+                names.append(name)
+                return engine.prepare(*arguments)
+
+        return Spied
+
+    for name, engine in list(ENGINES.items()):
+        monkeypatch.setitem(ENGINES, name, spied(name, engine))
+    return names
+
+
+def test_the_named_engine_computes_with_the_layers_noise(prepared: list[str]) -> None:
+    layer, x = conv(random_noise=1.0), torch.rand(2, 6, 5, 5)
+    answers = []
+    for engine in (None, "reference", None):
+        layer.engine = engine
+        with noise_context(seed=3, trial=1):
+            answers.append(layer(x))
+            layer(x)
+    assert prepared == ["packed", "reference", "packed"]
+    assert torch.allclose(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+
+
+def test_a_product_of_two_activations_is_prepared_once(prepared: list[str]) -> None:
+    layer = CimMatmul(MacroConfig(random_noise=0.05), name="qk").eval()
+    for size in (5, 7, 5):
+        layer(torch.randn(2, 4, size, 8), torch.randn(2, 4, 7, 8))
+    assert prepared == ["events"]
+
+
+def test_wrong_engines_are_refused() -> None:
+    layer = conv(adc_bits=None)
+    with pytest.raises(ValueError, match=r"^`engine` must be one of exact, events, .*, reference, got 'nosuch'$"):
+        layer.engine = "nosuch"
+    layer.engine = "packed"
+    message = r"^Layer `conv` cannot be computed by the engine packed: an ideal converter's codes are no whole numbers$"
+    with pytest.raises(ValueError, match=message):
+        layer(torch.rand(1, 6, 5, 5))
+    layer.macro, layer.engine = MacroConfig(), "fused"
+    with pytest.raises(ValueError, match=r"by the engine fused: does not run on cpu$"):
+        layer(torch.rand(1, 6, 5, 5))
+
+
+def test_conversions_of_a_call() -> None:
+    tiles, cycles = 6, 16
+    layer, x = conv(rows=9), torch.rand(2, 6, 5, 5)
+    assert layer.conversions(x) == 2 * 8 * 3 * 3 * tiles * cycles
+    assert layer.conversions(x[0]) == 8 * 3 * 3 * tiles * cycles
+    linear: OnMacro = CimLinear(6, 3, macro=MacroConfig(weight_bits=2))
+    assert linear.conversions(torch.rand(4, 6)) == 4 * 3 * 2 * 8
+    product = CimMatmul(MacroConfig(weight_bits=2, input_bits=3), signed_input=True)
+    assert product.conversions(torch.randn(2, 4, 5, 8), torch.randn(2, 4, 7, 8)) == 2 * 4 * 5 * 7 * 6
