@@ -1,20 +1,23 @@
 """The trainer with this project's own commands beside Lightning's."""
 
 import signal
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from asim_lightning.callbacks import RangeCalibration
-from asim_lightning.circuit import explain
+from asim_lightning.circuit import Transfer, explain, transfer
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.cli.comparison import Comparison, validate_each
 from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.verification import verify_network
+from asim_lightning.engine import choose, refusals
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
@@ -189,6 +192,7 @@ class AsimTrainer(Trainer):
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
             print(explain(macro, signed))
+            print(_engines(transfer(macro, signed), self.strategy.root_device))
 
     def verify(
         self,
@@ -219,6 +223,13 @@ class AsimTrainer(Trainer):
         print(f"{good} of {len(verifications)} layers agree")
         if good < len(verifications):
             raise SystemExit(1)
+
+
+def _engines(circuit: Transfer, device: torch.device) -> str:
+    """Which engine computes a macro on a device, and why others do not."""
+    others = "; ".join(f"{name}: {why}" for name, why in refusals(circuit, device).items())
+    said = f"engine on {device.type}: {choose(circuit, device)}" + (f"; not {others}" if others else "")
+    return textwrap.fill(said, 120, subsequent_indent="    ")
 
 
 def read_data(model: CimClassifier, data: LightningDataModule) -> None:
