@@ -40,6 +40,6 @@ def refusal(given: Sequence[str]) -> str | None:
     command = given[0]
     if command.startswith("-") or command in COMMANDS:
         return None
-    near = get_close_matches(command, COMMANDS, n=1, cutoff=0.5)
+    near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)
     meant = f"; nearest: {near[0]}" if near else ""
     return f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}"

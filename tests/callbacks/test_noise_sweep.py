@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.callbacks import NoiseSweep
-from asim_lightning.callbacks.noise_measurement import simulated, spread_positions
+from asim_lightning.callbacks.noise_measurement import spread_positions
 from asim_lightning.engine import noise_context
+from asim_lightning.evaluation import Condition, under
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import change_macros_, macro_layers
 from tests.callbacks.conftest import quiet_trainer, read_events
@@ -156,7 +157,7 @@ def test_everything_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 def _fail_inside(model: CimClassifier) -> None:
-    with simulated(model):
+    with under(model, Condition()):
         assert {layer.fidelity for layer in quantized_layers(model.backbone).values()} == {"simulated"}
         assert not any(module.training for module in model.modules())
         change_macros_(model.backbone, rows=8)

@@ -128,8 +128,8 @@ def test_a_kill_of_two_processes_in_the_middle_of_a_step(tmp_path: Path) -> None
 
 def test_steps_that_are_counted(tmp_path: Path) -> None:
     """At the third epoch's start, of 3 of its 4 batches."""
-    trainer = "{max_epochs: 50, max_steps: 8, limit_train_batches: 3}"
-    assert kills(tmp_path, None, trainer, ("on_train_epoch_start",), "SIGKILL", 3, 100) == 1
+    trainer = {"max_epochs": 50, "max_steps": 8, "limit_train_batches": 3}
+    assert kills(tmp_path, Stops(None, trainer, hooks=("on_train_epoch_start",), first=3, step=100)) == 1
 
 
 @pytest.mark.slow
@@ -241,16 +241,18 @@ def test_forked_processes_end_with_the_one_that_started_them(
     assert torch.load(last_of(tmp_path), weights_only=True)["global_step"] < 100
 
 
-STEPS = "max_epochs: 50, max_steps: 10"
-COUNTED = [f"{{{STEPS}}}", f"{{{STEPS}, limit_train_batches: 3}}", "{max_time: 00:01:00:00}"]
+STEPS = {"max_epochs": 50, "max_steps": 10}
+COUNTED = [STEPS, {**STEPS, "limit_train_batches": 3}, {"max_time": "00:01:00:00"}]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("every", [None, 1, 2])
 @pytest.mark.parametrize("trainer", COUNTED)
-def test_every_boundary_where_steps_or_time_are_counted(trainer: str, every: int | None, tmp_path: Path) -> None:
-    assert kills(tmp_path, every, trainer, HOOKS, "SIGKILL", 1, 2) >= 15
+def test_every_boundary_where_steps_or_time_are_counted(
+    trainer: dict[str, Any], every: int | None, tmp_path: Path
+) -> None:
+    assert kills(tmp_path, Stops(every, trainer, step=2)) >= 15
 
 
 if __name__ == "__main__":

@@ -263,7 +263,6 @@ FIT_ALONE = {
     "sanity": (("--trainer.num_sanity_val_steps", "-5"), "`trainer.num_sanity_val_steps` must be -1 or more, or null"),
     "part of an epoch": (("--trainer.max_epochs", "1.5"), "`trainer.max_epochs` must be an integer or null, got 1.5"),
     "duration": (("--trainer.max_time", "abc"), "`Timer(duration='abc')` is not a valid duration"),
-    "rate that overflows": (("--model.optimizer.lr", "1e30"), "Layer `conv1.0` needs finite weights, got NaN"),
     "abstract callback": (("--trainer.callbacks+=abc.ABC",), "`trainer.callbacks` must be a list of Callbacks or a"),
     "function as callback": (
         ("--trainer.callbacks", "[os.getcwd]"),
@@ -310,6 +309,12 @@ def test_plan_in_yaml(case: tuple[str, object, str], asim: Asim, folder: Path, r
     field, value, expected = case
     content = written(**{f"model__plan__{field}": value}).read_bytes()
     assert_refused(recipe(expected, content), asim, folder, run)
+
+
+def test_a_rate_that_overflows_is_said_in_one_line(asim: Asim, written: Write) -> None:
+    """What its first steps wrote stays: they were made."""
+    error = asim("fit", "-c", written(), "--model.optimizer.lr", "1e30").error
+    assert "Layer `conv1.0` needs finite weights, got NaN" in error
 
 
 def test_image_size_that_a_transformer_does_not_take(asim: Asim, written: Write) -> None:
