@@ -1,10 +1,10 @@
-"""Print the `asim` commands of the README's code blocks, one a line, without those that need other data."""
+"""Print the `asim` commands of code blocks of some files, one a line, without those that need other data."""
 
 import re
 import sys
 from pathlib import Path
 
-text = Path(sys.argv[1]).read_text()
+text = "\n".join(Path(path).read_text() for path in sys.argv[1:])
 for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
     for line in block.splitlines():
         command = line.split("  #")[0].strip()

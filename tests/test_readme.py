@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, block after block."""
+"""The Python of README and guide runs as it stands there, block after block."""
 
 import re
 from pathlib import Path
@@ -8,20 +8,25 @@ import pytest
 import torch
 
 import asim_lightning
+from asim_lightning.circuit import schedule
 from asim_lightning.surgery import macro_layers
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_python_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
-    assert len(blocks) == 2
+    text = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "notebooks/USING.md"))
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(blocks) == 3
     torch.manual_seed(0)
     names: dict[str, Any] = {}
     for number, block in enumerate(blocks):
-        exec(compile(block, f"README block {number}", "exec"), names)
+        exec(compile(block, f"block {number}", "exec"), names)
     said = capsys.readouterr().out
+    macro = asim_lightning.MacroConfig()
+    level = names["Droop"](macro).level(torch.tensor([255.0]), schedule(macro, False)[0])
+    assert float(level) == pytest.approx(0.98 * 255)
     assert re.findall(r"^(float|quantized|simulated) \d of 8$", said, re.M) == ["float", "quantized", "simulated"]
     model, images = names["model"], names["images"]
     macros = {layer.macro.random_noise for layer in macro_layers(model).values()}
