@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
@@ -22,6 +20,7 @@ from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
 from asim_lightning.classifier.configuration import config_of
 from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.loading import load_classifier
+from asim_lightning.classifier.metrics import TRAINING_LOSS, metrics_of
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
@@ -31,8 +30,6 @@ from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
-
-_TRAINING_LOSS = "train/loss"
 
 
 class CimClassifier(LightningModule):
@@ -133,7 +130,7 @@ class CimClassifier(LightningModule):
         # in a tuple, so that the compiled network is no second submodule with keys of its own
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
-        self.accuracy, self.loss = _metrics(num_classes, self.top5)
+        self.accuracy, self.loss = metrics_of(num_classes, self.top5)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -198,7 +195,7 @@ class CimClassifier(LightningModule):
     @property
     def logged(self) -> tuple[str, ...]:
         """Metrics that a fit logs; those of val/ where it validates."""
-        return (_TRAINING_LOSS, "val/loss", *(self._accuracy_name("val", k) for k in (1, self.top5)))
+        return (TRAINING_LOSS, "val/loss", *(self._accuracy_name("val", k) for k in (1, self.top5)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)
@@ -285,7 +282,7 @@ class CimClassifier(LightningModule):
         with noise_context(self.noise_seed, 0, ids, self.chip, step=self.global_step):
             logits = self(images)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
-        self.log(_TRAINING_LOSS, loss, prog_bar=True)
+        self.log(TRAINING_LOSS, loss, prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -383,17 +380,6 @@ class CimClassifier(LightningModule):
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
             self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
             self.share_ranges(self.trainer.strategy, self.calibration_method)
-
-
-def _metrics(num_classes: int, top5: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:
-    """Accuracies and losses of the two evaluations, by stage."""
-    stages = ("val", "test")
-    accuracies = {
-        f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
-        for stage in stages
-        for k in (1, top5)
-    }
-    return nn.ModuleDict(accuracies), nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
 
 
 def _example(model: nn.Module, image_size: int | None) -> Tensor | None:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_choice, check_whole
+from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.counts import count_text
@@ -96,6 +97,28 @@ def validate_each(
             say(f"accuracy {percent:.2f} % ({way}, {count_text(right, images)})")
     finally:
         trainer.callbacks.remove(counter)  # type: ignore[attr-defined]
+
+
+def accuracy_line(trainer: Trainer, model: CimClassifier, metric: str) -> str:
+    """The accuracy of an evaluation that an `ImageCounter` saw, and how it was computed.
+
+    Args:
+        trainer: The trainer.
+        model: The classifier.
+        metric: Name of the accuracy: val/acc or test/acc.
+
+    Raises:
+        UsageError: No image was evaluated.
+    """
+    how, what = model.fidelity if macro_layers(model.backbone) else "float", "accuracy"
+    if model.fidelity == "estimated":
+        metric, what = f"{metric}_estimate", "estimate"
+        how = f"quantized with train_noise {model.train_noise:g}, not simulated"
+    if metric not in trainer.callback_metrics:
+        raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
+    percent = 100 * float(trainer.callback_metrics[metric])
+    images, right = (int(trainer.callback_metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
+    return f"{what} {percent:.2f} % ({how}, {count_text([right], images)})"
 
 
 def _is_noisy(model: CimClassifier) -> bool:

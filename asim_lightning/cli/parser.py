@@ -26,6 +26,7 @@ from asim_lightning.cli.checkpointing import (
     with_checkpoints,
     with_whole_files,
 )
+from asim_lightning.cli.comparison import accuracy_line
 from asim_lightning.cli.configs import (
     check_group_files,
     checkpoint_of_run,
@@ -50,7 +51,6 @@ from asim_lightning.cli.writable import check_callbacks, check_file, check_folde
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.counts import count_text
 from asim_lightning.sweep.whole_file import naming, remove_partials
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -333,28 +333,17 @@ class AsimCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Say the accuracy in one line."""
-        self._print_accuracy("val/acc")
+        self._print(accuracy_line(self.trainer, self.model, "val/acc"))
 
     def after_test(self) -> None:
         """Say the accuracy in one line."""
-        self._print_accuracy("test/acc")
+        self._print(accuracy_line(self.trainer, self.model, "test/acc"))
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
         if not sum(self.trainer.num_predict_batches):
             raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
         self._print(f"predictions  {self.predictions}")
-
-    def _print_accuracy(self, metric: str) -> None:
-        how, what = self.model.fidelity if macro_layers(self.model.backbone) else "float", "accuracy"
-        if self.model.fidelity == "estimated":
-            metric, what = f"{metric}_estimate", "estimate"
-            how = f"quantized with train_noise {self.model.train_noise:g}, not simulated"
-        if metric not in self.trainer.callback_metrics:
-            raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
-        percent = 100 * float(self.trainer.callback_metrics[metric])
-        images, right = (int(self.trainer.callback_metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
-        self._print(f"{what} {percent:.2f} % ({how}, {count_text([right], images)})")
 
     def _print(self, line: str) -> None:
         if self.trainer.is_global_zero:

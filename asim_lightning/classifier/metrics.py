@@ -1,0 +1,27 @@
+"""What a classifier measures: the loss of training, accuracy and loss of its two evaluations."""
+
+from torch import nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+TRAINING_LOSS = "train/loss"
+"""Name of the loss that a fit logs."""
+
+
+def metrics_of(num_classes: int, top5: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:
+    """Accuracies and losses of validation and test.
+
+    Args:
+        num_classes: Number of classes.
+        top5: How many classes the second accuracy counts: 5, or all where there are fewer.
+
+    Returns:
+        Accuracies by stage and number of classes that count (val_top1, ...), and mean losses by stage (val_loss, ...).
+    """
+    stages = ("val", "test")
+    accuracies = {
+        f"{stage}_top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro")
+        for stage in stages
+        for k in (1, top5)
+    }
+    return nn.ModuleDict(accuracies), nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
