@@ -12,7 +12,7 @@ from asim_lightning.callbacks.mistakes_figure import mistakes_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.processes import gather
-from asim_lightning.sweep.whole_file import write_lines, write_whole
+from asim_lightning.evaluation.whole_file import write_lines, write_whole
 
 _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")

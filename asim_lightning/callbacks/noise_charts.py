@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
+from asim_lightning.evaluation.results import PointResult, axis_text
 from asim_lightning.sweep.dashboard import add_curve, scalar_steps
 from asim_lightning.sweep.plot import sweep_figure
-from asim_lightning.sweep.result import PointResult, axis_text
 
 
 def noise_figure(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 from asim_lightning.nn import Assignment
-from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axis_text
 
 _DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit
 

@@ -16,9 +16,9 @@ from asim_lightning.classifier.batches import unpack
 from asim_lightning.classifier.processes import gather
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.results import AxisValue, PointResult
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.interval import accuracy_interval
-from asim_lightning.sweep.result import AxisValue, PointResult
 
 _BATCH = 100
 

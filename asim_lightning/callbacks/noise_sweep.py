@@ -17,10 +17,10 @@ from asim_lightning.callbacks.output import output_folder, show_figure, tensorbo
 from asim_lightning.callbacks.timing import is_due
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.dashboard import margin_chart
-from asim_lightning.sweep.result import PointResult
 
 SPLITS = ("val", "test")
 

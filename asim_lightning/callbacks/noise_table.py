@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
-from asim_lightning.sweep.result import PointResult
-from asim_lightning.sweep.whole_file import write_whole
+from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.whole_file import write_whole
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"

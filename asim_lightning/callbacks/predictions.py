@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from asim_lightning.classifier.processes import gather
-from asim_lightning.sweep.whole_file import write_lines
+from asim_lightning.evaluation.whole_file import write_lines
 
 _FIELDS = ("index", "label", "prediction", "confidence")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from asim_lightning.cli.configs import read_config
 from asim_lightning.cli.strict_yaml import YamlError, load_yaml
+from asim_lightning.evaluation.results import axis_text
 from asim_lightning.sweep.axes import DEFAULT_AXES
-from asim_lightning.sweep.result import axis_text
 
 _MACRO = "model.plan.macro"
 

@@ -15,9 +15,9 @@ from asim_lightning.bench.network import InferenceTime, time_network
 from asim_lightning.bench.report import LEGEND, comparison_table, layer_table, network_table, to_dict
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.whole_file import write_whole
 
 _SCATTER = 1.5
 """Median over fastest time from which figures are of little use."""

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.cli.configs import shorter_path
-from asim_lightning.sweep.whole_file import write_whole
+from asim_lightning.evaluation.whole_file import write_whole
 
 
 def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:

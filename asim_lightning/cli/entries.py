@@ -7,7 +7,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.sweep.result import KINDS
+from asim_lightning.evaluation.results import KINDS
 
 _RULES, _COMPARE = "model.plan.rules", "compare"
 _FIELDS = {_RULES: ("match", "macro"), _COMPARE: ("fidelity", "macro", "layers")}

@@ -8,8 +8,8 @@ from jsonargparse import Namespace
 from asim_lightning.cli.commands import COMMANDS as DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.whole_file import remove_partials
 from asim_lightning.exchange.keys import LAYOUTS
-from asim_lightning.sweep.whole_file import remove_partials
 
 COMMANDS = ("import", "export")
 

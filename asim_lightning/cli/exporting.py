@@ -14,11 +14,11 @@ from asim_lightning.cli.checkpoint import read_checkpoint
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS
 from asim_lightning.exchange.network import Network
 from asim_lightning.resources import shipped_file
-from asim_lightning.sweep.whole_file import write_whole
 
 _SUFFIXES = {"published": (".pkl",), "torchvision": (".pth",), "timm": (".pth", ".safetensors")}
 _PREFIX = "backbone."

@@ -10,12 +10,12 @@ from torch import Tensor
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.network import SMALL_IMAGE, Network
 from asim_lightning.exchange.read import read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.surgery import Plan, Rule
-from asim_lightning.sweep.whole_file import write_whole
 
 KEPT = "imported"
 """Key of a checkpoint under which an import keeps what `asim export` needs to write the same file."""

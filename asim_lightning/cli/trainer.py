@@ -18,10 +18,10 @@ from asim_lightning.cli.comparison import Comparison, validate_each
 from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.verification import verify_network
 from asim_lightning.engine import choose, refusals
+from asim_lightning.evaluation.results import Kind
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.result import Kind
 
 
 class AsimTrainer(Trainer):

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from asim_lightning.circuit.units import canonical_quantity
-from asim_lightning.sweep.result import NOISE_AXES, AxisValue, axis_text
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""

@@ -4,9 +4,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from asim_lightning.evaluation.results import PointResult, axis_value, check_kind
 from asim_lightning.sweep.plot import plot_sweep
 from asim_lightning.sweep.record import RESULT_COLUMNS
-from asim_lightning.sweep.result import PointResult, axis_value, check_kind
 
 _NAME = "network"
 

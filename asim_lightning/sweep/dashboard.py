@@ -7,8 +7,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.sweep.plot import sweep_figure
-from asim_lightning.sweep.result import (
+from asim_lightning.evaluation.results import (
     NOISE_AXES,
     AxisValue,
     PointResult,
@@ -17,7 +16,8 @@ from asim_lightning.sweep.result import (
     noise_unit,
     sweep_lines,
 )
-from asim_lightning.sweep.whole_file import naming
+from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.sweep.plot import sweep_figure
 
 CATEGORY = "Sweep"
 """Heading of the charts below which every curve of accuracy stands."""

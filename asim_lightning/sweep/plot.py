@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.sweep.result import (
+from asim_lightning.evaluation.results import (
     NOISE_AXES,
     AxisValue,
     PointResult,
@@ -22,7 +22,7 @@ from asim_lightning.sweep.result import (
     noise_unit,
     sweep_lines,
 )
-from asim_lightning.sweep.whole_file import write_whole
+from asim_lightning.evaluation.whole_file import write_whole
 
 LABELS: Mapping[str, str] = {
     "random_noise": "random noise (% of full scale)",

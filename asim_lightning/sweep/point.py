@@ -11,11 +11,11 @@ from asim_lightning.circuit import MacroConfig, Transfer, schedule, transfer
 from asim_lightning.circuit.columns import COLUMNS
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 from asim_lightning.sweep.canonical import canonical_json, digest_of
 from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.result import NOISE_AXES, AxisValue, Kind
 
 
 class Points:

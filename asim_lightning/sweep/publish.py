@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
 from asim_lightning.sweep.dashboard import write_dashboard
 from asim_lightning.sweep.plot import plot_sweep
-from asim_lightning.sweep.result import NOISE_AXES, PointResult, distinct_values, noise_unit
 from asim_lightning.sweep.run import Sweep
 from asim_lightning.sweep.table import results_table
 

@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text, axis_text, axis_value, check_kind
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.sweep.canonical import canonical_json, digest_of, plain
-from asim_lightning.sweep.interval import accuracy_interval
-from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text, axis_text, axis_value, check_kind
-from asim_lightning.sweep.whole_file import write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.contents import Contents
@@ -20,7 +21,6 @@ from asim_lightning.sweep.fingerprint import fingerprint
 from asim_lightning.sweep.point import Points
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
 from asim_lightning.sweep.recorder import OutcomeRecorder
-from asim_lightning.sweep.result import AxisValue, Kind, PointResult, axes_text
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""

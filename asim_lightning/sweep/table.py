@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from asim_lightning.evaluation.results import KINDS, PointResult, axis_text, is_number
 from asim_lightning.sweep.counts import count_range, mean_count
-from asim_lightning.sweep.result import KINDS, PointResult, axis_text, is_number
 
 _FEW_IMAGES = 100
 """Below so many, right answers are counted too: one of 20 images is 5 %."""

@@ -16,9 +16,9 @@ from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.checkpoint import load_weights
 from asim_lightning.data import FashionMNIST
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.resources import shipped_file
 from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.result import PointResult
 from asim_lightning.sweep.run import Sweep
 
 IMAGES = 8

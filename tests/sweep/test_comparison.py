@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asim_lightning.evaluation.results import sweep_lines
 from asim_lightning.sweep.comparison import compare_sweeps, read_results
 from asim_lightning.sweep.record import SweepRecord
-from asim_lightning.sweep.result import sweep_lines
 
 
 def finished(folder: Path, right: int) -> SweepRecord:

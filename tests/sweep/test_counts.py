@@ -2,8 +2,8 @@
 
 import pytest
 
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.sweep.counts import count_text
-from asim_lightning.sweep.result import PointResult
 from asim_lightning.sweep.table import results_table
 
 

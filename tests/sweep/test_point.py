@@ -9,11 +9,11 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import transfer
+from asim_lightning.evaluation.results import KINDS
 from asim_lightning.surgery import macro_layers
 from asim_lightning.sweep.canonical import digest_of
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.point import Points, macro_content
-from asim_lightning.sweep.result import KINDS
 from tests.classifier.conftest import make_model
 from tests.sweep.conftest import Load
 

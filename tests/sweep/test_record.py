@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asim_lightning.sweep.interval import accuracy_interval
+from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.sweep.record import SweepRecord, sweep_folder
-from asim_lightning.sweep.whole_file import write_whole
 
 FINGERPRINT = {"checkpoint": "3f2a", "seed": 0, "macro": {"rows": 255, "adc_bits": None}}
 COLUMNS = ("random_noise", "adc_bits")

@@ -1,6 +1,6 @@
 """The table lines up and says what the results say."""
 
-from asim_lightning.sweep.result import PointResult
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.sweep.table import results_table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asim_lightning.sweep.whole_file import naming, partial_of, remove_partials, write_lines, write_whole
+from asim_lightning.evaluation.whole_file import naming, partial_of, remove_partials, write_lines, write_whole
 
 
 def test_a_file_and_its_folders(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_partial_files_of_dead_processes_alone_are_removed(tmp_path: Path) -> No
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     writes = (
-        "import sys, pathlib; from asim_lightning.sweep.whole_file import write_whole\n"
+        "import sys, pathlib; from asim_lightning.evaluation.whole_file import write_whole\n"
         "def wait(file): print('writing', flush=True); sys.stdin.read()\n"
         "write_whole(pathlib.Path(sys.argv[1]), wait)"
     )

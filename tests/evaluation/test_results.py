@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from asim_lightning.sweep.result import PointResult, axis_text, distinct_values, sweep_lines
+from asim_lightning.evaluation.results import PointResult, axis_text, distinct_values, sweep_lines
 
 
 def point(kind="simulated", accuracy=0.9, low=0.88, high=0.92, **axes):

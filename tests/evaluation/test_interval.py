@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from asim_lightning.sweep.interval import accuracy_interval
+from asim_lightning.evaluation.interval import accuracy_interval
 
 
 def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
