@@ -12,9 +12,9 @@ from asim_lightning.bench.machine import Machine, versions
 from asim_lightning.bench.network import PROJECTED, InferenceTime
 from asim_lightning.bench.timing import Repeats
 from asim_lightning.circuit import algorithm
-from asim_lightning.circuit.explain import aligned
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import macro_layers
+from asim_lightning.text_table import text_table
 
 LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
@@ -43,7 +43,7 @@ def network_table(times: Sequence[InferenceTime]) -> str:
         )
         for each in times
     ]
-    return aligned([*headers, *rows], 2, "lllrrrrrrrr")
+    return text_table([*headers, *rows], 2, "lllrrrrrrrr")
 
 
 def layer_table(times: Sequence[LayerTime]) -> str:
@@ -72,7 +72,7 @@ def layer_table(times: Sequence[LayerTime]) -> str:
         f"{len(times)} layers", "", "", "", "", f"{made:,}", _ms(sum(t.quantized.median for t in times)), _ms(seconds),
         _rate(made * times[0].batch / seconds), f"{100 * sum(t.share for t in times):.1f} %",
     )  # fmt: skip
-    return aligned([*headers, *rows, total], 2, "lllllrrrrr")
+    return text_table([*headers, *rows, total], 2, "lllllrrrrr")
 
 
 def comparison_table(found: Sequence[LayerComparison]) -> str:
@@ -88,7 +88,7 @@ def comparison_table(found: Sequence[LayerComparison]) -> str:
     if both:
         ours, published = (sum(times) for times in zip(*both, strict=True))
         rows.append((f"{len(both)} layers", "", *_compared(ours, published), ""))
-    return aligned([header, *rows], 1, "llrrrl")
+    return text_table([header, *rows], 1, "llrrrl")
 
 
 def to_dict(

@@ -4,11 +4,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary
-from rich import get_console
-from rich.table import Table
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import ConversionReport
+from asim_lightning.text_table import text_table
 
 
 class NetworkSummary(ModelSummary):
@@ -43,18 +42,16 @@ class NetworkSummary(ModelSummary):
         if any(macs):
             columns["MACs"] = [f"{count:,}" for count in macs]
         numbers = {name for name in columns if name in ("Params", "MACs")}
-        table = Table(header_style="bold magenta")
-        for name in columns:
-            table.add_column(name, justify="right" if name in numbers else "left")
-        for row, params in zip(zip(*columns.values(), strict=True), columns["Params"], strict=True):
-            if params.strip() != "0":  # metrics, activations
-                table.add_row(*row)
-        console = get_console()
-        console.print(table)
+        rows = [
+            row
+            for row, params in zip(zip(*columns.values(), strict=True), columns["Params"], strict=True)
+            if params.strip() != "0"  # metrics, activations
+        ]
+        print(text_table([tuple(columns), *rows], 1, "".join("r" if name in numbers else "l" for name in columns)))
         frozen = total_parameters - trainable_parameters
-        console.print(f"{total_parameters:,} parameters" + (f", of which {frozen:,} are not trained" if frozen else ""))
+        print(f"{total_parameters:,} parameters" + (f", of which {frozen:,} are not trained" if frozen else ""))
         if self._report is not None:
-            console.print(self._report.summary)
+            print(self._report.summary)
 
     def _macs(self, name: str) -> int:
         inside = name.removeprefix("backbone").removeprefix(".")

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -20,6 +20,7 @@ from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
+from asim_lightning.text_table import text_table
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
@@ -146,7 +147,7 @@ class Explanation:
 
     def __str__(self) -> str:
         rows = [_row(list(group)) for _, group in groupby(self.cycles, _alike)]
-        table = aligned([*_HEADER, *rows], 2, _SIDES)
+        table = text_table([*_HEADER, *rows], 2, _SIDES)
         heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro)]
         parts = (*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals()))
         return "\n".join(parts)
@@ -239,24 +240,6 @@ def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
         if probed is not None and Conversion.LOSSY not in probed.conversions:
             return bits
     return fewest if fewest > _MOST_BITS else None
-
-
-def aligned(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
-    """A table of text: columns two blanks apart, and a rule below the headers.
-
-    Args:
-        rows: Cells of each row, headers first.
-        headers: How many rows are headers.
-        sides: For each column, "l" (left) or "r" (right).
-    """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
-    rule = ["-" * width for width in widths]
-
-    def line(row: Sequence[str]) -> str:
-        cells = (c.rjust(w) if s == "r" else c.ljust(w) for c, w, s in zip(row, widths, sides, strict=True))
-        return "  ".join(cells).rstrip()
-
-    return "\n".join(line(row) for row in (*rows[:headers], rule, *rows[headers:]))
 
 
 def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 from asim_lightning.exchange.keys import in_our_shape
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
+from asim_lightning.text_table import text_table
 
 USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
 """What a row says; missing and unknown are not accounted for."""
@@ -58,13 +59,11 @@ class Account:
         return sum(row.status == status for row in self.rows)
 
     def __str__(self) -> str:
-        cells = [("key", "becomes", "shape", "", "")] + [
+        cells = [("key", "becomes", "shape", "status", "why")] + [
             (r.source or "-", r.target or "-", "x".join(map(str, r.shape)) or "scalar", r.status, r.why)
             for r in self.rows
         ]
-        widths = [max(len(line[column]) for line in cells) for column in range(4)]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[4]]) for line in cells]
-        return "\n".join(line.rstrip() for line in lines)
+        return text_table(cells, 1, "lllll")
 
 
 def imported(file: WeightFile, network: Network) -> Account:

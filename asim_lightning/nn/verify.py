@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer
-from asim_lightning.circuit.explain import aligned
 from asim_lightning.engine import ENGINES, Engine, choose, exact, noise_context, reference, sums_of
 from asim_lightning.engine.conversions import conversion_count
 from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
+from asim_lightning.text_table import text_table
 
 _ROUNDED_OTHERWISE = 1e-5
 """Largest share of noisy conversions whose code may differ by the last bit of a normal."""
@@ -93,7 +93,7 @@ class Verification:
         exact = "ok" if self.deviation_counts == 0 else "NOT OK"
         verdict = f"every cycle is exact: {exact}" if self.lossless else "not exact"
         tail = f"noise-free distance from the integer product: at most {lost} ({verdict})"
-        return "\n".join([head, aligned(rows, 1, "lrrrl"), tail])
+        return "\n".join([head, text_table(rows, 1, "lrrrl"), tail])
 
 
 def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4) -> Verification:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.text_table import text_table
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class ConversionReport:
             (r.name, r.kind, r.before, r.after, describe(r.macro), _count(r.macs), r.input, r.why_kept)
             for r in self.rows
         ]
-        widths = [max(len(line[i]) for line in table) for i in range(len(header))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
-        return "\n".join([*lines, self.summary, *self.notes])
+        return "\n".join([text_table(table, 1, "lllllrll"), self.summary, *self.notes])
 
     @property
     def summary(self) -> str:

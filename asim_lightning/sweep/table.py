@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from asim_lightning.evaluation.results import KINDS, PointResult, axis_text, is_number
 from asim_lightning.sweep.counts import count_range, mean_count
+from asim_lightning.text_table import text_table
 
 _FEW_IMAGES = 100
 """Below so many, right answers are counted too: one of 20 images is 5 %."""
@@ -38,17 +39,8 @@ def results_table(rows: Sequence[PointResult]) -> str:
         for line, row in zip(cells, ordered, strict=True):
             line.append(_right(row))
     text = {"kind", "algorithm", "right", *(name for name in axes if not _is_numeric(ordered, name))}
-    widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(header))]
-    rule = ["-" * width for width in widths]
-
-    def align(line: Sequence[str]) -> str:
-        padded = (
-            cell.ljust(width) if name in text else cell.rjust(width)
-            for cell, width, name in zip(line, widths, header, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    return "\n".join(align(line) for line in (header, rule, *cells))
+    sides = "".join("l" if name in text else "r" for name in header)
+    return text_table([header, *cells], 1, sides)
 
 
 def _is_numeric(rows: Sequence[PointResult], name: str) -> bool:

@@ -56,7 +56,7 @@ def test_a_published_checkpoint_gives_the_published_logits_and_comes_back_bit_fo
     file = published(folder / "given.pkl", state)
     said = asim("import", file, "--to", "got.ckpt")
     assert said.code == 0, said.err
-    table = said.out.split("\n\n")[0].splitlines()[1:]
+    table = said.out.split("\n\n")[0].splitlines()[2:]
     assert sorted(line.split()[0] for line in table) == sorted(state)  # every key, once
     assert "0 missing, 0 unknown" in said.out
     shape = (settings["batch"], 3, settings["image_size"], settings["image_size"])
