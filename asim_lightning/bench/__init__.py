@@ -1,16 +1,13 @@
 """How fast a network is simulated on this machine, beside float32 and quantised inference."""
 
-from asim_lightning.bench.comparison import LayerComparison, compare
+from asim_lightning.bench.comparison import compare
 from asim_lightning.bench.images import BenchImages, read_images
-from asim_lightning.bench.layers import LayerTime, time_layers
-from asim_lightning.bench.network import InferenceTime, time_network
+from asim_lightning.bench.layers import time_layers
+from asim_lightning.bench.network import time_network
 from asim_lightning.bench.published import PublishedCode, load_published
 
 __all__ = [
     "BenchImages",
-    "InferenceTime",
-    "LayerComparison",
-    "LayerTime",
     "PublishedCode",
     "compare",
     "load_published",

@@ -2,41 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
+from asim_lightning.bench.inference import seconds_of
 from asim_lightning.bench.published import PublishedCode, published_layer, why_not
-from asim_lightning.bench.timing import Repeats, seconds_of
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose, noise_context
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.times import LayerComparison, Repeats
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One layer, simulated by this package and by the published code."""
-
-    name: str
-    engine: str
-    batch: int
-    """Images at a time."""
-    ours: Repeats | None
-    """Seconds a batch; None where the published code does not compute the layer."""
-    published: Repeats | None
-    """Seconds a batch; None where the published code does not compute the layer."""
-    why_not: str
-    """Why it does not; empty where it does."""
-
-    @property
-    def times_faster(self) -> float | None:
-        """Median time of the published code over ours."""
-        return None if self.ours is None or self.published is None else self.published.median / self.ours.median
 
 
 def compare(

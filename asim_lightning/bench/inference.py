@@ -1,6 +1,7 @@
-"""The ways to compute one network: float32, quantised, and simulated by every engine that applies."""
+"""The ways to compute one network: float32, quantised, and simulated by every engine that applies; and their time."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -94,3 +95,20 @@ def algorithm_of(engine: str, transfer: Transfer) -> str:
 
 def _algorithms(engines: Mapping[OnMacro, str]) -> str:
     return ", ".join(dict.fromkeys(algorithm_of(engine, layer.transfer) for layer, engine in engines.items()))
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a piece of work takes until its results are there, on a device that may work asynchronously."""
+    synchronize(device)
+    start = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -3,51 +3,20 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
-from asim_lightning.bench.inference import algorithm_of
+from asim_lightning.bench.inference import algorithm_of, seconds_of, synchronize
 from asim_lightning.bench.network import conversions
-from asim_lightning.bench.timing import Repeats, seconds_of, synchronize
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import choose, noise_context
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.times import LayerTime, Repeats
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
-
-
-@dataclass(frozen=True)
-class LayerTime:
-    """How long one layer on a macro took, of one batch."""
-
-    name: str
-    kind: str
-    """Class of the layer."""
-    input_shape: tuple[int, ...]
-    """Of one sample."""
-    output_shape: tuple[int, ...]
-    """Of one sample."""
-    algorithm: str
-    engine: str
-    batch: int
-    """Images at a time."""
-    conversions: int
-    """Conversions an image."""
-    quantized: Repeats
-    """Seconds a batch."""
-    simulated: Repeats
-    """Seconds a batch."""
-    share: float
-    """Of the network's simulated time, at the medians: 0..1."""
-
-    @property
-    def conversions_per_second(self) -> float:
-        """Conversions a second, at the median."""
-        return self.conversions * self.batch / self.simulated.median
 
 
 def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: int) -> list[LayerTime]:

@@ -1,56 +1,18 @@
 """Times of whole-network inference, all ways interleaved, so that their ratios are of the same moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
-from asim_lightning.bench.inference import Inference
-from asim_lightning.bench.timing import Repeats, seconds_of
+from asim_lightning.bench.inference import Inference, seconds_of
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.times import InferenceTime, Repeats
 from asim_lightning.surgery import macro_layers
-
-PROJECTED = (10_000, 50_000)
-"""Images that a time is projected to: CIFAR's and ImageNet's evaluation sets."""
-
-
-@dataclass(frozen=True)
-class InferenceTime:
-    """How long one way to compute a batch took."""
-
-    inference: str
-    """float32, quantized or simulated."""
-    algorithm: str
-    engine: str
-    batch: int
-    """Images at a time."""
-    repeats: Repeats
-    """Seconds a batch."""
-    conversions: int | None
-    """Conversions an image; None where none is simulated."""
-    ratio: float
-    """Median time over the median time of float32."""
-    fastest_ratio: float
-    """Fastest time over the fastest time of float32."""
-
-    @property
-    def images_per_second(self) -> float:
-        """Images a second, at the median."""
-        return self.batch / self.repeats.median
-
-    @property
-    def conversions_per_second(self) -> float | None:
-        """Conversions a second, at the median; None where none is simulated."""
-        return None if self.conversions is None else self.conversions * self.images_per_second
-
-    def projected(self, images: int) -> float:
-        """Seconds for so many images, at the median."""
-        return images / self.images_per_second
 
 
 def time_network(

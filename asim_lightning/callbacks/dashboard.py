@@ -1,14 +1,11 @@
 """What TensorBoard's custom scalars tab shows of a training run."""
 
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
 
 from asim_lightning.callbacks.output import tensorboard_loggers
-from asim_lightning.sweep.dashboard import CATEGORY
-
-Charts: TypeAlias = dict[str, list[Any]]
-"""Kind of chart and its tags, by the chart's title."""
+from asim_lightning.report.tensorboard_layout import Charts, training_layout
 
 
 @runtime_checkable
@@ -32,12 +29,6 @@ def write_layout(trainer: Trainer) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, HasCharts):
             accuracy.update(callback.charts())
-    # Tags of a Multiline chart are regular expressions, and "train/loss" alone would find train/loss_epoch too.
-    # The loss has a chart of its own too, as noise in percent presses it flat where both share an axis.
-    training: Charts = {
-        "training loss and noise": ["Multiline", ["train/loss$", "cim/train_noise$"]],
-        "training loss": ["Multiline", ["train/loss$"]],
-    }
-    layout = {**({CATEGORY: accuracy} if accuracy else {}), "Training": training}
+    layout = training_layout(accuracy)
     for logger in tensorboard_loggers(trainer):
         logger.experiment.add_custom_scalars(layout)

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
-from torch.utils.tensorboard.summary import hparams
 
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.output import tensorboard_loggers
+from asim_lightning.report.tensorboard_layout import hparams_line
 from asim_lightning.surgery import macro_layers
 
 _SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
+"""What tells runs apart."""
 Value = float | int | str | bool
 
 
@@ -32,11 +32,8 @@ class HparamsTable(Callback):
         given = run_hparams(trainer, pl_module)
         names = [name for name in self._metrics(trainer) if name in trainer.callback_metrics]
         for logger in loggers:
-            # SummaryWriter.add_hparams would make a run of its own below this one. The table takes a metric's value
-            # from the run's scalar of that name, which the fit has logged.
-            columns, start, end = hparams(given, dict.fromkeys(names, 0.0))
-            _show_first(columns)
-            for summary in (columns, start, end):
+            # SummaryWriter.add_hparams would make a run of its own below this one
+            for summary in hparams_line(given, names, _SHOWN):
                 logger.experiment._get_file_writer().add_summary(summary)
 
     def _metrics(self, trainer: Trainer) -> Iterable[str]:
@@ -65,15 +62,6 @@ def run_hparams(trainer: Trainer, module: Any) -> dict[str, Value]:
         "lr": module.optimizer_config.lr,
         "epochs": trainer.current_epoch,
     }
-
-
-def _show_first(columns: Any) -> None:
-    """Have the table show the columns that tell runs apart: of all it shows the five that differ."""
-    plugin = columns.value[0].metadata.plugin_data
-    data = HParamsPluginData.FromString(plugin.content)
-    for info in data.experiment.hparam_infos:
-        info.differs = info.name in _SHOWN
-    plugin.content = data.SerializeToString()
 
 
 def _shared(values: Iterable[Value]) -> Value:

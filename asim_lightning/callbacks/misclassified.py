@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from asim_lightning.callbacks.mistakes_figure import mistakes_figure
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.report.mistakes_figure import mistakes_figure
 
 _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")

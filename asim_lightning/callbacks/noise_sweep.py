@@ -8,8 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from matplotlib.figure import Figure
 
-from asim_lightning.callbacks.dashboard import Charts, write_layout
-from asim_lightning.callbacks.noise_charts import curve_steps, noise_figure, write_curve
+from asim_lightning.callbacks.dashboard import write_layout
 from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, level_name, levels_on
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
@@ -19,8 +18,10 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
+from asim_lightning.report.accuracy_figure import noise_figure
+from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
+from asim_lightning.report.tensorboard_layout import Charts, margin_chart
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.dashboard import margin_chart
 
 SPLITS = ("val", "test")
 
@@ -191,7 +192,7 @@ class NoiseSweep(Callback):
 
     def charts(self) -> Charts:
         """The margin chart of the curve."""
-        return margin_chart(curve_steps(self.axis, self._on_network)[0]) if self._on_network else {}
+        return margin_chart(self._curve_steps()[0]) if self._on_network else {}
 
     def figure(self, module: LightningModule) -> Figure:
         """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
@@ -230,9 +231,14 @@ class NoiseSweep(Callback):
             return None
         return folder / f"{self.prefix}_sweep.csv"
 
+    def _curve_steps(self) -> tuple[str, dict[str, int]]:
+        """Tag of the curve, which is that of `asim sweep`, and the step of each level by its text."""
+        return scalar_steps(self.axis, [level.place for level in self._on_network])
+
     def _write_curve(self, trainer: Trainer) -> None:
         if self.results and trainer.is_global_zero:
-            write_curve(tensorboard_loggers(trainer), self.axis, self._on_network, list(self.results.values())[-1])
+            folders = [logger.log_dir for logger in tensorboard_loggers(trainer)]
+            write_curve(folders, self.axis, *self._curve_steps(), list(self.results.values())[-1])
 
 
 def _before(callbacks: Sequence[Callback], one: Callback) -> Sequence[Callback]:

@@ -11,12 +11,14 @@ from asim_lightning.bench import BenchImages, PublishedCode, compare, load_publi
 from asim_lightning.bench.images import random_images
 from asim_lightning.bench.inference import inferences
 from asim_lightning.bench.machine import this_machine
-from asim_lightning.bench.network import InferenceTime, time_network
-from asim_lightning.bench.report import LEGEND, comparison_table, layer_table, network_table, to_dict
+from asim_lightning.bench.network import time_network
+from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.report.timing_tables import LEGEND, comparison_table, layer_table, network_table
 from asim_lightning.surgery import macro_layers
 
 _SCATTER = 1.5

@@ -13,8 +13,8 @@ from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.results import KINDS, axes_text
+from asim_lightning.report.numbers import count_text
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.counts import count_text
 
 
 @dataclass(frozen=True)

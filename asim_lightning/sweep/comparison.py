@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from asim_lightning.evaluation.results import PointResult, axis_value, check_kind
-from asim_lightning.sweep.plot import plot_sweep
+from asim_lightning.report.accuracy_figure import plot_sweep
 from asim_lightning.sweep.record import RESULT_COLUMNS
 
 _NAME = "network"

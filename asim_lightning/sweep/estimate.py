@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.report.numbers import duration
 from asim_lightning.sweep.axes import SweepAxes
 
 _MANY = 100
@@ -39,7 +40,8 @@ def grid_line(model: CimClassifier, data: LightningDataModule, axes: SweepAxes, 
     if most < _MANY or model.device.type != "cpu":
         return line
     seconds = most * images * _float_seconds(model, data)
-    return f"{line}, at least {duration(seconds)} (float32's time; simulation takes longer)" if seconds >= 1 else line
+    least = f", at least {duration(seconds, 0)} (float32's time; simulation takes longer)"
+    return line + least if seconds >= 1 else line
 
 
 def time_left(seconds: Sequence[float], left: int) -> str:
@@ -53,15 +55,7 @@ def time_left(seconds: Sequence[float], left: int) -> str:
     if not told or left * told[-1] < _LONG:
         return ""
     mean = sum(told) / len(told)
-    return f"about {duration(left * mean)} for {left:,} more trials, as the last took {told[-1]:.1f} s"
-
-
-def duration(seconds: float) -> str:
-    """A long time as people say it, such as "42 s", "5 min", "2.1 h" or "3.5 days"."""
-    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+    return f"about {duration(left * mean, 0)} for {left:,} more trials, as the last took {told[-1]:.1f} s"
 
 
 def _images(data: LightningDataModule) -> int:

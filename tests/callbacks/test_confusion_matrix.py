@@ -10,7 +10,7 @@ import torch
 from matplotlib.image import imread
 
 from asim_lightning.callbacks import ConfusionMatrix
-from asim_lightning.callbacks.confusion_figure import confusion_figure
+from asim_lightning.report.confusion_figure import confusion_figure
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
 

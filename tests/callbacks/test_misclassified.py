@@ -10,7 +10,7 @@ import torch
 
 from asim_lightning.callbacks import Misclassified
 from asim_lightning.callbacks.misclassified import _shown
-from asim_lightning.callbacks.mistakes_figure import mistakes_figure
+from asim_lightning.report.mistakes_figure import mistakes_figure
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
 

@@ -1,7 +1,7 @@
 import pytest
 
 from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.estimate import duration, time_left
+from asim_lightning.sweep.estimate import time_left
 
 
 def test_the_number_of_points_is_that_of_the_grid() -> None:
@@ -23,7 +23,3 @@ def test_the_number_of_points_is_that_of_the_grid() -> None:
 )
 def test_the_time_that_is_left(seconds: list[float], left: int, expected: str) -> None:
     assert time_left(seconds, left) == expected
-
-
-def test_durations() -> None:
-    assert [duration(each) for each in (42, 300, 7560, 302_400)] == ["42 s", "5 min", "2.1 h", "3.5 days"]

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.sweep.dashboard import scalar_steps, write_dashboard
+from asim_lightning.report.tensorboard_curves import scalar_steps, write_dashboard
 
 TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
 REFERENCES = [

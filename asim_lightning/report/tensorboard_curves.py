@@ -1,7 +1,7 @@
 """A sweep in TensorBoard: the accuracy as a curve with its interval, and the picture."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -17,10 +17,9 @@ from asim_lightning.evaluation.results import (
     sweep_lines,
 )
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.sweep.plot import sweep_figure
+from asim_lightning.report.accuracy_figure import sweep_figure
+from asim_lightning.report.tensorboard_layout import sweep_layout
 
-CATEGORY = "Sweep"
-"""Heading of the charts below which every curve of accuracy stands."""
 _SUFFIX = ".sweep"
 
 
@@ -60,7 +59,7 @@ def write_dashboard(
 
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
     with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
-        writer.add_custom_scalars({CATEGORY: margin_chart(tag)})
+        writer.add_custom_scalars(sweep_layout(tag))
         for row in rows:
             if row.kind != "simulated":
                 where = f"_{_run_name(row.axes)}" if row.axes else ""
@@ -103,13 +102,6 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
     return name, dict(zip(texts, steps, strict=True))
 
 
-def margin_chart(tag: str) -> dict[str, list[str | list[str]]]:
-    """A chart of the custom scalars tab, by its title: the curve of a tag of `scalar_steps` and its interval."""
-    # A Margin chart, unlike all others, is not smoothed, which would shift the curve. Its tags are literal where
-    # those of Multiline charts are regular expressions: the page escapes them, so that a "$" would match nothing.
-    return {f"accuracy (x = {_step_meaning(tag)})": ["Margin", [f"{tag}/mean", f"{tag}/low", f"{tag}/high"]]}
-
-
 def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, PointResult]]) -> None:
     """Write the accuracy and the ends of its interval at each step of `scalar_steps`."""
     for step, row in stepped:
@@ -117,9 +109,26 @@ def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Poin
             writer.add_scalar(f"{tag}/{end}", share, step)
 
 
-def _step_meaning(tag: str) -> str:
-    """The words of a tag: "random noise in millipercent"."""
-    return tag.removeprefix("sweep/accuracy_vs_").replace("_", " ")
+def write_curve(
+    folders: Iterable[str | Path], axis: str, tag: str, steps: Mapping[str, int], results: Sequence[PointResult]
+) -> None:
+    """Write the curve of one sweep of a training run, in place of one that an earlier fit left in the folder.
+
+    Args:
+        folders: Folders of the run's event files.
+        axis: Which noise of the macro.
+        tag: Tag of the curve, as `scalar_steps` gives it.
+        steps: Step of each value of the axis, by its text.
+        results: The result at each level.
+    """
+    suffix = f".{axis}"
+    for folder in folders:
+        # A file of its own, written once: steps are noise levels, so that a second curve below the same tag, as of a
+        # fit that goes on in its folder, would be drawn as a zigzag with the first.
+        for stale in Path(folder).glob(f"events.out.tfevents.*{suffix}"):
+            stale.unlink()
+        with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
+            add_curve(writer, tag, [(steps[axis_text(row.axes[axis])], row) for row in results])
 
 
 def _run_name(axes: Mapping[str, AxisValue]) -> str:

@@ -1,7 +1,7 @@
 """The table lines up and says what the results say."""
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.sweep.table import results_table
+from asim_lightning.report.results_table import results_table
 
 
 def test_table():

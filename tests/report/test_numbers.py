@@ -1,10 +1,10 @@
-"""Counts of right answers in words, in the table and in results.csv."""
+"""Numbers in words, and counts of right answers in the table and in results.csv."""
 
 import pytest
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.sweep.counts import count_text
-from asim_lightning.sweep.table import results_table
+from asim_lightning.report.numbers import count_text, duration, rate, short
+from asim_lightning.report.results_table import results_table
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,25 @@ def test_the_table_counts_where_images_are_few() -> None:
 def test_counts_that_cannot_be_are_refused(right: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"^`right` must hold 0\.\.20 for each of 2 trials, got \("):
         point(20, right)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "rounded"),
+    [
+        (0.0123, "12 ms", "12 ms"),
+        (1, "1.0 s", "1 s"),
+        (42, "42.0 s", "42 s"),
+        (119.94, "119.9 s", "120 s"),
+        (300, "5.0 min", "5 min"),
+        (7199, "120.0 min", "120 min"),
+        (7560, "2.1 h", "2.1 h"),
+        (302_400, "3.5 days", "3.5 days"),
+    ],
+)
+def test_durations(seconds: float, text: str, rounded: str) -> None:
+    assert (duration(seconds), duration(seconds, 0)) == (text, rounded)
+
+
+def test_three_figures() -> None:
+    assert [short(value) for value in (0.128, 12.34, 1234.5)] == ["0.13", "12.3", "1,234"]
+    assert [rate(value) for value in (None, 8e6, 2.74e12)] == ["-", "8.00e6", "2.74e12"]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.sweep.plot import plot_sweep, sweep_figure
+from asim_lightning.report.accuracy_figure import plot_sweep, sweep_figure
 
 FLOAT = PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
 QUANTIZED = PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
@@ -152,7 +152,7 @@ def test_png_at_readme_size(tmp_path):
 def test_pyplot_and_its_global_state_are_not_touched(tmp_path):
     code = f"""
 import sys
-from asim_lightning.sweep.plot import plot_sweep
+from asim_lightning.report.accuracy_figure import plot_sweep
 from asim_lightning.evaluation.results import PointResult
 point = PointResult({{"rows": 3}}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "exact")
 plot_sweep([point], "rows", {str(tmp_path / "p.png")!r}, "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asim_lightning.evaluation.results import KINDS, PointResult, axis_text, is_number
-from asim_lightning.sweep.counts import count_range, mean_count
+from asim_lightning.report.numbers import count_range, interval_text, mean_count
 from asim_lightning.text_table import text_table
 
 _FEW_IMAGES = 100
@@ -26,7 +26,7 @@ def results_table(rows: Sequence[PointResult]) -> str:
             row.kind,
             *(axis_text(row.axes[name]) if name in row.axes else "-" for name in axes),
             f"{100 * row.accuracy:.2f}",
-            f"[{100 * row.low:.2f}, {100 * row.high:.2f}]",
+            interval_text(row.low, row.high),
             str(row.trials),
             str(row.images),
             f"{row.seconds:.1f}",

@@ -1,23 +1,12 @@
 """The tables line up, and say what was measured."""
 
-import pytest
-
-from asim_lightning.bench import InferenceTime, LayerComparison, LayerTime
-from asim_lightning.bench.report import comparison_table, duration, layer_table, network_table
-from asim_lightning.bench.timing import Repeats
+from asim_lightning.evaluation.times import InferenceTime, LayerComparison, LayerTime, Repeats
+from asim_lightning.report.timing_tables import comparison_table, layer_table, network_table
 
 PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
 SIMULATED = InferenceTime(
     "simulated", "every conversion", "packed", 2, Repeats((1.0, 0.5, 2.0)), 4_000_000, 50.0, 50.0
 )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.0123, "12 ms"), (1, "1.0 s"), (119.94, "119.9 s"), (300, "5.0 min"), (7199, "120.0 min"), (9000, "2.5 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_network_table() -> None:

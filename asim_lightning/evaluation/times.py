@@ -1,0 +1,117 @@
+"""Times of inference, of layers, and of layers beside the published code, as they were measured."""
+
+from dataclasses import dataclass
+from statistics import median
+
+PROJECTED = (10_000, 50_000)
+"""Images that a time is projected to: CIFAR's and ImageNet's evaluation sets."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Seconds of the repeats of one piece of work, in order.
+
+    Raises:
+        ValueError: There is none.
+    """
+
+    seconds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.seconds:
+            raise ValueError("repeats need at least one time, got none")
+
+    @property
+    def median(self) -> float:
+        """The median, seconds."""
+        return median(self.seconds)
+
+    @property
+    def fastest(self) -> float:
+        """The smallest, seconds: what other work on the machine disturbed least."""
+        return min(self.seconds)
+
+
+@dataclass(frozen=True)
+class InferenceTime:
+    """How long one way to compute a batch took."""
+
+    inference: str
+    """float32, quantized or simulated."""
+    algorithm: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    repeats: Repeats
+    """Seconds a batch."""
+    conversions: int | None
+    """Conversions an image; None where none is simulated."""
+    ratio: float
+    """Median time over the median time of float32."""
+    fastest_ratio: float
+    """Fastest time over the fastest time of float32."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second, at the median."""
+        return self.batch / self.repeats.median
+
+    @property
+    def conversions_per_second(self) -> float | None:
+        """Conversions a second, at the median; None where none is simulated."""
+        return None if self.conversions is None else self.conversions * self.images_per_second
+
+    def projected(self, images: int) -> float:
+        """Seconds for so many images, at the median."""
+        return images / self.images_per_second
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """How long one layer on a macro took, of one batch."""
+
+    name: str
+    kind: str
+    """Class of the layer."""
+    input_shape: tuple[int, ...]
+    """Of one sample."""
+    output_shape: tuple[int, ...]
+    """Of one sample."""
+    algorithm: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    conversions: int
+    """Conversions an image."""
+    quantized: Repeats
+    """Seconds a batch."""
+    simulated: Repeats
+    """Seconds a batch."""
+    share: float
+    """Of the network's simulated time, at the medians: 0..1."""
+
+    @property
+    def conversions_per_second(self) -> float:
+        """Conversions a second, at the median."""
+        return self.conversions * self.batch / self.simulated.median
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One layer, simulated by this package and by the published code."""
+
+    name: str
+    engine: str
+    batch: int
+    """Images at a time."""
+    ours: Repeats | None
+    """Seconds a batch; None where the published code does not compute the layer."""
+    published: Repeats | None
+    """Seconds a batch; None where the published code does not compute the layer."""
+    why_not: str
+    """Why it does not; empty where it does."""
+
+    @property
+    def times_faster(self) -> float | None:
+        """Median time of the published code over ours."""
+        return None if self.ours is None or self.published is None else self.published.median / self.ours.median

@@ -1,0 +1,1 @@
+"""What people look at: tables, pictures, TensorBoard. It takes plain results, and runs nothing."""

@@ -1,0 +1,69 @@
+"""Numbers as people read them: right answers, intervals, times and rates."""
+
+from collections.abc import Sequence
+
+
+def mean_count(right: Sequence[int]) -> str:
+    """The mean of some counts: whole where it is, else with one digit behind the point.
+
+    Args:
+        right: Right answers of each read, one or more.
+    """
+    mean = sum(right) / len(right)
+    return f"{mean:,.0f}" if mean.is_integer() else f"{mean:,.1f}"
+
+
+def count_range(right: Sequence[int]) -> str:
+    """The least and the largest count, as in "17 to 18"; one number where they are equal.
+
+    Args:
+        right: Right answers of each read, one or more.
+    """
+    low, high = min(right), max(right)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def count_text(right: Sequence[int], images: int) -> str:
+    """As in "18 of 20 images", and of several reads "17.7 of 20 images, 17 to 18 in 3 reads".
+
+    Args:
+        right: Right answers of each read, one or more.
+        images: Images of each read.
+    """
+    reads = f", {count_range(right)} in {len(right)} reads" if len(right) > 1 else ""
+    return f"{mean_count(right)} of {images:,} images{reads}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """The ends of an interval of shares in percent, as in "[88.50, 94.00]"."""
+    return f"[{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def duration(seconds: float, digits: int = 1) -> str:
+    """A time as people say it, such as "850 ms", "42.0 s", "5.3 min", "2.1 h" or "3.5 days".
+
+    Args:
+        seconds: The time.
+        digits: Digits behind the point of seconds and minutes.
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < limit:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def milliseconds(seconds: float) -> str:
+    """A time in milliseconds, with three figures and without its unit."""
+    return short(1000 * seconds)
+
+
+def short(value: float) -> str:
+    """Three figures, without exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def rate(value: float | None) -> str:
+    """Three figures with an exponent, as in 2.74e8; a dash of none."""
+    return "-" if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")
