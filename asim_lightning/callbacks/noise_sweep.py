@@ -18,7 +18,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
-from asim_lightning.report.accuracy_figure import noise_figure
+from asim_lightning.report.epochs_figure import epochs_figure
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
 from asim_lightning.report.tensorboard_layout import Charts, margin_chart
 from asim_lightning.surgery import macro_layers
@@ -200,7 +200,7 @@ class NoiseSweep(Callback):
         # the codes of a weight-parallel cycle have a sign, so that its LSB is another
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = module.num_classes
-        return noise_figure(self.results, self.axis, self.split, classes, bits.pop() if len(bits) == 1 else None)
+        return epochs_figure(self.results, self.axis, self.split, classes, bits.pop() if len(bits) == 1 else None)
 
     def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
         if not isinstance(module, CimClassifier):

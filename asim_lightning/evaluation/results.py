@@ -1,7 +1,7 @@
 """What a sweep says about one of its points, and how its axis values are compared and written."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -122,30 +122,3 @@ def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:
         first.setdefault(f"{is_number(value)}{isinstance(value, str)}{axis_text(value)}", value)
     # None and strings have no order with numbers, so that they keep theirs.
     return sorted(first.values(), key=lambda value: (0, value) if is_number(value) else (1, 0))  # type: ignore[arg-type]
-
-
-def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[tuple[dict[str, AxisValue], list[PointResult]]]:
-    """The simulated points that have `axis`, one line for each combination of the other axes.
-
-    Returns:
-        For each line the other axes that differ between lines, and its points in the order of `distinct_values`.
-
-    Raises:
-        ValueError: No simulated point has the axis.
-    """
-    simulated = [row for row in rows if row.kind == "simulated"]
-    points = [row for row in simulated if axis in row.axes]
-    if not points:
-        known = ", ".join(dict.fromkeys(name for row in simulated for name in row.axes)) or "none"
-        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
-    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
-    others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
-    # A name that some points lack tells lines apart too, hence the None of a missing name beside (value,).
-    seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
-    groups: dict[str, tuple[dict[str, AxisValue], list[PointResult]]] = {}
-    for row in points:
-        differing = {name: row.axes[name] for name in others if name in row.axes and len(seen[name]) > 1}
-        groups.setdefault(axes_text(differing), (differing, []))[1].append(row)
-    for _, line in groups.values():
-        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
-    return list(groups.values())

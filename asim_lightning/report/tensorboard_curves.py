@@ -14,10 +14,10 @@ from asim_lightning.evaluation.results import (
     axis_text,
     distinct_values,
     noise_unit,
-    sweep_lines,
 )
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy_figure import sweep_figure
+from asim_lightning.report.curves import sweep_lines
 from asim_lightning.report.tensorboard_layout import sweep_layout
 
 _SUFFIX = ".sweep"

@@ -1,11 +1,11 @@
-"""Values of an axis, and the lines that points form."""
+"""Values of an axis, and what a result refuses."""
 
 import subprocess
 import sys
 
 import pytest
 
-from asim_lightning.evaluation.results import PointResult, axis_text, distinct_values, sweep_lines
+from asim_lightning.evaluation.results import PointResult, axis_text, distinct_values
 
 
 def point(kind="simulated", accuracy=0.9, low=0.88, high=0.92, **axes):
@@ -22,22 +22,6 @@ def test_axis_text(value, text):
 
 def test_distinct_values_puts_numbers_first_and_rising():
     assert distinct_values([8, None, 0.1, "b", 8.0, "a", None, 6, True, "8"]) == [0.1, 6, 8, None, "b", "a", True, "8"]
-
-
-def test_lines_are_the_combinations_of_the_other_axes():
-    rows = [point("float"), *(point(random_noise=n, adc_bits=b, votes=3) for n in (0.1, 0) for b in (8, None))]
-    lines = sweep_lines(rows, "random_noise")
-    assert [others for others, _ in lines] == [{"adc_bits": 8}, {"adc_bits": None}]  # votes are the same everywhere
-    assert [[row.axes["random_noise"] for row in line] for _, line in lines] == [[0, 0.1], [0, 0.1]]
-
-
-def test_one_line_needs_no_name():
-    assert [others for others, _ in sweep_lines([point(random_noise=0), point(random_noise=1)], "random_noise")] == [{}]
-
-
-def test_unknown_axis_names_the_known():
-    with pytest.raises(ValueError, match=r"\(random_noise, votes\), got 'rows'"):
-        sweep_lines([point(random_noise=0, votes=1)], "rows")
 
 
 @pytest.mark.parametrize(

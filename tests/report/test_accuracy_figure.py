@@ -76,21 +76,78 @@ def test_chance_is_in_the_picture_where_accuracy_comes_near():
     assert plot.get_ylim()[0] < 10
 
 
-def test_uneven_levels_are_spaced_evenly_and_say_so():
+def test_numbers_stand_at_their_values():
+    levels = (0, 0.05, 0.06, 0.07, 0.08, 0.1, 0.2)
+    plot = sweep_figure(rows_for("random_noise", levels), "random_noise", "").axes[0]
+    assert list(data_lines(plot)[0][0].get_xdata()) == list(levels)
+    assert plot.get_xlabel() == "random noise (% of full scale)"
+    for tick in plot.get_xticklabels():
+        assert float(tick.get_text()) == pytest.approx(tick.get_position()[0])
+    assert list(plot.xaxis.get_minor_locator().locs) == list(levels)
+
+
+def test_a_logarithmic_axis_shows_0():
     plot = sweep_figure(rows_for("random_noise", LEVELS["decades"]), "random_noise", "").axes[0]
-    assert plot.get_xlabel() == "random noise (% of full scale), levels evenly spaced"
-    assert list(data_lines(plot)[0][0].get_xdata()) == list(range(11))
+    assert plot.get_xlabel() == "random noise (% of full scale), log scale"
+    found = list(data_lines(plot)[0][0].get_xdata())
+    assert found[0] == 0.0
+    assert found == sorted(found)
+    assert found[-1] - found[4] == pytest.approx(2.0)  # decades from 0.1 to 10
     assert [tick.get_text() for tick in plot.get_xticklabels()][:4] == ["0", "0.01", "0.02", "0.05"]
+    left, right = plot.get_xlim()
+    assert left < found[0] < found[-1] < right
+
+
+def test_many_lines_become_those_of_the_strongest_axis_and_say_so():
+    rows = [
+        simulated(0.5 + 0.05 * b - 0.01 * v, random_noise=n, adc_bits=b, votes=v)
+        for n in (0, 0.1) for b in (6, 7, 8) for v in (1, 3, 5)
+    ]  # fmt: skip
+    figure = sweep_figure(rows, "random_noise", "")
+    lines = data_lines(figure.axes[0])
+    assert [line.get_label() for line in lines] == ["ADC bits 6", "ADC bits 7", "ADC bits 8"]
+    points, _, (bars,) = lines[0]
+    assert list(points.get_ydata()) == pytest.approx([77, 77])
+    assert [tuple(bar[:, 1]) for bar in bars.get_segments()] == [pytest.approx((75, 79))] * 2
+    assert figure.get_supxlabel() == "points: mean over votes; bars: lowest to highest of these"
+
+
+def test_bars_are_said_to_be_intervals():
+    figure = sweep_figure(rows_for("random_noise", (0, 0.1)), "random_noise", "")
+    assert figure.get_supxlabel() == "bars: 95 % intervals"
+
+
+@pytest.mark.parametrize("lines", [1, 8])
+def test_nothing_is_clipped(lines):
+    title = "a_network_of_mine: W8A8, 255 rows, 8-bit ADC, nonlinear noise 0.05 %, column SplitCapacitorColumn, 2 rules"
+    rows = [FLOAT, *(simulated(random_noise=n, votes=v) for n in (0, 0.05, 0.1) for v in range(lines))]
+    figure = sweep_figure(rows, "random_noise", title, num_classes=10, adc_bits=8)
+    figure.draw_without_rendering()
+    plot = figure.axes[0]
+    (above,) = plot.child_axes
+    for text in (plot.title, plot.xaxis.label, plot.yaxis.label, above.xaxis.label, plot.get_legend()):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= 900
+        assert 0 <= box.y0 < box.y1 <= 540
+
+
+def test_lines_differ_in_black_and_white():
+    rows = [simulated(random_noise=n, votes=v) for n in (0, 0.1) for v in range(8)]
+    drawn = [line[0] for line in data_lines(sweep_figure(rows, "random_noise", "").axes[0])]
+    assert len({line.get_marker() for line in drawn}) == 8
+    assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in drawn}) == 4
 
 
 def test_noise_in_lsb_on_top_where_the_resolution_is_known():
     rows = rows_for("random_noise", (0, 0.1, 0.2))
     (above,) = sweep_figure(rows, "random_noise", "", adc_bits=8).axes[0].child_axes
-    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "0.255", "0.51"]
+    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+    for tick in above.get_xticklabels():
+        assert float(tick.get_text()) == pytest.approx(2.55 * tick.get_position()[0])
     assert above.get_xlabel() == "noise in LSB of the 8-bit ADC"
     same = [simulated(random_noise=0, adc_bits=6), simulated(random_noise=100, adc_bits=6)]
     (above,) = sweep_figure(same, "random_noise", "").axes[0].child_axes
-    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "63"]
+    assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "10", "20", "30", "40", "50", "60"]
     assert not sweep_figure(rows, "random_noise", "").axes[0].child_axes
     mixed = [*same, simulated(random_noise=0, adc_bits=8)]
     assert not sweep_figure(mixed, "random_noise", "").axes[0].child_axes

@@ -1,11 +1,14 @@
 """Several sweeps in one picture, from their results.csv."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.results import sweep_lines
+from asim_lightning.evaluation.results import PointResult
+from asim_lightning.report import accuracy_figure
+from asim_lightning.report.curves import drawn_lines
 from asim_lightning.sweep.comparison import compare_sweeps, read_results
 from asim_lightning.sweep.record import SweepRecord
 
@@ -45,18 +48,16 @@ def test_a_file_from_before_counts_were_written_is_read(tmp_path: Path) -> None:
 def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished(tmp_path / "a", 150), finished(tmp_path / "b", 120)
     drawn: list[tuple[dict[str, object], list[float]]] = []
-    from asim_lightning.sweep import plot
 
-    def spy(rows: object, axis: str) -> object:
-        lines = sweep_lines(rows, axis)  # type: ignore[arg-type]
+    def spy(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]) -> object:
+        lines, note = drawn_lines(rows, axis, names)
         drawn.extend((dict(others), [row.accuracy for row in line]) for others, line in lines)
-        return lines
+        return lines, note
 
-    monkeypatch.setattr(plot, "sweep_lines", spy)
+    monkeypatch.setattr(accuracy_figure, "drawn_lines", spy)
     picture = compare_sweeps({"QAT": tmp_path / "a", "NAT": tmp_path / "b"}, tmp_path / "c.png", title="both")
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    assert ({"network": "QAT"}, [0.75] * 3) in drawn
-    assert ({"network": "NAT"}, [0.6] * 3) in drawn
+    assert drawn == [({"network": "QAT"}, [0.75] * 3), ({"network": "NAT"}, [0.6] * 3)]
 
 
 def test_messages(tmp_path: Path) -> None:

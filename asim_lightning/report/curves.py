@@ -1,0 +1,117 @@
+"""The curves that points of a sweep form, and which of many are drawn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, distinct_values
+
+MOST_CURVES = 8
+"""Curves of one picture that can be told apart."""
+Curve: TypeAlias = tuple[dict[str, AxisValue], list[PointResult]]
+"""Values of the other axes, and the points along the one that is drawn."""
+
+
+def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[Curve]:
+    """The simulated points that have `axis`, one line for each combination of the other axes.
+
+    Returns:
+        For each line the other axes that differ between lines, and its points in the order of `distinct_values`.
+
+    Raises:
+        ValueError: No simulated point has the axis.
+    """
+    simulated = [row for row in rows if row.kind == "simulated"]
+    points = [row for row in simulated if axis in row.axes]
+    if not points:
+        known = ", ".join(dict.fromkeys(name for row in simulated for name in row.axes)) or "none"
+        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
+    others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
+    # A name that some points lack tells lines apart too, hence the None of a missing name beside (value,).
+    seen = {name: {(name in row.axes, axis_text(row.axes.get(name))) for row in points} for name in others}
+    groups: dict[str, Curve] = {}
+    for row in points:
+        differing = {name: row.axes[name] for name in others if name in row.axes and len(seen[name]) > 1}
+        groups.setdefault(axes_text(differing), (differing, []))[1].append(row)
+    for _, line in groups.values():
+        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
+    return list(groups.values())
+
+
+def drawn_lines(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
+    """The lines of a picture, and a note that says what its bars are and what is not drawn.
+
+    Up to `MOST_CURVES` lines are those of `sweep_lines`. Of more, the other axis that moves the accuracy most gives
+    the lines: each point is the mean over the rest, its ends the lowest and the highest accuracy there. Where that
+    axis has too many values itself, some are drawn, from the first to the last.
+
+    Args:
+        rows: Results of the sweep.
+        axis: Name of the setting along x.
+        names: Text of an axis by name.
+
+    Raises:
+        ValueError: No simulated point has the axis.
+    """
+    lines, note = sweep_lines(rows, axis), "bars: 95 % intervals"
+    if len(lines) <= MOST_CURVES:
+        return lines, note
+    others = list(dict.fromkeys(name for values, _ in lines for name in values))
+    if len(others) > 1:
+        strongest = max(others, key=lambda name: _effect(lines, name))
+        rest = ", ".join(names.get(name, name.replace("_", " ")) for name in others if name != strongest)
+        lines = _over_the_rest(lines, axis, strongest)
+        note = f"points: mean over {rest}; bars: lowest to highest of these"
+    if len(lines) > MOST_CURVES:
+        lines.sort(key=_order(lines))
+        last = len(lines) - 1
+        places = [round(place * last / (MOST_CURVES - 1)) for place in range(MOST_CURVES)]
+        note += f"; {MOST_CURVES} of {len(lines)} lines are drawn"
+        lines = [lines[place] for place in places]
+    return lines, note
+
+
+def _effect(lines: Sequence[Curve], name: str) -> float:
+    """How far apart the mean accuracies are at different values of an axis."""
+    means = [
+        sum(row.accuracy for row in found) / len(found)
+        for found in ([row for _, line in group for row in line] for group in _by_value(lines, name))
+    ]
+    return max(means) - min(means)
+
+
+def _by_value(lines: Sequence[Curve], name: str) -> list[list[Curve]]:
+    groups: dict[tuple[bool, str], list[Curve]] = {}
+    for others, line in lines:
+        groups.setdefault((name in others, axis_text(others.get(name))), []).append((others, line))
+    return list(groups.values())
+
+
+def _over_the_rest(lines: Sequence[Curve], axis: str, name: str) -> list[Curve]:
+    """One line for each value of an axis, over the values of all others."""
+    found = []
+    for group in _by_value(lines, name):
+        points: dict[str, list[PointResult]] = {}
+        for row in (row for _, line in group for row in line):
+            points.setdefault(axis_text(row.axes[axis]), []).append(row)
+        order = [axis_text(value) for value in distinct_values(row[0].axes[axis] for row in points.values())]
+        kept = {key: value for key, value in group[0][0].items() if key == name}
+        found.append((kept, [_mean(points[text]) for text in order]))
+    return found
+
+
+def _mean(rows: Sequence[PointResult]) -> PointResult:
+    shares = [row.accuracy for row in rows]
+    low, high = min(shares), max(shares)
+    mean = min(max(sum(shares) / len(shares), low), high)  # rounding must not push it past an end
+    return replace(rows[0], accuracy=mean, low=low, high=high)
+
+
+def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:
+    """Numbers of each axis rising, names as they came."""
+    names = list(dict.fromkeys(name for others, _ in lines for name in others))
+    ranks = {
+        name: [axis_text(value) for value in distinct_values(o[name] for o, _ in lines if name in o)] for name in names
+    }
+    return lambda curve: [ranks[name].index(axis_text(value)) for name, value in curve[0].items()]
