@@ -1,6 +1,6 @@
 """How fast a network is simulated on this machine, beside float32 and quantised inference."""
 
-from asim_lightning.bench.comparison import compare
+from asim_lightning.bench.beside_published import compare
 from asim_lightning.bench.images import BenchImages, read_images
 from asim_lightning.bench.layers import time_layers
 from asim_lightning.bench.network import time_network

@@ -2,7 +2,7 @@
 
 from asim_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from asim_lightning.callbacks.hparams_table import HparamsTable
-from asim_lightning.callbacks.images import ImageCounter
+from asim_lightning.callbacks.image_counter import ImageCounter
 from asim_lightning.callbacks.last_checkpoint import LastCheckpoint
 from asim_lightning.callbacks.misclassified import Misclassified
 from asim_lightning.callbacks.network_summary import NetworkSummary

@@ -1,10 +1,10 @@
 """From a trained network to one on macros."""
 
+from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
 from asim_lightning.surgery.convert import convert_
 from asim_lightning.surgery.fold import fold_batchnorm_, fold_state
 from asim_lightning.surgery.norms import FoldedNorm, Folding
 from asim_lightning.surgery.plan import Plan, Rule
-from asim_lightning.surgery.report import ConversionReport, ReportRow
 from asim_lightning.surgery.settings import (
     apply_point,
     change_macros_,

@@ -39,7 +39,7 @@ _HARMLESS_CALLBACKS = {
 _OUR_HARMLESS_CALLBACKS = {
     f"asim_lightning.callbacks.{name}"
     for name in (
-        "confusion_matrix.ConfusionMatrix", "hparams_table.HparamsTable", "images.ImageCounter",
+        "confusion_matrix.ConfusionMatrix", "hparams_table.HparamsTable", "image_counter.ImageCounter",
         "last_checkpoint.LastCheckpoint", "misclassified.Misclassified", "network_summary.NetworkSummary",
         "noise_ramp.NoiseRamp", "noise_sweep.NoiseSweep", "predictions.PredictionWriter",
     )

@@ -4,13 +4,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from asim_lightning.callbacks import Misclassified
 from asim_lightning.callbacks.misclassified import _shown
-from asim_lightning.report.mistakes_figure import mistakes_figure
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model
 
@@ -103,14 +101,6 @@ def test_images_are_shown_as_they_were_before_normalisation() -> None:
     stretched = _shown(normalised[:1], None)
     assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)
     assert torch.equal(_shown(torch.ones(1, 2, 2), None), torch.zeros(1, 2, 2))
-
-
-@pytest.mark.parametrize(("count", "channels"), [(1, 1), (5, 3), (36, 1)])
-def test_a_figure_for_any_number_of_images(count: int, channels: int) -> None:
-    images = [np.zeros((channels, 5, 7), np.float32)] * count
-    figure = mistakes_figure(images, [("a name that is very much too long", "b", 0.99999)] * count, "Title")
-    assert len(figure.axes) == count
-    assert figure.axes[0].get_title() == "true a name that is ve…\nb >99.9 %"
 
 
 def test_a_step_without_confidence_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.report import accuracy_figure
 from asim_lightning.report.curves import drawn_lines
-from asim_lightning.sweep.comparison import compare_sweeps, read_results
+from asim_lightning.sweep.finished_sweeps import compare_sweeps, read_results
 from asim_lightning.sweep.record import SweepRecord
 
 

@@ -1,0 +1,43 @@
+"""Names and units of the axes of a sweep."""
+
+import pytest
+
+from asim_lightning.evaluation.results import PointResult
+from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, legend_text
+
+
+@pytest.mark.parametrize(
+    ("axes", "text"),
+    [
+        ({"random_noise": 0.1, "adc_bits": 8}, "random noise 0.1 %, ADC bits 8"),
+        ({"random_noise": "0.5 lsb"}, "random noise 0.5 lsb"),
+        ({"full_scale_mv": 700.5, "votes": 3}, "full scale 700.5 mV, votes 3"),
+        ({"adc_bits": None, "digital_adc": True}, "ADC bits null, digital cycles pass the ADC true"),
+        ({}, ""),
+    ],
+)
+def test_legend_text(axes: dict[str, object], text: str) -> None:
+    assert legend_text(axes, LABELS) == text  # type: ignore[arg-type]
+
+
+def test_a_label_may_be_left_out() -> None:
+    assert legend_text({"network": "ResNet, QAT"}, {"network": ""}) == "ResNet, QAT"
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "found", "percent"),
+    [
+        ((0, 0.1), "random noise (% of full scale)", [0, 0.1], True),
+        ((0, "0.5 lsb"), "random noise (LSB)", [0, 0.5], False),
+        (("1 mV", "2 mV"), "random noise (mV)", [1, 2], False),
+        ((0.1, "0.5 lsb"), "random noise", ["0.1 %", "0.5 lsb"], False),
+    ],
+)
+def test_noise_of_one_unit_is_a_number(
+    values: tuple[object, ...], label: str, found: list[object], percent: bool
+) -> None:
+    rows = [PointResult({"random_noise": value}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "") for value in values]  # type: ignore[dict-item]
+    rows, labels, is_percent = in_one_unit(rows, "random_noise", LABELS)  # type: ignore[assignment]
+    assert ([row.axes["random_noise"] for row in rows], label_of("random_noise", labels), is_percent) == (
+        found, label, percent
+    )  # fmt: skip
