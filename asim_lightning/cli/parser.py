@@ -50,7 +50,6 @@ from asim_lightning.cli.trainer_settings import check_functions, check_processes
 from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.evaluation.whole_file import naming, remove_partials
-from asim_lightning.report.numbers import count_text
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
