@@ -149,14 +149,22 @@ def test_charts_are_announced_where_there_are_some(
     assert all(list(Path(folder).rglob("events.out.*")) for folder in folders)
 
 
+def summary(out: str) -> tuple[list[str], list[list[str]]]:
+    """Words of the header and of each row of a fit's table of its network."""
+    lines = [line.split() for line in out.splitlines()]
+    first = next(number for number, words in enumerate(lines) if words[:2] == ["Name", "Type"])
+    last = next(number for number, words in enumerate(lines) if words[1:2] == ["parameters"])
+    return lines[first], lines[first + 2 : last]
+
+
 def test_the_summary_has_macs_for_flops(asim: Asim, written: Write) -> None:
     answer = asim("fit", "-c", written(trainer__enable_model_summary=True))
     assert answer.code == 0
-    table = [line.split() for line in answer.out.splitlines() if line[:1] in "┃│"]
-    assert [word for word in table[0] if word != "┃"] == ["Name", "Type", "Params", "Mode", "MACs"]
-    assert [row[3] for row in table[1:]] == ["backbone"]  # metrics have no parameters
+    header, (row,) = summary(answer.out)
+    assert header == ["Name", "Type", "Params", "Mode", "MACs"]
+    assert row[1] == "backbone"  # metrics have no parameters
     assert "FLOPs" not in answer.out
-    macs = table[1][-2]
+    macs = row[-1]
     assert int(macs.replace(",", "")) > 10**6
     assert f"14 of 15 layers on a macro, 99.4 % of {macs} MACs a sample" in answer.out
 
@@ -164,8 +172,8 @@ def test_the_summary_has_macs_for_flops(asim: Asim, written: Write) -> None:
 def test_the_summary_goes_as_deep_as_asked(asim: Asim, written: Write) -> None:
     path = written(trainer__enable_model_summary=True)
     answer = asim("fit", "-c", path, "--trainer.callbacks+=NetworkSummary", "--trainer.callbacks.max_depth", "2")
-    rows = [line.split("│") for line in answer.out.splitlines() if line.startswith("│")]
-    counts = {row[2].strip(): int(row[-2].replace(",", "")) for row in rows}
+    _, rows = summary(answer.out)
+    counts = {row[1]: int(row[-1].replace(",", "")) for row in rows}
     assert counts["backbone"] == sum(count for name, count in counts.items() if name != "backbone")
     assert counts["backbone.fc"] == 640
     assert asim("fit", "-c", path, "--trainer.enable_model_summary", "false").out.count("MACs") == 0
