@@ -20,6 +20,11 @@ _CHATTER = (
 )  # fmt: skip
 """Parts of what Lightning logs on every run and no user can act on."""
 
+_GOES_ON = {
+    "sweep": "; finished trials are kept, and the same command goes on there",
+    "fit": "; with --ckpt_path last it goes on from what was saved last, as after each epoch",
+}
+"""How the work of a command that was stopped goes on."""
 _LONGEST = 900
 """Most characters of an error: it may repeat a name of a file, which may be of any length."""
 
@@ -58,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _signal_code(stop)
         if code is None:
             raise
-        goes_on = "; finished trials are kept, and the same command goes on there" if "sweep" in given[:1] else ""
-        say_last(f"stopped{goes_on}")
+        say_last(f"stopped{_GOES_ON.get(given[0], '') if given else ''}")
         raise SystemExit(code) from None
 
 

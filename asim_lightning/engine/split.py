@@ -26,7 +26,9 @@ def refuses(transfer: Transfer) -> str | None:
     """Why a transfer is not to be taken apart: no input digit is exact, or all are, or events do not serve for them."""
     parts = parts_of(transfer)
     if parts is None:
-        return "no noise, or no input digit whose cycles alone are exact"
+        if not any(transfer.noisy):
+            return "conversions have no noise"
+        return "no input digit is exact beside others that are not, or votes are summed"
     return None if parts[0].exact else events.refuses(parts[0])
 
 

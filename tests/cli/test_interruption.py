@@ -12,6 +12,7 @@ from asim_lightning.cli.trainer import AsimTrainer
 from tests.cli.conftest import Asim, Run
 
 KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
+SAVED = "stopped; with --ckpt_path last it goes on from what was saved last, as after each epoch\n"
 
 
 @pytest.mark.parametrize(("command", "step"), [("fit", "training_step"), ("validate", "validation_step")])
@@ -21,7 +22,7 @@ def test_ctrl_c(command: str, step: str, asim: Asim, run: Run, monkeypatch: pyte
 
     monkeypatch.setattr(CimClassifier, step, interrupt)
     answer = asim(command, "-c", run.config)
-    assert (answer.code, answer.err) == (130, "stopped\n")
+    assert (answer.code, answer.err) == (130, SAVED if command == "fit" else "stopped\n")
 
 
 def test_ctrl_c_before_anything_runs(asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:

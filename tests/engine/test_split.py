@@ -74,7 +74,7 @@ def test_it_computes_where_events_serve_for_the_noise_of_the_exact_cycles(monkey
     noisy = transfer(MacroConfig(**SIGNED), True)
     quiet = transfer(MacroConfig(column=f"{__name__}.NoisyDigits", **SIGNED), True)
     assert [(refuses(circuit), choose(circuit)) for circuit in (noisy, quiet)] == [(None, "split")] * 2
-    assert refuses(transfer(MacroConfig(), True)) == "no noise, or no input digit whose cycles alone are exact"
+    assert refuses(transfer(MacroConfig(), True)) == "conversions have no noise"
     monkeypatch.setattr("asim_lightning.engine.events.refuses", lambda _: "too many")
     found = [(refuses(circuit), choose(circuit)) for circuit in (noisy, quiet)]
     assert found == [("too many", "packed"), (None, "split")]

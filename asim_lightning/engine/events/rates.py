@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm
 from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, has_rare_errors, largest_error_probability
-from asim_lightning.circuit.transfer import possible_counts
+from asim_lightning.circuit.transfer import Conversion, possible_counts
 from asim_lightning.engine.events.votes import voted
 
 _SIGMAS = 13.4
@@ -76,8 +76,14 @@ def refuses(transfer: Transfer) -> str | None:
 def _why_not(transfer: Transfer) -> str:
     if not any(transfer.noisy):
         return "conversions have no noise"
+    if transfer.macro.adc_bits is None:
+        return "an ideal converter has no codes"
+    if transfer.column.cell_sigma:
+        return "cells differ"
+    if any(kind is not Conversion.EXACT for kind in transfer.conversions):
+        return "some cycles do not return their count even without noise"
     if not has_rare_errors(transfer):
-        return "outputs are not the integer product with errors of noise, whose distribution can be tabulated"
+        return "several weight bits are converted at once, or there are too many counts or votes to tabulate"
     share = largest_error_probability(transfer)
     return f"up to {share:.2g} of the codes are wrong, more than {LARGEST_ERROR_PROBABILITY:g}"
 
