@@ -68,7 +68,8 @@ class ExactProgram(Program):
 
     def sums(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """The integer product itself: whole numbers in float32, int32, int64 or float64. # (batch, *outputs)"""
-        way = self._way(x)
+        # bytes are what `quantized` gives where they are multiplied
+        way = self._in_bytes() if x.dtype == torch.uint8 else self._way(x)
         if way is None:
             limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
             return self.product.integer(x, self.w, limit)

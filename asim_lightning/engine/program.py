@@ -138,9 +138,11 @@ def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x:
     """``sums * step + bias``, in float32 (float64 for x in float64), images as those of x lie in memory."""
     is_image = isinstance(product, Conv2dProduct)
     is_contiguous = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
-    if sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded():
+    in_one_pass = sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded()
+    if in_one_pass and (step.dim() or bias is not None):
         outputs = sums.shape[1] if is_image else sums.shape[-1]
-        return byte_passes.to_floats(sums, step.expand(outputs).contiguous(), bias, is_image, is_contiguous)
+        steps = step if step.dim() else step.expand(outputs).contiguous()
+        return byte_passes.to_floats(sums, steps, bias, is_image, is_contiguous)
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     y = sums.to(real) * _per_output(step, is_image).to(real)
     y = y if bias is None else y + _per_output(bias, is_image).to(real)

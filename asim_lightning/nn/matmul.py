@@ -134,6 +134,9 @@ class CimMatmul(OnMacro):
         macro, prepare = self._engine_for(noise)
         return self._programs.of(macro, product, lambda: prepare(product, None)).of(integers)
 
+    def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:
+        return step  # the same for all outputs, of which each call may have another number
+
     def _forget(self) -> None:
         super()._forget()
         self._programs = Programs()

@@ -211,11 +211,15 @@ class QuantizedLayer(nn.Module):
         def compute() -> tuple[Tensor, Tensor]:
             x_scale = scale_of(largest)
             step = self._step(x_scale * weight.scale)
-            return x_scale, step.flatten() if step.dim() else step
+            return x_scale, self._steps_of_outputs(step, weight)
 
         if is_recorded():
             return compute()
         return weight.steps((float(largest), self.input_bits, self.signed_input), compute)
+
+    def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:
+        """What one count is worth at each output. # (outputs,)"""
+        return step.flatten().expand(weight.integers.shape[0]).contiguous()
 
     def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
         """What multiplies by a weight's integers, which are in the shape that the product takes."""
