@@ -11,7 +11,7 @@ from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.inference import seconds_of
 from asim_lightning.bench.published import PublishedCode, published_layer, why_not
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import choose, noise_context
+from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.times import LayerComparison, Repeats
 from asim_lightning.nn import OnMacro
@@ -59,9 +59,7 @@ def compare(
         return Repeats(tuple(seconds[name][1:])) if name in seconds else None
 
     return [
-        LayerComparison(
-            name, choose(layers[name].transfer, device.type), batch, timed(ours, name), timed(theirs, name), reason
-        )
+        LayerComparison(name, layers[name].engine_on(device), batch, timed(ours, name), timed(theirs, name), reason)
         for name, reason in reasons.items()
     ]
 

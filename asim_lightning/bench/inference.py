@@ -11,7 +11,7 @@ from torch import nn
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import ENGINES, choose
+from asim_lightning.engine import refusals
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers, set_fidelity_
 
@@ -56,7 +56,7 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
         reference_engine: Whether the reference engine, which is slow, is among them.
     """
     network, layers = model.backbone, list(macro_layers(model.backbone).values())
-    chosen = {layer: choose(layer.transfer, device.type) for layer in layers}
+    chosen = {layer: layer.engine_on(device) for layer in layers}
     simulated = Inference("simulated", _algorithms(chosen), ", ".join(dict.fromkeys(chosen.values())), network)
     found = [
         Inference("float32", "", "torch", unconverted(model)),
@@ -67,9 +67,7 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
         others = {
             layer: engine
             for layer in layers
-            if engine != chosen[layer]
-            and ENGINES[engine].available(device)
-            and ENGINES[engine].refuses(layer.transfer) is None
+            if engine != chosen[layer] and engine not in refusals(layer.transfer, device)
         }
         if others:
             now = {**chosen, **others}

@@ -12,7 +12,7 @@ from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.inference import algorithm_of, seconds_of, synchronize
 from asim_lightning.bench.network import conversions
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import choose, noise_context
+from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.times import LayerTime, Repeats
 from asim_lightning.nn import OnMacro
@@ -52,7 +52,7 @@ def time_layers(model: CimClassifier, images: BenchImages, batch: int, repeats: 
     found = []
     for name in shapes:
         layer, simulated = layers[name], repeats_of(name, "simulated")
-        engine = choose(layer.transfer, device.type)
+        engine = layer.engine_on(device)
         found.append(
             LayerTime(
                 name=name,

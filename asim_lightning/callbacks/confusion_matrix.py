@@ -7,8 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.callbacks.timing import is_due
+from asim_lightning.callbacks.output import class_names, is_due, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.confusion_figure import confusion_figure

@@ -12,8 +12,7 @@ from asim_lightning.callbacks.dashboard import write_layout
 from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, level_name, levels_on
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
-from asim_lightning.callbacks.output import output_folder, show_figure, tensorboard_loggers
-from asim_lightning.callbacks.timing import is_due
+from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation.results import PointResult

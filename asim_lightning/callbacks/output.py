@@ -1,4 +1,4 @@
-"""Where a callback's files and figures go."""
+"""Where a callback's files and figures go, and in which epochs a callback acts."""
 
 from pathlib import Path
 from typing import Any
@@ -47,3 +47,13 @@ def class_names(trainer: Trainer, num_classes: int) -> list[str]:
     if names is None or len(names) != num_classes:
         return [str(number) for number in range(num_classes)]
     return [str(name) for name in names]
+
+
+def is_due(trainer: Trainer, every_n_epochs: int) -> bool:
+    """Whether this validation is in epoch 0, k, 2k, ... or the last of a fit; always where nothing is fit."""
+    if trainer.state.fn != "fit":
+        return True
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    last = epochs is not None and 0 <= epochs <= trainer.current_epoch + 1
+    last = last or 0 <= steps <= trainer.global_step or trainer.should_stop
+    return last or trainer.current_epoch % every_n_epochs == 0

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
-from asim_lightning.callbacks.timing import is_due
+from asim_lightning.callbacks.output import is_due
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.batches import calibration_images_of

@@ -8,6 +8,17 @@ TRAINING_LOSS = "train/loss"
 """Name of the loss that a fit logs."""
 
 
+def accuracy_name(stage: str, k: int, is_estimate: bool) -> str:
+    """Name of an accuracy that is logged, such as val/acc, test/acc5 or val/acc_estimate.
+
+    Args:
+        stage: val or test.
+        k: How many of the likeliest classes count.
+        is_estimate: Whether it is of the published quick estimate, which never has the name of a simulated accuracy.
+    """
+    return f"{stage}/acc{'' if k == 1 else k}{'_estimate' if is_estimate else ''}"
+
+
 def metrics_of(num_classes: int, top5: int) -> tuple[nn.ModuleDict, nn.ModuleDict]:
     """Accuracies and losses of validation and test.
 

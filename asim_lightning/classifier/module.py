@@ -15,16 +15,15 @@ from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.arguments import check_settings
-from asim_lightning.classifier.batches import Batch, calibration_images_of, unpack
+from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
 from asim_lightning.classifier.configuration import config_of
 from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.loading import load_classifier
-from asim_lightning.classifier.metrics import TRAINING_LOSS, metrics_of
+from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
-from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
@@ -195,7 +194,11 @@ class CimClassifier(LightningModule):
     @property
     def logged(self) -> tuple[str, ...]:
         """Metrics that a fit logs; those of val/ where it validates."""
-        return (TRAINING_LOSS, "val/loss", *(self._accuracy_name("val", k) for k in (1, self.top5)))
+        return (
+            TRAINING_LOSS,
+            "val/loss",
+            *(accuracy_name("val", k, self.fidelity == "estimated") for k in (1, self.top5)),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits. # (batch, channels, height, width) to (batch, classes)
@@ -352,13 +355,10 @@ class CimClassifier(LightningModule):
         for k in (1, self.top5):
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
-            name = self._accuracy_name(stage, k)
+            name = accuracy_name(stage, k, self.fidelity == "estimated")
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
         confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
-
-    def _accuracy_name(self, stage: str, k: int) -> str:
-        return f"{stage}/acc{'' if k == 1 else k}{'_estimate' if self.fidelity == 'estimated' else ''}"
 
     @property
     def _data(self) -> Any:

@@ -1,6 +1,6 @@
 """The commands, and what is answered without torch: the help, the version, and commands that there are not."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 COMMANDS = {
@@ -33,13 +33,21 @@ def help_text() -> str:
     return "\n".join([head, "commands:", *lines, "", tail])
 
 
+NO_COMMAND = "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+
+
+def no_such_command(given: str, commands: Collection[str] = tuple(COMMANDS)) -> str:
+    """That there is no such command, which there are, and which one may be meant."""
+    near = get_close_matches(given.strip().lower(), commands, n=1, cutoff=0.5)
+    meant = f"; nearest: {near[0]}" if near else ""
+    return f"asim has the commands {', '.join(commands)}, got {given!r}{meant}"
+
+
 def refusal(given: Sequence[str]) -> str | None:
     """Why there is no such command; None where there is, or where the parser has to see."""
     if not given or (given[0] in ("-c", "--config") and not any(each in COMMANDS for each in given)):
-        return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+        return NO_COMMAND
     command = given[0]
     if command.startswith("-") or command in COMMANDS:
         return None
-    near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)
-    meant = f"; nearest: {near[0]}" if near else ""
-    return f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}"
+    return no_such_command(command)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning import data
+from asim_lightning.cli.commands import NO_COMMAND, no_such_command
 from asim_lightning.cli.reworded import reworded
 
 _TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]|[\w.]+")
@@ -81,11 +82,9 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return f"{given!r} is no option: options look like --model.fidelity float"
     if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
-        near = get_close_matches(found[1].strip().lower(), choices, n=1, cutoff=0.5)
-        meant = f"; nearest: {near[0]}" if near else ""
-        return f"asim has the commands {', '.join(choices)}, got {found[1]!r}{meant}"
+        return no_such_command(found[1], choices)
     if 'expected "subcommand"' in message:
-        return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+        return NO_COMMAND
     if "is not accepted before subcommand" in message:
         return "Options come after the command, as in asim fit -c CONFIG"
     if found := _IN_A_FILE.search(message):

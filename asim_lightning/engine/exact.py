@@ -13,11 +13,13 @@ from asim_lightning.engine import float32, int8
 from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program
+from asim_lightning.engine.program import Program, runs_everywhere
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.recording import is_recorded
 from asim_lightning.engine.weights import Weights
 from asim_lightning.quant import levels
+
+available = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
@@ -27,18 +29,7 @@ def refuses(transfer: Transfer) -> str | None:
     return "conversions are noisy" if any(transfer.noisy) else "codes of some cycles are not counts"
 
 
-def available(device: torch.device) -> bool:
-    """Whether the engine runs on a device: on any."""
-    return True
-
-
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "ExactProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "ExactProgram":
     """See `Engine.prepare`; a macro whose outputs are others is taken for one whose outputs are the product."""
     macro = transfer.macro
     return ExactProgram(product, weights, macro.input_bits, macro.weight_bits, transfer.signed_input)

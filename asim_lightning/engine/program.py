@@ -1,7 +1,7 @@
 """What an engine makes of a layer once, and runs at each of its calls."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -26,10 +26,13 @@ class Program(ABC):
     Attributes:
         product: The linear map.
         weights: Whole numbers; None where they come with each call (see `of`).
+        max_elements: Most counts held at a time, by programs that hold counts; a single row of the batch may exceed it,
+            and outputs do not depend on it. None: their own bound.
     """
 
     product: Product
     weights: Weights | None
+    max_elements: int | None = field(default=None, kw_only=True)
 
     @property
     def given_weights(self) -> Weights:
@@ -99,14 +102,7 @@ class Engine(Protocol):
     def available(self, device: torch.device) -> bool:
         """Whether the engine runs on a device."""
 
-    def prepare(
-        self,
-        product: Product,
-        transfer: Transfer,
-        weights: Weights | None,
-        chip: Chip = Chip(),
-        max_elements: int | None = None,
-    ) -> Program:
+    def prepare(self, product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> Program:
         """The program of a product on a macro.
 
         Args:
@@ -114,8 +110,12 @@ class Engine(Protocol):
             transfer: The macro's schedule and column, which the engine does not refuse.
             weights: As `Program` has them.
             chip: The chip, which stays the same for every read.
-            max_elements: Most counts held at a time, by engines that hold counts; None: their own bound.
         """
+
+
+def runs_everywhere(device: torch.device) -> bool:
+    """`Engine.available` of engines that are written in torch's own operations: always."""
+    return True
 
 
 def needed(noise: Noise | None) -> Noise:

@@ -16,7 +16,7 @@ from asim_lightning.engine.digits import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.program import Program, needed, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.vote import vote
 from asim_lightning.engine.weights import Weights
@@ -26,26 +26,17 @@ CPU_ELEMENTS = 2**20
 DEVICE_ELEMENTS = 2**26
 """Counts in flight on an accelerator."""
 
+available = runs_everywhere
+
 
 def refuses(transfer: Transfer) -> str | None:
     """Nothing: the reference engine computes every macro."""
     return None
 
 
-def available(device: torch.device) -> bool:
-    """Whether the engine runs on a device: on any."""
-    return True
-
-
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "ReferenceProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "ReferenceProgram":
     """See `Engine.prepare`."""
-    return ReferenceProgram(product, weights, transfer, chip, max_elements)
+    return ReferenceProgram(product, weights, transfer, chip)
 
 
 @dataclass(eq=False)
@@ -55,13 +46,10 @@ class ReferenceProgram(Program):
     Attributes:
         transfer: The macro's schedule and column.
         chip: The chip.
-        max_elements: Most counts held at a time; a single row of the batch may exceed it. The result does not depend
-            on it.
     """
 
     transfer: Transfer
     chip: Chip
-    max_elements: int | None
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:

@@ -18,8 +18,10 @@ from asim_lightning.engine.every_conversion import KERNELS, kernel_for
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.program import Program, needed, runs_everywhere
 from asim_lightning.engine.weights import Weights
+
+available = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
@@ -32,18 +34,7 @@ def refuses(transfer: Transfer) -> str | None:
     return None if parts[0].exact else events.refuses(parts[0])
 
 
-def available(device: torch.device) -> bool:
-    """Whether the engine runs on a device: on any."""
-    return True
-
-
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "SplitProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "SplitProgram":
     """See `Engine.prepare`.
 
     Raises:
@@ -58,7 +49,7 @@ def prepare(
         for bits in dict.fromkeys(cycle.input_bits for cycle in found.cycles)
     }
     errors = events.RareErrors(product, weights, found) if any(found.noisy) else None
-    return SplitProgram(product, weights, exact, errors, others, chip, max_elements)
+    return SplitProgram(product, weights, exact, errors, others, chip)
 
 
 @dataclass(eq=False)
@@ -70,14 +61,12 @@ class SplitProgram(Program):
         errors: Wrong conversions of these, where they are noisy.
         others: The macro with the cycles of the other digits, which are all converted.
         chip: The chip.
-        max_elements: Most counts held at a time.
     """
 
     exact: dict[tuple[int, ...], ExactProgram]
     errors: "events.RareErrors | None"
     others: Transfer
     chip: Chip
-    max_elements: int | None
 
     def __post_init__(self) -> None:
         self._converting: dict[str, Program] = {}
@@ -107,6 +96,7 @@ class SplitProgram(Program):
         """Every conversion of the other digits, by the kernel of a device."""
         if device.type not in self._converting:
             engine = KERNELS[kernel_for(self.others, device)]
-            program = engine.prepare(self.product, self.others, self.weights, self.chip, self.max_elements)
+            program = engine.prepare(self.product, self.others, self.weights, self.chip)
+            program.max_elements = self.max_elements
             self._converting[device.type] = program
         return self._converting[device.type]

@@ -30,10 +30,11 @@ class Weights:
             key: What the form depends on beside the integers.
             make: Makes it of the integers.
         """
-        if key not in self._forms:
-            with torch.inference_mode(False), torch.no_grad():
-                made = make(self.integers)
-            while len(self._forms) >= _MOST_FORMS:
-                del self._forms[next(iter(self._forms))]
-            self._forms[key] = made
-        return self._forms[key]  # type: ignore[return-value]
+        if key in self._forms:
+            return self._forms[key]  # type: ignore[return-value]
+        with torch.inference_mode(False), torch.no_grad():
+            made = make(self.integers)
+        if len(self._forms) >= _MOST_FORMS:
+            del self._forms[next(iter(self._forms))]
+        self._forms[key] = made
+        return made

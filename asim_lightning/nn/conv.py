@@ -10,9 +10,8 @@ from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.layer_forms import HeldWeight, conv_form
+from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.nn.padding import same_padding
 from asim_lightning.nn.quantized import QuantizedLayer
 
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}

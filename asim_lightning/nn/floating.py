@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asim_lightning.nn.layer_forms import HeldWeight, conv_form
-from asim_lightning.nn.padding import same_padding
+from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
 
 
 def reproducible(x: Tensor) -> Tensor:

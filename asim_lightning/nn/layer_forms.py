@@ -1,4 +1,5 @@
-"""Which layers compute a plain product, by their class: torch's, timm's, and subclasses that change nothing.
+"""Which layers compute a plain product, by their class: torch's, timm's, and subclasses that change nothing; and what
+forms of convolutions do to weight and padding.
 
 timm's classes are told by their names: layers do not import timm.
 """
@@ -97,3 +98,12 @@ class HeldWeight(nn.Conv2d):
         if self.standardization is None:
             return self.weight
         return self.standardization.apply(self.weight, getattr(self, "gain", None))
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Padding before and after one axis so that the output has ``ceil(size / stride)`` elements.
+
+    An odd total puts the extra element behind, as TensorFlow and torch do.
+    """
+    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2

@@ -21,7 +21,7 @@ from asim_lightning.engine import (
     current_scope,
     refusals,
 )
-from asim_lightning.engine.conversions import conversion_count
+from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import QuantizedWeight
@@ -133,8 +133,19 @@ class OnMacro(QuantizedLayer):
     def engine(self, name: str | None) -> None:
         self._engine = None if name is None else one_of("engine", name, tuple(ENGINES))
 
+    def engine_on(self, device: torch.device) -> str:
+        """Name of the engine that simulates the macro on a device."""
+        return self.engine or choose(self.transfer, device)
+
     def conversions(self, *inputs: Tensor) -> int:
-        """Conversions of the ADC that a simulated call makes, for inputs of these shapes."""
+        """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes.
+
+        Args:
+            inputs: What the layer's forward takes; their shapes alone matter.
+
+        Raises:
+            ValueError: The layer refuses their shapes.
+        """
         product, x, w = self._operands(*self._called_with(*inputs))
         return conversion_count(product, self.transfer, x, w)
 
@@ -168,12 +179,14 @@ class OnMacro(QuantizedLayer):
         chip = Chip.of(noise) if circuit.column.cell_sigma else Chip()
 
         def prepare(product: Product, weights: Weights | None) -> Program:
-            name = self.engine or choose(circuit, device)
+            name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
-            return ENGINES[name].prepare(product, circuit, weights, chip, self.max_elements)
+            program = ENGINES[name].prepare(product, circuit, weights, chip)
+            program.max_elements = self.max_elements
+            return program
 
-        return (circuit, self.engine, chip, self.max_elements), prepare
+        return (circuit, self.engine, chip, self.max_elements, device), prepare
 
     def _refuse_export(self, state: str) -> None:
         if is_exported():

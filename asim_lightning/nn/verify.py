@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer
-from asim_lightning.engine import ENGINES, Engine, choose, exact, noise_context, reference, sums_of
-from asim_lightning.engine.conversions import conversion_count
+from asim_lightning.engine import ENGINES, Engine, exact, noise_context, reference, refusals, sums_of
+from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.text_table import text_table
@@ -114,10 +114,10 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
     """
     _check(layer, inputs, max_samples)
-    return _Trial(layer, inputs, seed, max_samples).verification()
+    return _Samples(layer, inputs, seed, max_samples).verification()
 
 
-class _Trial:
+class _Samples:
     """Some samples of a layer's inputs, and what they become in each way to compute them."""
 
     def __init__(self, layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int) -> None:
@@ -139,11 +139,11 @@ class _Trial:
         """All comparisons."""
         circuit, device = self.layer.transfer, self.x.device
         expected, exact_sums = self.sums(reference, circuit), self.sums(exact, circuit)
-        chosen = self.layer.engine or choose(circuit, device)
+        refused = refusals(circuit, device)
+        chosen = self.layer.engine_on(device)
         found, own = [], expected
         for name, engine in ENGINES.items():
-            computes = engine.refuses(circuit) is None and engine.available(device)
-            if name == "reference" or not (computes or name == chosen):
+            if name == "reference" or (name in refused and name != chosen):
                 continue
             sums = self.sums(engine, circuit)
             own = sums if name == chosen else own

@@ -10,7 +10,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import choose
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
 from asim_lightning.surgery import macro_layers
@@ -160,7 +159,8 @@ class Sweep:
             start = time.perf_counter()
             self.trainer.test(self.model, datamodule=self.data, verbose=False)
             seconds = time.perf_counter() - start
-            names = dict.fromkeys(choose(layer.transfer, self.model.device) for layer in self.layers.values())
+            device = self.trainer.strategy.root_device  # the network is on the CPU again
+            names = dict.fromkeys(layer.engine_on(device) for layer in self.layers.values())
         algorithm = "+".join(names) if kind == "simulated" else "torch" if kind == "float" else "exact"
         found = {name: values.numpy() for name, values in recorder.outcomes.items()}
         if self.trainer.is_global_zero:

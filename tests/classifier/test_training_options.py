@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning import CimClassifier, MacroConfig
-from asim_lightning.classifier.step_seed import step_seed
+from asim_lightning.classifier.batches import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers

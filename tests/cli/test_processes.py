@@ -26,8 +26,8 @@ from torchvision.transforms.v2 import MixUp
 
 from asim_lightning import MacroConfig
 from asim_lightning.classifier import BackboneConfig
+from asim_lightning.classifier.batches import step_seed
 from asim_lightning.classifier.processes import gather
-from asim_lightning.classifier.step_seed import step_seed
 from asim_lightning.cli import main
 from asim_lightning.data import FashionMNIST
 from asim_lightning.engine import noise_context

@@ -5,7 +5,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct
-from asim_lightning.engine.conversions import conversion_count
+from asim_lightning.engine.product import conversion_count
 from tests.oracle import conv_tiles, linear_tiles
 
 MACROS = {

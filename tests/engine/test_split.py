@@ -151,7 +151,8 @@ def test_a_network_of_any_batch_gives_a_sample_the_same() -> None:
     circuit, product = transfer(MacroConfig(**SIGNED), True), PRODUCTS["linear"]
     x, w = operands(product, 4)
     whole = sums_of(ENGINES["split"], product, circuit, x, w, noise_of(4))
-    program = ENGINES["split"].prepare(product, circuit, Weights(w), max_elements=100)
+    program = ENGINES["split"].prepare(product, circuit, Weights(w))
+    program.max_elements = 100
     for row in range(4):
         alone = program.sums(x[row : row + 1], noise_of(1, range(5 + row, 6 + row)))
         assert torch.equal(alone[0], whole[row])

@@ -133,8 +133,8 @@ def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
             quiet = replace(self, transfer=replace(self.transfer, noisy=(False,) * len(self.transfer.cycles)))
             return change(super().sums(x, noise), reference.ReferenceProgram.sums(quiet, x, noise))
 
-    def prepare(product: Product, transfer: Any, weights: Weights, chip: Chip = Chip(), limit: Any = None) -> Changed:
-        return Changed(product, weights, transfer, chip, limit)
+    def prepare(product: Product, transfer: Any, weights: Weights, chip: Chip = Chip()) -> Changed:
+        return Changed(product, weights, transfer, chip)
 
     return SimpleNamespace(refuses=lambda transfer: None, available=lambda device: True, prepare=prepare)
 
@@ -265,7 +265,7 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
 
 def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "fused", engine_with(lambda sums, _: torch.full_like(sums, 12345.0)))
-    monkeypatch.setattr(import_module("asim_lightning.nn.verify"), "choose", lambda circuit, device: "fused")
+    monkeypatch.setattr(import_module("asim_lightning.nn.on_macro"), "choose", lambda circuit, device: "fused")
     found = verify(linear(NOISY), random(3, 150) - 0.5)
     assert next(c.name for c in found.comparisons if not c.ok) == "engine fused"
     assert not found.ok

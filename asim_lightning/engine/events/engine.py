@@ -28,23 +28,14 @@ from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed, scaled
+from asim_lightning.engine.program import Program, needed, runs_everywhere, scaled
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.weights import Weights
 
-
-def available(device: torch.device) -> bool:
-    """Whether the engine runs on a device: on any."""
-    return True
+available = runs_everywhere
 
 
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "EventsProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "EventsProgram":
     """See `Engine.prepare`."""
     return EventsProgram(
         product, weights, exact.prepare(product, transfer, weights), RareErrors(product, weights, transfer)

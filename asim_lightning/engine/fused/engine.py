@@ -59,13 +59,7 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and find_spec("triton") is not None
 
 
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "FusedProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "FusedProgram":
     """See `Engine.prepare`."""
     return FusedProgram(product, weights, transfer)
 

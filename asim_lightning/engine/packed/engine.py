@@ -32,13 +32,7 @@ def available(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def prepare(
-    product: Product,
-    transfer: Transfer,
-    weights: Weights | None,
-    chip: Chip = Chip(),
-    max_elements: int | None = None,
-) -> "PackedProgram":
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "PackedProgram":
     """See `Engine.prepare`."""
     return PackedProgram(product, weights, transfer)
 
