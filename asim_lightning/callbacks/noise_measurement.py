@@ -1,26 +1,24 @@
 """Accuracy of a network under noise of its macros, bit by bit, on some images of a data set."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy
 import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.batches import unpack
-from asim_lightning.classifier.processes import gather
-from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.interval import accuracy_interval
-from asim_lightning.evaluation.results import AxisValue, PointResult
+from asim_lightning.evaluation.evaluate import evaluate
+from asim_lightning.evaluation.results import PointResult, point_result
 from asim_lightning.surgery import macro_layers
 
 _BATCH = 100
+_MOST_KEPT = 2**28
+"""Bytes of images that are kept in memory while they are evaluated at each level."""
 
 
 def spread_positions(length: int, count: int) -> list[int]:
@@ -59,30 +57,21 @@ def measure_levels(
         trials: Reads of the chip at each level that is noisy.
 
     Raises:
-        ValueError: The data set has no length, or no images.
+        ValueError: The data set has no length, or no images, or two of the images have one index.
     """
     dataset: Any = getattr(loader, "dataset", None)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         raise ValueError(f"NoiseSweep needs a data set with a length of 1 or more, got {type(dataset).__name__}")
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    right: list[list[Tensor]] = [[] for _ in levels]  # (batch, trials) each
-    seconds = [0.0 for _ in levels]
-    with torch.no_grad(), trainer.precision_plugin.val_step_context():
-        for batch in _batches(loader, mine):
-            batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-            for number, level in enumerate(levels):
-                start = time.perf_counter()
-                with under(module, Condition(macro={axis: level.value})):
-                    right[number].append(_read(module, batch, trials))
-                seconds[number] += time.perf_counter() - start
-    parts = gather((mine, [torch.cat(each) if each else None for each in right], seconds))
-    # in the order of the data set, since the interval's bootstrap draws by place
-    order = sorted(range(sum(len(part[0]) for part in parts)), key=[p for part in parts for p in part[0]].__getitem__)
+    batches = _kept(_batches(loader, mine), len(mine))
     results = []
-    for number, level in enumerate(levels):
-        answers = torch.cat([found for part in parts if (found := part[1][number]) is not None])  # (images, trials)
-        slowest = max(part[2][number] for part in parts)
-        results.append(_result({axis: level.place}, answers[order], slowest))
+    for level in levels:
+        condition = Condition(macro={axis: level.value})
+        with under(module, condition):
+            noisy = any(any(layer.transfer.noisy) for layer in macro_layers(module.backbone).values())
+        reads = [(module.trial + number) & 0xFFFF for number in range(trials if noisy else 1)]
+        outcomes = [evaluate(trainer, module, batches, replace(condition, trial=read)) for read in reads]
+        results.append(point_result({axis: level.place}, "simulated", outcomes))
     return results
 
 
@@ -98,28 +87,10 @@ def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[An
     )
 
 
-def _result(axes: dict[str, AxisValue], answers: Tensor, seconds: float) -> PointResult:
-    """A point's row, of whether each answer is right. # (images, trials)"""
-    interval = accuracy_interval(answers.numpy())
-    return PointResult(
-        axes=axes,
-        kind="simulated",
-        trials=answers.shape[1],
-        images=answers.shape[0],
-        accuracy=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        seconds=seconds,
-        algorithm="",
-    )
-
-
-def _read(module: CimClassifier, batch: Any, trials: int) -> Tensor:
-    """Whether each answer is right. # (batch, trials), one trial where nothing is noisy"""
-    noisy = any(any(layer.transfer.noisy) for layer in macro_layers(module.backbone).values())
-    images, labels, ids = unpack(batch, module.num_classes)
-    answers = []
-    for trial in range(module.trial, module.trial + (trials if noisy else 1)):
-        with noise_context(module.noise_seed, trial & 0xFFFF, ids, module.chip):
-            answers.append(module(images).argmax(dim=-1) == labels)
-    return torch.stack(answers, dim=1).cpu()  # (batch, trials)
+def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
+    """The batches, read once for all levels where they are few; else read for each level anew."""
+    first = next(iter(loader), None)
+    if first is None:
+        return loader
+    image_bytes = first[0][0].numel() * first[0].element_size()
+    return list(loader) if images * image_bytes <= _MOST_KEPT else loader

@@ -290,7 +290,7 @@ class CimClassifier(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Fit input ranges: anew while training, since weights move; else where they are missing."""
-        self._calibrate(always=self.trainer.state.fn == "fit")
+        self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
 
     def on_validation_epoch_end(self) -> None:
         """Keep the fitted ranges: a callback that averages weights has put back a network without them."""
@@ -302,7 +302,7 @@ class CimClassifier(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Fit input ranges where they are missing."""
-        self._calibrate()
+        self.fit_missing_ranges()
 
     def test_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Accuracy and loss of a batch; returns indices, labels, predictions and confidences."""
@@ -310,7 +310,7 @@ class CimClassifier(LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Fit input ranges where they are missing."""
-        self._calibrate()
+        self.fit_missing_ranges()
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
         """Index, label, prediction and confidence of each sample. # (batch,) each"""
@@ -344,6 +344,19 @@ class CimClassifier(LightningModule):
         synchronize_ranges(self.backbone, strategy, method)
         self._fitted_ranges = fitted_ranges(self.backbone)
 
+    def fit_missing_ranges(self, always: bool = False) -> None:
+        """Fit input ranges to the trainer's training images where a layer has none, unless a RangeCalibration does so.
+
+        Args:
+            always: Whether all are fitted anew.
+
+        Raises:
+            ValueError: There are no training images.
+        """
+        if self.calibrates_itself and (always or needs_calibration(self.backbone)):
+            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
+            self.share_ranges(self.trainer.strategy, self.calibration_method)
+
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         images, labels, ids = unpack(batch, self.num_classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
@@ -375,11 +388,6 @@ class CimClassifier(LightningModule):
         """
         if needs_calibration(self.backbone):
             self.calibrate(calibration_images_of(data, self.calibration_images))
-
-    def _calibrate(self, always: bool = False) -> None:
-        if self.calibrates_itself and (always or needs_calibration(self.backbone)):
-            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
-            self.share_ranges(self.trainer.strategy, self.calibration_method)
 
 
 def _example(model: nn.Module, image_size: int | None) -> Tensor | None:

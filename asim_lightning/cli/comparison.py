@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import KINDS, axes_text
 from asim_lightning.report.numbers import count_text
 from asim_lightning.surgery import macro_layers
@@ -31,6 +31,10 @@ class Comparison:
     """Fields of the macro that differ from the plan's, in every layer that is on one."""
     layers: dict[str, str] = field(default_factory=dict)
     """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} keeps them digital, in integers."""
+    chip: int | None = None
+    """Number of the chip: 0..2^32-1; null: the model's."""
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields of the macro of some layers that differ, as glob, `re:` or kind: {layer1.*: {adc_bits: 7}}."""
 
     def __post_init__(self) -> None:
         check_choice("`compare.fidelity`", self.fidelity, KINDS)
@@ -40,11 +44,14 @@ class Comparison:
     @property
     def condition(self) -> Condition:
         """The condition that it asks for."""
-        return Condition(self.fidelity, self.macro, self.layers)
+        return Condition(self.fidelity, self.macro, self.layers, chip=self.chip, rules=self.rules)
 
     def __str__(self) -> str:
         """What is special about it, as in "simulated, random_noise 0.05, depthwise quantized"."""
-        return ", ".join(part for part in (self.fidelity, axes_text(self.macro), axes_text(self.layers)) if part)
+        rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in self.rules.items())
+        chip = "" if self.chip is None else f"chip {self.chip}"
+        parts = (self.fidelity, axes_text(self.macro), *rules, axes_text(self.layers), chip)
+        return ", ".join(part for part in parts if part)
 
 
 def validate_each(
@@ -80,23 +87,15 @@ def validate_each(
     for way in ways:  # all before the first, which may take hours
         with under(model, way.condition):
             reads.append(trials if _is_noisy(model) else 1)
-    counter, first = ImageCounter(), model.trial
-    trainer.callbacks.append(counter)  # type: ignore[attr-defined]
-    try:
+    first = model.trial
+
+    def work(evaluate: Evaluate) -> None:
         for way, count in zip(ways, reads, strict=True):
-            right = []
-            for trial in range(count):
-                with under(model, replace(way.condition, trial=(first + trial) & 0xFFFF)):
-                    trainer.validate(model, datamodule=data, verbose=False)
-                    if trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
-                        raise SIGTERMException
-                # of processes that were forked, metrics alone come back
-                right.append(int(trainer.callback_metrics[ImageCounter.RIGHT]))
-            images = int(trainer.callback_metrics[ImageCounter.METRIC])
-            percent = 100 * sum(right) / (images * count)
-            say(f"accuracy {percent:.2f} % ({way}, {count_text(right, images)})")
-    finally:
-        trainer.callbacks.remove(counter)  # type: ignore[attr-defined]
+            found = [evaluate(replace(way.condition, trial=(first + trial) & 0xFFFF)) for trial in range(count)]
+            images, right = (len(found[0].label), [int(outcomes.correct.sum()) for outcomes in found])
+            say(f"accuracy {100 * sum(right) / (images * count):.2f} % ({way}, {count_text(right, images)})")
+
+    run_evaluations(trainer, model, data, work, "val")
 
 
 def accuracy_line(trainer: Trainer, model: CimClassifier, metric: str) -> str:

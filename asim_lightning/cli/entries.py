@@ -10,7 +10,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.results import KINDS
 
 _RULES, _COMPARE = "model.plan.rules", "compare"
-_FIELDS = {_RULES: ("match", "macro"), _COMPARE: ("fidelity", "macro", "layers")}
+_FIELDS = {_RULES: ("match", "macro"), _COMPARE: ("fidelity", "macro", "rules", "layers", "chip")}
 _ALLOWED = {
     _RULES: "a list of mappings, such as {match: head, macro: {adc_bits: 10}}",
     _COMPARE: f"a list of {', '.join(KINDS)} or mappings, such as [float, {{macro: {{adc_bits: 7}}}}]",

@@ -58,6 +58,7 @@ class AsimTrainer(Trainer):
             if not isinstance(model, CimClassifier) or datamodule is None:
                 given = " and ".join(type(each).__name__ for each in (model, datamodule))
                 raise ValueError(f"`compare` needs a CimClassifier and a data module, got {given}")
+            prepare(self, model, datamodule)
             validate_each(self, model, datamodule, compare, trials, self._say)
         return super().validate(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
 

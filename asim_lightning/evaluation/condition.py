@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_choice
+from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, kept_assignments
@@ -23,10 +23,12 @@ class Condition:
         macro: Fields of the plan's macro that differ; a layer's rule still decides what it names.
         layers: Fidelity of some layers, by glob, `re:` or kind.
         trial: Number of the read of the chip: 0..65535; None: the classifier's.
-        chip: Number of the chip; None: the classifier's.
+        chip: Number of the chip: 0..2^32-1; None: the classifier's.
+        rules: Fields of the macro of some layers that differ, by glob, `re:` or kind, whatever the plan's rules say of
+            these fields; of several rules for a field the first counts.
 
     Raises:
-        ValueError: A fidelity is unknown.
+        ValueError: A fidelity is unknown, or a number is not allowed.
     """
 
     fidelity: str = "simulated"
@@ -34,9 +36,13 @@ class Condition:
     layers: Mapping[str, str] = field(default_factory=dict)
     trial: int | None = None
     chip: int | None = None
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("`fidelity`", self.fidelity, FIDELITIES)
+        for name, value, most in (("trial", self.trial, 2**16 - 1), ("chip", self.chip, 2**32 - 1)):
+            if value is not None:
+                check_whole(f"`{name}`", value, 0, most)
 
 
 @contextmanager
@@ -57,11 +63,11 @@ def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
         try:
             model.eval()
             model.fidelity = condition.fidelity
-            kinds = {row.name: row.kind for row in model.report if row.name in layers}
             for pattern, fidelity in condition.layers.items():
-                for name in matching(pattern, kinds, "compare.layers"):
+                for name in matched(model, pattern, "compare.layers"):
                     layers[name].fidelity = fidelity
-            apply_point(model.backbone, condition.macro)
+            patterns = {pattern: matched(model, pattern, "compare.rules") for pattern in condition.rules}
+            apply_point(model.backbone, condition.macro, condition.rules, patterns)
             model.trial = model.trial if condition.trial is None else condition.trial
             model.chip = model.chip if condition.chip is None else condition.chip
             yield
@@ -69,3 +75,18 @@ def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
             model.fidelity, model.trial, model.chip = before  # the first sets every layer's
             for module, mode in training.items():
                 module.training = mode
+
+
+def matched(model: CimClassifier, pattern: str, where: str) -> set[str]:
+    """Names of the quantised layers that a pattern matches.
+
+    Args:
+        model: Converted classifier.
+        pattern: A glob over full names, `re:` and a regular expression, or a kind.
+        where: Name of the setting, for error messages.
+
+    Raises:
+        ValueError: Nothing matches, or the regular expression is invalid.
+    """
+    layers = quantized_layers(model.backbone)
+    return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)

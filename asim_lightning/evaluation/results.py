@@ -1,17 +1,45 @@
-"""What a sweep says about one of its points, and how its axis values are compared and written."""
+"""What an evaluation found, image by image and as an accuracy, and how axis values are compared and written."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asim_lightning.circuit.units import quantity
+from asim_lightning.evaluation.interval import accuracy_interval
 
 AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "simulated"]
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
 NOISE_AXES = ("random_noise", "nonlinear_noise")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one trial answered, image by image.
+
+    Attributes:
+        sample_index: Index of each image in its dataset, rising. Shape (images,).
+        label: True class. Shape (images,).
+        prediction: Predicted class. Shape (images,).
+        seconds: Time the trial took.
+        algorithm: What the engine ran.
+    """
+
+    sample_index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    prediction: NDArray[np.int64]
+    seconds: float
+    algorithm: str
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each answer is right. Shape (images,)."""
+        return self.prediction == self.label
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,35 @@ class PointResult:
             len(self.right) != self.trials or not 0 <= min(self.right) <= max(self.right) <= self.images
         ):
             raise ValueError(f"`right` must hold 0..{self.images} for each of {self.trials} trials, got {self.right}")
+
+
+def point_result(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes]) -> PointResult:
+    """The accuracy of a point, with its 95 % interval over images.
+
+    Args:
+        axes: Name of each setting the point fixes, and its value.
+        kind: What computed the matrix products.
+        trials: What each trial answered.
+
+    Raises:
+        ValueError: There is no trial, or trials saw different images.
+    """
+    if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
+        raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
+    correct = np.stack([one.correct for one in trials], axis=1)  # (images, trials)
+    interval = accuracy_interval(correct)
+    return PointResult(
+        axes=axes,
+        kind=kind,
+        trials=len(trials),
+        images=len(correct),
+        accuracy=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        seconds=sum(one.seconds for one in trials),
+        algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
+        right=tuple(correct.sum(axis=0).tolist()),
+    )
 
 
 def check_kind(kind: str) -> None:

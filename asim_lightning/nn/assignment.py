@@ -71,6 +71,18 @@ class Assignment:
         """
         return replace(self, base=self.base.with_fields(**changes))
 
+    def ruled_by(self, fields: Mapping[str, Any]) -> "Assignment":
+        """The assignment where a rule decides some fields, whatever another rule says of them.
+
+        Raises:
+            ValueError: A name is no field, or the macro does not take a value.
+        """
+        if not fields:
+            return self
+        if isinstance(self.rule, MacroConfig):
+            return replace(self, rule=self.rule.with_fields(**fields))
+        return replace(self, rule={**(self.rule or {}), **fields})
+
 
 def score_bits(macro: MacroConfig) -> int:
     """Bits of the unsigned attention scores: `input_bits`, but 8 where that is 9.

@@ -23,7 +23,11 @@ LABELS: Mapping[str, str] = {
 
 
 def label_of(name: str, labels: Mapping[str, str]) -> str:
-    """The text of an axis with its unit."""
+    """The text of an axis with its unit; of a field in some layers alone, rules.PATTERN.FIELD, with the pattern."""
+    if name.startswith("rules."):
+        pattern, _, field = name.removeprefix("rules.").rpartition(".")
+        what, bracket, unit = label_of(field, labels).partition(" (")
+        return f"{what} of {pattern}{bracket}{unit}"
     return labels.get(name, name.replace("_", " "))
 
 

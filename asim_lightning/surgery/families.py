@@ -1,6 +1,6 @@
 """Layers that get one macro at every point of a grid, so that a point is worked out once for all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ class Family:
     """The layers, by full name."""
     assignment: Assignment | None
     """How they come to their macro; None where they follow none."""
+    patterns: tuple[str, ...] = ()
+    """Patterns of rules that match the layers."""
 
     @property
     def is_on_macro(self) -> bool:
@@ -51,38 +53,62 @@ class Family:
         return next(iter(self.layers.values()))
 
 
-def families_of(model: nn.Module) -> tuple[Family, ...]:
-    """All quantised layers of a network, family by family, as their assignments are."""
+def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) -> tuple[Family, ...]:
+    """All quantised layers of a network, family by family, as their assignments are.
+
+    Args:
+        model: Converted network.
+        patterns: Full names of the layers that each pattern matches.
+    """
     found: dict[Any, dict[str, QuantizedLayer]] = {}
     for name, layer in quantized_layers(model).items():
         assignment = layer.assignment if isinstance(layer, (OnMacro, QuantConv2d)) else None
         bits = (layer.weight_bits, layer.input_bits) if assignment is None else None
-        found.setdefault((type(layer), layer.signed_input, assignment, bits), {})[name] = layer
-    return tuple(Family(layers, assignment) for (_, _, assignment, _), layers in found.items())
+        matched = tuple(pattern for pattern, names in patterns.items() if name in names)
+        found.setdefault((type(layer), layer.signed_input, assignment, bits, matched), {})[name] = layer
+    return tuple(Family(layers, assignment, matched) for (_, _, assignment, _, matched), layers in found.items())
 
 
-def assignments_at(families: Sequence[Family], point: Mapping[str, Any]) -> tuple[Assignment | None, ...]:
+def assignments_at(
+    families: Sequence[Family], point: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]] = {}
+) -> tuple[Assignment | None, ...]:
     """How each family comes to its macro at a point; no layer is changed.
 
+    Args:
+        families: The families.
+        point: Values of fields of the plan's macro.
+        rules: Values of fields that layers of a pattern get whatever the plan says; of several rules for a field the
+            first counts.
+
     Raises:
-        ValueError: A name is no field, a layer does not take a value, or rules decide a field for every layer.
+        ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule
+            decides nothing.
     """
     before = [family.assignment for family in families if family.assignment is not None]
     bases = {base: base.with_fields(**point) for base in {each.base for each in before}}  # its refusals name no layer
-    after: dict[Assignment, Assignment] = {}
+    after: dict[tuple[Assignment, tuple[str, ...]], Assignment] = {}
+    found: list[Assignment | None] = []
     for family in families:
-        if family.assignment is not None:
-            try:
-                if family.assignment not in after:
-                    after[family.assignment] = replace(family.assignment, base=bases[family.assignment.base])
-                family.check(after[family.assignment])
-            except ValueError as error:
-                raise ValueError(f"Layer `{next(iter(family.layers))}`: {error}") from None
-    on_macro = [each.assignment for each in families if each.is_on_macro and each.assignment is not None]
+        if family.assignment is None:
+            found.append(None)
+            continue
+        try:
+            key = family.assignment, family.patterns
+            if key not in after:
+                ruled = {name: v for each in reversed(family.patterns) for name, v in rules.get(each, {}).items()}
+                after[key] = replace(family.assignment, base=bases[family.assignment.base]).ruled_by(ruled)
+            family.check(after[key])
+        except ValueError as error:
+            raise ValueError(f"Layer `{next(iter(family.layers))}`: {error}") from None
+        found.append(after[key])
+    on_macro = [each for family, each in zip(families, found, strict=True) if family.is_on_macro and each is not None]
     for field in point:
         if on_macro and all(field in assignment.ruled for assignment in on_macro):
             raise ValueError(
                 f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
                 "leave it out"
             )
-    return tuple(None if family.assignment is None else after[family.assignment] for family in families)
+    for pattern in rules:
+        if not any(family.is_on_macro and pattern in family.patterns for family in families):
+            raise ValueError(f"`rules` changes nothing with {pattern!r}, which matches no layer on a macro")
+    return tuple(found)

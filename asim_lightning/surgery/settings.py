@@ -1,6 +1,6 @@
 """Settings of all converted layers of a network at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,12 @@ def change_macros_(model: nn.Module, **changes: Any) -> None:
     apply_point(model, changes)
 
 
-def apply_point(model: nn.Module, point: Mapping[str, Any]) -> None:
+def apply_point(
+    model: nn.Module,
+    point: Mapping[str, Any],
+    rules: Mapping[str, Mapping[str, Any]] = {},
+    patterns: Mapping[str, Collection[str]] = {},
+) -> None:
     """Change fields of the plan's macro, in place: the network is then as if it had been converted with that plan.
 
     What a layer's rule decides stays, attention scores keep their bits, and a digital stem follows as it does in a
@@ -42,13 +47,15 @@ def apply_point(model: nn.Module, point: Mapping[str, Any]) -> None:
     Args:
         model: Converted network.
         point: Values of macro fields.
+        rules: Values of macro fields for the layers of a pattern, whatever the plan's rules say of these fields.
+        patterns: Full names of the layers that each pattern matches.
 
     Raises:
-        ValueError: A name is no field, a layer does not take a value, or rules decide a field for every layer; no layer
-            is changed then.
+        ValueError: A name is no field, a layer does not take a value, rules decide a field for every layer, or a rule
+            decides nothing; no layer is changed then.
     """
-    families = families_of(model)
-    for family, assignment in zip(families, assignments_at(families, point), strict=True):
+    families = families_of(model, patterns)
+    for family, assignment in zip(families, assignments_at(families, point, rules), strict=True):
         for layer in family.layers.values():
             if assignment is not None and isinstance(layer, (OnMacro, QuantConv2d)):
                 layer.assignment = assignment

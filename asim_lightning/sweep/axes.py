@@ -1,4 +1,4 @@
-"""The grid of a sweep: values of macro fields."""
+"""The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -7,15 +7,17 @@ from math import prod
 from typing import Any
 
 from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""
+_RULES = "rules."
 
 
 @dataclass(frozen=True)
 class SweepAxes:
-    """Values of macro fields to try; several axes give every combination.
+    """Values of macro fields, and chips, to try; several axes give every combination.
 
     Raises:
         ValueError: An axis is empty, or a value is not allowed for its field.
@@ -53,15 +55,28 @@ class SweepAxes:
     """Column model."""
     column_args: list[dict[str, Any]] | None = None
     """Arguments of the column model."""
+    rules: dict[str, Any] | None = None
+    """Values of macro fields in some layers alone, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
+    chip: list[int] | None = None
+    """Numbers of chips: 0..2^32-1."""
 
     def __post_init__(self) -> None:
+        if self.rules is not None and not (
+            isinstance(self.rules, Mapping) and all(isinstance(each, Mapping) and each for each in self.rules.values())
+        ):
+            allowed = "a mapping such as {layer1.*: {adc_bits: [6, 7, 8]}}"
+            raise ValueError(f"`axes.rules` must be {allowed}, got {self.rules!r}")
         for name, values in self.given().items():
             if not isinstance(values, (list, tuple)) or not values:
                 raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
 
     def given(self) -> dict[str, list[AxisValue]]:
-        """Axes that have values, by field."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        """Axes that have values, by name: a field, chip, or rules.PATTERN.FIELD."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        ruled = found.pop("rules", {})
+        return found | {
+            f"{_RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
+        }
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
         """Every combination once, noise in one way of writing; the default noise levels where no axis is given."""
@@ -75,7 +90,28 @@ class SweepAxes:
 
     def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
-        for name in NOISE_AXES:
-            if name in axes:
+        for name in axes:
+            if name.split(".")[-1] in NOISE_AXES:
                 axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
         return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
+
+
+def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:
+    """The condition of a point.
+
+    Args:
+        point: Value of each axis, by name.
+        fidelity: Fidelity of every layer.
+        trial: Number of the read; None: the classifier's.
+
+    Raises:
+        ValueError: The chip is none.
+    """
+    macro = {name: value for name, value in point.items() if name != "chip" and not name.startswith(_RULES)}
+    rules: dict[str, dict[str, AxisValue]] = {}
+    for name, value in point.items():
+        if name.startswith(_RULES):
+            pattern, _, field = name.removeprefix(_RULES).rpartition(".")
+            rules.setdefault(pattern, {})[field] = value
+    chip: Any = point.get("chip")
+    return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer, callbacks
+from lightning.pytorch import Callback, LightningDataModule, Trainer, callbacks
 from torch import nn
 
 from asim_lightning import __version__
@@ -45,6 +45,7 @@ _OUR_HARMLESS_CALLBACKS = {
     )
 }  # fmt: skip
 """Those that look on, or act in a fit alone; by name, since callbacks stand above sweeps."""
+_HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
 _CACHES = {"_splits", "_training_loader", "_place"}
 """Attributes of our own data modules that follow from the others and from the files."""
 
@@ -166,6 +167,13 @@ def _is_harmless(callback: object) -> bool:
     # of these very classes: one that inherits may do anything
     kind = type(callback)
     return kind in _HARMLESS_CALLBACKS or f"{kind.__module__}.{kind.__qualname__}" in _OUR_HARMLESS_CALLBACKS
+
+
+def idle_callbacks(trainer: Trainer) -> list[str]:
+    """Names of callbacks of the user's own that do something in a test, where a sweep does not call them."""
+    installed: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    own = (type(each) for each in installed if not type(each).__module__.startswith(("lightning.", "asim_lightning.")))
+    return [kind.__name__ for kind in own if any(getattr(kind, name) is not getattr(Callback, name) for name in _HOOKS)]
 
 
 def _versions(contents: Contents) -> dict[str, object]:

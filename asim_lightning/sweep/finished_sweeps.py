@@ -4,9 +4,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import PointResult, axis_value, check_kind
 from asim_lightning.report.accuracy_figure import plot_sweep
-from asim_lightning.sweep.record import RESULT_COLUMNS
 
 _NAME = "network"
 

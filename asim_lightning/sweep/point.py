@@ -1,20 +1,21 @@
 """A point of a sweep as what its layers compute, so that two ways to write the same are computed once."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-
-from torch import nn
 
 from asim_lightning.circuit import MacroConfig, Transfer, schedule, transfer
 from asim_lightning.circuit.columns import COLUMNS
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation.canonical import canonical_json, digest_of
+from asim_lightning.evaluation.condition import matched
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
-from asim_lightning.sweep.canonical import canonical_json, digest_of
+from asim_lightning.sweep.axes import condition_at
 from asim_lightning.sweep.contents import Contents
 
 
@@ -22,13 +23,17 @@ class Points:
     """The points of one network, each worked out without a change to its layers.
 
     Args:
-        model: Converted network; its layers' assignments count as they are at this moment.
+        model: Converted classifier; its layers' assignments count as they are at this moment.
         contents: Describes a user's column.
+        patterns: Patterns of layers in the names of axes.
+
+    Raises:
+        ValueError: A pattern matches no layer.
     """
 
-    def __init__(self, model: nn.Module, contents: Contents) -> None:
-        self._contents = contents
-        self._families = families_of(model)
+    def __init__(self, model: CimClassifier, contents: Contents, patterns: Iterable[str] = ()) -> None:
+        self._contents, self._chip = contents, model.chip
+        self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._layers = digest_of([list(family.layers) for family in self._families])
         self._digests: dict[str, str] = {}
 
@@ -38,8 +43,9 @@ class Points:
         Raises:
             ValueError: A layer's macro does not take a value, or rules decide an axis for every layer.
         """
-        assignments = assignments_at(self._families, axes)
-        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind))
+        condition = condition_at(axes, kind)
+        assignments = assignments_at(self._families, condition.macro, condition.rules)
+        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, condition.chip))
         if kind != "simulated":
             return False
         macros = {pair for pair in self._macros(assignments) if pair is not None}
@@ -60,15 +66,17 @@ class Points:
         A float network's answers depend on no macro, a quantised one's on bits, a simulated one's on all of each macro.
 
         Args:
-            axes: Values of macro fields.
+            axes: Values of axes.
             kind: What computes the products.
 
         Raises:
             ValueError: As for `add`.
         """
-        return self._content(assignments_at(self._families, axes), kind)
+        condition = condition_at(axes, kind)
+        assignments = assignments_at(self._families, condition.macro, condition.rules)
+        return self._content(assignments, kind, condition.chip)
 
-    def _content(self, assignments: Sequence[Assignment | None], kind: Kind) -> dict[str, object]:
+    def _content(self, assignments: Sequence[Assignment | None], kind: Kind, chip: int | None) -> dict[str, object]:
         if kind == "float":
             return {"kind": kind}
         bits = [family.bits(each) for family, each in zip(self._families, assignments, strict=True)]
@@ -77,7 +85,15 @@ class Points:
             return content
         pairs = self._macros(assignments)
         known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
-        return {**content, "macros": [None if pair is None else known[pair] for pair in pairs]}
+        content["macros"] = [None if pair is None else known[pair] for pair in pairs]
+        if chip is not None and chip != self._chip:
+            if not any(transfer(*pair).column.cell_sigma for pair in known):
+                raise ValueError(
+                    "`chip` changes nothing, as the cells of no macro differ from chip to chip; `column: current` has "
+                    "cell_sigma"
+                )
+            content["chip"] = chip
+        return content
 
     def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
         """The macro of each family and whether its input is signed; None where it is on none."""

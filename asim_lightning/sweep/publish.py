@@ -1,5 +1,6 @@
 """The results of a sweep for people: table, plot, TensorBoard."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -34,7 +35,8 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
         *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
     ]
     title = ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
-    picture = plot_sweep(rows, axis, sweep.folder / f"accuracy_vs_{axis}.png", title, None, num_classes, adc_bits)
+    file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
+    picture = plot_sweep(rows, axis, file, title, None, num_classes, adc_bits)
     write_dashboard(sweep.folder, rows, axis, title, num_classes=num_classes, adc_bits=adc_bits)
     return "\n".join(
         [

@@ -1,25 +1,22 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
+from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.sweep.axes import SweepAxes, condition_at
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.estimate import time_left
-from asim_lightning.sweep.fingerprint import fingerprint
+from asim_lightning.sweep.fingerprint import fingerprint, idle_callbacks
 from asim_lightning.sweep.point import Points
-from asim_lightning.sweep.record import SweepRecord, sweep_folder
-from asim_lightning.sweep.recorder import OutcomeRecorder
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""
@@ -31,7 +28,7 @@ class Sweep:
     """Evaluates every point of a grid, and keeps each finished trial on disk.
 
     Args:
-        trainer: Lightning trainer that runs the test loop.
+        trainer: Lightning trainer whose processes, device and precision are used.
         model: Converted classifier with its trained weights.
         data: Data module; the images of its test loader are evaluated.
         axes: The grid.
@@ -62,7 +59,7 @@ class Sweep:
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
-        points = Points(model.backbone, columns)
+        points = Points(model, columns, axes.rules or ())
         # all points first: a wrong one is refused, and what has no fingerprint decides whether anything is reused
         self.tasks = self._tasks(points, axes, trials)
         found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), columns)
@@ -70,7 +67,8 @@ class Sweep:
         settings = {**found.settings, "axes": sorted(names)}
         reuse = not found.unknown
         self.record = SweepRecord(sweep_folder(folder, settings), settings, names, points.digest, reuse)
-        self.notes = tuple(self.record.notes)
+        idle = [f"a sweep calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)]
+        self.notes = (*self.record.notes, *idle)
         """What a user should know before the sweep runs, a line each."""
         if found.unknown:
             why = "; ".join(found.unknown)
@@ -94,32 +92,41 @@ class Sweep:
         read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
-        recorder = OutcomeRecorder(bar.advance)
-        self.trainer.callbacks.append(recorder)  # type: ignore[attr-defined]
-        results = []
-        left, simulated, is_said = sum(map(len, todo)), list[float](), False
         if read:
-            say(_record_line(read, left))
+            say(_record_line(read, sum(map(len, todo))))
+
+        def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
+            return self._run(evaluate, todo, bar, say)
+
         try:
-            for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
-                for trial in missing:
-                    bar.describe(axes, kind, trial)
-                    seconds = self._evaluate(axes, kind, trial, recorder)
-                    if self.trainer.received_sigterm:  # came with the last batch, after which Lightning goes on
-                        raise SIGTERMException
-                    left -= 1
-                    simulated += [seconds] * (kind == "simulated")
-                    if not is_said and (line := time_left(simulated, left)):
-                        is_said = True
-                        bar.clear()
-                        say(f"time     {line}")
-                if first:
-                    results.append(self.record.finish(axes, kind, trials))
+            if not any(todo):  # then no process is needed
+                return tuple(self.record.finish(*task) for task in self.tasks) if first else ()
+            results = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
+            for result in results:
+                self.record.add(result)  # where processes are forked, it was one of them that kept the record
+            return results
         finally:
             if first:
                 self.record.write_results()
             bar.close()
-            self.trainer.callbacks.remove(recorder)  # type: ignore[attr-defined]
+
+    def _run(
+        self, evaluate: Evaluate, todo: list[list[int]], bar: "_Bar", say: Callable[[str], None]
+    ) -> tuple[PointResult, ...]:
+        results = []
+        left, simulated, is_said = sum(map(len, todo)), list[float](), False
+        for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
+            for trial in missing:
+                bar.describe(axes, kind, trial)
+                seconds = self._evaluate(evaluate, axes, kind, trial)
+                left -= 1
+                simulated += [seconds] * (kind == "simulated")
+                if not is_said and (line := time_left(simulated, left)):
+                    is_said = True
+                    bar.clear()
+                    say(f"time     {line}")
+            if self.trainer.is_global_zero:
+                results.append(self.record.finish(axes, kind, trials))
         return tuple(results)
 
     def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
@@ -153,21 +160,12 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
-    def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int, recorder: OutcomeRecorder) -> float:
+    def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> float:
         """Compute and store a trial; returns the seconds that it took."""
-        with under(self.model, Condition(kind, axes, trial=trial)):
-            start = time.perf_counter()
-            self.trainer.test(self.model, datamodule=self.data, verbose=False)
-            seconds = time.perf_counter() - start
-            device = self.trainer.strategy.root_device  # the network is on the CPU again
-            names = dict.fromkeys(layer.engine_on(device) for layer in self.layers.values())
-        algorithm = "+".join(names) if kind == "simulated" else "torch" if kind == "float" else "exact"
-        found = {name: values.numpy() for name, values in recorder.outcomes.items()}
+        outcomes = evaluate(condition_at(axes, kind, trial))
         if self.trainer.is_global_zero:
-            self.record.store(
-                axes, kind, trial, found["index"], found["label"], found["prediction"], seconds, algorithm
-            )
-        return seconds
+            self.record.store(axes, kind, trial, outcomes)
+        return outcomes.seconds
 
 
 def _record_line(read: int, left: int) -> str:

@@ -18,8 +18,8 @@ from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli import main
 from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.whole_file import partial_of
-from asim_lightning.sweep.record import SweepRecord
 from tests.cli.conftest import TINY, Asim, Run
 from tests.cli.runs_to_stop import SECONDS, environment
 

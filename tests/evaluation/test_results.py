@@ -39,7 +39,7 @@ def test_refuses(changes, message):
 
 def test_reading_a_record_needs_no_matplotlib():
     code = (
-        "import sys, asim_lightning.sweep.record, asim_lightning.report.results_table; "
+        "import sys, asim_lightning.evaluation.record, asim_lightning.report.results_table; "
         "sys.exit(any(name.split('.')[0] == 'matplotlib' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,6 +13,8 @@ from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, leg
         ({"random_noise": "0.5 lsb"}, "random noise 0.5 lsb"),
         ({"full_scale_mv": 700.5, "votes": 3}, "full scale 700.5 mV, votes 3"),
         ({"adc_bits": None, "digital_adc": True}, "ADC bits null, digital cycles pass the ADC true"),
+        ({"rules.layer1.*.random_noise": 0.1}, "random noise of layer1.* 0.1 %"),
+        ({"rules.re:fc|conv1.adc_bits": 6}, "ADC bits of re:fc|conv1 6"),
         ({}, ""),
     ],
 )

@@ -26,7 +26,7 @@ KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
 MACRO = MacroConfig(weight_bits=4, input_bits=4)  # a quarter of the conversions of 8 bits
 NOISE = SweepAxes(random_noise=[0.3, 1.0])
 
-Make = Callable[..., Sweep]
+Make = Callable[..., "CountingSweep"]
 Load = Callable[[str, str], ModuleType]
 
 
@@ -50,17 +50,17 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         sys.modules.pop(name, None)
 
 
-class CountingTrainer(Trainer):
-    """Counts the evaluations, and fails at one of them if told to."""
+class CountingSweep(Sweep):
+    """Counts the evaluations, and is stopped at one of them if told to."""
 
     evaluations = 0
-    fails_at: int | None = None
+    stops_at: int | None = None
 
-    def test(self, *arguments: Any, **options: Any) -> Any:
+    def _evaluate(self, *arguments: Any) -> float:
         self.evaluations += 1
-        if self.evaluations == self.fails_at:
+        if self.evaluations == self.stops_at:
             raise KeyboardInterrupt
-        return super().test(*arguments, **options)
+        return super()._evaluate(*arguments)
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def make(tmp_path: Path) -> Make:
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),
         **model_options: Any,
-    ) -> Sweep:
+    ) -> CountingSweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
         model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
         load_weights(model, str(shipped_file("checkpoints", "fashion_resnet_qat")))
         data = FashionMNIST(test_images=IMAGES, eval_batch_size=batch)
-        trainer = CountingTrainer(
+        trainer = Trainer(
             accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
@@ -90,7 +90,7 @@ def make(tmp_path: Path) -> Make:
             default_root_dir=tmp_path,
             **(trainer_options or {}),
         )
-        return Sweep(trainer, model, data, axes, trials, tmp_path / folder, progress=False)
+        return CountingSweep(trainer, model, data, axes, trials, tmp_path / folder, progress=False)
 
     return sweep
 
@@ -114,5 +114,5 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def evaluations(sweep: Sweep) -> int:
-    assert isinstance(sweep.trainer, CountingTrainer)
-    return sweep.trainer.evaluations
+    assert isinstance(sweep, CountingSweep)
+    return sweep.evaluations

@@ -1,16 +1,21 @@
 """The grid of a sweep has each combination once, and is checked against the rules before anything is computed."""
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
 from asim_lightning import MacroConfig, Rule
-from asim_lightning.sweep.axes import SweepAxes
-from tests.sweep.conftest import Make
+from asim_lightning.evaluation import Condition
+from asim_lightning.sweep.axes import SweepAxes, condition_at
+from tests.sweep.conftest import MACRO, Make, predictions
 
 
 def test_every_field_of_the_macro_is_an_axis() -> None:
-    assert {field.name for field in fields(SweepAxes)} == {field.name for field in fields(MacroConfig)}
+    assert {field.name for field in fields(SweepAxes)} == {field.name for field in fields(MacroConfig)} | {
+        "rules",
+        "chip",
+    }
     assert all(field.default is None for field in fields(SweepAxes))
 
 
@@ -32,3 +37,64 @@ def test_axes_that_do_not_fit_a_rule_are_refused_before_anything_is_computed(mak
         ValueError, match=r"^Layer `fc`: `macro\.encoding_bits` must be 1\.\.2 .* encoding_bits 3 of `axes`"
     ):
         make(SweepAxes(encoding_bits=[1, 3]), rules=[Rule("fc", {"input_bits": 2})])
+
+
+def test_fields_of_some_layers_and_chips_are_axes() -> None:
+    axes = SweepAxes(rules={"layer1.*": {"adc_bits": [6, 7], "random_noise": ["0.5lsb", "0.5 lsb"]}}, chip=[4])
+    first, second = axes.points()
+    assert (first, axes.count()) == (
+        {"chip": 4, "rules.layer1.*.adc_bits": 6, "rules.layer1.*.random_noise": "0.5 lsb"},
+        2,
+    )
+    rules = {"layer1.*": {"adc_bits": 7, "random_noise": "0.5 lsb"}}
+    assert condition_at({**second, "rows": 64}, "simulated", 3) == Condition(
+        macro={"rows": 64}, trial=3, chip=4, rules=rules
+    )
+
+
+def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make: Make) -> None:
+    plan = [Rule("layer1.*", {"adc_bits": 8, "rows": 64})]
+    swept = make(SweepAxes(rules={"layer1.*": {"adc_bits": [3]}, "conv": {"adc_bits": [5]}}), trials=1, rules=plan)
+    swept.run()
+    # the first rule counts where several match: layer1 is of convolutions too
+    alone = make(
+        SweepAxes(random_noise=[0]),
+        trials=1,
+        folder="b",
+        rules=[Rule("layer1.*", {"adc_bits": 3, "rows": 64}), Rule("conv", {"adc_bits": 5})],
+    )
+    alone.run()
+    assert sorted(predictions(swept).values()) == sorted(predictions(alone).values())
+    assert len({tuple(each) for each in predictions(swept).values()}) > 1
+
+
+def test_chips_differ_where_their_cells_do(make: Make) -> None:
+    cells = MACRO.with_fields(column="current", column_args={"cell_sigma": 30.0})
+    swept = make(SweepAxes(chip=[0, 5]), macro=cells)
+    swept.run()
+    alone = make(SweepAxes(random_noise=[0]), macro=cells, folder="b", chip=5)
+    alone.run()
+    assert len(predictions(swept)) == 4
+    assert sorted(predictions(alone).values())[-1] in predictions(swept).values()
+    assert all(each in predictions(swept).values() for each in predictions(alone).values())
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"chip": [0, 1]}, r"`chip` changes nothing, as the cells of no macro differ .* at the point chip 1 of `axes`"),
+        ({"chip": [-1]}, r"`chip` must be 0\.\.4294967295, got -1"),
+        ({"rules": {"layer9": {"rows": [3]}}}, r"`axes.rules` matches no layer with 'layer9'; nearest: layer"),
+        ({"rules": {"fc": {"row": [3]}}}, r"`macro.row` is no field of a macro, nearest: rows"),
+    ],
+    ids=str,
+)
+def test_axes_that_change_nothing_are_refused(axes: dict[str, Any], message: str, make: Make) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(SweepAxes(**axes))
+
+
+@pytest.mark.parametrize("rules", [{"fc": [3]}, {"fc": {}}, [3], {"fc": {"rows": 3}}, {"fc": {"rows": []}}], ids=str)
+def test_rules_of_another_shape_are_refused(rules: Any) -> None:
+    with pytest.raises(ValueError, match=r"`axes\.rules(\.fc\.rows)?` must be a (list|mapping such as)"):
+        SweepAxes(rules=rules)

@@ -36,7 +36,7 @@ from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.fingerprint import _OUR_HARMLESS_CALLBACKS, fingerprint
 from asim_lightning.sweep.run import Sweep
 from tests.classifier.conftest import make_data, make_model
-from tests.sweep.conftest import Load
+from tests.sweep.conftest import CountingSweep, Load
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 COLUMN = """
@@ -282,25 +282,17 @@ def test_what_has_no_fingerprint_is_told() -> None:
     assert found.settings["without_fingerprint"] == list(found.unknown)
 
 
-class Counting(Trainer):
-    evaluations = 0
-
-    def test(self, *arguments: Any, **options: Any) -> Any:
-        self.evaluations += 1
-        return super().test(*arguments, **options)
-
-
 def swept(folder: Path, data: Any, axes: SweepAxes, macro: MacroConfig) -> tuple[Sweep, int]:
     """A finished sweep, and how many evaluations it took."""
-    trainer = Counting(
+    trainer = Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=folder,
     )  # fmt: skip
     model = make_model(plan=Plan(macro))
     model.calibrate([torch.rand(4, 1, 28, 28)])
-    sweep = Sweep(trainer, model, data, axes, 1, folder / "runs", progress=False)
+    sweep = CountingSweep(trainer, model, data, axes, 1, folder / "runs", progress=False)
     sweep.run()
-    return sweep, trainer.evaluations
+    return sweep, sweep.evaluations
 
 
 def test_an_edited_column_is_measured_anew(load: Load, tmp_path: Path) -> None:

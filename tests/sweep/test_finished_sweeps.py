@@ -6,22 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.record import SweepRecord
+from asim_lightning.evaluation.results import Outcomes, PointResult
 from asim_lightning.report import accuracy_figure
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.sweep.finished_sweeps import compare_sweeps, read_results
-from asim_lightning.sweep.record import SweepRecord
 
 
 def finished(folder: Path, right: int) -> SweepRecord:
     record = SweepRecord(folder, {"weights": right}, ["random_noise", "adc_bits"])
     index, label = np.arange(200), np.zeros(200, dtype=int)
     answers = (np.arange(200) >= right).astype(int)
-    record.store({}, "float", 0, index, label, answers, 1.0, "torch")
+    record.store({}, "float", 0, Outcomes(index, label, answers, 1.0, "torch"))
     record.finish({}, "float", 1)
     for noise in (0, 0.05, 0.1):
         axes = {"random_noise": noise, "adc_bits": None}
-        record.store(axes, "simulated", 0, index, label, answers, 1.0, "reference")
+        record.store(axes, "simulated", 0, Outcomes(index, label, answers, 1.0, "reference"))
         record.finish(axes, "simulated", 1)
     return record
 

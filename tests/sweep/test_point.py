@@ -9,9 +9,9 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import transfer
+from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.results import KINDS
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.canonical import digest_of
 from asim_lightning.sweep.contents import Contents
 from asim_lightning.sweep.point import Points, macro_content
 from tests.classifier.conftest import make_model
@@ -138,7 +138,7 @@ class Mine(Column):
 def test_a_network_is_the_macros_that_its_layers_get() -> None:
     def of(kind: Any, **macro: Any) -> object:
         plan = Plan(MacroConfig(4, 4).with_fields(**macro), [Rule("fc", {"adc_bits": 8})])
-        return Points(make_model(plan=plan).backbone, Contents()).content({}, kind)
+        return Points(make_model(plan=plan), Contents()).content({}, kind)
 
     assert of("float", rows=64) == of("float")
     assert of("quantized", rows=64) == of("quantized") != of("quantized", weight_bits=5)
@@ -149,10 +149,10 @@ def test_a_network_is_the_macros_that_its_layers_get() -> None:
 def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
     rules = [Rule("fc", {"adc_bits": 8})]
     base, axes = MacroConfig(4, 4), {"rows": 64, "random_noise": 0.5, "weight_bits": 5}
-    model = make_model(plan=Plan(base, rules)).backbone
-    before = {name: layer.assignment for name, layer in macro_layers(model).items()}
+    model = make_model(plan=Plan(base, rules))
+    before = {name: layer.assignment for name, layer in macro_layers(model.backbone).items()}
     points = Points(model, Contents())
-    converted = make_model(plan=Plan(base.with_fields(**axes), rules)).backbone
+    converted = make_model(plan=Plan(base.with_fields(**axes), rules))
     for kind in KINDS:
         expected = Points(converted, Contents()).content({}, kind)
         assert points.content(axes, kind) == expected
@@ -160,11 +160,11 @@ def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
         assert points.digest(axes, kind) == digest_of(expected)
         assert noisy == (kind == "simulated")
     assert not points.add({"random_noise": 0}, "simulated")
-    assert {name: layer.assignment for name, layer in macro_layers(model).items()} == before
+    assert {name: layer.assignment for name, layer in macro_layers(model.backbone).items()} == before
 
 
 def test_no_point_walks_over_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = Points(make_model().backbone, Contents())
+    points = Points(make_model(), Contents())
     monkeypatch.delattr(nn.Module, "named_modules")
     for rows in range(1, 20):
         points.add({"rows": rows}, "simulated")

@@ -90,8 +90,8 @@ def test_more_values_keep_the_finished_ones(make: Make) -> None:
 @pytest.mark.parametrize("at", [2, 5])
 def test_an_interrupted_sweep_goes_on_and_gives_the_same(at: int, make: Make) -> None:
     stopped = make()
-    stopped.trainer.fails_at = at  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt):
+    stopped.stops_at = at
+    with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
         stopped.run()
     assert len(predictions(stopped)) == at - 1
     resumed, whole = make(), make(folder="b")
@@ -134,10 +134,12 @@ def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
 
 
 def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.sweep.record._FEW", 0)
-    monkeypatch.setattr("asim_lightning.sweep.record._PAUSE", math.inf)  # the first write is the last but for the end's
+    monkeypatch.setattr("asim_lightning.evaluation.record._FEW", 0)
+    monkeypatch.setattr(
+        "asim_lightning.evaluation.record._PAUSE", math.inf
+    )  # the first write is the last but for the end's
     stopped = make()
-    stopped.trainer.fails_at = 5  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt):
+    stopped.stops_at = 5
+    with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
         stopped.run()
     assert [row["kind"] for row in rows(stopped.folder)] == ["float", "quantized", "simulated"]

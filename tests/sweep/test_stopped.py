@@ -62,11 +62,13 @@ def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
 def test_two_processes_give_the_same(command: list[str], tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = []
-    for options in ([], ["--trainer.devices", "2", "--trainer.strategy", "ddp"]):
-        root = tmp_path / f"root{len(options)}"
+    for strategy in ("auto", "ddp", "ddp_fork"):
+        options = ["--trainer.devices", "1" if strategy == "auto" else "2", "--trainer.strategy", strategy]
+        root = tmp_path / strategy
         arguments = [*command, "--trainer.default_root_dir", str(root), "--data.init_args.test_images", "41", *options]
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=250)
         assert done.returncode == 0, done.stderr
         (folder,) = root.glob("tiny/sweep-*")
         found.append(rows(folder))
-    assert found[0] == found[1]
+        assert "accuracy_vs_random_noise.png" in done.stdout
+    assert found[0] == found[1] == found[2]

@@ -8,17 +8,25 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asim_lightning.evaluation.interval import accuracy_interval
-from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text, axis_text, axis_value, check_kind
+from asim_lightning.evaluation.canonical import canonical_json, digest_of, plain
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Kind,
+    Outcomes,
+    PointResult,
+    axes_text,
+    axis_text,
+    axis_value,
+    check_kind,
+    point_result,
+)
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.sweep.canonical import canonical_json, digest_of, plain
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
@@ -34,25 +42,6 @@ _FEW = 100
 """Rows up to which results.csv is written anew for each point."""
 _PAUSE = 20
 """Beyond that, times that the writing took until the next: it takes a twentieth of a sweep at most, however long."""
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What one trial answered, image by image.
-
-    Attributes:
-        sample_index: Index of each image in its dataset, rising. Shape (images,).
-        label: True class. Shape (images,).
-        prediction: Predicted class. Shape (images,).
-        seconds: Time the trial took.
-        algorithm: What the engine ran.
-    """
-
-    sample_index: NDArray[np.int64]
-    label: NDArray[np.int64]
-    prediction: NDArray[np.int64]
-    seconds: float
-    algorithm: str
 
 
 def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object]) -> Path:
@@ -156,30 +145,16 @@ class SweepRecord:
         """The finished points, in the order in which they were finished."""
         return tuple(self._results.values())
 
-    def store(
-        self,
-        axes: Mapping[str, AxisValue],
-        kind: Kind,
-        trial: int,
-        sample_index: ArrayLike,
-        label: ArrayLike,
-        prediction: ArrayLike,
-        seconds: float,
-        algorithm: str,
-    ) -> None:
+    def store(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int, outcomes: Outcomes) -> None:
         """Write the outcomes of one finished trial.
 
-        An image that comes twice is kept once, its first outcome: distributed samplers repeat images to fill up.
+        An image that comes twice is kept once, its first outcome.
 
         Args:
             axes: Macro settings of the point, by axis name.
             kind: What computed the matrix products.
             trial: Number of the trial, from 0.
-            sample_index: Index of each image in its dataset, in any order. Shape (images,).
-            label: True class. Shape (images,).
-            prediction: Predicted class. Shape (images,).
-            seconds: Time the trial took.
-            algorithm: What the engine ran.
+            outcomes: What it answered; images in any order.
 
         Raises:
             ValueError: An axis is no column, the trial is negative, or the arrays are not integers of one length.
@@ -188,8 +163,7 @@ class SweepRecord:
         if trial < 0:
             raise ValueError(f"`trial` must be 0 or more, got {trial}")
         samples, labels, predictions = (
-            _integers(name, values)
-            for name, values in (("sample_index", sample_index), ("label", label), ("prediction", prediction))
+            _integers(name, getattr(outcomes, name)) for name in ("sample_index", "label", "prediction")
         )
         if not samples.size == labels.size == predictions.size:
             sizes = f"{samples.size}, {labels.size} and {predictions.size}"
@@ -201,8 +175,8 @@ class SweepRecord:
             "axes": plain(axes),
             "kind": kind,
             "trial": int(trial),
-            "seconds": float(seconds),
-            "algorithm": algorithm,
+            "seconds": float(outcomes.seconds),
+            "algorithm": outcomes.algorithm,
         }
         arrays = {"sample_index": samples, "label": labels[first], "prediction": predictions[first]}
         text, buffer = canonical_json(header), io.BytesIO()
@@ -251,6 +225,13 @@ class SweepRecord:
             self.write_results()
         return result
 
+    def add(self, result: PointResult) -> None:
+        """Take the result of a point that another process finished, which has written it to the folder."""
+        row = _row(result.axes, result.kind)
+        known = self._results.get(row)
+        if known is None or known.trials <= result.trials:
+            self._keep(row, result)
+
     def write_results(self) -> None:
         """Write results.csv, if points were finished since it was written.
 
@@ -267,24 +248,7 @@ class SweepRecord:
         self._is_written, self._write_next = True, end + _PAUSE * (end - start)
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
-        outcomes = [self.outcomes(axes, kind, trial) for trial in range(trials)]
-        samples = outcomes[0].sample_index
-        if any(not np.array_equal(one.sample_index, samples) for one in outcomes):
-            raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
-        correct = np.stack([one.prediction == one.label for one in outcomes], axis=1)  # (images, trials)
-        interval = accuracy_interval(correct)
-        return PointResult(
-            axes=_plain_axes(axes),
-            kind=kind,
-            trials=trials,
-            images=samples.size,
-            accuracy=interval.mean,
-            low=interval.low,
-            high=interval.high,
-            seconds=sum(one.seconds for one in outcomes),
-            algorithm="+".join(dict.fromkeys(one.algorithm for one in outcomes)),
-            right=tuple(correct.sum(axis=0).tolist()),
-        )
+        return point_result(_plain_axes(axes), kind, [self.outcomes(axes, kind, trial) for trial in range(trials)])
 
     def _trial_path(self, point: str, trial: int) -> Path:
         return self._trial_folder / f"{point}-{trial:05d}.npz"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.record import SweepRecord, sweep_folder
+from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.sweep.record import SweepRecord, sweep_folder
 
 FINGERPRINT = {"checkpoint": "3f2a", "seed": 0, "macro": {"rows": 255, "adc_bits": None}}
 COLUMNS = ("random_noise", "adc_bits")
@@ -31,8 +32,9 @@ def predictions(trial: int, wrong: int = 20) -> np.ndarray:
 
 
 def store(record: SweepRecord, axes, trial: int, kind="simulated", **changes) -> None:
-    arrays = {"sample_index": np.arange(120), "label": LABELS, "prediction": predictions(max(trial, 0)), **changes}
-    record.store(axes, kind, trial, **arrays, seconds=1.5, algorithm="exact" if trial == 0 else "events")
+    found = {"sample_index": np.arange(120), "label": LABELS, "prediction": predictions(max(trial, 0)), **changes}
+    outcomes = Outcomes(**found, seconds=1.5, algorithm="exact" if trial == 0 else "events")
+    record.store(axes, kind, trial, outcomes)
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ def test_the_time_that_results_take_grows_with_the_points_and_not_with_their_squ
             time.sleep(0.01)
         write_whole(path, write)
 
-    monkeypatch.setattr("asim_lightning.sweep.record.write_whole", slow)
+    monkeypatch.setattr("asim_lightning.evaluation.record.write_whole", slow)
     start = time.monotonic()
     many(record, 400)
     assert sizes[:100] == [*range(1, 101)]  # each at once, as a sweep of few points is looked at
@@ -133,7 +135,7 @@ def test_the_time_that_results_take_grows_with_the_points_and_not_with_their_squ
 
 
 def test_what_was_finished_after_the_last_write_comes_back_from_the_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr("asim_lightning.sweep.record._PAUSE", math.inf)
+    monkeypatch.setattr("asim_lightning.evaluation.record._PAUSE", math.inf)
     record = SweepRecord(tmp_path, FINGERPRINT, COLUMNS, lambda axes, kind: kind)
     many(record, 150)
     assert len(rows(tmp_path)) == 100
@@ -221,7 +223,7 @@ def test_trials_that_would_fill_the_memory_are_computed_again(record, folder, mo
     assert reopen(folder).trials(POINT, "simulated") == ()
     path.write_bytes(whole)
     assert reopen(folder).trials(POINT, "simulated") == (0,)
-    monkeypatch.setattr("asim_lightning.sweep.record._MOST_BYTES", 1000)  # and what is larger once unpacked
+    monkeypatch.setattr("asim_lightning.evaluation.record._MOST_BYTES", 1000)  # and what is larger once unpacked
     assert reopen(folder).trials(POINT, "simulated") == ()
 
 

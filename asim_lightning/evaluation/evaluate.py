@@ -1,0 +1,174 @@
+"""The network's answers, image by image, under a condition; in Lightning's test or validation, or within a fit."""
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from numpy.typing import NDArray
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.processes import gather
+from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.surgery import macro_layers
+
+Result = TypeVar("Result")
+Split = Literal["val", "test"]
+Evaluate = Callable[[Condition], Outcomes]
+"""Evaluates the images of a run under a condition."""
+
+_FIELDS = ("index", "label", "prediction")
+_ALGORITHMS = {"float": "torch", "quantized": "exact", "estimated": "exact"}
+"""What computes a layer that is not simulated."""
+
+
+def evaluate(
+    trainer: Trainer,
+    model: CimClassifier,
+    batches: Iterable[Any],
+    condition: Condition,
+    advance: Callable[[], None] = lambda: None,
+) -> Outcomes:
+    """The answers to some images under a condition: those of all processes, the same on each.
+
+    It works wherever the trainer is at work, in a fit too. The network is left as it was.
+
+    Args:
+        trainer: The trainer, whose device and precision are used.
+        model: Converted classifier.
+        batches: This process's share of the images.
+        condition: The condition.
+        advance: Called after each batch, such as by a progress bar.
+
+    Raises:
+        ValueError: There are no images, two have one index, or the condition does not fit the network.
+        SIGTERMException: The process was asked to end.
+    """
+    found: list[dict[str, NDArray[np.int64]]] = []
+    start = time.perf_counter()
+    precision, strategy = trainer.precision_plugin, trainer.strategy
+    with under(model, condition), torch.no_grad(), precision.test_step_context():
+        for number, batch in enumerate(batches):
+            answers = model.predict_step(strategy.batch_to_device(precision.convert_input(batch)), number)
+            found.append({name: answers[name].cpu().numpy() for name in _FIELDS})
+            if trainer.received_sigterm:
+                raise SIGTERMException
+            advance()
+        algorithm = _algorithm(model, strategy.root_device)
+    parts = gather(({name: _joined([batch[name] for batch in found]) for name in _FIELDS}, time.perf_counter() - start))
+    for mine, _ in parts:
+        _check_indices(mine["index"])
+    index, label, prediction = (np.concatenate([mine[name] for mine, _ in parts]) for name in _FIELDS)
+    if not index.size:
+        raise ValueError("No image was evaluated; the data has none, or `trainer.limit_test_batches` leaves none")
+    # distributed samplers repeat images, so that all processes have equally many
+    index, first = np.unique(index, return_index=True)
+    return Outcomes(index, label[first], prediction[first], max(seconds for _, seconds in parts), algorithm)
+
+
+def run_evaluations(
+    trainer: Trainer,
+    model: CimClassifier,
+    data: LightningDataModule,
+    work: Callable[[Evaluate], Result],
+    split: Split = "test",
+    advance: Callable[[], None] = lambda: None,
+) -> Result:
+    """Do some work that evaluates a network under one condition after another, on every process of a trainer.
+
+    The trainer starts its processes and brings the network to its device once. Input ranges that are missing are fitted
+    first. Of callbacks only `setup` and `teardown` are called.
+
+    Args:
+        trainer: The trainer; `limit_test_batches` or `limit_val_batches` counts.
+        model: Converted classifier.
+        data: Its data.
+        work: Called on every process with a function that evaluates a condition; where it asks for the next condition
+            may depend on outcomes so far, as they are the same everywhere.
+        split: Images: those of val_dataloader or of test_dataloader.
+        advance: Called after each batch.
+
+    Returns:
+        What the work returned in the first process; it has to be plain where processes are forked.
+
+    Raises:
+        ValueError: As for `evaluate`.
+    """
+    loop = _Loop(trainer, split, work, advance)
+    kept = trainer.test_loop, trainer.validate_loop
+    try:
+        if split == "test":
+            trainer.test_loop = loop
+            returned: Any = trainer.test(model, datamodule=data, verbose=False)
+        else:
+            trainer.validate_loop = loop
+            returned = trainer.validate(model, datamodule=data, verbose=False)
+    finally:
+        trainer.test_loop, trainer.validate_loop = kept
+    return returned.value  # type: ignore[no-any-return]
+
+
+class _Returned(Generic[Result]):
+    """A result that Lightning hands on as it is."""
+
+    def __init__(self, value: Result) -> None:
+        self.value = value
+
+
+class _Loop(_EvaluationLoop):
+    """Lightning's test or validation, with other work in place of one pass over the images."""
+
+    def __init__(
+        self, trainer: Trainer, split: Split, work: Callable[[Evaluate], Any], advance: Callable[[], None]
+    ) -> None:
+        tests = split == "test"
+        super().__init__(
+            trainer,
+            TrainerFn.TESTING if tests else TrainerFn.VALIDATING,
+            RunningStage.TESTING if tests else RunningStage.VALIDATING,
+            verbose=False,
+        )
+        self._tests, self._work, self._advance = tests, work, advance
+
+    def run(self) -> Any:
+        self.setup_data()
+        trainer: Trainer = self.trainer
+        model: Any = trainer.lightning_module
+        model.eval()
+        model.fit_missing_ranges()
+        loader = self._combined_loader.flattened[0] if self._combined_loader is not None else []
+        most = self.max_batches[0] if self.max_batches else 0
+        limit = None if most == float("inf") else int(most)
+
+        def evaluate_under(condition: Condition) -> Outcomes:
+            return evaluate(trainer, model, islice(loader, limit), condition, self._advance)
+
+        return _Returned(self._work(evaluate_under))
+
+
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _check_indices(index: NDArray[np.int64]) -> None:
+    values, counts = np.unique(index, return_counts=True)
+    if counts.size and counts.max() > 1:
+        given = f"{counts.max()} images of index {values[counts.argmax()]}"
+        raise ValueError(
+            "Every image must have an index of its own in its batch, as data sets in "
+            f"asim_lightning.data.IndexedDataset give them, got {given}"
+        )
+
+
+def _algorithm(model: CimClassifier, device: torch.device) -> str:
+    """What computes the layers that are on macros, such as "exact" or "events+packed"; "torch" where there are none."""
+    layers = macro_layers(model.backbone).values()
+    names = (_ALGORITHMS.get(layer.fidelity) or layer.engine_on(device) for layer in layers)
+    return "+".join(dict.fromkeys(names)) or "torch"

@@ -1,0 +1,129 @@
+"""One evaluator: what Lightning's test finds, condition by condition, in a run of its own and within a fit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from torch.utils.data import DataLoader
+
+from asim_lightning import MacroConfig, Plan
+from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.evaluate import Evaluate, evaluate, run_evaluations
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.surgery import macro_layers
+from tests.classifier.conftest import make_data, make_model
+
+NOISY = Condition(macro={"random_noise": 1.0, "rows": 64}, trial=3)
+
+
+def make_trainer(**options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    return Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **options)
+
+
+def outcomes_of(condition: Condition, split: Any = "test", model: Any = None, **options: Any) -> Outcomes:
+    return run_evaluations(
+        make_trainer(**options), model or make_model(), make_data(), lambda evaluate: evaluate(condition), split
+    )
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_outcomes_are_those_of_lightnings_own_loop(split: Any) -> None:
+    found = outcomes_of(NOISY, split)
+    plan = make_model().hparams["plan"]
+    macro = MacroConfig(**plan["macro"]).with_fields(**NOISY.macro)
+    model = make_model(plan=Plan(macro, plan["rules"], plan["keep"]), fidelity="simulated", trial=3)
+    trainer = make_trainer()
+    (metrics,) = (trainer.test if split == "test" else trainer.validate)(model, datamodule=make_data(), verbose=False)
+    assert found.correct.mean() == pytest.approx(metrics[f"{split}/acc"], abs=1e-6)
+    answers = trainer.predict(model, make_data())
+    assert found.prediction.tolist() == torch.cat([each["prediction"] for each in answers]).tolist()  # type: ignore
+    assert found.sample_index.tolist() == list(range(25))
+
+
+def test_conditions_may_follow_from_outcomes_and_leave_the_network_as_it_was() -> None:
+    model = make_model(trial=7)
+    before = [(layer.fidelity, layer.macro) for layer in macro_layers(model.backbone).values()]
+
+    def work(evaluate: Evaluate) -> list[float]:
+        accuracies = [evaluate(Condition("quantized")).correct.mean()]
+        while len(accuracies) < 4 and accuracies[-1] >= accuracies[0] - 1:
+            accuracies.append(evaluate(Condition(macro={"random_noise": float(len(accuracies))})).correct.mean())
+        return accuracies
+
+    found = run_evaluations(make_trainer(), model, make_data(), work)
+    assert len(found) == 4
+    assert [(layer.fidelity, layer.macro) for layer in macro_layers(model.backbone).values()] == before
+    assert (model.fidelity, model.trial) == ("quantized", 7)
+
+
+def test_the_algorithm_is_what_ran() -> None:
+    assert outcomes_of(Condition("float")).algorithm == "torch"
+    assert outcomes_of(Condition("quantized")).algorithm == "exact"
+    # the head has another macro, whose 64 rows do not fill its converter
+    assert outcomes_of(Condition(macro={"random_noise": 0})).algorithm == "exact+packed"
+    model = make_model()
+    for layer in macro_layers(model.backbone).values():
+        layer.engine = "reference"
+    assert outcomes_of(Condition(), model=model).algorithm == "reference"
+
+
+def test_limits_count_batches() -> None:
+    assert len(outcomes_of(Condition("float"), limit_test_batches=2).label) == 20
+    with pytest.raises(ValueError, match="No image was evaluated"):
+        outcomes_of(Condition("float"), limit_test_batches=0)
+
+
+class Same(LightningDataModule):
+    """Images that share an index, as of a data set without any."""
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return DataLoader([(torch.zeros(1, 28, 28), 0, 0)] * 3, batch_size=2)  # type: ignore[arg-type]
+
+    train_dataloader = test_dataloader
+
+
+def test_images_that_share_an_index_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must have an index of its own .* got 3 images of index 0"):
+        run_evaluations(make_trainer(), make_model(), Same(), lambda evaluate: evaluate(Condition("float")))
+
+
+class Within(Callback):
+    """Evaluates while a fit validates."""
+
+    found: Outcomes | None = None
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        batches = make_data()
+        batches.setup("test")
+        self.found = evaluate(trainer, pl_module, batches.test_dataloader(), NOISY)
+
+
+def test_a_fit_can_evaluate_too() -> None:
+    within, model = Within(), make_model()
+    trainer = make_trainer(
+        max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0, callbacks=within
+    )
+    trainer.fit(model, datamodule=make_data())
+    assert within.found is not None
+    alone = outcomes_of(NOISY, model=model)
+    assert np.array_equal(within.found.prediction, alone.prediction)
+
+
+def test_only_setup_and_teardown_of_callbacks_are_called() -> None:
+    called: list[str] = []
+
+    class Listening(Callback):
+        def setup(self, *_: Any, **__: Any) -> None:
+            called.append("setup")
+
+        def on_test_start(self, *_: Any) -> None:
+            called.append("on_test_start")
+
+        def teardown(self, *_: Any, **__: Any) -> None:
+            called.append("teardown")
+
+    outcomes_of(Condition("float"), callbacks=Listening())
+    assert called == ["setup", "teardown"]
