@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from asim_lightning.checks import check_choice
+
 ATTENTION_SCALES = ("head_dim", "embed_dim")
 MOST_PIXELS = 8192
 """Largest height and width of images: surgery runs the network on one."""
@@ -64,9 +66,7 @@ class BackboneConfig:
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             allowed = "true, false, a tag such as a1_in1k, or a file"
             raise ValueError(f"`model.backbone.pretrained` must be {allowed}, got {self.pretrained!r}")
-        if self.attention_scale not in ATTENTION_SCALES:
-            allowed = ", ".join(ATTENTION_SCALES)
-            raise ValueError(f"`model.backbone.attention_scale` must be one of {allowed}, got {self.attention_scale!r}")
+        check_choice("`model.backbone.attention_scale`", self.attention_scale, ATTENTION_SCALES)
         number = isinstance(eps, (int, float)) and not isinstance(eps, bool)
         if eps is not None and not (number and 0.0 < eps < math.inf):
             raise ValueError(f"`model.backbone.norm_eps` must be above 0, or null, got {eps!r}")

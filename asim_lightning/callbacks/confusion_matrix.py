@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from asim_lightning.callbacks.output import class_names, is_due, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.checks import check_flag, check_whole
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.confusion_figure import confusion_figure
 
@@ -31,8 +31,7 @@ class ConfusionMatrix(Callback):
 
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
         check_whole("`every_n_epochs` of ConfusionMatrix", every_n_epochs, 1)
-        if not isinstance(normalize, bool):
-            raise ValueError(f"`normalize` of ConfusionMatrix must be true or false, got {normalize!r}")
+        check_flag("`normalize` of ConfusionMatrix", normalize)
         self.every_n_epochs, self.normalize, self.folder = every_n_epochs, normalize, folder
         self._metric: MulticlassConfusionMatrix | None = None
 

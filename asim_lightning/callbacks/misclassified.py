@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.classifier.arguments import check_whole
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.mistakes_figure import mistakes_figure

@@ -1,13 +1,12 @@
 """Raises the noise of training as a run goes on."""
 
 import math
-from difflib import get_close_matches
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.callbacks.dashboard import write_layout
-from asim_lightning.classifier.arguments import check_number, check_whole
+from asim_lightning.checks import check_choice, check_number, check_whole
 
 SHAPES = ("constant", "linear", "cosine", "step")
 UNITS = ("epoch", "step")
@@ -51,8 +50,8 @@ class NoiseRamp(Callback):
             check_number(f"`{name}` of NoiseRamp", value)
         if length is not None and (not isinstance(length, (int, float)) or not 0 < length < math.inf):
             raise ValueError(f"`length` of NoiseRamp must be above 0 or null, got {length!r}")
-        _check_choice("shape", shape, SHAPES)
-        _check_choice("unit", unit, UNITS)
+        check_choice("`shape` of NoiseRamp", shape, SHAPES)
+        check_choice("`unit` of NoiseRamp", unit, UNITS)
         check_whole("`steps` of NoiseRamp", steps, 1)
         self.end, self.start, self.shape, self.unit = float(end), float(start), shape, unit
         self.warmup, self.length, self.steps = float(warmup), length, steps
@@ -96,10 +95,3 @@ class NoiseRamp(Callback):
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
         pl_module.log(self.logged[0], amount)
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        near = get_close_matches(str(value), allowed, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"`{name}` of NoiseRamp must be one of {', '.join(allowed)}, got {value!r}{hint}")

@@ -13,8 +13,8 @@ from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, le
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.epochs_figure import epochs_figure

@@ -6,8 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 from asim_lightning.callbacks.output import is_due
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.quant import METHODS
@@ -31,8 +31,7 @@ class RangeCalibration(Callback):
     def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:
         check_whole("`images` of RangeCalibration", images, 1)
         check_whole("`every_n_epochs` of RangeCalibration", every_n_epochs, 1)
-        if method not in METHODS:
-            raise ValueError(f"`method` of RangeCalibration must be one of {', '.join(METHODS)}, got {method!r}")
+        check_choice("`method` of RangeCalibration", method, METHODS)
         self.images, self.method, self.every_n_epochs = images, method, every_n_epochs
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from asim_lightning.checks import check_number
 from asim_lightning.circuit.plug_in import named_class
 
 if TYPE_CHECKING:
@@ -65,10 +66,7 @@ class Current(Column):
     def __init__(self, macro: MacroConfig, alpha: float = 0.0, cell_sigma: float = 0.0) -> None:
         super().__init__(macro)
         for name, value, high in (("alpha", alpha, None), ("cell_sigma", cell_sigma, 100)):
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not value >= 0 or (high is not None and value > high) or value == float("inf"):
-                allowed = "0 or more" if high is None else f"0..{high}"
-                raise ValueError(f"`macro.column_args.{name}` must be {allowed}, got {value!r}")
+            check_number(f"`macro.column_args.{name}`", value, high)
         self.alpha = float(alpha)
         self.cell_sigma = float(cell_sigma)
 

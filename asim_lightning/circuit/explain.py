@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asim_lightning.checks import check_flag
 from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
     Algorithm,
@@ -186,8 +187,7 @@ def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
     """
     if not isinstance(macro, MacroConfig):
         raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
-    if not isinstance(signed_input, bool):
-        raise ValueError(f"`signed_input` must be true or false, got {signed_input!r}")
+    check_flag("`signed_input`", signed_input)
     circuit = transfer(macro, signed_input)
     described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ in place and sign alone convert alike
     cycles = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
+from asim_lightning.checks import check_choice, check_flag, check_whole
 from asim_lightning.circuit.columns import build_column
 from asim_lightning.circuit.units import noise_percent
 
@@ -113,25 +114,23 @@ class MacroConfig:
         return noise_percent(getattr(self, name), f"macro.{name}", self.top_code, self.full_scale_mv)
 
     def _check_integers(self) -> None:
-        _check_integer("weight_bits", self.weight_bits, 2, 16)
-        _check_integer("input_bits", self.input_bits, 1, 16)
-        _check_integer("rows", self.rows, 1, 2**20)
+        check_whole("`macro.weight_bits`", self.weight_bits, 2, 16)
+        check_whole("`macro.input_bits`", self.input_bits, 1, 16)
+        check_whole("`macro.rows`", self.rows, 1, 2**20)
         if self.adc_bits is not None:
-            _check_integer("adc_bits", self.adc_bits, 1, 16, " or null")
-        _check_integer("encoding_bits", self.encoding_bits, 1, self.input_bits, " (input_bits)")
-        _check_integer("digital_levels", self.digital_levels, 0, None)
-        _check_integer("vote_levels", self.vote_levels, 0, None)
-        _check_integer("votes", self.votes, 1, 65535)
+            check_whole("`macro.adc_bits`", self.adc_bits, 1, 16, " or null")
+        check_whole("`macro.encoding_bits`", self.encoding_bits, 1, self.input_bits, " (input_bits)")
+        check_whole("`macro.digital_levels`", self.digital_levels, 0, None)
+        check_whole("`macro.vote_levels`", self.vote_levels, 0, None)
+        check_whole("`macro.votes`", self.votes, 1, 65535)
         for name in ("weight_parallel", "digital_adc"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"`macro.{name}` must be true or false, got {getattr(self, name)!r}")
+            check_flag(f"`macro.{name}`", getattr(self, name))
         scale = self.full_scale_mv
         if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
             raise ValueError(f"`macro.full_scale_mv` must be a positive number of mV or null, got {scale!r}")
 
     def _check_combinations(self) -> None:
-        if self.vote not in VOTES:
-            raise ValueError(f"`macro.vote` must be one of {', '.join(VOTES)}, got {self.vote!r}")
+        check_choice("`macro.vote`", self.vote, VOTES)
         if self.adc_bits is None and self.vote == "median":
             raise ValueError("`macro.vote` must be mean for an ideal converter (adc_bits null), got 'median'")
         if self.vote_levels and self.votes > 1:
@@ -150,9 +149,3 @@ class MacroConfig:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _check_integer(name: str, value: Any, low: int, high: int | None, also: str = "") -> None:
-    allowed = f"{low} or more" if high is None else f"{low}..{high}"
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
-        raise ValueError(f"`macro.{name}` must be {allowed}{also}, got {value!r}")

@@ -1,62 +1,13 @@
-"""Checks of the arguments of classifier and callbacks."""
+"""Checks of a classifier's arguments."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.nn.quantized import FIDELITIES, METHODS
 
 MOST_CLASSES = 1_000_000
 """Most classes: the head alone takes gigabytes then."""
-
-
-def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Refuse what is no whole number of a range.
-
-    Args:
-        name: What the user calls it, such as "`model.trial`".
-        value: What was given.
-        low: Least value.
-        high: Largest value; None: there is none.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-        allowed = f"{low} or more" if high is None else f"{low}..{high}"
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
-
-
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse what is none of some names.
-
-    Args:
-        name: What the user calls it, such as "`model.fidelity`".
-        value: What was given.
-        allowed: The names.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def check_number(name: str, value: Any, high: float | None = None) -> None:
-    """Refuse what is no finite number of 0 or more, or of 0..high.
-
-    Args:
-        name: What the user calls it, such as "`model.mixup`".
-        value: What was given.
-        high: Largest value; None: there is none.
-
-    Raises:
-        ValueError: It is not.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (high is not None and value > high):
-        allowed = "0 or more" if high is None else f"0..{high:g}"
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

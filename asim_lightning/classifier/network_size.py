@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.classifier.arguments import MOST_CLASSES, check_whole
+from asim_lightning.checks import check_whole
+from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.exchange.skeleton import skeleton_of
 from asim_lightning.surgery.probe import example_shapes
 

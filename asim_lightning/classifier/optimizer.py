@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
+from asim_lightning.checks import check_choice
+
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("multistep", "cosine", "constant")
 
@@ -39,9 +41,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for name, allowed in (("name", OPTIMIZERS), ("schedule", SCHEDULES)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"`model.optimizer.{name}` must be one of {', '.join(allowed)}, got {value!r}")
+            check_choice(f"`model.optimizer.{name}`", getattr(self, name), allowed)
         for name in ("lr", "gamma"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"`model.optimizer.{name}` must be above 0, got {getattr(self, name)!r}")

@@ -7,8 +7,8 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from asim_lightning.callbacks import ImageCounter
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import MOST_CLASSES, check_whole
+from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network_size import Room, check_size
 from asim_lightning.cli.checkpoint import read_checkpoint

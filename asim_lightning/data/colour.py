@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from asim_lightning.checks import check_at_least, check_choice
 from asim_lightning.data.augmentation import RandomCropFlip
-from asim_lightning.data.checks import check_at_least, check_choice
 from asim_lightning.data.images import InMemoryImages, Preparation, Sample
 from asim_lightning.data.module import ImageDataModule
 from asim_lightning.data.pictures import TensorPictures

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asim_lightning.checks import check_at_least
 from asim_lightning.data.augmentation import RandomCropFlip
 from asim_lightning.data.balanced import draw_balanced
-from asim_lightning.data.checks import check_at_least
 from asim_lightning.data.folder import IMAGE_SIZE, NUM_CLASSES, read_split
 from asim_lightning.data.images import InMemoryImages, Preparation
 from asim_lightning.data.module import ImageDataModule

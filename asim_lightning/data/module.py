@@ -10,8 +10,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+from asim_lightning.checks import check_at_least
 from asim_lightning.data.balanced import shuffled, spread
-from asim_lightning.data.checks import check_at_least
 from asim_lightning.data.images import Sample
 from asim_lightning.data.loader import TrainingLoader
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_choice, check_whole
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, kept_assignments

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asim_lightning.checks import check_choice
 from asim_lightning.nn.matmul import CimMatmul
-from asim_lightning.nn.quantized import QuantizedLayer, one_of
+from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.quant import METHODS, RangeObserver
 
 
@@ -34,7 +35,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
     Raises:
         ValueError: The method is unknown, or there is no batch.
     """
-    one_of("method", method, METHODS)
+    check_choice("`method`", method, METHODS)
     named = quantized_layers(model)
     for name, layer in named.items():
         layer.name = layer.name or name  # layers built by hand may share noise until they have names

@@ -1,6 +1,5 @@
 """What layers on a macro share: the macro, its quantised or simulated product, and the noise of training."""
 
-import math
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import (
     ENGINES,
@@ -25,7 +25,7 @@ from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.recording import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import QuantizedWeight
-from asim_lightning.nn.quantized import QuantizedLayer, one_of
+from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
@@ -48,9 +48,7 @@ class OnMacro(QuantizedLayer):
 
     @train_noise.setter
     def train_noise(self, amount: float) -> None:
-        number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
-        if not (number and 0.0 <= amount < math.inf):
-            raise ValueError(f"`train_noise` must be 0 or more, got {amount!r}")
+        check_number("`train_noise`", amount)
         self._train_noise = float(amount)
         self._has_train_noise = amount > 0.0  # a compiled graph depends on this alone, and survives a ramp
 
@@ -71,8 +69,8 @@ class OnMacro(QuantizedLayer):
 
     @max_elements.setter
     def max_elements(self, count: int | None) -> None:
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise ValueError(f"`max_elements` must be 1 or more, or null, got {count!r}")
+        if count is not None:
+            check_whole("`max_elements`", count, 1, also=", or null")
         self._max_elements = count
 
     @property
@@ -131,7 +129,9 @@ class OnMacro(QuantizedLayer):
 
     @engine.setter
     def engine(self, name: str | None) -> None:
-        self._engine = None if name is None else one_of("engine", name, tuple(ENGINES))
+        if name is not None:
+            check_choice("`engine`", name, tuple(ENGINES))
+        self._engine = name
 
     def engine_on(self, device: torch.device) -> str:
         """Name of the engine that simulates the macro on a device."""

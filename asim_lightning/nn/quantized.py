@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.recording import is_recorded
@@ -45,12 +46,14 @@ class QuantizedLayer(nn.Module):
     """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
+        check_flag("`signed_input`", signed_input)
+        check_flag("`per_channel`", per_channel)
         self.clear_range(device)
         self._prepared = PreparedWeight()
         self._warned = False
         self._pact: list[nn.Module] = []  # a list, so that the clip is no submodule of this layer too
-        self.signed_input = _boolean("signed_input", signed_input)
-        self.per_channel = _boolean("per_channel", per_channel)
+        self.signed_input = signed_input
+        self.per_channel = per_channel
         self.name = name
         self.fidelity = "simulated"
         self.input_range = input_range
@@ -63,7 +66,8 @@ class QuantizedLayer(nn.Module):
 
     @fidelity.setter
     def fidelity(self, value: str) -> None:
-        self._fidelity = one_of("fidelity", value, FIDELITIES)
+        check_choice("`fidelity`", value, FIDELITIES)
+        self._fidelity = value
 
     @property
     def input_range(self) -> str:
@@ -72,7 +76,8 @@ class QuantizedLayer(nn.Module):
 
     @input_range.setter
     def input_range(self, value: str) -> None:
-        self._input_range = one_of("input_range", value, INPUT_RANGES)
+        check_choice("`input_range`", value, INPUT_RANGES)
+        self._input_range = value
 
     @property
     def weight_bits(self) -> int:
@@ -355,21 +360,4 @@ class QuantizedLayer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """The value, where it is allowed.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
-    return str(value)
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be true or false, got {value!r}")
-    return value
-
-
-__all__ = ["FIDELITIES", "INPUT_RANGES", "METHODS", "QuantizedLayer", "one_of"]
+__all__ = ["FIDELITIES", "INPUT_RANGES", "METHODS", "QuantizedLayer"]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from asim_lightning.checks import check_choice
 from asim_lightning.quant.quantizers import levels, quantize, scale_of
 
 METHODS = ("max", "percentile", "mse")
@@ -28,8 +29,7 @@ class RangeObserver:
     """
 
     def __init__(self, method: str, bits: int, signed: bool) -> None:
-        if method not in METHODS:
-            raise ValueError(f"A range's calibration must be one of {', '.join(METHODS)}, got {method!r}")
+        check_choice("A range's calibration", method, METHODS)
         self.method, self.bits, self.signed = method, bits, signed
         self.largest = 0.0
         self.samples: list[Tensor] = []

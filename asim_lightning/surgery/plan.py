@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn.quantized import INPUT_RANGES
 
@@ -71,11 +72,9 @@ class Plan:
             raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {self.rules!r}")
         object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"`plan.{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            check_choice(f"`plan.{name}`", getattr(self, name), allowed)
         for name in ("pact", "per_channel", "fold_batchnorm"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"`plan.{name}` must be true or false, got {getattr(self, name)!r}")
+            check_flag(f"`plan.{name}`", getattr(self, name))
         for name in ("keep", "pact_keep"):
             patterns = getattr(self, name)
             if not isinstance(patterns, (list, tuple)) or not all(isinstance(p, str) and p for p in patterns):

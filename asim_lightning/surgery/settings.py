@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from asim_lightning.checks import check_choice
 from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.nn.quantized import FIDELITIES, one_of
+from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery.families import assignments_at, families_of
 
 
@@ -23,7 +24,7 @@ def set_fidelity_(model: nn.Module, fidelity: str) -> None:
     Raises:
         ValueError: The fidelity is unknown.
     """
-    one_of("fidelity", fidelity, FIDELITIES)
+    check_choice("`fidelity`", fidelity, FIDELITIES)
     for layer in quantized_layers(model).values():
         layer.fidelity = fidelity
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import check_whole
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.report.numbers import duration
 from asim_lightning.sweep.axes import SweepAxes

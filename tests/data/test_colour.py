@@ -213,8 +213,8 @@ def test_ranks_share_images_out_and_read_none_twice(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"augment": "all"}, r"augment must be published, crop_flip or none, got 'all'\."),
-        ({"augment": None}, r"augment must be published, crop_flip or none, got None\."),
+        ({"augment": "all"}, r"augment must be one of published, crop_flip, none, got 'all'$"),
+        ({"augment": None}, r"augment must be one of published, crop_flip, none, got None$"),
         ({"image_size": 0}, r"image_size must be at least 1, got 0\."),
         ({"held_out": -1}, r"held_out must be at least 0, got -1\."),
         ({"test_images": 0}, r"test_images must be at least 1, got 0\."),
