@@ -48,7 +48,7 @@ from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer
 from asim_lightning.cli.trainer_settings import check_functions, check_processes, check_trainer, with_summary
 from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
-from asim_lightning.data.module import ImageDataModule
+from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.whole_file import naming, remove_partials
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers

@@ -1,13 +1,21 @@
-"""Data modules whose samples carry their index, ``(image, label, index)``, and the parts they are built of."""
+"""Lightning data modules of labelled images, and the data sets, samplers and loaders that they consist of.
+
+Image: pixels, as a file, a PIL image, uint8 or, prepared for the network, float32.
+Split: the images of train, val or test, in the order in which they are listed.
+Index: the number of an image in its split, whichever part of the split is used; simulated noise is keyed by it.
+Sample: what a data set yields, ``(image, label, index)``.
+Position: the number of a sample in a data set; samplers yield it, with the epoch in its high bits in training.
+Deviation: standard deviation of the pixels of a channel.
+"""
 
 from asim_lightning.data.augmentation import RandomCropFlip
 from asim_lightning.data.cifar import CIFAR10, CIFAR100
 from asim_lightning.data.fashion import FashionMNIST
 from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.imagenet import ImageNet
-from asim_lightning.data.images import InMemoryImages, Preparation
 from asim_lightning.data.indexed import IndexedDataset
 from asim_lightning.data.packaged import PackagedImageNet
+from asim_lightning.data.prepared_images import InMemoryImages, Preparation
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
 
 __all__ = [

@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def crop_and_flip(images: Tensor, padding: int, rows: Tensor, columns: Tensor, flips: Tensor) -> Tensor:
-    """Pads every image with zeros, cuts its original size out at its own place, and mirrors it where asked.
+    """Pads every image with zeros, crops it to its original size at its own offset, and flips it where asked.
 
     Args:
         images: (batch, channels, height, width), any dtype.
         padding: Zeros added on each side, in pixels.
         rows: Top edge of each crop in the padded image, 0 to 2 * padding, int64, (batch,).
         columns: Left edge of each crop, likewise.
-        flips: Which images are mirrored left to right, bool, (batch,).
+        flips: Which images are flipped left to right, bool, (batch,).
 
     Returns:
         A tensor like ``images``.
@@ -45,7 +45,7 @@ class RandomCropFlip:
     padding: int = 2
     """Largest shift in each direction, in pixels."""
     flip_probability: float = 0.5
-    """Share of images mirrored left to right, 0 to 1."""
+    """Share of images flipped left to right, 0 to 1."""
 
     def __call__(self, images: Tensor, keys: Tensor) -> Tensor:
         """Augments images by the bits of their keys, so that an image is the same in any batch and process.

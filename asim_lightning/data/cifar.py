@@ -36,11 +36,11 @@ class _CifarDataModule(ColourDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """What is expected below root."""
+        """The layouts that are expected below root."""
         return f"{cifar_tree(root, cls._cifar)}; `download: true` fetches the first"
 
     def prepare_data(self) -> None:
-        """Downloads the pickles where asked to, once on each machine, by torchvision, which checks their sums."""
+        """Downloads the pickles where asked to, once on each machine, by torchvision, which checks their checksums."""
         if self.download and find_layout(self.root, self._cifar) in (None, "pickles"):
             import torchvision.datasets
 
@@ -52,12 +52,12 @@ class _CifarDataModule(ColourDataModule):
 
 
 class CIFAR10(_CifarDataModule):
-    """CIFAR-10: colour pictures of 32 x 32, ten classes; batches are ``[images, labels, indices]``.
+    """CIFAR-10: colour images of 32 x 32, ten classes; batches are ``[images, labels, indices]``.
 
     Read from the layout found below root: the pickles as distributed (cifar-10-batches-py, or root is that folder),
-    which are read without running what they name; or {train,test}/<class>/*.png, a label being the place of its
-    folder among the sorted names; or {train,test}.csv, columns image_id and fine_labels, with {train,test}_images.
-    All images are held in memory. The index is an image's place in the files; in class folders, in the sorted listing.
+    which are read without running any code that they name; or {train,test}/<class>/*.png, whose labels number the
+    folders in sorted order; or {train,test}.csv, columns image_id and fine_labels, with {train,test}_images. All images
+    are held in memory. Indices number the images in the order of the files; in class folders, in the sorted listing.
 
     Args:
         root: Folder of the data set.
@@ -73,7 +73,7 @@ class CIFAR10(_CifarDataModule):
 
 
 class CIFAR100(_CifarDataModule):
-    """CIFAR-100: colour pictures of 32 x 32, one hundred (fine) classes; all else as :class:`CIFAR10`.
+    """CIFAR-100: colour images of 32 x 32, one hundred (fine) classes; all else as :class:`CIFAR10`.
 
     Its pickles are in cifar-100-python.
 

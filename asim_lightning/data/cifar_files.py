@@ -14,25 +14,23 @@ from torch import Tensor
 
 from asim_lightning.data.balanced import spread
 from asim_lightning.data.class_folders import class_names, list_class_folders
-from asim_lightning.data.pictures import PictureFiles, over_threads, warn_of_corrupt
-from asim_lightning.data.splits import ImageSplit
+from asim_lightning.data.image_files import ImageFiles, over_threads, warn_of_corrupt
+from asim_lightning.data.splits import FileSplit, ImageSplit
 from asim_lightning.data.unpickling import read_plain_pickle
 
 IMAGE_SIZE = 32
 
-HalfName = Literal["train", "test"]
-
 
 @dataclass(frozen=True)
 class Cifar:
-    """How one of the two sets is published."""
+    """How CIFAR-10 or CIFAR-100 is published."""
 
     title: str
     """What messages call it."""
     num_classes: int
     """Labels are 0 to num_classes - 1."""
     folder: str
-    """Of the pickles, as they are distributed."""
+    """Name of the folder of pickles, as distributed."""
     train_files: tuple[str, ...]
     """Pickles of the training images."""
     test_files: tuple[str, ...]
@@ -40,9 +38,9 @@ class Cifar:
     label_key: str
     """What the pickles call the labels."""
 
-    def files(self, half: HalfName) -> tuple[str, ...]:
-        """Names of the pickles of one half."""
-        return self.train_files if half == "train" else self.test_files
+    def files(self, split: FileSplit) -> tuple[str, ...]:
+        """Names of the pickles of a split."""
+        return self.train_files if split == "train" else self.test_files
 
 
 CIFAR10 = Cifar(
@@ -63,18 +61,18 @@ CIFAR100 = Cifar(
 )
 
 
-def read_cifar(root: str, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
-    """Reads the training or the test images from the first layout found: pickles, class folders, pictures with a CSV.
+def read_cifar(root: str, split: FileSplit, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
+    """Reads the training or the test images from the first layout found: pickles, class folders, images with a CSV.
 
     Args:
         root: The folder that holds the layout, or the one with the pickles itself.
-        half: Which images.
-        cifar: Which of the two sets.
-        skip_corrupt: Leave corrupt pictures out, with a warning, in place of an error.
+        split: Which images.
+        cifar: CIFAR-10 or CIFAR-100.
+        skip_corrupt: Leave corrupt images out, with a warning, in place of an error.
 
     Returns:
-        Images, uint8, (images, 3, 32, 32). Evaluation's order is that of the file for pickles and CSV, whose classes
-        are mixed, and spread over the classes for class folders.
+        The split, with images as uint8, (images, 3, 32, 32). Evaluation reads pickles and CSV in the order of the file,
+        as their classes are mixed, and class folders in an order that is spread over the classes.
 
     Raises:
         FileNotFoundError: The folder or one of its files is missing.
@@ -84,11 +82,11 @@ def read_cifar(root: str, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> I
     layout = find_layout(root, cifar)
     if layout == "pickles":
         below = folder / cifar.folder
-        return _read_pickles(below if below.is_dir() else folder, half, cifar)
+        return _read_pickles(below if below.is_dir() else folder, split, cifar)
     if layout == "class folders":
-        return _read_class_folders(folder, half, cifar, skip_corrupt)
+        return _read_class_folders(folder, split, cifar, skip_corrupt)
     if layout == "table":
-        return _read_table(folder, half, cifar, skip_corrupt)
+        return _read_table(folder, split, cifar, skip_corrupt)
     lacking = "holds none of its layouts" if folder.is_dir() else "does not exist or is not a folder"
     raise FileNotFoundError(
         f"The {cifar.title} folder {folder} {lacking}; expected {cifar_tree(folder, cifar)}; `download: true` fetches "
@@ -97,7 +95,7 @@ def read_cifar(root: str, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> I
 
 
 def cifar_tree(folder: str | Path, cifar: Cifar) -> str:
-    """The layouts that `read_cifar` knows, as files below a folder."""
+    """The layouts that `read_cifar` reads, as paths below a folder."""
     return (
         f"{folder}/{_pickle_tree(cifar)}, or {folder}/{{train,test}}/<class>/*.png, or {folder}/{{train,test}}.csv "
         "with {train,test}_images/*.jpg"
@@ -105,7 +103,7 @@ def cifar_tree(folder: str | Path, cifar: Cifar) -> str:
 
 
 def find_layout(root: str, cifar: Cifar) -> Literal["pickles", "class folders", "table"] | None:
-    """The layout that a folder has any part of; None where it has none."""
+    """The first layout of which a folder holds a part; None where it holds none."""
     folder = Path(root).expanduser()
     pickles = cifar.train_files + cifar.test_files
     if (folder / cifar.folder).is_dir() or any((folder / name).is_file() for name in pickles):
@@ -117,13 +115,13 @@ def find_layout(root: str, cifar: Cifar) -> Literal["pickles", "class folders", 
     return None
 
 
-def _read_pickles(folder: Path, half: HalfName, cifar: Cifar) -> ImageSplit[Tensor]:
-    missing = [name for name in cifar.files(half) if not (folder / name).is_file()]
+def _read_pickles(folder: Path, split: FileSplit, cifar: Cifar) -> ImageSplit[Tensor]:
+    missing = [name for name in cifar.files(split) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"The {cifar.title} folder {folder} lacks {', '.join(missing)}; expected {_pickle_tree(cifar)}."
         )
-    parts = [_read_batch(folder / name, cifar) for name in cifar.files(half)]
+    parts = [_read_batch(folder / name, cifar) for name in cifar.files(split)]
     images, labels = (torch.cat(values) for values in zip(*parts, strict=True))
     return ImageSplit(images, labels, torch.arange(len(images)))
 
@@ -156,21 +154,21 @@ def _shown(label: Any) -> str:
     return repr(label) if isinstance(label, (int, float, str)) else f"a {type(label).__name__}"
 
 
-def _read_class_folders(root: Path, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
-    folder = root / half
+def _read_class_folders(root: Path, split: FileSplit, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
+    folder = root / split
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"The {cifar.title} folder {root} lacks {half}; expected {root}/{{train,test}}/<class>/*.png."
+            f"The {cifar.title} folder {root} lacks {split}; expected {root}/{{train,test}}/<class>/*.png."
         )
     classes = class_names(folder)
     if len(classes) != cifar.num_classes:
         raise ValueError(f"{folder} must hold {cifar.num_classes} class folders, got {len(classes)}.")
-    pictures, labels = list_class_folders(folder, classes)
-    return _decoded(pictures, labels, spread(labels, seed=0, shuffle=False), skip_corrupt)
+    files, labels = list_class_folders(folder, classes)
+    return _decoded(files, labels, spread(labels, seed=0, shuffle=False), skip_corrupt)
 
 
-def _read_table(root: Path, half: HalfName, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
-    table, folder = root / f"{half}.csv", root / f"{half}_images"
+def _read_table(root: Path, split: FileSplit, cifar: Cifar, skip_corrupt: bool) -> ImageSplit[Tensor]:
+    table, folder = root / f"{split}.csv", root / f"{split}_images"
     for path, there in ((table, table.is_file()), (folder, folder.is_dir())):
         if not there:
             raise FileNotFoundError(
@@ -183,28 +181,26 @@ def _read_table(root: Path, half: HalfName, cifar: Cifar, skip_corrupt: bool) ->
             raise ValueError(f"{table} must have the columns image_id and fine_labels, got {reader.fieldnames}.")
         rows = [(row["image_id"], row["fine_labels"]) for row in reader]
     if not rows:
-        raise ValueError(f"{table} must have a line for each picture, but has none.")
+        raise ValueError(f"{table} must have a line for each image, but has none.")
     labels = _checked([int(label) if str(label).isdecimal() else label for _, label in rows], table, cifar)
-    return _decoded(PictureFiles(folder, [name for name, _ in rows]), labels, torch.arange(len(rows)), skip_corrupt)
+    return _decoded(ImageFiles(folder, [name for name, _ in rows]), labels, torch.arange(len(rows)), skip_corrupt)
 
 
-def _decoded(pictures: PictureFiles, labels: Tensor, order: Tensor, skip_corrupt: bool) -> ImageSplit[Tensor]:
+def _decoded(files: ImageFiles, labels: Tensor, order: Tensor, skip_corrupt: bool) -> ImageSplit[Tensor]:
     def pixels(index: int) -> Tensor | None:
         try:
-            picture = pictures[index]
+            image = files[index]
         except ValueError:
             if skip_corrupt:
                 return None
             raise
-        if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
-            raise ValueError(
-                f"{pictures.path(index)} must be a picture of 32 x 32, got {picture.width} x {picture.height}."
-            )
-        return torch.from_numpy(numpy.array(picture)).permute(2, 0, 1)
+        if image.size != (IMAGE_SIZE, IMAGE_SIZE):
+            raise ValueError(f"{files.path(index)} must be an image of 32 x 32, got {image.width} x {image.height}.")
+        return torch.from_numpy(numpy.array(image)).permute(2, 0, 1)
 
-    found = over_threads(pixels, len(pictures))
+    found = over_threads(pixels, len(files))
     corrupt = [index for index, image in enumerate(found) if image is None]
-    warn_of_corrupt(pictures, corrupt)
+    warn_of_corrupt(files, corrupt)
     black = torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     images = torch.stack([black if image is None else image for image in found])  # (images, 3, 32, 32)
     return ImageSplit(images, labels, order).without(corrupt)

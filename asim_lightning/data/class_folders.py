@@ -1,4 +1,4 @@
-"""Lists pictures that lie in one folder for each class; nothing is opened or copied."""
+"""Lists image files that lie in one folder for each class; no file is opened or copied."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asim_lightning.data.pictures import PictureFiles
+from asim_lightning.data.image_files import ImageFiles
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-"""How the names of pictures end, in lower or upper case."""
+"""How the names of image files end, in lower or upper case."""
 
 
 def class_names(folder: Path) -> list[str]:
-    """The sorted names of the folders in a folder, without hidden ones; a class's label is its place here.
+    """The sorted names of the folders in a folder, without hidden ones; labels number the classes in this order.
 
     Raises:
         FileNotFoundError: There is no such folder, or it holds no folders.
@@ -24,35 +24,35 @@ def class_names(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise FileNotFoundError(
-            f"{folder} must hold a folder of pictures for each class ({folder}/<class>/*.png), but holds no folder."
+            f"{folder} must hold a folder of images for each class ({folder}/<class>/*.png), but holds no folder."
         )
     return names
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """The sorted names of the pictures directly in a folder.
+def image_names_in(folder: Path) -> list[str]:
+    """The sorted names of the image files directly in a folder.
 
     Raises:
         FileNotFoundError: There is no such folder.
     """
-    return sorted(entry.name for entry in _entries(folder) if _is_picture(entry.name))
+    return sorted(entry.name for entry in _entries(folder) if _is_image_name(entry.name))
 
 
-def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[PictureFiles, Tensor]:
-    """All pictures of all classes: class by class, and sorted as torchvision's ImageFolder sorts them.
+def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles, Tensor]:
+    """The image files of all classes: class by class, and sorted as torchvision's ImageFolder sorts them.
 
-    A class may have no pictures, and pictures may lie in folders within a class's folder.
+    A class may have no images, and images may lie in folders within a class's folder.
 
     Args:
         folder: Holds a folder for each class, or for some.
         classes: Names of the classes in the order of their labels.
 
     Returns:
-        The pictures, and their labels, int64, (pictures,).
+        The files, and their labels, int64, (images,).
 
     Raises:
-        FileNotFoundError: There is no such folder, or no picture in it.
-        ValueError: It holds a folder of no class.
+        FileNotFoundError: There is no such folder, or no image in it.
+        ValueError: It holds a folder whose name is not a class.
     """
     label_of = {name: label for label, name in enumerate(classes)}
     names: list[str] = []
@@ -63,12 +63,12 @@ def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[PictureFil
                 f"The folders in {folder} must be named as the {len(classes)} classes, {classes[0]} to {classes[-1]}, "
                 f"got {name}."
             )
-        found = _pictures_below(folder, name)
+        found = _image_names_below(folder, name)
         names += found
         labels += [label_of[name]] * len(found)
     if not names:
-        raise FileNotFoundError(f"{folder} must hold pictures in its class folders, but all of them are empty.")
-    return PictureFiles(folder, names), torch.tensor(labels)
+        raise FileNotFoundError(f"{folder} must hold images in its class folders, but all of them are empty.")
+    return ImageFiles(folder, names), torch.tensor(labels)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -78,13 +78,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return list(entries)
 
 
-def _pictures_below(folder: Path, name: str) -> list[str]:
+def _image_names_below(folder: Path, name: str) -> list[str]:
     found: list[str] = []
     for where, _, files in sorted(os.walk(folder / name, followlinks=True)):
         below = os.path.relpath(where, folder)
-        found += [os.path.join(below, file) for file in sorted(files) if _is_picture(file)]
+        found += [os.path.join(below, file) for file in sorted(files) if _is_image_name(file)]
     return found
 
 
-def _is_picture(name: str) -> bool:
+def _is_image_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")

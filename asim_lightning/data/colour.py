@@ -1,4 +1,4 @@
-"""Colour pictures with the published transforms: what CIFAR, ImageNet and folders of one's own have in common."""
+"""Colour images with the published transforms: what CIFAR, ImageNet and folders of one's own have in common."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from torch.utils.data import Dataset
 
 from asim_lightning.checks import check_at_least, check_choice
 from asim_lightning.data.augmentation import RandomCropFlip
-from asim_lightning.data.images import InMemoryImages, Preparation, Sample
-from asim_lightning.data.module import ImageDataModule
-from asim_lightning.data.pictures import TensorPictures
-from asim_lightning.data.pretrained import PretrainedInput, pretrained_input
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.data.image_files import TensorAsPilImages
+from asim_lightning.data.prepared_images import InMemoryImages, Preparation, Sample, TransformedImages
+from asim_lightning.data.pretrained_input import PretrainedInput, pretrained_input
 from asim_lightning.data.splits import ImageSplit
-from asim_lightning.data.transformed import TransformedImages
 from asim_lightning.data.transforms import (
     PADDING,
     pretrained_evaluation,
@@ -28,15 +27,15 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class ColourDataModule(ImageDataModule):
-    """Labelled colour pictures; images are float32, (batch, 3, image_size, image_size), normalised.
+    """Labelled colour images, float32, (batch, 3, image_size, image_size), normalised.
 
     A subclass reads a split (``_read``), and may set:
 
     Attributes:
         mean: The published mean of each channel, in 0..1.
         deviation: The published standard deviation of each channel, in 0..1.
-        size: Height and width where nothing else is asked for, in pixels.
-        margin: Size that training squashes pictures to before its crop, over the size of the crop.
+        size: Height and width unless something else is asked for, in pixels.
+        margin: Size that training images are squashed to before their crop, over the size of the crop.
     """
 
     in_channels = 3
@@ -47,7 +46,7 @@ class ColourDataModule(ImageDataModule):
 
     @classmethod
     def tree(cls, root: str) -> str:
-        """What is expected below root; empty where it is not known.
+        """The layout that is expected below root; empty where it is not known.
 
         Args:
             root: The folder.
@@ -78,7 +77,7 @@ class ColourDataModule(ImageDataModule):
             num_workers: Processes that prepare batches.
             held_out: This many training images, as equally many of each class as there are, become the validation
                 set; 0 validates on the validation or test images.
-            test_images: Validate, test and predict on the first so many alone; null uses all. Where the pictures are
+            test_images: Validate, test and predict on the first so many alone; null uses all. Where the images are
                 listed class by class, evaluation reads one of each class, then a second of each, and so on (the
                 classes in a random order that never changes), so that no beginning is of few classes.
             image_size: Height and width in pixels; null takes the data set's own, 32 or 224, or with `normalize:
@@ -89,8 +88,8 @@ class ColourDataModule(ImageDataModule):
                 `pretrained_cfg`, whose resizing and middle crop then replace the published squash too), or a mapping
                 of `mean` and `std`, a list of three numbers each.
             pretrained_cfg: Name of a network of timm, for `normalize: pretrained`.
-            skip_corrupt: Leave pictures out that cannot be decoded, with a warning that counts them. All are decoded
-                once for this, in setup, which takes minutes for ImageNet; without it, reading a corrupt picture is an
+            skip_corrupt: Leave images out that cannot be decoded, with a warning that counts them. All are decoded
+                once for this, in setup, which takes minutes for ImageNet; without it, reading a corrupt image is an
                 error that names it.
             seed: Decides which images are held out, the order of training and calibration images, and, with epoch and
                 index of an image, its augmentation.
@@ -108,14 +107,14 @@ class ColourDataModule(ImageDataModule):
         self.mean, self.deviation = _normalization(normalize, self.network, self.mean, self.deviation)
         self.image_size = image_size or (self.network.size if self.network else self.size)
 
-    def _dataset(self, split: ImageSplit[Any], positions: Tensor, augment: bool) -> Dataset[Sample]:
+    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
         augmentation = self.augment if augment else "none"
         shift = RandomCropFlip(PADDING) if augmentation == "crop_flip" else None
         preparation = Preparation(self.image_size, self.mean, self.deviation, shift, self.seed)
         in_memory = isinstance(split.images, Tensor)
         own_size = in_memory and split.images.shape[-2:] == (self.image_size, self.image_size)
         if own_size and augmentation != "published" and self.network is None:
-            return InMemoryImages(split.images, split.labels, positions, preparation)
+            return InMemoryImages(split.images, split.labels, indices, preparation)
         if augmentation == "published":
             interpolation = self.network.interpolation if self.network else "bilinear"
             transform = published_training(self.image_size, round(self.image_size * self.margin), interpolation)
@@ -123,8 +122,8 @@ class ColourDataModule(ImageDataModule):
             transform = pretrained_evaluation(self.image_size, self.network)
         else:
             transform = published_evaluation(self.image_size)
-        pictures = TensorPictures(split.images) if in_memory else split.images
-        return TransformedImages(pictures, split.labels, positions, transform, preparation)
+        images = TensorAsPilImages(split.images) if in_memory else split.images
+        return TransformedImages(images, split.labels, indices, transform, preparation)
 
 
 def _network(normalize: object, pretrained_cfg: str | None) -> PretrainedInput | None:

@@ -1,4 +1,4 @@
-"""Random draws that are a function of seed, epoch and sample, whatever the batch, the process and what ran before.
+"""Random draws that are a function of seed, epoch and index: the same in any batch and process, and after a resume.
 
 A stream of random numbers goes on where the last batch left it, so a run that is killed and resumed would augment its
 images in another way than one that is not. A function of (seed, epoch, index) cannot.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 POSITION_BITS = 40
-"""What a sampler yields is ``(epoch << POSITION_BITS) + position``: a plain position is one of epoch 0."""
+"""Samplers yield ``(epoch << POSITION_BITS) + position``; a plain position is one of epoch 0."""
 
 _Words = numpy.typing.NDArray[numpy.uint64]
 # Odd numbers: the golden ratio's, and those of SplitMix64 (Steele, Lea and Flood, 2014).
@@ -24,7 +24,7 @@ _30, _27, _31 = map(numpy.uint64, (30, 27, 31))
 
 
 def sample_keys(seed: int, epochs: Tensor, indices: Tensor) -> Tensor:
-    """64 random bits for each sample, by the mixing rounds of SplitMix64.
+    """64 random bits for each image, by the mixing rounds of SplitMix64.
 
     Args:
         seed: 0 to 2^32 - 1.
@@ -47,15 +47,15 @@ def _mixed(words: _Words) -> _Words:
     return words ^ (words >> _31)
 
 
-def split_items(items: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Positions and epochs of the items that a sampler gave, int64, (batch,) each."""
-    numbers = torch.tensor(items, dtype=torch.int64)
+def positions_and_epochs(yielded: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Positions and epochs of the numbers that a sampler yielded, int64, (batch,) each."""
+    numbers = torch.tensor(yielded, dtype=torch.int64)
     return numbers & ((1 << POSITION_BITS) - 1), numbers >> POSITION_BITS
 
 
 @contextmanager
 def drawing_from(key: int) -> Iterator[None]:
-    """Within it, torch's default CPU generator is seeded with the key; after it, it goes on as if nothing had been.
+    """Seeds torch's default CPU generator with a key, and puts its state back at the end.
 
     torchvision's transforms take their draws from nowhere else. Not ``torch.manual_seed`` in a ``fork_rng``: that
     also reseeds the GPU, which then draws the same dropout for every batch, and takes 100 us instead of 2 us.

@@ -10,9 +10,9 @@ from torch import Tensor
 from asim_lightning.checks import check_at_least
 from asim_lightning.data.augmentation import RandomCropFlip
 from asim_lightning.data.balanced import draw_balanced
-from asim_lightning.data.folder import IMAGE_SIZE, NUM_CLASSES, read_split
-from asim_lightning.data.images import InMemoryImages, Preparation
-from asim_lightning.data.module import ImageDataModule
+from asim_lightning.data.fashion_files import IMAGE_SIZE, NUM_CLASSES, read_split
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.data.prepared_images import InMemoryImages, Preparation
 from asim_lightning.data.splits import ImageSplit, SplitName
 
 # Of the 60,000 training images, in 0..1; also used for the subset, so that checkpoints fit both.
@@ -37,8 +37,8 @@ class FashionMNIST(ImageDataModule):
     """Grey images of clothing, 28 x 28, ten classes; batches are ``[images, labels, indices]``.
 
     images: float32, (batch, 1, image_size, image_size), normalised; labels: int64, (batch,); indices: int64, (batch,),
-    where each image stands in the file it was read from. Use it with ``Trainer(use_distributed_sampler=False)``: the
-    loaders share the images out over the processes themselves.
+    which number the images in their file. Use it with ``Trainer(use_distributed_sampler=False)``: the loaders share the
+    images out over the processes themselves.
 
     Attributes:
         num_classes: 10.
@@ -97,10 +97,10 @@ class FashionMNIST(ImageDataModule):
         images, labels = read_split(self.root, "train" if split == "train" else "test")
         return ImageSplit(images[:, None], labels, torch.arange(len(images)))
 
-    def _dataset(self, split: ImageSplit[Any], positions: Tensor, augment: bool) -> InMemoryImages:
+    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> InMemoryImages:
         augmentation = RandomCropFlip() if augment and self.augment else None
         preparation = Preparation(self.image_size, MEAN, DEVIATION, augmentation, self.seed)
-        return InMemoryImages(split.images, split.labels, positions, preparation)
+        return InMemoryImages(split.images, split.labels, indices, preparation)
 
     def _held_out_limit(self, labels: Tensor) -> int:
         return NUM_CLASSES * int(torch.bincount(labels, minlength=NUM_CLASSES).min())

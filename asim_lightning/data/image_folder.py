@@ -1,4 +1,4 @@
-"""Any pictures that lie in one folder for each class, as a Lightning data module."""
+"""Any images that lie in one folder for each class, as a Lightning data module."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from asim_lightning.data.balanced import spread
 from asim_lightning.data.class_folders import class_names, list_class_folders
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.pictures import PictureFiles, corrupt_pictures, warn_of_corrupt
+from asim_lightning.data.image_files import ImageFiles, corrupt_images, warn_of_corrupt
 from asim_lightning.data.splits import ImageSplit, SplitName
 
 
 class ImageFolder(ColourDataModule):
-    """Pictures in train/<class> and {val,valid,test}/<class>; batches are ``[images, labels, indices]``.
+    """Images in train/<class> and {val,valid,test}/<class>; batches are ``[images, labels, indices]``.
 
-    A label is the place of its folder among the sorted names of the folders in train; hidden folders do not count.
-    The index is a picture's place in torchvision's listing of its split. Pictures are decoded when a loader reads
-    them. Validation is on val or valid where there is one, tests are on test where there is one; a single folder
-    serves for both. Published are ImageNet's transforms and normalisation.
+    Labels number the folders in train in sorted order; hidden folders do not count. Indices number the images in
+    torchvision's listing of their split. Images are decoded when a loader reads them. Validation is on val or valid
+    where there is one, tests are on test where there is one; a single folder serves for both. Published are ImageNet's
+    transforms and normalisation.
 
     Args:
         root: Folder of the data set.
@@ -31,7 +31,7 @@ class ImageFolder(ColourDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """What the labels mean; the names of the folders in train.
+        """Names of the classes in the order of their labels: the sorted folders in train.
 
         Raises:
             FileNotFoundError: There is no train folder, or none in it.
@@ -79,16 +79,16 @@ class ImageFolder(ColourDataModule):
         return FileNotFoundError(f"The folder {base} {lacking}; expected {self.tree(str(base))}.")
 
     def _validation_split(self) -> SplitName:
-        # One reading serves both where they are the same folder.
+        # Read once where both are the same folder.
         return "test" if self._folder("val") == self._folder("test") else "val"
 
-    def _read(self, split: SplitName) -> ImageSplit[PictureFiles]:
+    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
         return self._in_use(*list_class_folders(self._folder(split), self.class_names))
 
-    def _in_use(self, pictures: PictureFiles, labels: Any) -> ImageSplit[PictureFiles]:
-        listed = ImageSplit(pictures, labels, spread(labels, seed=0, shuffle=False))
+    def _in_use(self, files: ImageFiles, labels: Any) -> ImageSplit[ImageFiles]:
+        listed = ImageSplit(files, labels, spread(labels, seed=0, shuffle=False))
         if not self.skip_corrupt:
             return listed
-        corrupt = corrupt_pictures(pictures)
-        warn_of_corrupt(pictures, corrupt)
+        corrupt = corrupt_images(files)
+        warn_of_corrupt(files, corrupt)
         return listed.without(corrupt)

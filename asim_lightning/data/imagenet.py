@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.data.class_folders import pictures_in
+from asim_lightning.data.class_folders import image_names_in
+from asim_lightning.data.image_files import ImageFiles
 from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.imagenet_annotations import find_annotations, labels_of
-from asim_lightning.data.pictures import PictureFiles
 from asim_lightning.data.splits import ImageSplit, SplitName
 
 
 class ImageNet(ImageFolder):
     """ImageNet, in train/<wnid>/*.JPEG with valid or val beside it; batches are ``[images, labels, indices]``.
 
-    The validation pictures lie in a folder for each wnid, or, as distributed, all in one folder; then their labels
-    are read from the XML annotations. They serve validation and tests. train and val may also lie in Data/CLS-LOC
-    below root. A label is the place of its wnid among the sorted folders of train, so that the usual labels need all
-    1000 of them, empty or not. The index is a picture's place in the sorted listing of its split.
+    The validation images lie in a folder for each wnid, or, as distributed, all in one folder; then their labels are
+    read from the XML annotations. Validation and tests are on them. train and val may also lie in Data/CLS-LOC below
+    root. Labels number the folders of train in sorted order, so that the usual labels need all 1000 of them, empty or
+    not. Indices number the images in the sorted listing of their split.
 
     Args:
         root: Folder of the data set.
-        annotations: Folder with a validation picture's annotation each, ILSVRC2012_val_*.xml; null looks for
+        annotations: Folder with the annotation of each validation image, ILSVRC2012_val_*.xml; null looks for
             Annotations/CLS-LOC/val in root, and beside Data where root is Data/CLS-LOC.
         options: As of :class:`~asim_lightning.data.colour.ColourDataModule`.
     """
@@ -44,10 +44,10 @@ class ImageNet(ImageFolder):
     def _folder(self, split: SplitName) -> Path:
         return super()._folder("train" if split == "train" else "val")
 
-    def _read(self, split: SplitName) -> ImageSplit[PictureFiles]:
+    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
         folder = self._folder(split)
-        names = [] if split == "train" else pictures_in(folder)
+        names = [] if split == "train" else image_names_in(folder)
         if not names:
             return super()._read(split)
         where = find_annotations(self._base(), self.annotations, folder)
-        return self._in_use(PictureFiles(folder, names), labels_of(names, where, self.class_names))
+        return self._in_use(ImageFiles(folder, names), labels_of(names, where, self.class_names))

@@ -1,4 +1,4 @@
-"""Labels of ImageNet's validation pictures from their XML annotations, read where they lie."""
+"""Labels of ImageNet's validation images, read from their XML annotations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 # The first object's class. A search of the file's beginning is many times faster than parsing 50,000 trees, and the
-# objects that a validation picture is annotated with are all of its class.
+# objects that a validation image is annotated with are all of its class.
 WNID = re.compile(rb"<object>\s*<name>\s*(n\d{8})\s*</name>")
 BEGINNING = 2048
 
 
-def find_annotations(base: Path, given: str | None, pictures: Path) -> Path:
+def find_annotations(base: Path, given: str | None, images: Path) -> Path:
     """The folder with the annotations.
 
     Args:
-        base: Folder that holds the pictures' folders.
-        given: Where the user says that they are, or null.
-        pictures: The folder of the pictures, for the message.
+        base: Folder that holds the folders of images.
+        given: The folder that the user names, or null.
+        images: Folder of the validation images, for the message.
 
     Raises:
         FileNotFoundError: There is none.
@@ -33,30 +33,30 @@ def find_annotations(base: Path, given: str | None, pictures: Path) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(
-        f"{pictures} holds pictures without class folders, so their labels must be in {candidates[0]}/*.xml (or in the "
+        f"{images} holds images without class folders, so their labels must be in {candidates[0]}/*.xml (or in the "
         "folder that `annotations` names), which does not exist."
     )
 
 
-def labels_of(pictures: Sequence[str], annotations: Path, classes: Sequence[str]) -> Tensor:
-    """The label of each picture.
+def labels_of(names: Sequence[str], annotations: Path, classes: Sequence[str]) -> Tensor:
+    """The label of each image.
 
     Args:
-        pictures: File names, e.g. ILSVRC2012_val_00000001.JPEG.
+        names: File names of the images, e.g. ILSVRC2012_val_00000001.JPEG.
         annotations: Folder with ILSVRC2012_val_00000001.xml and so on.
         classes: The wnids in the order of their labels.
 
     Returns:
-        int64, (pictures,)
+        int64, (images,)
 
     Raises:
-        FileNotFoundError: A picture has no annotation.
-        ValueError: An annotation names no class, or one of which there is no training folder.
+        FileNotFoundError: An image has no annotation.
+        ValueError: An annotation names no class, or one without a training folder.
     """
-    label_of = {name: label for label, name in enumerate(classes)}
+    label_of = {wnid: label for label, wnid in enumerate(classes)}
     labels = []
-    for picture in pictures:
-        file = annotations / f"{picture.rpartition('.')[0]}.xml"
+    for name in names:
+        file = annotations / f"{name.rpartition('.')[0]}.xml"
         wnid = _wnid(file)
         if wnid not in label_of:
             raise ValueError(
@@ -71,7 +71,7 @@ def _wnid(file: Path) -> str:
         with open(file, "rb", buffering=0) as content:
             found = WNID.search(content.read(BEGINNING))
     except FileNotFoundError:
-        raise FileNotFoundError(f"The annotation {file} of a validation picture does not exist.") from None
+        raise FileNotFoundError(f"The annotation {file} of a validation image does not exist.") from None
     if found is None:
         raise ValueError(f"{file} must hold an <object> whose <name> is a wnid, but has none in its first 2 kB.")
     return found[1].decode()

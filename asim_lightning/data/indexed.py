@@ -1,4 +1,4 @@
-"""Adds each sample's index to a data set of images and labels."""
+"""Adds the index of each image to a data set of images and labels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 class IndexedDataset(Dataset[tuple[Any, Any, int]]):
     """Wraps a data set of ``(image, label)``, e.g. torchvision's ImageFolder, to yield ``(image, label, index)``.
 
-    The simulated noise of an image is a function of its index. To use part of a data set, wrap first and take the
-    ``Subset`` of the wrapped one, so that its images keep the index that they have in the whole.
+    The simulated noise of an image is a function of its index. To use part of a data set, wrap the whole and
+    take a ``Subset`` of the wrapped one, so that the images keep their index.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
-        """Wraps.
+        """Wraps a data set.
 
         Args:
             dataset: Map-style: has a length and can be indexed.
@@ -31,16 +31,16 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
     def __len__(self) -> int:
         return len(cast(Sized, self.dataset))
 
-    def __getitem__(self, item: int) -> tuple[Any, Any, int]:
-        """Returns the sample and its index, 0 to length - 1 also where ``item`` counts from the end.
+    def __getitem__(self, position: int) -> tuple[Any, Any, int]:
+        """The sample with its index, which is 0 to length - 1 even where ``position`` counts from the end.
 
         Raises:
-            IndexError: No such sample.
+            IndexError: There is no such sample.
             ValueError: The wrapped data set yields something other than a pair.
         """
-        index = item + len(self) if item < 0 else item
+        index = position + len(self) if position < 0 else position
         if not 0 <= index < len(self):
-            raise IndexError(f"The index must be {-len(self)} to {len(self) - 1}, got {item}.")
+            raise IndexError(f"The index must be {-len(self)} to {len(self) - 1}, got {position}.")
         sample = self.dataset[index]
         if not isinstance(sample, (tuple, list)) or len(sample) != 2:
             what = f"{len(sample)} values" if isinstance(sample, (tuple, list)) else type(sample).__name__

@@ -1,4 +1,4 @@
-"""The loader of training images: starts an epoch as late as possible, and goes on in the middle of one."""
+"""The loader of training images, which can resume in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, cast
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from asim_lightning.data.images import Sample
+from asim_lightning.data.prepared_images import Sample
 
 
 class TrainingLoader(DataLoader[Sample]):
-    """Starts an epoch when its first batch is asked for, and knows how many batches of it were taken.
+    """Starts an epoch when its first batch is asked for, and counts the batches that were taken of it.
 
-    Lightning calls ``iter`` on the training loader first and ``set_epoch`` on its sampler after that. Where a run is
-    resumed, torch's own loader with workers would by then have begun epoch 0 again, its order and its augmentation.
+    Lightning calls ``iter`` on the training loader first and ``set_epoch`` on its sampler after that. When a run is
+    resumed, torch's own loader with workers would have begun epoch 0 again by then, in its order and augmentation.
 
     Lightning stores ``state_dict`` in a checkpoint. A run that is resumed in the middle of an epoch reads the rest of
-    it: what comes after is a function of epoch and position, and of what `order` says.
+    it: what comes next depends only on the epoch, on how much was read, and on the settings in `order`.
 
     Attributes:
-        held_out: Training images that are validated on, of those that there are.
+        held_out: How many training images are held out for validation.
     """
 
     held_out = 0
@@ -29,7 +29,7 @@ class TrainingLoader(DataLoader[Sample]):
     _skipped = 0
 
     def order(self) -> dict[str, int]:
-        """What decides which images each batch has."""
+        """The settings that decide which images are in each batch."""
         return {
             "batch_size": self.batch_size or 1,
             "processes": getattr(self.sampler, "num_replicas", 1),
@@ -39,14 +39,14 @@ class TrainingLoader(DataLoader[Sample]):
         }
 
     def state_dict(self) -> dict[str, int]:
-        """Batches of the epoch that were taken, 0 at its end, and its order."""
+        """Batches of the epoch that were taken, 0 at its end, and the settings in `order`."""
         return {"batches": self._taken % max(1, len(self)), **self.order()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out so many batches of the epoch that comes next.
+        """Skips the batches of the next epoch that were taken before.
 
         Raises:
-            ValueError: Some were taken, and the others are not those that would have come.
+            ValueError: Some were taken, and the rest of the epoch would come in another order.
         """
         differs = _differences(state, self.order())
         if differs and state["batches"]:
@@ -69,7 +69,7 @@ class TrainingLoader(DataLoader[Sample]):
 
 
 def _differences(kept: Mapping[str, int], given: Mapping[str, int]) -> str:
-    """In what two orders differ, in words; the number of images follows from how many are held out."""
+    """Settings in which two orders differ, in words; the number of images follows from how many are held out."""
     differ = [name for name, value in given.items() if kept.get(name, value) != value]
     if "held_out" in differ and "images" in differ:
         differ.remove("images")

@@ -11,15 +11,21 @@ from pathlib import Path
 from torch import Tensor
 
 from asim_lightning.data.balanced import draw_balanced
-from asim_lightning.data.folder import NUM_CLASSES, PREFIX, SplitName, read_split
+from asim_lightning.data.fashion_files import NUM_CLASSES, PREFIX, read_split
 from asim_lightning.data.idx import write_idx
+from asim_lightning.data.splits import FileSplit
 
 SEED = 2017
-PER_CLASS: dict[SplitName, int] = {"train": 1000, "test": 200}
+PER_CLASS: dict[FileSplit, int] = {"train": 1000, "test": 200}
 
 
-def subset_positions(labels: Tensor, split: SplitName) -> Tensor:
-    """Where the images of the subset stand in the full split of these labels, int64, (images,)."""
+def subset_indices(labels: Tensor, split: FileSplit) -> Tensor:
+    """Indices of the images of the subset in the full split, int64, (images,).
+
+    Args:
+        labels: Labels of the full split, int64, (images,).
+        split: Which split.
+    """
     return draw_balanced(labels, PER_CLASS[split], NUM_CLASSES, SEED)
 
 
@@ -38,7 +44,7 @@ def make_subset(source: str, destination: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for split in PER_CLASS:
         images, labels = read_split(source, split)
-        chosen = subset_positions(labels, split)
+        chosen = subset_indices(labels, split)
         write_idx(folder / f"{PREFIX[split]}-images-idx3-ubyte.gz", images[chosen])
         write_idx(folder / f"{PREFIX[split]}-labels-idx1-ubyte.gz", labels[chosen].byte())
 

@@ -1,4 +1,4 @@
-"""Labelled pictures that ship in a Python package of somebody else's, as a Lightning data module."""
+"""Labelled ImageNet images that another Python package contains, as a Lightning data module."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from asim_lightning.data.class_folders import pictures_in
+from asim_lightning.data.class_folders import image_names_in
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.images import Sample
-from asim_lightning.data.pictures import PictureFiles
+from asim_lightning.data.image_files import ImageFiles
+from asim_lightning.data.prepared_images import Sample
 from asim_lightning.data.splits import ImageSplit, SplitName
 from asim_lightning.resources import PACKAGE, file_in_package
 
 _NAME = re.compile(r"imagenet_\d+_(\d{1,3})\.(?:jpg|jpeg|png)", re.IGNORECASE)
-_NO_TRAINING = "PackagedImageNet has pictures to evaluate and none to train on"
+_NO_TRAINING = "PackagedImageNet has images to evaluate and none to train on"
 
 
 class PackagedImageNet(ColourDataModule):
-    """The few ImageNet pictures that lie in an installed package; batches are ``[images, labels, indices]``.
+    """The few ImageNet images that lie in an installed package; batches are ``[images, labels, indices]``.
 
     Made for the twenty in foolbox, which is found and never imported: enough to see that weights, transforms and
     labels belong together, and far too few for an accuracy. Files are imagenet_NUMBER_LABEL.jpg (or .png), the label
-    being ImageNet's class, 0 to 999; others in the folder do not count. The index is a picture's place among the
-    sorted names. Validation, tests and prediction are on all of them.
+    being ImageNet's class, 0 to 999; other files in the folder do not count. Indices number the images in the order of
+    their names. Validation, tests and prediction are on all of them.
 
-    There are no training pictures. Input ranges are calibrated on the very pictures that are evaluated, which flatters
-    the quantised and simulated accuracies: hardly a value of theirs is clipped. Training is refused.
+    There are no training images. Input ranges are calibrated on the very images that are evaluated, which flatters the
+    quantised and simulated accuracies: hardly a value is clipped. Training is refused.
 
     Args:
         root: ``package:NAME/PATH``, a folder of an installed package, or any other folder.
@@ -44,13 +44,13 @@ class PackagedImageNet(ColourDataModule):
             raise ValueError(f"held_out must be 0, as {_NO_TRAINING}, got {self.held_out}.")
 
     def setup(self, stage: str | None = None) -> None:
-        """Lists the pictures, once.
+        """Lists the images, once.
 
         Args:
             stage: validate, test, predict, or null for all.
 
         Raises:
-            FileNotFoundError: The package is not installed, or there are no such pictures in its folder.
+            FileNotFoundError: The package is not installed, or its folder has no such images.
             ValueError: The stage is fit.
         """
         if stage == "fit":
@@ -68,10 +68,10 @@ class PackagedImageNet(ColourDataModule):
     def _folder(self) -> Path:
         return file_in_package(self.root) if self.root.startswith(PACKAGE) else Path(self.root).expanduser()
 
-    def _read(self, split: SplitName) -> ImageSplit[PictureFiles]:
+    def _read(self, split: SplitName) -> ImageSplit[ImageFiles]:
         folder = self._folder()
-        found = [(name, int(match[1])) for name in pictures_in(folder) if (match := _NAME.fullmatch(name))]
+        found = [(name, int(match[1])) for name in image_names_in(folder) if (match := _NAME.fullmatch(name))]
         if not found:
-            raise FileNotFoundError(f"{folder} must hold pictures named imagenet_NUMBER_LABEL.jpg, but holds none.")
-        pictures = PictureFiles(folder, [name for name, _ in found])
-        return ImageSplit(pictures, torch.tensor([label for _, label in found]), torch.arange(len(found)))
+            raise FileNotFoundError(f"{folder} must hold images named imagenet_NUMBER_LABEL.jpg, but holds none.")
+        files = ImageFiles(folder, [name for name, _ in found])
+        return ImageSplit(files, torch.tensor([label for _, label in found]), torch.arange(len(found)))

@@ -23,7 +23,7 @@ def process_rank_and_count() -> tuple[int, int]:
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """Yields positions that carry the epoch, so that a data set whose draws depend on it knows it in every worker.
+    """Yields positions with the epoch in their high bits, from which a data set in any worker takes it for its draws.
 
     Nothing is shared with the workers: what one of them prefetched for another epoch keeps that epoch.
     """
@@ -31,7 +31,7 @@ class EpochSampler(DistributedSampler[Any]):
     _skipped = 0
 
     def skip(self, samples: int) -> None:
-        """Leave out the first so many samples of the next iteration, which a run that was stopped has read."""
+        """Leaves out the first `samples` of the next iteration, which a run that was stopped has read."""
         self._skipped = samples
 
     def __iter__(self) -> Iterator[int]:
@@ -43,20 +43,20 @@ class EpochSampler(DistributedSampler[Any]):
 def training_sampler(
     dataset: Dataset[Any], seed: int, rank: int | None = None, world_size: int | None = None, with_epoch: bool = False
 ) -> DistributedSampler[Any]:
-    """All samples in random order, shared out over the ranks.
+    """Yields all samples in random order, shared out over the ranks.
 
     The order is a function of seed and epoch, so a resumed run goes on as it would have. Lightning calls
     ``set_epoch``; a loop of one's own has to.
 
-    Every rank gets equally many samples, as DDP needs, and none is read twice. Where they do not divide, up to
-    world_size - 1 samples are left out of an epoch (``drop_last=True``), others in each.
+    Every rank gets equally many samples, as DDP needs, and none is read twice. Where the number of samples is
+    not divisible, up to world_size - 1 of them, others in each epoch, are left out (``drop_last=True``).
 
     Args:
         dataset: Has a length.
         seed: The same on all ranks.
         rank: This process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
-        with_epoch: Let the positions carry the epoch, as the data sets of this package that augment read them.
+        with_epoch: Yield positions with their epoch, as this package's data sets read them (`EpochSampler`).
 
     Raises:
         ValueError: There are fewer samples than processes.
@@ -68,7 +68,7 @@ def training_sampler(
 
 
 def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_size: int | None = None) -> Sampler[Any]:
-    """Every sample exactly once over all ranks, in order; ranks may differ by one sample.
+    """Yields every sample exactly once over all ranks, in order; ranks may differ by one sample.
 
     Args:
         dataset: Has a length.

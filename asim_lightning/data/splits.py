@@ -1,4 +1,4 @@
-"""What a data module knows of one split: its images, their labels, and the order that evaluation reads them in."""
+"""One split of a data set: its images, their labels, and the order in which evaluation reads them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import torch
 from torch import Tensor
 
 SplitName = Literal["train", "val", "test"]
+FileSplit = Literal["train", "test"]
+"""The splits that CIFAR and Fashion-MNIST have files of."""
 
 Images = TypeVar("Images", covariant=True)
 
 
 @dataclass(frozen=True)
 class ImageSplit(Generic[Images]):
-    """The images of one split, in the order of its listing: an image's index is its place there."""
+    """The images of one split, in the order in which they are listed; an image's index is its number in this order."""
 
     images: Images
-    """Tensor of bytes, or pictures read on demand."""
+    """A uint8 tensor, or image files that are decoded on demand."""
     labels: Tensor
     """int64, (images,)"""
     order: Tensor
-    """Indices of the images in use, in the order that evaluation reads them, int64, (images in use,)."""
+    """Indices of the images in use, in the order in which evaluation reads them, int64, (images in use,)."""
 
     def without(self, indices: list[int]) -> ImageSplit[Images]:
-        """The same split with these images out of use; the others keep their index."""
+        """The same split without these images; the others keep their index."""
         return ImageSplit(self.images, self.labels, self.order[~torch.isin(self.order, torch.tensor(indices))])

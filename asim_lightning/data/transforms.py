@@ -1,4 +1,4 @@
-"""The published transforms of pictures, and those that pretrained networks of timm were evaluated with."""
+"""The published transforms of images, and those that pretrained networks of timm were evaluated with."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import math
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 
-from asim_lightning.data.pretrained import PretrainedInput
-from asim_lightning.data.transformed import Transform
+from asim_lightning.data.prepared_images import Transform
+from asim_lightning.data.pretrained_input import PretrainedInput
 
 PADDING = 4
-"""Zeros around a training image before its size is cut out again, in pixels."""
+"""Zeros added on each side of a training image before its random crop, in pixels."""
 
 
 def published_training(size: int, first_size: int, interpolation: str = "bilinear") -> Transform:
-    """One jitter of colour, a squash to a square, a shifted crop, a mirror image, a turn.
+    """The published augmentation: a jitter of one colour property, a squash to a square, a random crop, flip, rotation.
 
     Args:
         size: Height and width of the result.
-        first_size: Height and width that the picture is squashed to before the crop.
-        interpolation: Of the squash.
+        first_size: Height and width that the image is squashed to before the crop.
+        interpolation: Interpolation of the squash, such as bilinear.
     """
     jitters = [
         v2.ColorJitter(brightness=0.5),
@@ -42,16 +42,16 @@ def published_training(size: int, first_size: int, interpolation: str = "bilinea
 
 
 def published_evaluation(size: int) -> Transform:
-    """A squash to a square, whatever the picture's shape; nothing is cropped."""
+    """The published evaluation: a squash to a square, whatever the image's shape, without a crop."""
     return v2.Compose([v2.Resize((size, size)), v2.PILToTensor()])
 
 
 def pretrained_evaluation(size: int, network: PretrainedInput) -> Transform:
-    """What timm evaluates the network with: the shorter side to size / crop_pct, then the middle.
+    """timm's evaluation of a network: the shorter side is resized to size / crop_pct, then the middle is cropped.
 
     Args:
         size: Height and width of the result.
-        network: What it was trained on.
+        network: Input of the network, as pretrained.
     """
     first_size = math.floor(size / network.crop_pct)
     shape = (first_size, first_size) if network.squash else first_size

@@ -1,4 +1,4 @@
-"""Reads pickles of plain values and NumPy arrays of bytes, and runs nothing that a pickle names.
+"""Reads pickles of plain values and NumPy arrays of bytes without running any code that a pickle names.
 
 The CIFAR sets are published as pickles of Python 2. A pickle may name any function to be called; here every name but
 the five below is refused, and those five are stand-ins, so that not even NumPy's own code runs on what a file says.
@@ -18,8 +18,8 @@ import numpy
 import numpy.typing
 
 Bytes = numpy.typing.NDArray[numpy.uint8]
-_PLACES = ("PUT", "BINPUT", "LONG_BINPUT")
-"""Codes that remember a value at a place of their own choice."""
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Opcodes that store a value in the memo, under an index of their own choice."""
 
 
 def read_plain_pickle(file: Path) -> Any:
@@ -37,7 +37,7 @@ def read_plain_pickle(file: Path) -> Any:
     """
     content = file.read_bytes()
     try:
-        _check_places(content)
+        _check_memo(content)
         return _plain(_Unpickler(content).load(), {})
     except Exception as error:  # a corrupt pickle raises anything
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -47,9 +47,9 @@ def read_plain_pickle(file: Path) -> Any:
         ) from error
 
 
-def _check_places(content: bytes) -> None:
-    """Refuse values that are to be remembered at far places, as Python makes room for all places before."""
-    values = 0
+def _check_memo(content: bytes) -> None:
+    """Refuses memo indices above the number of opcodes, as Python allocates the memo up to the largest index."""
+    opcodes = 0
     codes = pickletools.genops(content)
     while True:
         try:
@@ -58,13 +58,13 @@ def _check_places(content: bytes) -> None:
             return
         except ValueError as error:
             raise ValueError(f"it is truncated or damaged: {error}") from None
-        values += 1
-        if code.name in _PLACES and (not isinstance(argument, int) or argument > values):
-            raise ValueError(f"place {argument} for one of {values} values")
+        opcodes += 1
+        if code.name in _PUTS and (not isinstance(argument, int) or argument > opcodes):
+            raise ValueError(f"memo index {argument} after {opcodes} opcodes")
 
 
-class _Room:
-    """Bytes that arrays may take together: a pickle may name the same bytes for any number of them."""
+class _Budget:
+    """Bytes that all arrays together may take, as a pickle may use the same bytes for any number of arrays."""
 
     def __init__(self, size: int) -> None:
         self.left = size
@@ -87,21 +87,21 @@ class _ByteType:
             raise ValueError(f"an array of {code!r} in place of bytes")
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and the like, which bytes have not."""
+        """Ignores byte order and the like, which bytes do not have."""
 
 
 class _Array:
-    """Stands for an array that is filled after it is made, as pickles do."""
+    """Stands for an array, which a pickle makes empty and fills afterwards."""
 
     values: Bytes
 
-    def __init__(self, room: _Room) -> None:
-        self._room = room
+    def __init__(self, budget: _Budget) -> None:
+        self._budget = budget
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, content = state
         if isinstance(content, (str, bytes)):
-            self._room.take(len(content))
+            self._budget.take(len(content))
         content = content.encode("latin1") if isinstance(content, str) else content
         sound = isinstance(kind, _ByteType) and isinstance(content, bytes) and isinstance(shape, tuple)
         if not sound or not all(type(size) is int and size >= 0 for size in shape):
@@ -112,30 +112,30 @@ class _Array:
         self.values = values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
 
 
-def _empty_array(room: _Room, kind: object, *_: object) -> _Array:
-    return _Array(room)
+def _empty_array(budget: _Budget, kind: object, *_: object) -> _Array:
+    return _Array(budget)
 
 
-def _encoded(room: _Room, text: str, codec: str) -> bytes:
+def _encoded(budget: _Budget, text: str, codec: str) -> bytes:
     if codec != "latin1":
         raise ValueError(f"bytes in the encoding {codec!r}")
-    room.take(len(text))
+    budget.take(len(text))
     return text.encode("latin1")
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
-        room = _Room(
+        budget = _Budget(
             2 * len(content)
         )  # Python 3 writes bytes in the protocol of Python 2 as text that is encoded first
-        made = partial(_empty_array, room)
+        made = partial(_empty_array, budget)
         self._stand_ins: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): _ArrayType,
             ("numpy", "dtype"): _ByteType,
             ("numpy.core.multiarray", "_reconstruct"): made,
             ("numpy._core.multiarray", "_reconstruct"): made,
-            ("_codecs", "encode"): partial(_encoded, room),
+            ("_codecs", "encode"): partial(_encoded, budget),
         }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -146,7 +146,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _plain(value: Any, known: dict[int, Any]) -> Any:
-    """The value with arrays in place of their stand-ins; a list that is named twice stays one."""
+    """The value with arrays in place of their stand-ins; a list that is used twice stays one list."""
     if isinstance(value, _Array):
         return value.values
     if isinstance(value, (dict, list)):

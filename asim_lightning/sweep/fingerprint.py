@@ -14,7 +14,7 @@ from torch import nn
 
 from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.data.module import ImageDataModule
+from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.sweep.contents import Contents
@@ -46,7 +46,7 @@ _OUR_HARMLESS_CALLBACKS = {
 }  # fmt: skip
 """Those that look on, or act in a fit alone; by name, since callbacks stand above sweeps."""
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
-_CACHES = {"_splits", "_training_loader", "_place"}
+_CACHES = {"_splits", "_training_loader", "_resumed"}
 """Attributes of our own data modules that follow from the others and from the files."""
 
 

@@ -189,25 +189,25 @@ def two_classes(root: Path, **options: Any) -> dict[str, Any]:
 def test_a_corrupt_picture_is_named(asim: Asim, written: Write, pictures: Path) -> None:
     error = asim("fit", "-c", written(**two_classes(pictures))).error
     named = [pictures / "train" / name for name in ("cat/3.jpg", "dog/1.jpg")]
-    assert any(error.startswith(f"{path} must be a whole picture, but is corrupt or of another") for path in named)
+    assert any(error.startswith(f"{path} must be a whole image, but is corrupt or of another") for path in named)
     assert error.endswith("`skip_corrupt: true` leaves such files out.")
 
 
 def test_a_corrupt_picture_that_a_worker_reads_is_named(asim: Asim, written: Write, pictures: Path) -> None:
     error = asim("fit", "-c", written(**two_classes(pictures, num_workers=1))).error
     assert error.startswith(f"{pictures}/train/")
-    assert ".jpg must be a whole picture, but is corrupt or of another format" in error
+    assert ".jpg must be a whole image, but is corrupt or of another format" in error
     assert error.endswith("`skip_corrupt: true` leaves such files out.")
 
 
-@pytest.mark.filterwarnings("default:.*pictures are corrupt")
+@pytest.mark.filterwarnings("default:.*images are corrupt")
 def test_corrupt_pictures_are_left_out(asim: Asim, written: Write, pictures: Path) -> None:
     path = written(**two_classes(pictures, skip_corrupt=True))
     with pytest.warns(UserWarning, match="corrupt") as caught:
         answer = asim("fit", "-c", path)
     assert answer.code == 0
     said = [str(each.message) for each in caught if "corrupt" in str(each.message)]
-    assert said == [f"2 of 12 pictures are corrupt and left out, first {pictures}/train/cat/3.jpg."]
+    assert said == [f"2 of 12 images are corrupt and left out, first {pictures}/train/cat/3.jpg."]
     assert yaml.safe_load(Path("runs/tiny/version_0/config.yaml").read_text())["data"]["init_args"]["skip_corrupt"]
 
 

@@ -161,7 +161,7 @@ def test_class_folders_that_do_not_fit(folders: Path) -> None:
         CIFAR10(str(folders)).setup("fit")
     Image.new("RGB", (32, 31)).save(folders / "train" / "dog" / "a.png")
     (folders / "train" / "cat").mkdir()
-    with pytest.raises(ValueError, match=r"dog/a\.png must be a picture of 32 x 32, got 32 x 31\.$"):
+    with pytest.raises(ValueError, match=r"dog/a\.png must be an image of 32 x 32, got 32 x 31\.$"):
         CIFAR10(str(folders)).setup("fit")
 
 
@@ -170,12 +170,12 @@ def test_a_corrupt_picture_is_named_or_left_out_with_a_warning(folders: Path) ->
     victim = folders / "train" / "bird" / "00000002.png"
     victim.write_bytes(victim.read_bytes()[:60])
     with pytest.raises(
-        ValueError, match=r"bird/00000002\.png must be a whole picture, but .*`skip_corrupt: true`"
+        ValueError, match=r"bird/00000002\.png must be a whole image, but .*`skip_corrupt: true`"
     ) as caught:
         CIFAR10(str(folders)).setup("fit")
     assert "\n" not in str(caught.value)
     data = CIFAR10(str(folders), skip_corrupt=True, augment="none", batch_size=50)
-    with pytest.warns(UserWarning, match=r"^1 of 20 pictures are corrupt and left out, first .*00000002\.png\.$"):
+    with pytest.warns(UserWarning, match=r"^1 of 20 images are corrupt and left out, first .*00000002\.png\.$"):
         data.setup("fit")
     images, labels, indices = next(iter(data.train_dataloader()))
     assert sorted(indices.tolist()) == [i for i in range(20) if i != 4]  # the others keep their index
@@ -194,7 +194,7 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_missing_table_or_picture_is_named(table: Path) -> None:
     (table / "train_images" / "train_3.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"The picture .*train_images/train_3\.jpg does not exist\.$"):
+    with pytest.raises(FileNotFoundError, match=r"The image .*train_images/train_3\.jpg does not exist\.$"):
         CIFAR100(str(table)).setup("fit")
     (table / "train.csv").unlink()
     with pytest.raises(
@@ -214,7 +214,7 @@ def test_a_missing_table_or_picture_is_named(table: Path) -> None:
             r"must have the columns image_id and fine_labels, got \['image_id', 'labels'\]",
         ),
         ("", r"must have the columns image_id and fine_labels, got None\.$"),
-        ("image_id,fine_labels\n", r"must have a line for each picture, but has none\.$"),
+        ("image_id,fine_labels\n", r"must have a line for each image, but has none\.$"),
         ("image_id,fine_labels\ntest_0.jpg,100\n", r"must hold labels from 0 to 99, got 100\.$"),
         ("image_id,fine_labels\ntest_0.jpg,cat\n", r"must hold labels from 0 to 99, got 'cat'\.$"),
     ],

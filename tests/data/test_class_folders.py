@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import ImageFolder
 
-from asim_lightning.data.class_folders import class_names, list_class_folders, pictures_in
+from asim_lightning.data.class_folders import class_names, image_names_in, list_class_folders
 from tests.data import published_layouts as layouts
 
 
@@ -37,8 +37,8 @@ def test_empty_classes_count_and_hidden_folders_do_not(folder: Path) -> None:
 
 
 def test_pictures_directly_in_a_folder(folder: Path) -> None:
-    assert pictures_in(folder / "c") == ["00000000.png", "00000002.png", "00000005.png"]
-    assert pictures_in(folder) == []
+    assert image_names_in(folder / "c") == ["00000000.png", "00000002.png", "00000005.png"]
+    assert image_names_in(folder) == []
 
 
 def test_errors(folder: Path, tmp_path: Path) -> None:
@@ -47,11 +47,9 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"The folder .*/absent does not exist or is not a folder\.$"):
         class_names(tmp_path / "absent")
     with pytest.raises(
-        FileNotFoundError, match=r"must hold a folder of pictures for each class .*but holds no folder\.$"
+        FileNotFoundError, match=r"must hold a folder of images for each class .*but holds no folder\.$"
     ):
         class_names(folder / "a")
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    with pytest.raises(
-        FileNotFoundError, match=r"must hold pictures in its class folders, but all of them are empty\.$"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"must hold images in its class folders, but all of them are empty\.$"):
         list_class_folders(tmp_path / "empty", ["a"])

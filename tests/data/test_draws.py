@@ -2,7 +2,7 @@ import numpy
 import pytest
 import torch
 
-from asim_lightning.data.draws import POSITION_BITS, drawing_from, sample_keys, split_items
+from asim_lightning.data.draws import POSITION_BITS, drawing_from, positions_and_epochs, sample_keys
 
 
 def keys(seed: int, epoch: int, indices: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ def test_neighbours_differ_in_half_of_their_bits(change: str) -> None:
 
 
 def test_items_carry_the_epoch_and_plain_positions_are_of_epoch_0() -> None:
-    positions, epochs = split_items([7, (3 << POSITION_BITS) + 7, (200 << POSITION_BITS) + 1_300_000])
+    positions, epochs = positions_and_epochs([7, (3 << POSITION_BITS) + 7, (200 << POSITION_BITS) + 1_300_000])
     assert positions.tolist() == [7, 7, 1_300_000]
     assert epochs.tolist() == [0, 3, 200]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asim_lightning.data import ImageFolder
-from asim_lightning.data.pictures import read_picture
+from asim_lightning.data.image_files import read_image
 from tests.data import published_layouts as layouts
 
 CLASSES = ("cat", "dog", "emu")
@@ -112,7 +112,7 @@ def test_a_corrupt_picture_is_named_when_read(root: Path, workers: int) -> None:
     victim.write_bytes(b"no picture")
     data = ImageFolder(str(root), image_size=8, num_workers=workers)
     data.setup("test")
-    with pytest.raises(ValueError, match=r"dog/00000004\.png must be a whole picture, but is corrupt or of another"):
+    with pytest.raises(ValueError, match=r"dog/00000004\.png must be a whole image, but is corrupt or of another"):
         list(data.test_dataloader())
 
 
@@ -123,7 +123,7 @@ def test_corrupt_pictures_are_left_out_where_asked_for_and_the_others_keep_their
         victim = root / "val" / name
         victim.write_bytes(victim.read_bytes()[:-30])
     data = ImageFolder(str(root), image_size=8, skip_corrupt=True)
-    with pytest.warns(UserWarning, match=r"^2 of 6 pictures are corrupt and left out, first .*cat/00000001\.png\.$"):
+    with pytest.warns(UserWarning, match=r"^2 of 6 images are corrupt and left out, first .*cat/00000001\.png\.$"):
         data.setup("test")
     after = next(iter(data.test_dataloader()))
     kept = ~torch.isin(before[2], torch.tensor([1, 4]))
@@ -142,5 +142,5 @@ def test_a_small_file_of_a_huge_picture_is_not_decoded(root: Path) -> None:
     ]
     file = root / "huge.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
-    with pytest.raises(ValueError, match=r"huge\.png must be a whole picture, .*exceeds limit of \d+ pixels[^\n]*$"):
-        read_picture(file)
+    with pytest.raises(ValueError, match=r"huge\.png must be a whole image, .*exceeds limit of \d+ pixels[^\n]*$"):
+        read_image(file)

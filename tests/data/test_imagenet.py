@@ -45,7 +45,7 @@ def test_annotations_may_lie_anywhere(real_imagenet: Path, tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError) as caught:
         ImageNet(str(tmp_path)).setup("test")
     assert str(caught.value) == (
-        f"{tmp_path}/val holds pictures without class folders, so their labels must be in {tmp_path}/Annotations/"
+        f"{tmp_path}/val holds images without class folders, so their labels must be in {tmp_path}/Annotations/"
         "CLS-LOC/val/*.xml (or in the folder that `annotations` names), which does not exist."
     )
     assert len(gathered(ImageNet(str(tmp_path), annotations=str(where), image_size=40))) == 20
@@ -82,9 +82,7 @@ def test_annotations_that_are_missing_or_name_nothing(flat: Path) -> None:
     with pytest.raises(ValueError, match=r"00000002\.xml must hold an <object> whose <name> is a wnid, but has none"):
         ImageNet(str(flat)).setup("test")
     annotation.unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"annotation .*00000002\.xml of a validation picture does not exist\.$"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"annotation .*00000002\.xml of a validation image does not exist\.$"):
         ImageNet(str(flat)).setup("test")
 
 
@@ -94,7 +92,7 @@ def test_a_half_unpacked_folder_is_refused(flat: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"^The folder {flat} lacks valid or val; {tree}"):
         ImageNet(str(flat)).setup("fit")
     (flat / "val").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"/val must hold a folder of pictures for each class"):
+    with pytest.raises(FileNotFoundError, match=r"/val must hold a folder of images for each class"):
         ImageNet(str(flat)).setup("fit")
     shutil.rmtree(flat / "train")
     with pytest.raises(FileNotFoundError, match=f"^The folder {flat} lacks train; {tree}"):

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asim_lightning.data.folder import read_split
-from asim_lightning.data.make_subset import PER_CLASS, main, subset_positions
+from asim_lightning.data.fashion_files import read_split
+from asim_lightning.data.make_subset import PER_CLASS, main, subset_indices
 
 FULL = Path("/usr/share/datasets/fashion-mnist")
 PACKAGED = Path(__file__).parents[2] / "asim_lightning" / "data" / "fashion_mnist"
@@ -29,7 +29,7 @@ def test_embedded_subset_is_small_and_carries_its_licence() -> None:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_embedded_images_are_those_of_the_full_set(split) -> None:
     full, embedded = read_split(str(FULL), split), read_split(None, split)
-    positions = subset_positions(full.labels, split)
+    positions = subset_indices(full.labels, split)
     assert len(set(positions.tolist())) == len(embedded.images)
     assert torch.equal(full.images[positions], embedded.images)
     assert torch.equal(full.labels[positions], embedded.labels)
@@ -54,4 +54,4 @@ def test_too_few_images_of_a_class_are_refused(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tiny_folder), str(tmp_path / "made")]) == 2
-    assert capsys.readouterr().err == "At most 10 samples can be drawn of class 0, which has no more, got 1000.\n"
+    assert capsys.readouterr().err == "At most 10 images can be drawn of class 0, which has no more, got 1000.\n"

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from asim_lightning.data import evaluation_sampler, training_sampler
-from asim_lightning.data.draws import split_items
+from asim_lightning.data.draws import positions_and_epochs
 from asim_lightning.data.samplers import process_rank_and_count
 
 WORLD_SIZES = [1, 2, 3]
@@ -46,7 +46,7 @@ def test_positions_carry_the_epoch_where_asked_for() -> None:
     assert isinstance(carrying, DistributedSampler)  # what Lightning leaves alone
     for sampler in (plain, carrying):
         sampler.set_epoch(12)
-    positions, epochs = split_items(list(carrying))
+    positions, epochs = positions_and_epochs(list(carrying))
     assert positions.tolist() == list(plain)
     assert epochs.tolist() == [12] * 50
 

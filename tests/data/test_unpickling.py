@@ -86,7 +86,7 @@ def test_nothing_that_a_pickle_names_is_run(tmp_path: Path, protocol: int) -> No
             "an array of shape (5, 6) with 24 bytes",
         ),
         (b"\x80\x02]q\x00h\x00a.", "recursion"),  # a list that holds itself
-        (b"\x80\x02]r\xff\xff\xff\x0f.", "place 268435455 for one of 3 values"),  # 2 GB of places
+        (b"\x80\x02]r\xff\xff\xff\x0f.", "memo index 268435455 after 3 opcodes"),  # a memo of 2 GB
         (b"\x80\x02B\xff\xff\xff\x7f.", "only 1 remain"),  # 2 GB of text
     ],
 )

@@ -1,4 +1,4 @@
-"""Colour pictures that are decoded when asked for: from files, or from bytes in memory."""
+"""Colour images as PIL images: decoded from files when asked for, or made from bytes in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 Result = TypeVar("Result")
 
 
-class Pictures(Protocol):
-    """A sequence of colour pictures."""
+class PilImages(Protocol):
+    """A sequence of colour images, each a PIL image of mode RGB."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Image.Image: ...
 
 
-class TensorPictures:
-    """Bytes in memory, (images, 3, height, width), as pictures."""
+class TensorAsPilImages:
+    """Images in memory, uint8, (images, 3, height, width), as PIL images."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -37,8 +37,8 @@ class TensorPictures:
         return Image.fromarray(self.images[index].permute(1, 2, 0).contiguous().numpy())
 
 
-class PictureFiles:
-    """Files below a folder, decoded each time that they are asked for."""
+class ImageFiles:
+    """Image files below a folder, each decoded whenever it is asked for."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         """Opens nothing.
@@ -55,54 +55,54 @@ class PictureFiles:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Image.Image:
-        return read_picture(self.path(index))
+        return read_image(self.path(index))
 
     def path(self, index: int) -> Path:
-        """Where a picture lies."""
+        """Path of the file with this index."""
         return self.folder / os.fsdecode(self._names[index])
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Decodes a file to RGB.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is corrupt, truncated or no picture.
+        ValueError: It is corrupt, truncated or not an image.
     """
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
     except FileNotFoundError:
-        raise FileNotFoundError(f"The picture {path} does not exist.") from None
+        raise FileNotFoundError(f"The image {path} does not exist.") from None
     except Exception as error:  # PIL's decoders raise anything from SyntaxError to struct.error at a corrupt file
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path} must be a whole picture, but is corrupt or of another format ({reason}); `skip_corrupt: true` "
+            f"{path} must be a whole image, but is corrupt or of another format ({reason}); `skip_corrupt: true` "
             "leaves such files out."
         ) from error
 
 
 def over_threads(function: Callable[[int], Result], count: int) -> list[Result]:
-    """The results for 0 to count - 1, by as many threads as there are processors; decoders release Python's lock."""
+    """Results of a function for 0 to count - 1, by a thread for each processor; decoders release Python's lock."""
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
         return list(pool.map(function, range(count)))
 
 
-def corrupt_pictures(pictures: PictureFiles) -> list[int]:
+def corrupt_images(files: ImageFiles) -> list[int]:
     """Indices of the files that cannot be decoded, found by decoding all of them, which takes its time."""
 
     def is_corrupt(index: int) -> bool:
         try:
-            pictures[index]
+            files[index]
         except ValueError:
             return True
         return False
 
-    return numpy.flatnonzero(over_threads(is_corrupt, len(pictures))).tolist()
+    return numpy.flatnonzero(over_threads(is_corrupt, len(files))).tolist()
 
 
-def warn_of_corrupt(pictures: PictureFiles, indices: Sequence[int]) -> None:
-    """Says how many files are left out and which is the first of them."""
+def warn_of_corrupt(files: ImageFiles, indices: Sequence[int]) -> None:
+    """Warns of the files that are left out: how many they are, and the path of the first."""
     if indices:
-        first = pictures.path(indices[0])
-        rank_zero_warn(f"{len(indices)} of {len(pictures)} pictures are corrupt and left out, first {first}.")
+        first = files.path(indices[0])
+        rank_zero_warn(f"{len(indices)} of {len(files)} images are corrupt and left out, first {first}.")

@@ -4,7 +4,7 @@ from torch.utils.data import DataLoader
 
 from asim_lightning.data import InMemoryImages, Preparation
 from asim_lightning.data.draws import POSITION_BITS, sample_keys
-from asim_lightning.data.images import normalized
+from asim_lightning.data.prepared_images import normalized
 
 
 @pytest.fixture

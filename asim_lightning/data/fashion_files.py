@@ -1,39 +1,32 @@
-"""Finds and reads the four files of an MNIST-like data set, in a folder or among the package's resources."""
+"""Finds and reads the four IDX files of Fashion-MNIST, in a folder or in this package."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from asim_lightning.data.idx import ReadableFile, read_idx
+from asim_lightning.data.splits import FileSplit
 
 IMAGE_SIZE = 28
 NUM_CLASSES = 10
 
-SplitName = Literal["train", "test"]
-
-PREFIX: dict[SplitName, str] = {"train": "train", "test": "t10k"}  # how the published file names begin
-
-
-class Split(NamedTuple):
-    """Images and their labels, in the order of the files."""
-
-    images: Tensor
-    """uint8, (images, 28, 28)"""
-    labels: Tensor
-    """int64, (images,)"""
+PREFIX: dict[FileSplit, str] = {"train": "train", "test": "t10k"}
+"""How the published names of the files begin."""
 
 
-def read_split(root: str | None, split: SplitName) -> Split:
+def read_split(root: str | None, split: FileSplit) -> tuple[Tensor, Tensor]:
     """Reads the training or the test images.
 
     Args:
         root: A folder with the four IDX files, gzipped or not, directly or in ``FashionMNIST/raw`` below it (where
             torchvision puts them); None reads the subset that is part of this package.
         split: Which images.
+
+    Returns:
+        Images, uint8, (images, 28, 28), and labels, int64, (images,), in the order of the files.
 
     Raises:
         FileNotFoundError: The folder or one of its files is missing.
@@ -51,7 +44,7 @@ def read_split(root: str | None, split: SplitName) -> Split:
         )
     if int(labels.max()) >= NUM_CLASSES:
         raise ValueError(f"{label_file} must hold labels from 0 to {NUM_CLASSES - 1}, got {int(labels.max())}.")
-    return Split(images, labels.long())
+    return images, labels.long()
 
 
 def _find(root: str | None, name: str) -> ReadableFile:

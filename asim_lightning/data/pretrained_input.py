@@ -1,4 +1,4 @@
-"""What pictures a pretrained network of timm expects; no network is made and no weights are read."""
+"""The images that a pretrained network of timm expects; no network is made and no weights are read."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ class PretrainedInput:
     size: int
     """Height and width in pixels."""
     mean: tuple[float, ...]
-    """Of each channel, in 0..1."""
+    """Mean of each channel, in 0..1."""
     deviation: tuple[float, ...]
-    """Of each channel, in 0..1."""
+    """Standard deviation of each channel, in 0..1."""
     interpolation: str
-    """bilinear, bicubic, ..."""
+    """Interpolation of the resizing: bilinear, bicubic, ..."""
     crop_pct: float
-    """Share of the resized picture's shorter side that the middle crop keeps, 0..1."""
+    """Share of the resized image's shorter side that the middle crop keeps, 0..1."""
     squash: bool
-    """Whether the picture is made square first, whatever its shape."""
+    """Whether the image is made square first, whatever its shape."""
 
 
 def pretrained_input(name: str) -> PretrainedInput:
-    """Looks a network up.
+    """The input of a pretrained network, by timm's records.
 
     Args:
-        name: As timm knows it, with or without the tag of its weights.
+        name: Name of the network in timm, with or without the tag of its weights.
 
     Raises:
-        ValueError: timm knows no such network, or it wants pictures laid out in a way that this package has not.
+        ValueError: timm knows no such network, or its images are cropped in a way that this package does not know.
     """
     from timm.data.config import resolve_data_config
     from timm.models import get_pretrained_cfg
@@ -47,7 +47,7 @@ def pretrained_input(name: str) -> PretrainedInput:
     config = resolve_data_config({}, pretrained_cfg=found.to_dict())
     if config["crop_mode"] not in ("center", "squash") or config["input_size"][0] != 3:
         raise ValueError(
-            "pretrained_cfg must name a network of colour pictures cropped by center or squash, got "
+            "pretrained_cfg must name a network of colour images cropped by center or squash, got "
             f"{name!r} of {config['input_size'][0]} channels cropped by {config['crop_mode']}."
         )
     return PretrainedInput(

@@ -1,4 +1,4 @@
-"""What all data modules of this package share: which images each loader reads, and in which order."""
+"""The base of this package's data modules: which images each loader reads, and in which order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from asim_lightning.checks import check_at_least
 from asim_lightning.data.balanced import shuffled, spread
-from asim_lightning.data.images import Sample
 from asim_lightning.data.loader import TrainingLoader
+from asim_lightning.data.prepared_images import Sample
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
 from asim_lightning.data.splits import ImageSplit, SplitName
 
@@ -47,7 +47,7 @@ class ImageDataModule(LightningDataModule):
             batch_size: Training images a batch, on each process.
             eval_batch_size: Images a batch in all other loaders, on each process.
             num_workers: Processes that prepare batches.
-            held_out: Training images that are validated on; 0 validates on the images there are for it.
+            held_out: How many training images become the validation set; 0 validates on the validation or test images.
             test_images: Validate, test and predict on the first so many alone; null uses all.
             seed: Decides which images are held out, the order of training and calibration images, and, with epoch
                 and index of an image, its augmentation.
@@ -71,7 +71,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self._splits: dict[SplitName, ImageSplit[Any]] = {}
         self._training_loader: DataLoader[Sample] | None = None
-        self._place: dict[str, Any] = {}
+        self._resumed: dict[str, Any] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the images that the stage needs, once; the loaders call it where nobody did.
@@ -92,15 +92,15 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented training images."""
-        dataset = self._dataset(self._split("train"), self._split_positions()[0], augment=True)
+        dataset = self._dataset(self._split("train"), self._training_and_held_out()[0], augment=True)
         sampler = training_sampler(dataset, self.seed, with_epoch=True)
         self._training_loader = self._loader(dataset, self.batch_size, sampler, TrainingLoader)
         self._training_loader.held_out = self.held_out  # type: ignore[attr-defined]
-        self.load_state_dict(self._place)
+        self.load_state_dict(self._resumed)
         return self._training_loader
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches of the epoch were taken, for a checkpoint, 0 also at a limited one's end; and its order."""
+        """Batches of the epoch that were taken, 0 at its end, even a limited one, and what decides their order."""
         if self._training_loader is None:
             return {}
         state: dict[str, Any] = self._training_loader.state_dict()  # type: ignore[attr-defined]
@@ -108,24 +108,24 @@ class ImageDataModule(LightningDataModule):
         return {**state, "batches": 0 if state["batches"] >= whole else state["batches"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after so many batches of the epoch.
+        """Goes on in the middle of an epoch, as `state_dict` says.
 
-        Lightning gives a loader its own state too, but not where it asked for the loader before it read the
-        checkpoint, as it does to count a schedule's steps.
+        Lightning gives the loader its own state too, but not where it asked for the loader before it read the
+        checkpoint, as it does to count the steps of a learning rate schedule.
 
         Raises:
             ValueError: The rest of the epoch would be read in another order (`TrainingLoader`).
         """
-        loader, self._place = self._training_loader, dict(state_dict)
-        if loader is not None and self._place:
-            loader.load_state_dict(self._place)  # type: ignore[attr-defined]
-            self._place = {}
+        loader, self._resumed = self._training_loader, dict(state_dict)
+        if loader is not None and self._resumed:
+            loader.load_state_dict(self._resumed)  # type: ignore[attr-defined]
+            self._resumed = {}
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The held-out training images, or the validation or test images where none are held out."""
         if not self.held_out:
             return self._evaluation_loader(self._validation_split())
-        dataset = self._dataset(self._split("train"), self._split_positions()[1], augment=False)
+        dataset = self._dataset(self._split("train"), self._training_and_held_out()[1], augment=False)
         return self._loader(dataset, self.eval_batch_size, evaluation_sampler(dataset))
 
     def test_dataloader(self) -> DataLoader[Sample]:
@@ -142,20 +142,20 @@ class ImageDataModule(LightningDataModule):
         Every process gets all of them, so that every process fits the same ranges.
 
         Args:
-            images: How many; all there are where they are fewer.
+            images: How many; where there are fewer, all.
 
         Raises:
             ValueError: ``images`` is below 1.
         """
         check_at_least("images", images, 1)
-        dataset: Dataset[Sample] = self._dataset(self._split("train"), self._split_positions()[0], augment=False)
+        dataset: Dataset[Sample] = self._dataset(self._split("train"), self._training_and_held_out()[0], augment=False)
         count = len(dataset)  # type: ignore[arg-type]
         return self._loader(Subset(dataset, shuffled(count, self.seed)[:images].tolist()), self.eval_batch_size)
 
     def _read(self, split: SplitName) -> ImageSplit[Any]:
         raise NotImplementedError
 
-    def _dataset(self, split: ImageSplit[Any], positions: Tensor, augment: bool) -> Dataset[Sample]:
+    def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> Dataset[Sample]:
         raise NotImplementedError
 
     def _validation_split(self) -> SplitName:
@@ -168,7 +168,7 @@ class ImageDataModule(LightningDataModule):
         order = spread(labels, self.seed, shuffle=True)
         # The last image of each class stays in training, as _held_out_limit counts on.
         last = numpy.zeros(1 + int(labels.max()), dtype=numpy.int64)  # (classes,)
-        last[labels[order].numpy()] = order.numpy()  # of several values for a place NumPy keeps the last
+        last[labels[order].numpy()] = order.numpy()  # of several values for one element NumPy keeps the last
         return order[~torch.isin(order, torch.from_numpy(last[labels.unique().numpy()]))][: self.held_out]
 
     def _split(self, name: SplitName) -> ImageSplit[Any]:
@@ -188,8 +188,8 @@ class ImageDataModule(LightningDataModule):
             self._splits[name] = split
         return self._splits[name]
 
-    def _split_positions(self) -> tuple[Tensor, Tensor]:
-        """Indices of the images to train on, ascending, and of the held-out ones, in evaluation's order; int64."""
+    def _training_and_held_out(self) -> tuple[Tensor, Tensor]:
+        """Indices of the images to train on, ascending, and of the held-out images, in evaluation's order; int64."""
         split = self._split("train")
         readable = split.order.sort().values
         held = torch.zeros(len(split.labels), dtype=torch.bool)  # (images,)

@@ -1,0 +1,169 @@
+"""Data sets of prepared images: augmented and normalised a batch at a time, from memory or image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asim_lightning.data.draws import drawing_from, positions_and_epochs, sample_keys
+from asim_lightning.data.image_files import PilImages
+
+Sample = tuple[Tensor, int, int]
+"""Image, float32, (channels, height, width); label; index of the image in its split."""
+
+Transform = Callable[[Image.Image], Tensor]
+"""From a PIL image to uint8, (3, size, size)."""
+
+PerChannel = float | tuple[float, ...]
+"""One value for all channels, or one for each."""
+
+
+def normalized(images: Tensor, mean: PerChannel, deviation: PerChannel) -> Tensor:
+    """Images in float32: ``(bytes / 255 - mean) / deviation``.
+
+    Args:
+        images: uint8, (batch, channels, height, width).
+        mean: Subtracted from values in 0..1.
+        deviation: Divides what is left.
+    """
+    # Element by element in this order, so an image's values do not depend on its batch to the last bit.
+    return images.to(torch.float32).div_(255).sub_(_along_channels(mean)).div_(_along_channels(deviation))
+
+
+def _along_channels(values: PerChannel) -> float | Tensor:
+    return values if isinstance(values, float) else torch.tensor(values).reshape(-1, 1, 1)  # (channels, 1, 1)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Prepares images for the network: pads, augments, scales to 0..1 and normalises them."""
+
+    image_size: int
+    """Height and width after padding with zeros, in pixels; at least that of the images."""
+    mean: PerChannel
+    """Subtracted from values in 0..1."""
+    deviation: PerChannel
+    """Divides what is left."""
+    augmentation: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Takes uint8 images, (batch, channels, height, width), and 64 random bits for each, int64, (batch,)."""
+    seed: int = 0
+    """Decides, with the epoch and the index of an image, what the augmentation draws for it."""
+
+    def __call__(self, images: Tensor, epochs: Tensor, indices: Tensor) -> Tensor:
+        """Prepares a batch of images.
+
+        Args:
+            images: uint8, (batch, channels, height, width).
+            epochs: Epoch of each image, int64, (batch,).
+            indices: Index of each image in its split, int64, (batch,).
+
+        Returns:
+            float32, (batch, channels, image_size, image_size).
+        """
+        height, width = self.image_size - images.shape[-2], self.image_size - images.shape[-1]
+        if height or width:
+            images = F.pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))
+        if self.augmentation is not None:
+            images = self.augmentation(images, sample_keys(self.seed, epochs, indices))
+        return normalized(images, self.mean, self.deviation)
+
+
+class PreparedImages(Dataset[Sample]):
+    """A data set of samples ``(image, label, index)``, over all or some images of a split, prepared a batch at a time.
+
+    A subclass reads the images of a batch (``_read``).
+    """
+
+    def __init__(self, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
+        """Keeps references, copies nothing.
+
+        Args:
+            labels: Of all images of the split, int64, (images,).
+            indices: The images that belong to this data set, in its order, int64, (samples,).
+            preparation: Makes network input of a batch of images.
+        """
+        self.labels = labels
+        self.indices = indices
+        self.preparation = preparation
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, yielded: int) -> Sample:
+        return self.__getitems__([yielded])[0]
+
+    def __getitems__(self, yielded: Sequence[int]) -> list[Sample]:
+        """Reads a batch of samples; torch's DataLoader prefers this method where a data set has it.
+
+        Args:
+            yielded: Positions in this data set, with their epochs, as `positions_and_epochs` takes them.
+        """
+        positions, epochs = positions_and_epochs(yielded)  # (batch,) each
+        indices = self.indices[positions]  # (batch,)
+        images = self.preparation(self._read(indices, epochs), epochs, indices)  # (batch, channels, height, width)
+        # A list of samples, as any collate function expects: stacking it again costs little.
+        return list(zip(images.unbind(), self.labels[indices].tolist(), indices.tolist(), strict=True))
+
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        """Some images, each for its epoch: uint8, (batch, channels, height, width)."""
+        raise NotImplementedError
+
+
+class InMemoryImages(PreparedImages):
+    """Images of one tensor, which several data sets may share: each holds the indices of its own images."""
+
+    def __init__(self, images: Tensor, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
+        """Keeps references, copies nothing.
+
+        Args:
+            images: uint8, (images, channels, height, width).
+            labels: As of :class:`PreparedImages`.
+            indices: As of :class:`PreparedImages`.
+            preparation: As of :class:`PreparedImages`.
+        """
+        super().__init__(labels, indices, preparation)
+        self.images = images
+
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        return self.images[indices]
+
+
+class TransformedImages(PreparedImages):
+    """PilImages of a split, each transformed as it is read."""
+
+    def __init__(
+        self,
+        images: PilImages,
+        labels: Tensor,
+        indices: Tensor,
+        transform: Transform,
+        preparation: Preparation,
+    ) -> None:
+        """Keeps references, reads nothing.
+
+        Args:
+            images: All images of the split.
+            labels: As of :class:`PreparedImages`.
+            indices: As of :class:`PreparedImages`.
+            transform: Applied to each image; where it draws from torch's default generator, its draws are a
+                function of the preparation's seed, the epoch and the index.
+            preparation: As of :class:`PreparedImages`.
+        """
+        super().__init__(labels, indices, preparation)
+        self.images = images
+        self.transform = transform
+
+    def _read(self, indices: Tensor, epochs: Tensor) -> Tensor:
+        keys = sample_keys(self.preparation.seed, epochs, indices)  # (batch,)
+        read = zip(indices.tolist(), keys.tolist(), strict=True)
+        return torch.stack([self._transformed(index, key) for index, key in read])  # (batch, 3, size, size)
+
+    def _transformed(self, index: int, key: int) -> Tensor:
+        with drawing_from(key):
+            return self.transform(self.images[index])
