@@ -2,8 +2,8 @@
 
 from asim_lightning.bench.beside_published import compare
 from asim_lightning.bench.images import BenchImages, read_images
-from asim_lightning.bench.layers import time_layers
-from asim_lightning.bench.network import time_network
+from asim_lightning.bench.layer_times import time_layers
+from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.published import PublishedCode, load_published
 
 __all__ = [

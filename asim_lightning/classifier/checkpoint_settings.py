@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from asim_lightning.exchange.loaded_values import count_values
-from asim_lightning.surgery.pattern_steps import most_steps
+from asim_lightning.surgery.patterns import most_steps
 
 MOST_VALUES = 20_000
 """Most values among the settings."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier.arguments import config_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.configuration import config_of
 from asim_lightning.classifier.network_size import Room, check_size
 from asim_lightning.exchange.opened import on_disk, where_it_was
 from asim_lightning.exchange.read import read_plain

@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.classifier.arguments import check_settings
+from asim_lightning.classifier.arguments import check_settings, config_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
-from asim_lightning.classifier.configuration import config_of
 from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.loading import load_classifier
 from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
-from asim_lightning.classifier.ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
+from asim_lightning.classifier.shared_ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration

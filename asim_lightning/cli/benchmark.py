@@ -11,7 +11,7 @@ from asim_lightning.bench import BenchImages, PublishedCode, compare, load_publi
 from asim_lightning.bench.images import random_images
 from asim_lightning.bench.inference import inferences
 from asim_lightning.bench.machine import this_machine
-from asim_lightning.bench.network import time_network
+from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.writable import check_file

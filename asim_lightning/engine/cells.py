@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle
-from asim_lightning.engine.digits import digits
+from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise, fill
 

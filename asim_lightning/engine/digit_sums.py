@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.digits import digits
+from asim_lightning.engine.integer import digits
 from asim_lightning.engine.product import Conv2dProduct, Product, Tile
 from asim_lightning.engine.threads import spread_kernel
 

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.convolution import conv2d
-from asim_lightning.engine.integer import added, edges_below_limit
-from asim_lightning.engine.precision import exact_float32
+from asim_lightning.engine.integer import added, conv2d, edges_below_limit
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.quant import levels
 
 _MOST_PARTS = 8
@@ -83,7 +82,7 @@ class Float32Product:
         return _multiplied(self.product, x, w)
 
     def _is_misread(self, x: Tensor, w: Tensor) -> bool:
-        """Whether oneDNN's kernel may read past the end; see `convolution.conv2d`."""
+        """Whether oneDNN's kernel may read past the end; see `integer.conv2d`."""
         return x.shape[1] == 1 and isinstance(self.product, Conv2dProduct) and self.product.output_size(x, w)[1] == 1
 
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.integer import added, edges_below_limit
 from asim_lightning.engine.openmp import whole_team
-from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.torch_modes import exact_float32
 
 _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4

@@ -14,11 +14,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.convolution import conv2d
-from asim_lightning.engine.precision import exact_float32
+from asim_lightning.engine.torch_modes import exact_float32
 
 FLOAT32_LIMIT = 2**24
 _FEWEST_TERMS = 16
+
+
+def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
+    """Value of some consecutive two's complement bits: ``sum over p in bits of 2^(p - bits[0]) * bit_p``.
+
+    Args:
+        integers: Whole numbers, int32.
+        bits: Bit numbers, ascending and consecutive.
+        signed: Whether the last of them is the sign bit and counts negatively.
+
+    Returns:
+        Whole numbers in float32, of the same shape.
+    """
+    shifted = integers >> bits[0]
+    if not signed:
+        shifted = shifted & (2 ** len(bits) - 1)
+    return shifted.to(torch.float32)
+
+
+def conv2d(
+    x: Tensor, w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> Tensor:
+    """Convolution in floating point; see `torch.nn.functional.conv2d`.
+
+    With AVX-512 and a stride to the side, torch's own reads past the end where images have one channel, give one column
+    of outputs, and are channels_last, which of one channel only strides tell.
+
+    Args:
+        x: # (batch, groups * channels, height, width)
+        w: # (outputs, channels, kernel height, kernel width)
+        stride: Two strides.
+        padding: Zeros on each side, rows and columns.
+        dilation: Two dilations.
+        groups: Number of groups.
+
+    Returns:
+        # (batch, outputs, out height, out width)
+    """
+    if x.shape[1] == 1:
+        x = x.clone(memory_format=torch.contiguous_format)  # `contiguous` would leave them
+    return F.conv2d(x, w, None, [*stride], [*padding], [*dilation], groups)
 
 
 @dataclass(frozen=True)

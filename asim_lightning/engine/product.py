@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.convolution import conv2d
-from asim_lightning.engine.integer import integer_conv2d, integer_matmul
+from asim_lightning.engine.integer import conv2d, integer_conv2d, integer_matmul
 
 
 @dataclass(frozen=True)

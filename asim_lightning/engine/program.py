@@ -13,7 +13,7 @@ from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.quantizer import Quantizer
-from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.engine.weights import Weights
 
 SomeProgram = TypeVar("SomeProgram", bound="Program")

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from asim_lightning.engine import byte_passes
-from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.quant import quantize
 
 

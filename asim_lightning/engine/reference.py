@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit.columns import vote
 from asim_lightning.engine.cells import Chip, cell_digits
-from asim_lightning.engine.digits import digits
+from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.precision import exact_float32
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, needed, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
-from asim_lightning.engine.vote import vote
+from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weights import Weights
 
 CPU_ELEMENTS = 2**20

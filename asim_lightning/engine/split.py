@@ -13,9 +13,9 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.circuit import split as parts_of
 from asim_lightning.engine import events
 from asim_lightning.engine.cells import Chip
-from asim_lightning.engine.digits import digits
 from asim_lightning.engine.every_conversion import KERNELS, kernel_for
 from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, needed, runs_everywhere

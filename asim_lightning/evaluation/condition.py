@@ -10,7 +10,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, kept_assignments
-from asim_lightning.surgery.match import matching
+from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.settings import kept_fidelities
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, schedule
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.recording import is_exported
+from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
 from asim_lightning.nn.on_macro import OnMacro

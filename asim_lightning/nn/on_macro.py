@@ -22,7 +22,7 @@ from asim_lightning.engine import (
     refusals,
 )
 from asim_lightning.engine.product import conversion_count
-from asim_lightning.engine.recording import is_exported
+from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.prepared import QuantizedWeight
 from asim_lightning.nn.quantized import QuantizedLayer

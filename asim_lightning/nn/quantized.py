@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
 from asim_lightning.engine.exact import ExactProgram
-from asim_lightning.engine.recording import is_recorded
+from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,

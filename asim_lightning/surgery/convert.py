@@ -11,7 +11,7 @@ from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, Q
 from asim_lightning.surgery.check import check_installed
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
-from asim_lightning.surgery.install import find_multiheads, install_
+from asim_lightning.surgery.install import find_multiheads, install_, replace_
 from asim_lightning.surgery.layers import (
     FoundLayer,
     converted_layers,
@@ -22,11 +22,10 @@ from asim_lightning.surgery.layers import (
     other_layers,
     unknown_layer,
 )
-from asim_lightning.surgery.match import matching
 from asim_lightning.surgery.norms import find_folding
+from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.plan import Plan
 from asim_lightning.surgery.probe import Operand, Probe, on_example, probe
-from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_

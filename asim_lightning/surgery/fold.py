@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from asim_lightning.surgery.install import replace_
 from asim_lightning.surgery.layers import without_statistics
 from asim_lightning.surgery.norms import FoldedNorm, Folding, find_folding
-from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.watch import run_watched
 
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")

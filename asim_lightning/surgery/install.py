@@ -17,9 +17,32 @@ from asim_lightning.nn import (
 from asim_lightning.nn.layer_forms import is_called_plainly
 from asim_lightning.surgery.layers import FoundLayer, is_timms_attention
 from asim_lightning.surgery.probe import FunctionProduct, Probe
-from asim_lightning.surgery.replace import replace_
 from asim_lightning.surgery.replacement import encodes_second
 from asim_lightning.surgery.watch import Call
+
+
+def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Put modules into a network, in place.
+
+    Args:
+        model: The network.
+        modules: New modules by full name.
+
+    Returns:
+        What was there before, in reverse order, so that a second call with it undoes the first.
+
+    Raises:
+        ValueError: The network is to be replaced itself; nothing is changed then.
+    """
+    if "" in modules:
+        raise ValueError("convert_ needs a network that contains layers, got a single layer; use its from_float")
+    before: dict[str, nn.Module] = {}
+    for name, new in modules.items():
+        parent, _, leaf = name.rpartition(".")
+        place = model.get_submodule(parent)
+        before[name] = getattr(place, leaf)
+        setattr(place, leaf, new)
+    return dict(reversed(before.items()))
 
 
 def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:

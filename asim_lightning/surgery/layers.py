@@ -10,8 +10,7 @@ from torch import nn
 
 from asim_lightning.nn import FloatConv2d, FloatLinear, QuantizedLayer
 from asim_lightning.nn.layer_forms import conv_form, is_called_plainly, is_plain_linear
-from asim_lightning.surgery.config import configured_layers
-from asim_lightning.surgery.probe import FunctionProduct, Probe
+from asim_lightning.surgery.probe import FunctionProduct, Probe, configured_layers
 from asim_lightning.surgery.watch import Call
 
 _OURS = (QuantizedLayer, FloatConv2d, FloatLinear)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.nn import PACT
-from asim_lightning.surgery.config import network_config
 from asim_lightning.surgery.flow import Flow
 from asim_lightning.surgery.provenance import Origin, Provenance, is_unsigned_by_values
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
@@ -257,3 +256,17 @@ class _Trace(Watcher):
 
     def _a_sample(self, macs: int, repeats: bool) -> int:
         return macs // self._batch if repeats else macs
+
+
+def configured_layers(model: nn.Module, key: str) -> tuple[str, ...]:
+    """Layer names that timm's pretrained_cfg gives for "first_conv" or "classifier"; empty where there are none."""
+    value = network_config(model).get(key)
+    names = (value,) if isinstance(value, str) else tuple(value or ())
+    modules = dict(model.named_modules())
+    return tuple(name for name in names if isinstance(modules.get(name), (nn.Conv2d, nn.Linear)))
+
+
+def network_config(model: nn.Module) -> dict[str, Any]:
+    """timm's pretrained_cfg as a mapping; empty for other networks."""
+    value = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    return dict(value) if isinstance(value, dict) else vars(value)

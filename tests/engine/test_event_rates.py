@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import events
 from asim_lightning.engine.events.rates import code_distribution, rates
 from asim_lightning.engine.events.votes import voted
-from asim_lightning.engine.vote import vote
 
 LSB = MacroConfig(weight_bits=2, input_bits=1, random_noise="0.191 lsb")
 

@@ -10,7 +10,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.fused.layout import operands
+from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 
 triton = pytest.importorskip("triton")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise as stream
-from asim_lightning.engine.fused.layout import Operands
+from asim_lightning.engine.fused.digit_layout import Operands
 from asim_lightning.engine.fused.tables import FIELDS, Tables
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise

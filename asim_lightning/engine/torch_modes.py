@@ -1,4 +1,4 @@
-"""Float32 that is float32: integers in floating point stay exact whatever the session allows elsewhere."""
+"""What torch is set to do: how precisely it computes in float32, and whether it records operations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,3 +60,16 @@ def _set_highest() -> Any:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     return lambda: torch.set_float32_matmul_precision(before)
+
+
+def is_recorded() -> bool:
+    """Whether operations are compiled or traced, where a kernel would leave its answer as a constant."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def is_exported() -> bool:
+    """Whether torch.export or torch.jit.trace records a network that must run without this package's Python.
+
+    torch.compile is neither: it leaves to Python what it cannot record.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]

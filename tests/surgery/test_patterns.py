@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from asim_lightning.surgery.pattern_steps import most_steps
+from asim_lightning.surgery.patterns import most_steps
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.inference import algorithm_of, seconds_of, synchronize
-from asim_lightning.bench.network import conversions
+from asim_lightning.bench.network_times import conversions
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation import Condition, under

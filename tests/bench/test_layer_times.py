@@ -3,7 +3,7 @@
 import pytest
 
 from asim_lightning.bench import time_layers
-from asim_lightning.bench.network import conversions
+from asim_lightning.bench.network_times import conversions
 from tests.bench.conftest import classifier, some_images
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asim_lightning import CimClassifier
 from asim_lightning.bench import time_network
 from asim_lightning.bench.inference import Inference, inferences, unconverted
-from asim_lightning.bench.network import conversions
+from asim_lightning.bench.network_times import conversions
 from asim_lightning.engine import current_scope
 from asim_lightning.nn import PACT
 from asim_lightning.surgery import macro_layers
