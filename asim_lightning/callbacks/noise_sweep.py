@@ -17,7 +17,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
-from asim_lightning.report.epochs_figure import epochs_figure
+from asim_lightning.report.accuracy_figure import AccuracyPlot, epochs_figure
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
 from asim_lightning.report.tensorboard_layout import Charts, margin_chart
 from asim_lightning.surgery import macro_layers
@@ -199,7 +199,9 @@ class NoiseSweep(Callback):
         # the codes of a weight-parallel cycle have a sign, so that its LSB is another
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
         classes: Any = module.num_classes
-        return epochs_figure(self.results, self.axis, self.split, classes, bits.pop() if len(bits) == 1 else None)
+        adc_bits = bits.pop() if len(bits) == 1 else None
+        plot = AccuracyPlot(self.axis, num_classes=classes, adc_bits=adc_bits)
+        return epochs_figure(self.results, self.split, plot)
 
     def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
         if not isinstance(module, CimClassifier):

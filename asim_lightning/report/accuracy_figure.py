@@ -1,6 +1,7 @@
-"""The picture of a sweep: accuracy with error bars against one axis."""
+"""Figures of a sweep and of sweeps while training: accuracy with error bars against one axis."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import fill
 
@@ -26,14 +27,23 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (2, 1)))
 
 
-def sweep_figure(
-    rows: Sequence[PointResult],
-    axis: str,
-    title: str,
-    labels: Mapping[str, str] | None = None,
-    num_classes: int | None = None,
-    adc_bits: int | None = None,
-) -> Figure:
+@dataclass(frozen=True)
+class AccuracyPlot:
+    """A plot of accuracies: what stands along x, the headline, and what is marked beside the points."""
+
+    axis: str
+    """Name of the setting along x."""
+    title: str = ""
+    """Headline."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Text of an axis, with its unit, by name; these come before those of `LABELS`."""
+    num_classes: int | None = None
+    """Classes of the task, to mark the accuracy of guessing; None: unmarked."""
+    adc_bits: int | None = None
+    """Bits of the ADC where all points share them and have no such axis, for a second axis in LSB."""
+
+
+def sweep_figure(rows: Sequence[PointResult], plot: AccuracyPlot) -> Figure:
     """Accuracy in percent against one axis, one line for each combination of the other axes, as `drawn_lines` has them.
 
     Numbers stand at their values, or at their logarithms where they span decades (`axis_scale`); other values, such as
@@ -43,16 +53,13 @@ def sweep_figure(
 
     Args:
         rows: Results of the sweep; those without the axis, float and quantized aside, are left out.
-        axis: Name of the setting along x.
-        title: Headline.
-        labels: Text of an axis, with its unit, by name; beside and above those of `LABELS`.
-        num_classes: Classes of the task, for the level of guessing.
-        adc_bits: Bits of the ADC where they are no axis of the sweep.
+        plot: Axis, headline and marks.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    rows, names, percent = in_one_unit(rows, axis, {**LABELS, **(labels or {})})
+    axis = plot.axis
+    rows, names, percent = in_one_unit(rows, axis, {**LABELS, **plot.labels})
     lines, note = drawn_lines(rows, axis, names)
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
@@ -62,40 +69,58 @@ def sweep_figure(
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)
-    plot = figure.add_subplot()
+    axes = figure.add_subplot()
     for index, (others, line) in enumerate(lines):
-        _draw_line(figure, plot, scale, axis, line, legend_text(others, names) or "simulated", index, len(lines))
-    _draw_references(plot, scale, axis, references, names)
-    _set_height(plot, [*references, *(row for _, line in lines for row in line)], num_classes)
+        _draw_line(figure, axes, scale, axis, line, legend_text(others, names) or "simulated", index, len(lines))
+    _draw_references(axes, scale, axis, references, names)
+    _set_height(axes, [*references, *(row for _, line in lines for row in line)], plot.num_classes)
 
-    plot.set_xlabel(label_of(axis, names) + (", log scale" if scale.kind == "log" else ""), fontsize=12)
-    plot.set_ylabel("accuracy (%)", fontsize=12)
+    axes.set_xlabel(label_of(axis, names) + (", log scale" if scale.kind == "log" else ""), fontsize=12)
+    axes.set_ylabel("accuracy (%)", fontsize=12)
     figure.supxlabel(note, x=0.995, ha="right", fontsize=9, color="0.3")
-    _set_frame(plot)
-    beside = _add_legend(plot)
-    plot.set_title(fill(title, _CHARACTERS * 5 // 6 if beside else _CHARACTERS), fontsize=13, pad=10)
-    write_marks(figure, plot, scale, _one_resolution(lines, adc_bits) if percent and axis in NOISE_AXES else None)
+    _set_frame(axes)
+    beside = _add_legend(axes)
+    axes.set_title(fill(plot.title, _CHARACTERS * 5 // 6 if beside else _CHARACTERS), fontsize=13, pad=10)
+    write_marks(figure, axes, scale, _one_resolution(lines, plot.adc_bits) if percent and axis in NOISE_AXES else None)
     return figure
 
 
-def plot_sweep(
-    rows: Sequence[PointResult],
-    axis: str,
-    path: str | Path,
-    title: str,
-    labels: Mapping[str, str] | None = None,
-    num_classes: int | None = None,
-    adc_bits: int | None = None,
-) -> Path:
-    """Write `sweep_figure` as a PNG of 900 x 540 pixels; the arguments are explained there.
+def plot_sweep(rows: Sequence[PointResult], plot: AccuracyPlot, path: str | Path) -> Path:
+    """Write `sweep_figure` as a PNG of 900 x 540 pixels.
+
+    Args:
+        rows: Results of the sweep.
+        plot: Axis, headline and marks.
+        path: The file.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    figure = sweep_figure(rows, axis, title, labels, num_classes, adc_bits)
+    figure = sweep_figure(rows, plot)
     path = Path(path)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
     return path
+
+
+def epochs_figure(results: Mapping[int, Sequence[PointResult]], split: str, plot: AccuracyPlot) -> Figure:
+    """Accuracy against noise while a network is trained: the last sweep, the first, and the one with the best mean.
+
+    Args:
+        results: Results of each epoch that had a sweep.
+        split: Name of the images that the accuracy is of: val or test.
+        plot: Axis and marks; its headline is replaced by epoch, number of images and split.
+    """
+    epochs = list(results)
+    best = max(epochs, key=lambda epoch: sum(row.accuracy for row in results[epoch]))
+    rows = list(results[epochs[-1]])
+    title = f"Epoch {epochs[-1]}: {rows[0].images} images of {split}"
+    if len(epochs) > 1:
+        marked = (("first", epochs[0]), ("best", best), ("last", epochs[-1]))
+        rows = []
+        for epoch in dict.fromkeys(epoch for _, epoch in marked):
+            name = f"{epoch} ({', '.join(word for word, other in marked if other == epoch)})"
+            rows += [replace(row, axes={**row.axes, "epoch": name}) for row in results[epoch]]
+    return sweep_figure(rows, replace(plot, title=title))
 
 
 def _draw_line(

@@ -1,4 +1,4 @@
-"""A sweep in TensorBoard: the accuracy as a curve with its interval, and the picture."""
+"""A sweep in TensorBoard: the accuracy as a curve with its interval, and as a figure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,44 +16,32 @@ from asim_lightning.evaluation.results import (
     noise_unit,
 )
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.accuracy_figure import sweep_figure
+from asim_lightning.report.accuracy_figure import AccuracyPlot, sweep_figure
 from asim_lightning.report.curves import sweep_lines
 from asim_lightning.report.tensorboard_layout import sweep_layout
 
 _SUFFIX = ".sweep"
 
 
-def write_dashboard(
-    folder: str | Path,
-    rows: Sequence[PointResult],
-    axis: str,
-    title: str,
-    labels: Mapping[str, str] | None = None,
-    num_classes: int | None = None,
-    adc_bits: int | None = None,
-) -> Path:
+def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot) -> Path:
     """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
 
     One run for each combination of the other axes: the folder itself where there is one, else a folder below it, such
     as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
     ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. The folder holds, beside these,
-    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and the picture.
+    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and `sweep_figure`.
 
     Args:
         folder: Where the runs go; made where absent.
         rows: Results of the sweep.
-        axis: Name of the setting along x.
-        title: Headline of the picture.
-        labels: Text of an axis, with its unit, by name.
-        num_classes: Classes of the task, for the level of guessing in the picture.
-        adc_bits: Bits of the ADC where they are no axis of the sweep.
+        plot: Axis of the curves and of the figure, and its headline and marks.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    folder = Path(folder)
+    folder, axis = Path(folder), plot.axis
     lines = sweep_lines(rows, axis)
-    figure = sweep_figure(rows, axis, title, labels, num_classes, adc_bits)
+    figure = sweep_figure(rows, plot)
     for stale in folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
         stale.unlink()
 

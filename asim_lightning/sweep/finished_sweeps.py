@@ -2,32 +2,25 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import PointResult, axis_value, check_kind
-from asim_lightning.report.accuracy_figure import plot_sweep
+from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 
 _NAME = "network"
 
 
 def compare_sweeps(
-    sweeps: Mapping[str, str | Path],
-    path: str | Path,
-    axis: str = "random_noise",
-    title: str = "",
-    num_classes: int | None = None,
-    adc_bits: int | None = None,
+    sweeps: Mapping[str, str | Path], path: str | Path, plot: AccuracyPlot = AccuracyPlot("random_noise")
 ) -> Path:
     """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
 
     Args:
         sweeps: Name of each line, and the sweep's results.csv, or the folder that holds it.
         path: Picture to write; its suffix decides the format.
-        axis: Axis that all sweeps have.
-        title: Headline.
-        num_classes: Classes of the task, for the level of guessing.
-        adc_bits: Bits of the ADC, for the second axis in LSB.
+        plot: Axis, which all sweeps have, headline and marks.
 
     Raises:
         FileNotFoundError: A sweep has no results.csv.
@@ -41,7 +34,7 @@ def compare_sweeps(
         for row in read_results(given)
         if row.kind == "simulated"
     ]
-    return Path(plot_sweep(rows, axis, path, title, {_NAME: ""}, num_classes, adc_bits))
+    return plot_sweep(rows, replace(plot, labels={**plot.labels, _NAME: ""}), path)
 
 
 def read_results(path: str | Path) -> list[PointResult]:

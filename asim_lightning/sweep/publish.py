@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
-from asim_lightning.report.accuracy_figure import plot_sweep
+from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
 from asim_lightning.sweep.run import Sweep
@@ -35,9 +35,10 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
         *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
     ]
     title = ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
+    plot = AccuracyPlot(axis, title, num_classes=num_classes, adc_bits=adc_bits)
     file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
-    picture = plot_sweep(rows, axis, file, title, None, num_classes, adc_bits)
-    write_dashboard(sweep.folder, rows, axis, title, num_classes=num_classes, adc_bits=adc_bits)
+    picture = plot_sweep(rows, plot, file)
+    write_dashboard(sweep.folder, rows, plot)
     return "\n".join(
         [
             results_table(results),

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.report.accuracy_figure import plot_sweep, sweep_figure
+from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, sweep_figure
 
 FLOAT = PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
 QUANTIZED = PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
@@ -40,7 +40,7 @@ def data_lines(plot):
 def test_tick_labels_do_not_overlap(levels, others):
     values = LEVELS[levels]
     rows = [FLOAT, *(simulated(random_noise=value, votes=votes) for value in values for votes in range(others))]
-    figure = sweep_figure(rows, "random_noise", "Levels", adc_bits=8)
+    figure = sweep_figure(rows, AccuracyPlot("random_noise", "Levels", adc_bits=8))
     figure.canvas.draw()
     plot = figure.axes[0]
     for ticks in [plot.get_xticklabels(), *(child.get_xticklabels() for child in plot.child_axes)]:
@@ -50,7 +50,9 @@ def test_tick_labels_do_not_overlap(levels, others):
 
 
 def test_values_and_error_bars():
-    figure = sweep_figure(rows_for("random_noise", (0, 0.05, 0.1, 0.2)), "random_noise", "Title", num_classes=10)
+    figure = sweep_figure(
+        rows_for("random_noise", (0, 0.05, 0.1, 0.2)), AccuracyPlot("random_noise", "Title", num_classes=10)
+    )
     plot = figure.axes[0]
     (line,) = data_lines(plot)
     points, _, (bars,) = line
@@ -70,7 +72,7 @@ def test_values_and_error_bars():
 
 def test_chance_is_in_the_picture_where_accuracy_comes_near():
     plot = sweep_figure(
-        [FLOAT, simulated(random_noise=0), simulated(0.2, random_noise=1)], "random_noise", "", None, 10
+        [FLOAT, simulated(random_noise=0), simulated(0.2, random_noise=1)], AccuracyPlot("random_noise", num_classes=10)
     ).axes[0]
     assert "chance 10 %" in [text.get_text() for text in plot.get_legend().get_texts()]
     assert plot.get_ylim()[0] < 10
@@ -78,7 +80,7 @@ def test_chance_is_in_the_picture_where_accuracy_comes_near():
 
 def test_numbers_stand_at_their_values():
     levels = (0, 0.05, 0.06, 0.07, 0.08, 0.1, 0.2)
-    plot = sweep_figure(rows_for("random_noise", levels), "random_noise", "").axes[0]
+    plot = sweep_figure(rows_for("random_noise", levels), AccuracyPlot("random_noise")).axes[0]
     assert list(data_lines(plot)[0][0].get_xdata()) == list(levels)
     assert plot.get_xlabel() == "random noise (% of full scale)"
     for tick in plot.get_xticklabels():
@@ -87,7 +89,7 @@ def test_numbers_stand_at_their_values():
 
 
 def test_a_logarithmic_axis_shows_0():
-    plot = sweep_figure(rows_for("random_noise", LEVELS["decades"]), "random_noise", "").axes[0]
+    plot = sweep_figure(rows_for("random_noise", LEVELS["decades"]), AccuracyPlot("random_noise")).axes[0]
     assert plot.get_xlabel() == "random noise (% of full scale), log scale"
     found = list(data_lines(plot)[0][0].get_xdata())
     assert found[0] == 0.0
@@ -103,7 +105,7 @@ def test_many_lines_become_those_of_the_strongest_axis_and_say_so():
         simulated(0.5 + 0.05 * b - 0.01 * v, random_noise=n, adc_bits=b, votes=v)
         for n in (0, 0.1) for b in (6, 7, 8) for v in (1, 3, 5)
     ]  # fmt: skip
-    figure = sweep_figure(rows, "random_noise", "")
+    figure = sweep_figure(rows, AccuracyPlot("random_noise"))
     lines = data_lines(figure.axes[0])
     assert [line.get_label() for line in lines] == ["ADC bits 6", "ADC bits 7", "ADC bits 8"]
     points, _, (bars,) = lines[0]
@@ -113,7 +115,7 @@ def test_many_lines_become_those_of_the_strongest_axis_and_say_so():
 
 
 def test_bars_are_said_to_be_intervals():
-    figure = sweep_figure(rows_for("random_noise", (0, 0.1)), "random_noise", "")
+    figure = sweep_figure(rows_for("random_noise", (0, 0.1)), AccuracyPlot("random_noise"))
     assert figure.get_supxlabel() == "bars: 95 % intervals"
 
 
@@ -121,7 +123,7 @@ def test_bars_are_said_to_be_intervals():
 def test_nothing_is_clipped(lines):
     title = "a_network_of_mine: W8A8, 255 rows, 8-bit ADC, nonlinear noise 0.05 %, column SplitCapacitorColumn, 2 rules"
     rows = [FLOAT, *(simulated(random_noise=n, votes=v) for n in (0, 0.05, 0.1) for v in range(lines))]
-    figure = sweep_figure(rows, "random_noise", title, num_classes=10, adc_bits=8)
+    figure = sweep_figure(rows, AccuracyPlot("random_noise", title, num_classes=10, adc_bits=8))
     figure.draw_without_rendering()
     plot = figure.axes[0]
     (above,) = plot.child_axes
@@ -133,27 +135,27 @@ def test_nothing_is_clipped(lines):
 
 def test_lines_differ_in_black_and_white():
     rows = [simulated(random_noise=n, votes=v) for n in (0, 0.1) for v in range(8)]
-    drawn = [line[0] for line in data_lines(sweep_figure(rows, "random_noise", "").axes[0])]
+    drawn = [line[0] for line in data_lines(sweep_figure(rows, AccuracyPlot("random_noise")).axes[0])]
     assert len({line.get_marker() for line in drawn}) == 8
     assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in drawn}) == 4
 
 
 def test_noise_in_lsb_on_top_where_the_resolution_is_known():
     rows = rows_for("random_noise", (0, 0.1, 0.2))
-    (above,) = sweep_figure(rows, "random_noise", "", adc_bits=8).axes[0].child_axes
+    (above,) = sweep_figure(rows, AccuracyPlot("random_noise", adc_bits=8)).axes[0].child_axes
     assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
     for tick in above.get_xticklabels():
         assert float(tick.get_text()) == pytest.approx(2.55 * tick.get_position()[0])
     assert above.get_xlabel() == "noise in LSB of the 8-bit ADC"
     same = [simulated(random_noise=0, adc_bits=6), simulated(random_noise=100, adc_bits=6)]
-    (above,) = sweep_figure(same, "random_noise", "").axes[0].child_axes
+    (above,) = sweep_figure(same, AccuracyPlot("random_noise")).axes[0].child_axes
     assert [tick.get_text() for tick in above.get_xticklabels()] == ["0", "10", "20", "30", "40", "50", "60"]
-    assert not sweep_figure(rows, "random_noise", "").axes[0].child_axes
+    assert not sweep_figure(rows, AccuracyPlot("random_noise")).axes[0].child_axes
     mixed = [*same, simulated(random_noise=0, adc_bits=8)]
-    assert not sweep_figure(mixed, "random_noise", "").axes[0].child_axes
+    assert not sweep_figure(mixed, AccuracyPlot("random_noise")).axes[0].child_axes
     ideal = [simulated(random_noise=0, adc_bits=None)]
-    assert not sweep_figure(ideal, "random_noise", "", adc_bits=8).axes[0].child_axes
-    assert not sweep_figure([simulated(adc_bits=8), simulated(adc_bits=7)], "adc_bits", "").axes[0].child_axes
+    assert not sweep_figure(ideal, AccuracyPlot("random_noise", adc_bits=8)).axes[0].child_axes
+    assert not sweep_figure([simulated(adc_bits=8), simulated(adc_bits=7)], AccuracyPlot("adc_bits")).axes[0].child_axes
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_noise_in_lsb_on_top_where_the_resolution_is_known():
 )
 def test_noise_is_labelled_in_the_unit_that_it_is_given_in(values, label, ticks):
     rows = [FLOAT, QUANTIZED, *(simulated(random_noise=value) for value in reversed(values))]
-    plot = sweep_figure(rows, "random_noise", "", adc_bits=8).axes[0]
+    plot = sweep_figure(rows, AccuracyPlot("random_noise", adc_bits=8)).axes[0]
     assert plot.get_xlabel() == label
     found = [tick.get_text() for tick in plot.get_xticklabels()]
     if label == "random noise":
@@ -179,7 +181,7 @@ def test_noise_is_labelled_in_the_unit_that_it_is_given_in(values, label, ticks)
 
 def test_one_line_for_each_combination_of_the_others():
     rows = [simulated(adc_bits=b, random_noise=n, column="charge") for b in (6, 7, 8, None) for n in (0, 0.1)]
-    plot = sweep_figure(rows, "adc_bits", "").axes[0]
+    plot = sweep_figure(rows, AccuracyPlot("adc_bits")).axes[0]
     assert [line.get_label() for line in data_lines(plot)] == ["random noise 0 %", "random noise 0.1 %"]
     assert [tick.get_text() for tick in plot.get_xticklabels()] == ["6", "7", "8", "null"]
     assert plot.get_xlabel() == "ADC bits"
@@ -187,7 +189,9 @@ def test_one_line_for_each_combination_of_the_others():
 
 
 def test_names_are_not_joined_by_a_line():
-    plot = sweep_figure(rows_for("column", LEVELS["names"]), "column", "", {"column": "column model"}).axes[0]
+    plot = sweep_figure(
+        rows_for("column", LEVELS["names"]), AccuracyPlot("column", "", {"column": "column model"})
+    ).axes[0]
     assert data_lines(plot)[0][0].get_linestyle() == "None"
     assert [tick.get_text() for tick in plot.get_xticklabels()][2] == "SplitCapacitorColumn"
     assert plot.get_xlabel() == "column model"
@@ -195,24 +199,26 @@ def test_names_are_not_joined_by_a_line():
 
 def test_quantized_points_along_the_axis_are_a_line():
     quantized = [PointResult({"weight_bits": w}, "quantized", 1, 100, 0.1 * w, 0, 1, 1, "exact") for w in (8, 2, 4)]
-    plot = sweep_figure([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], "weight_bits", "").axes[0]
+    plot = sweep_figure([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], AccuracyPlot("weight_bits")).axes[0]
     (line,) = [line for line in plot.lines if line.get_label() == "quantized"]
     assert list(line.get_xdata()) == [2, 4, 8]
     assert list(line.get_ydata()) == pytest.approx([20, 40, 80])
 
 
 def test_png_at_readme_size(tmp_path):
-    path = plot_sweep(rows_for("random_noise", LEVELS["decades"]), "random_noise", tmp_path / "new" / "p.png", "Title")
+    path = plot_sweep(
+        rows_for("random_noise", LEVELS["decades"]), AccuracyPlot("random_noise", "Title"), tmp_path / "new" / "p.png"
+    )
     assert imread(path).shape[:2] == (540, 900)
 
 
 def test_pyplot_and_its_global_state_are_not_touched(tmp_path):
     code = f"""
 import sys
-from asim_lightning.report.accuracy_figure import plot_sweep
+from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 from asim_lightning.evaluation.results import PointResult
 point = PointResult({{"rows": 3}}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "exact")
-plot_sweep([point], "rows", {str(tmp_path / "p.png")!r}, "")
+plot_sweep([point], AccuracyPlot("rows"), {str(tmp_path / "p.png")!r})
 sys.exit("matplotlib.pyplot" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -220,4 +226,4 @@ sys.exit("matplotlib.pyplot" in sys.modules)
 
 def test_unknown_axis():
     with pytest.raises(ValueError, match=r"\(random_noise\), got 'rows'"):
-        sweep_figure([simulated(random_noise=0)], "rows", "")
+        sweep_figure([simulated(random_noise=0)], AccuracyPlot("rows"))

@@ -9,6 +9,7 @@ import pytest
 from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.results import Outcomes, PointResult
 from asim_lightning.report import accuracy_figure
+from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.sweep.finished_sweeps import compare_sweeps, read_results
 
@@ -55,7 +56,9 @@ def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return lines, note
 
     monkeypatch.setattr(accuracy_figure, "drawn_lines", spy)
-    picture = compare_sweeps({"QAT": tmp_path / "a", "NAT": tmp_path / "b"}, tmp_path / "c.png", title="both")
+    picture = compare_sweeps(
+        {"QAT": tmp_path / "a", "NAT": tmp_path / "b"}, tmp_path / "c.png", AccuracyPlot("random_noise", "both")
+    )
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert drawn == [({"network": "QAT"}, [0.75] * 3), ({"network": "NAT"}, [0.6] * 3)]
 
@@ -70,4 +73,4 @@ def test_messages(tmp_path: Path) -> None:
         read_results(tmp_path)
     finished(tmp_path / "x", 100)
     with pytest.raises(ValueError, match="the axis of a plot must be one that simulated points have"):
-        compare_sweeps({"a": tmp_path / "x"}, tmp_path / "a.png", axis="rows")
+        compare_sweeps({"a": tmp_path / "x"}, tmp_path / "a.png", AccuracyPlot("rows"))

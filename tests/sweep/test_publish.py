@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asim_lightning import Rule
+from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.sweep.axes import SweepAxes
 from asim_lightning.sweep.publish import publish
 from tests.sweep.conftest import Make
@@ -37,8 +38,8 @@ def test_titles_name_no_field_that_is_swept(
 ) -> None:
     titles: list[str] = []
 
-    def spy(rows: Any, axis: str, path: Path, given: str, *_: Any) -> Path:
-        titles.append(given)
+    def spy(rows: Any, plot: AccuracyPlot, path: Path) -> Path:
+        titles.append(plot.title)
         return path
 
     monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
@@ -50,8 +51,8 @@ def test_titles_name_no_field_that_is_swept(
 def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
 
-    def spy(rows: Any, axis: str, path: Path, *_: Any) -> Path:
-        drawn.append([row.axes[axis] for row in rows if row.axes])
+    def spy(rows: Any, plot: AccuracyPlot, path: Path) -> Path:
+        drawn.append([row.axes[plot.axis] for row in rows if row.axes])
         return path
 
     monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
