@@ -1,4 +1,4 @@
-"""From a configuration to a timm network."""
+"""timm networks from their configuration."""
 
 import re
 import warnings
@@ -14,13 +14,13 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     """Create the network, with random weights.
 
     Args:
-        config: What it is; its pretrained weights are for `exchange.load_pretrained_`.
+        config: The network; `exchange.load_pretrained_` loads its pretrained weights.
         num_classes: Number of classes.
 
     Raises:
         ValueError: timm has no such network (the nearest names are given), it does not take the arguments, `small`
-            is asked of a network that is neither a ResNet nor a VGG, or another scale of attention or epsilon of one
-            without them.
+            is set for a network that is neither a ResNet nor a VGG, or `attention_scale` or `norm_eps` for one that has
+            no attention or LayerNorm.
     """
     import timm  # half of the command line's start-up time, and not needed for --help
 
@@ -43,7 +43,7 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, without what torch adds of its own source."""
+    """The message of an error, without the source code that torch adds."""
     if isinstance(error, KeyError):
         return f"{error} is no name that timm knows"
     if found := re.search(r"tried to allocate (\d+) bytes", str(error)):
@@ -53,14 +53,14 @@ def _reason(error: Exception) -> str:
 
 
 def check_name(setting: str, name: str) -> None:
-    """Refuse what is no network of timm's, or a tag that it does not know.
+    """Refuse a name that is not a network of timm, or a tag that timm does not know.
 
     Args:
-        setting: What the user calls it.
+        setting: What the user calls the setting.
         name: The name, with or without a tag.
 
     Raises:
-        ValueError: It is none; the nearest names or the tags are given.
+        ValueError: There is no such network or tag; the nearest names or the tags are given.
     """
     import timm
 
@@ -75,11 +75,11 @@ def check_name(setting: str, name: str) -> None:
 
 
 def unknown_tag(name: str, tag: str) -> str:
-    """That timm has no weights of this tag, and those that it has.
+    """Sentence that timm has no weights with this tag, and which tags it has.
 
     Args:
         name: timm's name of the network.
-        tag: What was asked for.
+        tag: The tag that was asked for.
     """
     import timm
 

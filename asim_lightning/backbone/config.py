@@ -1,4 +1,4 @@
-"""What a backbone is."""
+"""The configuration of a backbone."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ MOST_PIXELS = 8192
 _LOADING = (
     "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "cache_dir",
 )  # fmt: skip
-"""Arguments by which timm itself reads weights, with a reader of its own."""
+"""Arguments that make timm itself read weights, with a reader of its own."""
 _ELSEWHERE = {
     **dict.fromkeys(_LOADING, "`model.backbone.pretrained` names weights to start from"),
     "num_classes": "`model.num_classes` has it",
     "model_name": "`model.backbone.name` has it",
     "features_only": "a classifier is needed",
 }
-"""Arguments of timm.create_model that are no network's, and what there is for them."""
+"""Arguments of timm.create_model that `kwargs` must not hold, and what to use instead."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class BackboneConfig:
     name: str = "resnet18"
     """timm's name of the network, such as resnet18, vit_base_patch32_224 or, with a tag, resnet18.a1_in1k."""
     kwargs: dict[str, Any] = field(default_factory=dict)
-    """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth; none by which timm
-    reads weights itself, such as checkpoint_path: `pretrained` names them."""
+    """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth; not those that make
+    timm read weights, such as checkpoint_path: `pretrained` does that."""
     pretrained: bool | str = False
     """Weights to start from where no checkpoint is given: true (timm's own, downloaded), a tag of them such as a1_in1k
     (downloaded), or a file of timm's or torchvision's (.pth, .safetensors; one of the published simulator goes through
     asim import). The head is new where class counts differ."""
     small: bool = False
-    """Whether the network is made for images of about 32 pixels, as published. A ResNet: first stride 1 (a 7x7 kernel
-    becomes 3x3), no max-pool. A VGG: of its five max-pools the second and the last alone, then a pooling to 7x7."""
+    """Whether the network is changed for images of about 32 pixels, as published. ResNet: first stride 1 (a 7x7 kernel
+    becomes 3x3), no max-pool. VGG: only the second and the last of its five max-pools, then a pooling to 7x7."""
     image_size: int | None = None
-    """Height and width of the images, pixels; for the sizes in the report. Default: the network's own."""
+    """Height and width of the images in pixels, for the sizes in the report. Default: the network's own."""
     attention_scale: str = "head_dim"
-    """Scores are multiplied by the root of 1 over: head_dim (of a head; timm, torchvision) or embed_dim (of all heads;
-    published)."""
+    """Scale of attention scores, 1 over the root of: head_dim (of a head; timm, torchvision) or embed_dim (of all
+    heads; published)."""
     norm_eps: float | None = None
     """Epsilon of every LayerNorm, above 0 (published 1e-5); null: timm's own, 1e-6 in a ViT."""
 

@@ -1,4 +1,12 @@
-"""What the chip is: macro, schedule of cycles, column models. Pure data and small functions."""
+"""What a chip is: macro, schedule of cycles, column models. Pure data and small functions.
+
+Macro: the hardware: bits, rows, ADC, encoding, noise. Schedule: the cycles, or conversions, that one column makes.
+Digit: the value of the weight bits or input bits that a cycle uses. Sign plane: the sign bits, which count negatively.
+Count: the sum over rows of weight digit times input digit. Full scale: the count that the largest code stands for.
+Level: mean of a count in codes before rounding. Sigma: standard deviation of its noise in codes. LSB: one code.
+Exact, distinct, lossy: every count comes back, every count has a code of its own, or some counts share one.
+Digital cycle: one without noise. Voted cycle: one that is converted several times. Transfer: schedule with its column.
+"""
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
 from asim_lightning.circuit.columns import COLUMNS, Column, Current, build_column, ratio, to_codes

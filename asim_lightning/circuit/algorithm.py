@@ -1,4 +1,4 @@
-"""Which algorithm computes a macro: its noise and its conversions decide, never batch, threads or device."""
+"""The algorithm that computes a macro: its noise and its conversions decide, never batch, threads or device."""
 
 from enum import Enum
 from functools import lru_cache
@@ -8,7 +8,7 @@ from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabil
 LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
 MOST_VOTES = 31
-"""Votes of a cycle whose codes' distribution is still enumerated."""
+"""Most votes for which the distribution of a voted code is enumerated."""
 _MOST_COUNTS = 2**17
 
 
@@ -45,11 +45,12 @@ def algorithm(transfer: Transfer) -> Algorithm:
 
 @lru_cache(maxsize=1024)
 def split(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
-    """The cycles of the input digits that are exact, and the others, where there is noise and events serve for the
-    former: a sign plane beside digits of several bits, most of all.
+    """The cycles of the input digits that are exact, and the other cycles: often a sign plane, and digits of several
+    bits.
 
     Returns:
-        None where there are no such digits or no others, or there is no noise (every conversion is fast then).
+        Both parts; None where one of them is empty or votes are summed, where there is no noise (every conversion is
+        fast then), or where events do not suit the exact cycles.
     """
     if not any(transfer.noisy) or transfer.most_votes > 1:
         return None
@@ -69,7 +70,7 @@ def split(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
 
 
 def has_rare_errors(transfer: Transfer) -> bool:
-    """Whether outputs are the integer product but for errors of noise, whose distribution can be tabulated."""
+    """Whether outputs are the integer product apart from noise errors, whose distribution can be tabulated."""
     macro, analog = transfer.macro, [c for c in transfer.cycles if c.analog]
     tabulated = all(c.votes <= MOST_VOTES and c.full_scale * c.votes < _MOST_COUNTS for c in analog)
     plain = macro.adc_bits is not None and not macro.weight_parallel and not transfer.column.cell_sigma
@@ -78,8 +79,8 @@ def has_rare_errors(transfer: Transfer) -> bool:
 
 
 def largest_error_probability(transfer: Transfer) -> float:
-    """Largest probability over cycles and counts that one conversion gives another code than without noise (see
-    `error_probabilities`), clamps and votes aside; 0 for an ideal converter, which has no codes."""
+    """Largest probability over cycles and counts that noise changes the code of a conversion (see
+    `error_probabilities`), without clamping and votes; 0 for an ideal converter, which has no codes."""
     if transfer.macro.adc_bits is None:
         return 0.0
     column = transfer.column

@@ -1,4 +1,5 @@
-"""Checks of a column model: what engines, which tabulate level and sigma by count, take for granted."""
+"""Checks of a column model: that level and sigma are functions of the count, as engines, which tabulate them,
+assume."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -16,7 +17,8 @@ _CLOSE = 1e-6  # of the largest code: a few roundings of float32, which vector i
 
 
 def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
-    """Check that level and sigma are finite codes for counts, and sigma, which may be one for all, is not negative.
+    """Check that level and sigma are finite for all counts, and that sigma, which may be a single number, is not
+    negative.
 
     Args:
         column: The column model.
@@ -24,7 +26,7 @@ def check_values(column: Column, cycle: Cycle, counts: Tensor) -> None:
         counts: Counts that the cycle can meet, float32. # (counts,)
 
     Raises:
-        ValueError: They are not.
+        ValueError: A check fails.
     """
     # a column that is refused for changing random numbers leaves them as they were; the package's own draw none
     with nullcontext() if type(column) in _OWN else known_random_state():
@@ -53,16 +55,16 @@ def _check_numbers(column: Column, cycle: Cycle, counts: Tensor) -> None:
 
 def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> None:
     """Check that a user's level and sigma are functions of the count alone: the same in any order, beside any other
-    counts, at any call, for a column that is built anew, and in cycles that convert alike; and that neither they nor
-    building the column changes global random numbers.
+    counts, at any call, for a column that is built again, and in cycles that convert alike; and that neither they nor
+    building the column change global random numbers.
 
     Args:
-        column: The column model; the package's own ones are known to be.
+        column: The column model; the package's own models are not checked.
         cycles: Cycles with the same full scale and converter.
         counts: Counts that they can meet, float32. # (counts,)
 
     Raises:
-        ValueError: They are not.
+        ValueError: A check fails.
     """
     if type(column) in _OWN:
         return
@@ -85,7 +87,7 @@ def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> 
 
 
 def _repeatable_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
-    """Codes of all counts, the same at a second call that leaves random numbers alone. # (counts,)"""
+    """Codes of all counts, checked to be the same at a second call that does not change random numbers. # (counts,)"""
     before = global_random_state()
     codes = _codes(column, function, counts, cycle).expand_as(counts)
     if not _same(_codes(column, function, counts, cycle), codes):
@@ -135,7 +137,7 @@ def _check_neighbours(column: Column, function: str, counts: Tensor, expected: T
 
 
 def _codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
-    """What a column's function gives, of the shape of the counts, or, of sigma, one number for all."""
+    """Result of a column's function: of the shape of the counts, or, for sigma, a single number."""
     given = counts.clone()
     try:
         codes = getattr(column, function)(given, cycle)

@@ -19,11 +19,10 @@ class Column:
     """Charge-domain column; also the base class of every other column model.
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
-    around it. Both are elementwise and accept counts of any shape; engines tabulate them, so that they must depend on
-    no neighbours, no place and nothing that differs from call to call, and leave global random numbers alone, which is
-    checked. To add a circuit, inherit,
-    override `level`, `sigma` or both, and name the class by its import path in ``macro.column``; arguments come from
-    ``macro.column_args``.
+    around it. Both are elementwise and accept counts of any shape. Engines tabulate them, so they must not depend on
+    neighbouring counts, on positions in the tensor or on the call, nor change global random numbers; this is checked.
+    To add a circuit, inherit, override `level`, `sigma` or both, and name the class by its import path in
+    ``macro.column``; arguments come from ``macro.column_args``.
 
     Args:
         macro: The macro whose column this is.
@@ -88,15 +87,15 @@ COLUMNS: dict[str, type[Column]] = {"charge": Column, "current": Current}
 def ratio(count: Tensor, cycle: Cycle) -> Tensor:
     """``clamp(count / full_scale, low, 1)`` in float32, with low -1 for a signed cycle, else 0.
 
-    The divisor is a tensor of the count's device, since CUDA turns division by a Python number into a product
-    with its reciprocal, whose last bit differs, and ties would fall otherwise than on a CPU.
+    The divisor is a tensor on the count's device: CUDA turns division by a Python number into multiplication by its
+    reciprocal, whose last bit differs, so that ties would be rounded otherwise than on a CPU.
     """
     full_scale = torch.full((), float(cycle.full_scale), dtype=torch.float32, device=count.device)
     return (count.float() / full_scale).clamp(-1.0 if cycle.signed else 0.0, 1.0)
 
 
 def to_codes(count: Tensor, cycle: Cycle) -> Tensor:
-    """Level in codes of a count (which may be fractional): the published float32 order, not yet rounded."""
+    """Level of a count (which may be fractional) in codes, not rounded; float32 operations in the published order."""
     if cycle.top_code is None:
         return count.clamp(-cycle.full_scale if cycle.signed else 0, cycle.full_scale)
     return ratio(count, cycle) * float(cycle.top_code)
@@ -131,7 +130,7 @@ def column_class(macro: MacroConfig) -> type[Column]:
 
 
 def vote(codes: Tensor, rule: str) -> Tensor:
-    """One code of several.
+    """Several codes of one conversion as one code.
 
     Args:
         codes: Codes, whole numbers. # (votes, ...)

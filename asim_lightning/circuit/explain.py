@@ -1,4 +1,4 @@
-"""What a macro does, in numbers that a circuit designer reads: every conversion, its LSB, its noise, its errors."""
+"""A macro in numbers for a circuit designer: every conversion, its LSB, its noise, its errors."""
 
 import math
 import textwrap
@@ -38,7 +38,7 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class ExplainedCycle:
-    """One cycle of a schedule, with what its conversion does."""
+    """One cycle of a schedule, with the figures of its conversion."""
 
     cycle: Cycle
     lsb: float | None
@@ -84,16 +84,18 @@ class Explanation:
     exact: bool
     """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
     exact_rows_below: int | None
-    """Nearest number of rows, at most `macro.rows`, at which every cycle is exact, noise aside; None: there is none."""
+    """Nearest number of rows, at most `macro.rows`, at which every cycle is exact, noise aside; None where there is
+    none."""
     exact_rows_above: int | None
-    """Nearest number of rows above `macro.rows` at which every cycle is exact, noise aside; None: there is none."""
+    """Nearest number of rows above `macro.rows` at which every cycle is exact, noise aside; None where there is
+    none."""
     distinct_adc_bits: int | None
     """Fewest ADC bits that give different counts different codes (above 16: more than a macro can have); None: the
-    column itself makes counts alike, or nothing is converted."""
+    column itself maps different counts to one level, or nothing is converted."""
 
     @property
     def conversions(self) -> int:
-        """Conversions of the ADC an output and tile, votes included."""
+        """Conversions for one output and tile, votes included."""
         return sum(c.cycle.votes for c in self.cycles if c.cycle.converted)
 
     @property
@@ -108,12 +110,12 @@ class Explanation:
 
     @property
     def algorithm(self) -> Algorithm:
-        """How the macro is computed."""
+        """The algorithm that computes the macro."""
         return algorithm(transfer(self.macro, self.signed_input))
 
     @property
     def why(self) -> str:
-        """Why it is computed so."""
+        """Reason for that algorithm."""
         circuit = transfer(self.macro, self.signed_input)
         noise = any(circuit.noisy)
         inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
@@ -183,7 +185,7 @@ def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
         signed_input: Whether inputs are two's complement.
 
     Raises:
-        ValueError: The macro is none, or cannot take a signed input.
+        ValueError: The macro is not a MacroConfig, or cannot take a signed input.
     """
     if not isinstance(macro, MacroConfig):
         raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
@@ -228,8 +230,8 @@ def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
     """Fewest ADC bits at which no converted cycle is lossy: ``log2(full scale + 1)`` or more, one more if it is signed.
 
     Returns:
-        The number of bits, above 16 where 16 are too few for so many counts; None where the column itself makes counts
-        alike, or nothing is converted.
+        The number of bits, above 16 where 16 are too few for so many counts; None where the column itself maps
+        different counts to one level, or nothing is converted.
     """
     full_scales = [(c.full_scale, c.signed) for c in transfer(macro, signed_input).cycles if c.converted]
     if not full_scales:
@@ -300,7 +302,7 @@ def _conditions(macro: MacroConfig) -> str:
 
 
 def _alike(explained: ExplainedCycle) -> Cycle:
-    """What cycles of one row have in common: all but the weight bit."""
+    """What the cycles in one row of the text have in common: all but the weight bit."""
     return replace(explained.cycle, weight_bits=(), shift=0)
 
 

@@ -1,4 +1,4 @@
-"""What the macro is: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
+"""The macro: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
 import numbers

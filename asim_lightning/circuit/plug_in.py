@@ -1,4 +1,4 @@
-"""Classes that a user names: a built-in one, or one of their own by its import path."""
+"""Classes that a setting names: a built-in class, or a user's own by its import path."""
 
 import importlib
 from collections.abc import Mapping

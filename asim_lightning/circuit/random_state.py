@@ -1,4 +1,4 @@
-"""Global random numbers of torch, numpy and Python: a known state for a while, and whether it was changed."""
+"""The global random generators of torch, numpy and Python: their states, and a known state for a while."""
 
 import pickle
 import random
@@ -12,13 +12,13 @@ _SEED = 0x5EEDF0C5  # one that hardly a user takes: seeding with the same would 
 
 
 def global_random_state() -> bytes:
-    """The states, to be compared."""
+    """The states of all generators, for comparison."""
     return pickle.dumps((torch.get_rng_state().numpy(), np.random.get_state(), random.getstate()))
 
 
 @contextmanager
 def known_random_state() -> Iterator[None]:
-    """The same state whatever was before; afterwards it is what it was."""
+    """Sets all generators to a known state, and restores them at the end."""
     before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.set_rng_state(torch.Generator().manual_seed(_SEED).get_state())
     np.random.set_state(np.random.RandomState(_SEED).get_state())

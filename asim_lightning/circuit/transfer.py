@@ -1,4 +1,4 @@
-"""What a macro's conversions do to counts: whether they are noisy, exact, distinct or lossy."""
+"""The conversions of a macro: whether each is noisy, and whether it keeps counts exact, distinct or neither."""
 
 import math
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ class Conversion(str, Enum):
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """A macro's schedule with its column model: all that an engine needs to know of the circuit.
+    """A macro's schedule with its column model: everything that an engine needs to know of the circuit.
 
-    `transfer` returns one object a macro; tables are kept by that object.
+    `transfer` returns the same object for the same macro; engines keep tables by this object.
     """
 
     macro: MacroConfig
@@ -54,12 +54,12 @@ class Transfer:
 
     @property
     def most_votes(self) -> int:
-        """Votes whose sum stands for a code: the largest number of a mean's votes; 1 for other rules."""
+        """Largest number of votes whose codes are summed (mean); 1 for other rules."""
         return max(c.votes for c in self.cycles) if self.macro.vote == "mean" else 1
 
     def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
-        """What a code adds to the integer sum of codes, which is ``rows / (top_code * most_votes)`` of an output:
-        sign, binary weight and span; where votes are summed, one vote's share of `most_votes` votes.
+        """Weight of a code in the integer sum of codes, in units of ``rows / (top_code * most_votes)`` of an output:
+        sign, binary weight and span; where votes are summed, ``most_votes / votes`` of it.
 
         Args:
             cycle: The cycle.
@@ -69,7 +69,7 @@ class Transfer:
         return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
 
     def part(self, numbers: Sequence[int]) -> "Transfer":
-        """Some of the cycles, by number, as if the schedule had no others."""
+        """The schedule with some of its cycles alone, by number."""
         return replace(
             self,
             cycles=tuple(self.cycles[n] for n in numbers),

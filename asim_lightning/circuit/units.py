@@ -1,4 +1,4 @@
-"""Noise given in the units of the bench: LSB, percent of full scale, millivolt."""
+"""Noise in the units of circuit design: LSB, percent of full scale, millivolt."""
 
 import math
 import re
@@ -8,10 +8,10 @@ _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|lsb
 
 
 def canonical_quantity(value: float | str) -> float | str:
-    """One way to write a quantity: "0.3LSB" and "0.30 lsb" are "0.3 lsb", and "0.2 %" is the number 0.2.
+    """One spelling of a quantity: "0.3LSB" and "0.30 lsb" become "0.3 lsb", and "0.2 %" the number 0.2.
 
     Args:
-        value: A number (percent) or a string with a unit; what is neither stays as it is.
+        value: A number (percent) or a string with a unit; anything else is returned as it is.
     """
     read = quantity(value)
     if read is None or not isinstance(value, str):
@@ -23,7 +23,7 @@ def canonical_quantity(value: float | str) -> float | str:
 
 
 def quantity(value: object) -> tuple[float, str] | None:
-    """Number and unit (one of `NOISE_UNITS`) of a noise; None of what is neither a number (percent) nor has a unit."""
+    """Number and unit (one of `NOISE_UNITS`) of a noise; None where it is neither a number (percent) nor has a unit."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value), "%"
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None

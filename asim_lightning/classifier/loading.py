@@ -10,7 +10,7 @@ from torch import Tensor
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.classifier.arguments import config_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.network_size import Room, check_size
+from asim_lightning.classifier.network_size import SizeLimits, check_size
 from asim_lightning.exchange.opened import on_disk, where_it_was
 from asim_lightning.exchange.read import read_plain
 
@@ -51,7 +51,7 @@ def load_classifier(
         checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in given}
     arguments = {**settings_of(str(path), checkpoint, types, given), **given}
     backbone = config_of(BackboneConfig, arguments.get("backbone", BackboneConfig()))
-    check_size(backbone, arguments.get("num_classes", 10), Room(str(path), size, len(state)))
+    check_size(backbone, arguments.get("num_classes", 10), SizeLimits(str(path), size, len(state)))
     model = kind(**arguments)
     checkpoint["hyper_parameters"] = dict(model.hparams)
     model.on_load_checkpoint(checkpoint)

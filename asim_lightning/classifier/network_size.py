@@ -19,7 +19,7 @@ from asim_lightning.surgery.probe import example_shapes
 
 
 @dataclass(frozen=True)
-class Room:
+class SizeLimits:
     """What a network may take, by the file that it is from; what every file may is a small network's.
 
     Attributes:
@@ -53,7 +53,7 @@ class Room:
         return 2**28 + 16 * self.size
 
 
-def check_size(config: BackboneConfig, num_classes: int, room: Room) -> None:
+def check_size(config: BackboneConfig, num_classes: int, room: SizeLimits) -> None:
     """Refuse a network that is larger than the file that it is from, or takes longer on an image; none is made.
 
     Args:
@@ -90,7 +90,7 @@ def check_size(config: BackboneConfig, num_classes: int, room: Room) -> None:
 
 
 @contextmanager
-def _within(room: Room, name: str) -> Iterator[None]:
+def _within(room: SizeLimits, name: str) -> Iterator[None]:
     """Lets networks be built that are no larger than there is room."""
     count, values = 0, 0
     refused = ""
@@ -125,7 +125,7 @@ def _within(room: Room, name: str) -> Iterator[None]:
 class _Counting(TorchDispatchMode):
     """Counts what a forward pass takes, and stops it where that is too much."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: SizeLimits) -> None:
         super().__init__()
         self._room, self._values = room, 0
         self._operations = FlopCounterMode(display=False)

@@ -10,7 +10,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.network_size import Room, check_size
+from asim_lightning.classifier.network_size import SizeLimits, check_size
 from asim_lightning.cli.checkpoint import read_checkpoint
 from asim_lightning.cli.configs import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
@@ -49,7 +49,7 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
              if key.startswith(_PREFIX)}  # fmt: skip
     settings = settings_of(path, checkpoint, CimClassifier.argument_types())
     network = _network(settings, path, layout)
-    check_size(network.backbone, network.num_classes, Room(path, Path(path).stat().st_size, len(state)))
+    check_size(network.backbone, network.num_classes, SizeLimits(path, Path(path).stat().st_size, len(state)))
     account = exported(state, network, _unused(checkpoint.get(KEPT, {}), path))
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}

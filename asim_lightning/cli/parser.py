@@ -15,7 +15,7 @@ from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.classifier import BackboneConfig, CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.folded_checkpoint import is_folded
-from asim_lightning.classifier.network_size import Room, check_size
+from asim_lightning.classifier.network_size import SizeLimits, check_size
 from asim_lightning.cli.axes import settle_axes
 from asim_lightning.cli.checkpoint import load_weights, read_checkpoint
 from asim_lightning.cli.checkpointing import (
@@ -76,7 +76,7 @@ class AsimCLI(LightningCLI):
         self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         self.continued: Path | None = None
         self._stored: dict[str, Any] = {}  # settings in a checkpoint
-        self._room: Room | None = None
+        self._room: SizeLimits | None = None
         self.pictures = self.axes = ""
         super().__init__(
             CimClassifier,
@@ -154,7 +154,7 @@ class AsimCLI(LightningCLI):
             settings.ckpt_path = written.ckpt_path = path
             checkpoint = read_checkpoint(path)
             self._stored = settings_of(path, checkpoint, CimClassifier.argument_types(), _plain(written.get("model")))
-            self._room = Room(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
+            self._room = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
             self.resumes = self.command == "fit" and "optimizer_states" in checkpoint
             self.folds = self.resumes and not is_folded(checkpoint)
             if self.continued is not None and not self.resumes:

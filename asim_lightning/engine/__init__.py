@@ -1,4 +1,21 @@
-"""Engines that execute a schedule on integers, and the noise they draw from."""
+"""Engines, which execute the schedule of a macro on integers, and the noise that they draw.
+
+Cycle: one conversion in the schedule of a macro: which weight bits meet which input bits, its sign and binary weight.
+Digit: the value of the bits that a cycle uses; the bits of one weight bit over a tensor are a (bit) plane.
+Tile: the rows of one macro; a product with more terms than rows is split over several tiles.
+Count: sum over a tile's rows of weight digit times input digit; outputs are in counts before they are scaled.
+Column: the model that gives level (mean) and sigma (standard deviation) of a count, both in codes of the ADC.
+Converter: the ADC at the end of a column. Code: the integer that a conversion returns, ``round(level + sigma * z)``.
+Vote: one of several conversions of the same count, which become one code by mode, median or mean.
+Exact: every code of a cycle stands for its count, noise aside. Event: a conversion whose code is wrong by noise.
+Trial: one read of one chip, with noise of its own. Chip: what stays the same for every read, such as its cells.
+Product: the linear map, a convolution or matrix product. Transfer: schedule and column of a macro, with tables.
+Program: what an engine prepares for a product on a macro, and runs at each call. Step: output of one count.
+
+The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` adds the
+wrong conversions, `split` does so for some input digits, and `packed` (CPU), `fused` (CUDA) and `reference` (any
+device, the specification) make every conversion.
+"""
 
 from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.engines import ENGINES, choose, refusals

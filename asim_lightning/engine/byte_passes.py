@@ -1,4 +1,5 @@
-"""Floats to whole numbers and sums to floats on the CPU, each in one pass: what stands around a product of integers."""
+"""Quantising and scaling on the CPU, each in one pass over memory: floats to integers, and sums of integers to
+floats."""
 
 import math
 from functools import lru_cache
@@ -13,12 +14,12 @@ from asim_lightning.quant import levels
 
 _INFINITE_BITS = 0x7F800000
 SHIFT = 128
-"""What is added to signed integers that become bytes."""
+"""Added to signed integers, so that they become bytes."""
 _THREAD = 2**17
 _MOST_UNITS = 64
-"""Most pieces of a tensor to share among threads, where nothing but its size divides it."""
+"""Most units of work, shared among threads, where the tensor has no natural division but its size."""
 _LEAST_UNIT = 1024
-"""Numbers of a sample that are worth a piece of their own."""
+"""Fewest numbers of a sample for which the sample is a unit of work."""
 
 
 @lru_cache(maxsize=2)
@@ -35,40 +36,43 @@ def _scalers() -> Any:
     return compile_scalers()
 
 
-def to_whole(x: Tensor, scale: float, bits: int, signed: bool, inward: bool = False) -> tuple[Tensor, bool, bool]:
-    """Quantise, as `quant.quantize` does, and see what values there are.
+def to_integers(
+    x: Tensor, scale: float, bits: int, signed: bool, channels_last: bool = False
+) -> tuple[Tensor, bool, bool]:
+    """Quantise as `quant.quantize` does, and check the values in the same pass.
 
     Args:
-        x: Floating point, on the CPU, not empty. # of any shape; (batch, channels, height, width) to be turned
-        scale: Scale of the quantiser, a number of float32.
+        x: Floating point, on the CPU, not empty. # any shape; images (batch, channels, height, width)
+        scale: Scale of the quantiser, which float32 holds exactly.
         bits: Bits of the quantiser.
         signed: Whether it is signed.
-        inward: Whether x is an image that becomes channels_last.
+        channels_last: Whether images are returned as channels_last.
 
     Returns:
-        The integers in float32, zeros without a sign, in the shape of x, turned or as x lies in memory where that is
-        one piece; whether all values are finite; whether any is below 0.
+        The integers in float32, of the shape of x, channels_last where asked for or where x is, without negative zeros;
+        whether all values are finite; whether any is below 0.
     """
-    return _quantized(x, torch.float32, scale, bits, signed, 0, inward)
+    return _quantized(x, torch.float32, scale, bits, signed, 0, channels_last)
 
 
-def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, inward: bool) -> tuple[Tensor, bool, bool]:
-    """The same, to what `Int8Product.sums` takes: uint8, where 128 is added to signed integers, of at most 8 bits."""
-    return _quantized(x, torch.uint8, scale, bits, signed, SHIFT if signed else 0, inward)
+def to_bytes(x: Tensor, scale: float, bits: int, signed: bool, channels_last: bool) -> tuple[Tensor, bool, bool]:
+    """Quantise to uint8, as `Int8Product.sums` takes it: as `to_integers`, with 128 added to signed integers; 8 bits at
+    most."""
+    return _quantized(x, torch.uint8, scale, bits, signed, SHIFT if signed else 0, channels_last)
 
 
 def _quantized(
-    x: Tensor, dtype: torch.dtype, scale: float, bits: int, signed: bool, shift: int, inward: bool
+    x: Tensor, dtype: torch.dtype, scale: float, bits: int, signed: bool, shift: int, channels_last: bool
 ) -> tuple[Tensor, bool, bool]:
     import numpy as np
 
     x = x.detach().float()
-    lies_inward = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    image = inward or lies_inward
+    is_channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    image = channels_last or is_channels_last
     form = torch.channels_last if image else torch.contiguous_format
     out = torch.empty_like(x, dtype=dtype, memory_format=form)
     as_it_lies, turned = _quantizers("u1" if dtype == torch.uint8 else "f4")
-    if inward and not lies_inward:
+    if channels_last and not is_channels_last:
         kernel, batch, channels = turned, x.shape[0], x.shape[1]
         source = x.contiguous().numpy().reshape(batch, channels, -1)
         target = out.numpy().transpose(0, 2, 3, 1).reshape(batch, -1, channels)
@@ -87,16 +91,16 @@ def _quantized(
     return out, largest < _INFINITE_BITS, negative > 0
 
 
-def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turned: bool) -> Tensor:
-    """``sums * step + bias`` in float32, rounded twice as two operations of torch are.
+def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, contiguous: bool) -> Tensor:
+    """``sums * step + bias`` in float32, rounded twice, as two operations of torch are.
 
     Args:
         sums: Counts of any type, on the CPU, rounded to float32 first.
             # (batch, ..., outputs), or (batch, outputs, height, width)
-        step: What a count is worth, for each output, float32. # (outputs,)
+        step: Value of one count in each output, float32. # (outputs,)
         bias: # (outputs,)
         image: Whether sums are images.
-        turned: Whether images that are channels_last become contiguous.
+        contiguous: Whether images that are channels_last are returned contiguous.
     """
     import numpy as np
 
@@ -106,7 +110,7 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
         return y if bias is None else y.add_(bias.detach().float().view(-1, 1, 1))
     added = _nothing(outputs) if bias is None else bias.detach().float().contiguous().numpy()
     worth = step.numpy()
-    if image and turned and sums.shape[2] * sums.shape[3] > 1:
+    if image and contiguous and sums.shape[2] * sums.shape[3] > 1:
         kernel, batch = _scalers()[1], sums.shape[0]
         out = torch.empty(sums.shape, dtype=torch.float32, device="cpu")
         source = np.ascontiguousarray(sums.numpy().transpose(0, 2, 3, 1)).reshape(batch, -1, outputs)
@@ -123,13 +127,13 @@ def to_floats(sums: Tensor, step: Tensor, bias: Tensor | None, image: bool, turn
 
 @lru_cache(maxsize=64)
 def _nothing(outputs: int) -> Any:
-    """A bias that changes no number: adding 0 would change -0."""
+    """A bias of -0, which changes no number: adding 0 would change -0."""
     import numpy as np
 
     return np.full(outputs, -0.0, np.float32)
 
 
 def _rows(x: Tensor, rows: int, image: bool) -> Any:
-    """The elements in the order of memory. # (rows, elements)"""
+    """The elements in the order in which memory holds them. # (rows, elements)"""
     values = x.numpy()
     return (values.transpose(0, 2, 3, 1) if image else values).reshape(rows, -1)

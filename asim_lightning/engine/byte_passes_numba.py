@@ -1,4 +1,4 @@
-"""Numba kernels around products of whole numbers: floats to bytes, or to whole numbers in float32, with a check of the
+"""Numba kernels around products of integers: floats to bytes, or to integers in float32, with a check of the
 floats, and sums to floats.
 
 All round like `quant.quantize` and a float32 product followed by a sum, to the bit. Images turn from channels

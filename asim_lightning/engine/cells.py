@@ -1,4 +1,4 @@
-"""Cells of a chip: their on-currents differ from cell to cell, and stay the same for every read."""
+"""The cells of a chip: on-currents that differ from cell to cell and stay the same for every read."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise, fill
 
 GRID = 2.0**-12
-"""Cell currents are rounded to this step, so that their sums stay exact in float32."""
+"""Step to which cell currents are rounded, so that their sums stay exact in float32."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """The part of a chip that a layer lies on; what it is like is a function of these fields alone.
+    """A layer's part of a chip; its cells are a function of these fields alone.
 
     Attributes:
         seed: Seed of all chips.
         number: Number of the chip.
-        layer: Full name of the layer; however often it is called, it is one place on the chip.
+        layer: Full name of the layer, whose cells stay the same however often it is called.
     """
 
     seed: int = 0
@@ -30,7 +30,7 @@ class Chip:
 
     @classmethod
     def of(cls, noise: Noise) -> "Chip":
-        """The chip that a read is of."""
+        """The chip that a read simulates."""
         return cls(noise.seed, noise.chip, noise.name)
 
     def cells(self, count: int, bits: range) -> Tensor:
@@ -46,7 +46,7 @@ def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, chip: Chip, b
     z belongs to (seed, layer, chip, cell); it does not depend on sample or trial.
 
     Args:
-        integers: Weight integers, int32. # (*weight), or (batch, *weight) where `batched`
+        integers: Weights, int32. # (*weight), or (batch, *weight) where `batched`
         cycle: The cycle, whose weight bits are used.
         cell_sigma: Standard deviation of the on-current, percent of nominal.
         chip: The chip.

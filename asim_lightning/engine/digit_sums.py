@@ -1,4 +1,5 @@
-"""Sums of digits over the rows of each tile: how many cells, and how much input, a column meets on average."""
+"""Sums of digits over the rows of each tile: of weights, the ones that a column holds; of inputs, what its rows
+carry."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,7 +25,7 @@ def weight_digit_sums(
     Args:
         product: The linear map.
         tiles: Its tiles.
-        w: Whole numbers. # (outputs, channels, kernel height, kernel width), (outputs, k) or (batch, ..., n, k)
+        w: Integers. # (outputs, channels, kernel height, kernel width), (outputs, k) or (batch, ..., n, k)
         groups: Bits of each digit, and whether the last of them counts negatively.
 
     Returns:
@@ -38,12 +39,12 @@ def weight_digit_sums(
 def input_digit_sums(
     product: Product, tiles: Sequence[Tile], x: Tensor, w: Tensor, groups: Sequence[tuple[Bits, bool]]
 ) -> Tensor:
-    """Sum of each digit of the inputs that a tile's rows meet, at every output position.
+    """Sum of each digit of the inputs that a tile's rows carry, at every output position.
 
     Args:
         product: The linear map.
         tiles: Its tiles.
-        x: Whole numbers. # (batch, channels, height, width) or (batch, ..., m, k)
+        x: Integers. # (batch, channels, height, width) or (batch, ..., m, k)
         w: Weights, for their shape alone.
         groups: Bits of each digit, and whether the last of them counts negatively.
 
@@ -70,7 +71,7 @@ def input_digit_sums(
 
 
 def _ranges(tiles: Sequence[Tile], elements: int) -> list[tuple[int, int]]:
-    """First and last + 1 element of each tile in a flattened kernel."""
+    """Range of elements of each tile in a flattened kernel: first, and one past the last."""
     found = []
     for tile in tiles:
         low, high = tile.channels.start * elements, tile.channels.stop * elements

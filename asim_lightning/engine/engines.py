@@ -1,4 +1,4 @@
-"""All engines by name, and the one that a macro takes: the macro decides the algorithm, the device only the kernel."""
+"""All engines by name, and the choice among them: the macro decides the algorithm, the device only the kernel."""
 
 import torch
 
@@ -11,8 +11,8 @@ ENGINES: dict[str, Engine] = {"exact": exact, "events": events, "split": split, 
 
 
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
-    """Name of the engine for a macro: "exact", "events" or "split" where its algorithm is that, else "packed" on a CPU,
-    "fused" on CUDA, or "reference" where these do not compute the macro.
+    """Name of the engine for a macro: "exact", "events" or "split" where that is its algorithm; else "packed" on a CPU,
+    "fused" on CUDA, or "reference" where neither computes the macro.
 
     Args:
         transfer: The macro's schedule and column.
@@ -25,7 +25,7 @@ def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
 
 
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
-    """Why each engine that does not compute a macro on a device does not."""
+    """Reasons of the engines that do not compute a macro on a device, by the engine's name."""
     found = {name: engine.refuses(transfer) for name, engine in ENGINES.items()}
     elsewhere = f"does not run on {torch.device(device).type}"
     return {

@@ -1,4 +1,4 @@
-"""Which engine makes every conversion of a macro on a device."""
+"""The engines that make every conversion, and the choice among them for a device."""
 
 import warnings
 from functools import lru_cache
@@ -10,7 +10,7 @@ from asim_lightning.engine import fused, packed, reference
 from asim_lightning.engine.program import Engine
 
 KERNELS: dict[str, Engine] = {"packed": packed, "fused": fused, "reference": reference}
-"""Engines that make every conversion, fastest first; the last computes every macro on every device."""
+"""Engines that make every conversion, fastest first; the last one computes every macro on every device."""
 
 
 def kernel_for(transfer: Transfer, device: torch.device) -> str:

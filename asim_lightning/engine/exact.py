@@ -23,21 +23,21 @@ available = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why the outputs of a macro are not the integer product."""
+    """Why a macro's outputs are not the integer product; None where they are."""
     if algorithm(transfer) is Algorithm.EXACT:
         return None
     return "conversions are noisy" if any(transfer.noisy) else "codes of some cycles are not counts"
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "ExactProgram":
-    """See `Engine.prepare`; a macro whose outputs are others is taken for one whose outputs are the product."""
+    """See `Engine.prepare`; gives the integer product whatever the macro does to it."""
     macro = transfer.macro
     return ExactProgram(product, weights, macro.input_bits, macro.weight_bits, transfer.signed_input)
 
 
 @dataclass(eq=False)
 class ExactProgram(Program):
-    """A product of integers, by the fastest way that is exact for these weights on this device: 8-bit instructions,
+    """A product of integers by the fastest kernel that is exact for these weights on this device: 8-bit instructions,
     else float32 in as few parts as the weights need, else float64.
 
     Attributes:
@@ -52,27 +52,27 @@ class ExactProgram(Program):
 
     def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
         """See `Program.quantized`."""
-        way = self._way(x)
-        if isinstance(way, int8.Int8Product):
-            return quantizer.bytes(x, way.image)
-        return quantizer.whole(x, way is not None and way.inward)
+        kernel = self._kernel(x)
+        if isinstance(kernel, int8.Int8Product):
+            return quantizer.bytes(x, kernel.image)
+        return quantizer.integers(x, kernel is not None and kernel.prefers_channels_last)
 
     def sums(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """The integer product itself: whole numbers in float32, int32, int64 or float64. # (batch, *outputs)"""
-        # bytes are what `quantized` gives where they are multiplied
-        way = self._in_bytes() if x.dtype == torch.uint8 else self._way(x)
-        if way is None:
+        """The integer product itself, in float32, int32, int64 or float64. # (batch, *outputs)"""
+        # `quantized` gives bytes where bytes are multiplied
+        kernel = self._in_bytes() if x.dtype == torch.uint8 else self._kernel(x)
+        if kernel is None:
             limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
             return self.product.integer(x, self.w, limit)
-        if isinstance(way, float32.Float32Product):
-            return way.sums(x, self.w)
+        if isinstance(kernel, float32.Float32Product):
+            return kernel.sums(x, self.w)
         if x.dtype == torch.uint8:
-            return way.sums(x)
-        sums = way.sums(way.bytes_of(x))
+            return kernel.sums(x)
+        sums = kernel.sums(kernel.bytes_of(x))
         return sums.contiguous() if x.is_contiguous() else sums
 
-    def _way(self, x: Tensor) -> int8.Int8Product | float32.Float32Product | None:
-        """How inputs of a shape are multiplied; None: by the limits of integers alone."""
+    def _kernel(self, x: Tensor) -> int8.Int8Product | float32.Float32Product | None:
+        """The kernel for inputs of this shape; None where `Product.integer` computes the product."""
         if is_recorded() or x.numel() == 0 or self.product.batched_weight:
             return None
         in_bytes = self._in_bytes() if x.device.type == "cpu" else None
@@ -80,8 +80,10 @@ class ExactProgram(Program):
 
     def _in_bytes(self) -> int8.Int8Product | None:
         product, bits = self.product, (self.input_bits, self.weight_bits, self.signed_input)
-        return self.given_weights.form(("int8", product, *bits), lambda w: int8.packed(product, w, *bits))
+        return self.given_weights.form(("int8", product, *bits), lambda w: int8.int8_product(product, w, *bits))
 
     def _in_floats(self) -> float32.Float32Product | None:
         product, bits = self.product, (self.input_bits, self.signed_input)
-        return self.given_weights.form(("float32", product, *bits), lambda w: float32.divided(product, w, *bits))
+        return self.given_weights.form(
+            ("float32", product, *bits), lambda w: float32.float32_product(product, w, *bits)
+        )

@@ -1,10 +1,9 @@
-"""The error that a macro's conversions are expected to add to a product: mean and standard deviation of each output.
+"""The error that a macro's conversions are expected to add to each output: its mean and standard deviation.
 
-The count of a conversion is the overlap of a weight digit and an input digit over the rows of a tile. Given how many
-cells hold a one, and how much input the rows carry, its expectation follows, if not the count itself; the column's
-error moments, averaged over the counts that these two numbers allow, are a table of two arguments. Such tables are
-smooth, so a few terms ``sum_k f_k(input) g_k(weight)`` hold them, and the sum over all cycles of a layer becomes one
-small matrix product.
+The count of a conversion is the overlap of a weight digit and an input digit over the rows of a tile. The sum of the
+weight digit and the sum of the input digit do not fix the count, but its distribution; the column's error moments,
+averaged over this distribution, are a table of the two sums. Such tables are smooth, so that a few terms ``sum_k
+f_k(input) g_k(weight)`` approximate them, and the sum over all cycles of a layer becomes one small matrix product.
 """
 
 from collections.abc import Iterator
@@ -24,21 +23,21 @@ from asim_lightning.engine.torch_modes import exact_float32
 
 _MOST_TERMS = 6
 _TOLERANCE = 1e-2
-"""Terms below this share of the variance's largest, or half of it of the deviation's, are left out."""
+"""Terms are left out below this share of the largest variance, or below half of this share of its deviation."""
 
 
 def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over reads of ``run(product, transfer, x, w, noise) - product(x, w)``, in counts.
 
     Sums over all conversions, whose errors are independent: ``mean = sum sign 2^shift m``, ``deviation^2 = sum 4^shift
-    v``, with m and v the column's error moments at the counts to be expected. What differs between chips alone (cells)
-    is no error of a read.
+    v``, with m and v the expected error moments of the column. Cells, which differ from chip to chip, add no error
+    from read to read.
 
     Args:
         product: The linear map.
         transfer: The macro's schedule and column.
-        x: Whole numbers, float32. # (batch, *inputs)
-        w: Whole numbers, float32. # (*weight), or (batch, *weight) where the product says so
+        x: Integers, float32. # (batch, *inputs)
+        w: Integers, float32. # (*weight), or (batch, *weight) where the product says so
 
     Returns:
         float32; a convolution's height and width are one dimension. # (batch, *outputs) each
@@ -63,10 +62,10 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
 
 @dataclass(frozen=True)
 class _Block:
-    """Cycles that convert alike: every one of some input digits with every one of some weight digits."""
+    """Cycles that convert alike: each of some input digits with each of some weight digits."""
 
     cycle: Cycle
-    """One of them, at bit 0 on both sides."""
+    """One of the cycles, at bit 0 on both sides."""
     inputs: tuple[tuple[Bits, bool], ...]
     weights: tuple[tuple[Bits, bool], ...]
     input_signs: tuple[int, ...]
@@ -113,13 +112,13 @@ def _find_blocks(transfer: Transfer) -> Iterator[_Block]:
 
 
 def _kind(cycle: Cycle) -> Cycle:
-    """The cycle without what does not change how a count is converted: place and sign."""
+    """The cycle without the bits and the sign, which do not change how a count is converted."""
     weight, inputs = (tuple(range(len(bits))) for bits in (cycle.weight_bits, cycle.input_bits))
     return replace(cycle, weight_bits=weight, input_bits=inputs, sign=1, shift=0)
 
 
 def _rows(product: Product, tile: Tile, w: Tensor) -> int:
-    """Rows of a tile that hold a weight."""
+    """Number of rows of a tile that hold a weight."""
     size = w.shape[1] if isinstance(product, Conv2dProduct) else w.shape[-1]
     channels = len(range(size)[tile.channels])
     elements = w.shape[2] * w.shape[3] if isinstance(product, Conv2dProduct) else 1
@@ -145,7 +144,8 @@ def _tables(transfer: Transfer, cycle: Cycle, rows: int) -> tuple[tuple[Table, T
 
 
 def _split(overlap: Overlap, surface: Tensor, least: float) -> tuple[Table, Table] | None:
-    """A surface over (input sum, weight sum) as few products of one function of each, none below `least`."""
+    """A surface over (input sum, weight sum) as a sum of products of one function of each; products below `least` are
+    left out."""
     if float(surface.abs().max()) < 1e-6:
         return None
     left, values, right = torch.linalg.svd(surface)

@@ -1,4 +1,4 @@
-"""Exact products of integers in float32, for weights whose sums stay below 2^24, in a few parts where they must."""
+"""Exact products of integers in float32: at once, or in a few parts whose sums stay below 2^24."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,16 +17,16 @@ from asim_lightning.quant import levels
 _MOST_PARTS = 8
 
 
-class LaidOutConv2d:
-    """oneDNN's convolution of images that are channels_last, with weights laid out as it takes them for batches of the
-    last shape, where a plain convolution lays them out at each call. Other shapes may ask for another layout."""
+class PrepackedConv2d:
+    """oneDNN's convolution of channels_last images with prepacked weights, where a plain convolution packs them at each
+    call. The packing is that for batches of the last shape, as another shape may need another one."""
 
     def __init__(self, product: Conv2dProduct) -> None:
         self._geometry = [*product.padding], [*product.stride], [*product.dilation], product.groups
         self._of_shape: tuple[torch.Size, Tensor] | None = None
 
     def __call__(self, x: Tensor, w: Tensor) -> Tensor:
-        """The convolution, channels_last; w is the same at each call. # (batch, outputs, out height, out width)"""
+        """The convolution, channels_last; w must be the same at each call. # (batch, outputs, out height, out width)"""
         known = self._of_shape
         if known is None or known[0] != x.shape:
             reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
@@ -38,13 +38,13 @@ class LaidOutConv2d:
 
 @dataclass(frozen=True, eq=False)
 class Float32Product:
-    """How a linear map is computed exactly: at once, or in parts of the input channels."""
+    """A linear map that is computed exactly in float32: at once, or in parts of the input channels."""
 
     product: Conv2dProduct | MatmulProduct
     edges: tuple[int, ...]
-    """Input channels at which parts begin and end."""
-    convolutions: tuple[LaidOutConv2d, ...]
-    """One for each part, for images that are channels_last, where they can be had."""
+    """Input channels at which the parts begin, and the end of the last."""
+    convolutions: tuple[PrepackedConv2d, ...]
+    """Prepacked convolution of each part, for channels_last images; empty where there is none."""
 
     @property
     def image(self) -> bool:
@@ -52,19 +52,19 @@ class Float32Product:
         return isinstance(self.product, Conv2dProduct)
 
     @property
-    def inward(self) -> bool:
-        """Whether images that are channels_last are convolved faster than others."""
+    def prefers_channels_last(self) -> bool:
+        """Whether channels_last images are convolved faster than contiguous ones."""
         return len(self.convolutions) > 0
 
     @torch.no_grad()
     def sums(self, x: Tensor, w: Tensor) -> Tensor:
-        """The exact product, float32 or of several parts int32, without a gradient. # (batch, *outputs)
+        """The exact product, without a gradient: float32, of several parts int32. # (batch, *outputs)
 
         Args:
-            x: Whole numbers in float32; images that are channels_last give such ones. # (batch, *inputs)
-            w: The weights that this was made for. # (*weight)
+            x: Integers in float32; channels_last images give channels_last outputs. # (batch, *inputs)
+            w: The weights that the product was made for. # (*weight)
         """
-        laid_out = self.inward and x.is_contiguous(memory_format=torch.channels_last)
+        laid_out = self.prefers_channels_last and x.is_contiguous(memory_format=torch.channels_last)
         with exact_float32(x.device.type):
             if len(self.edges) == 2:
                 return self._part(0, x, w, laid_out)
@@ -93,8 +93,8 @@ def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) ->
 
 
 @lru_cache(maxsize=1024)
-def _lays_out(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
-    """Whether such a convolution can be had, and gives what a plain one does."""
+def _can_prepack(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
+    """Whether torch has such a convolution, and it gives what a plain one does."""
     spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(product.dilation, shape[2:], product.stride, strict=True)]
     generator = torch.Generator().manual_seed(0)
     # small enough for sums below 2^24
@@ -103,22 +103,22 @@ def _lays_out(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
     with exact_float32("cpu"):
         expected = _multiplied(product, x, w)
         try:
-            return torch.equal(LaidOutConv2d(product)(x.contiguous(memory_format=torch.channels_last), w), expected)
+            return torch.equal(PrepackedConv2d(product)(x.contiguous(memory_format=torch.channels_last), w), expected)
         except (RuntimeError, TypeError, AttributeError, NotImplementedError):
             return False  # this build of torch has no such kernel
 
 
-def divided(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
-    """How to compute a product exactly, in as few parts as its weights need.
+def float32_product(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float32Product | None:
+    """The exact product in float32, in as few parts as the weights need.
 
     Args:
         product: The linear map.
-        w: Whole numbers in float32. # (*weight)
+        w: Integers in float32. # (*weight)
         input_bits: Bits of the inputs, sign included.
         signed: Whether inputs are signed.
 
     Returns:
-        None where it takes too many parts.
+        The product; None where it takes too many parts.
     """
     if product.batched_weight or w.numel() == 0 or not isinstance(product, Conv2dProduct | MatmulProduct):
         return None
@@ -126,7 +126,7 @@ def divided(product: Product, w: Tensor, input_bits: int, signed: bool) -> Float
     edges = edges_below_limit(w, levels(input_bits, signed), signed, 1 if has_groups else _MOST_PARTS)
     if edges is None:
         return None
-    convolutions: tuple[LaidOutConv2d, ...] = ()
-    if isinstance(product, Conv2dProduct) and w.device.type == "cpu" and _lays_out(product, tuple(w.shape)):
-        convolutions = tuple(LaidOutConv2d(product) for _ in edges[1:])
+    convolutions: tuple[PrepackedConv2d, ...] = ()
+    if isinstance(product, Conv2dProduct) and w.device.type == "cpu" and _can_prepack(product, tuple(w.shape)):
+        convolutions = tuple(PrepackedConv2d(product) for _ in edges[1:])
     return Float32Product(product, edges, convolutions)

@@ -1,13 +1,12 @@
-"""Exact products of 8-bit integers by the processor's own instructions, where a probe finds that they are exact.
+"""Exact products of 8-bit integers by the processor's 8-bit instructions, where a test finds that they are exact.
 
 Inputs are bytes. Signed ones are shifted by 128 to 1..255, and ``128 * sum(w)`` is taken off again. Sums come in
-float32, so each must stay below 2^24: what a layer's weights can reach at most decides, and where it is too much the
-input channels are split into parts that are added in int32.
+float32, so each must stay below 2^24: where the weights could exceed this, the input channels are split into parts
+whose sums are added in int32.
 
-Without instructions for it (VNNI), a processor adds pairs of products in 16 bits and saturates. Every kind of kernel is
-therefore tried once a process with the largest values. oneDNN's convolutions for AMX are wrong for some images, batches
-and numbers of threads (one column of outputs and a stride to the side, among others), so that each is tried with those
-once, too.
+A processor without VNNI adds pairs of products in 16 bits and saturates. Every kind of kernel is therefore tested once
+a process with the largest values. oneDNN's convolutions for AMX are wrong for some images, batches and numbers of
+threads (such as one column of outputs with a horizontal stride), so that these are tested once for each shape, too.
 """
 
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from asim_lightning.engine.torch_modes import exact_float32
 _BYTE, _LARGEST_WEIGHT = 255, 127
 _MOST_PARTS = 4
 _TRIED_AT_A_TIME = 2**22
-"""Outputs of a trial that are compared at a time: 16 MB."""
+"""Outputs of a test that are compared at a time: 16 MB."""
 _NO_GEOMETRY = ([1, 1], [0, 0], [1, 1], 1)
 
 
@@ -76,7 +75,7 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
     """Whether a kernel convolves the largest bytes with the largest weights exactly.
 
     Args:
-        kernel: What `conv2d_kernel` is.
+        kernel: `conv2d_kernel`, or a function like it.
         shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
         geometry: Stride, padding, dilation, groups.
     """
@@ -95,10 +94,10 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
 
 
 def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct, images: tuple[int, ...]) -> bool:
-    """Whether a kernel convolves images of a shape exactly, with the threads that torch has: random small numbers.
+    """Whether a kernel convolves images of a shape exactly, tested with small random numbers and torch's threads.
 
     Args:
-        kernel: What `conv2d_kernel` is.
+        kernel: `conv2d_kernel`, or a function like it.
         shape: Shape of the weights. # (outputs, channels of a group, kernel height, kernel width)
         geometry: Stride, padding, dilation, groups.
         images: Shape of the images. # (batch, channels, height, width)
@@ -143,14 +142,14 @@ def _listed(geometry: Conv2dProduct | None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Int8Product:
-    """A linear map whose weights are packed for the processor."""
+    """A linear map whose weights are packed for 8-bit instructions."""
 
     kernels: tuple[Callable[[Tensor], Tensor], ...]
-    """One for each part of the input channels."""
+    """Kernel of each part of the input channels."""
     edges: tuple[int, ...]
-    """Input channels at which the parts begin and end."""
+    """Input channels at which the parts begin, and the end of the last."""
     border: tuple[int, int]
-    """Zeros put around an image beforehand, rows and columns a side."""
+    """Zeros that are added around an image beforehand: rows and columns on each side."""
     signed: bool
     convolutions: tuple[tuple[tuple[int, ...], Conv2dProduct], ...]
     """Shape of the weights of each part, and the geometry without that border; empty where operands are matrices."""
@@ -161,7 +160,7 @@ class Int8Product:
         return len(self.convolutions) > 0
 
     def is_exact(self, shape: torch.Size) -> bool:
-        """Whether the kernels are exact for inputs of this shape, with the threads that torch has; tried once."""
+        """Whether the kernels are exact for inputs of this shape with torch's threads; tested once."""
         if not self.image:
             # oneDNN leaves out rows where the system grants fewer threads than torch asks for
             return whole_team(torch.get_num_threads())
@@ -177,10 +176,10 @@ class Int8Product:
         """The exact product.
 
         Args:
-            x: Whole numbers 0..255, or -127..127 shifted by 128, uint8. # (batch, *inputs), images as channels_last
+            x: Integers 0..255, or -127..127 shifted by 128, uint8. # (batch, *inputs), images as channels_last
 
         Returns:
-            Whole numbers, float32 or int32. # (batch, *outputs), images as channels_last
+            Integers, float32 or int32. # (batch, *outputs), images as channels_last
         """
         if any(self.border):
             rows, columns = self.border
@@ -194,25 +193,25 @@ class Int8Product:
         return total if self.image else total.view(*x.shape[:-1], total.shape[-1])
 
     def bytes_of(self, x: Tensor) -> Tensor:
-        """What `sums` takes, from whole numbers in floating point."""
+        """The argument of `sums`, from integers in floating point."""
         return self._laid_out((x + SHIFT if self.signed else x).to(torch.uint8))
 
     def _laid_out(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last if self.image else torch.contiguous_format)
 
 
-def packed(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
+def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int, signed: bool) -> Int8Product | None:
     """The product with weights packed for 8-bit instructions.
 
     Args:
         product: The linear map.
-        w: Whole numbers in float32. # (*weight)
+        w: Integers in float32. # (*weight)
         input_bits: Bits of the inputs, sign included.
         weight_bits: Bits of the weights, sign included.
         signed: Whether inputs are signed.
 
     Returns:
-        None where 8 bits do not hold the integers, the processor is not exact, or sums are too large.
+        The product; None where 8 bits do not hold the integers, the kernels are not exact, or sums are too large.
     """
     if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
         return None

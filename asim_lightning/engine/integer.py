@@ -2,7 +2,7 @@
 
 float32 is exact as long as no partial sum reaches 2^24, so products are split over the summed dimension into chunks
 that stay below and are added as integers; where a chunk would be tiny, float64 (exact to 2^53, about 10 times slower)
-is used. Where the weights are known, what they can reach bounds the sums more tightly; see `float32`.
+is used. Where the weights are known, they bound the sums more tightly; see `float32`.
 The two operations are opaque to torch.compile, which keeps `exact_float32` around them.
 """
 
@@ -24,12 +24,12 @@ def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
     """Value of some consecutive two's complement bits: ``sum over p in bits of 2^(p - bits[0]) * bit_p``.
 
     Args:
-        integers: Whole numbers, int32.
+        integers: Integers, int32.
         bits: Bit numbers, ascending and consecutive.
         signed: Whether the last of them is the sign bit and counts negatively.
 
     Returns:
-        Whole numbers in float32, of the same shape.
+        Integers in float32, of the same shape.
     """
     shifted = integers >> bits[0]
     if not signed:
@@ -40,10 +40,10 @@ def digits(integers: Tensor, bits: tuple[int, ...], signed: bool) -> Tensor:
 def conv2d(
     x: Tensor, w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """Convolution in floating point; see `torch.nn.functional.conv2d`.
+    """Convolution in floating point; see `torch.nn.functional.conv2d`, whose out-of-bounds read this avoids.
 
-    With AVX-512 and a stride to the side, torch's own reads past the end where images have one channel, give one column
-    of outputs, and are channels_last, which of one channel only strides tell.
+    With AVX-512 and a horizontal stride, torch's own reads past the end of images that have one channel, one column of
+    outputs and the strides of channels_last.
 
     Args:
         x: # (batch, groups * channels, height, width)
@@ -57,13 +57,13 @@ def conv2d(
         # (batch, outputs, out height, out width)
     """
     if x.shape[1] == 1:
-        x = x.clone(memory_format=torch.contiguous_format)  # `contiguous` would leave them
+        x = x.clone(memory_format=torch.contiguous_format)  # `contiguous` would keep the strides
     return F.conv2d(x, w, None, [*stride], [*padding], [*dilation], groups)
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How large the sums of a weight's outputs can get, for inputs of magnitude 1."""
+class SumBounds:
+    """Bounds of the sums of a weight's outputs, for inputs of magnitude 1."""
 
     one_sign: int
     """Largest sum of the weights of one sign: bounds partial sums of unsigned inputs."""
@@ -75,36 +75,36 @@ class Reach:
         return largest * (self.both_signs if signed else self.one_sign)
 
 
-def reach_of(w: Tensor) -> Reach:
-    """What a weight reaches: whole numbers in floating point. # (outputs, ...)"""
+def sum_bounds(w: Tensor) -> SumBounds:
+    """Bounds of the sums of a weight, of integers in floating point. # (outputs, ...)"""
     rows = w.detach().flatten(1).double()
     positive, negative = rows.clamp_min(0.0).sum(1), rows.clamp_max(0.0).sum(1).neg()
-    return Reach(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
+    return SumBounds(int(torch.maximum(positive, negative).max()), int((positive + negative).max()))
 
 
 def edges_below_limit(w: Tensor, largest: int, signed: bool, most: int) -> tuple[int, ...] | None:
-    """Edges of the fewest parts of the input channels, one more than parts, whose sums stay below 2^24.
+    """Edges that divide the input channels into the fewest parts whose sums stay below 2^24.
 
     Args:
-        w: Whole numbers in floating point. # (outputs, channels, ...)
+        w: Integers in floating point. # (outputs, channels, ...)
         largest: Largest magnitude of an input.
         signed: Whether inputs are signed.
         most: Most parts to try.
 
     Returns:
-        None where it takes more.
+        Channels at which the parts begin, and the end of the last; None where it takes more than `most` parts.
     """
     channels = w.shape[1]
     for parts in range(1, min(most, channels) + 1):
         edges = tuple(channels * i // parts for i in range(parts + 1))
-        reaches = (reach_of(w[:, low:high]) for low, high in pairwise(edges))
+        reaches = (sum_bounds(w[:, low:high]) for low, high in pairwise(edges))
         if all(reach.bound(largest, signed) < FLOAT32_LIMIT for reach in reaches):
             return edges
     return None
 
 
 def added(parts: Iterable[Tensor]) -> Tensor:
-    """The sum of sums over parts of the input channels, int32."""
+    """Sum of the sums over parts of the input channels, int32."""
     first, *others = (part.int() for part in parts)
     for other in others:
         first += other
@@ -136,12 +136,12 @@ def matmul_sums(x: Tensor, w: Tensor, limit: int) -> Tensor:
     """``x @ w^T`` of integers, exactly.
 
     Args:
-        x: Whole numbers in float32. # (..., m, k)
-        w: Whole numbers in float32. # (n, k) or (..., n, k)
-        limit: Bound of |x| times bound of |w|.
+        x: Integers in float32. # (..., m, k)
+        w: Integers in float32. # (n, k) or (..., n, k)
+        limit: Largest |x| times largest |w|.
 
     Returns:
-        Whole numbers in float32, int32, int64 or float64, whichever holds any such sum. # (..., m, n)
+        Integers in float32, int32, int64 or float64, whichever holds any such sum. # (..., m, n)
     """
     terms = x.shape[-1]
     dtype = sum_dtype(terms, limit)
@@ -168,16 +168,16 @@ def conv2d_sums(
     """Convolution of integers, exactly.
 
     Args:
-        x: Whole numbers in float32. # (batch, groups * channels, height, width)
-        w: Whole numbers in float32. # (outputs, channels, kernel height, kernel width)
+        x: Integers in float32. # (batch, groups * channels, height, width)
+        w: Integers in float32. # (outputs, channels, kernel height, kernel width)
         stride: Two strides.
         padding: Zeros on each side, rows and columns.
         dilation: Two dilations.
         groups: Number of groups.
-        limit: Bound of |x| times bound of |w|.
+        limit: Largest |x| times largest |w|.
 
     Returns:
-        Whole numbers in float32, int32, int64 or float64, whichever holds any such sum.
+        Integers in float32, int32, int64 or float64, whichever holds any such sum.
         # (batch, outputs, out height, out width)
     """
     channels, unit = w.shape[1], w.shape[2] * w.shape[3]
@@ -195,7 +195,7 @@ def conv2d_sums(
 
 @torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
 def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    """`matmul_sums` by the limit alone, as one operation of torch."""
+    """`matmul_sums` as one operation of torch, which torch.compile does not look into."""
     return matmul_sums(x, w, limit)
 
 
@@ -208,7 +208,7 @@ def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
 def integer_conv2d(
     x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
 ) -> Tensor:
-    """`conv2d_sums` by the limit alone, as one operation of torch."""
+    """`conv2d_sums` as one operation of torch, which torch.compile does not look into."""
     return conv2d_sums(x, w, stride, padding, dilation, groups, limit)
 
 

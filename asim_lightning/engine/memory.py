@@ -1,4 +1,4 @@
-"""Memory that begins at a line of the cache."""
+"""Memory aligned to cache lines."""
 
 import ctypes
 from math import prod
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 _LINE = 64
-"""Bytes of a line of the cache."""
+"""Bytes of a cache line."""
 
 
 def whole_lines(size: int) -> int:
-    """So many bytes, filled up to a multiple of 64."""
+    """A number of bytes, rounded up to a multiple of 64."""
     return -(-size // _LINE) * _LINE
 
 
 def whole_block(size: int) -> np.ndarray:
-    """So many bytes from a multiple of 64 bytes on, where there are any, in which anything may stand."""
+    """Uninitialised bytes, aligned to 64 bytes."""
     block: Any = np.empty(size + _LINE, np.uint8)
     first = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _LINE  # in half the time of NumPy's own way
     found: np.ndarray = block[first : first + size]
@@ -24,7 +24,7 @@ def whole_block(size: int) -> np.ndarray:
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of uint32 that begin at a multiple of 64 bytes."""
+    """Zeros of uint32, aligned to 64 bytes."""
     block = whole_block(4 * prod(shape))
     block[:] = 0
     return block.view(np.uint32).reshape(shape)

@@ -1,4 +1,4 @@
-"""What a conversion adds to its count on average: mean and variance of the error, count by count."""
+"""Mean and variance of the error of a conversion, for each count."""
 
 import math
 
@@ -21,7 +21,7 @@ def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Ten
     Sums over the decision thresholds of the ADC: with level L and sigma s in codes, ``P(code >= k) = Q((k - 1/2 - L) /
     s)``, both ends clamped. Votes count: a mean's variance is divided by them, a median's and a mode's codes have
     distributions of their own (a mode's from 32768 fixed draws). Where cells differ, counts are real numbers, and the
-    moments are averaged over four places between neighbouring counts.
+    moments are averaged over four points between neighbouring counts.
 
     Returns:
         Counts, means and variances in counts, float64. # (counts,) each
@@ -78,7 +78,7 @@ def _upper_tail(distance: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _at_least_half(probability: Tensor, votes: int) -> Tensor:
-    """Probability that more than half of an odd number of votes say so."""
+    """Probability that more than half of an odd number of votes are true, where one is with this probability."""
     if votes == 1:
         return probability
     terms = range(votes // 2 + 1, votes + 1)

@@ -1,4 +1,4 @@
-"""The noise stream: a counter-based generator, so that noise is a function and not a sequence.
+"""The noise stream: a counter-based generator, so that noise is a function of its counter and not a sequence.
 
 Stream version 1: Philox 4x32 with 7 rounds (Salmon et al., SC 2011, table 2: Crush-resistant), uniforms
 ``word * 2^-32 + 2^-33`` rounded to float32, normals by Box and Muller of the word pairs (0, 1) and (2, 3), with
@@ -7,8 +7,8 @@ polynomials in float32, each operation rounded once. Any change of these lines c
 Key: (seed, hash of the layer's full name + call number). Counter: (sample id, position in the sample's output,
 tile * cycles + cycle // 4, trial << 16 | vote). The word is cycle mod 4: one call serves four conversions.
 
-Noise of training is drawn an output, not a conversion: key of name + "/train", counter (sample id, place in a quarter
-of the sample's row of outputs, 0, step), and the four words serve the four quarters.
+Noise of training is one normal for each output, not for each conversion: key of name + "/train", counter (sample id,
+position in a quarter of the sample's outputs, 0, step), and the four words serve the four quarters.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Who asks for noise: the context of a read (seed, trial, samples, chip), and a layer's own source in it."""
+"""The noise of a layer in one read, and the context that sets the read: seed, trial, samples and chip."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,7 +68,7 @@ class Noise:
 
 @dataclass
 class NoiseScope:
-    """What `noise_context` sets: the read that layers called inside belong to."""
+    """The read that `noise_context` sets for the layers called inside."""
 
     seed: int = 0
     trial: int = 0
@@ -81,7 +81,7 @@ class NoiseScope:
     _rows: dict[tuple[int, torch.device], tuple[Tensor | None, Tensor, Tensor]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Sample ids of the scope, and what `_ids_and_offsets` made of them, for a leading dimension on a device."""
+    """Cache of `_ids_and_offsets` by leading dimension and device, with the sample ids that it was made from."""
 
     def source(self, name: str, leading: int, device: torch.device) -> Noise:
         """The noise of a layer that is called with a leading dimension of `leading` rows.
@@ -134,13 +134,13 @@ def noise_context(
 
     One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
     layer inside one context gets noise of its own, so open one context for each forward pass. Layers without a name
-    (built by hand, and not yet seen by `calibrate_`) are told apart by the order of their calls, inside a context;
-    their cells are those of one layer.
+    (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
+    they share the cells of one layer.
 
     Args:
         seed: Seed of all noise: 0..2^32-1.
         trial: Number of the read: 0..65535.
-        sample_ids: One id a sample: whole numbers 0..2^32-1. Default: 0, 1, 2, ...
+        sample_ids: One id a sample: integers 0..2^32-1. Default: 0, 1, 2, ...
         chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1.
         step: Number of the training step, for the noise of training: 0..2^32-1. Default: each layer counts the calls
             in which it is trained, so that no two steps have the same noise; a number repeats that of its step.
@@ -181,7 +181,7 @@ def _kernels() -> Any:
 def fill(
     key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
 ) -> Tensor:
-    """`noise.normals`, on a CPU by a compiled kernel."""
+    """`noise.normals`; on a CPU by a compiled kernel."""
     if ids.device.type != "cpu":
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
     import numpy as np

@@ -1,4 +1,4 @@
-"""Counts to be expected where a weight digit with a known sum meets an input digit with a known sum over some rows."""
+"""Expected count of a weight digit and an input digit over some rows, given the sum of each digit."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _QUANTILES = 65
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two digits over the rows of a tile.
+    """A weight digit and an input digit on the rows of a tile.
 
     Attributes:
         rows: Number of rows.
@@ -30,12 +30,12 @@ class Overlap:
 
     @property
     def lowest_input(self) -> int:
-        """Least sum of the input digit."""
+        """Smallest sum of the input digit."""
         return -self.rows * self.input_top if self.input_signed else 0
 
     @property
     def lowest_weight(self) -> int:
-        """Least sum of the weight digit."""
+        """Smallest sum of the weight digit."""
         return -self.rows * self.weight_top if self.weight_signed else 0
 
     def input_nodes(self) -> Tensor:
@@ -47,7 +47,7 @@ class Overlap:
         return _nodes(self.lowest_weight, self.rows * self.weight_top)
 
     def average(self, counts: Tensor, values: Tensor) -> Tensor:
-        """Average of functions of the count over the placements of both digits on the rows.
+        """Average of functions of the count over random placements of both digits on the rows.
 
         Where both digits are bits the count is hypergeometric: ``P(n) = C(v, n) C(R - v, u - n) / C(R, u)`` for u and v
         ones on R rows. Where they have more values it is taken as normal, clipped to its range, with the mean ``u v /
@@ -83,14 +83,14 @@ class Overlap:
 
 
 def _squares(total: Tensor, rows: int, top: int) -> Tensor:
-    """Sum of squares to be expected of values 0..top that sum to `total`: those of evenly distributed ones, whose share
-    of the rows the total decides; never less than equal values have."""
+    """Expected sum of squares of values 0..top that sum to `total`, for values that are evenly distributed on a share
+    of the rows that the total decides; never less than equal values have."""
     evenly = total.abs() * (2 * top + 1) / 3.0
     return torch.maximum(evenly, total.square() / rows)
 
 
 def _nodes(low: int, high: int) -> Tensor:
-    """Whole numbers from low to high, denser around 0."""
+    """Integers from low to high, denser around 0."""
     steps = torch.linspace(0.0, 1.0, _NODES, dtype=torch.float64)
     up = (steps.square() * high).round()
     nodes = torch.cat([(steps.square() * low).round(), up]) if low < 0 else up

@@ -1,4 +1,4 @@
-"""Products that a macro computes: how their summed dimension is split over the rows of tiles."""
+"""Products that a macro computes, and how their summed dimension is split into tiles of rows."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from asim_lightning.engine.integer import conv2d, integer_conv2d, integer_matmul
 
 @dataclass(frozen=True)
 class Tile:
-    """What one tile's rows hold: some of the summed channels, and of each channel's kernel the elements low..high-1."""
+    """The part of the summed dimension on one tile's rows: some channels, and of their kernels the elements
+    low..high-1."""
 
     channels: slice
     kernel: slice | None = None
@@ -35,11 +36,11 @@ class Product(ABC):
 
     @abstractmethod
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
-        """The exact product of whole numbers; limit bounds |x| times |w|. # (batch, *outputs)"""
+        """The exact product of integers; `limit` bounds |x| times |w|. # (batch, *outputs)"""
 
     @abstractmethod
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
-        """Products of one tile with several weight planes at once.
+        """Counts of one tile, for several weight digits at once.
 
         Args:
             tile: The tile.
@@ -53,7 +54,7 @@ class Product(ABC):
 
 @dataclass(frozen=True)
 class MatmulProduct(Product):
-    """``x @ w^T``: x (batch, ..., k), w (n, k), or both (batch, ..., k) where `batched_weight`."""
+    """``x @ w^T`` with x (batch, ..., k) and w (n, k), or w (batch, ..., n, k) where `batched_weight`."""
 
     batched_weight: bool = False
 

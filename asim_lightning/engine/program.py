@@ -1,4 +1,4 @@
-"""What an engine makes of a layer once, and runs at each of its calls."""
+"""The program of a layer: what an engine prepares once and runs at each call."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
@@ -21,13 +21,13 @@ SomeProgram = TypeVar("SomeProgram", bound="Program")
 
 @dataclass(eq=False)
 class Program(ABC):
-    """A product that is ready to run: it holds what depends on weights, macro and chip alone.
+    """A product that is ready to run, with everything that depends only on weights, macro and chip.
 
     Attributes:
         product: The linear map.
-        weights: Whole numbers; None where they come with each call (see `of`).
-        max_elements: Most counts held at a time, by programs that hold counts; a single row of the batch may exceed it,
-            and outputs do not depend on it. None: their own bound.
+        weights: Integers; None where they come with each call (see `of`).
+        max_elements: Most counts held in memory at a time; a single row of the batch may exceed it, and outputs do not
+            depend on it. None: the engine's own bound.
     """
 
     product: Product
@@ -39,7 +39,7 @@ class Program(ABC):
         """The weights.
 
         Raises:
-            ValueError: They come with each call, and this is none.
+            ValueError: They come with each call, and none were given.
         """
         if self.weights is None:
             raise ValueError("a program of two activations needs both: program.of(weights)(...)")
@@ -47,11 +47,11 @@ class Program(ABC):
 
     @property
     def w(self) -> Tensor:
-        """Whole numbers of the weights. # (*weight), or (batch, *weight) where the product says so"""
+        """Integers of the weights. # (*weight), or (batch, *weight) where the product says so"""
         return self.given_weights.integers
 
     def of(self: SomeProgram, weights: Tensor) -> SomeProgram:
-        """The same program with the second operand of one call, of a product of two activations."""
+        """The same program with the second operand of one call, for a product of two activations."""
         return replace(self, weights=Weights(weights))
 
     def __call__(
@@ -61,11 +61,10 @@ class Program(ABC):
 
         Args:
             x: Floating point. # (batch, *inputs)
-            quantizer: Makes x whole numbers.
-            step: What one count is worth, float32. # () or (outputs,)
+            quantizer: Turns x into integers.
+            step: Value of one count in the output, float32. # () or (outputs,)
             bias: # (outputs,)
-            noise: Noise source, with one row per row of the batch; None where the product
-                is exact.
+            noise: Noise source, with one row per row of the batch; None where the product is exact.
 
         Returns:
             float32; float64 for x in float64. # (batch, *outputs)
@@ -77,24 +76,24 @@ class Program(ABC):
         return scaled(self.product, sums, step, bias, x)
 
     def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
-        """Whole numbers as `sums` takes them fastest. # (batch, *inputs)"""
-        return quantizer.whole(x)
+        """Integers in the form that `sums` takes fastest. # (batch, *inputs)"""
+        return quantizer.integers(x)
 
     @abstractmethod
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs in counts: what the macro makes of the product of whole numbers.
+        """Outputs in counts: the product of integers, as the macro computes it.
 
         Args:
-            x: Whole numbers in float32, or what `quantized` gives. # (batch, *inputs)
+            x: Integers in float32, or what `quantized` gives. # (batch, *inputs)
             noise: As for a call.
 
         Returns:
-            Of any type that holds them. # (batch, *outputs)
+            In any type that holds them. # (batch, *outputs)
         """
 
 
 class Engine(Protocol):
-    """A module that computes macros."""
+    """An engine: a module that computes macros."""
 
     def refuses(self, transfer: Transfer) -> str | None:
         """Why the engine does not compute a macro; None where it does."""
@@ -108,7 +107,7 @@ class Engine(Protocol):
         Args:
             product: The linear map.
             transfer: The macro's schedule and column, which the engine does not refuse.
-            weights: As `Program` has them.
+            weights: Integers; None where they come with each call.
             chip: The chip, which stays the same for every read.
         """
 
@@ -118,8 +117,8 @@ def runs_everywhere(device: torch.device) -> bool:
     return True
 
 
-def needed(noise: Noise | None) -> Noise:
-    """The noise source of a macro's conversions.
+def required(noise: Noise | None) -> Noise:
+    """The noise source that a macro's conversions need.
 
     Raises:
         ValueError: There is none.
@@ -130,12 +129,12 @@ def needed(noise: Noise | None) -> Noise:
 
 
 def sums_of(engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-    """Sums of an engine for one call, of which nothing is kept: whole numbers x and w, as `Program.sums` takes them."""
+    """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them."""
     return engine.prepare(product, transfer, Weights(w), Chip.of(noise)).sums(x, noise)
 
 
 def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """``sums * step + bias``, in float32 (float64 for x in float64), images as those of x lie in memory."""
+    """``sums * step + bias``, in float32 (float64 for x in float64); images are channels_last where x is."""
     is_image = isinstance(product, Conv2dProduct)
     is_contiguous = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
     in_one_pass = sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded()
@@ -150,5 +149,5 @@ def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x:
 
 
 def _per_output(values: Tensor, is_image: bool) -> Tensor:
-    """Numbers of outputs in a shape that broadcasts against sums."""
+    """Values of outputs in a shape that broadcasts against sums."""
     return values.view(-1, 1, 1) if is_image and values.dim() else values

@@ -1,4 +1,4 @@
-"""The quantiser that stands before a product: from floats to whole numbers, with one scale for the whole tensor."""
+"""The quantiser of a layer's inputs: from floats to integers, with one scale for the whole tensor."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,21 +11,21 @@ from asim_lightning.quant import quantize
 
 
 class ChecksValues(Protocol):
-    """What refuses a tensor for its values."""
+    """A layer, which refuses some values."""
 
     def check_values(self, x: Tensor) -> None:
-        """Raise a ValueError, where there are values that are not taken."""
+        """Raise a ValueError where x holds values that the layer does not take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """How inputs of a layer become whole numbers (`quant.quantize`).
+    """How a layer's inputs become integers (`quant.quantize`).
 
     Attributes:
-        scale: Magnitude that becomes the largest whole number, float32. # ()
-        bits: Bits of a whole number, sign included where there is one.
+        scale: Magnitude that becomes the largest integer, float32. # ()
+        bits: Bits of an integer, sign included where there is one.
         signed: Whether there is a sign.
-        layer: Refuses values that are not finite, and negative ones where there is no sign.
+        layer: The layer, which refuses values that are not finite, and negative ones where there is no sign.
     """
 
     scale: Tensor
@@ -33,15 +33,15 @@ class Quantizer:
     signed: bool
     layer: ChecksValues
 
-    def whole(self, x: Tensor, channels_last: bool = False) -> Tensor:
-        """Whole numbers in float32, in the shape of x; on a CPU images may be turned to channels_last on the way."""
+    def integers(self, x: Tensor, channels_last: bool = False) -> Tensor:
+        """Integers in float32, of the shape of x; on a CPU images may be made channels_last on the way."""
         if _in_torch(x):
             self.layer.check_values(x)
             return quantize(x, self.scale, self.bits, self.signed)
-        return self._checked(x, byte_passes.to_whole(x, float(self.scale), self.bits, self.signed, channels_last))
+        return self._checked(x, byte_passes.to_integers(x, float(self.scale), self.bits, self.signed, channels_last))
 
     def bytes(self, x: Tensor, channels_last: bool) -> Tensor:
-        """Whole numbers of at most 8 bits in uint8, to signed ones of which 128 is added; on a CPU alone."""
+        """Integers of at most 8 bits as uint8, with 128 added to signed ones; on a CPU alone."""
         return self._checked(x, byte_passes.to_bytes(x, float(self.scale), self.bits, self.signed, channels_last))
 
     def _checked(self, x: Tensor, found: tuple[Tensor, bool, bool]) -> Tensor:
@@ -52,5 +52,6 @@ class Quantizer:
 
 
 def _in_torch(x: Tensor) -> bool:
-    """Whether torch quantises: elsewhere than on a CPU, where operations are recorded, and where there is nothing."""
+    """Whether torch's operations quantise: on other devices than a CPU, where operations are recorded, and for empty
+    tensors."""
     return x.device.type != "cpu" or is_recorded() or x.numel() == 0

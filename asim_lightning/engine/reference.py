@@ -16,7 +16,7 @@ from asim_lightning.engine.cells import Chip, cell_digits
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed, runs_everywhere
+from asim_lightning.engine.program import Program, required, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weights import Weights
@@ -41,7 +41,7 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class ReferenceProgram(Program):
-    """Every conversion of a product; the digits of weights are made once.
+    """Every conversion of a product.
 
     Attributes:
         transfer: The macro's schedule and column.
@@ -53,20 +53,20 @@ class ReferenceProgram(Program):
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
-        """Outputs of a macro, in counts: what remains of ``product(x, w)`` after every conversion.
+        """Outputs of a macro, in counts: ``product(x, w)`` as the macro's conversions return it.
 
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
         ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). Codes times
-        their binary weight and span are summed as integers, exact counts of digital cycles as well.
+        their weight (`Transfer.code_weight`) are summed as integers, and so are the exact counts of digital cycles.
 
         Args:
-            x: Whole numbers. # (batch, *inputs)
+            x: Integers. # (batch, *inputs)
             noise: Noise source, with one row per row of the batch.
 
         Returns:
             Outputs in counts, float64 (float32 where the device has no float64). # (batch, *outputs)
         """
-        product, transfer, source = self.product, self.transfer, needed(noise)
+        product, transfer, source = self.product, self.transfer, required(noise)
         x, w = x.to(torch.int32), self.w.to(torch.int32)
         max_elements = self.max_elements
         if max_elements is None:
@@ -124,13 +124,13 @@ class ReferenceProgram(Program):
 
 
 def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
-    """Numbered cycles, grouped so that the cycles of a group use the same input digits and the same kind of cells."""
+    """Numbered cycles in groups that use the same input digit and the same kind of cells."""
     numbered = enumerate(transfer.cycles)
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
 
 
 class _Normals:
-    """Standard normals of a block of cycles, drawn once a vote for all its cycles, and only where they are needed."""
+    """Standard normals of a block of cycles, drawn once for each vote, and only where a cycle is noisy."""
 
     def __init__(
         self, transfer: Transfer, block: list[tuple[int, Cycle]], counts: Tensor, tile: int, noise: Noise
@@ -151,7 +151,7 @@ class _Normals:
 
 
 def _convert(transfer: Transfer, cycle: Cycle, count: Tensor, normal: Tensor | None) -> Tensor:
-    """Code of one conversion, a whole number in floating point (an ideal converter's code is a real count)."""
+    """Code of one conversion: an integer in floating point; of an ideal converter a real count."""
     level = transfer.column.level(count, cycle)
     if normal is not None:
         level = level + transfer.column.sigma(count, cycle) * normal
@@ -161,7 +161,7 @@ def _convert(transfer: Transfer, cycle: Cycle, count: Tensor, normal: Tensor | N
 
 
 class _Sums:
-    """Sums over cycles and tiles: codes times binary weight and span in one tensor, exact counts in a second."""
+    """Sums over cycles and tiles: of codes times their weight in one tensor, of exact counts in another."""
 
     def __init__(self, transfer: Transfer, tiles: int) -> None:
         self.macro, self.transfer = transfer.macro, transfer

@@ -1,7 +1,7 @@
-"""Some input digits exactly, the others conversion by conversion, where the cycles of some alone are exact.
+"""The split engine: input digits whose cycles are exact as integer products, the other digits conversion by conversion.
 
-A sign plane has counts of one bit a row, and a digit of four bits fifteen times as many on the same ADC: an 8-bit one
-returns the former and not the latter.
+A sign plane has one bit a row, and a digit of four bits up to fifteen counts a row on the same ADC: an 8-bit ADC may
+return every count of the former and not of the latter.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,15 @@ from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed, runs_everywhere
+from asim_lightning.engine.program import Program, required, runs_everywhere
 from asim_lightning.engine.weights import Weights
 
 available = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
-    """Why a transfer is not to be taken apart: no input digit is exact, or all are, or events do not serve for them."""
+    """Why a schedule cannot be split: no input digit is exact, or all are, or the events engine refuses the exact
+    ones."""
     parts = parts_of(transfer)
     if parts is None:
         if not any(transfer.noisy):
@@ -38,7 +39,7 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
     """See `Engine.prepare`.
 
     Raises:
-        ValueError: The transfer is not to be taken apart.
+        ValueError: The schedule cannot be split.
     """
     parts = parts_of(transfer)
     if parts is None:
@@ -54,12 +55,12 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 @dataclass(eq=False)
 class SplitProgram(Program):
-    """A product of which some input digits are exact.
+    """A product in which some input digits are exact.
 
     Attributes:
-        exact: The product with each exact digit, by its bits.
-        errors: Wrong conversions of these, where they are noisy.
-        others: The macro with the cycles of the other digits, which are all converted.
+        exact: Integer product with each exact digit, by the digit's bits.
+        errors: Wrong conversions of the exact digits, where they are noisy.
+        others: The schedule with the cycles of the other digits alone, each of which is converted.
         chip: The chip.
     """
 
@@ -90,10 +91,10 @@ class SplitProgram(Program):
             # unsigned: a sign plane's ones count negatively
             is_sign = self.others.signed_input and bits[-1] == self.others.macro.input_bits - 1
             outputs.add_(program.sums(digits(integers, bits, False)), alpha=(-1 if is_sign else 1) * 2 ** bits[0])
-        return outputs if self.errors is None else self.errors.added(outputs, x, needed(noise))
+        return outputs if self.errors is None else self.errors.added(outputs, x, required(noise))
 
     def _converted(self, device: torch.device) -> Program:
-        """Every conversion of the other digits, by the kernel of a device."""
+        """Program of every conversion of the other digits, for a device."""
         if device.type not in self._converting:
             engine = KERNELS[kernel_for(self.others, device)]
             program = engine.prepare(self.product, self.others, self.weights, self.chip)

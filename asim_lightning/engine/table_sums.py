@@ -1,4 +1,4 @@
-"""Sums over digits of functions that are tabulated at every possible digit sum."""
+"""Sums over digits of functions that are tabulated for every possible digit sum."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from asim_lightning.engine.threads import spread_kernel
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Several functions of a whole number, tabulated from `low` on."""
+    """Several functions of an integer, tabulated from `low` on."""
 
     low: int
     values: Tensor
@@ -22,10 +22,10 @@ class Table:
 
     @classmethod
     def interpolated(cls, nodes: Tensor, values: Tensor) -> "Table":
-        """The table at all whole numbers between the nodes.
+        """The table at all integers between the nodes.
 
         Args:
-            nodes: Whole numbers, ascending, float64. # (nodes,)
+            nodes: Integers, ascending, float64. # (nodes,)
             values: Values at the nodes. # (nodes, functions)
         """
         x = np.arange(int(nodes[0]), int(nodes[-1]) + 1, dtype=np.float64)
@@ -37,7 +37,7 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     """``out[row, position, tile, term] = sum over digits of factor * table[sums[row, tile, digit, position], term]``.
 
     Args:
-        sums: Whole numbers within the table, float32. # (rows, tiles, digits, positions)
+        sums: Integers within the table, float32. # (rows, tiles, digits, positions)
         table: The functions.
         factors: Factor of each digit.
 

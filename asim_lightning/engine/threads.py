@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.openmp import openmp
-from asim_lightning.engine.rooms import furnished
+from asim_lightning.engine.scratch import with_scratch
 
 _NAME = "asim-engine"
 
@@ -52,21 +52,21 @@ def spread_kernel(kernel: Any, arguments: tuple[Any, ...], units: int, fewest: i
     Args:
         kernel: A compiled Numba kernel that raises nothing but for want of memory, and writes disjoint results; each
             thread may call it several times.
-        arguments: NumPy arrays, numbers, and rooms.
+        arguments: NumPy arrays, numbers, and scratch.
         units: Number of units of work.
         fewest: Least number of units that is worth a thread.
     """
     threads = _threads(units, fewest)
     if threads == 1:
-        kernel(*furnished(arguments, 1)[0], 0, units)
+        kernel(*with_scratch(arguments, 1)[0], 0, units)
         return
     library = openmp()
     if library is None:
-        spread(lambda low, high: kernel(*furnished(arguments, 1)[0], low, high), units, fewest)
+        spread(lambda low, high: kernel(*with_scratch(arguments, 1)[0], low, high), units, fewest)
         return
     from asim_lightning.engine.team import team_of  # Numba takes half a second to import
 
-    team_of(kernel, library)(*furnished(arguments, threads), units, threads, torch.get_num_threads())
+    team_of(kernel, library)(*with_scratch(arguments, threads), units, threads, torch.get_num_threads())
 
 
 def _threads(units: int, fewest: int) -> int:

@@ -9,8 +9,8 @@ import torch
 
 @contextmanager
 def exact_float32(device_type: str) -> Iterator[None]:
-    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products; settings restored after, and
-    on a CPU untouched where they are so already.
+    """Autocast off, and no TF32, bf16 or Winograd inside convolutions and matrix products. Settings are restored
+    afterwards; on a CPU where they are right already, nothing is set.
 
     TF32 keeps 11 bits and bf16 keeps 8, either of which silently rounds integers. cuDNN may choose a Winograd
     algorithm, which adds fractions, so cuDNN itself is off.
@@ -34,7 +34,7 @@ def exact_float32(device_type: str) -> Iterator[None]:
 
 
 def _is_exact_on_cpu(mkldnn: Any) -> bool:
-    """Whether nothing has to be set, which takes longer than a small product."""
+    """Whether nothing has to be set: setting takes longer than a small product."""
     if torch.is_autocast_enabled("cpu") or not hasattr(mkldnn, "matmul"):
         return False
     return {mkldnn.matmul.fp32_precision, mkldnn.conv.fp32_precision} <= {"ieee", "none"}
@@ -63,13 +63,14 @@ def _set_highest() -> Any:
 
 
 def is_recorded() -> bool:
-    """Whether operations are compiled or traced, where a kernel would leave its answer as a constant."""
+    """Whether torch compiles or traces, so that the result of a kernel would be recorded as a constant."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def is_exported() -> bool:
-    """Whether torch.export or torch.jit.trace records a network that must run without this package's Python.
+    """Whether torch.export or torch.jit.trace records a network, which must then run without this package's Python
+    code.
 
-    torch.compile is neither: it leaves to Python what it cannot record.
+    torch.compile does not count: it leaves to Python what it cannot record.
     """
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]

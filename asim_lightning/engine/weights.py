@@ -1,4 +1,4 @@
-"""Whole numbers of a layer's weight, and the forms in which engines multiply by them."""
+"""The integers of a layer's weight, and the packed forms of them that engines need."""
 
 from collections.abc import Callable, Hashable
 from typing import TypeVar
@@ -8,12 +8,13 @@ from torch import Tensor
 
 Form = TypeVar("Form")
 _MOST_FORMS = 8
-"""A macro takes up to three; a sweep over rows would fill the memory with those of all its points."""
+"""Most forms that are kept: a macro needs up to three; a sweep over rows would fill the memory with those of all its
+points."""
 
 
 class Weights:
-    """Whole numbers that nobody may change, and what engines made of them: packed planes, bytes as the processor takes
-    them. A form depends on bits, rows and geometry, but not on noise.
+    """Integers, which nobody may change, and the forms that engines made of them, such as packed bit planes or bytes in
+    the processor's layout. A form depends on bits, rows and geometry, but not on noise.
 
     Args:
         integers: float32. # (*weight), or (batch, *weight)
@@ -24,11 +25,11 @@ class Weights:
         self._forms: dict[Hashable, object] = {}
 
     def form(self, key: Hashable, make: Callable[[Tensor], Form]) -> Form:
-        """The form of a key, made where there is none.
+        """The form of a key, made at its first use.
 
         Args:
             key: What the form depends on beside the integers.
-            make: Makes it of the integers.
+            make: Makes the form of the integers.
         """
         if key in self._forms:
             return self._forms[key]  # type: ignore[return-value]

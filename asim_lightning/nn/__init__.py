@@ -1,4 +1,4 @@
-"""Layers on macros, and the digital layers beside them."""
+"""Layers on macros, digital quantised layers, and float layers beside them."""
 
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.attention import CimAttention

@@ -1,4 +1,4 @@
-"""How a layer comes to its macro: the plan's macro, what a product of scores makes of it, and the layer's rule."""
+"""Where a layer's macro comes from: the plan's macro, its change for attention scores, and the layer's rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,21 +11,21 @@ _DIGITAL_BITS = 8
 
 @dataclass(frozen=True)
 class Assignment:
-    """A layer's macro and where each of its fields comes from, so that the plan's macro can change under it.
+    """A layer's macro, and the origin of each of its fields, so that the plan's macro can be changed under it.
 
-    The macro is the plan's; where the layer multiplies attention scores, what `score_macro` makes of it; and the
-    layer's rule has the last word.
+    The macro is the plan's; where the layer multiplies attention scores, `score_macro` of it; then the layer's rule
+    changes its fields.
 
     Raises:
-        ValueError: The base is no macro, or the rule names no field or a value that the macro does not take.
+        ValueError: The base is not a macro, or the rule names an unknown field or a value that the macro does not take.
     """
 
     base: MacroConfig
     """The plan's macro."""
     is_scores: bool = False
-    """Whether the layer multiplies attention scores, which have no sign."""
+    """Whether the layer multiplies attention scores, which are unsigned."""
     rule: MacroConfig | Mapping[str, Any] | None = None
-    """Fields that a rule of the plan decides for this layer, or its whole macro; None where no rule matches it."""
+    """Fields that a rule of the plan sets for this layer, or its whole macro; None where no rule matches."""
     macro: MacroConfig = field(init=False, compare=False, repr=False)
     """The layer's macro."""
 
@@ -46,7 +46,7 @@ class Assignment:
 
     @property
     def ruled(self) -> frozenset[str]:
-        """Fields that the rule decides: another base does not change them."""
+        """Fields that the rule sets: a change of the base does not change them."""
         if isinstance(self.rule, MacroConfig):
             return frozenset(f.name for f in fields(MacroConfig))
         return frozenset(self.rule or ())
@@ -64,7 +64,7 @@ class Assignment:
         return weight, inputs
 
     def changed(self, **changes: Any) -> "Assignment":
-        """The assignment under a plan whose macro has other fields.
+        """The assignment with other fields of the plan's macro.
 
         Raises:
             ValueError: A name is no field, or the plan's macro or the layer's does not take a value.

@@ -1,4 +1,4 @@
-"""Multi-head self-attention whose products run on macros."""
+"""Multi-head self-attention with its products on macros."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ class CimAttention(nn.Module):
     State dict keys are those of timm's Attention.
 
     Args:
-        attention: An attention with timm's parts (qkv, proj, norms, dropouts, num_heads, head_dim, scale), which are
-            taken over.
+        attention: An attention with timm's parts (qkv, proj, norms, dropouts, num_heads, head_dim, scale), which this
+            module shares.
         qk: Module that multiplies keys by queries: (batch, heads, keys, k), (batch, heads, queries, k).
         av: Module that multiplies scores by values: (batch, heads, queries, keys), (batch, heads, k, keys).
 
@@ -71,7 +71,7 @@ class CimAttention(nn.Module):
 
         Args:
             attention: timm.layers.Attention.
-            macro: Macro of all products that are given none of their own; inputs are signed.
+            macro: Macro of all products without a macro of their own; inputs are signed.
             qk_macro: Macro of Q K^T: weight_bits for queries, input_bits and encoding_bits for keys.
             av_macro: Macro of A V: weight_bits for values, input_bits and encoding_bits for scores. Default: the
                 macro with `score_bits` input bits.
@@ -139,9 +139,9 @@ class CimAttention(nn.Module):
 
         Args:
             x: Tokens. # (batch, tokens, channels)
-            attn_mask: False where a query may not see a key, or numbers that are added to scores, digitally.
+            attn_mask: False where a query must not attend to a key, or numbers that are added to scores, digitally.
                 # broadcasts against (batch, heads, queries, keys)
-            is_causal: Whether a query sees no later key.
+            is_causal: Whether a query attends to no later key.
 
         Returns:
             Same type and device as x. # (batch, tokens, channels)

@@ -18,12 +18,12 @@ def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
 
 
 def needs_calibration(model: nn.Module) -> bool:
-    """Whether a layer is set to a calibrated range and has none."""
+    """Whether a layer is set to a calibrated range that it does not have yet."""
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
 
 
 def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max") -> None:
-    """Fit and store the input range of every layer that is set to a calibrated one, in place.
+    """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
     Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum.
 

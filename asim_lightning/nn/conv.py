@@ -18,7 +18,7 @@ _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate
 
 
 class _QuantizedConv2d(QuantizedLayer, HeldWeight):
-    """Convolution of integers; what multiplies them is a subclass's."""
+    """Convolution of integers; subclasses multiply them digitally or on a macro."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
         return F.conv2d(x, w, bias, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The input with all padding that a convolution cannot add itself, and the zeros a side that it can."""
+        """The input with all padding that a convolution cannot add itself, and the zeros on each side that it can."""
         before, after = [], []
         for axis in (0, 1):
             if self.padding == "same":
@@ -151,7 +151,7 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
 
 
 class QuantConv2d(_QuantizedConv2d):
-    """Digital convolution of integers, such as a network's first: quantised, without macro, noise or ADC.
+    """Digital convolution of integers, without macro, noise or ADC, such as a network's first.
 
     Args:
         weight_bits: Bits of a weight, sign included.

@@ -1,7 +1,7 @@
-"""Layers that stay float next to simulated ones: in evaluation their answer depends on nothing but the sample.
+"""Float layers between simulated ones, whose output for a sample does not depend on the rest of its batch.
 
-A float32 product's last bit depends on the batch and the threads; behind a quantiser it can cross a step and grow. Sums
-in float64, rounded to float32 once, do not move that bit.
+The last bit of a float32 product depends on batch and threads, and a quantiser behind it can turn that bit into a whole
+step. Sums in float64 that are rounded to float32 once do not depend on either.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from asim_lightning.nn.layer_forms import HeldWeight, conv_form, same_padding
 
 
 def reproducible(x: Tensor) -> Tensor:
-    """The tensor in the type that products of kept layers are summed in: float64 where the device has it."""
+    """The tensor in the type in which float layers sum: float64 where the device has it."""
     return x if x.device.type == "mps" else x.double()
 
 
 class FloatConv2d(HeldWeight):
-    """A convolution kept in floating point."""
+    """A convolution that stays in floating point."""
 
     same_padding: bool = False
     """Whether padding follows TensorFlow's "same" for any stride."""
@@ -57,7 +57,7 @@ class FloatConv2d(HeldWeight):
 
 
 class FloatLinear(nn.Linear):
-    """A linear layer kept in floating point."""
+    """A linear layer that stays in floating point."""
 
     @classmethod
     def from_float(cls, linear: nn.Linear) -> "FloatLinear":

@@ -1,4 +1,4 @@
-"""Linear map on a macro whose weight comes with each call: a parameter of another module, or one computed from it."""
+"""Linear map on a macro with a weight that comes with each call: another module's parameter, or computed from one."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from asim_lightning.nn.on_macro import OnMacro
 
 
 class CimFunctionalLinear(OnMacro):
-    """``x @ weight^T`` on a macro, with a weight that is no parameter of this layer and has no batch.
+    """``x @ weight^T`` on a macro, with a weight that is not a parameter of this layer and has no batch dimension.
 
     Args:
         macro: The macro.

@@ -1,7 +1,7 @@
-"""Which layers compute a plain product, by their class: torch's, timm's, and subclasses that change nothing; and what
-forms of convolutions do to weight and padding.
+"""Layer classes that compute a plain product, of torch, timm, and subclasses that change nothing; and what special
+convolutions do to weight and padding.
 
-timm's classes are told by their names: layers do not import timm.
+timm's classes are recognised by their names, as layers do not import timm.
 """
 
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ class Standardization:
 
 @dataclass(frozen=True)
 class ConvForm:
-    """What a convolution does beside what torch.nn.Conv2d does.
+    """How a convolution differs from torch.nn.Conv2d.
 
     Attributes:
         same: Whether it pads as TensorFlow does, for any stride.
-        standardization: What it does to its weight; None where nothing.
+        standardization: Standardisation of its weight; None where there is none.
     """
 
     same: bool = False
@@ -50,7 +50,7 @@ class ConvForm:
 
 
 def conv_form(conv: nn.Conv2d) -> ConvForm | None:
-    """What a convolution does; None where its class may compute something else."""
+    """How a convolution differs from torch.nn.Conv2d; None where its class may compute something else."""
     kind = type(conv)
     if not is_called_plainly(conv):
         return None
@@ -72,7 +72,7 @@ def is_plain_linear(linear: nn.Linear) -> bool:
 
 
 def is_called_plainly(module: nn.Module) -> bool:
-    """Whether calling a module runs the forward of its class: nobody replaced it, or what calls it."""
+    """Whether calling a module runs its class's forward: neither forward nor __call__ is replaced."""
     return "forward" not in vars(module) and type(module).__call__ is nn.Module.__call__
 
 
@@ -81,20 +81,20 @@ def _is_timms(kind: type, names: tuple[str, ...]) -> bool:
 
 
 class HeldWeight(nn.Conv2d):
-    """A convolution whose macro holds its weight as it is, or standardised."""
+    """A convolution whose macro holds its weight, standardised where the convolution standardises it."""
 
     standardization: Standardization | None = None
     gain: nn.Parameter | None
 
     def take_form(self, conv: nn.Conv2d, form: ConvForm) -> None:
-        """Compute what another convolution does, with its parameters."""
+        """Take over another convolution's form and its parameters."""
         self.weight, self.bias = conv.weight, conv.bias
         self.standardization = form.standardization
         if isinstance(gain := getattr(conv, "gain", None), nn.Parameter) and form.standardization is not None:
             self.gain = gain
 
     def held_weight(self) -> Tensor:
-        """The weight that is multiplied. # (outputs, channels a group, kernel height, kernel width)"""
+        """The weight that the macro holds. # (outputs, channels a group, kernel height, kernel width)"""
         if self.standardization is None:
             return self.weight
         return self.standardization.apply(self.weight, getattr(self, "gain", None))

@@ -1,4 +1,4 @@
-"""torch's MultiheadAttention, written with products that a macro can take over."""
+"""torch's MultiheadAttention, written so that its products can go on macros."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from asim_lightning.nn.product_mode import masked_softmax
 class MultiheadAttention(nn.Module):
     """Multi-head attention: ``softmax(q k^T / sqrt(head_dim) + mask) v`` between linear layers.
 
-    torch's own (torch.nn.MultiheadAttention) hands all its weights to one function, past any layer in the place of its
-    output projection. This one computes the same from its parameters, with state dict keys as torch has them, and calls
+    torch.nn.MultiheadAttention passes all its weights to one function, so that a layer in the place of its output
+    projection is never called. This module computes the same with the same parameters and state dict keys, and calls
     `out_proj`.
 
     Args:
-        attention: Whose parameters are shared.
+        attention: The attention whose parameters are shared.
 
     Raises:
         ValueError: It has learned biases of keys and values or adds a zero key, which this module does not compute.
@@ -51,7 +51,7 @@ class MultiheadAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; arguments and answers as torch.nn.MultiheadAttention has them.
+        """Attend, with the arguments and results of torch.nn.MultiheadAttention.
 
         Args:
             query: (batch, queries, channels); first axes exchanged unless `batch_first`; without batch: 2 axes.
@@ -59,7 +59,7 @@ class MultiheadAttention(nn.Module):
             value: As the key.
             key_padding_mask: True, or -infinity, where a key is left out. # (batch, keys)
             need_weights: Whether the scores are returned too.
-            attn_mask: True where a query may not see a key, or numbers that are added.
+            attn_mask: True where a query must not attend to a key, or numbers that are added to scores.
                 # (queries, keys) or (batch * heads, queries, keys)
             average_attn_weights: Whether the returned scores are averaged over heads.
             is_causal: Only tells torch that `attn_mask` is causal.
@@ -92,7 +92,7 @@ class MultiheadAttention(nn.Module):
         return (y if self.batch_first else y.transpose(0, 1)), weights
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor, same: bool) -> tuple[Tensor, ...]:
-        """Queries, keys and values before they are parted into heads. # (batch, tokens, channels) each"""
+        """Queries, keys and values before they are split into heads. # (batch, tokens, channels) each"""
         whole: Any = self.in_proj_weight
         bias: Any = self.in_proj_bias
         if whole is not None and same:

@@ -1,4 +1,4 @@
-"""What layers on a macro share: the macro, its quantised or simulated product, and the noise of training."""
+"""The base of layers on a macro: the macro, its product, quantised or simulated, and the noise of training."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -54,7 +54,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def train_noise_model(self) -> TrainingNoise:
-        """Model of that noise; "proportional", "macro", an import path or an instance may be assigned."""
+        """Model of the noise while training; "proportional", "macro", an import path or an instance can be assigned."""
         return self._train_noise_model
 
     @train_noise_model.setter
@@ -63,8 +63,8 @@ class OnMacro(QuantizedLayer):
 
     @property
     def max_elements(self) -> int | None:
-        """Most counts that the reference engine holds at a time: 1 or more, or None for its own bound (2^20 on a CPU,
-        2^26 elsewhere). Its memory follows it; outputs do not depend on it."""
+        """Most counts that the reference engine holds in memory at a time: 1 or more; None: 2^20 on a CPU, 2^26
+        elsewhere. Outputs do not depend on it."""
         return self._max_elements
 
     @max_elements.setter
@@ -75,7 +75,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def macro(self) -> MacroConfig:
-        """The macro; another one may be assigned, to which then no rule and no plan applies."""
+        """The macro; assigning another one replaces the plan's macro and its rule for this layer."""
         return self._assignment.macro
 
     @macro.setter
@@ -84,7 +84,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def assignment(self) -> Assignment:
-        """How the layer comes to its macro; assigning another one changes the macro."""
+        """Where the layer's macro comes from; assigning another assignment changes the macro."""
         return self._assignment
 
     @assignment.setter
@@ -93,7 +93,7 @@ class OnMacro(QuantizedLayer):
         self._assignment = assignment
 
     def check_assignment(self, assignment: Assignment) -> None:
-        """Refuse what this layer's macro cannot be.
+        """Refuse an assignment that this layer cannot have.
 
         Raises:
             ValueError: The macro does not take the layer's input.
@@ -124,7 +124,7 @@ class OnMacro(QuantizedLayer):
 
     @property
     def engine(self) -> str | None:
-        """Engine that simulates the macro; None: the one that the macro takes (`engine.choose`)."""
+        """Name of the engine that simulates the macro; None: `engine.choose` decides."""
         return self._engine
 
     @engine.setter
@@ -170,7 +170,7 @@ class OnMacro(QuantizedLayer):
         return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
 
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
-        """What programs of the layer's engine depend on beside product and weight, and what prepares them.
+        """The key of the layer's programs for a macro, and the function that prepares them.
 
         Raises:
             ValueError: The engine that was set does not compute the macro.
@@ -230,7 +230,7 @@ class OnMacro(QuantizedLayer):
             x_scale = self._scales(x, weight)[0]
             quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
             step = self._step(self._per_output(x_scale * weight.scale))
-            return Operands(product, self.transfer, quantizer.whole(operand), integers, step)
+            return Operands(product, self.transfer, quantizer.integers(operand), integers, step)
 
         # a read has no step, and other reads have other noise
         return self._noisy(y, replace(noise, step=noise.trial), operands)

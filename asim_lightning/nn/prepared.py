@@ -1,4 +1,4 @@
-"""What a layer makes of its weight once: whole numbers, and the programs that multiply by them."""
+"""What is kept of a layer's weight between calls: its integers, and the programs that multiply by them."""
 
 import weakref
 from collections.abc import Callable, Hashable
@@ -14,17 +14,17 @@ _SAMPLES = 1024
 
 
 class Programs:
-    """Programs of one layer for one macro, by the product that they compute. Copies and pickles are empty."""
+    """Programs of one layer for one macro, by product. Copies and pickles are empty."""
 
     def __init__(self) -> None:
         self._macro: Hashable = None
         self._of: dict[Product, Program] = {}
 
     def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
-        """The program of a product, prepared where there is none.
+        """The program of a product, prepared at its first use.
 
         Args:
-            macro: What else programs depend on; those of another macro are let go.
+            macro: What else the programs depend on; those of another macro are dropped.
             product: The linear map.
             prepare: Prepares the program.
         """
@@ -44,10 +44,10 @@ class Programs:
 
 @dataclass(eq=False)
 class QuantizedWeight:
-    """Whole numbers of a weight, and what was prepared with them.
+    """Integers of a weight, and what was prepared with them.
 
     Attributes:
-        integers: float32, which nobody may change. # (outputs, ...)
+        integers: Integers in float32, which nobody may change. # (outputs, ...)
         scale: Scale of the quantiser. # () or (outputs, 1, ...)
     """
 
@@ -67,11 +67,12 @@ class QuantizedWeight:
         return self._programs
 
     def weights(self, integers: Tensor) -> Weights:
-        """The integers in the shape in which a product takes them, and the forms that engines made of them."""
+        """The integers in the shape that a product takes, with the forms that engines made of them."""
         return self._weights.setdefault(integers.shape, Weights(integers))
 
     def steps(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Scale of inputs, and what a count is worth with it, computed where the key is not that of the last call.
+        """Scale of the inputs and value of one count in the output; computed where the key is not that of the last
+        call.
 
         # () and () or (outputs,)
         """
@@ -84,22 +85,22 @@ class QuantizedWeight:
 class PreparedWeight:
     """The quantised weight of a layer, the same object as long as the weight is unchanged.
 
-    A weight is unchanged where it is the same tensor, at the same place, torch counted no change of it, and 1024 of its
-    numbers are what they were. torch counts none that are made through ``.data``, by a fused optimiser or in inference
-    mode; of these, changes of a hundredth of the weight are seen by the numbers, and changes of single ones may not be:
-    call `forget` after them. Copies and pickles are empty.
+    A weight counts as unchanged if it is the same tensor at the same address, torch counted no change of it, and 1024
+    of its numbers are the same. torch does not count changes through ``.data``, by a fused optimiser or in inference
+    mode; of these, changes of a hundredth of the weight are found by the numbers, but changes of single numbers may be
+    missed: call `forget` after them. Copies and pickles are empty.
     """
 
     def __init__(self) -> None:
-        self._seen: _Seen | None = None
+        self._seen: _Snapshot | None = None
         self._quantized: QuantizedWeight | None = None
 
     def forget(self) -> None:
-        """Keep nothing."""
+        """Drop everything."""
         self._seen = self._quantized = None
 
     def of(self, w: Tensor, settings: Hashable, quantize: Callable[[], tuple[Tensor, Tensor]]) -> QuantizedWeight:
-        """The quantised weight, quantised anew where anything changed.
+        """The quantised weight; quantised again if anything changed.
 
         Args:
             w: The weight.
@@ -110,11 +111,11 @@ class PreparedWeight:
             return QuantizedWeight(*quantize())
         version = None if w.is_inference() else w._version
         key = (w.data_ptr(), version, w.dtype, w.device, w.shape, w.stride(), settings)
-        if self._quantized is None or self._seen is None or not self._seen.is_still(w, key):
+        if self._quantized is None or self._seen is None or not self._seen.matches(w, key):
             self.forget()
             with torch.inference_mode(False), torch.no_grad():
                 found, view = QuantizedWeight(*quantize()), _some_of(w)
-                self._seen = _Seen(weakref.ref(w), key, view, view.clone())
+                self._seen = _Snapshot(weakref.ref(w), key, view, view.clone())
             self._quantized = found
         return self._quantized
 
@@ -126,22 +127,22 @@ class PreparedWeight:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """A weight as it was when it was quantised."""
+class _Snapshot:
+    """A weight at the time when it was quantised."""
 
     weight: "weakref.ref[Tensor]"
     key: Hashable
     view: Tensor
-    """Some numbers of the weight, as they are."""
+    """A view of some numbers of the weight."""
     sample: Tensor
-    """The same numbers, as they were."""
+    """A copy of the same numbers."""
 
-    def is_still(self, w: Tensor, key: Hashable) -> bool:
+    def matches(self, w: Tensor, key: Hashable) -> bool:
         return self.weight() is w and self.key == key and torch.equal(self.view, self.sample)
 
 
 def _some_of(w: Tensor) -> Tensor:
-    """A view of evenly spaced numbers of a tensor, or of all where it does not lie in one piece."""
+    """A view of evenly spaced numbers of a tensor; of all where it is not contiguous."""
     w = w.detach()
     if w.dim() == 4 and w.is_contiguous(memory_format=torch.channels_last):
         w = w.permute(0, 2, 3, 1)

@@ -1,7 +1,7 @@
-"""Matrix products that a module's forward makes by function calls, caught on their way to torch.
+"""Matrix products that a module's forward makes by function calls, intercepted before torch computes them.
 
-Every function that multiplies two tensors is written in terms of one product, so that whoever watches or replaces
-products has two methods to write.
+Every function that multiplies two tensors is expressed by two methods, `product` and `linear`, which a subclass
+overrides to observe or replace products.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 class ProductMode(TorchFunctionMode):
     """While active, matrix products are computed by `product` and `linear`.
 
-    Caught are matmul, `@`, mm, bmm, mv, addmm, baddbmm, einsum of two operands, scaled_dot_product_attention and
+    Intercepted are matmul, `@`, mm, bmm, mv, addmm, baddbmm, einsum of two operands, scaled_dot_product_attention and
     functional linear, of floating-point tensors. Inside of `product` and `linear` the mode is off.
     """
 
     paused: int = 0
-    """How many parts of the program run inside that make products of their own."""
+    """How many running parts of the program compute products of their own, which are not intercepted."""
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
         """``a @ b``.
@@ -52,7 +52,7 @@ class ProductMode(TorchFunctionMode):
 
 
 def _named(mode: ProductMode, *operands: Tensor, **named: Tensor) -> Tensor | None:
-    """A product of two operands, of which torch's functions call the second one other, mat2, or vec."""
+    """A product of two operands whose second argument torch's functions call other, mat2 or vec."""
     first = [named.pop("input")] if "input" in named else []
     a, b = (*first, *operands, *named.values())
     return _matmul(mode, a, b)
@@ -127,11 +127,11 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None, is_causal: bool =
 
     Args:
         scores: Scores before the softmax. # (..., queries, keys)
-        mask: False where a query may not see a key, or numbers that are added; broadcasts against scores.
-        is_causal: Whether a query sees no later key.
+        mask: False where a query must not attend to a key, or numbers that are added; broadcasts against scores.
+        is_causal: Whether a query attends to no later key.
 
     Returns:
-        Scores that sum to 1 for each query; 0 for a query that may see no key. # (..., queries, keys)
+        Scores that sum to 1 for each query; 0 for a query that may attend to no key. # (..., queries, keys)
     """
     if mask is None and not is_causal:
         return scores.softmax(dim=-1)
@@ -178,7 +178,7 @@ def _einsum(mode: ProductMode, equation: Any, *operands: Any) -> Tensor | None:
 
 
 def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | None:
-    """Axes of both operands and of the result; None for what is no product of two operands."""
+    """Axes of both operands and of the result; None where the equation is not a product of two operands."""
     if not isinstance(equation, str) or len(operands) != 2 or "." in equation:
         return None
     inputs, arrow, out = equation.replace(" ", "").partition("->")

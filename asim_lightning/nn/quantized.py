@@ -1,4 +1,4 @@
-"""What quantised layers share: fidelity, input range, checks of their input."""
+"""The base of quantised layers: fidelity, input range, checks of the input."""
 
 import math
 import warnings
@@ -30,14 +30,14 @@ _MATERIALLY_NEGATIVE = 0.01
 
 
 class QuantizedLayer(nn.Module):
-    """Base of layers that multiply integers; subclasses add the product and its operands.
+    """Base of layers that multiply integers; subclasses define the product and its operands.
 
     While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides.
     """
 
     _ranges: tuple[str, ...] = ("input_max",)
     name: str
-    """Full name in the network; keys the layer's noise and stands in its messages."""
+    """Full name in the network; keys the layer's noise and appears in its messages."""
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
     per_channel: bool
@@ -165,7 +165,7 @@ class QuantizedLayer(nn.Module):
             )
 
     def check_values(self, x: Tensor) -> None:
-        """Refuse inputs by their values.
+        """Refuse inputs with values that the layer does not take.
 
         Raises:
             ValueError: A value is not finite, or is negative where the layer is unsigned.
@@ -210,7 +210,7 @@ class QuantizedLayer(nn.Module):
         return self._outputs(program(operand, quantizer, step, bias, noise))
 
     def _scales(self, x: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
-        """Scale of the input quantiser, and what one count is worth. # () and () or (outputs,)"""
+        """Scale of the input quantiser, and value of one count in the output. # () and () or (outputs,)"""
         largest = self._largest_input(x)
 
         def compute() -> tuple[Tensor, Tensor]:
@@ -223,11 +223,11 @@ class QuantizedLayer(nn.Module):
         return weight.steps((float(largest), self.input_bits, self.signed_input), compute)
 
     def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:
-        """What one count is worth at each output. # (outputs,)"""
+        """Value of one count in each output. # (outputs,)"""
         return step.flatten().expand(weight.integers.shape[0]).contiguous()
 
     def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
-        """What multiplies by a weight's integers, which are in the shape that the product takes."""
+        """The program that multiplies by a weight's integers, given in the shape that the product takes."""
         if is_recorded():
             return self._exact(product, Weights(integers))
         bits = self.input_bits, self.weight_bits, self.signed_input
@@ -237,7 +237,7 @@ class QuantizedLayer(nn.Module):
         return ExactProgram(product, weights, self.input_bits, self.weight_bits, self.signed_input)
 
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
-        """The product of whole numbers that a call in evaluation computes: product, inputs and weights in float32.
+        """The integer product that a call in evaluation computes: the product, and its inputs and weights in float32.
 
         Args:
             inputs: What the layer's forward takes.
@@ -250,28 +250,28 @@ class QuantizedLayer(nn.Module):
             weight = self._quantized_weight(w)
             product, operand, integers = self._operands(x, weight.integers)
             quantizer = Quantizer(self._scales(x, weight)[0], self.input_bits, self.signed_input, self)
-            return product, quantizer.whole(operand), integers
+            return product, quantizer.integers(operand), integers
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
-        """Store the ranges that a call with these inputs takes, whatever they come from, and use them from now on.
+        """Store the ranges that a call with these inputs would take, and use them from now on.
 
         Returns:
-            What one count of the product is worth. # () or (outputs,)
+            Value of one count in the output. # () or (outputs,)
         """
         x, w = self._called_with(*inputs)
         self.store_range(float(self._largest_input(x)))
         return self._scales(x, self._quantized_weight(w))[1]
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Input, with a batch, and weight of a call."""
+        """Input, with a batch dimension, and weight of a call."""
         raise NotImplementedError
 
     def _held(self, w: Tensor) -> Tensor:
-        """The weight that the layer multiplies by, of the parameter that it is made from."""
+        """The weight that the layer multiplies by, from its parameter."""
         return w
 
     def _held_key(self) -> Hashable:
-        """What that weight depends on beside the parameter."""
+        """What the multiplied weight depends on beside the parameter."""
         return None
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
@@ -279,11 +279,11 @@ class QuantizedLayer(nn.Module):
         raise NotImplementedError
 
     def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        """The product of an engine, and its operands, from integers of input and weight."""
+        """The product for an engine and its operands, from integers of input and weight."""
         raise NotImplementedError
 
     def _outputs(self, y: Tensor) -> Tensor:
-        """What a program returns, in the shape of the layer's output."""
+        """A program's result in the shape of the layer's output."""
         return y
 
     def _per_output(self, scale: Tensor) -> Tensor:
@@ -299,7 +299,7 @@ class QuantizedLayer(nn.Module):
         return weight_scale(w, self.per_channel)
 
     def _quantized_weight(self, w: Tensor) -> QuantizedWeight:
-        """The weight in whole numbers; the same object as before while the weight is unchanged."""
+        """The weight as integers; the same object as before while the weight is unchanged."""
         if is_recorded():
             return QuantizedWeight(*self._quantized_anew(self._held(w)))
         settings = self.weight_bits, self.per_channel, self._held_key()
@@ -312,29 +312,30 @@ class QuantizedLayer(nn.Module):
         return quantize(w, scale, self.weight_bits, True), scale
 
     def _step(self, scale: Tensor) -> Tensor:
-        """What one count is worth: ``scale / (L_x * L_w)``."""
+        """Value of one count in the output: ``scale / (L_x * L_w)``."""
         return scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
 
     def _noise(self, leading: int, device: torch.device) -> Noise:
         return current_scope().source(self.name, leading, device)
 
     def _in_type_of(self, x: Tensor, *parameters: Tensor | None) -> list[Any]:
-        """Parameters in the type of x, as a float product needs them, unless autocast sees to it."""
+        """Parameters in the type of x, as a float product needs them; as they are under autocast, which converts
+        them."""
         if torch.is_autocast_enabled(x.device.type):
             return [*parameters]
         return [None if p is None else p.to(x.dtype) for p in parameters]
 
     def refresh(self) -> None:
-        """Quantise the weight anew at the next call: after single numbers of it were changed through ``.data``, in
-        inference mode or by a fused optimiser, which torch does not count."""
+        """Quantise the weight again at the next call. Call this after single numbers of it were changed through
+        ``.data``, in inference mode or by a fused optimiser, which torch does not count."""
         self._forget()
 
     def _forget(self) -> None:
-        """Let go of what was prepared."""
+        """Drop what was prepared."""
         self._prepared.forget()
 
     def train(self, mode: bool = True) -> Any:
-        """Switch between training and evaluation; programs kept for evaluation are let go by the former."""
+        """Switch between training and evaluation; training drops the programs kept for evaluation."""
         if mode:
             self._forget()
         return super().train(mode)

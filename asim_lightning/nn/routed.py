@@ -1,7 +1,7 @@
-"""Modules whose forward makes products by function calls, with these products on macros.
+"""Modules whose forward makes products by function calls, with these products computed by operators on macros.
 
-The module's own forward runs as it is written; a mode that is on meanwhile takes its products, in the order of their
-calls, to operators that surgery has added to the module as children.
+The module's own forward runs unchanged, within a mode that passes its products, in the order of their calls, to
+operators that surgery has added to the module as children.
 """
 
 import threading
@@ -25,7 +25,7 @@ _ADVICE = "convert the network on an example like its inputs, or put its product
 
 @dataclass(frozen=True)
 class Route:
-    """Where one product of a module's forward goes."""
+    """The operator of one product of a module's forward."""
 
     operator: str | None
     """Name of a submodule: a CimMatmul or FloatMatmul, a CimFunctionalLinear, or the linear layer whose weight the
@@ -35,10 +35,10 @@ class Route:
 
 
 class RoutedModule(nn.Module):
-    """What a module becomes whose products go to operators: its own class, called within a mode."""
+    """A module whose products are computed by operators: its own class, called within a mode."""
 
     routes: tuple[Route, ...]
-    """Where its products go, in the order of their calls."""
+    """Operators of its products, in the order of their calls."""
     routed_name: str
     """Full name of the module, for messages."""
 
@@ -60,11 +60,11 @@ class RoutedModule(nn.Module):
 
 
 def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
-    """Have the products of a module computed by its operators, in place; the module stays an instance of its class.
+    """Let operators compute the products of a module, in place; the module stays an instance of its class.
 
     Args:
         module: The module.
-        routes: Where its products go, in the order of their calls.
+        routes: Operators of its products, in the order of their calls.
         name: Full name of the module, for messages.
     """
     module.__class__ = _routed_class(type(module))
@@ -76,7 +76,7 @@ def route_(module: nn.Module, routes: Iterable[Route], name: str) -> None:
 
 
 def unroute_(module: nn.Module) -> None:
-    """Make a routed module what it was, in place."""
+    """Undo `route_`, in place."""
     if not isinstance(module, RoutedModule):
         return
     name = module.routed_name
@@ -90,7 +90,7 @@ def unroute_(module: nn.Module) -> None:
 
 @contextmanager
 def routing_paused() -> Iterator[None]:
-    """Inside, no module that is running takes its products to operators; modules that are called do."""
+    """Inside, running modules leave their products to torch; modules that are called there route theirs."""
     modes = list(_stack())
     for mode in modes:
         mode.paused += 1
@@ -102,7 +102,7 @@ def routing_paused() -> Iterator[None]:
 
 
 class _RoutedForward(ProductMode):
-    """One call of a module."""
+    """One call of a routed module."""
 
     def __init__(self, module: RoutedModule) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class _RoutedForward(ProductMode):
 
 @dataclass(frozen=True)
 class _Pause:
-    """A hook of a part of a routed module, whose products are its own."""
+    """A forward hook of a part of a routed module that computes its own products."""
 
     routed_name: str
     change: int
@@ -185,7 +185,7 @@ _local = threading.local()
 
 
 def _stack() -> list[_RoutedForward]:
-    """The routed modules that this thread is in, outermost first."""
+    """The routed modules that run in this thread, outermost first."""
     if not hasattr(_local, "stack"):
         _local.stack = []
     stack: list[_RoutedForward] = _local.stack
@@ -203,7 +203,8 @@ def _on_stack(mode: _RoutedForward) -> Iterator[None]:
 
 
 def _saved_tensors_hooks() -> Any:
-    """What packs tensors that a gradient needs, such as a checkpoint of activations; None where nothing does."""
+    """The hooks that pack tensors for the backward pass, such as activation checkpointing; None where there are
+    none."""
     return torch._C._autograd._top_saved_tensors_default_hooks(False)
 
 
@@ -211,7 +212,7 @@ _routed_classes: dict[type, type[nn.Module]] = {}
 
 
 def _routed_class(kind: type[nn.Module]) -> type[nn.Module]:
-    """The class of routed modules of a class: one for each, so that two modules of a class stay of one class."""
+    """The routed subclass of a class: one for each class, so that modules of one class stay of one class."""
     if kind not in _routed_classes:
         named = {"__module__": kind.__module__, "__doc__": kind.__doc__}
         _routed_classes[kind] = type(kind.__name__, (RoutedModule, kind), named)

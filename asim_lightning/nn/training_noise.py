@@ -1,4 +1,4 @@
-"""Noise at a layer's output while it is trained, so that the network learns to live with a macro's.
+"""Noise at a layer's output while training, so that the network becomes robust to the noise of a macro.
 
 A noise model is a class of one method. To add one, inherit `TrainingNoise`, override `apply`, and name the class by its
 import path in ``model.train_noise_model``; arguments come from ``model.train_noise_args``.
@@ -19,14 +19,14 @@ from asim_lightning.engine.expected import expected_error
 
 @dataclass(frozen=True)
 class Operands:
-    """What a layer multiplies, as its macro sees it.
+    """The operands of a layer as its macro multiplies them.
 
     Attributes:
         product: The linear map.
         transfer: The macro's schedule and column.
-        x: Whole numbers in float32. # (batch, *inputs)
-        w: Whole numbers in float32. # (*weight), or (batch, *weight) where the product says so
-        step: What one count is worth at the output, broadcasts against it; in training it carries a gradient.
+        x: Integers in float32. # (batch, *inputs)
+        w: Integers in float32. # (*weight), or (batch, *weight) where the product says so
+        step: Value of one count in the output, broadcasts against it; in training it carries a gradient.
     """
 
     product: Product
@@ -40,7 +40,7 @@ class TrainingNoise:
     """Base of noise models for training."""
 
     unit: str = ""
-    """What an amount of 1 is."""
+    """Unit of the amount."""
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """The output with noise on it; gradients pass through whatever is computed from y.
@@ -49,7 +49,7 @@ class TrainingNoise:
             y: Output of the layer, from rounded operands, bias included. # (batch, *outputs)
             amount: Strength of the noise, above 0, in `unit`; a ramp changes it from step to step.
             normal: Gives standard normals of the shape of y, a function of seed, layer, sample and step alone.
-            operands: Gives what the layer multiplied; costs a pass over the inputs.
+            operands: Gives the operands that the layer multiplied; costs a pass over the inputs.
 
         Returns:
             Same shape and type as y.
@@ -70,10 +70,10 @@ class ProportionalNoise(TrainingNoise):
 class MacroNoise(TrainingNoise):
     """``y + amount * step * (mean + deviation * z)`` with the moments of the macro's own error at each output.
 
-    The moments come from the operands at hand: every conversion's error at the count that its digits lead to expect
-    (see `asim_lightning.engine.expected`). They are constants to the gradient, but the step is not: what one count is
-    worth grows with the largest input and the largest weight, and noise that seemed not to would be outrun by ever
-    larger weights, which raise it as much.
+    The moments are those of every conversion at the counts expected for these operands (see
+    `asim_lightning.engine.expected`). They are constants to the gradient, but the step is not: it grows with the
+    largest input and the largest weight. Without its gradient, training would enlarge the weights to outgrow the noise,
+    which grows with them.
     """
 
     unit = "times the noise of the macro"
@@ -91,7 +91,7 @@ class MacroNoise(TrainingNoise):
 
 
 def _like(values: Tensor, error: Tensor) -> Tensor:
-    """Moments in the shape of the output; a single one is the same everywhere."""
+    """Moments in the shape of the output; a scalar stays a scalar."""
     return values if values.dim() == 0 else values.view(error.shape)
 
 
@@ -99,7 +99,7 @@ NOISE_MODELS: dict[str, type[TrainingNoise]] = {"proportional": ProportionalNois
 
 
 def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> TrainingNoise:
-    """The noise model of a name.
+    """The noise model with a name.
 
     Args:
         name: proportional, macro, or the import path of a class that inherits `TrainingNoise`.

@@ -1,4 +1,4 @@
-"""Proof, on a user's own layer, that every engine computes what the reference computes, however the layer is called."""
+"""Checks on a user's own layer that every engine computes what the reference engine computes."""
 
 import copy
 import math
@@ -17,32 +17,32 @@ from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.text_table import text_table
 
 _ROUNDED_OTHERWISE = 1e-5
-"""Largest share of noisy conversions whose code may differ by the last bit of a normal."""
+"""Largest share of noisy conversions whose code may differ because the last bit of a normal does."""
 _FEWEST_SUMS = 30
-"""Fewer sums do not show a distribution."""
+"""Fewest sums for which distributions are compared."""
 _SIGMAS = 6.0
 """Distance at which two distributions count as different."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way to compute a layer, against the reference engine on the same integers and noise."""
+    """One way to compute a layer, compared with the reference engine on the same integers and noise."""
 
     name: str
     differ: int
-    """Sums that are not the reference's."""
+    """Number of sums that differ from the reference."""
     largest_counts: float
     """Largest difference of a sum, in counts."""
     largest_output: float
     """Largest difference of the layer's output, in the unit of that output."""
     allowed: int = 0
-    """Sums that may differ, since a normal's last bit may."""
+    """Number of sums that may differ, because the last bit of a normal may."""
     sigmas: float | None = None
-    """Where distributions are compared, and not sums: how far apart they are, in standard errors."""
+    """Where distributions are compared instead of sums: their distance in standard errors."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs that must not."""
+        """Whether no more differs than may."""
         if self.sigmas is not None:
             return self.sigmas <= _SIGMAS
         return self.differ <= self.allowed and (self.differ > 0 or self.largest_output == 0.0)
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found; as text, one table."""
+    """Result of `verify`; as text, a table."""
 
     name: str
     """Full name of the layer in its network."""
@@ -68,11 +68,11 @@ class Verification:
     deviation_lsb: float
     """The same in LSB of the least significant conversion (an ideal converter's LSB is 1 count)."""
     lossless: bool
-    """Whether every cycle is exact, noise aside, so that this difference must be 0."""
+    """Whether every cycle is exact, noise aside, so that the deviation must be 0."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing differs, and a lossless macro returns the integer product itself."""
+        """Whether no more differs than may, and a lossless macro returns the integer product itself."""
         return all(c.ok for c in self.comparisons) and not (self.lossless and self.deviation_counts)
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class Verification:
 
 
 def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4) -> Verification:
-    """Compute a layer's simulated product in every way that it can be, and compare all sums one by one.
+    """Compute a layer's simulated product in every possible way, and compare all sums one by one.
 
     The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine
     and every other engine that computes the macro. The layer itself is called as it is, under bfloat16 autocast, and
@@ -118,7 +118,7 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
 
 
 class _Samples:
-    """Some samples of a layer's inputs, and what they become in each way to compute them."""
+    """Some samples of a layer's inputs, and the sums and outputs that each way to compute the layer gives."""
 
     def __init__(self, layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int) -> None:
         self.layer = copy.deepcopy(layer).eval()
@@ -200,7 +200,7 @@ class _Samples:
         return Comparison(name, differ, largest, _difference(self.outputs(sums), self.outputs(expected))[1], **how)
 
     def called(self, name: str, expected: Tensor, *edges: int) -> Comparison:
-        """Outputs of the layer against others, called with the samples between each two edges; each keeps its noise."""
+        """Outputs of the layer, called on parts of the batch, compared with others; each sample keeps its noise."""
         parts = []
         for low, high in pairwise(edges):
             # the second operand of a product of two activations has samples, too

@@ -14,9 +14,8 @@ def levels(bits: int, signed: bool) -> int:
 
 
 def scale_of(largest: Tensor) -> Tensor:
-    """Scale of a range: the largest value plus 1e-7, as published, but never more than a thousandth of it in excess,
-    so that tensors of tiny numbers keep their values; 1e-7 for an empty range (0 or below): zeros stay zeros, and noise
-    on them is nothing."""
+    """Scale of a range: the largest value plus 1e-7, as published, but plus a thousandth of it at most, so that tensors
+    of tiny numbers keep their values. An empty range (0 or below) has the scale 1e-7, so that zeros stay zeros."""
     largest = largest.float()
     scale = largest + torch.clamp(largest / 1024.0, max=_EPSILON)
     return torch.where(largest <= 0, torch.full_like(scale, _EPSILON), scale)
@@ -29,7 +28,7 @@ def largest_value(x: Tensor, signed: bool) -> Tensor:
 
 
 def weight_scale(weight: Tensor, per_channel: bool) -> Tensor:
-    """Scale of weights from max(|w|): one for all, or one an output channel.
+    """Scale of weights from max(|w|): one for all, or one for each output channel.
 
     Returns:
         float32. # () or (outputs, 1, ...)
@@ -54,7 +53,7 @@ def quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
 
 
 class _LargestWithGradient(torch.autograd.Function):
-    """The largest value (or magnitude), with its gradient at the one place that holds it."""
+    """The largest value (or magnitude), whose gradient goes to the element that has it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, signed: bool) -> Tensor:
@@ -79,13 +78,13 @@ class _LargestWithGradient(torch.autograd.Function):
 
 
 def scale_with_gradient(x: Tensor, signed: bool) -> Tensor:
-    """`scale_of` the tensor's largest value (signed: magnitude), through which gradients pass. # ()"""
+    """`scale_of` the tensor's largest value (signed: magnitude), with gradients. # ()"""
     largest: Tensor = _LargestWithGradient.apply(x, signed)
     return scale_of(largest)
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """Rounds to a quantiser's grid; the gradient passes as it is."""
+    """Rounds to a quantiser's grid, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
@@ -99,8 +98,8 @@ class _FakeQuantize(torch.autograd.Function):
 def fake_quantize(x: Tensor, scale: Tensor, bits: int, signed: bool) -> Tensor:
     """``quantize(x) / L * scale`` in the type of x, with the gradient of the identity (straight-through).
 
-    The gradient passes outside of the range as well, as published; it also passes at exactly 0, where the published
-    quantiser has none and a weight of 0 could never be trained.
+    The gradient also passes outside of the range, as published, and at exactly 0, where the published quantiser has
+    none and a weight of 0 could never be trained.
     """
     rounded: Tensor = _FakeQuantize.apply(x, scale, bits, signed)
     return rounded

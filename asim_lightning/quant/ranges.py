@@ -1,4 +1,4 @@
-"""Calibrated ranges: the largest value that a quantiser covers, fitted to samples."""
+"""Calibrated ranges: the largest value that a quantiser covers, fitted to values that were seen."""
 
 import torch
 from torch import Tensor

@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 from asim_lightning.classifier import BackboneConfig
-from asim_lightning.classifier.network_size import Room, check_size
+from asim_lightning.classifier.network_size import SizeLimits, check_size
 from tests.classifier.conftest import KWARGS
 
-SMALL = Room("x.ckpt", 200_000, 60)
+SMALL = SizeLimits("x.ckpt", 200_000, 60)
 VIT = {"embed_dim": 3, "num_heads": 1}
 
 
@@ -18,13 +18,13 @@ VIT = {"embed_dim": 3, "num_heads": 1}
     ("config", "room"),
     [
         (BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), SMALL),
-        (BackboneConfig("resnet18"), Room("x.ckpt", 23_000_000, 122)),  # of half precision
-        (BackboneConfig("resnet18", small=True, image_size=64), Room("x.ckpt", 45_000_000, 122)),
-        (BackboneConfig("vit_small_patch16_384"), Room("x.ckpt", 88_000_000, 152)),
-        (BackboneConfig("vgg11", small=True, image_size=32), Room("x.ckpt", 515_000_000, 32)),
+        (BackboneConfig("resnet18"), SizeLimits("x.ckpt", 23_000_000, 122)),  # of half precision
+        (BackboneConfig("resnet18", small=True, image_size=64), SizeLimits("x.ckpt", 45_000_000, 122)),
+        (BackboneConfig("vit_small_patch16_384"), SizeLimits("x.ckpt", 88_000_000, 152)),
+        (BackboneConfig("vgg11", small=True, image_size=32), SizeLimits("x.ckpt", 515_000_000, 32)),
     ],
 )
-def test_networks_as_they_are(config: BackboneConfig, room: Room) -> None:
+def test_networks_as_they_are(config: BackboneConfig, room: SizeLimits) -> None:
     check_size(config, 10, room)
 
 
@@ -68,7 +68,7 @@ def test_a_large_network_of_a_small_file(name: str) -> None:
 
 def test_what_does_not_run_is_not_let_through() -> None:
     with pytest.raises(ValueError, match=r"The network does not run on an input of shape \(1, 3, 32, 32\): "):
-        check_size(BackboneConfig("vit_tiny_patch16_224", image_size=32), 10, Room("x.ckpt", 23_000_000, 152))
+        check_size(BackboneConfig("vit_tiny_patch16_224", image_size=32), 10, SizeLimits("x.ckpt", 23_000_000, 152))
     with pytest.raises(ValueError, match=r"`model.backbone.kwargs` does not fit resnet18: "):
         check_size(BackboneConfig("resnet18", {"depth": 3}), 10, SMALL)
 

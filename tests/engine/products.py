@@ -16,5 +16,5 @@ def in_bytes(
     product: Product, x_shape: Size, w: Tensor, input_bits: int, weight_bits: int, signed: bool
 ) -> int8.Int8Product | None:
     """The product by 8-bit instructions, where they are exact for inputs of this shape."""
-    found = int8.packed(product, w, input_bits, weight_bits, signed)
+    found = int8.int8_product(product, w, input_bits, weight_bits, signed)
     return found if found is not None and found.is_exact(x_shape) else None

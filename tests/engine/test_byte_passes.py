@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.engine.byte_passes import to_bytes, to_floats, to_whole
+from asim_lightning.engine.byte_passes import to_bytes, to_floats, to_integers
 from asim_lightning.quant import levels, quantize, scale_of
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -109,13 +109,13 @@ def test_whole_numbers_in_float32(
     for given_x in (
         (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x, x.mT if x.dim() > 1 else x)
     ):
-        found, finite, negative = to_whole(given_x, float(scale), bits, signed)
+        found, finite, negative = to_integers(given_x, float(scale), bits, signed)
         assert torch.equal(found, expected if given_x.shape == x.shape else expected.mT)
         assert (found.dtype, finite, negative) == (torch.float32, True, bool((x < 0).any()))
     if x.dim() > 1:
-        assert torch.equal(to_whole(x.transpose(0, -1), float(scale), bits, signed)[0], expected.transpose(0, -1))
+        assert torch.equal(to_integers(x.transpose(0, -1), float(scale), bits, signed)[0], expected.transpose(0, -1))
     x.view(-1)[-1] = math.nan
-    assert not to_whole(x, float(scale), bits, signed)[1]
+    assert not to_integers(x, float(scale), bits, signed)[1]
 
 
 def test_several_threads_give_the_same() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, float32
-from asim_lightning.engine.integer import reach_of, sum_dtype
+from asim_lightning.engine.integer import sum_bounds, sum_dtype
 
 CONV = Conv2dProduct((2, 1), (1, 0), (1, 2), 1)
 
@@ -21,14 +21,14 @@ def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
 
 def parts_of(product: Product, w: Tensor, signed: bool = False) -> int:
     """Number of parts, 0 where it is not computed so."""
-    found = float32.divided(product, w, 8, signed)
+    found = float32.float32_product(product, w, 8, signed)
     return 0 if found is None else len(found.edges) - 1
 
 
 def test_what_weights_reach() -> None:
     w = torch.zeros(2, 4608)
     w[0, :2000], w[0, 2000:2600], w[1, :100] = 20.0, -30.0, 127.0
-    reach = reach_of(w)
+    reach = sum_bounds(w)
     assert (reach.one_sign, reach.both_signs) == (40000, 58000)
     assert (reach.bound(255, False), reach.bound(127, True)) == (40000 * 255, 58000 * 127)
     assert sum_dtype(4608, 255 * 127) is torch.int32
@@ -61,7 +61,7 @@ def test_the_largest_products_are_exact(
     w = torch.full(shape, 127.0)
     w[1::2] = -127.0
     assert parts_of(product, w, signed) == (signed_parts if signed else unsigned_parts)
-    found = float32.divided(product, w, 8, signed)
+    found = float32.float32_product(product, w, 8, signed)
     if found is None:
         return
     channels = shape[1] * getattr(product, "groups", 1)
@@ -75,14 +75,14 @@ def test_the_largest_products_are_exact(
 
 
 def test_products_of_two_activations_take_another_way() -> None:
-    assert float32.divided(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
+    assert float32.float32_product(MatmulProduct(batched_weight=True), torch.ones(2, 3, 4), 8, False) is None
 
 
 def test_batches_of_other_shapes_take_the_same_kernel_and_one_layout_is_kept() -> None:
     product, w = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), torch.randint(-128, 128, (24, 40, 3, 3)).float()
-    found = float32.divided(product, w, 8, False)
+    found = float32.float32_product(product, w, 8, False)
     assert found is not None
-    if not found.inward:
+    if not found.prefers_channels_last:
         pytest.skip("this build of torch lays no weights out")
     for batch, *size in ((2, 9, 7), (2, 3, 3), (1, 32, 32), (5, 32, 32), (2, 9, 7)):
         x = torch.randint(0, 256, (batch, 40, *size)).float().contiguous(memory_format=torch.channels_last)
@@ -93,12 +93,12 @@ def test_batches_of_other_shapes_take_the_same_kernel_and_one_layout_is_kept() -
 
 
 def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(float32, "_lays_out", lambda product, shape: False)
+    monkeypatch.setattr(float32, "_can_prepack", lambda product, shape: False)
     for weights in (torch.ones(2, 20, 2, 2), torch.full((2, 500, 2, 2), 127.0)):
         x = torch.full((2, weights.shape[1], 6, 5), 255.0)
-        found = float32.divided(CONV, weights, 8, False)
+        found = float32.float32_product(CONV, weights, 8, False)
         assert found is not None
-        assert not found.inward
+        assert not found.prefers_channels_last
         assert torch.equal(found.sums(x, weights).long(), oracle(CONV, x, weights))
 
 
@@ -107,7 +107,7 @@ def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: py
 def test_a_kernel_that_is_wrong_or_not_there_is_not_used(
     channels: int, size: int, stride: int, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Wrong(float32.LaidOutConv2d):
+    class Wrong(float32.PrepackedConv2d):
         def __call__(self, x: Tensor, w: Tensor) -> Tensor:
             if wrong == "missing":
                 raise AttributeError("no such operation")
@@ -117,7 +117,7 @@ def test_a_kernel_that_is_wrong_or_not_there_is_not_used(
             return y.flip({"samples": 0, "outputs": 1, "rows": 2}[wrong]) if wrong != "channels" else y
 
     product = Conv2dProduct((stride, stride), (size // 2, size // 2), (1, 1), 1)
-    if not float32._lays_out.__wrapped__(product, (6, channels, size, size)):
+    if not float32._can_prepack.__wrapped__(product, (6, channels, size, size)):
         pytest.skip("this build of torch lays no weights out")
-    monkeypatch.setattr(float32, "LaidOutConv2d", Wrong)
-    assert not float32._lays_out.__wrapped__(product, (6, channels, size, size))
+    monkeypatch.setattr(float32, "PrepackedConv2d", Wrong)
+    assert not float32._can_prepack.__wrapped__(product, (6, channels, size, size))

@@ -10,7 +10,7 @@ import torch
 from asim_lightning.engine import openmp, threads
 from asim_lightning.engine.memory import whole_block
 from asim_lightning.engine.numba_words import compiled
-from asim_lightning.engine.rooms import Room, furnished
+from asim_lightning.engine.scratch import Scratch, with_scratch
 
 
 @pytest.fixture(params=["team", "pool", "one thread"], autouse=True)
@@ -74,7 +74,7 @@ def _own(room: Any, out: Any, low: int, high: int) -> None:
 def test_each_thread_has_its_own_part() -> None:
     kernel = compiled("void(i8[::1], i8[::1], i8, i8)", _own, allocates=False)
     out = np.zeros(300, np.int64)
-    threads.spread_kernel(kernel, (Room((2,), np.int64), out), 300)
+    threads.spread_kernel(kernel, (Scratch((2,), np.int64), out), 300)
     assert out.tolist() == [i + 1000 for i in range(300)]
 
 
@@ -97,10 +97,10 @@ def test_there_are_rooms_for_all_threads_that_work(monkeypatch: pytest.MonkeyPat
         blocks.append((block, size))
         return block
 
-    monkeypatch.setattr("asim_lightning.engine.rooms.whole_block", longer)
+    monkeypatch.setattr("asim_lightning.engine.scratch.whole_block", longer)
     kernel = compiled("void(i8[::1], i8[::1], i8, i8)", _counted, allocates=False)
     out = np.zeros(100, np.int64)
-    threads.spread_kernel(kernel, (Room((1,), np.int64), out), 100, fewest=50)
+    threads.spread_kernel(kernel, (Scratch((1,), np.int64), out), 100, fewest=50)
     assert out.tolist() == [1] * 100
     assert blocks
     assert not any(block[size:].any() for block, size in blocks)
@@ -170,8 +170,8 @@ def test_arrays_of_any_layout() -> None:
 
 
 def test_rooms_lie_apart_at_whole_lines() -> None:
-    rooms = Room((3, 5)), Room((1,), np.uint8), Room((0,)), Room((2, 8), np.float64)
-    (a, one, b, none, wide), bits, step = furnished((rooms[0], 7, *rooms[1:]), 4)
+    rooms = Scratch((3, 5)), Scratch((1,), np.uint8), Scratch((0,)), Scratch((2, 8), np.float64)
+    (a, one, b, none, wide), bits, step = with_scratch((rooms[0], 7, *rooms[1:]), 4)
     assert one == 7
     assert bits == 0b11101
     assert step == 64 + 64 + 0 + 128
@@ -186,4 +186,4 @@ def test_rooms_lie_apart_at_whole_lines() -> None:
 
 def test_arguments_without_rooms_are_left_as_they_are() -> None:
     arguments = np.zeros(3), 4
-    assert furnished(arguments, 2) == (arguments, 0, 0)
+    assert with_scratch(arguments, 2) == (arguments, 0, 0)

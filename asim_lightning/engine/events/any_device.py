@@ -11,20 +11,20 @@ from asim_lightning.engine.events.stream import candidates, gap_factor
 from asim_lightning.engine.noise_source import Noise
 
 CPU_ELEMENTS = 2**20
-"""Draws, and rows of candidates, in flight on a CPU."""
+"""Draws, and rows of candidates, held at a time on a CPU."""
 DEVICE_ELEMENTS = 2**24
-"""Draws, and rows of candidates, in flight on an accelerator."""
+"""Draws, and rows of candidates, held at a time on an accelerator."""
 
 
 def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise) -> Tensor:
     """The exact outputs, plus the errors of the wrong conversions.
 
     Args:
-        total: Exact outputs in counts, whole numbers of any type. # (batch, *outputs)
+        total: Exact outputs in counts, integers of any type. # (batch, *outputs)
         rates: Rates of the macro.
         layout: Layout of a row of the batch.
-        x: Whole numbers. # (batch, *inputs)
-        w: Whole numbers. # (*weight), or (batch, *weight) where the product says so
+        x: Integers. # (batch, *inputs)
+        w: Integers. # (*weight), or (batch, *weight) where the product says so
         key: Key of the layer's events.
         noise: Noise source.
 
@@ -127,7 +127,7 @@ def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, 
 
 
 def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
-    """Places in the flattened input of some channels (of the output channel's group) and pixels."""
+    """Indices into the flattened input for some channels (of the output channel's group) and pixels."""
     sample = row[:, None] * (g.groups * g.channels * g.height * g.width)
     if not g.outputs_outermost:
         return sample + pixels * g.channels + rows

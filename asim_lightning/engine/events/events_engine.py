@@ -1,16 +1,16 @@
-"""Exact product and events: where noise is small, only the wrong conversions are drawn.
+"""The events engine: the exact product, and, where noise is small, only those conversions whose code is wrong.
 
 Where every cycle of the schedule is exact without noise, the noisy output is the integer product plus
 ``sign * 2^shift * full_scale / top_code * (code - noise-free code)`` of the conversions whose code is wrong, which for
 small noise are few (``erfc(0.5 / (sigma sqrt 2))`` of all: 9e-5 at sigma = 0.128 LSB). They are found by thinning
 (Lewis and Shedler, Naval Research Logistics Quarterly 26, 1979):
 
-1. Candidates at the largest probability that any count has, a rate for each kind of cycle, by skipping ahead.
+1. Candidates are drawn with the largest error probability of any count, the rate of the kind of cycle.
 2. The count of a candidate is computed from the inputs and weights of its tile's rows.
-3. It is accepted with its count's own probability over the rate, and its error has its count's own distribution.
+3. A candidate is accepted with the error probability of its count over the rate; its error is drawn for this count.
 
-That is the distribution of making every conversion, with nothing left out but codes of a probability below 1e-17. The
-stream of candidates is `stream`'s.
+The outputs have the distribution of making every conversion, apart from codes of a probability below 1e-17. `stream`
+defines the candidates.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed, runs_everywhere, scaled
+from asim_lightning.engine.program import Program, required, runs_everywhere, scaled
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.weights import Weights
 
@@ -48,8 +48,8 @@ class RareErrors:
 
     Attributes:
         product: The linear map.
-        weights: Whole numbers; None where they come with each call.
-        transfer: A transfer that `refuses` does not refuse; its cycles may be some of a macro's.
+        weights: Integers; None where they come with each call.
+        transfer: Schedule and column, or a part of the schedule, which `refuses` does not refuse.
     """
 
     product: Product
@@ -57,11 +57,11 @@ class RareErrors:
     transfer: Transfer
 
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
-        """Outputs without noise, plus the errors of the wrong conversions.
+        """Adds the errors of the wrong conversions to the outputs without noise.
 
         Args:
-            total: Outputs in counts, without the noise of these cycles, which may be written to. # (batch, *outputs)
-            x: Whole numbers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
+            total: Outputs in counts without the noise of these cycles; may be overwritten. # (batch, *outputs)
+            x: Integers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
             noise: Noise source, with one row per row of the batch.
 
         Returns:
@@ -88,7 +88,7 @@ class RareErrors:
 
 @dataclass(eq=False)
 class EventsProgram(Program):
-    """An exact product, and the wrong ones of its conversions.
+    """An exact product, and the errors of those of its conversions whose code is wrong.
 
     Attributes:
         exact: The product without noise.
@@ -111,15 +111,15 @@ class EventsProgram(Program):
     def __call__(
         self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
     ) -> Tensor:
-        """See `Program.__call__`; sums stay in float32 where the output does, in which they are rounded once."""
+        """See `Program.__call__`; sums stay in float32 where the output does, and are rounded once."""
         integers = self.quantized(x, quantizer)
         sums = self.exact.sums(integers)
         exact = sums.to(torch.float64) if x.dtype == torch.float64 else sums
-        return scaled(self.product, self.errors.added(exact, integers, needed(noise)), step, bias, x)
+        return scaled(self.product, self.errors.added(exact, integers, required(noise)), step, bias, x)
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
         """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
         device has no float64). # (batch, *outputs)"""
         sums = self.exact.sums(x)
-        return self.errors.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, needed(noise))
+        return self.errors.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, required(noise))

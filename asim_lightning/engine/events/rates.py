@@ -1,4 +1,4 @@
-"""How often a conversion is wrong, and by how much: tables for each kind of cycle and every count.
+"""How often a conversion is wrong, and by how much: tables for each kind of cycle and each count.
 
 The code of a count whose noise-free code is c is c + d with ``d >= e > 0`` where
 ``level + sigma z > c + e - 1/2``: probability ``erfc((c + e - 1/2 - level) / (sigma sqrt 2)) / 2``, and nothing above
@@ -19,7 +19,7 @@ from asim_lightning.circuit.transfer import Conversion, possible_counts
 from asim_lightning.engine.events.votes import voted
 
 _SIGMAS = 13.4
-"""Codes farther away are left out: each has a probability below 1e-40."""
+"""Distance in sigmas from which codes are left out: each has a probability below 1e-40."""
 _NEGLIGIBLE = 2.0**-60
 """Errors below this share of the largest rate are left out of the tables: uniforms have 52 bits."""
 _LONGEST_TABLE = 2**22
@@ -43,23 +43,23 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """All that the events of a macro's schedule depend on, whatever the layer."""
+    """Error rates of a macro's schedule, the same for every layer."""
 
     macro: MacroConfig
     signed_input: bool
     cycles: tuple[Cycle, ...]
     kinds: tuple[Kind, ...]
-    """Kinds of cycles that err at all."""
+    """Kinds of cycles that can err."""
     weights: tuple[int, ...]
-    """What one code adds to the integer sum of codes, cycle by cycle: sign, binary weight and span."""
+    """Weight of one code in the integer sum of codes, cycle by cycle (`Transfer.code_weight`)."""
     divisor: int
     """An output in counts is ``sum of codes * macro.rows / divisor``."""
 
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why wrong conversions are not drawn alone: not every cycle is exact without noise, or codes are wrong often, or
-    their distributions are too long to be enumerated."""
+    """Why the events engine does not compute a macro: a cycle is not exact without noise, codes are often wrong, or
+    their distributions are too long to enumerate."""
     if algorithm(transfer) is not Algorithm.EVENTS:
         return _why_not(transfer)
     macro, column = transfer.macro, transfer.column
@@ -100,7 +100,7 @@ def rates(transfer: Transfer) -> Rates:
 
 
 def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:
-    """Numbers of the noisy cycles, together where they differ in sign and binary weight alone."""
+    """Numbers of the noisy cycles, grouped where they differ only in sign and binary weight."""
     kinds: dict[tuple[int, int], list[int]] = {}
     for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
         if noisy:
@@ -157,6 +157,6 @@ def _levels(column: Column, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor, int]:
 
 
 def _reach(column: Column, cycle: Cycle) -> int:
-    """Largest distance of a code from the noise-free one that is not negligible."""
+    """Largest distance from the noise-free code at which a code is not negligible."""
     level, sigma, code, top = _levels(column, cycle)
     return min(top, math.ceil(_SIGMAS * float(sigma.max()) + float((level - code).abs().max()) - 0.5))

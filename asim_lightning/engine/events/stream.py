@@ -1,9 +1,9 @@
-"""The stream of candidates: where conversions may be wrong, as a function and not as a sequence.
+"""The stream of candidates: the conversions that may be wrong, as a function of counters and not as a sequence.
 
 Event stream version 1. A row of outputs is cut into blocks of consecutive outputs. Within a block and a kind of cycle
 the conversions are numbered ``(output * tiles + tile) * cycles of the kind + cycle``, and candidates are found by
-skipping ahead: the gap before the next one is ``floor(log(u) / log(1 - rate))``, so that each conversion is one with
-probability `rate`, independently of all others.
+skipping ahead: the gap before the next one is ``floor(log(u) / log(1 - rate))``, so that each conversion is a candidate
+with probability `rate`, independently of all others.
 
 Draw number i of a block and kind: Philox 4x32 with 7 rounds (see `noise`), key (seed, hash of the layer's full name +
 "/events" + call number), counter (sample id, number of the block among those of the sample's rows, kind << 24 | i,
@@ -36,7 +36,8 @@ _RARE = 1e-20
 
 
 def draws_of(conversions: int, rate: float) -> int:
-    """Draws of a block that holds so many conversions of one kind, the last of which shall pass its end.
+    """Number of draws for a block of conversions of one kind, enough for the last candidate to lie beyond the block's
+    end.
 
     The number of candidates is binomial with mean m, so ``P(at least n) <= exp(n - m + n log(m / n))`` for n > m
     (Chernoff), and it never exceeds the number of conversions.
@@ -82,7 +83,7 @@ def candidates(
     factor: float,
     conversions: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidates of some blocks: the definition, on any device that has float64.
+    """Candidates of some blocks: the definition, for any device that has float64.
 
     Args:
         key: (seed, layer key).

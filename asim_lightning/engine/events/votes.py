@@ -50,7 +50,7 @@ def _median(single: Tensor, votes: int) -> Tensor:
 
 
 def _at_least_half(p: Tensor, votes: int) -> Tensor:
-    """P(more than half of the votes fall where one falls with probability p)."""
+    """Probability that more than half of the votes satisfy a condition that one satisfies with probability p."""
     half = range(votes // 2 + 1, votes + 1)
     terms = [float(math.comb(votes, k)) * p**k * (1.0 - p) ** (votes - k) for k in half]
     return torch.stack(terms).sum(0)

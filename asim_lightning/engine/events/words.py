@@ -35,7 +35,7 @@ def input_words(layout: Layout, x: Tensor, planes: int, signed: bool) -> Any:
 
     Args:
         layout: The layout of a row of the batch.
-        x: Whole numbers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are channels_last.
+        x: Integers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are channels_last.
             # (batch, *inputs)
         planes: Bytes of an integer.
         signed: Whether integers are signed.

@@ -1,4 +1,4 @@
-"""How the fused engine lays its operands out: one byte a digit, a tile's rows together, no patches.
+"""Memory layout of the fused engine's operands: one byte a digit, a tile's rows together, no im2col.
 
 A tile's rows are ordered (kernel element, channel), with channels last in the input too, so that a tensor core's
 operand is read in runs of channels straight into shared memory. Digits are split once, here: split in the kernel, every
@@ -23,7 +23,7 @@ SHORTEST_DEPTH = 32
 
 @dataclass(frozen=True)
 class Operands:
-    """Digits of both operands and where they lie; every step of the input is in units of `channels` digits."""
+    """Digits of both operands and their layout; the input's strides are in units of `channels` digits."""
 
     x: Tensor
     """Input digits, int8. # (input groups, batch, ...)"""
@@ -72,8 +72,8 @@ def operands(product: Product, macro: MacroConfig, groups: Digits, x: Tensor, w:
         product: A convolution or a matrix product.
         macro: The macro.
         groups: Input bits of each input digit.
-        x: Whole numbers, int32. # (batch, *inputs)
-        w: Whole numbers, int32. # (*weight), or (batch, *weight) where the product says so
+        x: Integers, int32. # (batch, *inputs)
+        w: Integers, int32. # (*weight), or (batch, *weight) where the product says so
 
     Raises:
         TypeError: The product is neither a convolution nor a matrix product.

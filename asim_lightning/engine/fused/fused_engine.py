@@ -2,7 +2,7 @@
 
 One program computes a block of outputs: over tiles and cycles it multiplies digits on tensor cores (int8, sums in
 int32), looks level and sigma up by count, draws the noise, converts, and adds codes as integers, all in registers; each
-output is stored once. A convolution reads its input where it lies, so no patches are stored.
+output is stored once. A convolution reads its input in place, without im2col.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.weights import Weights
 
 LONGEST_TABLE = 2**16
 """Counts of one kind of cycle whose level and sigma are tabulated: 512 KB, which a CUDA device's caches hold."""
-MOST_ELECTORS = 63
+MOST_COMPARED_VOTES = 63
 """Votes of a mode or median: comparing each read with each other takes the square of their number."""
 _MOST_DIGIT_BITS = 7
 _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
@@ -32,8 +32,8 @@ _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why the fused engine does not compute a macro: counts that are no whole numbers of few values, codes that are no
-    whole numbers, or a column whose level or sigma passes what the kernel rounds exactly."""
+    """Why the fused engine does not compute a macro: counts that are not integers or are too many to tabulate, codes
+    that are not integers, or a column whose level or sigma exceeds what the kernel rounds exactly."""
     macro = transfer.macro
     if transfer.column.cell_sigma > 0:
         return "cells differ, so that counts are no whole numbers"
@@ -46,8 +46,8 @@ def refuses(transfer: Transfer) -> str | None:
             return f"input digits have {len(cycle.input_bits)} bits, more than {_MOST_DIGIT_BITS}"
         if cycle.full_scale >= LONGEST_TABLE:
             return f"{cycle.full_scale} counts in a cycle are too many to tabulate"
-        if macro.vote != "mean" and cycle.votes > MOST_ELECTORS:
-            return f"{cycle.votes} votes of a {macro.vote} are more than {MOST_ELECTORS}"
+        if macro.vote != "mean" and cycle.votes > MOST_COMPARED_VOTES:
+            return f"{cycle.votes} votes of a {macro.vote} are more than {MOST_COMPARED_VOTES}"
     kinds = {(c.full_scale, c.analog, c.converted): c for c in transfer.cycles}  # the others convert alike
     if all(_is_rounded_exactly(transfer, cycle) for cycle in kinds.values()):
         return None
@@ -87,7 +87,7 @@ class FusedProgram(Program):
 
         macro, tabulated = self.transfer.macro, tables(self.transfer, x.device)
         integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), self.w.to(torch.int32))
-        return launch(integers, tabulated, macro, needed(noise))
+        return launch(integers, tabulated, macro, required(noise))
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

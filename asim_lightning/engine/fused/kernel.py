@@ -70,7 +70,7 @@ def _code(level, sigma, z, TOP: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _at(table, count, DEVICE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Entries of a table at whole numbers.
+    """Entries of a table at integers.
 
     To Triton a load of so many addresses is worth another distribution of its operands over threads, so that counts,
     normals and sums would all pass through shared memory; to an assembly line it leaves them where they are.

@@ -1,4 +1,4 @@
-"""What the fused engine's kernel reads of a macro: its cycles as numbers, and level and sigma of every count."""
+"""The fused engine's tables of a macro: its cycles as numbers, and level and sigma of every count."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,13 +10,13 @@ from asim_lightning.circuit import Transfer
 
 FIELDS = 7
 """Numbers of a cycle: input digit, weight bit, start of its tables, weight of a code, weight of an exact count, votes,
-noisy."""
+whether it is noisy."""
 VOTES = ("none", "mean", "mode", "median")
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """A macro in numbers; the cycles are filled up to a multiple of four with cycles of no weight."""
+    """A macro in numbers; the cycles are padded to a multiple of four with cycles of weight 0."""
 
     groups: list[tuple[int, ...]]
     """Input bits of each input digit."""
@@ -33,7 +33,7 @@ class Tables:
     sigma_by_count: bool
     """Whether a cycle's sigma depends on its count."""
     mixed: bool
-    """Whether noisy and noise-free cycles meet."""
+    """Whether noisy and noise-free cycles occur together."""
     vote: str
     """How votes become one: see `VOTES`."""
     most_votes: int
@@ -48,7 +48,7 @@ class Tables:
 
 @lru_cache(maxsize=64)
 def tables(transfer: Transfer, device: torch.device) -> Tables:
-    """The tables of a macro whose codes are whole numbers, on a device."""
+    """The tables of a macro whose codes are integers, on a device."""
     macro, cycles = transfer.macro, transfer.cycles
     groups = list(dict.fromkeys(cycle.input_bits for cycle in cycles))
     voted = max(c.votes if noisy else 1 for c, noisy in zip(cycles, transfer.noisy, strict=True))

@@ -22,7 +22,7 @@ from asim_lightning.engine.packed.operand import packed, unpacked
 from asim_lightning.engine.packed.plan import Plan, plan_of
 from asim_lightning.engine.packed.schedule import packed_schedule
 from asim_lightning.engine.product import Conv2dProduct, Product
-from asim_lightning.engine.program import Program, needed
+from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.threads import spread_kernel
 from asim_lightning.engine.weights import Weights
 
@@ -53,7 +53,7 @@ class PackedProgram(Program):
         # (batch, *outputs), float64
         """
         product, transfer, w, batch = self.product, self.transfer, self.w, x.shape[0]
-        source, parts = needed(noise), []
+        source, parts = required(noise), []
         plan = plan_of(product, transfer, x.shape, w.shape, batch)
         if plan.samples >= batch:
             return self._converted(plan, x, w, source)

@@ -15,7 +15,7 @@ from asim_lightning.engine.packed.plan import Plan
 from asim_lightning.engine.packed.planes import PackedLayout
 from asim_lightning.engine.packed.room import block_room
 from asim_lightning.engine.packed.schedule import VOTE_RULES, packed_schedule
-from asim_lightning.engine.rooms import Room
+from asim_lightning.engine.scratch import Scratch
 
 _NANOSECONDS_A_CONVERSION = 4.0
 """About what it takes to make 16 conversions without noise."""
@@ -61,7 +61,7 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
 
         parts = _parts(lanes // LANES, inputs.units, threads)
         tables = (inputs.units, parts, how.look_ups.first_step, how.look_ups.steps)
-        room = Room((_table_size(how.look_ups, inputs),))
+        room = Scratch((_table_size(how.look_ups, inputs),))
         return _kernel(by_look_ups(), plan, transfer, tables, parts, 1, (room,))
     if how.by_amx:
         from asim_lightning.engine.packed.conversion_amx import kernel as by_amx
@@ -73,7 +73,7 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
         if stacks is not None:
             pairs, registers, rows = stacks.pairs(transfer), stacks.registers, stacks.rows
         planes = (digits > 1) * (inputs.tiles * len(inputs.digits) if stacks is None else 1)
-        room = Room((planes * plan.weights.length * LANES,))
+        room = Scratch((planes * plan.weights.length * LANES,))
         fours_at_a_time = max(3, len(schedule.noisy)) if schedule.has_noise else 3
         amx = (pairs, register_sizes(rows), registers, digits)
         return _kernel(by_amx(), plan, transfer, amx, blocks, fours_at_a_time, (room,))
@@ -85,7 +85,7 @@ def kernel_of(plan: Plan, transfer: Transfer, threads: int) -> Kernel:
 
 def _kernel(
     function: Any, plan: Plan, transfer: Transfer, operands: tuple[Any, ...], parts: int, fours: int = 1,
-    more_rooms: tuple[Room, ...] = (),
+    more_rooms: tuple[Scratch, ...] = (),
 ) -> Kernel:  # fmt: skip
     """The kernel, which divides the work of 16 lanes into so many parts."""
     schedule = packed_schedule(transfer)
@@ -100,10 +100,10 @@ def _kernel(
         schedule.cycles,
     )
     rooms = (
-        Room((block_room(fours),), np.int32),
-        Room((schedule.most_votes * LANES,), np.int32),
+        Scratch((block_room(fours),), np.int32),
+        Scratch((schedule.most_votes * LANES,), np.int32),
         *more_rooms,
-        Room((2, LANES * LANES), np.float64),
+        Scratch((2, LANES * LANES), np.float64),
     )
     works = (plan.inputs if plan.how.arranges_inputs else plan.weights).units * parts
     conversions = prod(plan.sums_shape) * plan.inputs.tiles * len(transfer.cycles)

@@ -11,7 +11,7 @@ from torch import Tensor
 from asim_lightning.engine.lanes import LANES, WINDOW
 from asim_lightning.engine.memory import aligned
 from asim_lightning.engine.packed.planes import PackedLayout
-from asim_lightning.engine.rooms import Room
+from asim_lightning.engine.scratch import Scratch
 from asim_lightning.engine.threads import spread_kernel
 
 _NANOSECONDS_A_NUMBER, _NANOSECONDS_A_WORD = 0.1, 0.7
@@ -117,7 +117,7 @@ def _packing(layout: PackedLayout) -> tuple[Any, tuple[Any, ...], tuple[int, ...
 
     side, chunks, planes, width = layout.side, layout.rows.chunks, len(layout.digits), layout.planes.width
     kernel, taken = (bit_kernel(), (planes,)) if width == 1 else (digit_kernel(), (layout.digits, width))
-    room = Room((planes * side.width * any(side.padding),))
+    room = Scratch((planes * side.width * any(side.padding),))
     fewest = few(side.width * layout.most_channels * planes * _NANOSECONDS_A_NUMBER)
     return kernel, (chunks, *taken, layout.size, room), (len(chunks), planes, side.padded_pixels), fewest
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from asim_lightning.engine.lanes import LANES
 from asim_lightning.engine.packed.layout import Rows, Side
-from asim_lightning.engine.rooms import Room
+from asim_lightning.engine.scratch import Scratch
 
 _KEPT = 2**15
 """Lanes of a side whose places are kept: 256 kB, of which there may be as many as plans."""
@@ -113,10 +113,10 @@ class PackedLayout:
         return self.side.problems * self.groups
 
     @cached_property
-    def unit_rooms(self) -> tuple[Room, Room]:
+    def unit_rooms(self) -> tuple[Scratch, Scratch]:
         """Each thread's room for a unit in the order of lanes, and for whether planes are filled."""
         flags = (1, self.tiles, len(self.digits))
-        return Room((*flags, self.length, LANES)), Room(flags, np.uint8)
+        return Scratch((*flags, self.length, LANES)), Scratch(flags, np.uint8)
 
     @property
     def unit_bytes(self) -> int:
