@@ -89,6 +89,18 @@ def test_error_probability_of_an_exact_cycle_is_the_complementary_error_function
     assert found == pytest.approx(math.erfc(0.5 / (sigma_lsb * math.sqrt(2))), rel=1e-2)
 
 
+def test_error_probability_of_a_cycle_is_the_average_over_the_middle_half_of_its_counts() -> None:
+    macro = MacroConfig(random_noise="0.2 lsb", column="current", column_args={"alpha": 1e-3})
+
+    def wrong(count: int) -> float:
+        level = count / (1 + 1e-3 * count)
+        above = math.floor(level + 0.5) + 0.5 - level
+        return sum(math.erfc(each / (0.2 * math.sqrt(2))) for each in (above, 1 - above)) / 2
+
+    found = error_probability(build_column(macro), schedule(macro, False)[0])
+    assert found == pytest.approx(sum(map(wrong, range(64, 192))) / 128, rel=1e-4)
+
+
 def test_published_sigma_in_codes() -> None:
     macro = MacroConfig(rows=100, random_noise=0.3, nonlinear_noise=2.0)
     column, cycle = build_column(macro), schedule(macro, False)[0]

@@ -64,6 +64,30 @@ def test_images_alike_at_one_half_are_not_certain():
     assert found.high - found.low > 0.15
 
 
+def wilson(right: int, images: int) -> tuple[float, float]:
+    share, z = right / images, 1.959964
+    reach = z * np.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2)
+    middle = share + z * z / (2 * images)
+    return (middle - reach) / (1 + z * z / images), (middle + reach) / (1 + z * z / images)
+
+
+# 10 of either answer and 100 images tell enough for the bootstrap alone
+@pytest.mark.parametrize(
+    ("right", "images", "widened"),
+    [(191, 200, True), (190, 200, False), (9, 200, True), (10, 200, False), (79, 99, True), (80, 100, False)],
+)
+def test_few_answers_or_images_widen_to_wilsons_interval(right, images, widened):
+    found = accuracy_interval((np.arange(images) < right)[:, None])
+    low, high = wilson(right, images)
+    assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_single_resample_pushes_no_end_past_the_mean(seed):
+    found = accuracy_interval((np.arange(400) < 200)[:, None], resamples=1, seed=seed)
+    assert found.low <= found.mean == 0.5 <= found.high
+
+
 def test_one_image_leaves_almost_everything_open():
     found = accuracy_interval(np.array([[1]], dtype=np.uint8))
     assert found.low < 0.25

@@ -140,3 +140,5 @@ def test_a_name_as_long_as_there_may_be(name: str, tmp_path: Path) -> None:
 
 def test_no_folder_to_look_in(tmp_path: Path) -> None:
     remove_partials(tmp_path / "nosuch")
+    remove_partials(tmp_path / "nosuch", "x.ckpt")
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.quant import fake_quantize, largest_value, levels, quantize, scale_of, weight_scale
+from asim_lightning.quant.quantizers import scale_with_gradient
 from tests import oracle
 
 
@@ -39,13 +40,33 @@ def test_ties_round_to_even() -> None:
 
 def test_all_negative_and_zero_tensors_are_zero_under_an_unsigned_range() -> None:
     for x in (torch.tensor([-1.0, -2.0]), torch.zeros(3)):
-        assert not quantize(x, scale_of(largest_value(x, False)), 8, False).any()
+        assert quantize(x, scale_of(largest_value(x, False)), 8, False).tolist() == [0.0] * len(x)
 
 
 @pytest.mark.parametrize("tiny", [1e-7, 1e-20, 1e-30])
 def test_tiny_tensors_keep_their_values(tiny: float) -> None:
     x = torch.tensor([tiny, tiny / 2])
     assert quantize(x, scale_of(largest_value(x, True)), 8, True).tolist() == [127, 63]
+
+
+@pytest.mark.parametrize(("largest", "excess"), [(2.0, 1e-7), (1.024e-4, 1e-7), (1.024e-5, 1e-8), (1.024e-20, 1e-23)])
+def test_a_scale_exceeds_its_range_by_1e_7_and_never_by_more_than_a_thousandth(largest: float, excess: float) -> None:
+    assert float(scale_of(torch.tensor(largest))) == float(torch.tensor(largest) + torch.tensor(excess))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_gradient_of_a_scale_is_at_the_largest_value_alone(signed: bool) -> None:
+    x = torch.tensor([[1.0, -5.0], [3.0, 0.0]], requires_grad=True)
+    scale = scale_with_gradient(x, signed)
+    assert float(scale) == float(scale_of(largest_value(x, signed)))
+    scale.mul(2.0).backward()
+    assert x.grad.tolist() == ([[0.0, -2.0], [0.0, 0.0]] if signed else [[0.0, 0.0], [2.0, 0.0]])
+
+
+def test_the_gradient_of_a_scale_stays_finite_in_half_precision() -> None:
+    x = torch.tensor([[1.0, -2.0]], dtype=torch.float16, requires_grad=True)
+    scale_with_gradient(x, True).mul(1e6).backward()
+    assert x.grad.tolist() == [[0.0, -65504.0]]
 
 
 def test_weights_have_one_scale_or_one_an_output_channel() -> None:

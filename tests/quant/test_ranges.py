@@ -45,6 +45,18 @@ def test_mse_is_no_worse_than_any_clip_tried_by_hand(bits: int) -> None:
     assert all(error(x, clip, bits) <= error(x, largest * k / 16, bits) * 1.001 for k in range(1, 17))
 
 
+def test_percentile_is_the_value_at_its_rank() -> None:
+    x = torch.arange(20_001.0).flip(0)
+    assert fitted("percentile", x) == fitted("percentile", -x) == 19_998.0
+
+
+def test_mse_tries_the_whole_range_and_no_less_than_a_twentieth() -> None:
+    on_the_grid = torch.arange(16.0) / 15  # of 4 bits
+    assert fitted("mse", on_the_grid, bits=4, signed=False) == 1.0
+    beside_an_outlier = torch.cat([on_the_grid.repeat(7_500) * 6e-3, torch.ones(1)])
+    assert fitted("mse", beside_an_outlier, bits=4, signed=False) == 0.05
+
+
 def test_mse_keeps_the_maximum_where_clipping_costs_most() -> None:
     assert fitted("mse", torch.tensor([-1.0, 1.0, 0.0])) == pytest.approx(1.0, rel=0.02)
 

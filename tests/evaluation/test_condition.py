@@ -1,0 +1,92 @@
+"""A network under a condition: what each field sets, and that everything is afterwards as it was."""
+
+from typing import Any
+
+import pytest
+
+from asim_lightning import CimClassifier
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.surgery import macro_layers
+from tests.classifier.conftest import make_model
+
+
+@pytest.fixture
+def model() -> CimClassifier:
+    """A classifier whose layers differ in fidelity and mode."""
+    made = make_model(trial=2, chip=3)
+    made.backbone.layer1.train()
+    made.backbone.layer2[0].conv2.fidelity = "float"
+    return made
+
+
+def state(model: CimClassifier) -> list[Any]:
+    return [
+        (model.fidelity, model.trial, model.chip),
+        [layer.fidelity for layer in quantized_layers(model.backbone).values()],
+        [layer.assignment for layer in macro_layers(model.backbone).values()],
+        [module.training for module in model.modules()],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "read"),
+    [({}, (2, 3)), ({"trial": 0, "chip": 0}, (0, 0)), ({"trial": 7}, (7, 3)), ({"chip": 5}, (2, 5))],
+    ids=str,
+)
+def test_trial_and_chip_are_the_classifiers_unless_they_are_given(
+    model: CimClassifier, condition: dict[str, int], read: tuple[int, int]
+) -> None:
+    with under(model, Condition(**condition)):
+        assert (model.trial, model.chip) == read
+    assert (model.trial, model.chip) == (2, 3)
+
+
+def test_fidelity_of_all_layers_then_of_some(model: CimClassifier) -> None:
+    with under(model, Condition("simulated", layers={"layer3.*": "quantized", "head": "float"})):
+        found = {name: layer.fidelity for name, layer in quantized_layers(model.backbone).items()}
+        assert not any(module.training for module in model.modules())
+    assert found.pop("fc") == "float"
+    third = {name for name in found if name.startswith("layer3.")}
+    assert {found[name] for name in third} == {"quantized"}
+    assert {fidelity for name, fidelity in found.items() if name not in third} == {"simulated"}
+
+
+def test_fields_of_the_plans_macro_that_no_rule_decides(model: CimClassifier) -> None:
+    with under(model, Condition(macro={"adc_bits": 5, "rows": 99})):
+        found = {name: (layer.macro.adc_bits, layer.macro.rows) for name, layer in macro_layers(model.backbone).items()}
+    assert found.pop("fc") == (8, 64)  # its rule is a whole macro
+    assert {macro for name, macro in found.items() if name.startswith("layer4.")} == {(9, 99)}
+    assert {macro for name, macro in found.items() if not name.startswith("layer4.")} == {(5, 99)}
+
+
+def test_everything_is_as_it_was_also_after_an_error(model: CimClassifier) -> None:
+    before = state(model)
+    condition = Condition("quantized", {"rows": 8}, {"head": "float"}, trial=5, chip=6)
+    with under(model, condition):
+        assert state(model) != before
+    assert state(model) == before
+    with pytest.raises(RuntimeError, match="inside"), under(model, condition):
+        raise RuntimeError("inside")
+    assert state(model) == before
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ({"macro": {"adc_bit": 5}}, r"`macro\.adc_bit` is no field of a macro, nearest: adc_bits"),
+        ({"layers": {"layer9.*": "float"}}, r"`compare\.layers` matches no layer with 'layer9\.\*'"),
+    ],
+)
+def test_a_name_that_matches_nothing_is_refused_and_nothing_changes(
+    model: CimClassifier, condition: dict[str, Any], message: str
+) -> None:
+    before = state(model)
+    with pytest.raises(ValueError, match=message), under(model, Condition(**condition)):
+        pass
+    assert state(model) == before
+
+
+def test_an_unknown_fidelity_is_refused() -> None:
+    with pytest.raises(ValueError, match="`fidelity` must be one of float, .*, simulated, got 'exact'"):
+        Condition("exact")
