@@ -104,6 +104,7 @@ def test_numbers_agree(model: CimClassifier) -> None:
         assert each.fastest_ratio == pytest.approx(each.repeats.fastest / plain.repeats.fastest)
         assert each.images_per_second == pytest.approx(2 / each.repeats.median)
         assert each.projected(10_000) == pytest.approx(5_000 * each.repeats.median)
-        if each.inference == "simulated":
-            assert each.conversions == made
-            assert each.conversions_per_second == pytest.approx(2 * made / each.repeats.median)
+    assert [each.inference for each in times] == ["float32", "quantized", "simulated", "simulated"]
+    for simulated in times[2:]:
+        assert simulated.conversions == made
+        assert simulated.conversions_per_second == pytest.approx(2 * made / simulated.repeats.median)

@@ -1,5 +1,6 @@
 """What a checkpoint says of files elsewhere is forgotten."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def test_paths_of_ones_own(path: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert forgotten(path)
 
 
-def test_a_checkpoint_without_callbacks() -> None:
-    forget_paths_elsewhere_({}, ["runs"])
-    forget_paths_elsewhere_({"callbacks": [1]}, ["runs"])
+@pytest.mark.parametrize("checkpoint", [{}, {"callbacks": [1]}], ids=["none", "no mapping"])
+def test_a_checkpoint_without_callbacks_stays_as_it_is(checkpoint: dict[str, Any]) -> None:
+    before = copy.deepcopy(checkpoint)
+    forget_paths_elsewhere_(checkpoint, ["runs"])
+    assert checkpoint == before

@@ -61,9 +61,11 @@ LAYERS: dict[str, tuple[Callable[[], OnMacro], list[tuple[int, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("noise", ["proportional", "macro"])
-def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise: str) -> None:
+At = Callable[..., Tensor]
+
+
+def layer_with(kind: str, noise: str) -> tuple[OnMacro, At]:
+    """A layer at 3 of a training noise, and its answers at a fidelity."""
     make, shapes = LAYERS[kind]
     torch.manual_seed(0)
     layer = make().eval()
@@ -76,6 +78,13 @@ def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise:
         with torch.no_grad(), noise_context(seed, trial, torch.arange(6)[rows]):
             return layer(*[x[rows] for x in inputs])
 
+    return layer, at
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("noise", ["proportional", "macro"])
+def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise: str) -> None:
+    layer, at = layer_with(kind, noise)
     quantized, estimated = at("quantized"), at("estimated")
     assert torch.equal(at("estimated", slice(2, 5)), estimated[2:5])
     assert torch.equal(at("estimated"), estimated)
@@ -83,17 +92,23 @@ def test_a_layers_estimate_is_the_quantised_product_with_noise(kind: str, noise:
         assert (other != estimated).float().mean() > 0.9
     layer.train_noise = 1.5
     torch.testing.assert_close(at("estimated") - quantized, (estimated - quantized) / 2, rtol=1e-3, atol=1e-5)
-    layer.train_noise = 3.0
-    bias = getattr(layer, "bias", None)
-    if bias is not None:
-        with torch.no_grad():
-            bias += 100.0  # of the product alone is the noise, and not of the bias
-        torch.testing.assert_close(at("estimated") - at("quantized"), estimated - quantized, rtol=1e-2, atol=1e-4)
-        with torch.no_grad():
-            bias -= 100.0
-    if noise == "proportional":
-        product = quantized if bias is None else quantized - bias.detach().view(-1, *[1] * (quantized.dim() - 2))
-        z = (estimated - quantized) / product / 0.03
-        z = z[product.abs() > 1e-3]
-        assert abs(float(z.mean())) < 4 / math.sqrt(len(z))
-        assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * len(z))
+
+
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+@pytest.mark.parametrize("noise", ["proportional", "macro"])
+def test_noise_of_an_estimate_is_that_of_the_product_without_the_bias(kind: str, noise: str) -> None:
+    layer, at = layer_with(kind, noise)
+    errors = at("estimated") - at("quantized")
+    with torch.no_grad():
+        layer.bias += 100.0
+    torch.testing.assert_close(at("estimated") - at("quantized"), errors, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_proportional_noise_of_an_estimate_is_that_share_of_the_product(kind: str) -> None:
+    layer, at = layer_with(kind, "proportional")
+    quantized, bias = at("quantized"), getattr(layer, "bias", None)
+    product = quantized if bias is None else quantized - bias.detach().view(-1, *[1] * (quantized.dim() - 2))
+    z = ((at("estimated") - quantized) / product / 0.03)[product.abs() > 1e-3]
+    assert abs(float(z.mean())) < 4 / math.sqrt(len(z))
+    assert abs(float(z.std()) - 1) < 4 / math.sqrt(2 * len(z))

@@ -1,11 +1,12 @@
 """Training moves weights to a lower loss; evaluation calibrates what is missing and measures what it says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning import CimClassifier
@@ -128,12 +129,20 @@ class Pairs(LightningDataModule):
         return self.train_dataloader()
 
 
+def check_fitted(trainer: Trainer, **given: Any) -> None:
+    """Two batches are trained on, and the epoch is validated."""
+    trainer.fit(make_model(), **given)
+    assert trainer.global_step == 2
+    assert "val/acc" in trainer.callback_metrics
+
+
 def test_a_data_module_of_ones_own(make_trainer: MakeTrainer) -> None:
-    make_trainer().fit(make_model(), datamodule=Pairs())
+    check_fitted(make_trainer(), datamodule=Pairs())
 
 
 def test_loaders_without_a_data_module(make_trainer: MakeTrainer) -> None:
-    make_trainer().fit(make_model(), Pairs().train_dataloader(), Pairs().val_dataloader())
+    loaders = {"train_dataloaders": Pairs().train_dataloader(), "val_dataloaders": Pairs().val_dataloader()}
+    check_fitted(make_trainer(), **loaders)
 
 
 def test_batches_without_indices_are_refused(make_trainer: MakeTrainer) -> None:

@@ -26,14 +26,19 @@ def test_uniforms_stay_inside_and_resolve_52_bits() -> None:
     assert uniform(torch.tensor([0]), torch.tensor([64])).item() == 1.5 * 2.0**-52
 
 
-@pytest.mark.parametrize(("conversions", "rate"), [(10**6, 2e-5), (10**12, 1e-13), (300, 0.1), (64, 0.9), (5, 1.0)])
+@pytest.mark.parametrize(("conversions", "rate"), [(10**6, 2e-5), (10**12, 1e-13), (300, 0.1)])
 def test_more_draws_than_allowed_for_are_rare(conversions: int, rate: float) -> None:
     draws = draws_of(conversions, rate)
-    assert draws <= min(conversions, conversions * rate + 110)
-    if draws < conversions:  # the tail of the binomial beyond, from its largest term
-        log = sum(math.log((conversions - i) / (i + 1)) for i in range(draws)) + draws * math.log(rate)
-        log += (conversions - draws) * math.log1p(-rate)
-        assert log < math.log(1e-20)
+    assert draws <= min(conversions - 1, conversions * rate + 110)
+    # the tail of the binomial beyond, from its largest term
+    log = sum(math.log((conversions - i) / (i + 1)) for i in range(draws)) + draws * math.log(rate)
+    log += (conversions - draws) * math.log1p(-rate)
+    assert log < math.log(1e-20)
+
+
+@pytest.mark.parametrize(("conversions", "rate"), [(64, 0.9), (5, 1.0)])
+def test_no_more_draws_than_conversions_are_allowed_for(conversions: int, rate: float) -> None:
+    assert draws_of(conversions, rate) == conversions
 
 
 @pytest.mark.parametrize("rate", [0.3, 1e-3, 1e-9])

@@ -108,9 +108,8 @@ def test_multihead_attention_computes_what_torch_does(batch_first: bool, setting
         with torch.no_grad():
             got, expected = ours(query, key, value, **given), theirs(query, key, value, **given)
         torch.testing.assert_close(got[0], expected[0])
-        assert (got[1] is None) == (expected[1] is None)
-        if got[1] is not None:
-            torch.testing.assert_close(got[1], expected[1])
+        torch.testing.assert_close(got[1], expected[1])  # None for None alone
+        assert (expected[1] is None) == ("need_weights" in given)
 
 
 def test_multihead_attention_without_batch_and_on_itself() -> None:

@@ -104,8 +104,11 @@ def test_command_line_takes_the_recipe(made: Made, family: str, command: str) ->
     assert settings.model.fidelity == "simulated"
     assert settings.trainer.max_epochs == 200
     assert settings.data.init_args.batch_size == 128
-    if command == "sweep":
-        assert settings.axes.random_noise[-1] == 0.2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_sweep_of_the_recipe_ends_at_the_noise_of_the_published_figures(made: Made, family: str) -> None:
+    assert parsed(made(**FAMILIES[family]), "sweep").axes.random_noise[-1] == 0.2
 
 
 def test_resnet(made: Made) -> None:
@@ -161,7 +164,8 @@ def test_transformer(made: Made) -> None:
 
 
 def test_backbone_takes_what_a_transformers_recipe_says(made: Made) -> None:
-    BackboneConfig(**values(made(**VIT))["model"]["backbone"])
+    backbone = BackboneConfig(**values(made(**VIT))["model"]["backbone"])
+    assert (backbone.name, backbone.attention_scale) == (NETWORKS[VIT["model_name"]], "embed_dim")
 
 
 def test_each_attention_product_has_its_macro(made: Made) -> None:
