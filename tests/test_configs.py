@@ -19,28 +19,13 @@ from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.nn import PACT
 from asim_lightning.resources import shipped_file, shipped_folder
 from tests.cli.conftest import read_sources_once  # noqa: F401
+from tests.commands import parsed
 from tests.data.published_layouts import write_cifar10_pickles
 from tests.data.real_pictures import real_pictures
 
 RECIPES = sorted(shipped_folder("configs").glob("*.yaml"))
 PUBLISHED_NOISE = {"resnet18_cifar10": 100, "resnet18_imagenet": 50, "vitb32_cifar10": 60}  # percent, of training
 FIGURE_9A = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]  # percent of full scale
-
-
-class Parsed(AsimCLI):
-    """A command that is parsed alone."""
-
-    def before_instantiate_classes(self) -> None:
-        """Keep the settings as they were written."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def after_instantiate_classes(self) -> None:
-        """Load nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
 
 
 class Built(AsimCLI):
@@ -58,10 +43,6 @@ def commands(path: Path) -> list[list[str]]:
         words = shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command))
         found.append(words)
     return found
-
-
-def parsed(words: list[str]) -> Any:
-    return Parsed(resolve_configs(words)).config[words[0]]
 
 
 def skip_without_packages(path: Path) -> None:

@@ -14,11 +14,7 @@ from asim_lightning.classifier.shared_ranges import synchronize_ranges
 from asim_lightning.nn import CimMatmul
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from tests.callbacks.conftest import quiet_trainer
-from tests.classifier.conftest import make_data, make_model
-
-
-def ranges(model: CimClassifier) -> dict[str, float]:
-    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
+from tests.classifier.conftest import make_data, make_model, ranges
 
 
 class Ranges(Callback):

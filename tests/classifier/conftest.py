@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer, seed_everything
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig, OptimizerConfig
 from asim_lightning.data import FashionMNIST
+from asim_lightning.nn.calibration import quantized_layers
 
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
 MakeTrainer = Callable[..., Trainer]
@@ -27,6 +28,11 @@ def make_model(**options: Any) -> CimClassifier:
         "calibration_images": 20,
     }
     return CimClassifier(**{**defaults, **options})
+
+
+def ranges(model: CimClassifier) -> dict[str, float]:
+    """The input range of each layer, -1 where it has none."""
+    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
 
 
 def make_data(**options: Any) -> FashionMNIST:

@@ -13,11 +13,7 @@ from asim_lightning import CimClassifier
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
-from tests.classifier.conftest import MakeTrainer, make_data, make_model
-
-
-def ranges(model: CimClassifier) -> dict[str, float]:
-    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
+from tests.classifier.conftest import MakeTrainer, make_data, make_model, ranges
 
 
 def test_two_steps_move_the_weights(make_trainer: MakeTrainer) -> None:

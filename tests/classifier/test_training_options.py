@@ -18,10 +18,9 @@ from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.classifier.batches import step_seed
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear, TrainingNoise
-from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.training_noise import Operands
 from asim_lightning.surgery import macro_layers
-from tests.classifier.conftest import MakeTrainer, make_data, make_model
+from tests.classifier.conftest import MakeTrainer, make_data, make_model, ranges
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*", "ignore:.*isinstance.treespec.*")
 
@@ -199,10 +198,6 @@ class Looks(Callback):
         loader = make_data().calibration_dataloader(20)
         pl_module.calibrate([batch[0] for batch in loader])
         self.expected.append(ranges(pl_module))
-
-
-def ranges(model: CimClassifier) -> dict[str, float]:
-    return {name: float(layer.input_max) for name, layer in quantized_layers(model.backbone).items()}
 
 
 def test_averaged_weights_are_validated_calibrated_and_stored(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.image import imread
 
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, sweep_figure
+from tests.report.conftest import simulated
 
 FLOAT = PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
 QUANTIZED = PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
@@ -22,10 +23,6 @@ LEVELS = {
     "mixed": (6, 7, 8, None),
 }
 SLANTED = [("names", 8)]  # a legend leaves too little room for labels beside each other
-
-
-def simulated(accuracy=0.8, **axes):
-    return PointResult(axes, "simulated", 5, 2000, accuracy, accuracy - 0.02, accuracy + 0.01, 3.0, "events")
 
 
 def rows_for(axis, values):

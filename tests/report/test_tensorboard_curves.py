@@ -1,28 +1,19 @@
 """What TensorBoard reads back from a sweep."""
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_dashboard
+from tests.callbacks.conftest import read_events
+from tests.report.conftest import simulated
 
 TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
 REFERENCES = [
     PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch"),
     PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
 ]
-
-
-def simulated(accuracy, **axes):
-    return PointResult(axes, "simulated", 5, 2000, accuracy, accuracy - 0.02, accuracy + 0.01, 3.0, "events")
-
-
-def read(folder):
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return events
 
 
 def curve(events, tag):
@@ -32,7 +23,7 @@ def curve(events, tag):
 def test_one_curve(tmp_path):
     rows = [*REFERENCES, *(simulated(0.9 - noise, random_noise=noise) for noise in (0.2, 0, 0.05))]
     write_dashboard(tmp_path, rows, AccuracyPlot("random_noise", "Title", adc_bits=8))
-    events = read(tmp_path)
+    events = read_events(tmp_path)
     assert set(events.Tags()["scalars"]) == {
         f"{TAG}/mean", f"{TAG}/low", f"{TAG}/high", "sweep/accuracy_float", "sweep/accuracy_quantized"
     }  # fmt: skip
@@ -47,7 +38,7 @@ def test_one_curve(tmp_path):
 
 def test_margin_chart_names_the_tags_as_they_are(tmp_path):
     write_dashboard(tmp_path, [simulated(0.9, random_noise=0.1)], AccuracyPlot("random_noise", "Title"))
-    events = read(tmp_path)
+    events = read_events(tmp_path)
     (event,) = events.Tensors("custom_scalars__config__")
     layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
     (chart,) = layout.category[0].chart
@@ -60,15 +51,15 @@ def test_margin_chart_names_the_tags_as_they_are(tmp_path):
 def test_one_run_for_each_line(tmp_path):
     rows = [*REFERENCES, *(simulated(b / 10 - n, random_noise=n, adc_bits=b) for b in (6, 8) for n in (0, 0.1))]
     write_dashboard(tmp_path, rows, AccuracyPlot("random_noise", "Title"))
-    assert curve(read(tmp_path / "adc_bits=6"), f"{TAG}/mean") == {0: 0.6, 100: 0.5}
-    assert curve(read(tmp_path / "adc_bits=8"), f"{TAG}/mean") == {0: 0.8, 100: 0.7}
+    assert curve(read_events(tmp_path / "adc_bits=6"), f"{TAG}/mean") == {0: 0.6, 100: 0.5}
+    assert curve(read_events(tmp_path / "adc_bits=8"), f"{TAG}/mean") == {0: 0.8, 100: 0.7}
     top = read_only_top(tmp_path)
     assert "custom_scalars__config__" in top.Tags()["tensors"]
 
 
 def read_only_top(folder):
     (path,) = folder.glob("events.out.tfevents.*")
-    return read(path)
+    return read_events(path)
 
 
 def test_writing_again_replaces_the_curve_and_nothing_else(tmp_path):
@@ -78,7 +69,7 @@ def test_writing_again_replaces_the_curve_and_nothing_else(tmp_path):
         write_dashboard(tmp_path, [simulated(accuracy, random_noise=0.1)], AccuracyPlot("random_noise", "Title"))
     assert training.exists()
     (path,) = tmp_path.glob("*.sweep")
-    assert [event.value for event in read(path).Scalars(f"{TAG}/mean")] == [pytest.approx(0.9)]
+    assert [event.value for event in read_events(path).Scalars(f"{TAG}/mean")] == [pytest.approx(0.9)]
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,18 @@
-"""What callbacks write and count of an evaluation."""
+"""What a callback writes of predictions."""
 
 import csv
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Trainer
 
-from asim_lightning.callbacks import ImageCounter, PredictionWriter
+from asim_lightning.callbacks import PredictionWriter
+from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
-
-
-def quiet_trainer(folder: Path, *callbacks: object) -> Trainer:
-    return Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=list(callbacks),  # type: ignore[arg-type]
-    )
 
 
 def test_predictions_are_those_of_the_network_in_the_order_of_the_index(tmp_path: Path) -> None:
     path, model, data = tmp_path / "new" / "predictions.csv", make_model(), make_data()
-    quiet_trainer(tmp_path, PredictionWriter(path)).predict(model, datamodule=data)
+    quiet_trainer(tmp_path, PredictionWriter(path), logger=False).predict(model, datamodule=data)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     with torch.no_grad():
@@ -44,19 +32,9 @@ def test_an_image_that_two_processes_saw_is_written_once(tmp_path: Path) -> None
         "prediction": torch.tensor([5, 6, 5]),
         "confidence": torch.tensor([0.25, 0.5, 0.25]),
     }
-    writer.write_on_epoch_end(quiet_trainer(tmp_path), make_model(), [batch], [])
+    writer.write_on_epoch_end(quiet_trainer(tmp_path, logger=False), make_model(), [batch], [])
     assert writer.path.read_text().split() == [
         "index,label,prediction,confidence",
         "1,1,6,0.500000",
         "3,0,5,0.250000",
     ]
-
-
-def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
-    counter, model, data = ImageCounter(), make_model(), make_data()
-    trainer = quiet_trainer(tmp_path, counter)
-    trainer.validate(model, datamodule=data, verbose=False)
-    assert counter.images == 25
-    assert counter.right == round(25 * float(trainer.callback_metrics["val/acc"]))
-    trainer.test(model, datamodule=data, verbose=False)
-    assert counter.images == 25

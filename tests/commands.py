@@ -1,0 +1,27 @@
+"""Commands that are parsed, and that run nothing."""
+
+from typing import Any
+
+from asim_lightning.cli.configs import resolve_configs
+from asim_lightning.cli.parser import AsimCLI
+
+
+class Parsed(AsimCLI):
+    """A command that is parsed alone."""
+
+    def before_instantiate_classes(self) -> None:
+        """Keep the settings as they were written."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def after_instantiate_classes(self) -> None:
+        """Load nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def parsed(words: list[str]) -> Any:
+    """The settings of a command."""
+    return Parsed(resolve_configs(words)).config[words[0]]

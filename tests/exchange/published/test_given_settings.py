@@ -1,0 +1,107 @@
+"""Settings that a config.py gives are used, noted or refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asim_lightning.exchange.published.known_settings import CNN, COMMON, KNOWN
+from asim_lightning.exchange.published.known_settings import VIT as VIT_KEYS
+from asim_lightning.exchange.published.recipe import recipe_of
+from tests.exchange.published.configs import VIT, config_text
+from tests.exchange.published.conftest import FAMILIES, Made, refusal, values
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"asim_conv_wbit": 1}, "cfg.asim_conv_wbit does not fit: `macro.weight_bits` must be 2..16, got 1"),
+        ({"asim_conv_nrow": "x"}, "cfg.asim_conv_nrow does not fit: `macro.rows` must be 1..1048576, got 'x'"),
+        ({"asim_linear_adc_prec": 17}, "cfg.asim_linear_adc_prec does not fit: `macro.adc_bits` must be 1..16 or null"),
+        ({"asim_act_enc": 9}, "cfg.asim_act_enc does not fit: `macro.encoding_bits` must be 1..8 (input_bits), got 9"),
+        ({"asim_cnn_hybrid_levels": -1}, "cfg.asim_cnn_hybrid_levels does not fit: `macro.digital_levels` must be 0"),
+        ({"asim_conv_rand_noise_sigma": [1]}, "cfg.asim_conv_rand_noise_sigma does not fit: "),
+        ({**VIT, "asim_vit_attn_qk_k_enc": 12}, "cfg.asim_vit_attn_qk_k_enc does not fit: "),
+        (
+            {**VIT, "asim_vit_attn_qk_k_enc": 9},
+            "cfg.asim_vit_attn_qk_k_enc does not fit: `macro.encoding_bits` must be 1..8 ",
+        ),
+        ({"model_name": "ResNet18"}, "cfg.model_name must be one of ResNet-18, "),
+        (
+            {"task": "CIFAR10"},
+            "cfg.task must be one of CIFAR-10, CIFAR-100, ImageNet, got 'CIFAR10'; nearest: CIFAR-10",
+        ),
+        ({"cls_num": 12}, "cfg.cls_num must be 10, as in CIFAR10, got 12"),
+        ({"task": "ImageNet", "cls_num": 1}, "cfg.cls_num must be a whole number of 2 or more, got 1"),
+        ({"PACT": 1}, "cfg.PACT must be True or False, got 1"),
+        ({"asim_conv_mode": "Test"}, "cfg.asim_conv_mode must be one of Train, Inference, Simulation, got 'Test'"),
+        ({"asim_conv_trim_noise": -1}, "cfg.asim_conv_trim_noise must be 0 or more, got -1"),
+        ({"test_bs": 0}, "cfg.test_bs must be a whole number of 1 or more, got 0"),
+        ({"lr_init": 0}, "cfg.lr_init must be above 0, got 0"),
+        ({"quant_conv_wbit": 17}, "cfg.quant_conv_wbit must be 2..16, got 17"),
+        ({"momentum": 2}, "cfg.momentum must be 0..1, got 2"),
+        ({"milestones": [0.6]}, "cfg.milestones must be a list of epochs, 0 or more, got [0.6]"),
+        ({"label_smooth": True, "label_smooth_eps": 0.95}, "cfg.label_smooth_eps must be 0..0.9, got 0.95"),
+        ({"train_dir": 3}, "cfg.train_dir must be a text or None, got 3"),
+        ({**VIT, "image_size": 16}, "cfg.image_size must be 32 or more, a patch of ViT-B-32, got 16"),
+        ({"transforms_test": "T.ToTensor()"}, "cfg.transforms_test must be transforms.Compose([...]) of transforms"),
+        ({"transforms_test": "T.Compose([T.Normalize(0.5, 0.5)])"}, "cfg.transforms_test must normalise with a mean"),
+    ],
+)
+def test_values_out_of_range(made: Made, changes: dict[str, Any], expected: str) -> None:
+    assert refusal(made, **changes).startswith(expected)
+
+
+OTHERS: dict[str, Any] = {
+    "task": "ImageNet", "device": "cuda:1", "image_size": 64, "large_model": True, "train_dir": "x/train",
+    "valid_dir": "x/test", "test_dir": "x/test", "pretrain_model_path": "x.pkl", "milestones": [3],
+    "transforms_train": "T.Compose([])", "transforms_valid": "T.Compose([])", "transforms_test": "T.Compose([])",
+    "asim_linear_layer": "proj",
+}  # fmt: skip
+
+OF_NO_EFFECT = {"mixup_alpha", "label_smooth_eps"}  # while mixup and label smoothing are off
+
+ONLY_CNN = {"large_model"}
+
+DIGITAL_PATCH = {"vit_quant_conv_proj": True}
+
+
+def other(name: str, value: Any) -> Any:
+    """Another value that is allowed."""
+    if name in OTHERS:
+        return OTHERS[name]
+    if isinstance(value, bool):
+        return not value
+    if name.endswith("_mode"):
+        return "Inference"
+    return 2 if value is None else value / 2 if isinstance(value, float) and value else value + 1
+
+
+@pytest.mark.parametrize("family", ["resnet", "vit"])
+def test_every_setting_changes_the_recipe_or_is_noted(made: Made, family: str) -> None:
+    given = {"task": "ImageNet", "cls_num": 1000, **FAMILIES[family]}
+    given |= DIGITAL_PATCH if family == "vit" else {}
+    before = made(**given)
+    own = {**COMMON, **(CNN if family == "resnet" else VIT_KEYS)}
+    for name in set(own) - OF_NO_EFFECT - (ONLY_CNN if family == "vit" else set()) - {"task", "model_name"}:
+        value = given.get(name, KNOWN[name])
+        recipe = made(**{**given, name: other(name, value)})
+        assert recipe != before, name
+        noted = any(note.startswith(f"cfg.{name} = ") for note in recipe.notes)
+        assert recipe.text != before.text or noted, name
+    idle = next(note for note in before.notes if " settings of " in note)
+    assert idle.startswith(f"{len(VIT_KEYS if family == 'resnet' else CNN)} settings of ")
+
+
+def test_unknown_and_missing_settings_are_noted(made: Made) -> None:
+    text = config_text() + "cfg.asim_conv_wbits = 4\ncfg.asim_conv_voting_levels = 3\ncfg.weight_var = 5\n"
+    text = text.replace("cfg.momentum = 0.9", "").replace("cfg.asim_conv_nrow = 255", "").replace("cfg.device", "x")
+    Path("config.py").write_text(text)
+    recipe = recipe_of("config.py")
+    notes = "\n".join(recipe.notes)
+    assert "cfg.asim_conv_wbits = 4: the published config.py has no such setting" in notes
+    assert "nearest: cfg.asim_conv_wbit\n" in notes
+    assert "cfg.asim_conv_voting_levels = 3: a setting of an extension: `model.plan.macro.vote_levels`" in notes
+    assert "column_args.cell_sigma" in notes
+    assert "values taken: device (cuda), momentum (0.9), asim_conv_nrow (255)" in notes
+    assert values(recipe) == values(made())
