@@ -5,10 +5,11 @@ Small tensors gain nothing from threads, and on a busy machine waiting for them 
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import Tensor
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before timm is imported: a missing file then fails at once
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
@@ -21,3 +22,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of torch's threads; after the test it is what it was."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def relative(y: Tensor, expected: Tensor) -> float:
+    """Largest difference, of the largest expected number."""
+    assert y.shape == expected.shape
+    return float((y - expected).detach().abs().max() / expected.detach().abs().max())

@@ -191,6 +191,10 @@ class Spread(Column):
     cell_sigma = -1.0
 
 
+class WideSpread(Column):
+    cell_sigma = 100.5
+
+
 class Unbuilt(Column):
     def __init__(self, macro: MacroConfig) -> None:
         {}["gain"]
@@ -232,6 +236,7 @@ REFUSED: dict[type[Column], str] = {
     Forgot: "level must give a tensor of finite codes, got None",
     Raises: "level must take counts of any shape, but raises AttributeError for (256,): 'Raises' object has",
     Spread: "cell_sigma must be a number of percent, 0..100, got -1.0",
+    WideSpread: "cell_sigma must be a number of percent, 0..100, got 100.5",
     Unbuilt: "cannot be built: KeyError: 'gain'",
 }
 

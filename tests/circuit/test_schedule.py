@@ -72,3 +72,5 @@ def test_weight_parallel_is_one_signed_cycle(signed: bool) -> None:
     (cycle,) = schedule(MacroConfig(4, 5, 10, 6, weight_parallel=True, vote_levels=1, votes=3), signed)
     assert cycle.signed
     assert (cycle.full_scale, cycle.top_code, cycle.votes) == ((15 if signed else 31) * 7 * 10, 31, 3)
+    (unvoted,) = schedule(MacroConfig(4, 5, 10, 6, weight_parallel=True, votes=3), signed)
+    assert unvoted.votes == 1

@@ -1,6 +1,7 @@
 """Floats to bytes and sums to floats give, to the bit, what torch's own operations give."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -118,17 +119,13 @@ def test_whole_numbers_in_float32(
     assert not to_integers(x, float(scale), bits, signed)[1]
 
 
-def test_several_threads_give_the_same() -> None:
-    before = torch.get_num_threads()
+def test_several_threads_give_the_same(set_threads: Callable[[int], None]) -> None:
     x, scale = torch.randn(70, 64, 12, 12), torch.tensor(0.9)
     step, bias = torch.rand(64), torch.rand(64)
     sums = torch.randint(0, 2**24, (70, 64, 12, 12)).float().contiguous(memory_format=torch.channels_last)
-    try:
-        answers = []
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            same_bytes(x, scale, 8, True, True)
-            answers.append(to_floats(sums, step, bias, True, True))
-    finally:
-        torch.set_num_threads(before)
+    answers = []
+    for threads in (1, 3):
+        set_threads(threads)
+        same_bytes(x, scale, 8, True, True)
+        answers.append(to_floats(sums, step, bias, True, True))
     assert torch.equal(*answers)

@@ -16,7 +16,7 @@ from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Pro
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantizedLayer
 from tests import oracle
-from tests.engine.products import exact_sums
+from tests.engine.products import exact_sums, silent
 
 properties = settings(max_examples=25, deadline=None, derandomize=True)
 PAIRS = ((255, 8, 1), (85, 8, 1), (51, 8, 1), (17, 8, 1), (341, 10, 2), (273, 12, 4), (257, 16, 8))
@@ -40,10 +40,6 @@ def _spans(input_bits: int, encoding: int, signed: bool) -> int:
     return lcm(*(2 ** len(bits) - 1 for bits in oracle.groups(input_bits, encoding, signed)))
 
 
-def silent(rows: int = 2) -> Noise:
-    return Noise(0, "", 0, 0, 0, torch.arange(rows), torch.zeros(rows).long())
-
-
 def integers(macro: MacroConfig, signed: bool, seed: int) -> tuple[Product, Tensor, Tensor]:
     """A random small product that fills several tiles."""
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +61,7 @@ def test_exact_macro_returns_the_integer_product(case: tuple[MacroConfig, bool],
     macro, signed = case
     product, x, w = integers(macro, signed, seed)
     assert choose(transfer(macro, signed)) == "exact"
-    simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent())
+    simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent(2))
     assert torch.equal(simulated, exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double())
 
 
@@ -76,7 +72,7 @@ def test_known_exact_macros(rows: int, adc_bits: int, encoding_bits: int, signed
     for seed in (0, 1):
         product, x, w = integers(macro, signed, seed)
         assert transfer(macro, signed).exact
-        simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent())
+        simulated = sums_of(reference, product, transfer(macro, signed), x, w, silent(2))
         assert torch.equal(simulated, exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double())
 
 
@@ -146,7 +142,7 @@ def test_result_does_not_depend_on_chunks(macro: MacroConfig, seed: int) -> None
 
 def test_without_noise_neither_seed_nor_trial_nor_sample_matters() -> None:
     product, x, w = integers(LOSSY, True, 1)
-    noises = [silent(), Noise(7, "other", 3, 5, 6, torch.tensor([8, 9]), torch.tensor([1, 2]))]
+    noises = [silent(2), Noise(7, "other", 3, 5, 6, torch.tensor([8, 9]), torch.tensor([1, 2]))]
     first, second = (sums_of(reference, product, transfer(LOSSY, True), x, w, noise) for noise in noises)
     assert torch.equal(first, second)
 

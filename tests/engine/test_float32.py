@@ -6,17 +6,9 @@ from torch import Tensor
 
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, float32
 from asim_lightning.engine.integer import sum_bounds, sum_dtype
+from tests.engine.products import in_integers
 
 CONV = Conv2dProduct((2, 1), (1, 0), (1, 2), 1)
-
-
-def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
-    if isinstance(product, MatmulProduct):
-        return x.long() @ w.long().T
-    assert isinstance(product, Conv2dProduct)
-    return torch.nn.functional.conv2d(
-        x.long(), w.long(), None, product.stride, product.padding, product.dilation, product.groups
-    )
 
 
 def parts_of(product: Product, w: Tensor, signed: bool = False) -> int:
@@ -71,7 +63,7 @@ def test_the_largest_products_are_exact(
     for given in (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x,):
         sums = found.sums(given, w)
         assert sums.dtype == (torch.float32 if len(found.edges) == 2 else torch.int32)
-        assert torch.equal(sums.long(), oracle(product, x, w))
+        assert torch.equal(sums.long(), in_integers(product, x, w))
 
 
 def test_products_of_two_activations_take_another_way() -> None:
@@ -87,7 +79,7 @@ def test_batches_of_other_shapes_take_the_same_kernel_and_one_layout_is_kept() -
     for batch, *size in ((2, 9, 7), (2, 3, 3), (1, 32, 32), (5, 32, 32), (2, 9, 7)):
         x = torch.randint(0, 256, (batch, 40, *size)).float().contiguous(memory_format=torch.channels_last)
         sums = found.sums(x, w)
-        assert torch.equal(sums.long(), oracle(product, x, w))
+        assert torch.equal(sums.long(), in_integers(product, x, w))
         assert sums.is_contiguous(memory_format=torch.channels_last)
         assert [c._of_shape[0] for c in found.convolutions if c._of_shape] == [x.shape]
 
@@ -99,7 +91,7 @@ def test_a_build_of_torch_without_the_kernel_convolves_as_it_can(monkeypatch: py
         found = float32.float32_product(CONV, weights, 8, False)
         assert found is not None
         assert not found.prefers_channels_last
-        assert torch.equal(found.sums(x, weights).long(), oracle(CONV, x, weights))
+        assert torch.equal(found.sums(x, weights).long(), in_integers(CONV, x, weights))
 
 
 @pytest.mark.parametrize(("channels", "size", "stride"), [(64, 3, 2), (40, 3, 2), (16, 5, 1), (64, 1, 3), (80, 1, 1)])

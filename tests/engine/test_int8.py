@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product, int8
-from tests.engine.products import exact_sums, in_bytes
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, int8
+from tests.engine.products import exact_sums, in_bytes, in_integers
 
 GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
     "plain": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (6, 16, 3, 3)),
@@ -22,12 +22,6 @@ GEOMETRIES: dict[str, tuple[Conv2dProduct, tuple[int, ...]]] = {
     "wide": (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (3, 512, 3, 3)),
 }
 SIGNS = pytest.mark.parametrize("signed", [False, True])
-
-
-def oracle(product: Product, x: Tensor, w: Tensor) -> Tensor:
-    if isinstance(product, Conv2dProduct):
-        return F.conv2d(x.long(), w.long(), None, product.stride, product.padding, product.dilation, product.groups)
-    return x.long() @ w.long().T
 
 
 def operands(shape: tuple[int, ...], inputs: tuple[int, ...], bits: int, signed: bool) -> list[tuple[Tensor, Tensor]]:
@@ -46,7 +40,7 @@ def test_convolutions_equal_whole_number_arithmetic(kind: str, bits: int, signed
     product, shape = GEOMETRIES[kind]
     for x, w in operands(shape, (2, shape[1] * product.groups, 7, 8), bits, signed):
         got = exact_sums(product, x, w, bits, bits, signed)
-        assert torch.equal(got.long(), oracle(product, x, w))
+        assert torch.equal(got.long(), in_integers(product, x, w))
         assert got.is_contiguous()
         turned = exact_sums(product, x.to(memory_format=torch.channels_last), w, bits, bits, signed)
         assert torch.equal(turned.long(), got.long())
@@ -60,7 +54,7 @@ def test_matrix_products_equal_whole_number_arithmetic(leading: tuple[int, ...],
     for terms in (5, 4608):
         for x, w in operands((6, terms), (*leading, terms), bits, signed):
             got = exact_sums(MatmulProduct(), x, w, bits, bits, signed)
-            assert torch.equal(got.long(), oracle(MatmulProduct(), x, w))
+            assert torch.equal(got.long(), in_integers(MatmulProduct(), x, w))
 
 
 @pytest.mark.parametrize("kind", GEOMETRIES)
@@ -158,7 +152,7 @@ def test_images_for_which_kernels_are_wrong_take_another_way(monkeypatch: pytest
     monkeypatch.setattr(int8, "_exact_on", exact_on)
     assert in_bytes(product, x.shape, w, 8, 8, False) is None
     assert asked == [(shape, product, (2, 16, 7, 8), torch.get_num_threads())]
-    assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), oracle(product, x, w))
+    assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), in_integers(product, x, w))
     assert in_bytes(product, x.shape, w, 8, 8, True) is None
     inner = Conv2dProduct((1, 1), (0, 0), (1, 1), 1)
     assert asked[-1][1:3] == (inner, (2, 16, 9, 10))  # the border is there already
@@ -179,7 +173,7 @@ def test_without_exact_kernels_sums_are_the_same(monkeypatch: pytest.MonkeyPatch
         inputs = (2, shape[1]) if isinstance(product, MatmulProduct) else (2, shape[1] * product.groups, 7, 8)
         for x, w in operands(shape, inputs, 8, False):
             assert in_bytes(product, x.shape, w, 8, 8, False) is None
-            assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), oracle(product, x, w))
+            assert torch.equal(exact_sums(product, x, w, 8, 8, False).long(), in_integers(product, x, w))
 
 
 def test_what_bytes_cannot_hold_takes_another_way() -> None:

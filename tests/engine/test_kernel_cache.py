@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from numba.core.caching import NullCache
 
@@ -38,12 +39,11 @@ def test_sources_are_those_of_all_engines(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert len({before, other, numba_words._sources.__wrapped__()}) == 3
 
 
-def test_no_place_for_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(*_: Any) -> None:
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", nowhere)
-    assert callable(compiled("void(f8[::1], i8, i8)", _double, allocates=False))
+@pytest.mark.usefixtures("without_cache")
+def test_no_place_for_a_cache() -> None:
+    kernel, x = compiled("void(f8[::1], i8, i8)", _double, allocates=False), np.ones(3)
+    kernel(x, 1, 3)
+    assert x.tolist() == [1.0, 2.0, 2.0]
 
 
 def test_a_cache_whose_stamp_is_unknown_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

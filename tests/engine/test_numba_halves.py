@@ -17,17 +17,13 @@ def _times(words: Any, weights: Any, out: Any, low: int, high: int) -> None:
         store(out.reshape(-1), i * 16, times_low_half(load(words, 0), weights[i]))
 
 
-def _no_cache(_: Any) -> None:
-    raise RuntimeError("cannot cache function: no locator available")
-
-
+@pytest.mark.usefixtures("without_cache")  # it may hold another instruction
 @pytest.mark.parametrize("feature", ["avx512bw", "avx2", None])
 def test_lower_halves_times_weights(feature: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if feature is not None and not compiles_for(feature):
         pytest.skip(f"this processor has no {feature}")
     instruction = None if feature is None else numba_halves._INSTRUCTIONS[feature]
     monkeypatch.setattr(numba_halves, "_PRODUCTS", instruction)
-    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", _no_cache)  # it may hold another instruction
     words = np.random.default_rng(0).integers(0, 2**32, 16).astype(np.uint32)
     words[:4] = 0x4B407FFF, 0xFFFF8000, 0x7FFF0000, 0x4B400000
     weights = np.array([-(2**15), 2**15 - 1, -1, 0, 1, 12345], np.int32)

@@ -21,16 +21,12 @@ def _take(array: Any, places: Any, away: Any, out: Any, low: int, high: int) -> 
         store(flat, first * 64 + 48, gather(array, places, first, -3))
 
 
-def _no_cache(_: Any) -> None:
-    raise RuntimeError("cannot cache function: no locator available")
-
-
+@pytest.mark.usefixtures("without_cache")  # it may hold the other way
 @pytest.mark.parametrize("has_windows", [True, False])
 def test_elements_of_lanes(has_windows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if has_windows and not numba_places.HAS_WINDOWS:
         pytest.skip("this processor has no instruction for it")
     monkeypatch.setattr(numba_places, "HAS_WINDOWS", has_windows)
-    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", _no_cache)  # it may hold the other way
     rng = np.random.default_rng(0)
     array = rng.integers(0, 2**32, 100).astype(np.uint32)
     places, away = rng.integers(3, 100, 20), rng.integers(0, WINDOW, LANES).astype(np.uint32)

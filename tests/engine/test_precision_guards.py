@@ -10,15 +10,12 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, noise_context, reference, sums_of
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, noise_context, reference, sums_of
 from asim_lightning.engine.integer import integer_conv2d, integer_matmul
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from tests import oracle
-
-
-def silent(rows: int) -> Noise:
-    return Noise(0, "", 0, 0, 0, torch.arange(rows), torch.zeros(rows).long())
+from tests.engine.products import silent
 
 
 def kinds() -> list[Any]:

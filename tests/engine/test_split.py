@@ -11,24 +11,17 @@ from asim_lightning.engine import (
     ENGINES,
     Conv2dProduct,
     MatmulProduct,
-    Noise,
     Product,
     choose,
-    noise_context,
     packed,
     reference,
     sums_of,
 )
 from asim_lightning.engine.split import refuses
 from asim_lightning.engine.weights import Weights
-from tests.engine.products import exact_sums
+from tests.engine.products import PRODUCTS, exact_sums, noise_of
 
 SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
-PRODUCTS: dict[str, Product] = {
-    "convolution": Conv2dProduct((2, 1), (1, 2), (1, 2), 2),
-    "linear": MatmulProduct(),
-    "attention": MatmulProduct(batched_weight=True),
-}
 
 
 class NoisyDigits(Column):
@@ -57,11 +50,6 @@ def operands(product: Product, batch: int, seed: int = 0) -> tuple[Tensor, Tenso
     generator = torch.Generator().manual_seed(seed)
     x = torch.randint(-255, 256, x_shape, generator=generator).float()
     return x, torch.randint(-127, 128, w_shape, generator=generator).float()
-
-
-def noise_of(rows: int, ids: range | None = None, **read: Any) -> Noise:
-    with noise_context(seed=3, sample_ids=ids or range(5, 5 + rows), **read) as scope:
-        return scope.source("layer", rows, torch.device("cpu"))
 
 
 def parts(circuit: Transfer) -> tuple[Transfer, Transfer]:
@@ -112,9 +100,9 @@ def test_other_schedules_stay_whole(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-@pytest.mark.parametrize("kernel", ["packed", "reference"])
+@pytest.mark.parametrize(("kernel", "may_differ"), [("packed", 1), ("reference", 0)])  # by the last bit of a normal
 def test_digits_are_converted_and_the_sign_plane_is_a_product(
-    product: Product, kernel: str, monkeypatch: pytest.MonkeyPatch
+    product: Product, kernel: str, may_differ: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asim_lightning.engine.split.kernel_for", lambda circuit, device: kernel)
     circuit = transfer(MacroConfig(**SIGNED, column=f"{__name__}.NoisyDigits"), True)
@@ -124,7 +112,7 @@ def test_digits_are_converted_and_the_sign_plane_is_a_product(
     expected = sums_of(reference, product, rest, x, w, noise_of(3)) - 256.0 * signs.double()
     found = sums_of(ENGINES["split"], product, circuit, x, w, noise_of(3))
     assert found.dtype == torch.float64
-    assert int((found != expected).sum()) <= 1
+    assert int((found != expected).sum()) <= may_differ
     assert not torch.equal(found, sums_of(ENGINES["split"], product, circuit, x, w, noise_of(3, trial=1)))
 
 

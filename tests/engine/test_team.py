@@ -1,11 +1,10 @@
 """Kernels on torch's own threads take their arguments as from Python."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from asim_lightning.engine import openmp, threads
 from asim_lightning.engine.memory import whole_block
@@ -14,16 +13,14 @@ from asim_lightning.engine.scratch import Scratch, with_scratch
 
 
 @pytest.fixture(params=["team", "pool", "one thread"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, set_threads: Callable[[int], None]) -> str:
     """Every test, by each way in which kernels come on threads."""
     if request.param == "pool":
         monkeypatch.setattr(threads, "openmp", lambda: None)
     elif openmp.openmp() is None:
         pytest.skip("torch's OpenMP library is not to be found here")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if request.param == "one thread" else 3)
-    yield str(request.param)
-    torch.set_num_threads(before)
+    set_threads(1 if request.param == "one thread" else 3)
+    return str(request.param)
 
 
 def _all_kinds(

@@ -1,11 +1,10 @@
 """Work is shared out whole, on torch's threads or on a pool's."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from asim_lightning.engine import openmp, threads
 
@@ -20,11 +19,8 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
+def three_threads(set_threads: Callable[[int], None]) -> None:
+    set_threads(3)
 
 
 @pytest.mark.usefixtures("three_threads")

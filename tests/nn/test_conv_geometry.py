@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimConv2d, CimLinear, QuantConv2d
+from tests.conftest import relative
 
 FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
 LOSSY = MacroConfig(5, 5, rows=14, adc_bits=5, encoding_bits=2, random_noise=0.5, nonlinear_noise=2.0)
 
 
-def relative(a: Tensor, b: Tensor) -> float:
-    assert a.shape == b.shape
-    return float((a - b).detach().abs().max() / b.detach().abs().max())
-
-
 def check_against_torch(size: tuple[int, int] = (9, 8), **settings: Any) -> None:
-    """Both quantised convolutions agree with nn.Conv2d to 16 bits."""
+    """Both quantised convolutions are nn.Conv2d to 16 bits, and each other and the reference in every sum."""
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, **settings).eval()
     x = torch.randn(2, 4, *size)
     on_macro = CimConv2d.from_float(conv, FINE, signed_input=True)
     digital = QuantConv2d.from_float(conv, 16, 16, signed_input=True)
+    simulated = on_macro(x)
+    assert torch.equal(simulated, digital(x))
+    on_macro.engine = "reference"
+    assert torch.equal(on_macro(x), simulated)
+    assert relative(simulated, conv(x)) < 1e-3
     for layer in (on_macro, digital):
-        assert relative(layer(x), conv(x)) < 1e-3
         layer.fidelity = "float"
         assert torch.equal(layer(x), conv(x))
     every_conversion = CimConv2d.from_float(conv, FINE.with_fields(random_noise=1e-6), signed_input=True)

@@ -10,6 +10,7 @@ from torch import nn
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention
+from asim_lightning.nn.on_macro import OnMacro
 from tests.golden_cases import arrays, cases, layer_of
 
 LAYERS, CIRCUITS = cases("layers"), cases("circuits")
@@ -21,19 +22,33 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return float((a - b).abs().max()) <= 1e-5 * float(b.abs().max())
 
 
+def wrong_sums(layer: OnMacro, x: torch.Tensor, y: torch.Tensor, expected: torch.Tensor) -> int:
+    """Outputs that differ by half of the least that another code or count changes."""
+    least = min((c.full_scale / c.top_code for c in layer.transfer.cycles if c.converted and c.top_code), default=1.0)
+    step = layer.hold_ranges(x).max()
+    return int(((y - expected).abs() >= 0.5 * min(least, 1.0) * step).sum())
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_layer_matches(name: str) -> None:
     data = arrays("layers", name)
     layer = layer_of(LAYERS[name], data)
-    assert close(layer(data["x"]), data["simulation"])
+    simulated = layer(data["x"])
     layer.fidelity = "quantized"
-    assert close(layer(data["x"]), data["inference"])
+    quantized = layer(data["x"])
+    assert close(simulated, data["simulation"])
+    assert close(quantized, data["inference"])
+    assert wrong_sums(layer, data["x"], simulated, data["simulation"]) == 0
+    assert wrong_sums(layer, data["x"], quantized, data["inference"]) == 0
 
 
 @pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] == 1])
 def test_deterministic_circuit_matches(name: str) -> None:
     data = arrays("circuits", name)
-    assert close(layer_of(CIRCUITS[name], data)(data["x"]), data["simulation"])
+    layer = layer_of(CIRCUITS[name], data)
+    simulated = layer(data["x"])
+    assert close(simulated, data["simulation"])
+    assert wrong_sums(layer, data["x"], simulated, data["simulation"]) == 0
 
 
 @pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c["repeats"] > 1])

@@ -78,17 +78,31 @@ def test_a_copied_network_follows_its_own_pact() -> None:
     assert not any("alpha" in key for key in network["conv"].state_dict())
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
-def test_the_type_of_the_input_is_kept(kind: str, dtype: torch.dtype, fidelity: str) -> None:
+def answers_in(dtype: torch.dtype, kind: str, fidelity: str) -> tuple[Tensor, Tensor]:
+    """Answers to inputs in a type, and to the same numbers in float32."""
     layer, inputs = calibrated(kind)
     layer.fidelity = fidelity
-    inputs = tuple(t.to(dtype) for t in inputs)
-    y = layer(*inputs)
-    assert y.dtype == dtype
-    expected = layer(*(t.float() for t in inputs)).to(dtype)
-    torch.testing.assert_close(y.float(), expected.float(), rtol=1e-6, atol=1e-6)
+    given = tuple(t.to(dtype) for t in inputs)
+    return layer(*given), layer(*(t.float() for t in given))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
+def test_a_half_precision_input_has_the_answer_of_float32_rounded_once(
+    kind: str, dtype: torch.dtype, fidelity: str
+) -> None:
+    found, expected = answers_in(dtype, kind, fidelity)
+    assert found.dtype == dtype
+    assert torch.equal(found, expected.to(dtype))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("fidelity", ["quantized", "simulated"])
+def test_a_double_precision_input_has_the_answer_of_float32_but_for_its_rounding(kind: str, fidelity: str) -> None:
+    found, expected = answers_in(torch.float64, kind, fidelity)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, expected.double(), rtol=1e-6, atol=1e-6)  # another sum is a hundredth away
 
 
 @pytest.mark.parametrize("kind", LAYERS)

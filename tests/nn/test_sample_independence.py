@@ -1,6 +1,6 @@
 """One image gives the same noisy answer alone, in any batch, in any order and with any number of threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,20 +69,13 @@ def answers(function: Callable[[Tensor], Tensor], x: Tensor, ids: list[int]) -> 
         return function(x[ids])
 
 
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_do_not_depend_on_the_batch(kind: str, threads: Callable[[int], None]) -> None:
+def test_answers_do_not_depend_on_the_batch(kind: str, set_threads: Callable[[int], None]) -> None:
     _, function, x = case(kind)
     together = answers(function, x, list(range(BATCH)))
-    threads(2)
+    set_threads(2)
     assert torch.equal(together, answers(function, x, list(range(BATCH)))), "two threads"
-    threads(1)
+    set_threads(1)
     assert torch.equal(together.flip(0), answers(function, x, list(reversed(range(BATCH))))), "reversed"
     assert torch.equal(together[30:37], answers(function, x, list(range(30, 37)))), "batch of 7"
     for i in (0, 41):

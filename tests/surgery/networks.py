@@ -123,7 +123,7 @@ def built(network: Network) -> tuple[nn.Module, Tensor]:
                     if parameter.dim() < 2
                     else torch.randn_like(parameter) * 0.05
                 )
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = batchnorms(model)
     if norms:
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
@@ -142,11 +142,6 @@ def logits(model: nn.Module, x: Tensor) -> Tensor:
     return torch.stack(list(y)).mean(0) if isinstance(y, (tuple, list)) else y
 
 
-def relative(y: Tensor, expected: Tensor) -> float:
-    """Largest difference, of the largest expected number."""
-    return float((y - expected).abs().max() / expected.abs().max())
-
-
 def silent_layers(model: nn.Module, x: Tensor) -> list[str]:
     """Layers on macros that do not move the logits where their macro alone is wrecked."""
     set_fidelity_(model, "float")
@@ -159,3 +154,21 @@ def silent_layers(model: nn.Module, x: Tensor) -> list[str]:
             silent.append(name)
         layer.macro, layer.fidelity = before, "float"
     return silent
+
+
+def batchnorms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """BatchNorms of a network, in its order."""
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+@torch.no_grad()
+def disturb_(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    """Statistics of which none is neutral; a tenth of the scales negative, the first zero."""
+    count = norm.num_features
+    if norm.running_mean is not None and norm.running_var is not None:
+        norm.running_mean.add_(0.3 * torch.randn(count) * norm.running_var.sqrt())
+        norm.running_var.mul_(torch.rand(count) + 0.5)
+    if norm.affine:
+        norm.weight.copy_((torch.rand(count) + 0.5) * torch.where(torch.rand(count) < 0.1, -1.0, 1.0))
+        norm.weight[0] = 0.0
+        norm.bias.copy_(0.3 * torch.randn(count))

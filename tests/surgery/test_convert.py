@@ -22,8 +22,7 @@ from asim_lightning.nn import (
     QuantConv2d,
 )
 from asim_lightning.surgery import change_macros_, set_fidelity_
-
-IDEAL = MacroConfig(16, 16, adc_bits=None)
+from tests.surgery.networks import IDEAL
 
 
 class Handmade(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.nn import PACT, CimConv2d, QuantConv2d
 from asim_lightning.surgery import FoldedNorm, fold_batchnorm_, fold_state, set_fidelity_
+from tests.surgery.networks import batchnorms, disturb_
 
 NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, arguments, BatchNorms
     "resnet18": (64, {}, 20),
@@ -28,23 +29,6 @@ NETWORKS: dict[str, tuple[int, dict[str, Any], int]] = {  # image size, argument
 }
 LARGE = {"resnet26d": 31, "resnet50": 53, "vgg16_bn": 13}
 LOSSLESS = MacroConfig(4, 4, rows=255, adc_bits=8)
-
-
-def batchnorms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-
-@torch.no_grad()
-def disturb_(norm: nn.modules.batchnorm._BatchNorm) -> None:
-    """Statistics of which none is neutral; a tenth of the scales negative, the first zero."""
-    count = norm.num_features
-    if norm.running_mean is not None and norm.running_var is not None:
-        norm.running_mean.add_(0.3 * torch.randn(count) * norm.running_var.sqrt())
-        norm.running_var.mul_(torch.rand(count) + 0.5)
-    if norm.affine:
-        norm.weight.copy_((torch.rand(count) + 0.5) * torch.where(torch.rand(count) < 0.1, -1.0, 1.0))
-        norm.weight[0] = 0.0
-        norm.bias.copy_(0.3 * torch.randn(count))
 
 
 def trained(name: str, size: int, **kwargs: Any) -> nn.Module:

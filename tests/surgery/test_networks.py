@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from asim_lightning import Plan, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.surgery import ConversionReport
-from tests.surgery.networks import ALL, FAST, IDEAL, Network, built, logits, relative, silent_layers
+from tests.conftest import relative
+from tests.surgery.networks import ALL, FAST, IDEAL, Network, built, logits, silent_layers
 
 
 def counted_macs(model: nn.Module, x: torch.Tensor) -> int:

@@ -10,7 +10,7 @@ from torch.nn.utils import prune
 
 from asim_lightning import Plan, convert_
 from asim_lightning.surgery import fold_batchnorm_
-from tests.surgery.test_fold import batchnorms, disturb_
+from tests.surgery.networks import batchnorms, disturb_
 
 
 class Net(nn.Module):

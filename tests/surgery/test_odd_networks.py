@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.nn import CimAttention, CimLinear, CimMatmul
-from tests.surgery.networks import IDEAL, relative
+from tests.conftest import relative
+from tests.surgery.networks import IDEAL
 
 COARSE = MacroConfig(3, 3, adc_bits=3)
 

@@ -12,9 +12,8 @@ from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimAttention, CimFunctionalLinear, CimLinear, CimMatmul, FloatLinear, FloatMatmul
 from asim_lightning.surgery import set_fidelity_
-from tests.surgery.networks import Network, built
+from tests.surgery.networks import IDEAL, Network, built
 
-IDEAL = MacroConfig(16, 16, adc_bits=None)
 SWIN = {
     "depths": (2, 1),
     "embed_dim": 24,

@@ -1,6 +1,6 @@
 """An image gets the same noisy answer alone or in any batch, order and number of threads, through a whole network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -11,6 +11,8 @@ from asim_lightning import MacroConfig, Plan, convert_
 from asim_lightning.classifier import BackboneConfig, build_backbone
 from asim_lightning.engine import noise_context
 from asim_lightning.nn.calibration import calibrate_
+
+Build = Callable[[], tuple[nn.Module, Tensor]]
 
 
 def quickstart_network() -> tuple[nn.Module, Tensor]:
@@ -28,15 +30,8 @@ def small_vit() -> tuple[nn.Module, Tensor]:
     return model, torch.randn(64, 3, 32, 32)
 
 
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("build", [quickstart_network, small_vit])
-def test_network_answers_the_same_in_any_batch(build) -> None:  # type: ignore[no-untyped-def]
+def test_network_answers_the_same_in_any_batch(build: Build, set_threads: Callable[[int], None]) -> None:
     torch.manual_seed(0)
     model, images = build()
     model.eval()
@@ -52,7 +47,7 @@ def test_network_answers_the_same_in_any_batch(build) -> None:  # type: ignore[n
     expected = logits(everything)
     assert expected.std(0).mean() > 0
     for threads in (1, 2):
-        torch.set_num_threads(threads)
+        set_threads(threads)
         for order in ([5], everything[:7], everything[::-1]):
             got = logits(order)
             assert torch.equal(got.argmax(1), expected[order].argmax(1))

@@ -1,7 +1,7 @@
 """Wrong conversions one by one, against a slow simulator in plain Python, and what they do not depend on."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -216,16 +216,12 @@ def test_a_sample_alone_is_the_same_as_in_a_batch() -> None:
         assert torch.equal(sums_of(events, *problem, x[i : i + 1], w, noise.rows(i, i + 1)), together[i : i + 1])
 
 
-def test_threads_do_not_matter() -> None:
+def test_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
     *problem, x, w = layer(1)
-    threads = torch.get_num_threads()
     found = []
-    try:
-        for number in (1, 2, 3):
-            torch.set_num_threads(number)
-            found.append(sums_of(events, *problem, x, w, noise_of(1)))
-    finally:
-        torch.set_num_threads(threads)
+    for number in (1, 2, 3):
+        set_threads(number)
+        found.append(sums_of(events, *problem, x, w, noise_of(1)))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 

@@ -13,10 +13,9 @@ from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import fused
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.weights import Weights
-from tests.engine import fused_cases
+from tests.engine.fused import cases
 
-ROOT = Path(__file__).resolve().parents[2]
-MACRO = MacroConfig(4, 4, 20, 5)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +23,14 @@ def outcomes() -> dict[str, list[int]]:
     """Outputs of each case, and how many of them differ from the reference's."""
     pytest.importorskip("triton")
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(Path(fused_cases.__file__))]
+    command = [sys.executable, str(Path(cases.__file__))]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     lines = [line.split("|") for line in done.stdout.splitlines()]
     return {name: [int(number) for number in numbers] for name, *numbers in lines}
 
 
-@pytest.mark.parametrize("name", fused_cases.CASES)
+@pytest.mark.parametrize("name", cases.CASES)
 def test_every_output_is_the_reference_engines(outcomes: dict[str, list[int]], name: str) -> None:
     outputs, differ = outcomes[name]
     assert outputs > 0
@@ -40,7 +39,7 @@ def test_every_output_is_the_reference_engines(outcomes: dict[str, list[int]], n
 
 @pytest.mark.parametrize("name", ["sums beyond 32 bits", "digital sums beyond 32 bits"])
 def test_the_cases_for_long_sums_pass_32_bits(name: str) -> None:
-    table = tables(transfer(fused_cases.CASES[name].macro, False), torch.device("cpu"))
+    table = tables(transfer(cases.CASES[name].macro, False), torch.device("cpu"))
     assert 2 * max(table.code_bound, table.count_bound) >= 2**31
 
 
@@ -60,22 +59,22 @@ class LoudColumn(Column):
         return torch.full_like(count, 2.0**20)
 
 
-@pytest.mark.parametrize("case", fused_cases.CASES.values(), ids=fused_cases.CASES)
-def test_the_engine_applies_to_every_case(case: fused_cases.Case) -> None:
+@pytest.mark.parametrize("case", cases.CASES.values(), ids=cases.CASES)
+def test_the_engine_applies_to_every_case(case: cases.Case) -> None:
     assert fused.refuses(transfer(case.macro, case.signed)) is None
 
 
 @pytest.mark.parametrize(
     "macro",
     [
-        MACRO.with_fields(weight_parallel=True),
-        MACRO.with_fields(adc_bits=None),
-        MACRO.with_fields(column="current", column_args={"cell_sigma": 1.0}),
-        MACRO.with_fields(input_bits=8, encoding_bits=8),
-        MACRO.with_fields(rows=2**16),
-        MACRO.with_fields(column=f"{__name__}.DoubleColumn"),
-        MACRO.with_fields(column=f"{__name__}.LoudColumn"),
-        MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65),
+        cases.PLAIN.with_fields(weight_parallel=True),
+        cases.PLAIN.with_fields(adc_bits=None),
+        cases.PLAIN.with_fields(column="current", column_args={"cell_sigma": 1.0}),
+        cases.PLAIN.with_fields(input_bits=8, encoding_bits=8),
+        cases.PLAIN.with_fields(rows=2**16),
+        cases.PLAIN.with_fields(column=f"{__name__}.DoubleColumn"),
+        cases.PLAIN.with_fields(column=f"{__name__}.LoudColumn"),
+        cases.PLAIN.with_fields(random_noise=1.0, vote_levels=1, votes=65),
     ],
 )
 def test_the_engine_does_not_apply_where_counts_or_codes_are_not_few_whole_numbers(macro: MacroConfig) -> None:
@@ -83,10 +82,10 @@ def test_the_engine_does_not_apply_where_counts_or_codes_are_not_few_whole_numbe
 
 
 def test_the_longest_tables_and_digits_are_taken() -> None:
-    assert fused.refuses(transfer(MACRO.with_fields(rows=2**16 - 1), False)) is None
-    assert fused.refuses(transfer(MACRO.with_fields(input_bits=7, encoding_bits=7), False)) is None
+    assert fused.refuses(transfer(cases.PLAIN.with_fields(rows=2**16 - 1), False)) is None
+    assert fused.refuses(transfer(cases.PLAIN.with_fields(input_bits=7, encoding_bits=7), False)) is None
     assert (
-        fused.refuses(transfer(MACRO.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
+        fused.refuses(transfer(cases.PLAIN.with_fields(random_noise=1.0, vote_levels=1, votes=65, vote="mean"), False))
         is None
     )
 
@@ -97,6 +96,6 @@ def test_a_cpu_is_no_device_of_the_engine() -> None:
 
 def test_another_kind_of_product_is_refused() -> None:
     pytest.importorskip("triton")
-    case = fused_cases.CASES["linear"]
+    case = cases.CASES["linear"]
     with pytest.raises(TypeError, match="got object"):
         fused.prepare(object(), transfer(case.macro, False), Weights(torch.zeros(7, 50))).sums(torch.zeros(5, 50), None)  # type: ignore[arg-type]

@@ -58,11 +58,11 @@ def test_lanes_are_arranged_alike_without_avx512(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CACHE_DIR": str(tmp_path)}
     environment["NUMBA_CPU_FEATURES"] = ",".join("-+"[has] + name for name, has in less.items())
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.test_arranging"],
+        [sys.executable, "-m", "tests.engine.packed.test_arranging"],
         capture_output=True,
         text=True,
         timeout=200,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=environment,
         check=False,
     )

@@ -1,6 +1,6 @@
 """The packed engine makes the reference engine's conversions, one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,7 @@ from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfe
 from asim_lightning.engine import (
     Conv2dProduct,
     MatmulProduct,
-    Noise,
     Product,
-    noise_context,
     numba_amx,
     numba_bytes,
     packed,
@@ -25,7 +23,8 @@ from asim_lightning.engine import (
 )
 from asim_lightning.engine.packed import conversion_amx, counting, plan
 from asim_lightning.engine.packed.schedule import packed_schedule
-from tests.engine import emulated_amx
+from tests.engine.packed import emulated_amx
+from tests.engine.products import NOISY, PRODUCTS, noise_of
 
 
 @pytest.fixture(params=["popcount", "look-ups", "amx"], autouse=True)
@@ -45,7 +44,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     plan.plan_of.cache_clear()
 
 
-NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
 MACROS: dict[str, dict[str, Any]] = {
     "exact": {},
     "codes of 16 bits": {"weight_bits": 4, "input_bits": 4, "rows": 300, "adc_bits": 16},
@@ -99,11 +97,6 @@ def operands(product: Product, macro: MacroConfig, signed: bool, batch: int = 3)
     return whole(-x_top * signed, x_top, *x_shape), whole(-w_top, w_top, *w_shape, seed=1)
 
 
-def noise_of(rows: int, ids: range | None = None, **read: Any) -> Noise:
-    with noise_context(seed=3, sample_ids=ids or range(5, 5 + rows), **read) as scope:
-        return scope.source("layer", rows, torch.device("cpu"))
-
-
 def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> int:
     one = w[0] if product.batched_weight else w
     outputs = len(x) * product.positions(x, one)
@@ -113,13 +106,6 @@ def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> in
 def most_different(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> float:
     """Sums that may differ, as the last bit of a normal may: none without noise."""
     return 1 + 1e-5 * conversions(product, circuit, x, w) if any(circuit.noisy) else 0
-
-
-PRODUCTS: dict[str, Product] = {
-    "convolution": Conv2dProduct((2, 1), (1, 2), (1, 2), 2),
-    "linear": MatmulProduct(),
-    "attention": MatmulProduct(batched_weight=True),
-}
 
 
 @pytest.mark.parametrize("settings", MACROS.values(), ids=MACROS)
@@ -137,8 +123,8 @@ def test_codes_are_those_of_the_reference(product: Product, settings: dict[str, 
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     differ = int((found != expected).sum())
     assert differ <= most_different(product, circuit, x, w)
-    if any(circuit.noisy):
-        assert not torch.equal(found, sums_of(packed, product, circuit, x, w, noise_of(3, trial=3)))
+    other = sums_of(packed, product, circuit, x, w, noise_of(3, trial=3))
+    assert torch.equal(found, other) == (not {"random_noise", "nonlinear_noise"} & settings.keys())
 
 
 @pytest.mark.parametrize("fixed", [{"adc_bits": 12}, {"encoding_bits": 4}, {"adc_bits": 16, "rows": 77}], ids=str)
@@ -184,19 +170,17 @@ def test_any_geometry_without_noise(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-def test_a_sample_is_alone_in_any_batch_and_with_any_number_of_threads(product: Product) -> None:
+def test_a_sample_is_alone_in_any_batch_and_with_any_number_of_threads(
+    product: Product, set_threads: Callable[[int], None]
+) -> None:
     circuit = transfer(MacroConfig(**NOISY), False)
     x, w = operands(product, circuit.macro, False, batch=4)
     whole_batch = sums_of(packed, product, circuit, x, w, noise_of(4))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if threads > 1 else 2)
-    try:
-        for row in range(4):
-            weight = w[row : row + 1] if product.batched_weight else w
-            alone = sums_of(packed, product, circuit, x[row : row + 1], weight, noise_of(1, range(5 + row, 6 + row)))
-            assert torch.equal(alone[0], whole_batch[row])
-    finally:
-        torch.set_num_threads(threads)
+    set_threads(2)
+    for row in range(4):
+        weight = w[row : row + 1] if product.batched_weight else w
+        alone = sums_of(packed, product, circuit, x[row : row + 1], weight, noise_of(1, range(5 + row, 6 + row)))
+        assert torch.equal(alone[0], whole_batch[row])
 
 
 def test_a_large_batch_is_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,7 @@ from asim_lightning.engine.packed.schedule import (
     TABLE,
     packed_schedule,
 )
-
-NOISY: dict[str, Any] = {"random_noise": 0.2, "nonlinear_noise": 0.05}
+from tests.engine.products import NOISY
 
 
 @pytest.mark.parametrize(
