@@ -12,6 +12,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
+from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import KINDS, axes_text
 from asim_lightning.report.numbers import count_text
 from asim_lightning.surgery import macro_layers
@@ -87,15 +88,23 @@ def validate_each(
     for way in ways:  # all before the first, which may take hours
         with under(model, way.condition):
             reads.append(trials if _is_noisy(model) else 1)
-    first = model.trial
+    first, batches = model.trial, sum(reads) * len(data.val_dataloader())
+    bar = EvaluationBar(batches, trainer.progress_bar_callback is not None and trainer.is_global_zero)
 
     def work(evaluate: Evaluate) -> None:
         for way, count in zip(ways, reads, strict=True):
-            found = [evaluate(replace(way.condition, trial=(first + trial) & 0xFFFF)) for trial in range(count)]
-            images, right = (len(found[0].label), [int(outcomes.correct.sum()) for outcomes in found])
+            found = []
+            for trial in range(count):
+                bar.describe(f"{way}, read {trial}" if count > 1 else str(way))
+                found.append(evaluate(replace(way.condition, trial=(first + trial) & 0xFFFF)))
+            images, right = len(found[0].label), [int(outcomes.correct.sum()) for outcomes in found]
+            bar.clear()
             say(f"accuracy {100 * sum(right) / (images * count):.2f} % ({way}, {count_text(right, images)})")
 
-    run_evaluations(trainer, model, data, work, "val")
+    try:
+        run_evaluations(trainer, model, data, work, "val", bar.advance)
+    finally:
+        bar.close()
 
 
 def accuracy_line(trainer: Trainer, model: CimClassifier, metric: str) -> str:

@@ -1,7 +1,6 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
@@ -9,6 +8,7 @@ from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
+from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
 from asim_lightning.surgery import macro_layers
@@ -91,15 +91,16 @@ class Sweep:
         """
         read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
-        bar = _Bar(sum(map(len, todo)) * len(self.data.test_dataloader()), self.progress and any(todo) and first)
+        left = sum(map(len, todo))
+        bar = EvaluationBar(left * len(self.data.test_dataloader()), self.progress and left > 0 and first)
         if read:
-            say(_record_line(read, sum(map(len, todo))))
+            say(_record_line(read, left))
 
         def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
             return self._run(evaluate, todo, bar, say)
 
         try:
-            if not any(todo):  # then no process is needed
+            if not left:  # then no process is needed
                 return tuple(self.record.finish(*task) for task in self.tasks) if first else ()
             results = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
             for result in results:
@@ -111,13 +112,13 @@ class Sweep:
             bar.close()
 
     def _run(
-        self, evaluate: Evaluate, todo: list[list[int]], bar: "_Bar", say: Callable[[str], None]
+        self, evaluate: Evaluate, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
     ) -> tuple[PointResult, ...]:
         results = []
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
         for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
             for trial in missing:
-                bar.describe(axes, kind, trial)
+                bar.describe(f"{kind} {axes_text(axes)} trial {trial}" if axes else kind)
                 seconds = self._evaluate(evaluate, axes, kind, trial)
                 left -= 1
                 simulated += [seconds] * (kind == "simulated")
@@ -173,28 +174,3 @@ def _record_line(read: int, left: int) -> str:
     if left:
         return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {left:,} are computed"
     return f"record   all {read:,} trials are of an earlier run, seconds too; nothing is computed"
-
-
-class _Bar:
-    """Progress over all batches of all points, with the time left."""
-
-    def __init__(self, batches: int, shown: bool) -> None:
-        # a log file gets a line now and then
-        interval = 0.1 if sys.stderr.isatty() else 30.0
-        self.bar = tqdm(
-            total=batches, disable=not shown, unit="batch", dynamic_ncols=True, leave=False, mininterval=interval
-        )
-
-    def advance(self) -> None:
-        self.bar.update()
-
-    def describe(self, axes: Mapping[str, AxisValue], kind: str, trial: int) -> None:
-        point = " ".join(f"{name} {value}" for name, value in axes.items())
-        self.bar.set_description(f"{kind} {point} trial {trial}" if axes else kind, refresh=False)
-
-    def clear(self) -> None:
-        """Leave the line to another text."""
-        self.bar.clear()
-
-    def close(self) -> None:
-        self.bar.close()
