@@ -1,4 +1,4 @@
-"""How fast a network is simulated on this machine, beside float32 and quantised inference."""
+"""Speed of a simulated network on this machine, compared with float32 and quantised inference."""
 
 from asim_lightning.bench.beside_published import compare
 from asim_lightning.bench.images import BenchImages, read_images

@@ -1,4 +1,4 @@
-"""Layers of the network beside the same layers of the published code: same input, geometry and macro, same process."""
+"""Times of layers beside those of the published code: same input, geometry, macro and process."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from asim_lightning.surgery import macro_layers
 def compare(
     model: CimClassifier, code: PublishedCode, images: BenchImages, batch: int, repeats: int
 ) -> list[LayerComparison]:
-    """Time every layer on a macro in both, on the input that it has in the network.
+    """Time every layer on a macro in both codes, on its input in the network.
 
     Each repeat takes new images, and times all layers of ours and then all of theirs; an untimed repeat comes first.
 
@@ -75,7 +75,7 @@ def _published_seconds(code: PublishedCode, layer: OnMacro, x: Tensor, device: t
 
 @contextmanager
 def _inputs(layers: Mapping[str, OnMacro]) -> Iterator[dict[str, tuple[Tensor, ...]]]:
-    """What each layer is called with first, by name."""
+    """First input of each layer, by name."""
     inputs: dict[str, tuple[Tensor, ...]] = {}
     names = {layer: name for name, layer in layers.items()}
 

@@ -1,4 +1,4 @@
-"""Images that inference is timed on: the data's own test images, as sparsity decides speed, or random ones."""
+"""Images for timing inference: test images of the data, since sparsity affects speed, or random ones."""
 
 import math
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _MOST_BYTES = 2**30
 
 @dataclass(frozen=True)
 class BenchImages:
-    """Images, of which each repeat takes the next ones."""
+    """Images for timing; each repeat takes the next ones."""
 
     images: Tensor
     """float32. # (images, channels, height, width)"""
     ids: Tensor
-    """Sample of each, which keys its noise, int64. # (images,)"""
+    """Sample id of each image, which keys its noise, int64. # (images,)"""
     source: str
-    """Where they come from, in words."""
+    """Origin of the images, in words."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -30,7 +30,7 @@ class BenchImages:
         return tuple(self.images.shape[1:])
 
     def batch(self, number: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Batch `number`, 0, 1, ..., of `size` images and its samples; after the last image comes the first again."""
+        """Batch `number`, 0, 1, ..., of `size` images, and their sample ids; after the last image follows the first."""
         places = (torch.arange(size) + number * size) % len(self.images)
         return self.images[places].to(device), self.ids[places].to(device)
 
@@ -44,7 +44,7 @@ def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
         num_classes: Number of classes.
 
     Raises:
-        ValueError: There is no test image, or a batch is none of (images, labels, indices).
+        ValueError: There is no test image, or a batch is not (images, labels, indices).
     """
     images, ids, found = [], [], 0
     for batch in data.test_dataloader():
@@ -62,13 +62,13 @@ def read_images(data: Any, count: int, num_classes: int) -> BenchImages:
 
 
 def random_images(model: CimClassifier, data: Any, count: int, why: str) -> BenchImages:
-    """Standard normal images of the shape of a data module's, or else of the network's.
+    """Standard normal images, of the shape of a data module's images, else of the network's.
 
     Args:
         model: Classifier.
         data: Data module; `in_channels` and `image_size` count where it has them.
         count: How many: 1 or more; at most as many as 1 GB holds.
-        why: Why there are no real ones.
+        why: Why there are no real images.
     """
     shape = _image_shape(model, data)
     number = min(count, _most(shape))

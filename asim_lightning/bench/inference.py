@@ -1,4 +1,4 @@
-"""The ways to compute one network: float32, quantised, and simulated by every engine that applies; and their time."""
+"""The ways to compute one network (float32, quantised, and simulated by each engine that can), and timing of work."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,16 +23,16 @@ class Inference:
     name: str
     """float32, quantized or simulated."""
     algorithm: str
-    """How outputs are computed, in the words of `Algorithm`; where layers differ, all of them."""
+    """Algorithm, in the words of `Algorithm`; where layers differ, all of them."""
     engine: str
-    """Engine, or torch for float32; where layers differ, all of them."""
+    """Name of the engine, or torch for float32; where layers differ, all of them."""
     network: nn.Module
     engines: Mapping[OnMacro, str] = field(default_factory=dict)
-    """Engine of each layer that does not take its own choice."""
+    """Engine of each layer that does not use its default engine."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inside, a call of the network is this inference."""
+        """Inside, the network computes in this way."""
         if self.name != "float32":
             set_fidelity_(self.network, self.name)
         before = {layer: layer.engine for layer in self.engines}
@@ -46,14 +46,14 @@ class Inference:
 
 
 def inferences(model: CimClassifier, device: torch.device, reference_engine: bool = False) -> list[Inference]:
-    """Float32, quantised, simulated as configured, and simulated by each other engine that applies to a layer.
+    """Float32, quantised, simulated as configured, and simulated by each other engine that computes a layer.
 
-    An engine beside the configured one is the one that makes every conversion, and on request the reference engine.
+    The other engines are the one that makes every conversion and, on request, the reference engine.
 
     Args:
         model: Converted classifier, on the device.
         device: Device of the network.
-        reference_engine: Whether the reference engine, which is slow, is among them.
+        reference_engine: Whether to include the reference engine, which is slow.
     """
     network, layers = model.backbone, list(macro_layers(model.backbone).values())
     chosen = {layer: layer.engine_on(device) for layer in layers}
@@ -77,7 +77,7 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
 
 
 def unconverted(model: CimClassifier) -> nn.Module:
-    """The classifier's network as timm makes it, with the same weights, in evaluation."""
+    """The classifier's network without macros, as timm builds it, with the same weights, in evaluation."""
     config = BackboneConfig(**{**model.hparams["backbone"], "pretrained": False})
     network = build_backbone(config, model.num_classes)
     # a converted network has input ranges and clips beside; assigned, weights are in memory once
@@ -86,7 +86,7 @@ def unconverted(model: CimClassifier) -> nn.Module:
 
 
 def algorithm_of(engine: str, transfer: Transfer) -> str:
-    """The algorithm that an engine follows for a macro."""
+    """The algorithm that an engine uses for a macro."""
     own = engine in ("exact", "events", "split")
     return str(algorithm(transfer) if own else Algorithm.CONVERSIONS)
 
@@ -96,7 +96,7 @@ def _algorithms(engines: Mapping[OnMacro, str]) -> str:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a piece of work takes until its results are there, on a device that may work asynchronously."""
+    """Seconds until the results of a piece of work are there, on a device that may work asynchronously."""
     synchronize(device)
     start = time.perf_counter()
     work()
@@ -105,7 +105,7 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has nothing left to do."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

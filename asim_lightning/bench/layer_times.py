@@ -1,4 +1,4 @@
-"""Times of each layer on a macro, inside inference of the whole network."""
+"""Times of each layer on a macro during inference of the whole network."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

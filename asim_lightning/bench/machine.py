@@ -1,4 +1,4 @@
-"""What a time was measured on."""
+"""The machine on which times are measured."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ class Machine:
     cpu: str
     """Model of the processor."""
     capability: str
-    """Widest instructions that torch uses, such as AVX512."""
+    """Widest vector instructions that torch uses, such as AVX512."""
     processors: int
     """Processors that this process may use."""
     threads: int
@@ -40,7 +40,7 @@ class Machine:
 
 
 def this_machine(device: torch.device) -> Machine:
-    """The machine that runs this process, with the device that computes."""
+    """This machine, with the device that computes."""
     affinity = getattr(os, "sched_getaffinity", None)  # absent on macOS and Windows
     return Machine(
         cpu=_cpu(),
@@ -53,7 +53,7 @@ def this_machine(device: torch.device) -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all that decides speed, and of the noise stream."""
+    """Versions of the software that decides speed, and of the noise stream."""
     found = {"asim_lightning": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     for name in _PACKAGES:
         try:

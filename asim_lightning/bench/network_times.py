@@ -1,4 +1,4 @@
-"""Times of whole-network inference, all ways interleaved, so that their ratios are of the same moment."""
+"""Times of whole-network inference, all ways interleaved, so that ratios are of the same moment."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +24,7 @@ def time_network(
 
     Args:
         model: Converted classifier, in evaluation.
-        ways: What is timed; float32 is the first.
+        ways: The ways to compute the network; float32 is the first.
         images: Images.
         batch: Images at a time: 1 or more.
         repeats: Timed repeats: 1..65535.

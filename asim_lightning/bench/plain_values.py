@@ -1,4 +1,4 @@
-"""What `asim bench` measured as plain values for its JSON file."""
+"""Measurements of `asim bench` as plain values, for its JSON file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ def to_dict(
     layers: Sequence[LayerTime] = (),
     comparison: Sequence[LayerComparison] = (),
 ) -> dict[str, Any]:
-    """Everything that was measured, and on what, as plain values."""
+    """All measurements, and the machine that they were made on, as plain values."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine.to_dict(),

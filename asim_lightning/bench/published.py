@@ -1,4 +1,4 @@
-"""Layers of the code published with the ASiM paper, from a checkout of the user's own."""
+"""Layers of the code published with the ASiM paper, from the user's own checkout."""
 
 import importlib
 import sys
@@ -16,7 +16,7 @@ from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 _FILES = {"conv": "asim_conv.py", "linear": "asim_linear.py"}
 _CLASSES = {"conv": "ASiMConv2d", "linear": "ASiMLinear"}
 _FOLDERS = ("module", "tools")
-"""What the layers are imported from; they are no packages, and other code may have folders of these names."""
+"""Folders that the layers are imported from; they are not packages, and other code may have folders of these names."""
 _MOST_ADC_BITS = 127
 
 
@@ -30,7 +30,7 @@ class PublishedCode:
 
 
 def load_published(path: str | Path) -> PublishedCode:
-    """Import the layers of a checkout; what is imported elsewhere as `module` or `tools` is left as it is.
+    """Import the layers of a checkout; other modules named `module` or `tools` stay as they are.
 
     Args:
         path: Folder of the checkout, which holds module/asim_conv.py and module/asim_linear.py.
@@ -80,7 +80,7 @@ def _importing(folder: Path) -> Iterator[None]:
 
 
 def why_not(layer: OnMacro, x: Tensor) -> str:
-    """Why the published code does not compute a layer of an input; empty where it does."""
+    """Why the published code does not compute a layer for an input; empty where it does."""
     macro, conv = layer.macro, isinstance(layer, CimConv2d)
     if not isinstance(layer, (CimConv2d, CimLinear)):
         return "a product of two activations"
@@ -105,12 +105,12 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
 
 
 def published_layer(code: PublishedCode, layer: OnMacro, x: Tensor) -> nn.Module:
-    """The published layer with the geometry, parameters and macro of one of ours, in simulation.
+    """The published layer with geometry, parameters and macro of one of this package, in simulation.
 
     Args:
         code: The checkout.
         layer: A layer that the published code computes (see `why_not`).
-        x: Its input.
+        x: Input of the layer.
     """
     macro = layer.macro
     settings: dict[str, Any] = {

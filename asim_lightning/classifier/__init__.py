@@ -1,4 +1,4 @@
-"""The Lightning module and its configuration."""
+"""The Lightning module of a classifier, and its configuration."""
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.classifier.module import CimClassifier

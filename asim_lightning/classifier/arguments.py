@@ -12,18 +12,18 @@ from asim_lightning.surgery import Plan
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
 MOST_CLASSES = 1_000_000
-"""Most classes: the head alone takes gigabytes then."""
+"""Most classes: with more, the head alone takes gigabytes."""
 
 
 def config_of(kind: type[Config], value: Any) -> Config:
-    """A configuration from itself or from a mapping of its fields.
+    """A configuration, from itself or from a mapping of its fields.
 
     Args:
         kind: Its class.
         value: What was given.
 
     Raises:
-        ValueError: It is neither, has other fields, or a value is not allowed.
+        ValueError: The value is neither, has other fields, or a field is not allowed.
     """
     if isinstance(value, kind):
         return value

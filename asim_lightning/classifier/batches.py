@@ -1,4 +1,4 @@
-"""What the classifier takes from a data module, and the random numbers of a batch."""
+"""Batches of a data module, images for calibration, and seeds for the random numbers of a batch."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -7,14 +7,15 @@ from typing import Any
 from torch import Tensor
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Images, labels, and each sample's index in its data set. # (batch, channels, height, width), (batch,), (batch,)"""
+"""Images, labels, and each image's index in its split. # (batch, channels, height, width), (batch,), (batch,)"""
 
 
 def unpack(batch: Any, num_classes: int) -> Batch:
     """Images, labels and indices of a batch.
 
     Raises:
-        ValueError: It holds something else, or (on the CPU, where looking is free) a label of no class.
+        ValueError: The batch holds something else, or a label that is not a class (checked on the CPU
+            alone, where it is free).
     """
     if not isinstance(batch, (list, tuple)) or len(batch) != 3:
         kind = f"{len(batch)} values" if isinstance(batch, (list, tuple)) else f"a {type(batch).__name__}"
@@ -33,8 +34,8 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
     """Batches of images that input ranges are fitted to. # (batch, channels, height, width) each
 
     Args:
-        data: Data module or trainer; a calibration_dataloader counts before the train_dataloader.
-        count: Number of images; all there are where they are fewer.
+        data: Data module or trainer; a calibration_dataloader is preferred to the train_dataloader.
+        count: Number of images; where there are fewer, all.
 
     Raises:
         ValueError: There are no training images.
@@ -54,7 +55,7 @@ def calibration_images_of(data: Any, count: int) -> Iterator[Tensor]:
 
 
 def step_seed(seed: int, step: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers that a batch draws in training from torch's own generators: dropout, drop path, mixup.
+    """Seed of the random numbers that torch's own generators draw for a batch in training: dropout, drop path, mixup.
 
     A 63-bit hash of four whole numbers, so that no two batches or processes draw the same or neighbouring numbers.
 

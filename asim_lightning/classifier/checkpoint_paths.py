@@ -1,4 +1,4 @@
-"""Paths in a checkpoint: a callback that keeps the best epochs removes those that it finds there."""
+"""Paths in a checkpoint: a callback that keeps the best epochs deletes the files that the checkpoint names."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,10 +9,10 @@ _BEST = "best_k_models"
 
 
 def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
-    """Leave out, in place, what callbacks' states say of files that are not in a fit's own folders of checkpoints.
+    """Remove from callbacks' states, in place, paths of files that are not in a fit's own checkpoint folders.
 
     Args:
-        checkpoint: What a fit goes on from.
+        checkpoint: The checkpoint that a fit resumes.
         folders: Folders of its checkpoint callbacks.
     """
     own = list(folders)

@@ -1,7 +1,7 @@
-"""What a checkpoint may say as a classifier's settings: a closed description, by which they are rebuilt.
+"""The settings that a checkpoint may hold: they are rebuilt from a closed description of the classifier's arguments.
 
-A checkpoint is often somebody else's, and what parses settings also makes objects of classes that they name. So nothing
-of a checkpoint gets there but the settings of the classifier and its configurations, each of its kind.
+A checkpoint is often somebody else's, and the parser of settings also instantiates classes that they name. So only the
+settings of the classifier and its configurations, each of its own type, are passed on from a checkpoint.
 """
 
 import re
@@ -15,23 +15,23 @@ from asim_lightning.exchange.loaded_values import count_values
 from asim_lightning.surgery.patterns import most_steps
 
 MOST_VALUES = 20_000
-"""Most values among the settings."""
+"""Most values in the settings."""
 MOST_STEPS = 4_000_000
-"""Most ways in which all regular expressions together can be laid over a name: a second or two for a large network."""
+"""Most ways in which all regular expressions together may match a name: a second or two for a large network."""
 _CLASSES = ("column", "train_noise_model")
-"""Settings that name a class: a built-in one, or one by its import path, which is run."""
+"""Settings that name a class: a built-in one, or one by its import path, whose code would run."""
 _PATTERNS = ("keep", "pact_keep", "match")
 """Settings that name layers."""
 _LARGEST = {"max_elements": 2**26, "votes": 255}
-"""Settings of which the largest value would fill the memory, and the largest that is taken from a checkpoint."""
+"""Largest value that is taken from a checkpoint, for settings whose larger values would fill the memory."""
 _LARGEST_ARGUMENT = 8192
 """Largest number among the arguments of a network, of which each may stand for layers or pixels."""
 _MOST_ARGUMENTS = 1000
 """Most values among the arguments of a network."""
 _CODE = ("class_path", "init_args", "dict_kwargs")
-"""Keys by which parsers know a class that is to be made."""
+"""Keys by which parsers recognise a class to instantiate."""
 _PAST = ("hparams", "module_arguments")
-"""Keys under which early versions of Lightning had the settings, and still look for them."""
+"""Keys under which early versions of Lightning stored the settings, and still look for them."""
 _INSTANTIATORS = tuple(f"{name}.cli.instantiate_module" for name in ("lightning.pytorch", "pytorch_lightning"))
 _TEXT = re.compile(r"[\w.+% -]{0,200}", re.ASCII)
 _ARGUMENT = re.compile(r"[\w.+-]{0,200}", re.ASCII)
@@ -40,17 +40,17 @@ _KEY = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 
 
 def settings_of(path: str, checkpoint: Any, kinds: Mapping[str, Any], named: Any = None) -> dict[str, Any]:
-    """The settings in a checkpoint, rebuilt as plain values of the kinds that they have; nothing is imported.
+    """The settings in a checkpoint, rebuilt as plain values of their types; nothing is imported.
 
     Args:
         path: The checkpoint's file, for messages.
         checkpoint: What is in it.
         kinds: Types of the classifier's arguments by name.
-        named: Settings that the user wrote, plain or as dataclasses: what they name a checkpoint may name too.
+        named: Settings that the user wrote, plain or as dataclasses; a checkpoint may name the classes that they name.
 
     Raises:
-        ValueError: There is a setting that the classifier has not, one of another kind, or one that only the user may
-            decide: a class by its import path, a regular expression that could run for ever.
+        ValueError: A setting is unknown, of another type, or one that only the user may give: a class by its import
+            path, a regular expression that could run for ever.
     """
     settings = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, Mapping) else None
     if not isinstance(settings, Mapping):
@@ -109,7 +109,7 @@ class _Reading:
         return self.text(value, name, _TEXT) if wanted is str else self.number(value, name)
 
     def free(self, value: Any, name: str) -> Any:
-        """Arguments of a network, a column or a noise model, whose names only these know."""
+        """Arguments of a network, a column or a noise model, whose names are not known here."""
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
@@ -136,7 +136,7 @@ class _Reading:
         return value
 
     def text(self, value: str, name: str, allowed: re.Pattern[str]) -> str:
-        """A text that means nothing but itself, or one that the user wrote too."""
+        """A text, which the user wrote too or which names nothing."""
         last = name.rpartition(".")[2]
         if (last, value) in self.named:
             return value
@@ -154,7 +154,7 @@ class _Reading:
         return value
 
     def pattern(self, value: str, name: str) -> None:
-        """A pattern of layer names that is soon matched."""
+        """A pattern of layer names that can be matched quickly."""
         if not _PATTERN.fullmatch(value):
             raise self.wrong(f"`{name}` must have patterns of up to 200 characters, got {_kind(value)}")
         if value.startswith("re:"):
@@ -171,7 +171,7 @@ class _Reading:
 
 
 def _fitting(kind: Any, value: Any) -> Any:
-    """The type itself, or the member of a union, that a value is of; None where it is of none."""
+    """The type itself, or the member of a union, that a value has; None where there is none."""
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     # a mapping that may be a configuration is read as one
     return next((each for each in sorted(members, key=is_dataclass, reverse=True) if _is(each, value)), None)

@@ -1,4 +1,4 @@
-"""Whether the BatchNorms of a checkpoint's network are folded as those of the network that is to take it."""
+"""Checks that the BatchNorms of a checkpoint are folded, or are not, as in the network that loads it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ _PREFIX = "backbone."
 
 
 def is_folded(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint says, as it was saved, that its network's BatchNorms are folded."""
+    """Whether a checkpoint says that its network's BatchNorms were folded when it was saved."""
     plan = (checkpoint.get("hyper_parameters") or {}).get("plan") or {}
     return bool(plan.get("fold_batchnorm", False))
 
@@ -17,18 +17,18 @@ def is_folded(checkpoint: Mapping[str, Any]) -> bool:
 def check_folding(
     backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any], goes_on: bool = False
 ) -> None:
-    """Refuse a checkpoint that a network cannot take, as its BatchNorms are folded or are not.
+    """Refuse a checkpoint that a network cannot load because BatchNorms are folded in only one of them.
 
-    Weights from before folding are folded as they are loaded, so that these alone are welcome to a folded network.
+    Weights from before folding are folded as they are loaded, so a folded network can load them.
 
     Args:
         backbone: The network.
         checkpoint: A Lightning checkpoint.
         plan: Fields of the network's plan.
-        goes_on: Whether a fit goes on from the checkpoint's optimizer state too.
+        goes_on: Whether a fit resumes, with the checkpoint's optimizer state.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: The network cannot load the checkpoint.
     """
     if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
         raise ValueError(
@@ -45,7 +45,7 @@ def check_folding(
 def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
     """Whether a state dict has every layer of a network and not every BatchNorm.
 
-    Its hyperparameters do not tell: load_from_checkpoint writes the caller's over them.
+    The hyperparameters do not show it: load_from_checkpoint overwrites them with the caller's.
     """
     layers = [n for n, m in backbone.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     norms = [n for n, m in backbone.named_modules() if getattr(m, "running_mean", None) is not None]

@@ -1,4 +1,4 @@
-"""A classifier from a checkpoint alone."""
+"""Loading of a classifier from a checkpoint alone."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -25,8 +25,8 @@ def load_classifier(
 ) -> Any:
     """Make a classifier with a checkpoint's settings and weights.
 
-    Lightning's own reader is not used: it takes settings from places where nobody would look for them, and makes
-    objects of what they name.
+    Lightning's own reader is not used, as it takes settings from several keys of the file and instantiates the classes
+    that they name.
 
     Args:
         kind: Its class.
@@ -34,7 +34,7 @@ def load_classifier(
         file: The checkpoint, by its path or opened.
         map_location: Where its tensors go, as in torch.load; None: where they were, or the CPU.
         strict: Whether the state dict must have every key of the network and no other; None: as the class says.
-        given: Arguments of the classifier, over those in the checkpoint.
+        given: Arguments of the classifier, which take precedence over those in the checkpoint.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""What a classifier measures: the loss of training, accuracy and loss of its two evaluations."""
+"""Metrics of a classifier: the loss of training, and accuracies and losses of validation and test."""
 
 from torch import nn
 from torchmetrics import MeanMetric

@@ -50,7 +50,7 @@ class CimClassifier(LightningModule):
             each layer is a graph of its own, which gains less.
         noise_seed: Seed of all simulated noise: 0..2^32-1.
         trial: Number of the read that an evaluation simulates: 0..65535.
-        chip: Number of the chip, which fixes static effects: 0..2^32-1.
+        chip: Number of the chip, which decides the static effects: 0..2^32-1.
         calibration_images: Training images that input ranges are fitted to.
         calibration_method: How ranges are fitted: max, percentile or mse.
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
@@ -61,7 +61,7 @@ class CimClassifier(LightningModule):
     """
 
     calibrates_itself: bool = True
-    """Whether input ranges are fitted here; a callback that fits them says no."""
+    """Whether the classifier fits input ranges; a callback that fits them sets it to False."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class CimClassifier(LightningModule):
             hparams_file: Must be left out, as settings are keyword arguments.
             strict: Whether the state dict must have every key of the network and no other; default: it must.
             weights_only: Must be left out or true.
-            **kwargs: Arguments of the classifier, over those in the checkpoint.
+            **kwargs: Arguments of the classifier, which take precedence over those in the checkpoint.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -165,7 +165,7 @@ class CimClassifier(LightningModule):
 
     @classmethod
     def argument_types(cls) -> dict[str, Any]:
-        """Types of the arguments by name: what a checkpoint may hold."""
+        """Types of the arguments by name, which a checkpoint may hold."""
         names = [name for each in (cls, CimClassifier) for name in signature(each).parameters]
         types = {**get_type_hints(CimClassifier.__init__), **get_type_hints(cls.__init__)}
         return {name: types.get(name, Any) for name in names}
@@ -192,7 +192,7 @@ class CimClassifier(LightningModule):
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Metrics that a fit logs; those of val/ where it validates."""
+        """Names of the metrics that a fit logs; those of val/ only if it validates."""
         return (
             TRAINING_LOSS,
             "val/loss",
@@ -212,18 +212,18 @@ class CimClassifier(LightningModule):
             raise ValueError(f"The network does not take images of {tuple(images.shape[1:])}: {error}") from error
 
     def setup(self, stage: str) -> None:
-        """Check that the data has the classes and channels that the network has.
+        """Check that the data has the network's number of classes and channels.
 
         Raises:
-            ValueError: It has not.
+            ValueError: It does not.
         """
         self.check_data(self._data)
 
     def check_data(self, data: Any) -> None:
-        """Check that data has the classes and channels that the network has; a data module that names none passes.
+        """Check that data has the network's number of classes and channels; a data module that states none passes.
 
         Raises:
-            ValueError: It has not.
+            ValueError: It does not.
         """
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
@@ -245,7 +245,7 @@ class CimClassifier(LightningModule):
 
     @property
     def in_channels(self) -> int | None:
-        """Channels of an image that the network takes; None where its first layer is no convolution."""
+        """Channels of an image that the network takes; None where its first layer is not a convolution."""
         first = next((layer for layer in self.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
         return None if first is None else first.in_channels
 
@@ -259,8 +259,8 @@ class CimClassifier(LightningModule):
         checkpoint["training_seed"] = self._training_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take that seed from the run that goes on, put what was changed of the optimizer into its state, and leave out
-        what is said of files elsewhere.
+        """Take that seed from the resumed run, put changed optimizer settings into its state, and remove paths of files
+        elsewhere.
 
         Raises:
             ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
@@ -288,11 +288,11 @@ class CimClassifier(LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Fit input ranges: anew while training, since weights move; else where they are missing."""
+        """Fit input ranges: again while training, since weights change; otherwise only where they are missing."""
         self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the fitted ranges: a callback that averages weights has put back a network without them."""
+        """Restore the fitted ranges where a callback that averages weights has put back a network without them."""
         restore_ranges(self.backbone, self._fitted_ranges)
 
     def validation_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
@@ -319,7 +319,7 @@ class CimClassifier(LightningModule):
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and schedule of the configuration."""
+        """The configured optimizer and schedule."""
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
         per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
@@ -334,11 +334,11 @@ class CimClassifier(LightningModule):
         calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method)
 
     def share_ranges(self, strategy: Strategy, method: str) -> None:
-        """Give every process the ranges that were just fitted, and keep them; to be called on all processes.
+        """Give every process the ranges that were just fitted, and keep them; must be called on all processes.
 
         Args:
-            strategy: The trainer's.
-            method: How they were fitted: max, percentile or mse.
+            strategy: The trainer's strategy.
+            method: How the ranges were fitted: max, percentile or mse.
         """
         synchronize_ranges(self.backbone, strategy, method)
         self._fitted_ranges = fitted_ranges(self.backbone)
@@ -380,7 +380,7 @@ class CimClassifier(LightningModule):
         """Fit input ranges to training images of a data module, if a layer that needs one has none.
 
         Args:
-            data: Data module; its calibration_dataloader counts before its train_dataloader.
+            data: Data module; its calibration_dataloader is preferred to its train_dataloader.
 
         Raises:
             ValueError: There are no training images.

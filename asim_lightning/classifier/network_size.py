@@ -1,4 +1,5 @@
-"""How large a network is that a checkpoint describes, before it is made: a small file may not ask for a large one."""
+"""Limits on the network that a checkpoint describes, checked before it is built: a small file must not ask for a large
+one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +21,11 @@ from asim_lightning.surgery.probe import example_shapes
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """What a network may take, by the file that it is from; what every file may is a small network's.
+    """Limits on a network, in proportion to its file; a small network is allowed to any file.
 
     Attributes:
         path: The file, for messages.
-        size: Its bytes.
+        size: Size of the file in bytes.
         tensors: Tensors in its state dict.
     """
 
@@ -34,38 +35,39 @@ class SizeLimits:
 
     @property
     def modules(self) -> int:
-        """Modules, parameters and buffers: folding leaves a third of the tensors, and many modules have none."""
+        """Most modules, parameters and buffers: folding leaves a third of the tensors, and many modules have none."""
         return 5_000 + 50 * self.tensors
 
     @property
     def values(self) -> int:
-        """Values of all parameters and buffers."""
+        """Most values of all parameters and buffers."""
         return 2**24 + self.size
 
     @property
     def operations(self) -> int:
-        """Floating-point operations of one image: a ResNet-50 of 224 pixels takes 82 a byte, a ViT of 384 takes 320."""
+        """Most floating-point operations for one image: a ResNet-50 at 224 pixels takes 82 a byte, a ViT at 384 takes
+        320."""
         return 2 * 10**10 + 2_000 * self.size
 
     @property
     def activations(self) -> int:
-        """Values of all intermediate results of one image."""
+        """Most values of all intermediate results for one image."""
         return 2**28 + 16 * self.size
 
 
-def check_size(config: BackboneConfig, num_classes: int, room: SizeLimits) -> None:
-    """Refuse a network that is larger than the file that it is from, or takes longer on an image; none is made.
+def check_size(config: BackboneConfig, num_classes: int, limits: SizeLimits) -> None:
+    """Refuse a network that exceeds the limits of its file in size or in operations for one image; it is not built.
 
     Args:
         config: The network.
         num_classes: Number of classes.
-        room: What it may take.
+        limits: Its limits.
 
     Raises:
-        ValueError: It is, or it cannot be built.
+        ValueError: It exceeds them, or cannot be built.
     """
     check_whole("`model.num_classes`", num_classes, 2, MOST_CLASSES)
-    with _within(room, config.name):
+    with _within(limits, config.name):
         model = skeleton_of(config, num_classes)
     channels = next((each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)), None)
     size = config.image_size
@@ -74,13 +76,13 @@ def check_size(config: BackboneConfig, num_classes: int, room: SizeLimits) -> No
     failure = ""
     for shape in shapes:
         try:
-            with torch.no_grad(), _Counting(room):
+            with torch.no_grad(), _Counting(limits):
                 model(torch.zeros(shape, device="meta"))
         except _TooMuchError:
             raise ValueError(
-                f"{room.path} does not fit {config.name} as `model.backbone` describes it: an image of {shape[-1]} "
-                f"pixels takes more than {room.operations:.0e} operations or {room.activations:.0e} values in between, "
-                f"the most that a file of {room.size} bytes may ask for"
+                f"{limits.path} does not fit {config.name} as `model.backbone` describes it: an image of {shape[-1]} "
+                f"pixels takes more than {limits.operations:.0e} operations or {limits.activations:.0e} values in "
+                f"between, the most that a file of {limits.size} bytes may ask for"
             ) from None
         except Exception as error:  # networks refuse sizes by errors of any kind
             failure = f"The network does not run on an input of shape {shape}: {(str(error).splitlines() or [''])[0]}"
@@ -90,8 +92,8 @@ def check_size(config: BackboneConfig, num_classes: int, room: SizeLimits) -> No
 
 
 @contextmanager
-def _within(room: SizeLimits, name: str) -> Iterator[None]:
-    """Lets networks be built that are no larger than there is room."""
+def _within(limits: SizeLimits, name: str) -> Iterator[None]:
+    """Stops the building of a network that exceeds the limits."""
     count, values = 0, 0
     refused = ""
 
@@ -99,10 +101,10 @@ def _within(room: SizeLimits, name: str) -> Iterator[None]:
         nonlocal count, values, refused
         count += 1
         values += part.numel() if isinstance(part, Tensor) else 0
-        if count > room.modules:
-            refused = f"it has more than {room.modules} parts, and the file {room.tensors} tensors"
-        elif values > room.values:
-            refused = f"it has more than {room.values} values, and the file {room.size} bytes"
+        if count > limits.modules:
+            refused = f"it has more than {limits.modules} parts, and the file {limits.tensors} tensors"
+        elif values > limits.values:
+            refused = f"it has more than {limits.values} values, and the file {limits.size} bytes"
         if refused:
             raise _TooMuchError
 
@@ -116,18 +118,18 @@ def _within(room: SizeLimits, name: str) -> Iterator[None]:
     except ValueError:
         if not refused:
             raise
-        raise ValueError(f"{room.path} does not fit {name} as `model.backbone` describes it: {refused}") from None
+        raise ValueError(f"{limits.path} does not fit {name} as `model.backbone` describes it: {refused}") from None
     finally:
         for each in registered:
             each.remove()
 
 
 class _Counting(TorchDispatchMode):
-    """Counts what a forward pass takes, and stops it where that is too much."""
+    """Counts operations and activations of a forward pass, and stops it where they exceed the limits."""
 
-    def __init__(self, room: SizeLimits) -> None:
+    def __init__(self, limits: SizeLimits) -> None:
         super().__init__()
-        self._room, self._values = room, 0
+        self._limits, self._values = limits, 0
         self._operations = FlopCounterMode(display=False)
 
     def __enter__(self) -> "_Counting":
@@ -143,7 +145,7 @@ class _Counting(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         for each in result if isinstance(result, (tuple, list)) else (result,):
             self._values += each.numel() if isinstance(each, Tensor) else 0
-        if self._values > self._room.activations or self._operations.get_total_flops() > self._room.operations:
+        if self._values > self._limits.activations or self._operations.get_total_flops() > self._limits.operations:
             raise _TooMuchError
         return result
 

@@ -1,4 +1,4 @@
-"""The processes of a run: what they have found, put together, and how they leave each other."""
+"""The processes of a run: gathering of their results, and the end of their group."""
 
 from typing import TypeVar
 
@@ -8,10 +8,10 @@ Found = TypeVar("Found")
 
 
 def gather(mine: Found) -> list[Found]:
-    """What every process has, in the order of their ranks, on every process; to be called on all of them.
+    """The values of all processes, in the order of their ranks, on every process; must be called on all of them.
 
     Args:
-        mine: What this process has: anything that can be pickled.
+        mine: Value of this process, which can be pickled.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [mine]
@@ -21,9 +21,9 @@ def gather(mine: Found) -> list[Found]:
 
 
 def leave() -> None:
-    """Leave the processes of a run, if there are any; to be called once nothing is under way between them.
+    """Leave the process group, if there is one; must be called when no communication is under way.
 
-    gloo's threads would else work on while Python ends, and one that lets go of a tensor then aborts the process.
+    Otherwise gloo's threads run while Python ends, and one that frees a tensor then aborts the process.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What the user changed of the optimizer, in the state that a fit goes on from."""
+"""The user's changes of optimizer settings in the state that a fit resumes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,15 +11,15 @@ _RATES_OF_A_SCHEDULE = ("base_lrs", "_last_lr")
 def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:
     """Put learning rate, momentum and weight decay into a checkpoint's optimizer state, in place.
 
-    Restored state comes last, after what a flag says, and would win over it. The schedule keeps its shape: rates of
-    the moment grow in the proportion of the learning rates.
+    State is restored after flags are read, and would override them. The schedule keeps its shape: current rates are
+    scaled by the ratio of the learning rates.
 
     Args:
         checkpoint: A checkpoint with optimizer state.
         wanted: Fields of the optimizer's configuration.
 
     Raises:
-        ValueError: The optimizer or its schedule is another one, whose state cannot go on.
+        ValueError: The optimizer or its schedule is another one, for which the state is of no use.
     """
     before = (checkpoint.get("hyper_parameters") or {}).get("optimizer")
     if not before or "optimizer_states" not in checkpoint:

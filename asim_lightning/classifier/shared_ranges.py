@@ -1,4 +1,4 @@
-"""The same input ranges on every process."""
+"""Input ranges that are the same on every process."""
 
 from collections.abc import Mapping
 
@@ -25,10 +25,10 @@ def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
 
 
 def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
-    """Give every process the same input ranges, in place; to be called on all of them.
+    """Give every process the same input ranges, in place; must be called on all of them.
 
-    Processes may have seen different images. The largest of their maxima is the maximum of all images; of other
-    methods, which have no such rule, the first process's ranges count.
+    Processes may have seen different images. For max, the largest of their maxima is taken, which is the maximum over
+    all images; for other methods, which have no such rule, the ranges of the first process.
 
     Args:
         module: A converted network, with the same layers calibrated on every process.

@@ -1,4 +1,4 @@
-"""Every key of a state dict accounted for: what became of it, or why nothing did."""
+"""The account of an import or export: what happened to every key of a state dict, or why it is not used."""
 
 from dataclasses import dataclass, field
 
@@ -16,14 +16,14 @@ USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one tensor.
+    """What happened to one tensor.
 
     Attributes:
-        source: Its key in what is read; empty where it is missing there.
-        target: Its key in what is written; empty where it has none.
-        shape: Its shape in what is read, else in what is written.
+        source: Its key in the source; empty where it is missing there.
+        target: Its key in the target; empty where it has none.
+        shape: Its shape in the source, else in the target.
         status: used, ignored, missing or unknown.
-        why: Why it is not used, or how it was changed; empty where there is nothing to say.
+        why: Why it is not used, or how it was changed; otherwise empty.
     """
 
     source: str
@@ -35,13 +35,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Account:
-    """Tensors in another layout, and what became of each key.
+    """A state dict in another layout, and what happened to each key.
 
     Attributes:
-        state: What is written.
-        rows: One row a tensor.
-        unused: Tensors that have no place in what is written, and are kept for the way back.
-        notes: What else the user should know.
+        state: State dict of the target.
+        rows: One row for each tensor.
+        unused: Tensors without a place in the target, kept for a later export.
+        notes: Further notes for the user.
     """
 
     state: dict[str, Tensor]
@@ -67,11 +67,11 @@ class Account:
 
 
 def imported(file: WeightFile, network: Network) -> Account:
-    """The tensors of a file by our keys.
+    """The tensors of a file under this package's keys.
 
     Args:
         file: The state dict.
-        network: What it is of.
+        network: The network that it belongs to.
     """
     state: dict[str, Tensor] = {}
     targets: dict[str, list[str]] = {}

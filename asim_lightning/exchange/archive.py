@@ -1,4 +1,4 @@
-"""Files of torch.save, looked at before they are read: what they would take is no more than what they hold."""
+"""Checks of files of torch.save before they are read: that reading them takes no more memory than they are large."""
 
 import io
 import pickle
@@ -11,13 +11,14 @@ from asim_lightning.exchange.pickled_bytes import EncodingError, check_encoded
 
 _ZIP = b"PK\x03\x04"
 _ROOM = "builtins bytearray", "__builtin__ bytearray"
-"""How a pickle makes room of any size in a few bytes; torch.load allows it, and no checkpoint needs it."""
+"""Names by which a pickle allocates memory of any size in a few bytes; torch.load allows them, and no checkpoint needs
+them."""
 _PICKLES = 4
-"""Pickles at the head of a file of the old format: a number, a version, the machine, and what was saved."""
+"""Pickles at the start of a file of the old format: a number, a version, the machine, and the saved object."""
 
 
 def check_archive(path: str | Path) -> None:
-    """Refuse a file that would blow up when it is read; one that is damaged otherwise is left to the reader.
+    """Refuse a file that would take more memory than its size when it is read; other damage is left to the reader.
 
     Args:
         path: The file.

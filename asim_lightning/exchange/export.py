@@ -1,4 +1,4 @@
-"""From a network of ours to another's state dict."""
+"""Export of a network's state dict to another layout."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,16 +15,16 @@ from asim_lightning.exchange.network import PUBLISHED_NAMES, TORCHVISION_NAMES, 
 _RANGES = ("input_max", "weight_max")
 _NEUTRAL = {"img_size", "in_chans", "drop_rate", "drop_path_rate", "pos_drop_rate", "attn_drop_rate", "proj_drop_rate",
             "patch_drop_rate", "drop_block_rate"}  # fmt: skip
-"""Arguments of a constructor that shapes show, or that count in training alone."""
+"""Constructor arguments that shapes show, or that matter only in training."""
 
 
 def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str, Tensor]) -> Account:
-    """The tensors of a network by another's keys.
+    """The tensors of a network under the keys of another layout.
 
     Args:
-        state: Our tensors by key.
-        network: What they are of, in the layout to be written.
-        unused: What an import kept for the way back.
+        state: State dict in this package's layout.
+        network: The network, with the layout to be written.
+        unused: Tensors that an import kept for a later export.
 
     Raises:
         ValueError: The layout has no such network.
@@ -79,14 +79,14 @@ def exported(state: Mapping[str, Tensor], network: Network, unused: Mapping[str,
 
 
 def _changed_function(network: Network) -> list[Row]:
-    """Arguments by which a network may compute another function with tensors of the same shapes."""
+    """Arguments that may change what a network computes without changing shapes of tensors."""
     why = f"{network.layout} has no such setting, so that the network may compute another function there"
     changed = sorted(set(network.backbone.kwargs) - _NEUTRAL)
     return [Row(f"model.backbone.kwargs.{name}", "", (), UNKNOWN, why) for name in changed]
 
 
 def _usual_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Shapes without what is special in the arguments; image sizes alone may differ."""
+    """Shapes of the network without special arguments; image sizes may differ."""
     config = network.backbone
     size = {key: value for key, value in config.kwargs.items() if key == "img_size"}
     usual = BackboneConfig(config.name, size, small=config.small and network.layout == "published")
@@ -100,7 +100,8 @@ def _no_place(pair: Pair, layout: str) -> str:
 
 
 def _query_factor(model: nn.Module, network: Network) -> tuple[float, str]:
-    """What queries are multiplied by, so that the other's attention scale gives the same scores, and the words."""
+    """Factor of queries that gives the same scores with the attention scale of the other layout, and its
+    description."""
     from timm.layers.attention import Attention
 
     heads: set[Any] = {module.num_heads for module in model.modules() if type(module) is Attention}
@@ -126,7 +127,7 @@ def _one_clip(network: Network, written: Mapping[str, Tensor]) -> list[Row]:
 
 
 def _drawn(shape: tuple[int, ...]) -> Tensor:
-    """A convolution as the published code draws it."""
+    """A convolution as the published code initialises it."""
     weight = torch.empty(shape)
     generator = torch.Generator().manual_seed(0)
     return nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)

@@ -1,4 +1,4 @@
-"""Which key of another's state dict holds which of ours; ours are timm's, and the clips of PACT."""
+"""Correspondence of the keys of other layouts to this package's keys, which are those of timm and the clips of PACT."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asim_lightning.surgery.layers import find_relus
 
 LAYOUTS = ("published", "torchvision", "timm")
-"""The published simulator's, torchvision's, timm's; read alone is also efficientnet_pytorch's."""
+"""Layouts of the published simulator, torchvision and timm; that of efficientnet_pytorch can only be read."""
 Shape = tuple[int, ...]
 
 _VGG_CLASSIFIER = {"pre_logits.fc1": "classifier.0", "pre_logits.act1": "classifier.1",
@@ -41,12 +41,12 @@ _EFFICIENTNET_EXCITATION = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_
 
 @dataclass(frozen=True)
 class Pair:
-    """A tensor of ours and where another's state dict holds it.
+    """A tensor of this package's network, and its key in another layout.
 
     Attributes:
-        ours: Key of ours.
-        theirs: Key of theirs; empty where they have no place for it.
-        shape: Its shape in our network.
+        ours: Its key in this package.
+        theirs: Its key in the other layout; empty where that has none.
+        shape: Its shape in this package.
     """
 
     ours: str
@@ -55,12 +55,12 @@ class Pair:
 
     @property
     def counts_batches(self) -> bool:
-        """Whether it counts training batches, which no evaluation needs and older files lack."""
+        """Whether it counts training batches: evaluation does not need it, and older files do not have it."""
         return self.ours.endswith("num_batches_tracked")
 
 
 def family(model: nn.Module) -> str:
-    """resnet, vgg, vit, or other: whose keys differ from layout to layout."""
+    """resnet, vgg, vit, whose keys differ from layout to layout, or other."""
     from timm.models import VGG, ResNet, VisionTransformer
 
     if type(model) is ResNet:
@@ -71,13 +71,13 @@ def family(model: nn.Module) -> str:
 
 
 def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | None) -> tuple[Pair, ...]:
-    """Every tensor of a network, and its key in a layout.
+    """Every tensor of a network, with its key in a layout.
 
     Args:
         model: The network, on any device.
         layout: published, torchvision, timm or efficientnet_pytorch.
         small: Whether it is made for small images.
-        clips: None where each ReLU is one, else patterns of those that stay so while the others are PACT.
+        clips: None where no ReLU is a PACT, else patterns of the ReLUs that are not.
 
     Raises:
         ValueError: A pattern matches no ReLU.
@@ -93,7 +93,7 @@ def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | 
 
 
 def plain_relus(name: str) -> tuple[str, ...]:
-    """ReLUs of a published network with PACT that are none: in a VGG the one behind the first convolution.
+    """ReLUs that are not PACT in a published network with PACT: in a VGG, the one behind the first convolution.
 
     Args:
         name: timm's name of the network.
@@ -102,12 +102,12 @@ def plain_relus(name: str) -> tuple[str, ...]:
 
 
 def in_their_shape(pair: Pair, value: Tensor) -> Tensor:
-    """A tensor of ours as the other layout holds it: a VGG's classifier there is linear, not convolutions."""
+    """A tensor in the shape of the other layout: a VGG's classifier is linear there, not convolutions."""
     return value.flatten(1) if pair.theirs.startswith("classifier.") and value.dim() == 4 else value
 
 
 def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
-    """A tensor of theirs in our shape; None where it does not fit."""
+    """A tensor of the other layout in this package's shape; None where it does not fit."""
     if tuple(value.shape) == pair.shape:
         return value
     linear = pair.theirs.startswith("classifier.") and value.dim() == 2 and len(pair.shape) == 4
@@ -115,14 +115,14 @@ def in_our_shape(pair: Pair, value: Tensor) -> Tensor | None:
 
 
 def unused_stem(layout: str, model_family: str, small: bool) -> tuple[str, Shape] | None:
-    """Key and shape of the first convolution that a published ResNet holds beside the one that it uses."""
+    """Key and shape of the second first convolution of a published ResNet, which it does not use."""
     if layout != "published" or model_family != "resnet":
         return None
     return ("conv2.weight", (64, 3, 7, 7)) if small else ("conv1.weight", (64, 3, 3, 3))
 
 
 def _place(layout: str, model_family: str, small: bool) -> Callable[[str], str]:
-    """From a key of ours to theirs."""
+    """The function from keys of this package to those of a layout."""
     if layout == "timm":
         return lambda key: "" if key.endswith(".alpha") else key
     if layout == "torchvision":
@@ -159,7 +159,8 @@ def _vit(key: str, layout: str) -> str:
 
 
 def _efficientnet(keys: Iterable[str]) -> Callable[[str], str]:
-    """From a key of ours to one of efficientnet_pytorch's, which counts blocks through all stages."""
+    """The function from keys of this package to those of efficientnet_pytorch, which numbers blocks through all
+    stages."""
     keys = list(keys)
     blocks = list(dict.fromkeys(tuple(key.split(".")[1:3]) for key in keys if key.startswith("blocks.")))
     numbers = {block: number for number, block in enumerate(blocks)}

@@ -1,4 +1,4 @@
-"""What came out of a file: tensors that have their values, in containers that end."""
+"""Checks of the values that were loaded from a file: tensors have all their values, and containers are finite."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,26 +7,26 @@ import torch
 from torch import Tensor
 
 MOST_NODES = 5_000_000
-"""Most values of a file, where a list that is named twice counts twice."""
+"""Most values of a file; a list that is used twice counts twice."""
 MOST_LEVELS = 100
-"""Most containers inside one another; more than Python follows when it copies them."""
+"""Deepest nesting of containers; Python cannot copy deeper ones."""
 _PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-"""Values that are as large as what the file says of them; a storage by itself is not."""
+"""Types whose values take no more memory than in the file; a storage by itself does not count."""
 _SLACK = 4096
-"""Bytes by which storages may be larger than their file: none is, but for scalars that a pickle holds."""
+"""Bytes by which storages may exceed their file, for scalars that the pickle itself holds."""
 
 
 def check_contents(path: str, found: Any, size: int) -> None:
-    """Refuse what would blow up when it is used, though it was read.
+    """Refuse loaded values whose use would take more memory than the file is large.
 
     Args:
         path: The file.
-        found: What it holds.
-        size: Bytes of the file.
+        found: The loaded value.
+        size: Size of the file in bytes.
 
     Raises:
-        ValueError: A value is neither a tensor nor plain, a container is inside itself or stands for too much, or a
-            tensor has not all its values in the file: one on the meta device, an expanded, a sparse or a quantised one.
+        ValueError: A value is neither a tensor nor plain, a container holds itself or too many values, or the file does
+            not hold all values of a tensor: one on the meta device, an expanded, a sparse or a quantised one.
     """
     walk = _Walk(path)
     walk.size_of(found, "")
@@ -38,10 +38,10 @@ def check_contents(path: str, found: Any, size: int) -> None:
 
 
 def count_values(path: str, found: Any) -> int:
-    """Number of values in a value, where a list that is named twice counts twice.
+    """Number of values in a loaded value; a list that is used twice counts twice.
 
     Args:
-        path: The file that it is from.
+        path: The file.
         found: The value.
 
     Raises:

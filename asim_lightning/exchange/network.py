@@ -1,4 +1,4 @@
-"""A network as a state dict shows it, and the candidate that fits one best."""
+"""The network of a state dict, and the choice of the candidate that fits it best."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from asim_lightning.exchange.read import WeightFile
 from asim_lightning.exchange.skeleton import skeleton_of
 
 SMALL_IMAGE = 32
-"""Height and width that small networks are made for, pixels."""
+"""Height and width of the images that small networks are made for, in pixels."""
 PUBLISHED_VITS = {
     (768, 16): "vit_base_patch16_224", (768, 32): "vit_base_patch32_224", (1024, 16): "vit_large_patch16_224",
     (1024, 32): "vit_large_patch32_224", (1280, 14): "vit_huge_patch14_224",
@@ -24,30 +24,30 @@ RESNETS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
     "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
 )  # fmt: skip
-"""Networks of torchvision with timm's keys; the first five are published too."""
+"""ResNets of torchvision with timm's keys; the first five are also published."""
 VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
-"""Published and torchvision's."""
+"""VGGs of the published simulator and of torchvision."""
 PUBLISHED_NAMES = (*RESNETS[:5], *VGGS, *PUBLISHED_VITS.values())
 """Networks of the published simulator, by timm's names."""
 TORCHVISION_NAMES = (*RESNETS, *VGGS, *PUBLISHED_VITS.values())
-"""Networks of torchvision whose state dicts are read and written."""
+"""Networks of torchvision whose state dicts can be read and written."""
 EFFICIENTNETS = (
     *(f"tf_efficientnet_lite{size}" for size in range(5)),
     *(f"tf_efficientnet_b{size}" for size in range(9)),
 )
-"""Networks of efficientnet_pytorch, whose weights came from TensorFlow; read alone."""
+"""Networks of efficientnet_pytorch, with weights from TensorFlow; they can only be read."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What a state dict is of.
+    """The network of a state dict.
 
     Attributes:
         layout: published, torchvision, timm or efficientnet_pytorch.
         backbone: The network.
         num_classes: Number of classes.
-        clips: None where ReLUs are ReLUs; else those that stay so while the others are PACT.
-        said: How it was recognised, where that was a choice; for the user.
+        clips: None where no ReLU is a PACT, else patterns of the ReLUs that are not.
+        said: How it was recognised, where there was a choice; for the user.
     """
 
     layout: str
@@ -58,7 +58,7 @@ class Network:
 
     @cached_property
     def skeleton(self) -> nn.Module:
-        """The network, without values.
+        """The network on the meta device, without values.
 
         Raises:
             ValueError: It cannot be built.
@@ -67,17 +67,17 @@ class Network:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Every tensor of the network, and its key in the layout."""
+        """Every tensor of the network, with its key in the layout."""
         return pairs_of(self.skeleton, self.layout, self.backbone.small, self.clips)
 
     @property
     def unused_stem(self) -> tuple[str, tuple[int, ...]] | None:
-        """Key and shape of a published ResNet's other first convolution."""
+        """Key and shape of a published ResNet's unused first convolution."""
         return unused_stem(self.layout, family(self.skeleton), self.backbone.small)
 
 
 def published_dropout(name: str) -> dict[str, float]:
-    """Arguments of timm's constructor that give a network the published dropout.
+    """Constructor arguments of timm that give a network the published dropout.
 
     Args:
         name: timm's name of the network.
@@ -89,14 +89,14 @@ def published_dropout(name: str) -> dict[str, float]:
 
 
 def classes_of(file: WeightFile, *heads: str) -> int:
-    """Outputs of the classifier.
+    """Number of classes: outputs of the classifier.
 
     Args:
         file: The state dict.
-        heads: Keys that its weight may have.
+        heads: Possible keys of its weight.
 
     Raises:
-        ValueError: It has none of them.
+        ValueError: The state dict has none of them.
     """
     for head in heads:
         if head in file.state and file.state[head].dim() in (2, 4):
@@ -105,11 +105,11 @@ def classes_of(file: WeightFile, *heads: str) -> int:
 
 
 def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
-    """The image size as a constructor's argument, where it is not the one in the network's name.
+    """The image size as a constructor argument; empty where it is the one in the network's name.
 
     Args:
         name: timm's name.
-        tokens: Tokens with a position, a class token among them or not.
+        tokens: Number of position embeddings, with or without a class token.
         patch: Height and width of a patch, pixels.
     """
     squares = [patches for patches in (tokens, tokens - 1) if math.isqrt(patches) ** 2 == patches]
@@ -120,15 +120,16 @@ def image_argument(name: str, tokens: int, patch: int) -> dict[str, Any]:
 
 
 def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Network:
-    """The first candidate whose keys and shapes are those of the file, else the one with fewest differences.
+    """The first candidate whose keys and shapes are those of the file, else the one with the fewest differences.
 
     Args:
         file: The state dict.
-        candidates: Networks that it may be of, the likeliest first.
-        named: Whether the user named the network; else one with more differences than half of the keys is none.
+        candidates: Networks that it may belong to, the likeliest first.
+        named: Whether the user named the network; otherwise a candidate with more differences than half of the keys is
+            refused.
 
     Raises:
-        ValueError: None fits, or the one that was named cannot be built.
+        ValueError: No candidate fits, or the named network cannot be built.
     """
     best: tuple[int, Network] | None = None
     failure: Exception | None = None
@@ -154,7 +155,7 @@ def fitting(file: WeightFile, candidates: Iterable[Network], named: bool) -> Net
 
 
 def _with_twin(network: Network) -> Network:
-    """Says which other networks have the same keys and compute another function."""
+    """The network, with a note on other networks that have the same keys and compute something else."""
     import timm
 
     name = network.backbone.name

@@ -1,4 +1,4 @@
-"""Files that are given opened, and tensors that were on a device."""
+"""Opened files, and the devices of tensors that are loaded."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ import torch
 
 @contextmanager
 def on_disk(file: str | PathLike[str] | IO[bytes]) -> Iterator[Path]:
-    """The path of a file, of a copy where it is given opened: what is checked is then what is read.
+    """The path of a file; of an opened file, of a copy of it, so that what is checked is what is read.
 
     Args:
-        file: Its path, or the opened file.
+        file: Path of the file, or the opened file.
     """
     if isinstance(file, (str, PathLike)):
         yield Path(file)
@@ -29,11 +29,12 @@ def on_disk(file: str | PathLike[str] | IO[bytes]) -> Iterator[Path]:
 
 
 def where_it_was(storage: Any, location: str) -> Any:
-    """Where torch.load puts a tensor: on the device that it was on, or on the CPU where there is no such device.
+    """torch.load's map_location: each tensor goes to the device that it was saved from, or to the CPU where there is no
+    such device.
 
     Args:
-        storage: Its values, on the CPU.
-        location: The device that it was on.
+        storage: Storage of the tensor, on the CPU.
+        location: Device that it was saved from.
     """
     device = location.partition(":")[0]
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

@@ -1,4 +1,4 @@
-"""Bytes in a pickle: a text, and the encoding that makes bytes of it, of which some take hours."""
+"""Checks of bytes in a pickle, which are written as a text and its encoding: some encodings take hours."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,20 +11,20 @@ _TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE")
 
 
 class EncodingError(Exception):
-    """A pickle encodes otherwise than as pickles write bytes."""
+    """A pickle encodes text in another way than pickles encode bytes."""
 
 
 def check_encoded(operations: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Pass on a pickle's operations, and refuse those that encode otherwise than as pickles write bytes.
+    """Pass on a pickle's operations, and refuse those that encode text in another way than pickles encode bytes.
 
-    Where the encoder comes onto the stack, a text and ``latin1`` come next, and are encoded at once: it can be nowhere
-    else when it is called.
+    When the encoder is pushed, a text and ``latin1`` must follow and be encoded at once, so that the encoder cannot be
+    elsewhere on the stack when it is called.
 
     Args:
         operations: Names and arguments, in order.
 
     Raises:
-        EncodingError: There is another use of it.
+        EncodingError: The encoder is used in another way.
     """
     kept: dict[Any, str] = {}  # the encoder, and the name of the encoding, by their numbers in the memo
     wanted, top = 0, ""

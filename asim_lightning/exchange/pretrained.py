@@ -1,4 +1,4 @@
-"""Pretrained weights for a network that is about to be converted: from a file, or timm's own."""
+"""Pretrained weights of a network before its conversion: from a file, or downloaded by timm."""
 
 import os
 from dataclasses import replace
@@ -26,9 +26,9 @@ def is_file(pretrained: bool | str) -> bool:
 
 
 def timm_weights(config: BackboneConfig) -> str | None:
-    """timm's name of the weights whose pictures `BackboneConfig.pretrained` expects; None where these are others.
+    """timm's name of the weights whose image preparation the network expects; None where these are other weights.
 
-    torchvision's transformers were trained on pictures that are normalised otherwise than those of timm's.
+    torchvision's transformers were trained on images with another normalisation than timm's.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -46,7 +46,7 @@ def timm_weights(config: BackboneConfig) -> str | None:
 
 
 def read_pretrained(config: BackboneConfig) -> WeightFile | None:
-    """The weights that a network starts from, before it is made; None where it starts from random ones.
+    """The weights that a network starts from, read before it is built; None for random weights.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -58,7 +58,7 @@ def read_pretrained(config: BackboneConfig) -> WeightFile | None:
 
 
 def check_tag(config: BackboneConfig) -> None:
-    """Refuse a tag of which timm has no weights; an unknown network is left to `build_backbone`, which names near ones.
+    """Refuse a tag without weights in timm; an unknown network is left to `build_backbone`, which suggests names.
 
     Raises:
         ValueError: There are no weights of this tag, or of this network.
@@ -95,19 +95,19 @@ def _download(config: BackboneConfig) -> WeightFile | None:
 def load_pretrained_(
     model: nn.Module, config: BackboneConfig, num_classes: int, file: WeightFile | None
 ) -> tuple[str, ...]:
-    """Load pretrained weights, in place; the head is left as it is where class counts differ.
+    """Load pretrained weights, in place; the head stays as it is where class counts differ.
 
     Args:
         model: The network as `build_backbone` made it.
-        config: What it is.
-        num_classes: Its number of classes.
-        file: What `read_pretrained` gave.
+        config: Configuration of the network.
+        num_classes: Number of classes of the network.
+        file: Result of `read_pretrained`.
 
     Returns:
-        What was loaded, and what was not, a line each.
+        Notes on what was loaded and what was not, a line each.
 
     Raises:
-        ValueError: The weights are of another network.
+        ValueError: The weights belong to another network.
     """
     if file is None:
         return ()

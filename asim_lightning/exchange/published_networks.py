@@ -1,4 +1,4 @@
-"""Networks of the published simulator, and of torchvision where its keys are neither timm's nor far from published."""
+"""Networks of the published simulator, and those of torchvision whose keys are close to the published ones."""
 
 import math
 from dataclasses import replace
@@ -24,7 +24,7 @@ _CIFAR = (10, 100)
 
 
 def transformer_of(file: WeightFile, name: str | None) -> Network:
-    """A transformer of the published code or of torchvision.
+    """The transformer of a state dict of the published code or of torchvision.
 
     Args:
         file: The state dict.
@@ -58,12 +58,12 @@ def transformer_of(file: WeightFile, name: str | None) -> Network:
 
 
 def published_resnet_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
-    """A ResNet of the published code, which holds two stems and uses one.
+    """The ResNet of a state dict of the published code, which holds two stems and uses one.
 
     Args:
         file: The state dict.
         name: timm's name of the network, where the user says so.
-        small: Whether the stem for small images is the one in use, where the user says so.
+        small: Whether the stem for small images is in use, where the user says so.
 
     Raises:
         ValueError: It has no classifier.
@@ -87,7 +87,7 @@ def published_resnet_of(file: WeightFile, name: str | None, small: bool | None) 
 
 
 def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
-    """Whether the 3x3 stem is the one in use, and why: the other one is never trained."""
+    """Whether the 3x3 stem is the one in use, and the reason: the other one is never trained."""
     if file.stepped is not None and (0 in file.stepped) != (1 in file.stepped):
         return 0 in file.stepped, "the optimizer's state has moved no other"
     untouched = [_is_initial(file.state[key]) for key in ("conv1.weight", "conv2.weight")]
@@ -98,14 +98,14 @@ def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
 
 
 def _is_initial(weight: Tensor) -> bool:
-    """Whether a convolution looks as it was drawn: normal, of variance 2 / (outputs * kernel elements)."""
+    """Whether a convolution looks untrained: normal, with variance 2 / (outputs * kernel elements)."""
     deviation = math.sqrt(2.0 / (weight.shape[0] * weight.shape[2:].numel()))
     sampled = 4.0 / math.sqrt(2.0 * weight.numel())
     return abs(float(weight.double().std()) / deviation - 1.0) < sampled
 
 
 def vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
-    """A VGG of the published code or of torchvision.
+    """The VGG of a state dict of the published code or of torchvision.
 
     Args:
         file: The state dict.

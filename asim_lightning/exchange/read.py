@@ -1,4 +1,4 @@
-"""Files of weights, read as tensors and plain values, never as code."""
+"""Reading of weight files as tensors and plain values, never as code."""
 
 import codecs
 import pickle
@@ -19,22 +19,22 @@ from asim_lightning.exchange.loaded_values import check_contents
 from asim_lightning.resources import PACKAGE, file_in_package
 
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
-"""Keys under which a file may hold the state dict: the published code's, timm's training script's, DeiT's."""
+"""Keys of a file that may hold the state dict: those of the published code, timm's training script and DeiT."""
 _PREFIXES = ("module.", "_orig_mod.")
-"""What torch's DataParallel and torch.compile put before each key."""
+"""Prefixes that torch's DataParallel and torch.compile add to each key."""
 _SCALARS = ("f8", "f4", "f2", "i8", "i4", "b1")
-"""Kinds of NumPy scalars that a file may hold."""
+"""Types of NumPy scalars that a file may hold."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A state dict as it was found in a file.
+    """The state dict in a file.
 
     Attributes:
         path: The file.
         state: Tensors by key, without the prefixes of torch's DataParallel and compile.
-        wrapper: Key of the file under which they were; empty where the file is the state dict itself.
-        stepped: Numbers of the parameters that an optimizer's state in the file has moved; None where it has none.
+        wrapper: Key of the file that holds the state dict; empty where the file is the state dict itself.
+        stepped: Numbers of the parameters that the optimizer state in the file has updated; None where there is none.
         architecture: timm's name of the network, where the file or a config.json beside it says so.
     """
 
@@ -46,17 +46,17 @@ class WeightFile:
 
 
 def read_plain(path: str | Path, mmap: bool = False, map_location: Any = "cpu") -> Any:
-    """What torch.save wrote; a file that would run code is refused, and its code does not run.
+    """The object in a file of torch.save; a file whose reading would run code is refused, and its code does not run.
 
     Args:
         path: The file.
-        mmap: Whether tensors are read from the disk when they are used, and not now.
-        map_location: Where tensors go, as in torch.load.
+        mmap: Whether tensors are read from the disk when they are used.
+        map_location: Device of the tensors, as in torch.load.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file holds more than tensors, NumPy scalars and plain values, is damaged, or would take more
-            room than it has bytes.
+            memory than its size.
     """
     check_archive(path)
     found = _load(path, mmap, map_location)
@@ -82,11 +82,11 @@ def _load(path: str | Path, mmap: bool, map_location: Any) -> Any:
 
 
 def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
-    """The state dict in a file: .safetensors, or what torch.save wrote.
+    """The state dict in a file: .safetensors, or a file of torch.save.
 
     Args:
         path: The file, or ``package:NAME/PATH`` for one in an installed package.
-        mmap: Whether tensors are read from the disk when they are used, and not now.
+        mmap: Whether tensors are read from the disk when they are used.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -133,7 +133,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def _architecture_beside(file: Path) -> str | None:
-    """timm's name of the network in config.json, as hubs lay it beside the weights."""
+    """timm's name of the network in the config.json that hubs put beside the weights."""
     import json
 
     config = file.with_name("config.json")
@@ -153,7 +153,7 @@ def _by_todays_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _newer(old: re.Match[str]) -> str:
-    """Today's name of a layer in torchvision's first transformers."""
+    """The current name of a layer of torchvision's first transformers."""
     return ".mlp.0." if old[1] == "1" else ".mlp.3."
 
 
@@ -163,14 +163,14 @@ def _stepped(optimizer: Any) -> frozenset[int] | None:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands for codecs.encode, by which a pickled NumPy scalar gives its bytes."""
+    """Replaces codecs.encode, which a pickled NumPy scalar calls for its bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"an encoding of {encoding!r}")
     return codecs.encode(text, "latin1")
 
 
 class _Scalar:
-    """Stands for the kind of a NumPy scalar; numpy.dtype itself makes scalars of any size."""
+    """Replaces numpy.dtype for scalars, as numpy.dtype itself makes scalars of any size."""
 
     def __init__(self, code: str, *_: object) -> None:
         if code not in _SCALARS:
@@ -184,7 +184,7 @@ class _Scalar:
 
 
 def _scalar(kind: _Scalar, content: bytes) -> float:
-    """Stands for NumPy's own, which makes room for what the kind says whether or not it is there."""
+    """Replaces NumPy's own function, which allocates the size of the type whether or not the bytes are there."""
     if not isinstance(kind, _Scalar) or not isinstance(content, bytes) or len(content) != kind.kind.itemsize:
         raise pickle.UnpicklingError("a NumPy scalar without its bytes")
     value: float = numpy.frombuffer(content, kind.kind)[0].item()
@@ -192,6 +192,7 @@ def _scalar(kind: _Scalar, content: bytes) -> float:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What a pickled NumPy scalar names, of NumPy 1 and 2: published checkpoints hold one, the best accuracy."""
+    """Replacements for the names in a pickled NumPy scalar of NumPy 1 and 2: published checkpoints hold one, the best
+    accuracy."""
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     return [*((_scalar, name) for name in names), (_Scalar, "numpy.dtype"), (_encode, "_codecs.encode")]

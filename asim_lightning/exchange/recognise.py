@@ -1,4 +1,4 @@
-"""Which network a state dict is of: layout, timm's name, stem, class count, from its keys and shapes."""
+"""Recognition of the network of a state dict: layout, timm's name, stem and class count, from keys and shapes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,16 +15,16 @@ from asim_lightning.exchange.timm_networks import timm_network_of
 def recognise(
     file: WeightFile, name: str | None = None, small: bool | None = None, kwargs: Mapping[str, Any] | None = None
 ) -> Network:
-    """The network that a state dict is of.
+    """The network that a state dict belongs to.
 
     Args:
         file: The state dict.
         name: timm's name of the network, where the user says so.
-        small: Whether it is made for images of about 32 pixels, where the user says so.
+        small: Whether the network is made for images of about 32 pixels, where the user says so.
         kwargs: Arguments of the network's constructor, where the user gives them with its name.
 
     Raises:
-        ValueError: It is not recognised, or is not of the network that the user names.
+        ValueError: The network is not recognised, or is not the one that the user names.
     """
     if name is not None:
         check_name("--network", name)

@@ -1,4 +1,4 @@
-"""Networks without values: what keys and shapes they have is all that is asked of them."""
+"""Networks without values, on the meta device, for their keys and shapes."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ _FILLING = frozenset(
         nn.init.normal_, nn.init.uniform_,
     }
 )  # fmt: skip
-"""What initialisers call, in place, and those that hand themselves to a mode instead."""
+"""Functions by which initialisers fill tensors in place, and those that pass themselves to a mode."""
 _MOST_STEPS = 10**7
-"""Most values of a torch.linspace that are computed."""
+"""Most values of a torch.linspace that is computed."""
 
 
 class _WithoutFilling(TorchFunctionMode):
-    """Leaves out operations that only give values to tensors on the meta device, which have none: they are most of the
-    time that a transformer takes to build."""
+    """Skips operations that only fill tensors, which have no values on the meta device: they take most of the time to
+    build a transformer."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -39,7 +39,7 @@ def skeleton_of(backbone: BackboneConfig, num_classes: int) -> nn.Module:
     """The network on the meta device.
 
     Args:
-        backbone: What it is.
+        backbone: Configuration of the network.
         num_classes: Number of classes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Networks of timm, which are many: candidates by the keys of their families."""
+"""Networks of timm: the candidates whose families have the keys of a state dict."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -21,12 +21,12 @@ _WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 
 
 def timm_network_of(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
-    """A network with timm's keys.
+    """The network of a state dict with timm's keys.
 
     Args:
         file: The state dict.
         name: timm's name of the network, where the user says so.
-        small: Whether it is made for small images, where the user says so.
+        small: Whether the network is made for small images, where the user says so.
         kwargs: Arguments of the network's constructor.
 
     Raises:
@@ -83,7 +83,8 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
 
 
 def _transformers(state: Mapping[str, Tensor]) -> Iterable[str]:
-    """Transformers of timm's whose name says this width, the plainest first; for other widths those that say none."""
+    """Transformers of timm with this width in their name, the plainest first; for other widths those without a
+    width."""
     import timm
 
     width = state["blocks.0.attn.qkv.weight"].shape[-1]

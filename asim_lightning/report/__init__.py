@@ -1,1 +1,1 @@
-"""What people look at: tables, pictures, TensorBoard. It takes plain results, and runs nothing."""
+"""Tables, figures and TensorBoard charts of plain results; nothing here runs a network."""

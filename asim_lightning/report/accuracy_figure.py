@@ -29,7 +29,7 @@ _DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (2, 1)))
 
 @dataclass(frozen=True)
 class AccuracyPlot:
-    """A plot of accuracies: what stands along x, the headline, and what is marked beside the points."""
+    """Axis, headline and marks of a plot of accuracies."""
 
     axis: str
     """Name of the setting along x."""
@@ -202,7 +202,7 @@ def _set_frame(plot: Axes) -> None:
 
 
 def _add_legend(plot: Axes) -> bool:
-    """Add the legend; whether it stands beside the lines."""
+    """Add the legend; returns whether it stands beside the lines."""
     handles, texts = plot.get_legend_handles_labels()
     if len(texts) <= _MOST_INSIDE:
         plot.legend(handles, texts, fontsize=10, framealpha=0.9, loc="best")
@@ -212,7 +212,7 @@ def _add_legend(plot: Axes) -> bool:
 
 
 def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
-    """The ADC's bits where all points share them."""
+    """Bits of the ADC, if all points have the same."""
     found = {row.axes.get("adc_bits", adc_bits) for _, line in lines for row in line}
     bits = found.pop()
     return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None

@@ -1,4 +1,4 @@
-"""What the axes of a sweep are called in a picture, with their units."""
+"""Names of the axes of a sweep in figures, with their units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ LABELS: Mapping[str, str] = {
     "column": "column model",
     "column_args": "arguments of the column model",
 }
-"""Text of an axis, with its unit in parentheses; of others the name stands with blanks."""
+"""Text of an axis, with its unit in parentheses; for other axes, the name with blanks for underscores."""
 
 
 def label_of(name: str, labels: Mapping[str, str]) -> str:

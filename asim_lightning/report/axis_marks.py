@@ -1,4 +1,4 @@
-"""Ticks and their labels along the axis of a picture."""
+"""Ticks and their labels on the axis of a figure."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from asim_lightning.report.axis_scale import AxisScale, number_ticks
 
 _SIZE, _SIZE_ABOVE = 11, 10  # points
 _LONG = 16
-"""Characters of a name from which the class alone stands for its import path, where that is clear."""
+"""Length of an import path from which only its class is shown, where that is unambiguous."""
 _BREAK = [(-0.45, -1.0), (0.45, 1.0)]
 
 
 def write_marks(figure: Figure, plot: Axes, scale: AxisScale, bits: int | None) -> None:
-    """Set limits, ticks and labels of the horizontal axis; to be called when all else is in the picture.
+    """Set limits, ticks and labels of the horizontal axis; must be called last, when the figure is complete.
 
     Args:
-        figure: The picture.
+        figure: The figure.
         plot: Its axes.
-        scale: The axis; numbers that have no label have a small tick.
+        scale: The axis; numbers without a label get a minor tick.
         bits: Bits of the ADC, where an axis on top counts noise in LSB.
     """
     plot.set_xlim(*scale.ends)

@@ -1,4 +1,4 @@
-"""Where values stand along the axis of a picture, and which of them are written below it."""
+"""Positions of values along the axis of a figure, and the choice of those that are labelled."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 
 _DECADES = 30.0
-"""Largest over smallest number above 0 from which a logarithmic axis is considered."""
+"""Ratio of the largest to the smallest positive number from which a logarithmic axis is considered."""
 _CROWDED = 0.2
-"""It is drawn where half of the values would share so much of a linear one."""
+"""Share of a linear axis: where half of the values lie within it, a logarithmic axis is drawn."""
 _STEPS = ((1, 2, 5), (1, 3), (1,))
-"""Leading digits of the numbers that are written below a logarithmic axis, the closest first."""
+"""Leading digits of the labels of a logarithmic axis, the densest first."""
 _BLANK = 12.0
-"""Least distance of two labels, in dots."""
+"""Smallest distance of two labels, in dots."""
 
 Measure = Callable[[str], float]
 """Width of a label in dots."""
@@ -25,10 +25,10 @@ Measure = Callable[[str], float]
 
 @dataclass(frozen=True)
 class AxisScale:
-    """An axis: numbers at their values or at their logarithms, and all else in order, one apart.
+    """An axis: numbers at their values or at their logarithms; other values in order, one apart.
 
     Attributes:
-        values: Distinct values; numbers rise.
+        values: Distinct values; numbers ascending.
         kind: linear, log (0 stands one mean step left of the smallest number above it) or names.
     """
 
@@ -42,12 +42,12 @@ class AxisScale:
 
     @property
     def joined(self) -> bool:
-        """Whether a line between two values stands for something; between two column models it does not."""
+        """Whether lines join the values: between two column models, for example, there is nothing."""
         return not any(isinstance(value, str) for value in self.values)
 
     @property
     def positions(self) -> list[float]:
-        """Where each value stands."""
+        """Position of each value."""
         return [self.position(value) for value in self.values]
 
     @property
@@ -59,13 +59,14 @@ class AxisScale:
 
     @property
     def zero_step(self) -> float:
-        """On a logarithmic axis the distance of 0 from the smallest number above it, in decades; 0 where 0 is none."""
+        """On a logarithmic axis, the distance from 0 to the smallest positive number, in decades; 0 where no value is
+        0."""
         above = [number for number in self.numbers if number > 0]
         reach = log10(above[-1] / above[0])
         return max(reach / (len(above) - 1), 0.1 * reach) if len(above) < len(self.numbers) else 0.0
 
     def position(self, value: AxisValue) -> float:
-        """Where a value stands; of a numeric axis any number within it."""
+        """Position of a value; on a numeric axis, of any number within it."""
         if self.kind == "names":
             return float([axis_text(known) for known in self.values].index(axis_text(value)))
         number = float(value)  # type: ignore[arg-type]  # of a numeric axis
@@ -76,7 +77,7 @@ class AxisScale:
 
 
 def axis_scale(values: Sequence[AxisValue]) -> AxisScale:
-    """The axis of some values: linear, unless they span decades and most would lie on top of each other.
+    """The axis for some values: linear, unless they span decades and most would lie on top of each other.
 
     Args:
         values: Distinct values in the order of `distinct_values`.
@@ -95,15 +96,15 @@ def axis_scale(values: Sequence[AxisValue]) -> AxisScale:
 def number_ticks(
     scale: AxisScale, width: float, measure: Measure, factor: float = 1.0
 ) -> tuple[list[float], list[str]]:
-    """Positions and texts of the numbers that are written along a numeric axis, as many as have room.
+    """Positions and texts of the labels of a numeric axis, as many as fit.
 
-    The values themselves where all have room and no other unit is asked for, else round numbers.
+    The labels are the values themselves where all fit and their unit is kept, else round numbers.
 
     Args:
         scale: The axis, linear or log.
         width: Width of the axis, dots.
         measure: Width of a label.
-        factor: What a value is multiplied with to be in the unit of the labels.
+        factor: Unit of the values in units of the labels.
     """
     left, right = scale.ends
     found: tuple[list[float], list[str]] = ([], [])

@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""The figure of a confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 _DOTS = 100
 _NUMBERED = 20
-"""Most classes whose cells still have room for a number, and their axes for names."""
+"""Most classes for which cells show a number, and axes the names."""
 _TICKED = 200
-"""Most classes of which some are numbered along the axes."""
+"""Most classes for which axes have numbered ticks."""
 _MOST_TICKS = 10
 _MOST_CELLS = 250
-"""Most cells along an axis that the picture's dots can tell apart."""
+"""Most cells along an axis that the figure's pixels can resolve."""
 
 
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
@@ -74,7 +74,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
 
 
 def _largest_of_blocks(cells: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """The largest cell of each square block: cells smaller than a dot of the picture would be left out at random."""
+    """The largest cell of each square block: of cells smaller than a pixel, some would be left out at random."""
     blocks = -(-len(cells) // side)
     padded = np.zeros((blocks * side, blocks * side))
     padded[: len(cells), : len(cells)] = cells
@@ -82,7 +82,7 @@ def _largest_of_blocks(cells: NDArray[np.float64], side: int) -> NDArray[np.floa
 
 
 def _number(value: float, normalize: bool) -> str:
-    """A cell's number; of an empty one none, so that mistakes stand out."""
+    """Text of a cell; none for an empty cell, so that mistakes stand out."""
     if value == 0:
         return ""
     if not normalize:

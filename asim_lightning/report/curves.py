@@ -1,4 +1,4 @@
-"""The curves that points of a sweep form, and which of many are drawn."""
+"""The curves of a sweep, and the choice of those that are drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,9 +7,9 @@ from typing import TypeAlias
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, distinct_values
 
 MOST_CURVES = 8
-"""Curves of one picture that can be told apart."""
+"""Most curves of one figure that can be told apart."""
 Curve: TypeAlias = tuple[dict[str, AxisValue], list[PointResult]]
-"""Values of the other axes, and the points along the one that is drawn."""
+"""Values of the other axes, and the points along the axis that is drawn."""
 
 
 def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[Curve]:
@@ -40,11 +40,11 @@ def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[Curve]:
 
 
 def drawn_lines(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
-    """The lines of a picture, and a note that says what its bars are and what is not drawn.
+    """The lines of a figure, and a note that says what its bars are and what is not drawn.
 
-    Up to `MOST_CURVES` lines are those of `sweep_lines`. Of more, the other axis that moves the accuracy most gives
-    the lines: each point is the mean over the rest, its ends the lowest and the highest accuracy there. Where that
-    axis has too many values itself, some are drawn, from the first to the last.
+    Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
+    other axis that changes the accuracy most: its points are means over the rest, with bars from the lowest to the
+    highest accuracy there. If that axis has too many values, some of them are drawn, from the first to the last.
 
     Args:
         rows: Results of the sweep.
@@ -73,7 +73,7 @@ def drawn_lines(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]
 
 
 def _effect(lines: Sequence[Curve], name: str) -> float:
-    """How far apart the mean accuracies are at different values of an axis."""
+    """Range of the mean accuracies over the values of an axis."""
     means = [
         sum(row.accuracy for row in found) / len(found)
         for found in ([row for _, line in group for row in line] for group in _by_value(lines, name))
@@ -109,7 +109,7 @@ def _mean(rows: Sequence[PointResult]) -> PointResult:
 
 
 def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:
-    """Numbers of each axis rising, names as they came."""
+    """A sort key: numbers of each axis ascending, names in their given order."""
     names = list(dict.fromkeys(name for others, _ in lines for name in others))
     ranks = {
         name: [axis_text(value) for value in distinct_values(o[name] for o, _ in lines if name in o)] for name in names

@@ -1,4 +1,4 @@
-"""The picture of wrongly classified images."""
+"""The figure of wrongly classified images."""
 
 from collections.abc import Sequence
 from math import ceil, sqrt

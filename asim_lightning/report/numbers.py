@@ -1,10 +1,10 @@
-"""Numbers as people read them: right answers, intervals, times and rates."""
+"""Numbers as text: right answers, intervals, times and rates."""
 
 from collections.abc import Sequence
 
 
 def mean_count(right: Sequence[int]) -> str:
-    """The mean of some counts: whole where it is, else with one digit behind the point.
+    """The mean of some counts: without decimals where it is an integer, else with one.
 
     Args:
         right: Right answers of each read, one or more.
@@ -14,7 +14,7 @@ def mean_count(right: Sequence[int]) -> str:
 
 
 def count_range(right: Sequence[int]) -> str:
-    """The least and the largest count, as in "17 to 18"; one number where they are equal.
+    """The smallest and the largest count, as in "17 to 18"; one number where they are equal.
 
     Args:
         right: Right answers of each read, one or more.
@@ -24,7 +24,7 @@ def count_range(right: Sequence[int]) -> str:
 
 
 def count_text(right: Sequence[int], images: int) -> str:
-    """As in "18 of 20 images", and of several reads "17.7 of 20 images, 17 to 18 in 3 reads".
+    """Right answers, as in "18 of 20 images", and for several reads "17.7 of 20 images, 17 to 18 in 3 reads".
 
     Args:
         right: Right answers of each read, one or more.
@@ -44,7 +44,7 @@ def duration(seconds: float, digits: int = 1) -> str:
 
     Args:
         seconds: The time.
-        digits: Digits behind the point of seconds and minutes.
+        digits: Decimals of seconds and minutes.
     """
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
@@ -55,15 +55,15 @@ def duration(seconds: float, digits: int = 1) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """A time in milliseconds, with three figures and without its unit."""
+    """A time in milliseconds with three digits, without its unit."""
     return short(1000 * seconds)
 
 
 def short(value: float) -> str:
-    """Three figures, without exponent."""
+    """A number with three digits, without exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def rate(value: float | None) -> str:
-    """Three figures with an exponent, as in 2.74e8; a dash of none."""
+    """A number with three digits and an exponent, as in 2.74e8; a dash for None."""
     return "-" if value is None else f"{value:.2e}".replace("e+0", "e").replace("e+", "e")

@@ -1,4 +1,4 @@
-"""The results of a sweep as a table to read in a terminal or paste into a text."""
+"""The results of a sweep as a text table."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from asim_lightning.report.numbers import count_range, interval_text, mean_count
 from asim_lightning.text_table import text_table
 
 _FEW_IMAGES = 100
-"""Below so many, right answers are counted too: one of 20 images is 5 %."""
+"""Below this number of images, right answers are shown too: one of 20 images is 5 %."""
 
 
 def results_table(rows: Sequence[PointResult]) -> str:
     """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
 
-    Accuracies are in percent. A dash stands where a point has no such axis. Where images are few, a last column says
-    how many answers were right, the mean over the trials and its range. The text ends without a line break.
+    Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
+    the number of right answers: the mean over the trials, and its range. The text ends without a line break.
     """
     if not rows:
         return "no results"

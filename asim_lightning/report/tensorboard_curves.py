@@ -32,7 +32,7 @@ def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: Accur
     ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and `sweep_figure`.
 
     Args:
-        folder: Where the runs go; made where absent.
+        folder: Folder of the runs; created where absent.
         rows: Results of the sweep.
         plot: Axis of the curves and of the figure, and its headline and marks.
 
@@ -64,11 +64,11 @@ def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: Accur
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:
-    """Tag and integer steps of an axis: TensorBoard has no other numbers along x, and cuts 0.7 to 0.
+    """Tag and integer steps of an axis: TensorBoard has only integers along x, and truncates 0.7 to 0.
 
     Integers stand for themselves. Noise counts in millipercent, ``round(1000 percent)``, or in thousandths of the LSB
-    or mV that it is given in, and other numbers in thousandths. Where values are no numbers, or two would share a step,
-    the step is the place in `values`.
+    or mV that it is given in, and other numbers in thousandths. Where a value is not a number, or two would share a
+    step, the step is the position in `values`.
 
     Returns:
         The tag, which says how to read the step, such as "sweep/accuracy_vs_random_noise_in_millipercent", and the
@@ -120,5 +120,5 @@ def write_curve(
 
 
 def _run_name(axes: Mapping[str, AxisValue]) -> str:
-    """A folder's name on any system: "adc_bits=6,votes=3"."""
+    """Name of a run's folder, valid on any system: "adc_bits=6,votes=3"."""
     return re.sub(r"[^\w=.,+-]", "_", ",".join(f"{name}={axis_text(value)}" for name, value in axes.items()))

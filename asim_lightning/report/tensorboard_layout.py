@@ -1,4 +1,4 @@
-"""What TensorBoard's tabs show of a run: charts of the custom scalars, columns of the table of hyperparameters."""
+"""Contents of TensorBoard's tabs for a run: custom scalar charts, and columns of the table of hyperparameters."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
@@ -12,11 +12,11 @@ Layout: TypeAlias = dict[str, Charts]
 """Charts by their heading."""
 
 _SWEEP = "Sweep"
-"""Heading of the charts below which every curve of accuracy stands."""
+"""Heading of all charts of accuracy curves."""
 
 
 def margin_chart(tag: str) -> Charts:
-    """A chart of the custom scalars tab, by its title: the curve of a tag of `scalar_steps` and its interval."""
+    """A chart of the custom scalars tab, by its title: the curve with a tag of `scalar_steps`, and its interval."""
     # A Margin chart, unlike all others, is not smoothed, which would shift the curve. Its tags are literal where
     # those of Multiline charts are regular expressions: the page escapes them, so that a "$" would match nothing.
     meaning = tag.removeprefix("sweep/accuracy_vs_").replace("_", " ")  # of a step: "random noise in millipercent"
@@ -50,7 +50,7 @@ def training_layout(accuracy: Charts) -> Layout:
 def hparams_line(
     given: Mapping[str, float | int | str | bool], metrics: Collection[str], shown: Collection[str]
 ) -> tuple[Any, Any, Any]:
-    """Three summaries that make a line of the HPARAMS tab.
+    """The three summaries that make one row of the HPARAMS tab.
 
     The tab takes a metric's value from the run's scalar of that name.
 

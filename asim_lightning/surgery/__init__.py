@@ -1,4 +1,10 @@
-"""From a trained network to one on macros."""
+"""Conversion of a trained network to one on macros, in place.
+
+Layer: a convolution or linear layer, or a product that a module makes by a function call (a function product).
+Operator: the module that computes a function product on a macro. Owner: the module whose forward makes the product.
+Stem: a layer that reads the image itself. Score: output of a softmax, with no product since. Kind: role of a layer.
+Example: the input on which the network is run once. Probe: what that run shows. Fold: merge a BatchNorm into a layer.
+"""
 
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
 from asim_lightning.surgery.convert import convert_

@@ -1,4 +1,4 @@
-"""Whether a network that was just converted computes, in float, what it did, and calls every new layer as often."""
+"""Checks of a converted network: that it computes in float what it did before, and calls every new layer as often."""
 
 import math
 from collections import Counter
@@ -24,17 +24,17 @@ _OF_A_NETWORK = 1e-2
 def check_installed(
     model: nn.Module, layers: Sequence[FoundLayer], new: Mapping[str, nn.Module], seen: Probe, example: Tensor
 ) -> None:
-    """Run a converted network once, all layers in float, and compare it with the run before.
+    """Run a converted network once, all layers in float, and compare it with the run before the conversion.
 
-    Every converted layer and product must be called as often as before; each module whose products go to operators
-    must answer what its own forward does alone, which runs once more for that; and the network what it did.
+    Every converted layer and product must be called as often as before, each routed module must return what its own
+    forward returns without routing (which runs once more for this), and the network must return what it did.
 
     Args:
         model: The converted network.
-        layers: What was replaced.
-        new: What took the places, by full name.
-        seen: What the run before showed.
-        example: Its input.
+        layers: The layers that were replaced.
+        new: The new modules by full name.
+        seen: The run before the conversion.
+        example: Input of that run.
 
     Raises:
         ValueError: Something differs.
@@ -74,7 +74,7 @@ def check_installed(
 
 
 class _Comparison:
-    """Counts calls of layers, and compares what routed modules answer with what their forwards compute alone."""
+    """Counts calls of layers, and compares outputs of routed modules with those of their forwards without routing."""
 
     def __init__(self) -> None:
         self.calls: Counter[int] = Counter()
@@ -94,7 +94,7 @@ class _Comparison:
             self._given.append((args, kwargs, torch.get_rng_state()))
 
     def after(self, name: str, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """Compare a routed module's output with what its forward computes alone."""
+        """Compare a routed module's output with that of its forward without routing."""
         if self._repeats:
             return
         args, kwargs, state = self._given.pop()
@@ -112,8 +112,8 @@ class _Comparison:
 
 
 def _difference(output: Any, expected: Any) -> float:
-    """Largest difference of all numbers, of the largest; what rounding of a coarse type makes counts as none, and a
-    number beside NaN or infinity as an infinite one."""
+    """Largest difference as a share of the largest number; 0 where rounding of the type explains it, infinite where a
+    number meets NaN or infinity."""
     largest = 0.0
     for got, wanted in zip(tree_leaves(output), tree_leaves(expected), strict=True):
         if not (isinstance(got, Tensor) and got.is_floating_point() and got.numel()):

@@ -1,4 +1,4 @@
-"""What surgery did to a network, layer by layer."""
+"""The report of a conversion: what happened to each layer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from asim_lightning.text_table import text_table
 
 @dataclass(frozen=True)
 class ReportRow:
-    """What became of one layer."""
+    """What happened to one layer."""
 
     name: str
     kind: str
@@ -18,13 +18,13 @@ class ReportRow:
     after: str
     """Class after."""
     macro: MacroConfig | None
-    """Macro it is on; None where it is digital."""
+    """The layer's macro; None where it is digital."""
     macs: int | None
     """Multiplications for one sample; None where the layer did not run."""
     input: str
     """Signed or unsigned, and how that was decided."""
     why_kept: str
-    """Why it is not on a macro; empty where it is."""
+    """Why the layer is not on a macro; empty where it is."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ConversionReport:
 
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...] = ()
-    """What else was done to the network, a line each."""
+    """What else happened to the network, a line each."""
 
     def __iter__(self) -> Iterator[ReportRow]:
         return iter(self.rows)
@@ -49,12 +49,12 @@ class ConversionReport:
 
     @property
     def on_macro(self) -> tuple[ReportRow, ...]:
-        """Layers that are on a macro."""
+        """Rows of the layers on a macro."""
         return tuple(row for row in self.rows if row.macro is not None)
 
     @property
     def kept(self) -> tuple[ReportRow, ...]:
-        """Layers that are not."""
+        """Rows of the layers that are not on a macro."""
         return tuple(row for row in self.rows if row.macro is None)
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class ConversionReport:
 
     @property
     def summary(self) -> str:
-        """How many layers, and what part of the multiplications, are on a macro, in one line."""
+        """Number of layers, and share of the multiplications, on a macro, in one line."""
         macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
         share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
         return f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}"

@@ -1,4 +1,4 @@
-"""Model surgery: the layers of a trained network become layers on macros, in place."""
+"""Model surgery: the layers of a trained network are replaced by layers on macros, in place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,19 +34,19 @@ from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
     """Put a network's layers on macros, in place; parameters and state dict keys stay.
 
-    Where the plan folds BatchNorms, the layers that take them up have parameters of their own, and state dict keys are
-    those of a network without these BatchNorms; a state dict from before is folded as it is loaded.
+    Where the plan folds BatchNorms, the layers that they are folded into have new parameters, and state dict keys are
+    those of a network without these BatchNorms; a state dict from before folding is folded as it is loaded.
 
     Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
-    an attention: the network runs on the example, and its own forward stays as it is written. Inputs are unsigned where
-    the operations before make them non-negative (ReLU, PACT, softmax, pooling of these) or the example shows no
+    an attention: the network runs on the example to find them, and its forward stays as it is. Inputs are unsigned
+    where the operations before make them non-negative (ReLU, PACT, softmax, pooling of these) or the example shows no
     negative value, else signed.
 
     Args:
         model: The network.
         plan: Which layer gets which macro.
         example: A batch of real inputs; decides signs where the operations before do not. Default: a random one, which
-            is used for sizes and the order of layers alone.
+            is used only for sizes and the order of layers.
 
     Returns:
         One row for each layer and product.
@@ -127,7 +127,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
 
 
 def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Samples) -> dict[str, str]:
-    """Why layers stay float, by full name."""
+    """Reasons why layers stay float, by full name."""
     why: dict[str, str] = {}
     for layer in layers:
         keys = {layer.product.call} if layer.product else {layer.name, *seen.calls_on(layer.name)}
@@ -151,10 +151,10 @@ def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
 
 
 def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, dict[str, Any] | MacroConfig]:
-    """What the rule of each layer that has one decides: the first that matches.
+    """The rule of each layer that has one: the first that matches.
 
     Raises:
-        ValueError: A rule matches nothing, or only layers that rules before it decide.
+        ValueError: A rule matches nothing, or only layers that an earlier rule matches.
     """
     kinds = {layer.name: layer.kind for layer in layers}
     ruled: dict[str, dict[str, Any] | MacroConfig] = {}
@@ -202,7 +202,7 @@ def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> Non
 
 
 def _leave_routed(model: nn.Module, seen: Probe) -> None:
-    """Take products that an earlier conversion left to torch as they are."""
+    """Leave products to torch that an earlier conversion left to torch."""
     for owner in [owner for owner in seen.products if isinstance(model.get_submodule(owner), RoutedModule)]:
         seen.others[owner] = seen.others.get(owner, 0) + sum(made.macs for made in seen.products.pop(owner))
 
@@ -221,7 +221,7 @@ def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) 
 
 
 def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module]) -> list[ReportRow]:
-    """Modules that multiply and are not converted."""
+    """Report rows of modules that multiply and are not converted."""
     why = dict.fromkeys(seen.others, "its forward calls a function that surgery does not take to a macro")
     why |= dict.fromkeys(other_layers(model), "surgery converts Conv2d, Linear and matrix products")
     why |= dict.fromkeys(earlier, "converted before")

@@ -1,4 +1,4 @@
-"""Layers that get one macro at every point of a grid, so that a point is worked out once for all of them."""
+"""Families: layers with the same macro at every point of a sweep, so that each point is computed once a family."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from asim_lightning.nn.quantized import QuantizedLayer
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Quantised layers of one class that come to their macro, or to their bits, in the same way."""
+    """Quantised layers of one class with the same assignment of a macro or of bits."""
 
     layers: Mapping[str, QuantizedLayer]
     """The layers, by full name."""
     assignment: Assignment | None
-    """How they come to their macro; None where they follow none."""
+    """Their assignment; None where they follow no macro."""
     patterns: tuple[str, ...] = ()
     """Patterns of rules that match the layers."""
 
@@ -36,7 +36,7 @@ class Family:
         """Refuse an assignment that the layers do not take.
 
         Raises:
-            ValueError: They do not.
+            ValueError: The layers do not take it.
         """
         if isinstance(self._first, (OnMacro, QuantConv2d)):
             self._first.check_assignment(assignment)
@@ -54,7 +54,7 @@ class Family:
 
 
 def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) -> tuple[Family, ...]:
-    """All quantised layers of a network, family by family, as their assignments are.
+    """All quantised layers of a network, grouped by their assignments.
 
     Args:
         model: Converted network.
@@ -72,7 +72,7 @@ def families_of(model: nn.Module, patterns: Mapping[str, Collection[str]] = {}) 
 def assignments_at(
     families: Sequence[Family], point: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]] = {}
 ) -> tuple[Assignment | None, ...]:
-    """How each family comes to its macro at a point; no layer is changed.
+    """Assignment of each family at a point of a sweep; no layer is changed.
 
     Args:
         families: The families.

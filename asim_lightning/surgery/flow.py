@@ -1,4 +1,4 @@
-"""What the tensors of a run were made from: the image, products, a softmax; and who multiplied how much."""
+"""The origin of each tensor of a run (image, product, softmax), and the multiplications of each module."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,11 +16,11 @@ _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
 class Flow(TorchDispatchMode):
-    """While active, follows from what each tensor is made, and counts multiplications.
+    """While active, tracks the origin of each tensor, and counts multiplications.
 
     Args:
         image: The network's input.
-        running: Gives the name of the module that runs.
+        running: Returns the name of the running module.
     """
 
     def __init__(self, image: Tensor, running: Callable[[], str]) -> None:
@@ -36,26 +36,26 @@ class Flow(TorchDispatchMode):
         self._marks[image] = _Marks(True, True)
 
     def sees_image(self, *tensors: Tensor) -> bool:
-        """Whether one of the tensors is a function of the image."""
+        """Whether one of the tensors depends on the image."""
         return any(self._of(x).image for x in tensors)
 
     def is_image(self, x: Tensor) -> bool:
-        """Whether a tensor is made from the image without a layer or product."""
+        """Whether a tensor is computed from the image without a layer or product."""
         return self._of(x).untouched
 
     def is_score(self, x: Tensor) -> bool:
-        """Whether a tensor comes out of a softmax, with no product since."""
+        """Whether a tensor comes from a softmax, with no product since."""
         return self._of(x).scores
 
     def after_layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Note that a layer made y from x; inside of an attention, scores may pass through a layer."""
+        """Record that a layer computed y from x; inside of an attention, scores may pass through a layer."""
         marks = self._of(x)
         inside = frozenset(call for call in marks.products if _is_inside(name, call.owner))
         scores = marks.scores and _is_inside(name, marks.owner)
         self._marks[y] = _Marks(marks.image, False, scores, marks.owner, inside)
 
     def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
-        """Note that a function call made y."""
+        """Record that a function product computed y."""
         self._marks[y] = _Marks(self.sees_image(a, b), False, products=frozenset([call]))
 
     def _of(self, x: Tensor) -> "_Marks":
@@ -88,7 +88,7 @@ class Flow(TorchDispatchMode):
 
 
 class _Marks:
-    """What is known of a tensor."""
+    """Origin of a tensor."""
 
     __slots__ = ("image", "owner", "products", "scores", "untouched")
 

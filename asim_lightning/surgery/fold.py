@@ -1,4 +1,4 @@
-"""BatchNorms as part of the layer before them: `norm(w x + b) = w' x + b'`, with the statistics of evaluation."""
+"""Folding of BatchNorms into the layer before them, `norm(w x + b) = w' x + b'`, with the statistics of evaluation."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,11 @@ _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
 def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Fold each BatchNorm that alone reads the output of a Conv2d or Linear into it, in place.
+    """Fold each BatchNorm that is the only reader of a Conv2d's or Linear's output into that layer, in place.
 
-    In evaluation the network computes the same, up to rounding. A layer that takes up a BatchNorm has parameters of its
-    own, a bias always; where the BatchNorm was is an Identity, or what timm's BatchNormAct2d does behind it. A state
-    dict from before is folded as it is loaded.
+    In evaluation the network computes the same, up to rounding. The layer gets new parameters, always with a bias; the
+    BatchNorm is replaced by an Identity, a BatchNormAct2d of timm by its dropout and activation. A state dict from
+    before folding is folded as it is loaded.
 
     Args:
         model: The network.
@@ -42,18 +42,18 @@ def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
 
 
 def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Module]:
-    """Put folded layers into a network, in place, and see that it still computes the same.
+    """Put folded layers into a network, in place, and check that it still computes the same.
 
     Args:
         model: The network.
-        folding: What is folded.
+        folding: The BatchNorms to fold.
 
     Returns:
         The modules that were there before, by full name.
 
     Raises:
-        ValueError: It computes something else, or does not run: its forward pass reads what is folded past the modules.
-            The network is unchanged then.
+        ValueError: It computes something else, or does not run, as its forward reads the folded weights without calling
+            the modules. The network is unchanged then.
     """
     before = replace_(model, folded_modules(model, folding.pairs))
     try:
@@ -70,7 +70,7 @@ def replace_by_folded_(model: nn.Module, folding: Folding) -> dict[str, nn.Modul
 
 
 def _alike(output: Any, expected: Any) -> bool:
-    """Whether outputs are the same but for rounding."""
+    """Whether outputs are the same up to rounding."""
     pairs = list(zip(tree_leaves(output), tree_leaves(expected), strict=True))
     return all(
         torch.allclose(a, b, rtol=0.0, atol=_tolerance(b), equal_nan=True)
@@ -85,7 +85,7 @@ def _tolerance(expected: Tensor) -> float:
 
 
 def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, nn.Module]:
-    """The modules that take the place of each pair's, by full name; those of the network stay as they are."""
+    """The modules that replace those of each pair, by full name; the network's own modules stay as they are."""
     new: dict[str, nn.Module] = {}
     for pair in pairs:
         layer, norm = model.get_submodule(pair.layer), model.get_submodule(pair.norm)
@@ -105,20 +105,20 @@ def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, n
 def fold(
     weight: Tensor, bias: Tensor | None, statistics: Mapping[str, Tensor | None], eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer that takes up the BatchNorm behind it.
+    """Weight and bias of a layer with the BatchNorm behind it folded in.
 
     ``w' = w * gamma / sqrt(var + eps)`` and ``b' = beta + (b - mean) * gamma / sqrt(var + eps)`` for each output
     channel, in float64, rounded once.
 
     Args:
-        weight: Of the layer. # (outputs, ...)
-        bias: Of the layer; None is 0. # (outputs,)
-        statistics: Of the BatchNorm: running_mean, running_var; weight (gamma; absent or None is 1) and bias (beta;
-            absent or None is 0). # (outputs,) each
-        eps: What the BatchNorm adds to a variance.
+        weight: Weight of the layer. # (outputs, ...)
+        bias: Bias of the layer; None is 0. # (outputs,)
+        statistics: Tensors of the BatchNorm: running_mean, running_var; weight (gamma; absent or None is 1) and bias
+            (beta; absent or None is 0). # (outputs,) each
+        eps: The BatchNorm's epsilon, added to its variance.
 
     Returns:
-        Both in type and place of the weight.
+        Both with type and device of the weight.
     """
     place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64
 
@@ -135,12 +135,12 @@ def fold(
 
 
 def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
-    """A state dict from before folding as one from after it; entries that are folded already stay.
+    """Fold a state dict from before folding; entries that are folded already stay.
 
     Args:
         state: State dict, which stays as it is.
-        pairs: What is folded.
-        prefix: What stands before every name, as "backbone.".
+        pairs: The BatchNorms to fold.
+        prefix: Prefix of every key, such as "backbone.".
 
     Returns:
         The state dict of the folded network.
@@ -163,7 +163,7 @@ def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: st
 
 @dataclass(frozen=True)
 class _FoldWhenLoading:
-    """A hook of `load_state_dict`; a class, so that the network can be copied and pickled."""
+    """A hook of `load_state_dict`; a class and not a closure, so that the network can be copied and pickled."""
 
     pairs: tuple[FoldedNorm, ...]
 
@@ -174,8 +174,8 @@ class _FoldWhenLoading:
 
 
 def fold_when_loading_(model: nn.Module, pairs: tuple[FoldedNorm, ...]) -> None:
-    """Make a folded network fold each state dict from before folding as it loads it, in place.
+    """Let a folded network fold each state dict from before folding as it is loaded, in place.
 
-    Whoever loads it: `load_state_dict`, also that of a network around this one, is the one way in.
+    This holds for `load_state_dict` of the network and of any module around it.
     """
     model.register_load_state_dict_pre_hook(_FoldWhenLoading(pairs))

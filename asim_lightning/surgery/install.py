@@ -1,4 +1,4 @@
-"""New layers in the places of old ones, and operators beside the modules whose products they compute."""
+"""Installation of new layers in a network, and of operators in the modules whose products they compute."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,17 +22,17 @@ from asim_lightning.surgery.watch import Call
 
 
 def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Put modules into a network, in place.
+    """Replace modules of a network, in place.
 
     Args:
         model: The network.
         modules: New modules by full name.
 
     Returns:
-        What was there before, in reverse order, so that a second call with it undoes the first.
+        The modules before, in reverse order, so that a second call with them undoes the first.
 
     Raises:
-        ValueError: The network is to be replaced itself; nothing is changed then.
+        ValueError: The network itself would be replaced; nothing is changed then.
     """
     if "" in modules:
         raise ValueError("convert_ needs a network that contains layers, got a single layer; use its from_float")
@@ -46,7 +46,7 @@ def replace_(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn
 
 
 def find_multiheads(model: nn.Module) -> dict[str, nn.Module]:
-    """What takes the place of torch's MultiheadAttentions before the network is watched, by full name.
+    """Replacements of torch's MultiheadAttentions, by full name, to be installed before the network is watched.
 
     Raises:
         ValueError: One has parts that surgery does not know, hooks, or a forward of its own.
@@ -77,15 +77,15 @@ def install_(
 
     Args:
         model: The network.
-        layers: What is replaced.
-        new: What takes the places, by full name.
-        seen: What a run of the network showed.
+        layers: The layers to replace.
+        new: The new layers and operators by full name.
+        seen: A run of the network.
 
     Returns:
         A function that puts everything back.
 
     Raises:
-        ValueError: A module uses the weight of a layer that is no part of it; the network is unchanged then.
+        ValueError: A module uses the weight of a layer outside of it; the network is unchanged then.
     """
     owners = {owner: model.get_submodule(owner) for owner in seen.products}
     names = {layer.product.call: layer for layer in layers if layer.product is not None}
@@ -126,7 +126,7 @@ def install_(
 
 
 def _is_wrapped(module: nn.Module, products: Sequence[FunctionProduct]) -> bool:
-    """Whether CimAttention takes a module over."""
+    """Whether CimAttention replaces a module."""
     return is_timms_attention(module) and [made.softmaxed for made in products] == [True, False]
 
 

@@ -1,4 +1,4 @@
-"""The layers of a network that surgery may touch, and their kinds; the one file that knows timm's classes."""
+"""The layers of a network that surgery can convert, and their kinds; only this file knows timm's classes."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -21,32 +21,33 @@ _PROJ = ("proj", "out_proj", "o_proj", "to_out")
 
 @dataclass(frozen=True)
 class FoundLayer:
-    """A layer or product that could go on a macro."""
+    """A layer or function product that can be put on a macro."""
 
     name: str
     kind: str
     module: nn.Module
-    """The layer; for a product by a function call, the module that makes it."""
+    """The layer; for a function product, its owner."""
     product: FunctionProduct | None = None
-    """The product, where it is one."""
+    """The function product, where it is one."""
 
 
 def attention_class() -> type[nn.Module]:
-    """timm's self-attention."""
+    """timm's self-attention class."""
     from timm.layers.attention import Attention
 
     return Attention
 
 
 def is_timms_attention(module: nn.Module) -> bool:
-    """Whether CimAttention computes what a module does."""
+    """Whether CimAttention computes the same as a module."""
     hooked = module._forward_hooks or module._forward_pre_hooks
     plain = type(module) is attention_class() and is_called_plainly(module) and not hooked
     return plain and getattr(module, "gate", None) is None
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether a layer is of a class whose product surgery knows, not of a subclass that may compute another one."""
+    """Whether surgery knows the product of a layer's class; subclasses, which may compute another one, are not
+    known."""
     if isinstance(layer, nn.Conv2d):
         return conv_form(layer) is not None
     return isinstance(layer, nn.Linear) and is_plain_linear(layer)
@@ -61,7 +62,8 @@ def takes_up_norm(layer: nn.Module) -> bool:
 
 
 def without_statistics(norm: nn.Module) -> nn.Module | None:
-    """What is left of a BatchNorm when its scale and shift are computed elsewhere; None where surgery does not know it.
+    """What remains of a BatchNorm once its scale and shift are folded into a layer; None where surgery does not know
+    it.
 
     timm's BatchNormAct2d holds a dropout and an activation; they keep their names and their order.
     """
@@ -84,19 +86,20 @@ def find_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def converted_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Layers that surgery has made, by full name."""
+    """Layers that surgery has installed, by full name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, _OURS)}
 
 
 def other_layers(model: nn.Module) -> list[str]:
-    """Full names of layers with products that surgery leaves alone."""
+    """Full names of layers with products that surgery does not convert."""
     return [name for name, module in model.named_modules() if isinstance(module, _OTHER_PRODUCTS)]
 
 
 def named_by_kind(
     model: nn.Module, layers: Mapping[str, nn.Module], probe: Probe, names: Mapping[Call, str]
 ) -> list[FoundLayer]:
-    """Layers and products of a network, with their kinds, in the order in which they first ran; others come last.
+    """Layers and function products of a network, with their kinds, in the order in which they first ran; those that did
+    not run come last.
 
     Kinds: stem (a layer that reads the image in pixels or patches), head (the classifier), qkv and proj (linear layers
     of an attention), mlp, qk and av (the products of an attention, before and after its softmax), matmul (other
@@ -105,8 +108,8 @@ def named_by_kind(
     Args:
         model: The network.
         layers: Its convolutions and linear layers.
-        probe: What a run of it showed.
-        names: Full names of the operators of its products.
+        probe: A run of the network.
+        names: Full names of the operators of its function products.
     """
     modules = dict(model.named_modules())
     products = [
@@ -132,8 +135,8 @@ def named_by_kind(
 
 
 def operator_names(model: nn.Module, probe: Probe) -> dict[Call, str]:
-    """Full name of the operator of each product by a function call, below the module that makes it: the kind of the
-    product, or the parameter that it multiplies by; none for a product with the weight of a linear layer."""
+    """Full name of the operator of each function product, below its owner: the product's kind, or the parameter that it
+    multiplies by. Products with the weight of a linear layer have none."""
     names: dict[Call, str] = {}
     for owner, all_made in probe.products.items():
         module, prefix = model.get_submodule(owner), owner + "." if owner else ""
@@ -182,11 +185,11 @@ def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:
 
 
 def find_relus(model: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
-    """ReLUs of a network that become PACTs, by full name.
+    """ReLUs of a network that are replaced by PACTs, by full name.
 
     Args:
         model: The network.
-        keep: Globs over full names, of those that stay ReLUs.
+        keep: Globs over the full names of those that stay ReLUs.
 
     Raises:
         ValueError: There is no ReLU, or a glob matches none.

@@ -1,4 +1,4 @@
-"""Which BatchNorms of a network can become part of the layer before them, as one run of the network shows."""
+"""The BatchNorms of a network that can be folded into the layer before them, found in one run of the network."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,28 +20,28 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class FoldedNorm:
-    """A BatchNorm and the layer that takes it up."""
+    """A BatchNorm and the layer that it is folded into."""
 
     norm: str
     """Full name of the BatchNorm."""
     layer: str
     """Full name of the layer before it."""
     eps: float
-    """What the BatchNorm adds to a variance."""
+    """The BatchNorm's epsilon, added to its variance."""
 
 
 @dataclass(frozen=True)
 class Folding:
-    """What folding does to a network; as text, one line."""
+    """The BatchNorms of a network that are folded, and those that are kept; as text, one line."""
 
     pairs: tuple[FoldedNorm, ...]
-    """BatchNorms that are folded."""
+    """BatchNorms to fold."""
     kept: dict[str, str]
-    """BatchNorms that are not, and why, by full name."""
+    """Reasons why the other BatchNorms are kept, by full name."""
     example: Tensor = field(repr=False, compare=False)
-    """Input of the run that showed it."""
+    """Input of the run."""
     output: Any = field(repr=False, compare=False)
-    """What the network made of it in evaluation."""
+    """Output of that run, in evaluation."""
 
     def __str__(self) -> str:
         count = len(self.pairs)
@@ -54,9 +54,9 @@ class Folding:
 
 
 def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Find the BatchNorms that can be folded: those that alone read the output of one Conv2d or Linear.
+    """Find the BatchNorms that can be folded: those that are the only reader of the output of a Conv2d or Linear.
 
-    The network runs once, in evaluation; what reads what is decided by the tensors themselves, not by names.
+    The network runs once, in evaluation; readers are found by following tensors, not by names.
 
     Args:
         model: The network.
@@ -142,9 +142,9 @@ def _is_layer(module: nn.Module) -> bool:
 
 
 class _Wiring(TorchDispatchMode):
-    """While active, notes for each tensor where it was made, and for each place who uses what it made.
+    """While active, records the place where each tensor was made, and the places that use the tensors of each place.
 
-    A place is the full name of the innermost layer or BatchNorm that runs, or the name of an operation outside them.
+    A place is the full name of the innermost running layer or BatchNorm, or the name of an operation outside of these.
     """
 
     def __init__(self, places: dict[str, nn.Module], norms: dict[str, nn.Module]) -> None:
@@ -177,7 +177,7 @@ class _Wiring(TorchDispatchMode):
         self._running.pop()
 
     def use(self, values: Any, place: str) -> None:
-        """Note that a place uses tensors."""
+        """Record that a place uses tensors."""
         for value in tree_leaves(values):
             maker = self._makers.get(value) if isinstance(value, Tensor) else None
             if maker is None or maker == place:

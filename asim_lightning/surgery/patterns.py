@@ -1,4 +1,4 @@
-"""Patterns that name layers, and how long a regular expression among them may take."""
+"""Patterns that match names of layers, and a bound on the time that a regular expression among them can take."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 KINDS = ("conv", "depthwise", "linear", "qkv", "proj", "mlp", "head", "qk", "av", "matmul", "stem")
 LONGEST_NAME = 100
-"""Letters of a layer's name that are reckoned with; those of timm's networks are shorter."""
+"""Longest name of a layer that the bound allows for, in letters; names in timm's networks are shorter."""
 _ATOM = r"\\[dwDW.]|\[\^?[\w-]+\]|[\w.^$-]"
 _REPEAT = r"[*+?]\??|\{\d{1,2}(?:,\d{0,2})?\}\??"
 _GROUP = r"\((?:\?[:!=])?"
@@ -42,13 +42,14 @@ def matching(pattern: str, kinds: Mapping[str, str], where: str) -> set[str]:
 
 
 def most_steps(expression: str) -> int | None:
-    r"""Ways in which a regular expression can be laid over a layer's name, at most; None where that is not bounded.
+    r"""Largest number of ways in which a regular expression can match a layer's name; None where there is no bound.
 
-    Bounded are letters, digits, ``\d``, ``\w``, ``.``, sets such as ``[0-3]``, groups of alternatives, lookaheads, and
-    repeats (``*``, ``+``, ``?``, ``{1,2}``) of one letter or set: those of a group could multiply without end.
+    Expressions are bounded that consist of letters, digits, ``\d``, ``\w``, ``.``, sets such as ``[0-3]``, groups of
+    alternatives, lookaheads, and repeats (``*``, ``+``, ``?``, ``{1,2}``) of one letter or set; repeats of a group
+    could take exponential time.
 
     Args:
-        expression: What stands behind ``re:``.
+        expression: The text after ``re:``.
     """
     place, steps, before = 0, 1, ""
     while place < len(expression):

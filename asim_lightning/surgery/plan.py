@@ -1,4 +1,4 @@
-"""A plan: which layer of a network gets which macro."""
+"""The plan of a conversion: which layer of a network gets which macro."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +34,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which layers of a network go on which macro; alone it is the published mapping.
+    """Which layers of a network go on which macro; the default is the published mapping.
 
     Published: the first convolution digital (quantised to 8 bits, or the macro's where it has more, signed; a patch
     embedding float), everything else on the macro: head, depthwise convolutions, and both products of attention

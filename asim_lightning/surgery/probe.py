@@ -1,4 +1,4 @@
-"""One forward pass that tells what surgery must know: what runs, in which order, how much, and on which inputs."""
+"""One forward pass that shows what a conversion needs: the layers in their order, their inputs and multiplications."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,21 +19,21 @@ _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
 
 @dataclass(frozen=True)
 class Operand:
-    """What the probe saw of an input of a product."""
+    """What is known of an input of a product."""
 
     origin: Origin | None = None
-    """Where it comes from, if that makes it non-negative."""
+    """The operation that makes it non-negative; None where there is none."""
     unsigned_values: bool = False
     """Whether no value was negative."""
     sees_image: bool = True
-    """Whether it is a function of the network's input."""
+    """Whether it depends on the network's input."""
     is_score: bool = False
-    """Whether it comes out of a softmax."""
+    """Whether it comes from a softmax."""
     repeats: bool = True
-    """Whether it grows with the batch."""
+    """Whether its rows grow with the batch."""
 
     def and_(self, other: "Operand") -> "Operand":
-        """What holds for the inputs of two calls."""
+        """What holds for the inputs of both calls."""
         return Operand(
             self.origin if other.origin else None,
             self.unsigned_values and other.unsigned_values,
@@ -45,7 +45,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What the probe saw of a layer."""
+    """What is known of a layer."""
 
     macs: int
     """Multiplications for one sample, of all calls."""
@@ -55,7 +55,7 @@ class Sighting:
 
     @property
     def origin(self) -> Origin | None:
-        """Where its input comes from, if that makes it non-negative."""
+        """The operation that makes its input non-negative; None where there is none."""
         return self.input.origin
 
 
@@ -64,7 +64,7 @@ class FunctionProduct:
     """A product that a module's forward makes by a function call.
 
     Attributes:
-        call: Which module made it, and which of its products it is.
+        call: The module that makes it, and the product's number.
         macs: Multiplications for one sample, of all forwards of the module.
         a: First operand of ``a @ b``.
         b: Second operand.
@@ -84,17 +84,17 @@ class FunctionProduct:
 
 @dataclass
 class Probe:
-    """What one run of a network shows.
+    """A run of a network.
 
     Attributes:
-        layers: Layers that ran, by full name, in the order in which they first did.
-        products: Products by function calls, by full name of the module and in the order of its calls; those with the
-            weight of a linear layer are among the layers too.
-        order: Names of layers and calls of products, in the order in which they first ran.
-        others: Multiplications for one sample of modules that are no layers, by full name.
+        layers: Layers that ran, by full name, in the order in which they first ran.
+        products: Function products, by full name of their module and in the order of its calls; those with the weight
+            of a linear layer are among the layers too.
+        order: Names of layers and calls of function products, in the order in which they first ran.
+        others: Multiplications for one sample of modules that are not layers, by full name.
         uneven: Modules that made other products in another call.
-        calls: How often each layer and each product by a function call was computed.
-        output: What the network answered.
+        calls: How often each layer and each function product was computed.
+        output: Output of the network.
     """
 
     layers: dict[str, Sighting] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Probe:
 
 
 def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Probe:
-    """Run the network once, in evaluation, and report on what ran.
+    """Run the network once, in evaluation, and record what runs.
 
     Args:
         model: The network.
@@ -134,11 +134,11 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
-    """What `run` sees on an example, or on a random one, of the size that the network's configuration gives, or of the
-    first common size that fits.
+    """Result of `run` on an example; by default on a random one, of the size in the network's configuration, else of
+    the first common size on which the network runs.
 
     Raises:
-        ValueError: `run` raises it on the example, or on every size.
+        ValueError: `run` raises it on the example, or on every size that was tried.
     """
     if example is not None:
         return run(example)
@@ -170,7 +170,7 @@ def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
 
 
 class _Trace(Watcher):
-    """Collects what a probe shows."""
+    """Records a run for a probe."""
 
     flow: Flow
 
@@ -182,20 +182,20 @@ class _Trace(Watcher):
         self._made: dict[Call, FunctionProduct] = {}
 
     def activation(self, name: str) -> Callable[..., None]:
-        """A hook that notes the output of an activation as non-negative."""
+        """A hook that marks the output of an activation as non-negative."""
         return lambda module, inputs, output: self.provenance.mark(output, name)
 
     def layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """Note a layer's input, and what its output was made from."""
+        """Record a layer's input, and the origin of its output."""
         self._note(name, x)
         self.flow.after_layer(name, x, y)
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
-        """Have multiplications counted for the product."""
+        """Let the multiplications of the product be counted."""
         self.flow.product = call
 
     def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
-        """Note a product's operands, and what its result was made from."""
+        """Record a product's operands, and the origin of its result."""
         self.flow.product = None
         layer = self._layer_of(call)
         if layer is not None:
@@ -215,7 +215,7 @@ class _Trace(Watcher):
         self.flow.after_product(call, a, b, y)
 
     def found(self) -> Probe:
-        """Everything, with multiplications for one sample."""
+        """The probe, with multiplications for one sample."""
         macs = self.flow.macs
         for name, sighting in self._probe.layers.items():
             share = macs.pop(name, 0)

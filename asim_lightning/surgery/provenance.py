@@ -1,4 +1,4 @@
-"""Which tensors cannot be negative, because of the operations that made them."""
+"""Tensors that cannot be negative, because of the operations that made them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,25 +22,25 @@ _KEEPS_IF_ALL = {"add", "add_", "mul", "mul_", "cat", "stack", "maximum", "sum"}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a non-negative tensor comes from."""
+    """The operation that made a non-negative tensor."""
 
     producer: str | None
-    """Full name of the activation whose output it is, where that is known and only moved or pooled since."""
+    """Full name of the activation whose output it is, if it was only moved or pooled since; None where unknown."""
 
 
 class Provenance(TorchDispatchMode):
-    """While active, follows which tensors are non-negative by construction."""
+    """While active, tracks which tensors are non-negative because of the operations that made them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.origins = WeakTensorKeyDictionary()
 
     def mark(self, tensor: Tensor, producer: str | None) -> None:
-        """Note a tensor as non-negative."""
+        """Record a tensor as non-negative."""
         self.origins[tensor] = Origin(producer)
 
     def origin(self, tensor: Tensor) -> Origin | None:
-        """Where a tensor comes from, or None where it may be negative."""
+        """Origin of a tensor; None where it may be negative."""
         found: Origin | None = self.origins.get(tensor)
         return found
 

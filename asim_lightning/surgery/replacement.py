@@ -1,4 +1,4 @@
-"""What takes the place of a layer: on a macro, digital, or float."""
+"""The replacement of a layer: on a macro, digital, or float."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +24,11 @@ from asim_lightning.surgery.probe import Operand, Sighting
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides how a layer is replaced.
+    """What decides a layer's replacement.
 
     Attributes:
         plan: The plan.
-        assignment: How the layer comes to its macro.
+        assignment: The layer's macro, and where it comes from.
         signed: Whether its inputs are signed.
         kept: Why it stays float; empty where it does not.
     """
@@ -62,19 +62,19 @@ def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
 
 
 def is_patch_embedding(stem: nn.Module) -> bool:
-    """Whether a layer that reads the image has patches of it, in which each pixel counts once."""
+    """Whether a stem embeds patches that do not overlap."""
     if not isinstance(stem, nn.Conv2d):
         return True
     return stem.stride == stem.kernel_size and max(stem.kernel_size) > 1
 
 
 def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, str]:
-    """Whether a layer's inputs are 0 or more, and how that is known.
+    """Whether a layer's inputs are 0 or more, and the reason.
 
     Args:
         layer: The layer or product.
         input: The input that is applied to the macro's rows.
-        real: Whether the example is one of real inputs, whose values tell.
+        real: Whether the example holds real inputs, whose values decide the sign.
     """
     if layer.kind == "qk":
         return False, "signed: keys and queries"
@@ -87,8 +87,8 @@ def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, st
 
 
 def encodes_second(layer: FoundLayer) -> bool:
-    """Whether the second operand of a product ``a @ b`` is applied to the macro's rows: keys, scores behind values, or
-    the one that cannot be negative."""
+    """Whether the second operand of a product ``a @ b`` is applied to the macro's rows: keys, scores multiplied from
+    the right, or else the operand that cannot be negative."""
     product = layer.product
     if product is None or not product.batched:
         return False
@@ -100,7 +100,7 @@ def encodes_second(layer: FoundLayer) -> bool:
 
 
 def follow_pact(new: CimConv2d | CimLinear, sighting: Sighting | None, model: nn.Module) -> None:
-    """Take a layer's input range from the PACT before it; calibrated where there is none."""
+    """Take a layer's input range from the PACT before it; calibrate it where there is no PACT."""
     producer = sighting.origin.producer if sighting and sighting.origin else None
     pact = dict(model.named_modules()).get(producer) if producer else None
     if isinstance(pact, PACT):

@@ -1,4 +1,4 @@
-"""Whether the rows that products get belong to images: noise follows an image only where its rows do."""
+"""Checks that the rows of products belong to images: the noise of an image follows it only if its rows do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _SHARE = 0.5
 
 @dataclass(frozen=True)
 class Samples:
-    """Layers and products that are no function of the image, or that do not have an image's rows beside each other.
+    """Layers and products whose rows do not belong to images.
 
     Attributes:
-        constant: Whose operands are the same for other images.
-        mixed: Whose first half of rows follows the second image of two as much as the second half does.
-        calls: Every product by a function call; None where the network does not take pairs of random images.
+        constant: Names of those whose operands do not depend on the image.
+        mixed: Names of those whose rows mix images: of two images, the first half of the rows depends on the second.
+        calls: Every function product; None where the network does not run on pairs of random images.
     """
 
     constant: frozenset[str | Call] = frozenset()
@@ -28,7 +28,7 @@ class Samples:
 
 
 def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -> Samples:
-    """Run the network on two pairs of random images that share the first one, and compare what layers get.
+    """Run the network on two pairs of random images with the same first image, and compare the inputs of layers.
 
     Args:
         model: The network.
@@ -36,7 +36,7 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
         example: An input, for its shape. # (batch, ...)
 
     Returns:
-        What was found; nothing where the network does not take pairs of random images.
+        What was found; nothing where the network does not run on pairs of random images.
     """
     if not example.is_floating_point() or example.dim() < 2:
         return Samples()
@@ -62,7 +62,8 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
 
 
 def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Distance of two inputs over the first and the second half of their rows; the same where there are no halves."""
+    """Distance of two inputs over the first and over the second half of their rows; over all rows where they have no
+    halves."""
     square = (x - y).square()
     if len(x) != 2:
         return float(square.sum()), float(square.sum())
@@ -70,7 +71,7 @@ def _moved(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 class _Inputs(Watcher):
-    """Keeps some numbers of what layers and products get, call by call."""
+    """Keeps some numbers of the inputs of layers and products, call by call."""
 
     def __init__(self) -> None:
         self.seen: dict[str | Call, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Settings of all converted layers of a network at once."""
+"""Settings of all converted layers of a network together."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +42,8 @@ def apply_point(
 ) -> None:
     """Change fields of the plan's macro, in place: the network is then as if it had been converted with that plan.
 
-    What a layer's rule decides stays, attention scores keep their bits, and a digital stem follows as it does in a
-    conversion. A macro that was assigned to a layer by hand changes as the plan's does.
+    Fields that a layer's rule sets stay, attention scores keep their bits, and a digital stem follows as in a
+    conversion. A macro that was assigned to a layer by hand changes like the plan's.
 
     Args:
         model: Converted network.
@@ -64,7 +64,7 @@ def apply_point(
 
 @contextmanager
 def kept_assignments(model: nn.Module) -> Iterator[None]:
-    """Whatever macros layers get meanwhile, afterwards each has the one from before, and its way to it."""
+    """Restores the assignment of every layer at the end."""
     before = _assignments(model)
     try:
         yield
@@ -75,7 +75,7 @@ def kept_assignments(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def kept_fidelities(model: nn.Module) -> Iterator[None]:
-    """Whatever fidelities layers get meanwhile, afterwards each has the one from before."""
+    """Restores the fidelity of every layer at the end."""
     before = {layer: layer.fidelity for layer in quantized_layers(model).values()}
     try:
         yield
@@ -85,7 +85,7 @@ def kept_fidelities(model: nn.Module) -> Iterator[None]:
 
 
 def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
-    """Of layers on macros, and of digital ones that follow the plan's macro."""
+    """Assignments of layers on macros, and of digital layers that follow the plan's macro."""
     found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}
     return {layer: assignment for layer, assignment in found.items() if assignment is not None}
 

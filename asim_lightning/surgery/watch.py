@@ -1,4 +1,4 @@
-"""One run of a network, watched: which layer is called on what, and which products its modules make by functions."""
+"""A watched run of a network: the calls of its layers, and the products that its modules make by functions."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -21,20 +21,20 @@ class Call:
     """A product that a module's forward makes by a function, such as ``q @ k.transpose(-2, -1)``."""
 
     owner: str
-    """Full name of the innermost module that runs."""
+    """Full name of the innermost running module."""
     number: int
-    """How many products of this forward of the module come before."""
+    """Number of the product in this forward of the module, from 0."""
     weight: str | None = None
     """Full name of the parameter that the second operand is a view of."""
     whole: bool = False
-    """Whether it is a functional linear with that parameter itself, not with a part or another view of it."""
+    """Whether it is a functional linear with that whole parameter, not with a part or another view of it."""
 
 
 class Watcher:
-    """What a watched run tells; methods do nothing unless overridden."""
+    """Receives the events of a watched run; methods do nothing unless overridden."""
 
     def layer(self, name: str, x: Tensor, y: Tensor) -> None:
-        """A layer was called on x and gave y."""
+        """A layer was called on x and returned y."""
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
         """A function is about to multiply. # (..., m, k), (..., k, n) or (k, n)"""
@@ -44,12 +44,12 @@ class Watcher:
 
 
 class Watch(ProductMode):
-    """While active, tells a watcher of every layer's calls and of every other product.
+    """While active, reports every call of a layer and every other product to a watcher.
 
     Args:
         model: The network.
-        layers: Its layers, whose products are their own, by full name.
-        watcher: Who is told.
+        layers: Its layers by full name, whose own products are not reported.
+        watcher: Receives the reports.
     """
 
     def __init__(self, model: nn.Module, layers: Mapping[str, nn.Module], watcher: Watcher) -> None:
@@ -76,7 +76,7 @@ class Watch(ProductMode):
 
     @property
     def running(self) -> str:
-        """Full name of the innermost module that runs."""
+        """Full name of the innermost running module."""
         return self._running[-1] if self._running else ""
 
     def _entered(self, name: str) -> Callable[..., None]:
@@ -99,11 +99,11 @@ class Watch(ProductMode):
         return hook
 
     def product(self, a: Tensor, b: Tensor) -> Tensor:
-        """Multiply, and tell of it. # (..., m, n)"""
+        """Multiply, and report it. # (..., m, n)"""
         return self._told(a, b, False, lambda: a @ b)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Multiply, and tell of it. # (..., outputs)"""
+        """Multiply, and report it. # (..., outputs)"""
         whole = id(weight) in self._parameters
         return self._told(x, weight.transpose(0, 1), whole, lambda: F.linear(x, weight, bias))
 
@@ -131,7 +131,8 @@ def run_watched(
     modes: Iterable[AbstractContextManager[Any]],
     hooks: Sequence[RemovableHandle],
 ) -> Any:
-    """The output of a network in evaluation, run once within modes; hooks go, and training modes come back.
+    """Output of a network that runs once, in evaluation, within modes; afterwards hooks are removed and training modes
+    restored.
 
     Raises:
         ValueError: The network does not run on the example.

@@ -1,4 +1,4 @@
-"""From a config.py of the published simulator, read as text, to a recipe."""
+"""Recipes for the command line from a config.py of the published simulator, which is read as text."""
 
 from asim_lightning.exchange.published.recipe import Recipe, recipe_of
 

@@ -1,4 +1,4 @@
-"""A published config.py as assignments of literals: read as text, and no part of it is run."""
+"""Reading of a published config.py as assignments of literals: it is parsed as text, and never run."""
 
 import ast
 import warnings
@@ -23,7 +23,7 @@ class Setting(NamedTuple):
 
 
 class Transform(NamedTuple):
-    """A torchvision transform that a file names: recognised, never built."""
+    """A torchvision transform that a file names; it is never built."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -31,16 +31,16 @@ class Transform(NamedTuple):
 
 
 def read_assignments(file: Path) -> dict[str, Setting]:
-    """The settings of a published config.py by NAME; of several lines for one the last counts.
+    """The settings of a published config.py by NAME; of several lines for one setting, the last counts.
 
-    Values are literals. Of all else, what the published files hold is read: names that have a value above,
+    Values are literals, or what published files hold beside them: names that have a value above,
     ``transforms.NAME(...)``, ``int(NUMBER * NUMBER)``, and an ``if`` that compares a name with a literal. Imports,
-    docstrings, ``pass`` and what is behind ``if __name__ == '__main__'`` are passed over; so is any ``assert`` but the
+    docstrings, ``pass`` and the body of ``if __name__ == '__main__'`` are skipped, and so is any ``assert`` except the
     published one, that a setting is in a list.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no published config, or a line of it is not read; one sentence with its number.
+        ValueError: The file is not a published config, or has a line that cannot be read; one sentence with its number.
     """
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}")
@@ -59,7 +59,7 @@ def read_assignments(file: Path) -> dict[str, Setting]:
 
 
 class _Reader:
-    """Goes through statements in their order."""
+    """Reads statements in their order."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -150,20 +150,20 @@ class _Reader:
 
 
 def _brings_settings(statement: ast.Import | ast.ImportFrom) -> bool:
-    """Whether an import brings settings, or other transforms than torchvision's under their name."""
+    """Whether an import may define settings, or other transforms than torchvision's."""
     names = {each.asname or each.name for each in statement.names}
     return not names.isdisjoint({"cfg", "*", "transforms"}) and "torchvision" not in ast.unparse(statement)
 
 
 def one_of(allowed: Sequence[Any], given: str) -> str:
-    """Words for values that are allowed, the one that is given, and the nearest."""
+    """Words of an error message: the allowed values, the given one, and the nearest."""
     texts = [str(each) for each in allowed]
     near = get_close_matches(given, texts, n=1, cutoff=0.5)
     return f"one of {', '.join(texts)}, got {given}" + (f"; nearest: {near[0]}" if near else "")
 
 
 def _shown(node: ast.AST, longest: int = 60) -> str:
-    """The text of a part of the file, on one line and not too long."""
+    """The source of a part of the file, on one line and shortened."""
     try:
         text = " ".join(ast.unparse(node).split())
     except ValueError:  # a number of more digits than Python writes

@@ -1,4 +1,4 @@
-"""The settings that a config.py gives, taken one by one, so that each is used, noted or refused."""
+"""The settings of a config.py, taken one by one, so that each of them is used, noted or refused."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _OF_EXTENSIONS = {
 
 
 class Given:
-    """What a file sets, and the notes that reading it gives. Every method takes the NAME of a cfg.NAME.
+    """The settings of a file, and the notes on them. Every method takes the NAME of a cfg.NAME.
 
     Args:
         file: The file.
@@ -32,12 +32,12 @@ class Given:
         self._notes: list[tuple[int, str]] = []
 
     def value(self, name: str) -> Any:
-        """The value of a setting; where the file does not set it, the published one."""
+        """The value of a setting; the published one where the file does not set it."""
         self._used.add(name)
         return self.settings[name].value if name in self.settings else KNOWN[name]
 
     def whole(self, name: str, low: int, high: int | None = None) -> int:
-        """A whole number of `low` or more, and `high` or less; ValueError where it is none, as below."""
+        """An integer from `low` to `high`; ValueError for other values, as in the methods below."""
         allowed = f"a whole number of {low} or more" if high is None else f"{low}..{high}"
         return int(self._checked(name, lambda v: type(v) is int and low <= v <= (v if high is None else high), allowed))
 
@@ -52,7 +52,7 @@ class Given:
         return bool(self._checked(name, lambda v: isinstance(v, bool), "True or False"))
 
     def choice(self, name: str, allowed: Sequence[str]) -> str:
-        """One of some texts."""
+        """A text that is allowed."""
         if self.value(name) not in allowed:
             raise self.error(name, f"must be {one_of(allowed, self.shown(name))}")
         return str(self.value(name))
@@ -68,26 +68,27 @@ class Given:
         return self.value(name)
 
     def shown(self, name: str) -> str:
-        """The value as it stands in the file; where the file does not set it, the published one."""
+        """The source of a value; the published value where the file does not set it."""
         return self.settings[name].text if name in self.settings else repr(KNOWN[name])
 
     def error(self, name: str, what: str) -> ValueError:
-        """An error that names file and line, and says of the setting what is allowed and given."""
+        """An error with file and line, and the sentence about a setting."""
         place = f", line {self.settings[name].line}" if name in self.settings else ""
         return ValueError(f"{self.file}{place}: cfg.{name} {what}")
 
     def note(self, name: str, what: str) -> None:
-        """Say of a setting without counterpart what to do instead; where the file does not set it, nothing is said."""
+        """Add a note on a setting without counterpart, which says what to do instead; nothing where the file does not
+        set it."""
         self._used.add(name)
         if name in self.settings:
             self._notes.append((self.settings[name].line, f"cfg.{name} = {self.shown(name)}: {what}"))
 
     def ignore(self, *names: str) -> None:
-        """Count settings as used whose value has no effect on what is computed, here and in the published code."""
+        """Mark settings as used that have no effect on what is computed, here and in the published code."""
         self._used.update(names)
 
     def notes(self, network: str) -> tuple[str, ...]:
-        """All notes in the order of the file, then those of settings that nobody took.
+        """All notes in the order of the file, followed by those on unused settings.
 
         Args:
             network: Published name of the network.

@@ -30,19 +30,19 @@ def _names(start: str, family: str, weight: str = "wbit", inputs: str = "xbit", 
 _ATTENTION_ROWS = {"rows": "asim_vit_attn_nrow"}
 
 CONV = {**_names("asim_conv", "cnn"), "encoding_bits": "asim_act_enc"}
-"""Of convolutions."""
+"""Names for convolutions."""
 LINEAR = _names("asim_linear", "cnn")
-"""Of the linear layers of ResNets and VGGs."""
+"""Names for the linear layers of ResNets and VGGs."""
 QK = {**_names("asim_vit_attn_qk", "vit", "qbit", "kbit", "k_enc"), **_ATTENTION_ROWS}
-"""Of the product of queries, which are stored, and keys."""
+"""Names for the product of queries, which are stored, and keys."""
 AV = {**_names("asim_vit_attn_av", "vit", "vbit", "abit", "a_enc"), **_ATTENTION_ROWS}
-"""Of the product of scores and values, which are stored."""
+"""Names for the product of scores and values, which are stored."""
 PROJ = {**_names("asim_vit_attn_proj", "vit"), **_ATTENTION_ROWS}
-"""Of a transformer's projections: query, key and value, and output."""
+"""Names for a transformer's projections: query, key and value, and output."""
 MLP = _names("asim_vit_mlp", "vit")
-"""Of a transformer's MLPs."""
+"""Names for a transformer's MLPs."""
 FC = _names("asim_vit_fc", "vit")
-"""Of a transformer's classifier."""
+"""Names for a transformer's classifier."""
 
 
 def _macros(*groups: Names) -> dict[str, Any]:
@@ -57,7 +57,7 @@ COMMON: dict[str, Any] = {
     "label_smooth": False, "label_smooth_eps": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "factor": 0.1,
     "log_interval": 10, "transforms_train": None, "transforms_valid": None, "transforms_test": None,
 }  # fmt: skip
-"""For every network; None where the task decides or there is none."""
+"""Settings for every network; None where the task decides or there is none."""
 
 CNN: dict[str, Any] = {
     "PACT": True, **_macros(CONV, LINEAR),
@@ -65,7 +65,7 @@ CNN: dict[str, Any] = {
     "asim_linear_mode": "Simulation", "asim_linear_signed_act": False, "asim_linear_trim_noise": 0.0,
     "asim_linear_layer": "fc", "quant_conv_mode": "Train", "quant_conv_wbit": 8, "quant_conv_xbit": 8,
 }  # fmt: skip
-"""For ResNets and VGGs alone."""
+"""Settings for ResNets and VGGs alone."""
 
 VIT: dict[str, Any] = {
     "vit_quant_conv_proj": False, **_macros(QK, AV, PROJ, MLP, FC),
@@ -73,7 +73,7 @@ VIT: dict[str, Any] = {
     **{f"asim_vit_{part}_trim_noise": 0.0 for part in ("attn_attn", "attn_proj", "mlp", "fc")},
     "asim_vit_quant_conv_wbit": 8, "asim_vit_quant_conv_xbit": 8,
 }  # fmt: skip
-"""For transformers alone."""
+"""Settings for transformers alone."""
 
 KNOWN = {**COMMON, **CNN, **VIT}
 """All settings of the published config.py, with their published values."""

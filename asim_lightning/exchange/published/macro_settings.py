@@ -1,4 +1,4 @@
-"""The plan of a published config: the macro of most layers, and rules for those that differ."""
+"""The plan of a published config: the macro of most layers, and rules for the others."""
 
 import re
 from dataclasses import asdict
@@ -16,7 +16,8 @@ _STEM_BITS = 8  # that a first convolution has at least
 
 
 def plan_of(given: Given, network: str) -> dict[str, Any]:
-    """Values of the recipe's plan: fields of the macro, and `rules`, the changed fields by what a rule matches."""
+    """Values for the plan of the recipe: fields of the macro, and `rules`, which map a pattern to the changed
+    fields."""
     is_transformer = network.startswith("vit")
     groups = dict(_RULES_OF_TRANSFORMER if is_transformer else _RULES_OF_CNN)
     if not network.startswith("vgg"):

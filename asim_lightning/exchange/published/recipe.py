@@ -21,7 +21,7 @@ _SIZE_OF_TIMM = 224
 
 
 class Recipe(NamedTuple):
-    """A recipe, and what it leaves out."""
+    """A recipe, and notes on what it leaves out."""
 
     text: str
     """The recipe, YAML."""
@@ -30,17 +30,17 @@ class Recipe(NamedTuple):
 
 
 def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
-    """The recipe that does what a published config.py says, for validate, sweep and fit.
+    """The recipe with the settings of a published config.py, for validate, sweep and fit.
 
     The file is read as text: no part of it is run.
 
     Args:
         path: The config.py.
-        recipe: What the recipe's own commands call it.
+        recipe: Name of the recipe in its own commands.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no published config.py, or a value of it is not allowed; one sentence with its line.
+        ValueError: The file is not a published config.py, or has a value that is not allowed, in a line that is named.
     """
     file = Path(path)
     given = Given(file, read_assignments(file))
@@ -66,7 +66,7 @@ def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
 
 
 def _network(given: Given, network: str, image_size: int) -> dict[str, Any]:
-    """Values of the recipe for the network."""
+    """Values for the network of the recipe."""
     task, published = TASKS[given.value("task")], given.value("model_name")
     classes = given.whole("cls_num", 2)
     if task.classes not in (None, classes):
@@ -87,7 +87,7 @@ def _network(given: Given, network: str, image_size: int) -> dict[str, Any]:
 
 
 def _sweep(random_noise: Any) -> dict[str, Any]:
-    """Values of the recipe for a sweep over noise."""
+    """Values for the sweep of the recipe, over noise."""
     noise = MacroConfig(random_noise=random_noise).random_noise_percent
     levels = tuple(round(noise * part, 6) for part in (0, 0.5, 1, 1.5, 2) if noise * part <= 100)
     if noise:
@@ -115,5 +115,5 @@ def _head(given: Given, values: dict[str, Any], recipe: str) -> list[str]:
 
 
 def _word(text: str) -> str:
-    """A text as one word for the shells of all systems; of Windows, which know no single quotes, where it may be."""
+    """A text as one word for the shells of all systems; on Windows, which has no single quotes, where possible."""
     return f'"{text}"' if re.fullmatch(r"[\w:\\. -]+", text) and ("\\" in text or " " in text) else shlex.quote(text)

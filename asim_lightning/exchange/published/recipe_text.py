@@ -1,4 +1,4 @@
-"""A recipe's text: YAML with a comment behind each key, as in the shipped recipes."""
+"""The text of a recipe: YAML with a comment after each key, as in the shipped recipes."""
 
 import json
 import re
@@ -85,10 +85,10 @@ _PLAIN = re.compile(r"\w[\w./-]*|\w[\w./-]*\.\*", re.ASCII)
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
-    """The lines of a recipe; a line whose value is not given is left out.
+    """The lines of a recipe; lines without a value are left out.
 
     Args:
-        values: Values by the names that stand in braces above, and `rules`, changed fields by what a rule matches.
+        values: Values by the names in braces above, and `rules`, which map a pattern to the changed fields.
     """
     rules = ["    rules:  # layers whose macro differs"] if values["rules"] else []
     for match, changes in values["rules"].items():
@@ -126,7 +126,7 @@ def scalar(value: Any) -> str:
 
 
 def in_comment(text: str) -> str:
-    """A text of the user's as a part of a comment, which it cannot end.
+    """A user's text as a part of a comment, without the characters that would end it.
 
     Args:
         text: The text.

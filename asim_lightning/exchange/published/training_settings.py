@@ -1,4 +1,4 @@
-"""How a published config trains and evaluates: optimizer, epochs, batches, noise of training, fidelity."""
+"""Training and evaluation of a published config: optimizer, epochs, batches, noise of training, fidelity."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _DEVICES = {"cpu": "cpu", "mps": "mps", "cuda": "auto"}
 
 
 def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
-    """Values of the recipe for evaluation, and `trains`: whether the config is one of training."""
+    """Values for evaluation, and `trains`: whether the config is one of training."""
     parts = ("vit_mlp", "vit_attn", "vit_fc") if is_transformer else ("conv", "linear")
     noises = ("vit_mlp", "vit_attn_attn", "vit_attn_proj", "vit_fc") if is_transformer else parts
     noise = _train_noise(given, *(f"asim_{part}_trim_noise" for part in noises))
@@ -30,7 +30,7 @@ def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
 
 
 def training_of(given: Given, is_transformer: bool, classes: int) -> dict[str, Any]:
-    """Values of the recipe for training; published, transformers are trained with Adam and without weight decay."""
+    """Values for training; published transformers are trained with Adam and without weight decay."""
     for name in ("momentum", "weight_decay") if is_transformer else ():
         given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
     epochs = given.whole("max_epoch", 1)
@@ -59,7 +59,7 @@ def _train_noise(given: Given, first: str, *others: str) -> float:
 
 
 def _fidelity(given: Given, names: list[str], noise: float) -> tuple[str, str]:
-    """The published mode that counts for the network, and its fidelity."""
+    """The published mode of the network, and its fidelity."""
     modes = {name: given.choice(name, _MODES) for name in names}
     mode = max(modes.values(), key=_MODES.index)
     fidelity = "simulated" if mode == "Simulation" else "estimated" if mode == "Inference" and noise else "quantized"
@@ -90,7 +90,7 @@ def _accelerator(given: Given) -> str:
 
 
 def _milestones(given: Given, epochs: int) -> tuple[float, ...]:
-    """As the shortest fractions of the epochs that give them."""
+    """Milestones as the shortest fractions of the epochs."""
     listed = given.value("milestones")
     if listed is None:
         return (0.6, 0.9)
