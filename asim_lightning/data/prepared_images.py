@@ -29,8 +29,8 @@ def normalized(images: Tensor, mean: PerChannel, deviation: PerChannel) -> Tenso
 
     Args:
         images: uint8, (batch, channels, height, width).
-        mean: Subtracted from values in 0..1.
-        deviation: Divides what is left.
+        mean: Subtracted from pixels in 0..1.
+        deviation: Divides the difference.
     """
     # Element by element in this order, so an image's values do not depend on its batch to the last bit.
     return images.to(torch.float32).div_(255).sub_(_along_channels(mean)).div_(_along_channels(deviation))
@@ -47,9 +47,9 @@ class Preparation:
     image_size: int
     """Height and width after padding with zeros, in pixels; at least that of the images."""
     mean: PerChannel
-    """Subtracted from values in 0..1."""
+    """Mean of the pixels, in 0..1, which is subtracted."""
     deviation: PerChannel
-    """Divides what is left."""
+    """Standard deviation of the pixels, in 0..1, which divides the difference."""
     augmentation: Callable[[Tensor, Tensor], Tensor] | None = None
     """Takes uint8 images, (batch, channels, height, width), and 64 random bits for each, int64, (batch,)."""
     seed: int = 0

@@ -147,7 +147,7 @@ def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
 
 
 def _without_head(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
-    """Take out what has another shape for another number of classes; what is new then."""
+    """Remove the tensors that have another shape for another number of classes; returns the names that are new then."""
     own = model.state_dict()
     for key in [key for key, value in state.items() if value.shape != own[key].shape]:
         del state[key]

@@ -53,7 +53,7 @@ def is_known(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Linear) and is_plain_linear(layer)
 
 
-def takes_up_norm(layer: nn.Module) -> bool:
+def can_fold_norm(layer: nn.Module) -> bool:
     """Whether a BatchNorm behind a layer can be folded into its weight."""
     if isinstance(layer, nn.Conv2d):
         form = conv_form(layer)

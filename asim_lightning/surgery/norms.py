@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from asim_lightning.surgery.layers import takes_up_norm, without_statistics
+from asim_lightning.surgery.layers import can_fold_norm, without_statistics
 from asim_lightning.surgery.probe import on_example
 from asim_lightning.surgery.watch import run_watched
 
@@ -118,7 +118,7 @@ def _why_layer_stays(
 ) -> str:
     if module is None or not _is_layer(module):
         return f"it is behind {layer or 'the input'}, not behind a Conv2d or Linear"
-    if not takes_up_norm(module):
+    if not can_fold_norm(module):
         return f"it is behind {layer}, and surgery does not know {type(module).__name__}"
     if not isinstance(module.weight, nn.Parameter):
         return f"{layer} computes its weight anew"
