@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from asim_lightning.checks import check_choice
+from asim_lightning.checks import check_choice, check_whole
 
 ATTENTION_SCALES = ("head_dim", "embed_dim")
 MOST_PIXELS = 8192
@@ -54,8 +54,8 @@ class BackboneConfig:
         size, eps = self.image_size, self.norm_eps
         if not isinstance(self.name, str):
             raise ValueError(f"`model.backbone.name` must be a network of timm, got {self.name!r}")
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST_PIXELS):
-            raise ValueError(f"`model.backbone.image_size` must be 1..{MOST_PIXELS} pixels or null, got {size!r}")
+        if size is not None:
+            check_whole("`model.backbone.image_size`", size, 1, MOST_PIXELS, " pixels or null")
         if not isinstance(self.kwargs, dict):
             raise ValueError(f"`model.backbone.kwargs` must be a mapping of argument names, got {self.kwargs!r}")
         for name in self.kwargs:

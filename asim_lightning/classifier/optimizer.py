@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
-from asim_lightning.checks import check_choice
+from asim_lightning.checks import check_choice, check_number
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("multistep", "cosine", "constant")
@@ -45,10 +45,8 @@ class OptimizerConfig:
         for name in ("lr", "gamma"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"`model.optimizer.{name}` must be above 0, got {getattr(self, name)!r}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"`model.optimizer.momentum` must be 0..1, got {self.momentum!r}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"`model.optimizer.weight_decay` must be 0 or more, got {self.weight_decay!r}")
+        check_number("`model.optimizer.momentum`", self.momentum, 1.0)
+        check_number("`model.optimizer.weight_decay`", self.weight_decay)
         if not all(0 <= fraction <= 1 for fraction in self.milestones):
             raise ValueError(f"`model.optimizer.milestones` must be fractions 0..1, got {self.milestones!r}")
         if not 0 <= self.warmup < 1:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer
 from asim_lightning.engine import ENGINES, Engine, exact, noise_context, reference, refusals, sums_of
 from asim_lightning.engine.product import conversion_count
@@ -250,5 +251,4 @@ def _check(layer: Any, inputs: tuple[Any, ...], max_samples: Any) -> None:
     wrong = [type(x).__name__ for x in inputs if not isinstance(x, Tensor)]
     if wrong or not inputs:
         raise ValueError(f"Layer `{layer.name}` needs tensors to verify, got {wrong[0] if wrong else 'none'}")
-    if not isinstance(max_samples, int) or isinstance(max_samples, bool) or max_samples < 1:
-        raise ValueError(f"`max_samples` must be 1 or more, got {max_samples!r}")
+    check_whole("`max_samples`", max_samples, 1)
