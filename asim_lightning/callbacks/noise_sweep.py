@@ -13,7 +13,7 @@ from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, le
 from asim_lightning.callbacks.noise_measurement import measure_levels
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
-from asim_lightning.checks import check_whole
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.nn import OnMacro
@@ -61,8 +61,7 @@ class NoiseSweep(Callback):
         check_whole("`images` of NoiseSweep", images, 1)
         check_whole("`trials` of NoiseSweep", trials, 1, 65535)
         check_whole("`every_n_epochs` of NoiseSweep", every_n_epochs, 1)
-        if split not in SPLITS:
-            raise ValueError(f"`split` of NoiseSweep must be one of {', '.join(SPLITS)}, got {split!r}")
+        check_choice("`split` of NoiseSweep", split, SPLITS)
         self.axis, self.images, self.trials = axis, images, trials
         self.every_n_epochs, self.split = every_n_epochs, split
         self.prefix = "noise" if axis == "random_noise" else axis

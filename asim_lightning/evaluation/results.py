@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import accuracy_interval
 
@@ -123,8 +124,7 @@ def check_kind(kind: str) -> None:
     Raises:
         ValueError: The kind is none of `KINDS`.
     """
-    if kind not in KINDS:
-        raise ValueError(f"the kind of a point must be one of {', '.join(KINDS)}, got {kind!r}")
+    check_choice("the kind of a point", kind, KINDS)
 
 
 def is_number(value: AxisValue) -> bool:
