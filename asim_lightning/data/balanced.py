@@ -17,7 +17,7 @@ def shuffled(count: int, seed: int) -> Tensor:
 def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -> Tensor:
     """Draws equally many images of every class, without repetition.
 
-    Each block of ``num_classes`` consecutive indices holds every class once, in random order, so any beginning of
+    Each block of ``num_classes`` consecutive draws holds every class once, in random order, so any beginning of
     the draw is as balanced as it can be.
 
     Args:
