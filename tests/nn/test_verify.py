@@ -15,7 +15,7 @@ from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.nn.verify import Verification, verify
+from asim_lightning.nn.verify import Comparison, Verification, verify
 from asim_lightning.quant import levels, scale_of
 
 SMALL = MacroConfig(4, 4, 63, 6)
@@ -260,6 +260,32 @@ def test_events_are_compared_by_their_distribution(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setitem(ENGINES, "events", engine_with(twice))
     assert not verify(layer, x).comparisons[0].ok
+
+
+def test_events_of_the_right_size_and_the_wrong_sign_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many and as large errors as the reference's, but all upwards."""
+    monkeypatch.setitem(ENGINES, "events", engine_with(lambda sums, quiet: quiet + (sums - quiet).abs()))
+    events = verify(conv(SMALL.with_fields(random_noise="0.16 lsb")), random(4, 8, 32, 32)).comparisons[0]
+    assert events.sigmas is not None
+    assert events.sigmas > 6
+    assert not events.ok
+
+
+@pytest.mark.parametrize(
+    ("found", "ok"),
+    [
+        ({"differ": 0}, True),
+        ({"differ": 0, "largest_output": 0.1}, False),  # the same sums, and another output
+        ({"differ": 1, "largest_output": 0.1}, False),
+        ({"differ": 2, "largest_output": 0.1, "allowed": 2}, True),
+        ({"differ": 3, "largest_output": 0.1, "allowed": 2}, False),
+        ({"differ": 9, "largest_output": 0.1, "sigmas": 6.0}, True),
+        ({"differ": 9, "largest_output": 0.1, "sigmas": 6.01}, False),
+    ],
+    ids=str,
+)
+def test_what_may_differ(found: dict[str, Any], ok: bool) -> None:
+    assert Comparison(**{"name": "x", "largest_counts": 0.0, "largest_output": 0.0, **found}).ok is ok
 
 
 def test_the_engine_that_runs_is_always_compared(monkeypatch: pytest.MonkeyPatch) -> None:

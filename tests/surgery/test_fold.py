@@ -286,12 +286,12 @@ class Reads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.conv(x))
-        if self.what == "bias":
-            return y if self.conv.bias is None else 2 * y
+        if self.what.endswith("bias"):
+            return y if self.conv.bias is None else y * (1.01 if self.what == "a little of the bias" else 2.0)
         return y * getattr(self.norm, self.what).mean()
 
 
-@pytest.mark.parametrize("what", ["weight", "running_var", "bias"])
+@pytest.mark.parametrize("what", ["weight", "running_var", "bias", "a little of the bias"])
 @pytest.mark.parametrize("by", ["fold", "convert"])
 def test_a_network_that_would_compute_something_else_stays_as_it_is(what: str, by: str) -> None:
     model, x = Reads(what).eval(), torch.randn(2, 3, 8, 8)
