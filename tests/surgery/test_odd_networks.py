@@ -170,6 +170,41 @@ def test_a_layer_that_is_also_called_past_its_name_is_refused() -> None:
     assert type(model.second) is nn.Linear
 
 
+class LooksAtClasses(nn.Module):
+    """A network that calls a layer of another class once more, for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if type(self.second) is not nn.Linear:
+            self.second(x)
+        return self.second(x)
+
+
+def test_a_layer_that_is_called_once_more_when_it_is_converted_is_refused() -> None:
+    model = LooksAtClasses()
+    with pytest.raises(ValueError, match=r"`second` was called 1 times before its conversion and is called 2 times"):
+        convert_(model, Plan(), torch.randn(2, 4))
+    assert type(model.second) is nn.Linear
+
+
+class ScalesWhatIsConverted(LooksAtClasses):
+    """A network that answers a few percent more where a layer is of another class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x)) * (1.0 if type(self.second) is nn.Linear else 1.03)
+
+
+def test_a_network_that_answers_something_else_converted_is_refused() -> None:
+    model = ScalesWhatIsConverted()
+    with pytest.raises(ValueError, match=r"computes something else in float \(relative difference 0\.03\)"):
+        convert_(model, Plan(), torch.randn(2, 4))
+    assert type(model.second) is nn.Linear
+
+
 def test_products_of_a_checkpointed_function_are_refused_in_training() -> None:
     model, x = Attend(inner=True), images()
     convert_(model, Plan(COARSE), x)
