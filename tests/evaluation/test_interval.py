@@ -82,6 +82,17 @@ def test_few_answers_or_images_widen_to_wilsons_interval(right, images, widened)
     assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
 
 
+@pytest.mark.parametrize("few", ["wrong", "right"])
+@pytest.mark.parametrize(("answers", "widened"), [(144, True), (176, False)])  # 9 and 11 images' worth of 16 trials
+def test_few_answers_are_few_also_where_they_are_spread_over_many_images(few, answers, widened):
+    correct = np.zeros((200, 16), bool)
+    correct[:answers, 0] = True
+    found = accuracy_interval(correct if few == "right" else ~correct)
+    low, high = wilson(answers / 16, 200)
+    low, high = (low, high) if few == "right" else (1 - high, 1 - low)
+    assert bool(found.low <= low + 1e-6 and found.high >= high - 1e-6) is widened
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_single_resample_pushes_no_end_past_the_mean(seed):
     found = accuracy_interval((np.arange(400) < 200)[:, None], resamples=1, seed=seed)
