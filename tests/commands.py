@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asim_lightning.cli.configs import resolve_configs
+from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 
 
@@ -18,10 +18,7 @@ class Parsed(AsimCLI):
     def after_instantiate_classes(self) -> None:
         """Load nothing."""
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
 
 def parsed(words: list[str]) -> Any:
     """The settings of a command."""
-    return Parsed(resolve_configs(words)).config[words[0]]
+    return Parsed(read_arguments(words)).config

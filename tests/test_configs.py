@@ -14,7 +14,7 @@ from torch import nn
 from asim_lightning.callbacks import NoiseRamp, NoiseSweep
 from asim_lightning.classifier.optimizer import build_optimizer
 from asim_lightning.cli import main
-from asim_lightning.cli.configs import resolve_configs
+from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.nn import PACT
 from asim_lightning.resources import shipped_file, shipped_folder
@@ -26,13 +26,6 @@ from tests.data.real_pictures import real_pictures
 RECIPES = sorted(shipped_folder("configs").glob("*.yaml"))
 PUBLISHED_NOISE = {"resnet18_cifar10": 100, "resnet18_imagenet": 50, "vitb32_cifar10": 60}  # percent, of training
 FIGURE_9A = [0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2]  # percent of full scale
-
-
-class Built(AsimCLI):
-    """A command that is parsed, and whose network, data and trainer are built."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
 
 
 def commands(path: Path) -> list[list[str]]:
@@ -52,9 +45,10 @@ def skip_without_packages(path: Path) -> None:
             pytest.skip(f"needs what is in the package {package}")
 
 
-def built(path: Path, *more: str) -> Built:
+def built(path: Path, *more: str) -> AsimCLI:
+    """A command that is parsed, and whose network, data and trainer are built."""
     skip_without_packages(path)
-    return Built(resolve_configs([*commands(path)[0], *more]))
+    return AsimCLI(read_arguments([*commands(path)[0], *more]))
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +87,7 @@ def test_commands_of_a_recipe_are_understood(path: Path) -> None:
         parsed(words)
 
 
-def checked(path: Path) -> Built:
+def checked(path: Path) -> AsimCLI:
     """A recipe that is built, and whose network is on macros and fits its data."""
     cli = built(path)
     data: Any = cli.datamodule
@@ -108,7 +102,7 @@ FITS = [path for path in RECIPES if commands(path)[0][0] == "fit"]
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path not in FITS], ids=lambda path: path.stem)
 def test_recipe_builds(path: Path, folder: Path) -> None:
-    assert checked(path).subcommand != "fit"
+    assert checked(path).command != "fit"
     assert os.listdir(folder) == []
 
 

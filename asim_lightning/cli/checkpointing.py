@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from asim_lightning.callbacks import LastCheckpoint
-from asim_lightning.cli.configs import shorter_path
+from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
 
 
@@ -103,30 +103,6 @@ def weights_line(callbacks: Sequence[Checkpoint]) -> str:
     monitors = (each.monitor for each in callbacks if isinstance(each, ModelCheckpoint) and each.save_top_k)
     monitor = None if best else next((each for each in monitors if each), None)
     return f"{shorter_path(last)}, the last epoch's, as {monitor} was not measured" if last and monitor else ""
-
-
-def newest_last(folder: Path, goes_on: bool) -> Path:
-    """The newest last.ckpt of a run's versions.
-
-    Args:
-        folder: Folder of the run, which holds version_0, version_1, ...
-        goes_on: Whether a fit is to go on from it.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
-    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
-        what, other = (
-            ("goes on from", "without ckpt_path a fit starts anew")
-            if goes_on
-            else ("is", "asim fit with the same configuration writes one")
-        )
-        raise FileNotFoundError(
-            f"`ckpt_path: {LastCheckpoint.NAME}` {what} the newest {folder / pattern}, and there is none; {other}"
-        )
-    return found[-1]
 
 
 def loggers(root: str, name: str, continued: Path | None, step: int) -> list[Logger]:

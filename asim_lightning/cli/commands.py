@@ -1,9 +1,9 @@
 """The commands, and what is answered without torch: the help, the version, and commands that there are not."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
-COMMANDS = {
+DESCRIPTIONS = {
     "fit": "Train a network, quantised and with noise.",
     "validate": "Accuracy on the validation images, as configured and, with --compare, in other ways beside it.",
     "test": "Accuracy on the test images.",
@@ -20,8 +20,8 @@ COMMANDS = {
 
 def help_text() -> str:
     """What ``asim --help`` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    width = max(map(len, DESCRIPTIONS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in DESCRIPTIONS.items()]
     head = (
         "usage: asim COMMAND -c CONFIG [--SETTING VALUE ...]\n\n"
         "Accuracy of image classifiers on simulated SRAM analog compute-in-memory macros.\n"
@@ -33,21 +33,20 @@ def help_text() -> str:
     return "\n".join([head, "commands:", *lines, "", tail])
 
 
-NO_COMMAND = "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
+_NO_COMMAND = "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
 
 
-def no_such_command(given: str, commands: Collection[str] = tuple(COMMANDS)) -> str:
+def _no_such_command(given: str) -> str:
     """That there is no such command, which there are, and which one may be meant."""
-    near = get_close_matches(given.strip().lower(), commands, n=1, cutoff=0.5)
+    near = get_close_matches(given.strip().lower(), DESCRIPTIONS, n=1, cutoff=0.5)
     meant = f"; nearest: {near[0]}" if near else ""
-    return f"asim has the commands {', '.join(commands)}, got {given!r}{meant}"
+    return f"asim has the commands {', '.join(DESCRIPTIONS)}, got {given!r}{meant}"
 
 
 def refusal(given: Sequence[str]) -> str | None:
-    """Why there is no such command; None where there is, or where the parser has to see."""
-    if not given or (given[0] in ("-c", "--config") and not any(each in COMMANDS for each in given)):
-        return NO_COMMAND
-    command = given[0]
-    if command.startswith("-") or command in COMMANDS:
-        return None
-    return no_such_command(command)
+    """Why there is no such command; None where there is."""
+    command = given[0] if given else "-"
+    if command.startswith("-"):
+        before = any(each in DESCRIPTIONS for each in given)
+        return "Options come after the command, as in asim fit -c CONFIG" if before else _NO_COMMAND
+    return None if command in DESCRIPTIONS else _no_such_command(command)

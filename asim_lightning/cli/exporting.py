@@ -11,10 +11,10 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.network_size import SizeLimits, check_size
-from asim_lightning.cli.checkpoint import read_checkpoint
-from asim_lightning.cli.configs import shorter_path
+from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.start import read_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS

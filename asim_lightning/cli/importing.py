@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli.configs import shorter_path
+from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported

@@ -73,35 +73,34 @@ def _run(given: list[str]) -> None:
         raise SystemExit(0)
     if (why := refusal(given)) is not None:
         _refuse(why)
-    from asim_lightning.cli.configs import check_values, resolve_configs
-    from asim_lightning.cli.strict_yaml import YamlError
+    from asim_lightning.cli.command_line import read_arguments
 
     try:
-        check_values(given)
-        resolved = resolve_configs(given)
-    except (OSError, YamlError) as error:  # before the seconds that Lightning takes to import
+        arguments = read_arguments(given)
+    except (OSError, ValueError) as error:  # before the seconds that Lightning takes to import
+        _refuse_text(given, error)
         _refuse(str(error))
-    from asim_lightning.cli import exchange
     from asim_lightning.cli.messages import UsageError, one_line
     from asim_lightning.cli.reworded import is_refusal
 
     _quieten()
     try:
-        if given[:1] and given[0] in exchange.COMMANDS:
-            exchange.run(given)
+        if arguments.command in ("import", "export"):
+            from asim_lightning.cli import import_export
+
+            import_export.run(given)
         else:
             from asim_lightning.classifier.processes import leave
             from asim_lightning.cli.parser import AsimCLI
 
-            AsimCLI(resolved)
+            AsimCLI(arguments).run()
             leave()
     except BrokenPipeError:
         raise
     except Exception as error:
         if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
             raise
-        if "surrogates not allowed" in str(error) and (bytes_ := [each for each in given if not is_text(each)]):
-            _refuse(f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder")
+        _refuse_text(given, error)
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
 
 
@@ -119,6 +118,12 @@ def _refuse(message: str) -> NoReturn:
     shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     say_last(f"error: {shown}")
     raise SystemExit(2) from None
+
+
+def _refuse_text(given: Sequence[str], error: Exception) -> None:
+    """Refuse what is no text, where that is the error."""
+    if "surrogates not allowed" in str(error) and (bytes_ := [each for each in given if not is_text(each)]):
+        _refuse(f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder")
 
 
 def _os_words(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
@@ -11,15 +11,14 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning import data
-from asim_lightning.cli.commands import NO_COMMAND, no_such_command
 from asim_lightning.cli.reworded import reworded
 
 _TYPE = re.compile(r"<class '[^']*'>|[\w.]+\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]|[\w.]+")
 _BASE = re.compile(r"\n\s*- Problem with given class_path 'lightning\.Callback':\n.*?(?=\n\s*- )", re.S)
 """What jsonargparse says of the base class, to which it turns when a callback of the user's choice is refused."""
 _INNER = re.compile(r"Problem with given class_path '[\w.]+':\n\s+(Parser key .*?\n\s*Given value: [^\n]*)", re.S)
-_IN_A_FILE = re.compile(r"Unable to load config '([^\n]*)'\n\s+- (Parser key (?!\S+ Unable to).*)", re.S)
-"""What jsonargparse says where a setting in a file that another setting names is refused."""
+_GROUP = re.compile(r"^Parser key .*?Unable to load config '.*'\n\s+- (Parser key (?!\S+ Unable to).*)", re.S)
+"""What jsonargparse says of a group where one of its settings is refused."""
 _WORDS = {
     "NoneType": ("null", "null"),
     "None": ("null", "null"),
@@ -44,8 +43,10 @@ class UsageError(Exception):
 class OneLineParser(LightningArgumentParser):
     """A parser that raises `UsageError` where others print their usage, a tip and a tree of errors."""
 
-    known_settings: Callable[[], Iterable[str]] = tuple
-    """Gives the full names of all settings, for near names."""
+    known_settings: Sequence[str] = ()
+    """Full names of all settings, for near names."""
+    file_of: Callable[[str], str | None] = staticmethod(lambda name: None)
+    """Gives the file, if any, that stands in place of a group and has a setting."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # of help and version; argparse's own passes over an output that cannot be written
@@ -59,7 +60,9 @@ class OneLineParser(LightningArgumentParser):
         """
         if not self.exit_on_error:  # jsonargparse tries one type after another
             super().error(message, ex)
-        raise UsageError(one_line(message, self.known_settings()))
+        message = _GROUP.sub(r"\1", message)
+        file, said = self.file_of(_key(message)), one_line(message, self.known_settings)
+        raise UsageError(f"{file}: {said}" if file else said)
 
 
 def one_line(message: str, known: Iterable[str] = ()) -> str:
@@ -80,15 +83,6 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         if given.startswith("--"):
             return no_setting(given[2:], known, "--")
         return f"{given!r} is no option: options look like --model.fidelity float"
-    if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
-        choices = [choice.strip("' ") for choice in found[2].split(",")]
-        return no_such_command(found[1], choices)
-    if 'expected "subcommand"' in message:
-        return NO_COMMAND
-    if "is not accepted before subcommand" in message:
-        return "Options come after the command, as in asim fit -c CONFIG"
-    if found := _IN_A_FILE.search(message):
-        return f"{found[1]}: {one_line(found[2], known)}"
     message = _BASE.sub("", message)
     return _wrong_key(message, known) or _wrong_value(message) or _reason(message) or " ".join(message.split())
 

@@ -1,13 +1,16 @@
 """What Lightning and jsonargparse say of classes that a user names, in this project's words."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from asim_lightning.cli.entries import entry_message
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.results import KINDS
 
 _EARLY = "Early stopping conditioned on metric"
 _TWICE = "Found more than one stateful callback"
@@ -28,6 +31,16 @@ _OWN_MODEL = re.compile(
 )
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s+(\S.*)", re.S)
 _NO_PACKAGE = re.compile(r"`(\w+)` is not installed|requires `(\w+)` to be installed")
+_RULES, _COMPARE = "model.plan.rules", "compare"
+_FIELDS = {_RULES: ("match", "macro"), _COMPARE: ("fidelity", "macro", "rules", "layers", "chip")}
+_ALLOWED = {
+    _RULES: "a list of mappings, such as {match: head, macro: {adc_bits: 10}}",
+    _COMPARE: f"a list of {', '.join(KINDS)} or mappings, such as [float, {{macro: {{adc_bits: 7}}}}]",
+}
+_UNKNOWN = re.compile(r"Option '([\w.+-]+)' is not accepted")
+_PLAIN = re.compile(r"Expected a dot import path string: (.*)")
+_GIVEN = re.compile(r"(?:Given|Got) value: (.*)")
+_LONGEST = 200
 
 
 def is_refusal(error: Exception) -> bool:
@@ -49,7 +62,7 @@ def reworded(message: str, key: str) -> str | None:
             "`model` is always a CimClassifier, which takes the timm network of `model.backbone.name` and puts it on "
             "macros; a network or LightningModule of your own does so in Python, by convert_ (README, In Python)"
         )
-    if said := entry_message(message, key):
+    if said := _entry(message, key):
         return said
     for pattern, quote in _MONITORS:
         if found := pattern.search(message):
@@ -99,3 +112,34 @@ def _class(path: str, problem: str, key: str) -> str | None:
     if found := re.match(r"Requirement '([^']+)' not met", problem):
         return f"{name} needs a package that is not installed: pip install '{found[1]}'"
     return None
+
+
+def _entry(message: str, key: str) -> str | None:
+    """What is wrong with an entry of `model.plan.rules` or `compare`, whose types jsonargparse takes for classes."""
+    if key not in _FIELDS:
+        return None
+    if found := _UNKNOWN.search(message):
+        return _unknown_field(key, found[1])
+    given = _PLAIN.search(message) or _GIVEN.search(message)
+    if given is None:
+        return None
+    value = given[1] if len(given[1]) <= _LONGEST else f"{given[1][:_LONGEST]}..."
+    near = get_close_matches(value, KINDS, n=1, cutoff=0.75) if key == _COMPARE else []
+    meant = f"; did you mean {f'[{value}]' if value in KINDS else near[0]}?" if near else ""
+    return f"`{key}` must be {_ALLOWED[key]}, got {value}{meant}"
+
+
+def _unknown_field(key: str, given: str) -> str:
+    macro = {field.name: getattr(MacroConfig(), field.name) for field in fields(MacroConfig)}
+    if given in macro:
+        example = "match: head, " if key == _RULES else ""
+        shown = f"{{{example}macro: {{{given}: {json.dumps(macro[given])}}}}}"
+        return f"`{key}.{given}` is no setting: fields of a macro stand under `macro`, as in {shown}"
+    names = _FIELDS[key]
+    near = get_close_matches(given, names, n=1, cutoff=0.6)
+    within = [f"macro.{name}" for name in get_close_matches(given, macro, n=2, cutoff=0.6)]
+    return f"`{key}.{given}` is no setting; {_nearest(near or within, names)}"
+
+
+def _nearest(near: Iterable[str], names: Iterable[str]) -> str:
+    return f"nearest: {', '.join(near)}" if near else f"an entry has {', '.join(names)}"

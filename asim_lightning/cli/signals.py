@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -21,18 +21,9 @@ def kill_raises() -> Iterator[None]:
 
     Lightning's own handler is there within its loops alone: between two trials of a sweep a kill would say nothing.
     """
-    process = os.getpid()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # forked, such as a worker that loads data
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
-        elif signal.getsignal(signal.SIGTERM) is handle:  # else Lightning's, which passes on to this one
-            raise Killed
-
     mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if mine:
-        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGTERM, _handler(at_once=False))
     try:
         yield
     finally:
@@ -47,14 +38,21 @@ def kill_raises_at_once() -> None:
     way: the processes then wait for each other until a timeout of half an hour. Lightning puts the handler of before
     back when its loops end.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _handler(at_once=True))
+
+
+def _handler(at_once: bool) -> Callable[[int, FrameType | None], None]:
+    process = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:
+        if os.getpid() != process:  # forked, such as a worker that loads data
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process that started this one may send another
+        if at_once:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process that started this one may send another
+        elif signal.getsignal(signal.SIGTERM) is not handle:  # Lightning's, which passes on to this one
+            return
         raise Killed
 
-    process = os.getpid()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handle)
+    return handle

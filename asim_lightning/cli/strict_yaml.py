@@ -1,5 +1,6 @@
 """YAML of people unknown: no alias inside itself, none that multiply, no deep nesting, no key twice."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,19 @@ MOST_CHARACTERS = 10_000
 MOST_BYTES = 10_000_000
 """Most bytes of a file."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads 1e-3 as a number, as the parser of settings does."""
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes a text that looks like such a number in quotes."""
+
+
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float"))
 _NO_TEXTS = (*_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("bool", "null", "timestamp")))
@@ -24,6 +37,10 @@ _NO_TEXTS = (*_NUMBERS, *(f"tag:yaml.org,2002:{name}" for name in ("bool", "null
 
 class YamlError(ValueError):
     """What is wrong with a document, and where; one line."""
+
+
+class NotYamlError(YamlError):
+    """A document is no YAML."""
 
 
 @dataclass
@@ -70,7 +87,7 @@ def load_yaml(text: str, name: str) -> Any:
         name: What the user calls it: a file or a flag.
 
     Raises:
-        YamlError: It is not YAML, or is refused (`check_yaml`).
+        YamlError: It is not YAML (`NotYamlError`), or is refused (`check_yaml`).
     """
     try:
         check_yaml(text, name)
@@ -79,11 +96,16 @@ def load_yaml(text: str, name: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise YamlError(f"{name}{line} is not YAML: {problem}") from None
+        raise NotYamlError(f"{name}{line} is not YAML: {problem}") from None
     except YamlError:
         raise
     except (ValueError, TypeError, OverflowError) as error:  # a number or date that is none, such as 2026-13-45
-        raise YamlError(f"{name} is not YAML: {error}") from None
+        raise NotYamlError(f"{name} is not YAML: {error}") from None
+
+
+def dump_yaml(value: Any) -> str:
+    """A document that holds a value."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: str) -> Any:

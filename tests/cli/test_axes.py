@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.cli.axes import settle_axes
+from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.settled import settle_axes
 from tests.cli.conftest import Asim
 
 Write = Callable[..., Path]
 NOISE = "--model.plan.macro.random_noise"
 RECIPE = {"random_noise": [0, 0.1, 0.2], "adc_bits": [6, 8], "rows": None}
 MACRO = {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"alpha": 0.1}}
+
+
+def by_flags(*flags: str) -> dict[str, Any]:
+    return read_arguments(["sweep", *flags]).by_flags
 
 
 @pytest.mark.parametrize(
@@ -37,20 +42,20 @@ MACRO = {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"
     ids=str,
 )
 def test_which_axes_a_flag_replaces(flags: list[str], settled: dict[str, Any]) -> None:
-    found, said = settle_axes(["sweep", "-c", "x.yaml", *flags], RECIPE, MACRO)
+    found, said = settle_axes(by_flags(*flags), RECIPE, MACRO)
     assert found == settled
     assert bool(said) == bool(settled)
 
 
 def test_the_default_grid_and_arguments_of_a_column_are_replaced_too() -> None:
-    assert settle_axes([NOISE, "0.3 lsb"], {"random_noise": None}, MACRO)[0] == {"random_noise": ["0.3 lsb"]}
+    assert settle_axes(by_flags(NOISE, "0.3 lsb"), {"random_noise": None}, MACRO)[0] == {"random_noise": ["0.3 lsb"]}
     flags = ["--model.plan.macro.column_args.alpha", "0.1"]
-    assert settle_axes(flags, {"column_args": [{"alpha": 0}]}, MACRO)[0] == {"column_args": [{"alpha": 0.1}]}
+    assert settle_axes(by_flags(*flags), {"column_args": [{"alpha": 0}]}, MACRO)[0] == {"column_args": [{"alpha": 0.1}]}
 
 
 def test_a_file_given_as_a_group_is_read(folder: Path) -> None:
     Path("macro.yaml").write_text("adc_bits: 7\n")
-    assert settle_axes(["--model.plan.macro", "macro.yaml"], RECIPE, MACRO)[0] == {"adc_bits": [7]}
+    assert settle_axes(by_flags("--model.plan.macro", "macro.yaml"), RECIPE, MACRO)[0] == {"adc_bits": [7]}
 
 
 def test_a_sweep_takes_the_flag_and_says_so(asim: Asim, written: Write) -> None:
@@ -72,6 +77,6 @@ def test_a_flag_before_the_file_counts_as_it_says(asim: Asim, written: Write) ->
 
 def test_other_commands_take_the_macro_as_given(written: Write) -> None:
     path = written(axes={"random_noise": [0, 0.1]})
-    cli = AsimCLI(["explain", "-c", str(path), NOISE, "0.2"])
+    cli = AsimCLI(read_arguments(["explain", "-c", str(path), NOISE, "0.2"]))
     assert cli.axes == ""
     assert cli.model.hparams["plan"]["macro"]["random_noise"] == 0.2

@@ -8,6 +8,7 @@ import yaml
 
 from asim_lightning import CimClassifier
 from asim_lightning.classifier import OptimizerConfig
+from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.nn.training_noise import NOISE_MODELS
 from asim_lightning.surgery import macro_layers
@@ -31,7 +32,7 @@ def noisy(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def built(*arguments: object) -> CimClassifier:
     """The classifier that a command ends up with."""
-    model = AsimCLI([str(argument) for argument in ("explain", *arguments)]).model
+    model = AsimCLI(read_arguments([str(argument) for argument in ("explain", *arguments)])).model
     layers = macro_layers(model.backbone).values()
     assert {layer.train_noise for layer in layers} == {model.train_noise}
     assert {type(layer.train_noise_model) for layer in layers} == {NOISE_MODELS[model.hparams["train_noise_model"]]}

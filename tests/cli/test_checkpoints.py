@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from asim_lightning.cli.checkpoint import read_checkpoint
+from asim_lightning.cli.start import read_checkpoint
 from tests.cli.conftest import Asim, Run
 
 LOADING = ("fit", "validate", "sweep", "explain")

@@ -17,7 +17,7 @@ import yaml
 from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli import main
-from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.cli.start import Setup
 from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.whole_file import partial_of
 from tests.cli.conftest import TINY, Asim, Run
@@ -398,11 +398,11 @@ def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.Mon
 def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
-    def say_and_kill(self: AsimTrainer, line: str) -> None:
+    def say_and_kill(self: Setup, line: str) -> None:
         said.append(line)
         kill()
 
-    monkeypatch.setattr(AsimTrainer, "_say", say_and_kill)
+    monkeypatch.setattr(Setup, "say", say_and_kill)
     answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
     assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
 
@@ -526,7 +526,7 @@ def test_a_large_grid_says_what_it_asks_for(
     def enough(*_: object) -> None:
         raise ValueError("enough")
 
-    monkeypatch.setattr("asim_lightning.cli.trainer.prepare", enough)
+    monkeypatch.setattr("asim_lightning.cli.running.prepare", enough)
     grid = (
         *("--axes.random_noise", [step / 100 for step in range(60)]),
         *("--axes.nonlinear_noise", [step / 100 for step in range(20)]),

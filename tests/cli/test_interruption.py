@@ -8,7 +8,7 @@ import pytest
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
-from asim_lightning.cli.trainer import AsimTrainer
+from asim_lightning.cli.trainer import AsimTrainer, ending_processes
 from tests.cli.conftest import Asim, Run
 
 KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
@@ -83,6 +83,6 @@ def test_a_process_that_is_stopped_ends_those_that_it_started(
 
     trainer = AsimTrainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     monkeypatch.setattr(type(trainer.strategy), "launcher", Launcher())
-    with pytest.raises(type(stop)), trainer.ending_processes():
+    with pytest.raises(type(stop)), ending_processes(trainer):
         raise stop
     assert sent == [signal.SIGKILL]

@@ -72,8 +72,6 @@ LITERAL = """Parser key "trainer.precision":
             "`--trainer.max_epoch` is no setting; nearest: --trainer",
         ),
         ("unrecognized arguments: 3", "'3' is no option"),
-        ("invalid choice: 'fot' (choose from 'fit', 'test')", "has the commands fit, test, got 'fot'; nearest: fit"),
-        ("invalid choice: 'fot' (choose from fit, test)", "has the commands fit, test, got 'fot'; nearest: fit"),
         ("something\n  else", "something else"),
         ("", ""),
     ],

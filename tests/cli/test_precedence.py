@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from tests.cli.conftest import Asim, Run
 
@@ -28,7 +29,7 @@ def noisy(run: Run, folder: Path) -> str:
 
 def macro_of(*arguments: object) -> dict[str, Any]:
     """The macro that a command ends up with."""
-    cli = AsimCLI([str(argument) for argument in ("explain", *arguments)])
+    cli = AsimCLI(read_arguments([str(argument) for argument in ("explain", *arguments)]))
     macro: dict[str, Any] = cli.model.hparams["plan"]["macro"]
     layer = dict(cli.model.backbone.named_modules())["layer1.0.conv1"]
     assert layer.macro.random_noise == macro["random_noise"]  # the network has what the hyperparameters say
@@ -105,11 +106,18 @@ def test_a_fit_that_resumes_takes_the_written_learning_rate(noisy: str, written:
     assert saved["plan"]["macro"]["random_noise"] == 0.3
 
 
+def test_a_flag_for_one_argument_of_the_network_keeps_those_of_the_checkpoint(noisy: str) -> None:
+    arguments = ["explain", "--ckpt_path", noisy, "--model.backbone.kwargs.drop_rate", "0.1"]
+    kwargs = AsimCLI(read_arguments(arguments)).model.hparams["backbone"]["kwargs"]
+    assert kwargs == {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64], "drop_rate": 0.1}
+
+
 def test_print_config_shows_what_was_written(noisy: str, written: Write, asim: Asim) -> None:
     answer = asim("validate", "-c", written(), "--ckpt_path", noisy, NOISY, "3", "--print_config")
     assert answer.code == 0
     shown = yaml.safe_load(answer.out)
     assert shown["model"]["plan"]["macro"]["random_noise"] == 3
+    assert shown["model"]["plan"]["macro"]["adc_bits"] == 7  # of the checkpoint
     assert shown["ckpt_path"] == noisy
     # and is a configuration itself
     Path("shown.yaml").write_text(answer.out)
@@ -119,5 +127,5 @@ def test_print_config_shows_what_was_written(noisy: str, written: Write, asim: A
 def test_a_rule_changes_the_fields_that_it_names(written: Write) -> None:
     macro = {"weight_bits": 4, "random_noise": 0.3}
     path = written(model__plan={"macro": macro, "rules": [{"match": "layer1.0.conv1", "macro": {"adc_bits": 7}}]})
-    layer = dict(AsimCLI(["explain", "-c", str(path)]).model.backbone.named_modules())["layer1.0.conv1"]
+    layer = dict(AsimCLI(read_arguments(["explain", "-c", str(path)])).model.backbone.named_modules())["layer1.0.conv1"]
     assert (layer.macro.adc_bits, layer.macro.weight_bits, layer.macro.random_noise) == (7, 4, 0.3)

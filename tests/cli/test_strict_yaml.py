@@ -4,9 +4,18 @@ import time
 
 import pytest
 import yaml
+from jsonargparse import get_loader
 
 from asim_lightning.cli import strict_yaml
-from asim_lightning.cli.strict_yaml import MOST_CHARACTERS, MOST_LEVELS, MOST_NODES, YamlError, check_yaml, load_yaml
+from asim_lightning.cli.strict_yaml import (
+    MOST_CHARACTERS,
+    MOST_LEVELS,
+    MOST_NODES,
+    YamlError,
+    check_yaml,
+    dump_yaml,
+    load_yaml,
+)
 
 NATIVE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -89,3 +98,9 @@ def test_hostile_documents_take_no_time() -> None:
         with pytest.raises((YamlError, yaml.YAMLError)):
             check_yaml(f"[{text}" if text.startswith("x") else text, "x.yaml")
         assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("text", ["1e-3", "'1e-3'", "1E+5", "'0.5'", "1e", "on", "'on'", "2026-11-27", "!!set {a}"])
+def test_what_is_read_is_written_and_read_again_as_the_parser_reads_it(text: str) -> None:
+    parsed = get_loader("yaml")
+    assert parsed(dump_yaml(load_yaml(text, "x"))) == parsed(text)

@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
-from asim_lightning.cli.checkpoint import load_weights
+from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.resources import shipped_file
@@ -79,7 +79,8 @@ def make(tmp_path: Path) -> Make:
     ) -> CountingSweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
         model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
-        load_weights(model, str(shipped_file("checkpoints", "fashion_resnet_qat")))
+        path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
+        load_weights(model, path, read_checkpoint(path))
         data = FashionMNIST(test_images=IMAGES, eval_batch_size=batch)
         trainer = Trainer(
             accelerator="cpu",

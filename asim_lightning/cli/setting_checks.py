@@ -1,4 +1,4 @@
-"""Settings of Lightning's trainer that it does not check itself, or cannot use here."""
+"""Settings that neither the parser nor Lightning refuses, though they are of no use."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,26 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import LambdaCallback, LearningRateFinder, ModelSummary
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+)
 
 from asim_lightning.callbacks import NetworkSummary
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.reworded import unknown_monitor
 
 _FEW = 8
 """Processes that any machine may be asked for."""
+
+_PACKAGES = ("asim_lightning.", "lightning.")
+_LOG_OTHERS = (LambdaCallback, LearningRateMonitor)
+_IN_TRAINING = ("train/", "cim/")
+_OF_A_CHECKPOINT = ("epoch", "step")
 
 
 def check_trainer(settings: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
@@ -99,3 +113,42 @@ def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
     """Callbacks of a fit, with a summary of the network where none is configured."""
     is_there = any(isinstance(each, ModelSummary) for each in callbacks)
     return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
+
+
+def check_monitors(trainer: Trainer, model: CimClassifier) -> None:
+    """Refuse a monitor of ModelCheckpoint or EarlyStopping that nothing logs in a fit.
+
+    A callback of the user's own may log anything: where there is one, a monitor is looked for in the metrics of the
+    first validation, by Lightning.
+
+    Args:
+        trainer: The trainer of a fit.
+        model: The classifier that it will train.
+
+    Raises:
+        ValueError: A monitor is no metric that is logged.
+    """
+    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if not all(_is_known(each) for each in callbacks):
+        return
+    logged = [*model.logged, *(name for each in callbacks for name in getattr(each, "logged", ()))]
+    if trainer.limit_val_batches == 0:
+        measured = [name for name in logged if name.startswith(_IN_TRAINING)]
+    else:
+        measured = logged
+    for callback in callbacks:
+        monitor: Any = getattr(callback, "monitor", None)
+        if isinstance(callback, ModelCheckpoint):
+            # without validation it keeps no best epoch, which is said when the fit ends
+            names = [*logged, *_OF_A_CHECKPOINT]
+        elif isinstance(callback, EarlyStopping) and callback.strict:
+            names = measured
+        else:
+            continue
+        if monitor is not None and monitor not in names:
+            raise ValueError(unknown_monitor(type(callback).__name__, str(monitor), names))
+
+
+def _is_known(callback: Callback) -> bool:
+    """Whether a callback logs nothing but what it says in `logged`."""
+    return type(callback).__module__.startswith(_PACKAGES) and not isinstance(callback, _LOG_OTHERS)

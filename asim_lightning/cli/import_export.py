@@ -5,13 +5,11 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from asim_lightning.cli.commands import COMMANDS as DESCRIPTIONS
+from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.whole_file import remove_partials
 from asim_lightning.exchange.keys import LAYOUTS
-
-COMMANDS = ("import", "export")
 
 
 def parser(command: str) -> OneLineParser:
@@ -44,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     command, *rest = arguments
     made = parser(command)
-    made.known_settings = lambda: [action.dest for action in made._actions]
+    made.known_settings = [action.dest for action in made._actions]
     settings = made.parse_args(rest)
     _check_paths(settings)
     if command == "export":

@@ -1,12 +1,52 @@
-"""What a pretrained backbone decides of the other settings."""
+"""What settings decide of each other: a flag of a macro its axis, pretrained weights the pictures."""
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from jsonargparse import Namespace
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.data.colour import ColourDataModule
+from asim_lightning.evaluation.results import axis_text
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
+from asim_lightning.sweep.axes import DEFAULT_AXES
+
+
+def settle_axes(
+    flags: Mapping[str, Any], axes: Mapping[str, Any], macro: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The axes of a sweep, where a flag for a field takes the place of the field's axis.
+
+    In configuration files an axis wins over the macro's field, since recipes have both; a flag for the axis itself wins
+    over all.
+
+    Args:
+        flags: Settings that flags name, as mappings in one another.
+        axes: Values of each axis as configured, null where there are none.
+        macro: The macro's fields as configured, flags included.
+
+    Returns:
+        The axes that change, each with its one value, and a line that says so; both empty where none does.
+    """
+    given = {name: values for name, values in axes.items() if values is not None} or DEFAULT_AXES
+    fixed, of_axes = _group(flags, "model", "plan", "macro"), _group(flags, "axes")
+    settled = {name: [macro[name]] for name in given if name in fixed and name not in of_axes}
+    parts = [f"{name} {axis_text(value)} by its flag, not {_values(given[name])}" for name, (value,) in settled.items()]
+    return settled, "; ".join(parts)
+
+
+def _group(settings: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        inside = settings.get(name)
+        settings = inside if isinstance(inside, Mapping) else {}
+    return settings
+
+
+def _values(values: Any) -> str:
+    if not isinstance(values, (list, tuple)):
+        return str(values)
+    return f"{axis_text(values[0])}" if len(values) == 1 else f"the {len(values)} values of its axis"
 
 
 def named(weights: str) -> str:
@@ -22,12 +62,12 @@ def named(weights: str) -> str:
     return f"{weights}.{tag}" if tag else weights
 
 
-def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> str:
+def settle_pretrained(settings: Namespace, written: Mapping[str, Any], command: str) -> str:
     """Leave pretrained weights out where a checkpoint brings its own, else take pictures as they expect them; in place.
 
     Args:
         settings: Settings of a command.
-        written: What of them the user wrote.
+        written: What of them the user wrote, as mappings in one another.
         command: The command; explain downloads nothing.
 
     Returns:
@@ -44,7 +84,7 @@ def settle_pretrained(settings: Namespace, written: Namespace, command: str) -> 
     return pictures
 
 
-def _pictures(settings: Namespace, written: Namespace, has_own: bool) -> str:
+def _pictures(settings: Namespace, written: Mapping[str, Any], has_own: bool) -> str:
     backbone = settings.model.backbone
     if not backbone.pretrained:
         return ""
@@ -52,7 +92,7 @@ def _pictures(settings: Namespace, written: Namespace, has_own: bool) -> str:
     if backbone.small or not settings.get("data"):  # small networks take small pictures
         return ""
     module, _, name = settings.data.class_path.rpartition(".")
-    given = (written.get("data") or Namespace()).get("init_args") or Namespace()
+    given = {**_group(written, "data"), **_group(written, "data", "init_args")}
     chosen = any(given.get(key) is not None for key in ("normalize", "pretrained_cfg"))
     if chosen or not issubclass(getattr(import_module(module), name), ColourDataModule):
         return ""

@@ -1,0 +1,238 @@
+"""The commands that run a network: a function each, whose arguments behind the setup are the command's own options."""
+
+import textwrap
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor, nn
+
+from asim_lightning.callbacks import RangeCalibration
+from asim_lightning.circuit import Transfer, explain, transfer
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
+from asim_lightning.cli.fitting import fit
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.start import Setup
+from asim_lightning.engine import choose, refusals
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.results import Kind
+from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.nn.verify import Verification
+from asim_lightning.nn.verify import verify as verify_layer
+from asim_lightning.surgery import macro_layers
+from asim_lightning.sweep.axes import SweepAxes
+
+
+def validate(
+    setup: Setup, compare: list[Comparison | Kind] | None = None, trials: int = 2, verbose: bool = True
+) -> None:
+    """Accuracy on the validation images, as configured; before it, where asked for, in other ways too.
+
+    Args:
+        setup: What it works with.
+        compare: Other ways to compute the network, a line of accuracy each: names of fidelities, such as
+            [float, quantized], or mappings that change a macro or the fidelity of some layers.
+        trials: Reads of the chip for each noisy one of `compare`: 1..65535.
+        verbose: Whether all metrics are printed.
+    """
+    trainer, model = setup.trainer, setup.model
+    if compare is not None:
+        prepare(trainer, model, setup.data)
+        validate_each(trainer, model, setup.data, compare, trials, setup.say)
+    trainer.validate(model, datamodule=setup.data, verbose=verbose, weights_only=True)
+    setup.say(accuracy_line(trainer, model, "val/acc"))
+
+
+def evaluate(setup: Setup, verbose: bool = True) -> None:
+    """Accuracy on the test images.
+
+    Args:
+        setup: What it works with.
+        verbose: Whether all metrics are printed.
+    """
+    setup.trainer.test(setup.model, datamodule=setup.data, verbose=verbose, weights_only=True)
+    setup.say(accuracy_line(setup.trainer, setup.model, "test/acc"))
+
+
+def predict(setup: Setup) -> None:
+    """A CSV of labels, predictions and confidences.
+
+    Args:
+        setup: What it works with.
+
+    Raises:
+        UsageError: There is no image.
+    """
+    trainer = setup.trainer
+    trainer.predict(setup.model, datamodule=setup.data, weights_only=True)
+    if not sum(trainer.num_predict_batches):
+        raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
+    setup.say(f"predictions  {setup.predictions}")
+
+
+def sweep(setup: Setup, axes: SweepAxes = SweepAxes(), trials: int = 2, progress: bool = True) -> None:
+    """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
+
+    Writes results.csv, a plot and TensorBoard scalars; a sweep that was stopped goes on where it was.
+
+    Args:
+        setup: What it works with.
+        axes: Values of macro fields; several axes give every combination.
+        trials: Reads of the chip for each noisy point: 1..65535.
+        progress: Whether a progress bar with the time left is shown.
+    """
+    from asim_lightning.sweep.estimate import grid_line
+    from asim_lightning.sweep.publish import publish
+    from asim_lightning.sweep.run import Sweep
+
+    trainer, model, datamodule = setup.trainer, setup.model, setup.data
+    read_data(model, datamodule)
+    setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}")
+    prepare(trainer, model, datamodule)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress)
+    for note in sweep.notes:
+        setup.say(note)
+    results = sweep.run(setup.say)
+    if trainer.is_global_zero:
+        print(publish(results, sweep, setup.folder.name, model.num_classes))
+
+
+def bench(
+    setup: Setup,
+    batch: int | list[int] | None = None,
+    repeats: int = 5,
+    layers: bool = False,
+    reference_engine: bool = False,
+    compare_reference: str | None = None,
+    output: str | None = None,
+) -> None:
+    """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
+
+    Simulated as configured, and by each other engine that applies; the table goes to a JSON file, too. The data's test
+    images are used; where there are none on disk, random ones are.
+
+    Args:
+        setup: What it works with.
+        batch: Images at a time, a number or a list of them: 1 or more; null: [1, 64].
+        repeats: Timed repeats, after one that is not timed: 1..65535.
+        layers: Whether each layer is timed too, at the first batch size.
+        reference_engine: Whether the reference engine, which is slow, is timed too.
+        compare_reference: Folder of a checkout of the code published with the ASiM paper, whose convolutions and
+            linear layers are timed beside ours, at the first batch size.
+        output: JSON file, or folder of bench.json; null: the folder of this configuration's runs.
+    """
+    from asim_lightning.cli.benchmark import Benchmark
+
+    batches = [1, 64] if batch is None else [batch] if isinstance(batch, int) else batch
+    benchmark = Benchmark(setup.model, batches, repeats, compare_reference, output or setup.folder)
+    images = benchmark.images(setup.data, lambda: prepare(setup.trainer, setup.model, setup.data))
+    benchmark.run(images, setup.trainer.strategy.root_device, layers, reference_engine)
+
+
+def explain_macros(setup: Setup) -> None:
+    """What the plan does to the network, and the cycles of every macro.
+
+    Args:
+        setup: What it works with.
+    """
+    print(setup.model.report)
+    kinds: dict[Any, list[str]] = {}
+    for name, layer in macro_layers(setup.model.backbone).items():
+        kinds.setdefault((layer.macro, layer.signed_input), []).append(name)
+    for (macro, signed), names in kinds.items():
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
+        print(explain(macro, signed))
+        print(_engines(transfer(macro, signed), setup.trainer.strategy.root_device))
+
+
+def verify(setup: Setup, samples: int = 2) -> None:
+    """Compare all engines on the network's own layers and inputs, code by code.
+
+    Args:
+        setup: What it works with; the data's first test images are used.
+        samples: Images to compare on: 1 or more.
+
+    Raises:
+        SystemExit: With code 1, where a layer's engines differ.
+    """
+    prepare(setup.trainer, setup.model, setup.data)
+    verifications = _verify_network(setup.model, setup.data, samples)
+    for verification in verifications:
+        print(f"{verification}\n")
+    good = sum(verification.ok for verification in verifications)
+    print(f"{good} of {len(verifications)} layers agree")
+    if good < len(verifications):
+        raise SystemExit(1)
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "fit": fit,
+    "validate": validate,
+    "test": evaluate,
+    "predict": predict,
+    "sweep": sweep,
+    "bench": bench,
+    "explain": explain_macros,
+    "verify": verify,
+}
+
+
+def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verification]:
+    """Verify every layer that is on a macro, on the inputs that it gets from the first test images.
+
+    Args:
+        model: Converted classifier.
+        data: Data module; its first test images are used.
+        samples: Number of images.
+
+    Raises:
+        ValueError: No layer is on a macro, or there is no sample.
+    """
+    layers = macro_layers(model.backbone)
+    if not layers:
+        raise ValueError("asim verify needs a network with layers on a macro, got one without; set `model.plan`")
+    if samples < 1:
+        raise ValueError(f"`samples` must be 1 or more, got {samples}")
+    images = next(iter(data.test_dataloader()))[0][:samples]
+    inputs: dict[nn.Module, tuple[Tensor, ...]] = {}
+
+    def keep(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+        inputs.setdefault(layer, arguments)
+
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
+    try:
+        with under(model, Condition("quantized")), torch.no_grad():
+            model(images.to(model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [verify_layer(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]
+
+
+def _engines(circuit: Transfer, device: torch.device) -> str:
+    """Which engine computes a macro on a device, and why others do not."""
+    others = "; ".join(f"{name}: {why}" for name, why in refusals(circuit, device).items())
+    said = f"engine on {device.type}: {choose(circuit, device)}" + (f"; not {others}" if others else "")
+    return textwrap.fill(said, 120, subsequent_indent="    ")
+
+
+def read_data(model: CimClassifier, data: LightningDataModule) -> None:
+    """Read the data."""
+    model.check_data(data)
+    data.prepare_data()
+    data.setup("test")
+
+
+def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
+    """Read the data, and fit input ranges where they are missing."""
+    read_data(model, data)
+    callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
+    if callback is not None and needs_calibration(model.backbone):
+        callback.calibrate(trainer, model, data)
+    model.calibrate_where_missing(data)
+    with suppress(AttributeError):
+        trainer.strategy.barrier()

@@ -1,0 +1,181 @@
+"""What a command starts from: a checkpoint, read once, as tensors and plain values and never as code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.classifier.folded_checkpoint import check_folding, is_folded
+from asim_lightning.classifier.network_size import SizeLimits
+from asim_lightning.cli.checkpoint_checks import check_parts
+from asim_lightning.cli.command_line import Arguments, shorter_path
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.exchange.read import read_plain
+from asim_lightning.resources import shipped_file
+
+PREDICTIONS = "predictions.csv"
+_LIGHTNINGS = ("best", "hpc")
+"""What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
+_RANGES = ("input_max", "weight_max")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the weights of a command come from."""
+
+    path: str | None = None
+    """The checkpoint, or one of the words that Lightning takes for one; None where there is none."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """What is in it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The classifier's settings in it."""
+    resumes: bool = False
+    """Whether a fit goes on from the state of its optimizer."""
+    continued: Path | None = None
+    """last.ckpt of the run that a fit goes on with, in its folder."""
+
+    step: int = 0
+    """Optimizer steps that were made where it resumes."""
+    is_folded: bool = False
+    """Whether the BatchNorms of its network are folded."""
+    room: SizeLimits | None = None
+    """What a network of such a file may take; None where Lightning finds the checkpoint."""
+
+    @property
+    def is_lightnings(self) -> bool:
+        """Whether Lightning finds the checkpoint, and it is not read here."""
+        return self.path is not None and self.room is None
+
+
+def read_start(arguments: Arguments) -> Start:
+    """The checkpoint that a flag, a configuration file or the run of a saved configuration names.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint, or has settings that a checkpoint may not have.
+        UsageError: A run is to go on that cannot.
+    """
+    fits, given = arguments.command == "fit", arguments.text("ckpt_path")
+    # a saved configuration says where its fit started, and what else is done with it is about what came out
+    if not fits and "ckpt_path" not in arguments.by_flags:
+        given = arguments.checkpoint_of_run or given
+    if given is None or (fits and given in _LIGHTNINGS):
+        return Start(given)
+    continued = None
+    if given == LastCheckpoint.NAME:
+        root = arguments.text("trainer.default_root_dir") or "runs"
+        last = newest_last(Path(root) / arguments.run_name, fits)
+        continued, given = last if fits else None, shorter_path(last)
+    path = str(shipped_file("checkpoints", given))
+    checkpoint = read_checkpoint(path)
+    settings = settings_of(path, checkpoint, CimClassifier.argument_types(), arguments.written.get("model"))
+    resumes = fits and "optimizer_states" in checkpoint
+    if continued is not None and not resumes:
+        raise UsageError(
+            f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
+            "`ckpt_path` with the file's path starts anew from its weights"
+        )
+    room = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
+    step = int(checkpoint.get("global_step", 0)) if resumes else 0
+    return Start(path, checkpoint, settings, resumes, continued, step, is_folded(checkpoint), room)
+
+
+def newest_last(folder: Path, goes_on: bool) -> Path:
+    """The newest last.ckpt of a run's versions.
+
+    Args:
+        folder: Folder of the run, which holds version_0, version_1, ...
+        goes_on: Whether a fit is to go on from it.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        what, other = (
+            ("goes on from", "without ckpt_path a fit starts anew")
+            if goes_on
+            else ("is", "asim fit with the same configuration writes one")
+        )
+        raise FileNotFoundError(
+            f"`ckpt_path: {LastCheckpoint.NAME}` {what} the newest {folder / pattern}, and there is none; {other}"
+        )
+    return found[-1]
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """A Lightning checkpoint, on the CPU; a file that would run code is refused, and its code does not run.
+
+    Raises:
+        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or is one
+            with parts of other types.
+    """
+    checkpoint = read_plain(path)
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
+        keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
+        kind = keys or f"a {type(checkpoint).__name__}"
+        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
+    check_parts(path, checkpoint)
+    return checkpoint
+
+
+def load_weights(model: CimClassifier, path: str, checkpoint: Mapping[str, Any]) -> None:
+    """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
+
+    Weights of a network with BatchNorms are folded on the way, where the model's are.
+
+    Args:
+        model: The classifier.
+        path: The file, for messages.
+        checkpoint: What is in it.
+
+    Raises:
+        ValueError: It is the checkpoint of another network.
+    """
+    try:
+        check_folding(model.backbone, checkpoint, model.hparams["plan"])
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from None
+    network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
+    try:
+        missing, unknown = model.load_state_dict(checkpoint["state_dict"], strict=False)
+    except RuntimeError as error:
+        differences = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
+    else:
+        # a plan may keep float what had an input range in training
+        unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
+        differences = [f"{name} is missing in it" for name in missing]
+        differences += [f"{name} is in it alone" for name in unknown]
+    if differences:
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        raise ValueError(f"{network}: {differences[0]}{more}")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a command works with."""
+
+    trainer: Trainer
+    model: CimClassifier
+    data: Any
+    """The data module."""
+    start: Start
+    folder: Path
+    """Folder of this configuration's runs."""
+
+    @property
+    def predictions(self) -> Path:
+        """File of `asim predict`."""
+        return self.folder / PREDICTIONS
+
+    def say(self, line: str) -> None:
+        """Print a line, on the first process alone."""
+        if self.trainer.is_global_zero:
+            print(line, flush=True)
