@@ -19,11 +19,11 @@ from asim_lightning.cli.start import Setup
 from asim_lightning.engine import choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.results import Kind
+from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.axes import SweepAxes
 
 
 def validate(
@@ -84,9 +84,9 @@ def sweep(setup: Setup, axes: SweepAxes = SweepAxes(), trials: int = 2, progress
         trials: Reads of the chip for each noisy point: 1..65535.
         progress: Whether a progress bar with the time left is shown.
     """
-    from asim_lightning.sweep.estimate import grid_line
-    from asim_lightning.sweep.publish import publish
-    from asim_lightning.sweep.run import Sweep
+    from asim_lightning.exploration.estimate import grid_line
+    from asim_lightning.exploration.publish import publish
+    from asim_lightning.exploration.sweep import Sweep
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
     read_data(model, datamodule)

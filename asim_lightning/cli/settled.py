@@ -10,7 +10,7 @@ from asim_lightning.backbone import BackboneConfig
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
-from asim_lightning.sweep.axes import DEFAULT_AXES
+from asim_lightning.exploration.axes import DEFAULT_AXES
 
 
 def settle_axes(

@@ -48,7 +48,7 @@ class Given(NoiseSweep):
     def measure(self, trainer: Trainer, module: Any) -> Any:
         self._on_network = self._levels_of(module)
         accuracy = next(self.accuracies)
-        from asim_lightning.sweep import PointResult
+        from asim_lightning.exploration import PointResult
 
         return [PointResult({"random_noise": 0.0}, "simulated", 1, 10, accuracy, accuracy, accuracy, 1.0, "")]
 

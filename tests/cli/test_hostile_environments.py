@@ -540,7 +540,7 @@ def test_a_large_grid_says_what_it_asks_for(
 
 
 def test_a_long_sweep_says_how_long(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.sweep.estimate._LONG", 0.0)
+    monkeypatch.setattr("asim_lightning.exploration.estimate._LONG", 0.0)
     answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
     assert "grid     1 point, up to 4 trials of 20 images\n" in answer.out
     (line,) = (line for line in answer.out.splitlines() if line.startswith("time"))

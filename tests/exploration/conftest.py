@@ -17,9 +17,9 @@ from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.results import PointResult
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
-from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.run import Sweep
 
 IMAGES = 8
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}

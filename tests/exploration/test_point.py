@@ -11,11 +11,11 @@ from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import transfer
 from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.results import KINDS
+from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.point import Points, macro_content
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.point import Points, macro_content
 from tests.classifier.conftest import make_model
-from tests.sweep.conftest import Load
+from tests.exploration.conftest import Load
 
 BASE = MacroConfig(random_noise=0.3)
 

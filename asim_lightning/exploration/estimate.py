@@ -10,8 +10,8 @@ from lightning.pytorch import LightningDataModule
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.report.numbers import duration
-from asim_lightning.sweep.axes import SweepAxes
 
 _MANY = 100
 """Trials from which a batch is computed to say how long they take at least."""

@@ -11,12 +11,12 @@ from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
+from asim_lightning.exploration.axes import SweepAxes, condition_at
+from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.estimate import time_left
+from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks
+from asim_lightning.exploration.point import Points
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.axes import SweepAxes, condition_at
-from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.estimate import time_left
-from asim_lightning.sweep.fingerprint import fingerprint, idle_callbacks
-from asim_lightning.sweep.point import Points
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""

@@ -13,10 +13,10 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.canonical import canonical_json, digest_of
 from asim_lightning.evaluation.condition import matched
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
+from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.contents import Contents
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
-from asim_lightning.sweep.axes import condition_at
-from asim_lightning.sweep.contents import Contents
 
 
 class Points:

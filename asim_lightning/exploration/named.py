@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from asim_lightning.sweep.sources import is_installed
+from asim_lightning.exploration.sources import is_installed
 
 _ENVIRONMENT = {"environ", "getenv"}
 

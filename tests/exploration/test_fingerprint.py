@@ -31,12 +31,12 @@ from asim_lightning.callbacks import (
     RangeCalibration,
 )
 from asim_lightning.data import FashionMNIST
-from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.fingerprint import _OUR_HARMLESS_CALLBACKS, fingerprint
-from asim_lightning.sweep.run import Sweep
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.fingerprint import _OUR_HARMLESS_CALLBACKS, fingerprint
+from asim_lightning.exploration.sweep import Sweep
 from tests.classifier.conftest import make_data, make_model
-from tests.sweep.conftest import CountingSweep, Load
+from tests.exploration.conftest import CountingSweep, Load
 
 PLAN = Plan(MacroConfig(4, 4, rows=64))
 COLUMN = """

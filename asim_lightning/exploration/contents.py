@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from asim_lightning.sweep.files import SMALL, file_content, folder_content
-from asim_lightning.sweep.named import named_values
-from asim_lightning.sweep.sources import NoSourceError, is_installed, source_content
+from asim_lightning.exploration.files import SMALL, file_content, folder_content
+from asim_lightning.exploration.named import named_values
+from asim_lightning.exploration.sources import NoSourceError, is_installed, source_content
 
 _MOST_PATHS = 10_000
 """Strings of one record that are tried as paths: a list of a million file names has a folder that counts."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.publish import publish
-from tests.sweep.conftest import MACRO, Make, evaluations, predictions, rows, without_time
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.publish import publish
+from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
 
 
 def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:

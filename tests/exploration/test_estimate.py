@@ -1,7 +1,7 @@
 import pytest
 
-from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.estimate import time_left
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.estimate import time_left
 
 
 def test_the_number_of_points_is_that_of_the_grid() -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from asim_lightning.sweep.sources import NoSourceError, is_installed, package_content, source_content
+from asim_lightning.exploration.sources import NoSourceError, is_installed, package_content, source_content
 
 Load = Callable[[str], ModuleType]
 FILES = {

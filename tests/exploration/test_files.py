@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.sweep import files
-from asim_lightning.sweep.files import file_content, folder_content
+from asim_lightning.exploration import files
+from asim_lightning.exploration.files import file_content, folder_content
 
 
 def test_small_files_count_by_content_and_large_ones_by_size_and_time(tmp_path: Path) -> None:

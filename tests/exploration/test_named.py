@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.named import named_values
-from tests.sweep.conftest import Load
+from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.named import named_values
+from tests.exploration.conftest import Load
 
 CODE = """
 import functools

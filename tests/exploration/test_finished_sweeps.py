@@ -8,10 +8,10 @@ import pytest
 
 from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.results import Outcomes, PointResult
+from asim_lightning.exploration.finished_sweeps import compare_sweeps, read_results
 from asim_lightning.report import accuracy_figure
 from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.curves import drawn_lines
-from asim_lightning.sweep.finished_sweeps import compare_sweeps, read_results
 
 
 def finished(folder: Path, right: int) -> SweepRecord:

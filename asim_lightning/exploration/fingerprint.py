@@ -16,9 +16,9 @@ from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine.noise import STREAM_VERSION
+from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.sources import is_installed, package_content
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.sweep.contents import Contents
-from asim_lightning.sweep.sources import is_installed, package_content
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements"}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from asim_lightning.cli import main
-from tests.sweep.conftest import KWARGS, rows
+from tests.exploration.conftest import KWARGS, rows
 
 
 @pytest.fixture

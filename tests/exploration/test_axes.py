@@ -7,8 +7,8 @@ import pytest
 
 from asim_lightning import MacroConfig, Rule
 from asim_lightning.evaluation import Condition
-from asim_lightning.sweep.axes import SweepAxes, condition_at
-from tests.sweep.conftest import MACRO, Make, predictions
+from asim_lightning.exploration.axes import SweepAxes, condition_at
+from tests.exploration.conftest import MACRO, Make, predictions
 
 
 def test_every_field_of_the_macro_is_an_axis() -> None:

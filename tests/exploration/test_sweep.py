@@ -3,9 +3,9 @@
 import pytest
 
 from asim_lightning import Rule
+from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.surgery import macro_layers
-from asim_lightning.sweep.axes import SweepAxes
-from tests.sweep.conftest import IMAGES, MACRO, Make, predictions
+from tests.exploration.conftest import IMAGES, MACRO, Make, predictions
 
 
 def test_several_axes_give_every_combination(make: Make) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from asim_lightning import Rule
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.publish import publish
 from asim_lightning.report.accuracy_figure import AccuracyPlot
-from asim_lightning.sweep.axes import SweepAxes
-from asim_lightning.sweep.publish import publish
-from tests.sweep.conftest import Make
+from tests.exploration.conftest import Make
 
 
 def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
@@ -42,7 +42,7 @@ def test_titles_name_no_field_that_is_swept(
         titles.append(plot.title)
         return path
 
-    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    monkeypatch.setattr("asim_lightning.exploration.publish.plot_sweep", spy)
     sweep = make(axes, trials=1)
     assert f"accuracy_vs_{picture}.png" in publish(sweep.run(), sweep, "tiny", 10)
     assert titles == [title]
@@ -55,7 +55,7 @@ def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, mo
         drawn.append([row.axes[plot.axis] for row in rows if row.axes])
         return path
 
-    monkeypatch.setattr("asim_lightning.sweep.publish.plot_sweep", spy)
+    monkeypatch.setattr("asim_lightning.exploration.publish.plot_sweep", spy)
     rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
     for values in ([0, 0.5], ["0.51 lsb"]):
         sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules)
@@ -69,7 +69,7 @@ def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, mo
 
 def test_a_title_says_what_else_decides_an_accuracy() -> None:
     from asim_lightning.circuit import MacroConfig
-    from asim_lightning.sweep.publish import _conditions
+    from asim_lightning.exploration.publish import _conditions
 
     assert _conditions(MacroConfig(), (), 0) == []
     noisy = MacroConfig(random_noise="0.3 lsb", nonlinear_noise=0.05, column="current")

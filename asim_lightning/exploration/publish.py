@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
+from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
-from asim_lightning.sweep.run import Sweep
 
 
 def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int) -> str:

@@ -1,7 +1,7 @@
-"""One checkpoint over a grid of macros, with error bars."""
+"""Which condition to evaluate next: a checkpoint over a grid of macros, with error bars."""
 
 from asim_lightning.evaluation.interval import Interval, accuracy_interval
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.sweep.axes import SweepAxes
+from asim_lightning.exploration.axes import SweepAxes
 
 __all__ = ["Interval", "PointResult", "SweepAxes", "accuracy_interval"]

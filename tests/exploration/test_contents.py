@@ -22,7 +22,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from asim_lightning import MacroConfig
-from asim_lightning.sweep.contents import Contents
+from asim_lightning.exploration.contents import Contents
 
 
 class Colour(enum.Enum):
@@ -152,7 +152,7 @@ def test_a_path_stands_for_what_it_leads_to(tmp_path: Path) -> None:
 
 
 def test_of_very_many_files_size_and_time_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.sweep.contents._MOST_READ", 3)
+    monkeypatch.setattr("asim_lightning.exploration.contents._MOST_READ", 3)
     files = [tmp_path / name for name in "ab"]
     for file in files:
         file.write_text("xy")
