@@ -111,8 +111,7 @@ class AsimCLI(LightningCLI):
         if self.command != "explain" and settings.get("data") is None:
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
-            macro = model.plan.macro.as_dict()
-            settled, self.axes = settle_axes(self.arguments.by_flags, settings.axes.as_dict(), macro)
+            settled, self.axes = settle_axes(self.arguments.by_flags, settings.axes.as_dict(), model.as_dict())
             for name, values in settled.items():
                 settings.axes[name] = values
         start = self.start

@@ -16,7 +16,7 @@ from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_ea
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
-from asim_lightning.engine import choose, refusals
+from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.exploration.axes import SweepAxes
@@ -214,9 +214,15 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
 
 
 def _engines(circuit: Transfer, device: torch.device) -> str:
-    """Which engine computes a macro on a device, and why others do not."""
-    others = "; ".join(f"{name}: {why}" for name, why in refusals(circuit, device).items())
-    said = f"engine on {device.type}: {choose(circuit, device)}" + (f"; not {others}" if others else "")
+    """Which engine computes a macro on a device, which others could, and why the rest cannot."""
+    chosen, refused = choose(circuit, device), refusals(circuit, device)
+    able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
+    others = "; ".join(f"{name}: {why}" for name, why in refused.items())
+    said = (
+        f"engine on {device.type}: {chosen}"
+        + (f"; also {able}" if able else "")
+        + (f"; not {others}" if others else "")
+    )
     return textwrap.fill(said, 120, subsequent_indent="    ")
 
 

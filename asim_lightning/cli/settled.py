@@ -14,24 +14,26 @@ from asim_lightning.exploration.axes import DEFAULT_AXES
 
 
 def settle_axes(
-    flags: Mapping[str, Any], axes: Mapping[str, Any], macro: Mapping[str, Any]
+    flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """The axes of a sweep, where a flag for a field takes the place of the field's axis.
+    """The axes of a sweep, where a flag for a field of the macro, or for the chip, takes the place of its axis.
 
-    In configuration files an axis wins over the macro's field, since recipes have both; a flag for the axis itself wins
+    In configuration files an axis wins over the field, since recipes have both; a flag for the axis itself wins
     over all.
 
     Args:
         flags: Settings that flags name, as mappings in one another.
         axes: Values of each axis as configured, null where there are none.
-        macro: The macro's fields as configured, flags included.
+        model: The classifier's settings as configured, flags included.
 
     Returns:
         The axes that change, each with its one value, and a line that says so; both empty where none does.
     """
     given = {name: values for name, values in axes.items() if values is not None} or DEFAULT_AXES
-    fixed, of_axes = _group(flags, "model", "plan", "macro"), _group(flags, "axes")
-    settled = {name: [macro[name]] for name in given if name in fixed and name not in of_axes}
+    fixed = {*_group(flags, "model", "plan", "macro"), *({"chip"} & set(_group(flags, "model")))}
+    values = {**_group(model, "plan", "macro"), "chip": model.get("chip")}
+    of_axes = _group(flags, "axes")
+    settled = {name: [values[name]] for name in given if name in fixed and name not in of_axes}
     parts = [f"{name} {axis_text(value)} by its flag, not {_values(given[name])}" for name, (value,) in settled.items()]
     return settled, "; ".join(parts)
 

@@ -23,6 +23,11 @@ from asim_lightning.nn.calibration import quantized_layers
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements"}
 """Hyperparameters that a sweep sets itself, or that no outcome depends on."""
+_NO_LAYER_SETTING = {
+    "training", "name", "has_range", "_warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
+    "_engine", "_steps",
+}  # fmt: skip
+"""Attributes of a layer that a sweep sets itself, or that no simulated answer depends on."""
 _BATCHES = {"batch_size", "eval_batch_size", "val_batch_size", "test_batch_size", "train_batch_size"}
 _HARMLESS = {
     "num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context",
@@ -108,21 +113,18 @@ def _hyperparameters(model: CimClassifier, swept: set[str]) -> dict[str, Any]:
 
 def _network(model: CimClassifier, contents: Contents) -> dict[str, object]:
     """What weights and settings do not say: how layers quantise, and code of the user's own."""
-    layers = {
-        name: ", ".join(
-            [
-                type(layer).__name__,
-                "signed" if layer.signed_input else "unsigned",
-                "scale per channel" if layer.per_channel else "scale per layer",
-                f"range {layer.input_range}",
-            ]
-        )
-        for name, layer in quantized_layers(model.backbone).items()
-    }
+    layers = {name: _layer_settings(layer) for name, layer in quantized_layers(model.backbone).items()}
     own = {type(module) for module in model.modules() if not is_installed(type(module).__module__)}
     own |= {type(noise) for module in model.modules() if (noise := getattr(module, "train_noise_model", None))}
     classes = sorted(own, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
     return {"layers": layers, "classes": [contents.of(kind, "model") for kind in classes]}
+
+
+def _layer_settings(layer: nn.Module) -> dict[str, object]:
+    """Class and plain attributes of a layer: all but those on which no answer depends, so that a new one counts."""
+    plain = {name: value for name, value in vars(layer).items() if isinstance(value, (bool, int, float, str))}
+    counting = {name: value for name, value in plain.items() if name not in _NO_LAYER_SETTING}
+    return {"class": type(layer).__name__, **counting}
 
 
 def _batches_are_harmless(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> bool:

@@ -14,7 +14,10 @@ from tests.cli.conftest import Asim
 Write = Callable[..., Path]
 NOISE = "--model.plan.macro.random_noise"
 RECIPE = {"random_noise": [0, 0.1, 0.2], "adc_bits": [6, 8], "rows": None}
-MACRO = {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"alpha": 0.1}}
+MODEL = {
+    "plan": {"macro": {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"alpha": 0.1}}},
+    "chip": 3,
+}
 
 
 def by_flags(*flags: str) -> dict[str, Any]:
@@ -42,20 +45,26 @@ def by_flags(*flags: str) -> dict[str, Any]:
     ids=str,
 )
 def test_which_axes_a_flag_replaces(flags: list[str], settled: dict[str, Any]) -> None:
-    found, said = settle_axes(by_flags(*flags), RECIPE, MACRO)
+    found, said = settle_axes(by_flags(*flags), RECIPE, MODEL)
     assert found == settled
     assert bool(said) == bool(settled)
 
 
 def test_the_default_grid_and_arguments_of_a_column_are_replaced_too() -> None:
-    assert settle_axes(by_flags(NOISE, "0.3 lsb"), {"random_noise": None}, MACRO)[0] == {"random_noise": ["0.3 lsb"]}
+    assert settle_axes(by_flags(NOISE, "0.3 lsb"), {"random_noise": None}, MODEL)[0] == {"random_noise": ["0.3 lsb"]}
     flags = ["--model.plan.macro.column_args.alpha", "0.1"]
-    assert settle_axes(by_flags(*flags), {"column_args": [{"alpha": 0}]}, MACRO)[0] == {"column_args": [{"alpha": 0.1}]}
+    assert settle_axes(by_flags(*flags), {"column_args": [{"alpha": 0}]}, MODEL)[0] == {"column_args": [{"alpha": 0.1}]}
+
+
+def test_a_flag_for_the_chip_takes_the_place_of_the_axis_of_chips() -> None:
+    settled, said = settle_axes(by_flags("--model.chip", "3"), {"chip": [0, 1]}, MODEL)
+    assert (settled, said) == ({"chip": [3]}, "chip 3 by its flag, not the 2 values of its axis")
+    assert settle_axes(by_flags("--model.chip", "3", "--axes.chip", "[4]"), {"chip": [4]}, MODEL)[0] == {}
 
 
 def test_a_file_given_as_a_group_is_read(folder: Path) -> None:
     Path("macro.yaml").write_text("adc_bits: 7\n")
-    assert settle_axes(by_flags("--model.plan.macro", "macro.yaml"), RECIPE, MACRO)[0] == {"adc_bits": [7]}
+    assert settle_axes(by_flags("--model.plan.macro", "macro.yaml"), RECIPE, MODEL)[0] == {"adc_bits": [7]}
 
 
 def test_a_sweep_takes_the_flag_and_says_so(asim: Asim, written: Write) -> None:

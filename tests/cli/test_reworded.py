@@ -1,12 +1,15 @@
 """Classes that a user names, and what they lack: one line, whatever Lightning and jsonargparse say of it."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asim_lightning.cli.comparison import Comparison
 from asim_lightning.cli.messages import one_line
+from asim_lightning.cli.reworded import _FIELDS
 from tests.cli.conftest import Asim
 
 Write = Callable[..., Path]
@@ -177,3 +180,7 @@ def test_the_summary_goes_as_deep_as_asked(asim: Asim, written: Write) -> None:
     assert counts["backbone"] == sum(count for name, count in counts.items() if name != "backbone")
     assert counts["backbone.fc"] == 640
     assert asim("fit", "-c", path, "--trainer.enable_model_summary", "false").out.count("MACs") == 0
+
+
+def test_an_entry_of_compare_has_the_fields_of_a_comparison() -> None:
+    assert _FIELDS["compare"] == tuple(field.name for field in fields(Comparison))

@@ -25,7 +25,11 @@ def state(model: CimClassifier) -> list[Any]:
         (model.fidelity, model.trial, model.chip),
         [layer.fidelity for layer in quantized_layers(model.backbone).values()],
         [layer.assignment for layer in macro_layers(model.backbone).values()],
-        [module.training for module in model.modules()],
+        # whatever else a layer remembers as a plain value, so that a new option is seen too
+        [
+            {name: value for name, value in vars(module).items() if isinstance(value, (bool, int, float, str))}
+            for module in model.modules()
+        ],
     ]
 
 
