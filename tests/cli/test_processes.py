@@ -4,15 +4,14 @@ As a program, with a folder, this runs the parts in forked processes, which Numb
 have run.
 """
 
-import contextlib
 import copy
-import io
 import json
 import math
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,10 +141,19 @@ def write_config(folder: Path, data: Path, images: int | None = None) -> str:
 
 
 def said_by(*arguments: object) -> str:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        main([str(argument) for argument in arguments])
-    return said.getvalue()
+    """What a command prints; of processes that it forks too, which share the file."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile("w+") as said:
+        os.dup2(said.fileno(), 1)
+        try:
+            main([str(argument) for argument in arguments])
+        finally:
+            sys.stdout.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+        said.seek(0)
+        return said.read()
 
 
 def program(folder: Path) -> None:
