@@ -6,6 +6,7 @@ Small tensors gain nothing from threads, and on a busy machine waiting for them 
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,15 @@ from torch import Tensor
 os.environ["HF_HUB_OFFLINE"] = "1"  # before timm is imported: a missing file then fails at once
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kernels", action="store_true", help="test the C++ kernels too, which no engine uses yet")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the C++ kernels, which `python asim_lightning/engine/native/backend.py` has to build first."""
+    return True if "engine/native" in collection_path.as_posix() and not config.getoption("--kernels") else None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.events.layout import Geometry, Layout
-from asim_lightning.engine.events.rates import Rates
+from asim_lightning.engine.events.rates import ConverterRates, Rates
 from asim_lightning.engine.events.stream import candidates, gap_factor
 from asim_lightning.engine.noise_source import Noise
 
@@ -16,7 +16,10 @@ DEVICE_ELEMENTS = 2**24
 """Draws, and rows of candidates, held at a time on an accelerator."""
 
 
-def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise) -> Tensor:
+def with_errors(
+    total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise,
+    converters: ConverterRates | None = None,
+) -> Tensor:  # fmt: skip
     """The exact outputs, plus the errors of the wrong conversions.
 
     Args:
@@ -27,6 +30,7 @@ def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tenso
         w: Integers. # (*weight), or (batch, *weight) where the product says so
         key: Key of the layer's events.
         noise: Noise source.
+        converters: How often each converter errs; None: as the rates say. Rates are then `drawn_more_often`.
 
     Returns:
         float64. # (batch, *outputs)
@@ -36,7 +40,7 @@ def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tenso
     errors = torch.zeros(batch * layout.positions, dtype=torch.int64, device=device)
     elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
     step = max(1, elements // max(layout.draws, default=1))
-    tables = _tables(rates, layout, device)
+    tables = _tables(rates, layout, converters, device)
     for low in range(0, batch * layout.blocks, step):
         unit = torch.arange(low, min(low + step, batch * layout.blocks), device=device)
         row, block = unit // layout.blocks, unit % layout.blocks
@@ -60,14 +64,14 @@ def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tenso
 
 
 @lru_cache(maxsize=256)
-def _tables(rates: Rates, layout: Layout, device: torch.device) -> "_Tables":
-    return _Tables(rates, layout, device)
+def _tables(rates: Rates, layout: Layout, converters: ConverterRates | None, device: torch.device) -> "_Tables":
+    return _Tables(rates, layout, converters, device)
 
 
 class _Tables:
     """Tables of rates and a layout on a device."""
 
-    def __init__(self, rates: Rates, layout: Layout, device: torch.device) -> None:
+    def __init__(self, rates: Rates, layout: Layout, converters: ConverterRates | None, device: torch.device) -> None:
         def integers(values: list[int]) -> Tensor:
             return torch.tensor(values, dtype=torch.int64, device=device)
 
@@ -82,6 +86,8 @@ class _Tables:
         self.input_mask = integers([2 ** len(cycle.input_bits) - 1 for cycle in cycles])
         self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
         self.tile_rows = self.used.shape[1]
+        self.index = None if converters is None else converters.index.to(device).long()
+        self.times = None if converters is None else converters.times.to(device, torch.float64)
 
 
 def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,7 +109,12 @@ def _add(
     cycles = tables.cycles[kind]
     tile, cycle = place // len(cycles), cycles[place % len(cycles)]
     count = _counts(tables, x, w, row, output, tile, cycle)
-    which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
+    shares = tables.shares[kind][count]
+    if tables.times is not None:
+        times = tables.times[_converters(tables, output, tile, cycle)]  # (candidates, 2)
+        downward = (tables.errors[kind][:-1] < 0).long()
+        shares = (shares.diff(dim=1, prepend=shares.new_zeros(len(shares), 1)) * times[:, downward]).cumsum(1)
+    which = (chance[:, None] >= shares).sum(1)
     amount = tables.errors[kind][which] * tables.weights[cycle]
     errors.index_add_(0, row * tables.layout.positions + output, amount)
 
@@ -111,8 +122,7 @@ def _add(
 def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor) -> Tensor:
     """Count of each conversion, from the inputs and weights of its tile's rows. # (candidates,)"""
     g = tables.layout.geometry
-    outer, inner = output // g.inner, output % g.inner
-    channel, pixel = (outer, inner) if g.outputs_outermost else (inner, outer)
+    channel, pixel = _channel_and_pixel(g, output)
     rows, elements, used = tables.channel[tile], tables.element[tile], tables.used[tile]  # (candidates, rows)
     down = (pixel // g.out_width * g.stride[0] - g.padding[0])[:, None] + elements // g.kernel[1] * g.dilation[0]
     right = (pixel % g.out_width * g.stride[1] - g.padding[1])[:, None] + elements % g.kernel[1] * g.dilation[1]
@@ -124,6 +134,21 @@ def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, 
     x_digits = (x[from_x] >> tables.input_bit[cycle][:, None]) & tables.input_mask[cycle][:, None]
     w_digits = (w[from_w] >> tables.weight_bit[cycle][:, None]) & 1
     return (x_digits * w_digits * inside).sum(1)
+
+
+def _channel_and_pixel(g: Geometry, output: Tensor) -> tuple[Tensor, Tensor]:
+    """Output channel and pixel of outputs of a row."""
+    outer, inner = output // g.inner, output % g.inner
+    return (outer, inner) if g.outputs_outermost else (inner, outer)
+
+
+def _converters(tables: _Tables, output: Tensor, tile: Tensor, cycle: Tensor) -> Tensor:
+    """Number of the converter of each conversion. # (candidates,)"""
+    g = tables.layout.geometry
+    channel, pixel = _channel_and_pixel(g, output)
+    group = pixel // g.head_rows if g.heads else channel // g.group_outputs
+    assert tables.index is not None
+    return tables.index[tile, group, channel % g.group_outputs, tables.weight_bit[cycle]]
 
 
 def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:

@@ -1,0 +1,198 @@
+"""What the shapes of a product's operands decide of the job of its conversions; kept, as layers see few shapes."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.native.cycles import schedule_of
+from asim_lightning.engine.native.library import library
+from asim_lightning.engine.native.structures import VOTE_RULES, ConversionJob, Counting, LevelsJob, Outputs, Side, Tile
+from asim_lightning.engine.product import Conv2dProduct, Product
+
+_BYTES = 2**26
+"""Bytes in use at a time, where more than one sample is: 64 MB."""
+_GROUP = 16
+_LOOK_UP, _LOOK_UP_WITHOUT_POPCOUNT = 2.1, 1.0
+"""Bits that popcount counts in the time of a look-up: with AVX-512's instruction for it, and without."""
+_OUTPUTS_WORTH_BYTES = 8
+"""Outputs whose look-ups take as long as it takes to have inputs in bytes rather than in bits."""
+_LARGEST_LOOK_UP = 2**16 - 1
+_NANOSECONDS_A_CONVERSION, _NANOSECONDS_WORTH_THREADS = 0.25, 4e4
+
+
+@lru_cache(maxsize=8)
+def kernels(level: str | None = None) -> Any:
+    """The library of a level, with the types of its functions of conversions declared.
+
+    Raises:
+        RuntimeError: Its structures are not laid out as ours.
+    """
+    loaded = library(level)
+    loaded.asim_sizeof_conversion_job.restype = ctypes.c_int64
+    loaded.asim_weight_form.restype = ctypes.c_int64
+    loaded.asim_weight_form.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    loaded.asim_convert.argtypes = [ctypes.c_void_p]
+    loaded.asim_quiet_converters.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    loaded.asim_sizeof_levels_job.restype = ctypes.c_int64
+    loaded.asim_convert_levels.argtypes = [ctypes.c_void_p]
+    theirs = loaded.asim_sizeof_conversion_job(), loaded.asim_sizeof_levels_job()
+    if theirs != (ctypes.sizeof(ConversionJob), ctypes.sizeof(LevelsJob)):
+        raise RuntimeError("The C++ kernels lay out a job of conversions otherwise than Python does.")
+    return loaded
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How a product is worked out.
+
+    Attributes:
+        job: The job, but for operands, noise and outputs; copied for each call.
+        output_shape: # (batch, *outputs)
+        form_key: What the form of the weights depends on beside the weights.
+        samples: How many samples are worked out at a time.
+        kept: What the job points to.
+    """
+
+    job: ConversionJob
+    output_shape: tuple[int, ...]
+    form_key: str
+    samples: int
+    kept: tuple[Any, ...]
+
+
+@lru_cache(maxsize=512)
+def plan_of(
+    product: Product,
+    transfer: Transfer,
+    level: str | None,
+    x: tuple[tuple[int, ...], tuple[int, ...]],
+    w_shape: tuple[int, ...],
+    batch: int,
+    threads: int,
+    counting: Counting | None = None,
+    has_errors: bool = False,
+) -> Plan:
+    """The plan of a product.
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        level: Level of the library.
+        x: Shape and strides of the inputs. # (samples, *inputs)
+        w_shape: Shape of the weights, which are contiguous. # (*weight), or (samples, *weight)
+        batch: Samples of the batch of which these are a part, and are counted as all of it are.
+        threads: Threads that torch uses.
+        counting: How conversions are counted; None: the fastest way.
+        has_errors: Whether converters have errors.
+    """
+    macro, schedule, job = (
+        transfer.macro,
+        schedule_of(transfer, has_errors),
+        ConversionJob(bytes=ctypes.sizeof(ConversionJob)),
+    )
+    ones = torch.empty(w_shape[1:] if product.batched_weight else w_shape, device="meta")
+    sides = _conv2d(product, *x, w_shape) if isinstance(product, Conv2dProduct) else _matmul(product, x[0], w_shape)
+    job.inputs, job.weights, job.outputs, output_shape, kept = sides
+    job.inputs.bits, job.weights.bits = macro.input_bits, macro.weight_bits
+    inputs, outputs = job.inputs.lanes * batch // x[0][0], job.weights.lanes
+    if product.batched_weight:
+        inputs = job.inputs.lanes
+    job.inputs_in_lanes = _filling(inputs) >= _filling(outputs)
+    job.counting = _counting(transfer, level, inputs, outputs) if counting is None else counting
+    if job.counting == Counting.LOOK_UPS:
+        job.inputs_in_lanes = False
+    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
+    tiles = [
+        Tile(t.channels.start, t.channels.stop, *((t.kernel.start, t.kernel.stop) if t.kernel else (0, elements)))
+        for t in product.tiles(ones, macro.rows)
+    ]
+    array = (Tile * len(tiles))(*tiles)
+    job.tiles, job.cycles = ctypes.addressof(array), ctypes.addressof(schedule.cycles)
+    job.digits = ctypes.addressof(schedule.digits_of_job)
+    job.levels, job.sigmas = schedule.levels.data_ptr(), schedule.sigmas.data_ptr()
+    job.scale, job.divisor = macro.rows, (macro.top_code or 1) * transfer.most_votes
+    job.tile_count, job.cycle_count, job.schedule_cycles = len(tiles), len(schedule.cycles), len(transfer.cycles)
+    job.digit_count, job.vote_rule = len(schedule.digits), VOTE_RULES[macro.vote]
+    conversions = prod(output_shape) * len(tiles) * len(transfer.cycles)
+    job.threads = threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
+    pairs = [(c.weight_bits, c.input_bits) for c in transfer.cycles] if job.counting == Counting.AMX else ()
+    key = repr(("native", job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
+    sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
+    return Plan(job, output_shape, key, max(1, _BYTES // max(1, sample)), (*kept, array, schedule))
+
+
+def _conv2d(
+    product: Conv2dProduct, shape: tuple[int, ...], strides: tuple[int, ...], w_shape: tuple[int, ...]
+) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
+    """Sides and outputs of a convolution: groups are problems, and output pixels are lanes of the inputs."""
+    groups, channels, outputs, elements = product.groups, w_shape[1], w_shape[0] // product.groups, prod(w_shape[2:])
+    height, width = product.output_size(torch.empty(shape, device="meta"), torch.empty(w_shape, device="meta"))
+    line, (down, right) = shape[3] + 2 * product.padding[1], product.dilation
+    places = [y * down * line + x * right for y in range(w_shape[2]) for x in range(w_shape[3])]
+    input_elements = torch.tensor(places, device="cpu")
+    weight_elements = torch.arange(elements, device="cpu") * outputs
+    inputs = Side(
+        None, groups, shape[0], channels, shape[2], shape[3], channels * strides[1], *strides, *product.padding,
+        height, width, *product.stride, input_elements.data_ptr(),
+    )  # fmt: skip
+    weights = Side(
+        None, groups, 1, channels, elements, outputs, outputs * channels * elements, 0, elements, 1,
+        channels * elements, 0, 0, 1, outputs, 1, 1, weight_elements.data_ptr(),
+    )  # fmt: skip
+    pixels = height * width
+    places_of = Outputs(None, None, groups, pixels, outputs * pixels, 1, pixels, w_shape[0] * pixels)
+    return inputs, weights, places_of, (shape[0], w_shape[0], height, width), (input_elements, weight_elements)
+
+
+def _matmul(
+    product: Product, shape: tuple[int, ...], w_shape: tuple[int, ...]
+) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
+    """Sides and outputs of a matrix product: rows are lanes of the inputs, which are contiguous."""
+    outputs, terms, first = w_shape[-2], shape[-1], torch.zeros(1, dtype=torch.int64, device="cpu")
+    problems = prod(shape[:-2]) if product.batched_weight else 1
+    rows = shape[-2] if product.batched_weight else prod(shape[:-1])
+    inputs, weights = (
+        Side(None, problems, 1, terms, 1, n, n * terms, 0, 1, 0, terms, 0, 0, 1, n, 1, 1, first.data_ptr())
+        for n in (rows, outputs)
+    )
+    each = rows if product.batched_weight else rows // shape[0]
+    macros = problems // shape[0] if product.batched_weight else 1
+    places_of = Outputs(None, None, macros, each, each * outputs, outputs, 1, macros * each * outputs)
+    return inputs, weights, places_of, (*shape[:-1], outputs), (first,)
+
+
+def _filling(lanes: int) -> float:
+    """Share of the lanes of groups of 16 in use."""
+    return lanes / (-(-lanes // _GROUP) * _GROUP)
+
+
+def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:
+    """The fastest way to count so many lanes of a problem's inputs and outputs."""
+    macro, loaded, digits = transfer.macro, kernels(level), schedule_of(transfer).digits
+    bits, singles = macro.encoding_bits, outputs if _filling(inputs) >= _filling(outputs) else inputs
+    # AMX's registers have 16 rows, of which few would be in use, and beside AMX the core is slower, which counts where
+    # there is noise
+    is_worth_amx = bits >= (3 if any(transfer.noisy) else 1) and (singles >= 2 or bits >= 16)
+    if is_worth_amx and max(number for _, number in digits) <= 8 and loaded.asim_counts_by(Counting.AMX):
+        return Counting.AMX
+    parts = sum(-(-number // 4) for _, number in digits)
+    fits = macro.rows * 15 <= _LARGEST_LOOK_UP and loaded.asim_counts_by(Counting.LOOK_UPS)
+    # a look-up takes up to four bits of a digit of four inputs, but lanes are always outputs
+    used = _filling(outputs) / max(_filling(inputs), _filling(outputs)) * inputs / (-(-inputs // 4) * 4)
+    cost = (_LOOK_UP if loaded.asim_has_popcount() else _LOOK_UP_WITHOUT_POPCOUNT) * (
+        1 + _OUTPUTS_WORTH_BYTES / outputs
+    )
+    return Counting.LOOK_UPS if fits and macro.input_bits / parts * used >= cost else Counting.POPCOUNT
+
+
+def aligned(size: int) -> Tensor:
+    """Words of 32 bits, uninitialised, at a multiple of 64 bytes."""
+    block = torch.empty(size + 16, dtype=torch.int32, device="cpu")
+    first = -block.data_ptr() % 64 // 4
+    return block[first : first + size]

@@ -1,0 +1,133 @@
+"""A macro's schedule as the structures that the kernels of conversions read."""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
+
+_ROOT_ERROR = 2e-6
+_LARGEST_SHRINKING = 10.0
+"""Largest sigma, in codes, whose root may be off by so much."""
+_LEVEL_ERROR = 1e-6
+"""Mean error of levels, in codes, which is the share of noisy codes that it changes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Cycles as the kernels read them, four by four, the last four filled up with cycles of weight 0.
+
+    Attributes:
+        cycles: An array of `CycleOfJob`.
+        digits: Lowest bit and number of bits of each digit of an input.
+        digits_of_job: The same, an array of `Digit`.
+        levels: Tables of levels. # (numbers,)
+        sigmas: Tables of sigmas. # (numbers,)
+    """
+
+    cycles: ctypes.Array[CycleOfJob]
+    digits: tuple[tuple[int, int], ...]
+    digits_of_job: ctypes.Array[Digit]
+    levels: Tensor
+    sigmas: Tensor
+
+
+@lru_cache(maxsize=64)
+def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
+    """The structures of a macro whose cycles have one weight bit and tables of reasonable length.
+
+    Args:
+        transfer: The macro's schedule and column.
+        to_the_bit: Whether levels are those of the column to the last bit, and not just their codes: where converters
+            have errors.
+    """
+    cycles, tables, made = transfer.cycles, _Tables(transfer, to_the_bit), []
+    digits = tuple(sorted({(c.input_bits[0], len(c.input_bits)) for c in cycles}))
+    for cycle, noisy in zip(cycles, transfer.noisy, strict=True):
+        votes = cycle.votes if noisy else 1  # those of a code without noise are all the same
+        weight = transfer.code_weight(cycle, votes) if cycle.converted else cycle.sign * 2**cycle.shift
+        digit = digits.index((cycle.input_bits[0], len(cycle.input_bits)))
+        own = tables.of(cycle, noisy)
+        made.append(CycleOfJob(cycle.weight_bits[0], digit, votes=votes, weight=weight, **own))
+    while len(made) % 4:
+        last = made[-1]
+        made.append(CycleOfJob(last.weight_bit, last.digit, Level.PROPORTIONAL, Sigma.SILENT, votes=1, silent=1))
+    levels, sigmas = tables.tensors()
+    array, pairs = (CycleOfJob * len(made))(*made), (Digit * len(digits))(*(Digit(*digit) for digit in digits))
+    return Schedule(array, digits, pairs, levels, sigmas)
+
+
+class _Tables:
+    """Level and sigma of each kind of cycle: as arithmetic where that gives the column's numbers, else as tables."""
+
+    def __init__(self, transfer: Transfer, to_the_bit: bool) -> None:
+        self.transfer, self.to_the_bit, self.length = transfer, to_the_bit, 1
+        self.found: dict[tuple[int, bool, bool], dict[str, float]] = {}
+        self.levels, self.sigmas = [torch.zeros(1)], [torch.zeros(1)]
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        return torch.cat(self.levels), torch.cat(self.sigmas)
+
+    def of(self, cycle: Cycle, noisy: bool) -> dict[str, float]:
+        """The fields of a `CycleOfJob` that the column decides."""
+        key = (cycle.full_scale, cycle.converted, noisy)
+        if key not in self.found:
+            top = cycle.top_code if cycle.converted else None
+            self.found[key] = {"level": Level.COUNT, "silent": 1} if top is None else self._fitted(cycle, noisy, top)
+        return self.found[key]
+
+    def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> dict[str, float]:
+        counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
+        level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
+        found, sigma = (
+            {"top": float(top), "silent": 1, **_level(counts, level, top, self._level_error(noisy))},
+            torch.zeros_like(counts),
+        )
+        if noisy:
+            sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
+            found |= {"silent": int(sigma[0] == 0), **self._sigma(counts, sigma, cycle, top)}
+        if found["level"] == Level.TABLE or found.get("sigma") == Sigma.TABLE:
+            self.levels.append(level)
+            self.sigmas.append(sigma)
+            found["table"], self.length = self.length, self.length + len(counts)
+        return found
+
+    def _level_error(self, noisy: bool) -> float:
+        """Largest mean error of levels whose codes are right."""
+        return 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
+
+    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle, top: int) -> dict[str, float]:
+        if bool((sigma == sigma[0]).all()):
+            return {"sigma": Sigma.CONSTANT, "constant": float(sigma[0])}
+        # the charge column's: sqrt(a + b / (c * count + 1)), where this column's is that
+        macro, unit = self.transfer.macro, top / 100.0
+        a, b = (macro.random_noise_percent * unit) ** 2, (macro.nonlinear_noise_percent * unit) ** 2
+        c = macro.rows / cycle.full_scale
+        shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
+        is_precise = float(sigma.max()) <= _LARGEST_SHRINKING
+        if a > 0 and is_precise and bool(((shrinking - sigma).abs() <= _ROOT_ERROR * sigma).all()):
+            return {"sigma": Sigma.SHRINKING, "a": a, "b": b, "c": c}
+        return {"sigma": Sigma.TABLE}
+
+
+def _level(counts: Tensor, level: Tensor, top: int, error: float) -> dict[str, float]:
+    """How counts become levels, with the same codes, and a mean error that is no larger than this."""
+    codes, divisor = level.round().clamp(0, top), len(counts) - 1
+    guess = np.float32(top) / np.float32(divisor)
+    for gain in (guess, np.nextafter(guess, np.float32(0)), np.nextafter(guess, np.float32(np.inf))):
+        found = counts * float(gain)
+        close = float((found - level).abs().mean()) <= error
+        if close and torch.equal(found.round().clamp(0, top), codes):
+            return {"level": Level.PROPORTIONAL, "gain": float(gain)}
+    # 2^-23 times a whole number below 2^24 / divisor: its products with counts are exact, and the sum is rounded once
+    factor = round(2**23 / divisor) / 2**23
+    rest = float(np.float32(1.0 / divisor - factor))
+    if torch.equal((counts * factor + counts * rest) * float(top), level):
+        return {"level": Level.QUOTIENT, "gain": factor, "rest": rest}
+    return {"level": Level.TABLE}

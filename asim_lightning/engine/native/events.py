@@ -1,0 +1,196 @@
+"""Wrong conversions by the native library: operands, and tables of rates and a layout, as events.cpp takes them."""
+
+import ctypes as C
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.events.layout import Layout
+from asim_lightning.engine.events.rates import ConverterRates, Rates
+from asim_lightning.engine.events.stream import gap_factor
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
+from asim_lightning.engine.noise_source import Noise
+
+_SHIFT = 128
+"""Added to signed integers in bytes, whose highest bit it turns over."""
+_CANDIDATES, _PACKED = 1500, 2**16
+"""Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
+
+
+class _InputPacking(Structure):
+    _fields_ = fields(
+        ("x out", ADDRESS), ("batch height width groups channels pad_y pad_x planes", INT64),
+        ("is_bytes flipped threads", INT32),
+    )  # fmt: skip
+
+
+class _WeightPacking(Structure):
+    _fields_ = fields(
+        ("w out table", ADDRESS),
+        ("outputs channels elements planes words", INT64),
+        ("threads", INT32),
+    )
+
+
+class _Kind(C.Structure):
+    _fields_ = fields(("first_cycle cycles draws first_error errors first_share", INT64), ("factor", C.c_double))
+
+
+class _Events(Structure):
+    _fields_ = fields(
+        ("tiles places kinds cycles errors shares", ADDRESS),
+        ("tile_count kind_count rows divisor positions block_outputs blocks is_outermost inner out_width", INT64),
+        ("group_outputs head_rows width stride_y stride_x x_row x_group x_byte x_pixel", INT64),
+        ("w_row w_head w_output w_byte converter_groups weight_bits", INT64),
+        ("out ids offsets x w converters converter_rates", ADDRESS), ("batch out_channel out_pixel", INT64),
+        ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class NativeEvents:
+    """The wrong conversions of a product.
+
+    Attributes:
+        kernels: The library.
+        rates: Rates of the macro.
+        layout: Layout of a row of the batch.
+        converters: How often each converter errs; None: all are alike.
+    """
+
+    kernels: C.CDLL
+    rates: Rates
+    layout: Layout
+    converters: ConverterRates | None = None
+
+    def weight_words(self, w: Tensor) -> Tensor:
+        """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
+        g, table, planes = self.layout.geometry, _word_table(self.layout), _bytes_of(self.rates.macro.weight_bits)
+        elements = g.kernel[0] * g.kernel[1]
+        source = w.to(torch.float32).contiguous()
+        outputs = source.numel() // (g.channels * elements)
+        out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
+        sizes = outputs, g.channels, elements, planes, len(table), threads_for(source.numel(), _PACKED)
+        job = _WeightPacking(0, source.data_ptr(), out.data_ptr(), table.ctypes.data, *sizes)
+        job.call(self.kernels.asim_pack_weights)
+        return out
+
+    def input_words(self, x: Tensor) -> Tensor:
+        """Words of an input: integers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are
+        channels_last. # (batch, groups, padded height, padded width, 8 * bytes * groups of 8 channels), uint8"""
+        g, macro = self.layout.geometry, self.rates.macro
+        is_bytes, planes = x.dtype == torch.uint8, _bytes_of(macro.input_bits)
+        x = x if is_bytes else x.to(torch.float32)
+        x = (x.permute(0, 2, 3, 1) if g.outputs_outermost else x).contiguous()
+        height, width = _padded(self.layout)
+        out = torch.empty(len(x), g.groups, height, width, 8 * _pixel_words(self.rates, self.layout), dtype=torch.uint8)
+        sizes = len(x), g.height, g.width, g.groups, g.channels, *g.padding, planes
+        flipped = _SHIFT if is_bytes and self.rates.signed_input else 0
+        threads = threads_for(x.numel(), _PACKED)
+        job = _InputPacking(0, x.data_ptr(), out.data_ptr(), *sizes, is_bytes, flipped, threads)
+        job.call(self.kernels.asim_pack_inputs)
+        return out
+
+    def added(self, total: Tensor, x: Tensor, words: Tensor, key: int, noise: Noise) -> Tensor:
+        """See `any_device.with_errors`.
+
+        Outputs in float32 or float64 may be written to, and keep their type; x may be what `input_words` takes, and
+        weights are words (`weight_words`).
+        """
+        g, x_words = self.layout.geometry, self.input_words(x)
+        if total.dtype not in (torch.float32, torch.float64):
+            total = total.to(torch.float64)
+        inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
+        out = total if inward else total.contiguous()
+        ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
+        job = _Events.from_buffer_copy(_tables(self.rates, self.layout)[0])
+        job.out, job.x, job.w = out.data_ptr(), x_words.data_ptr(), words.data_ptr()
+        job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
+        if self.converters is not None:
+            index, times = (
+                self.converters.index.int().contiguous(),
+                self.converters.times.double().contiguous(),
+            )
+            job.converters, job.converter_rates = index.data_ptr(), times.data_ptr()
+        job.batch, job.is_double = len(out), out.dtype == torch.float64
+        job.out_channel, job.out_pixel = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
+        job.key, job.last_word = (noise.seed, key), noise.trial << 16
+        blocks = len(out) * self.layout.blocks
+        job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, self.layout.candidates)) + 1)
+        job.call(self.kernels.asim_add_events)
+        return out
+
+
+@lru_cache(maxsize=1024)
+def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
+    """The structure but for what a call brings, and the arrays that it points to."""
+    g, macro = layout.geometry, rates.macro
+    (height, width), x_pixel, w_byte = _padded(layout), _pixel_words(rates, layout), len(_word_table(layout))
+    tiles: list[tuple[int, ...]] = []
+    places: list[int] = []
+    first_word = 0
+    for tile in layout.tiles:
+        group, elements = tile.channel_low // 8, range(tile.element_low, tile.element_high)
+        run = (tile.channel_high + 7) // 8 - group
+        tiles.append((first_word, len(places), len(elements), run))
+        for down, right in (divmod(element, g.kernel[1]) for element in elements):
+            places.append(group + (down * g.dilation[0] * width + right * g.dilation[1]) * x_pixel)
+        first_word += len(elements) * run
+    cycles: list[tuple[int, ...]] = []
+    kinds, errors = [], [0]
+    shares = [np.zeros(1)]
+    for kind, draws in zip(rates.kinds, layout.draws, strict=True):
+        sizes = len(kind.cycles), draws, len(errors), len(kind.errors) - 1, sum(map(len, shares))
+        kinds.append(_Kind(len(cycles), *sizes, gap_factor(kind.rate)))
+        for number in kind.cycles:
+            cycle = rates.cycles[number]
+            bits = cycle.weight_bits[0], cycle.input_bits[0], cycle.input_bits[-1] + 1
+            cycles.append((*bits, rates.weights[number]))
+        errors += kind.errors.tolist()
+        shares.append(kind.shares.numpy().reshape(-1))
+    arrays = [*(np.array(values, np.int64) for values in (tiles, places, cycles, errors)), np.concatenate(shares)]
+    addresses = [array.ctypes.data for array in arrays]
+    all_kinds = (_Kind * len(kinds))(*kinds)
+    x_group, w_output = x_pixel * height * width, _bytes_of(macro.weight_bits) * w_byte
+    steps = g.groups * x_group, x_group, (g.channels + 7) // 8, x_pixel, g.heads * g.outputs * w_output
+    job = _Events(
+        0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
+        len(tiles), len(kinds), macro.rows, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
+        g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
+        *steps, g.outputs * w_output, w_output, w_byte, max(g.groups, g.heads), macro.weight_bits,
+    )  # fmt: skip
+    if not g.heads:
+        job.w_row = job.w_head = 0
+    return job, (all_kinds, arrays)
+
+
+def _bytes_of(bits: int) -> int:
+    """Bytes that hold so many bits."""
+    return (bits + 7) // 8
+
+
+def _padded(layout: Layout) -> tuple[int, int]:
+    """Height and width of the input with padding."""
+    g = layout.geometry
+    return g.height + 2 * g.padding[0], g.width + 2 * g.padding[1]
+
+
+def _pixel_words(rates: Rates, layout: Layout) -> int:
+    """Words of a pixel of x."""
+    return _bytes_of(rates.macro.input_bits) * ((layout.geometry.channels + 7) // 8)
+
+
+@lru_cache(maxsize=256)
+def _word_table(layout: Layout) -> Any:
+    """First channel, kernel element, and channels low..high-1 that belong to the tile, for the words of all tiles."""
+    words = [
+        (channel, element, max(channel, tile.channel_low), min(channel + 8, tile.channel_high))
+        for tile in layout.tiles
+        for element in range(tile.element_low, tile.element_high)
+        for channel in range(tile.channel_low // 8 * 8, tile.channel_high, 8)
+    ]
+    return np.array(words, dtype=np.int64)

@@ -1,0 +1,182 @@
+"""Conversions of counts that are no small integers: a float product makes the counts, the column's own functions levels
+and sigmas of them, and a kernel codes of these (see src/convert_levels.cpp)."""
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit.columns import vote
+from asim_lightning.engine.cells import Chip, cell_digits
+from asim_lightning.engine.integer import digits
+from asim_lightning.engine.native.converters import PlacedConverters
+from asim_lightning.engine.native.structures import VOTE_RULES, LevelCycle, LevelsJob
+from asim_lightning.engine.noise import WORD, layer_key
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.torch_modes import exact_float32
+
+_ELEMENTS = 2**22
+"""Counts in flight: 16 MB."""
+_FLOAT32_LIMIT, _CELL_GRID = 2**24, 2**13
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLevels:
+    """Conversions of a product by given levels.
+
+    Attributes:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        chip: The chip, whose cells may differ.
+        converters: Errors of its converters, or none.
+        loaded: The library.
+    """
+
+    product: Product
+    transfer: Transfer
+    chip: Chip
+    converters: PlacedConverters | None
+    loaded: Any
+
+    def sums(self, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None) -> Tensor:
+        """Outputs in counts, float64; see `reference.ReferenceProgram.sums`. # (batch, *outputs)"""
+        product, x, w = self.product, x.to(torch.int32), w.to(torch.int32)
+        stacked = max(len(block) for block in self._blocks())
+        step = max(1, (max_elements or _ELEMENTS) // max(1, stacked * product.positions(x, w)))
+        kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
+        with torch.no_grad(), exact_float32("cpu"):
+            parts = [
+                self._rows(
+                    x[low : low + step],
+                    w[low : low + step] if product.batched_weight else w,
+                    noise.rows(low, low + step),
+                    {} if product.batched_weight else kept,
+                )
+                for low in range(0, len(x), step)
+            ]
+        return torch.cat(parts) if parts else self._rows(x, w, noise, kept)
+
+    def _blocks(self) -> list[list[tuple[int, Cycle]]]:
+        """Numbered cycles that use the same input digit and the same kind of cells, and so are converted alike."""
+        numbered = enumerate(self.transfer.cycles)
+        return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]
+
+    def _rows(self, x: Tensor, w: Tensor, noise: Noise, kept: dict[Any, Tensor]) -> Tensor:
+        product, transfer = self.product, self.transfer
+        tiles = product.tiles(w[0] if product.batched_weight else w, transfer.macro.rows)
+        codes: Tensor | None = None
+        counts: Tensor | None = None
+        for block in self._blocks():
+            first = block[0][1]
+            for number, found in enumerate(self._counts(block, tiles, x, w, kept)):
+                if codes is None or counts is None:
+                    codes, counts = (torch.zeros(found[:, 0].shape, dtype=torch.float64) for _ in range(2))
+                if first.converted:
+                    self._convert(block, number, found, noise, codes)
+                    continue
+                for place, (_, cycle) in enumerate(block):
+                    counts.add_(found[:, place].double(), alpha=cycle.sign * 2**cycle.shift)
+        assert codes is not None
+        assert counts is not None
+        top, votes = transfer.macro.top_code, transfer.most_votes
+        scale, divisor = (1, votes) if top is None else (transfer.macro.rows, top * votes)
+        return codes * scale / divisor + counts
+
+    def _counts(
+        self, block: list[tuple[int, Cycle]], tiles: list[Tile], x: Tensor, w: Tensor, kept: dict[Any, Tensor]
+    ) -> Iterator[Tensor]:
+        """Counts of a block's cycles, tile by tile. # (rows, cycles, *outputs)"""
+        first, sigma = block[0][1], self.transfer.column.cell_sigma
+        key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
+        if key not in kept:  # input groups meet the same weight bits
+            kept[key] = torch.stack([self._weight_digits(cycle, w) for _, cycle in block])
+        x_digits, w_digits = digits(x, first.input_bits, first.input_signed), kept[key]
+        if first.full_scale * (_CELL_GRID if sigma else 1) >= _FLOAT32_LIMIT:
+            x_digits, w_digits = x_digits.double(), w_digits.double()
+        for tile in tiles:
+            yield self.product.counts(tile, x_digits, w_digits)
+
+    def _weight_digits(self, cycle: Cycle, w: Tensor) -> Tensor:
+        sigma = self.transfer.column.cell_sigma
+        if sigma and cycle.analog:
+            return cell_digits(w, cycle, sigma, self.chip, self.product.batched_weight)
+        return digits(w, cycle.weight_bits, cycle.weight_signed)
+
+    def _convert(self, block: list[tuple[int, Cycle]], tile: int, counts: Tensor, noise: Noise, codes: Tensor) -> None:
+        """Add the weighted codes of a block's cycles in a tile."""
+        transfer, (first_number, first) = self.transfer, block[0]
+        levels = transfer.column.level(counts, first)
+        if first.top_code is None and levels.dtype == torch.float64:
+            self._convert_in_double(block, tile, counts, levels, noise, codes)
+            return
+        levels = levels.float().expand_as(counts).contiguous()
+        sigmas: Tensor | None = None
+        if transfer.noisy[first_number]:
+            sigmas = transfer.column.sigma(counts, first).float()
+            sigmas = sigmas if sigmas.numel() == 1 else sigmas.expand_as(counts).contiguous()
+        own = [LevelCycle(cycle.weight_bits[0], cycle.votes, transfer.code_weight(cycle)) for _, cycle in block]
+        top = first.full_scale if first.top_code is None else first.top_code
+        ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
+        array = (LevelCycle * len(own))(*own)
+        job = LevelsJob(
+            bytes=ctypes.sizeof(LevelsJob), levels=levels.data_ptr(), ids=ids.data_ptr(), offsets=offsets.data_ptr(),
+            rows=len(counts), outputs=codes[0].numel(), cycles=ctypes.addressof(array), codes=codes.data_ptr(),
+            last_word=noise.trial << 16 & WORD, first_cycle=first_number, cycle_count=len(block),
+            word_base=tile * len(transfer.cycles) & WORD, real=first.top_code is None, low=-top if first.signed else 0,
+            top=top, vote_rule=VOTE_RULES[transfer.macro.vote], threads=torch.get_num_threads(),
+        )  # fmt: skip
+        job.key[:] = noise.seed, layer_key(noise.name, noise.call)
+        if sigmas is not None:
+            job.sigmas, job.one_sigma = sigmas.data_ptr(), sigmas.numel() == 1
+        if self.converters is not None:
+            places = self._converter_of(codes, tile)
+            job.converters, job.converter_of = self.converters.of_job(), places.data_ptr()
+            for cycle in array:
+                cycle.converter *= self.converters.outputs
+        self.loaded.asim_convert_levels(ctypes.byref(job))
+
+    def _convert_in_double(
+        self,
+        block: list[tuple[int, Cycle]],
+        tile: int,
+        counts: Tensor,
+        levels: Tensor,
+        noise: Noise,
+        codes: Tensor,
+    ) -> None:
+        """The same for an ideal converter whose levels float32 would round, as kernels do."""
+        first_number, first = block[0]
+        low, positions = -first.full_scale if first.signed else 0, codes[0].numel()
+        word = tile * len(self.transfer.cycles)
+        for place, (number, cycle) in enumerate(block):
+            reads = [levels[:, place]] * cycle.votes
+            if self.transfer.noisy[first_number]:
+                sigma, shape = self.transfer.column.sigma(counts[:, place], cycle), codes.shape
+                for read in range(cycle.votes):
+                    normal = noise.conversions(positions, range(number, number + 1), word, read)
+                    reads[read] = reads[read] + sigma * normal.view(shape)
+            found = [read.clamp(low, first.full_scale) for read in reads]
+            code = found[0] if len(found) == 1 else vote(torch.stack(found), self.transfer.macro.vote)
+            codes.add_(code, alpha=self.transfer.code_weight(cycle))
+
+    def _converter_of(self, codes: Tensor, tile: int) -> Tensor:
+        """Place of the converter of weight bit 0 of each output of a row, int32. # (outputs of a row,)"""
+        assert self.converters is not None
+        shape = codes.shape[1:]
+        if isinstance(self.product, Conv2dProduct):
+            macros, each, after = self.product.groups, shape[0] // self.product.groups, shape[1:].numel()
+            number = torch.arange(shape[0]).repeat_interleave(after)
+        else:
+            each = shape[-1]
+            macros = shape[:-2].numel() if self.product.batched_weight else 1
+            number = (
+                torch.arange(macros * each).view(macros, 1, each).expand(-1, shape[:-1].numel() // macros, -1).flatten()
+            )
+        first = (tile * macros + number // each) * self.converters.weight_bits * self.converters.outputs
+        return (first + number % each).int()

@@ -1,0 +1,89 @@
+"""The compiled kernels, loaded: the best level that the processor runs, if it was built from the sources beside it."""
+
+import ctypes
+import os
+import shlex
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from asim_lightning.checks import check_choice
+from asim_lightning.engine.native.backend import FOLDER, LEVELS, digest, library_path
+
+__all__ = ["LEVELS", "library", "processor_levels", "why_missing"]
+
+
+@lru_cache
+def library(level: str | None = None) -> ctypes.CDLL:
+    """The kernels compiled for a level of instructions.
+
+    Args:
+        level: One of `LEVELS` that the processor runs; None: the best of those that were built.
+
+    Raises:
+        ValueError: There is no such level, or the processor does not run it.
+        RuntimeError: The library is missing, was built from other sources, or cannot be loaded.
+    """
+    if level is not None:
+        check_choice("level", level, tuple(LEVELS))
+    runs = processor_levels()
+    if level is None:
+        level = next(name for name in reversed(runs) if library_path(name).exists())
+    elif level not in runs:
+        raise ValueError(f"level must be one that this processor runs, {', '.join(runs)}, got {level!r}")
+    return _load(FOLDER, level)
+
+
+def processor_levels() -> tuple[str, ...]:
+    """Levels of `LEVELS` that this processor runs, the best last.
+
+    Raises:
+        RuntimeError: There is no library to ask.
+    """
+    if not LEVELS:
+        raise RuntimeError("The C++ kernels are not built for Windows.")
+    return tuple(LEVELS)[: _load(FOLDER, "portable").asim_processor_level() + 1]
+
+
+def why_missing() -> str | None:
+    """Why there are no compiled kernels, and how to get them, in a sentence; None where there are."""
+    try:
+        library()
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+@lru_cache
+def _load(folder: Path, level: str) -> ctypes.CDLL:
+    path = library_path(level, folder)
+    again = f"`{shlex.join([sys.executable, str(folder / 'backend.py')])}`"
+    if not path.exists():
+        ways = "with a C++ compiler, or after `pip install ziglang`"
+        raise RuntimeError(f"The C++ kernels are not built: {ways}, {again} builds them.")
+    # looked up in the file, since a process that has loaded an old library loads no other one of that name
+    if digest(level, folder).encode() not in path.read_bytes():
+        raise RuntimeError(f"{path.name} was built from other sources than those beside it: {again} builds it anew.")
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise RuntimeError(f"{path.name} cannot be loaded ({error}): {again} builds it anew.") from error
+    loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
+    loaded.asim_set_threads_entry(_torch_threads())
+    # a child has none of its parent's OpenMP threads, and GNU's OpenMP would wait for them for ever
+    os.register_at_fork(after_in_child=lambda: loaded.asim_set_threads_entry(None))
+    return loaded
+
+
+def _torch_threads() -> int | None:
+    """Address of GOMP_parallel in the OpenMP library that torch computes with, which may be GNU's, LLVM's or Intel's;
+    None where torch uses another kind of threads."""
+    if not torch.backends.openmp.is_available():
+        return None
+    try:
+        # torch makes the symbols of its OpenMP library global, so that this is the one its own calls are bound to
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
+    except (AttributeError, TypeError, OSError):  # TypeError: Windows has no such library of all symbols
+        return None

@@ -1,0 +1,149 @@
+"""The native engine: every conversion on a CPU, by kernels in C++ (see src/conversion.h)."""
+
+import ctypes
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
+from asim_lightning.engine.native.converters import PlacedConverters
+from asim_lightning.engine.native.given_levels import GivenLevels
+from asim_lightning.engine.native.library import why_missing
+from asim_lightning.engine.native.structures import ConversionJob, Counting
+from asim_lightning.engine.noise import WORD, layer_key
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.program import Program, required
+from asim_lightning.engine.weights import Weights
+
+_LONGEST_TABLE = 2**20
+_MOST_VOTES = 64
+
+
+def refuses(transfer: Transfer) -> str | None:
+    """Nothing: the native engine computes every macro."""
+    return None
+
+
+@lru_cache(maxsize=64)
+def why_not_counted(transfer: Transfer) -> str | None:
+    """Why a float product makes the counts of a macro; None where kernels count ones."""
+    cycles, macro = transfer.cycles, transfer.macro
+    if transfer.column.cell_sigma:
+        return "cells differ, so that counts are no whole numbers"
+    if macro.adc_bits is None:
+        return "an ideal converter's codes are no whole numbers"
+    if any(c.signed for c in cycles):
+        return "several weight bits are converted at once"
+    if (votes := max(c.votes for c in cycles)) > _MOST_VOTES:
+        return f"{votes} votes are more than {_MOST_VOTES}"
+    if (largest := max(c.full_scale for c in cycles)) >= _LONGEST_TABLE:
+        return f"{largest} counts in a cycle are too many to tabulate"
+    return None if transfer.largest_sum < 2**31 else "sums of a tile do not fit into 31 bits"
+
+
+def available(device: torch.device) -> bool:
+    """Whether the engine runs on a device: on a CPU, where its kernels are built."""
+    return device.type == "cpu" and why_missing() is None
+
+
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "NativeProgram":
+    """See `Engine.prepare`."""
+    return NativeProgram(product, weights, transfer, chip)
+
+
+@dataclass(eq=False)
+class NativeProgram(Program):
+    """Every conversion of a product, with weights in the form that a way of counting takes.
+
+    Attributes:
+        transfer: The macro's schedule and column.
+        chip: The chip, whose cells may differ.
+        converters: Errors of its converters; None: they have none.
+        level: Level of the kernels' instructions; None: the best one.
+        counting: How conversions are counted; None: the fastest way.
+        quiet: Flags of converters that give code 0 for a count of 0, once they are known; shared by all calls.
+    """
+
+    transfer: Transfer
+    chip: Chip
+    converters: PlacedConverters | None = field(default=None, kw_only=True)
+    level: str | None = field(default=None, kw_only=True)
+    counting: Counting | None = field(default=None, kw_only=True)
+    quiet: list[Tensor] = field(default_factory=list, kw_only=True, repr=False)
+
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts; those of the reference, with noise but for the last bit of its normals.
+
+        # (batch, *outputs), float64
+        """
+        product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
+        if why_not_counted(self.transfer) is not None:
+            given = GivenLevels(product, self.transfer, self.chip, self.converters, kernels(self.level))
+            return given.sums(x, w, source, self.max_elements)
+        plan = self._plan(x, w, batch)
+        out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
+        if not out.numel():
+            return out
+        samples = plan.samples
+        if self.max_elements is not None:
+            samples = max(1, self.max_elements // out[0].numel())
+        if samples >= batch:
+            self._convert(plan, x, w, source, out)
+            return out
+        for low in range(0, batch, samples):
+            part = slice(low, low + samples)
+            inputs, weights = x[part], w[part] if product.batched_weight else w
+            self._convert(
+                self._plan(inputs, weights, batch), inputs, weights, source.rows(low, low + samples), out[part]
+            )
+        return out
+
+    def _plan(self, x: Tensor, w: Tensor, batch: int) -> Plan:
+        strides = x.stride() if isinstance(self.product, Conv2dProduct) else ()
+        threads, has_errors = torch.get_num_threads(), self.converters is not None
+        return plan_of(
+            self.product, self.transfer, self.level, (x.shape, strides), w.shape, batch, threads, self.counting,
+            has_errors,
+        )  # fmt: skip
+
+    def _convert(self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor) -> None:
+        x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
+        if not isinstance(self.product, Conv2dProduct):
+            x = x.contiguous()
+        job = ConversionJob.from_buffer_copy(plan.job)
+        job.inputs.data, job.weights.data, job.out = x.data_ptr(), w.data_ptr(), out.data_ptr()
+        ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
+        job.outputs.ids, job.outputs.offsets = ids.data_ptr(), offsets.data_ptr()
+        job.key[:] = noise.seed, layer_key(noise.name, noise.call)
+        job.last_word = noise.trial << 16 & WORD
+        loaded = kernels(self.level)
+        if self.converters is not None:
+            job.converters = self.converters.of_job()
+            job.converters.quiet = self._quiet(loaded, job).data_ptr()
+        if not self.product.batched_weight:
+            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
+            job.weight_form = form.data_ptr()
+        loaded.asim_convert(ctypes.byref(job))
+
+    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:
+        """Which converters give code 0 for a count of 0: see src/conversion_job.h. No operand's shape decides it but
+        that of the weights, which stays the same."""
+        if not self.quiet:
+            assert self.converters is not None
+            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * self.converters.outputs
+            flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
+            loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
+            self.quiet.append(flags)
+        return self.quiet[0]
+
+
+def _form(loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:
+    """The form of a job's weights."""
+    out = aligned(loaded.asim_weight_form(ctypes.byref(job), None))
+    loaded.asim_weight_form(ctypes.byref(job), out.data_ptr())
+    return out

@@ -1,0 +1,106 @@
+// The C interface of conversions: the form of weights, and every conversion of a product.
+#include "conversion.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "count_amx.h"
+#include "count_look_ups.h"
+#include "count_popcount.h"
+#include "export.h"
+
+namespace {
+
+constexpr int64_t MOST_OTHERS = 64;   // units of the side that is not in turn, whose sums a thread holds: 256 kB
+
+// Call use(counting) with a null pointer to the class of counting that a job names.
+template <class Use> void with_counting(const ConversionJob& job, Use use) {
+#if defined(__AMX_INT8__)
+    if (job.counting == AMX) return use(static_cast<CountAmx*>(nullptr));
+#endif
+#if defined(__AVX2__)
+    if (job.counting == LOOK_UPS) return use(static_cast<CountLookUps*>(nullptr));
+#endif
+    use(static_cast<CountPopcount*>(nullptr));
+}
+
+// Whether the form of a way of counting is that of the weights, and not of the inputs.
+template <class Counting> bool forms_weights(const ConversionJob& job) {
+    return bool(job.inputs_in_lanes) == Counting::LANES_IN_TURN;
+}
+
+template <class Counting> void convert(const ConversionJob& job) {
+    const bool of_weights = forms_weights<Counting>(job);
+    const Side &formed = of_weights ? job.weights : job.inputs, &turned = of_weights ? job.inputs : job.weights;
+    const uint32_t* form = of_weights ? job.weight_form : nullptr;
+    Scratch<uint32_t> own(form ? 0 : Counting::form_size(job));
+    if (!form) {
+        Counting::make_form(job, Operand(formed, job.tiles, job.tile_count, job.threads), own.data());
+        form = own.data();
+    }
+    const Operand operand(turned, job.tiles, job.tile_count, job.threads, of_weights ? nullptr : job.weight_form);
+    using Work = Conversion<Counting>;
+    const int64_t turns = Work::turns(job), others = Work::others(job), units = turned.problems * turns;
+    // parts of the other side, where units are few: each thread has several shares, or their sums would be too many
+    const int64_t wanted = job.threads > 1 ? ceil_div(4 * job.threads, units) : 1;
+    const int64_t parts = std::min(others, std::max({wanted, ceil_div(others, MOST_OTHERS), int64_t(1)}));
+    asim::parallel_for(units * parts, job.threads, [&](asim::Shares& shares) {
+        Work work(job, form, operand);
+        for_units(shares, [&](int64_t unit) {
+            const int64_t part = unit % parts, turn = unit / parts;
+            work.run(turn / turns, turn % turns, part * others / parts, (part + 1) * others / parts);
+        });
+    });
+}
+
+bool is_known(const ConversionJob* job) { return job->bytes == int64_t(sizeof(ConversionJob)); }
+
+}  // namespace
+
+// Bytes of a ConversionJob, which both sides must agree on.
+ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
+
+// Whether this library counts in a way.
+ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
+#if defined(__AMX_INT8__)
+    if (counting == AMX) return 1;
+#endif
+#if defined(__AVX2__)
+    if (counting == LOOK_UPS) return 1;
+#endif
+    return counting == POPCOUNT;
+}
+
+// Words of the form of a job's weights, or (not null) make it; -1: another layout of the job.
+ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
+    int64_t size = -1;
+    if (!is_known(job)) return size;
+    with_counting(*job, [&](auto* counting) {
+        using Counting = std::remove_pointer_t<decltype(counting)>;
+        const bool forms = forms_weights<Counting>(*job);
+        if (forms) size = Counting::form_size(*job);
+        else size = Operand::size_of(job->weights, job->tiles, job->tile_count);
+        if (!out) return;
+        const Operand operand(job->weights, job->tiles, job->tile_count, job->threads);
+        if (forms) Counting::make_form(*job, operand, out);
+        else std::memcpy(out, operand.quads(), size * sizeof(uint32_t));
+    });
+    return size;
+}
+
+// Whether the processor counts the ones of words by an instruction.
+ASIM_EXPORT int32_t asim_has_popcount() { return Popcount::MOST > 31; }
+
+// Make every conversion. 0: done; 1: another layout of the job.
+ASIM_EXPORT int32_t asim_convert(const ConversionJob* job) {
+    if (!is_known(job)) return 1;
+    with_counting(*job, [&](auto* counting) { convert<std::remove_pointer_t<decltype(counting)>>(*job); });
+    return 0;
+}
+
+// Fill what job->converters.quiet points to; see Converters.
+ASIM_EXPORT int32_t asim_quiet_converters(const ConversionJob* job, uint8_t* out) {
+    if (!is_known(job)) return 1;
+    find_quiet(*job, out);
+    return 0;
+}

@@ -1,0 +1,86 @@
+// Every conversion of a product, tile by tile, in blocks of singles by lanes, four cycles at a time.
+//
+// A class of counting (CountPopcount, CountLookUps, CountAmx) takes one side of a product in turn, a unit of up to 16 lanes
+// (or singles) after the other, and meets all units of the other side with it, whose form was made before: that of weights
+// once, that of inputs at each call. Threads share out the units in turn and, where these are few, parts of the others.
+#pragma once
+#include "block_conversion.h"
+#include "operand.h"
+
+template <class Counting> class Conversion {
+    static constexpr bool LANES_IN_TURN = Counting::LANES_IN_TURN;
+public:
+    Conversion(const ConversionJob& job, const uint32_t* form, const Operand& turn)
+        : turn_(turn), singles_(singles_of(job).lanes()), tiles_(job.tile_count),
+          block_(block_size(singles_, Counting::MULTIPLE)), counting_(job, form, turn), conversion_(job, block_),
+          live_(conversion_.fours()), counted_(2 * counting_.batch() * 4 * block_ * GROUP) {}
+
+    // Units of the side in turn and of the other one, of a problem.
+    static int64_t turns(const ConversionJob& job) { return units(job, LANES_IN_TURN); }
+    static int64_t others(const ConversionJob& job) { return units(job, !LANES_IN_TURN); }
+
+    // Make the conversions of one unit in turn with units [low, high) of the other side.
+    void run(int64_t problem, int64_t turn, int64_t low, int64_t high) {
+        const int64_t size = int64_t(block_) * GROUP;
+        const bool digital = conversion_.digital();
+        const LaneGroup in_turn(turn_, problem, turn * (LANES_IN_TURN ? GROUP : block_));
+        codes_.resize((high - low) * size);
+        counts_.resize(digital ? (high - low) * size : 0);
+        for (int tile = 0; tile < tiles_; ++tile) {
+            counting_.arrange(in_turn, problem, tile);
+            for (int64_t other = low; other < high; ++other) {
+                const BlockPlace at = place(problem, turn, other, tile);
+                convert(at);
+                add(conversion_.sums().codes, at.held, tile == 0, codes_.data() + (other - low) * size);
+                if (digital) add(conversion_.sums().counts, at.held, tile == 0, counts_.data() + (other - low) * size);
+            }
+        }
+        for (int64_t other = low; other < high; ++other) {
+            const int64_t own = (other - low) * size;
+            conversion_.store_outputs(place(problem, turn, other, 0), codes_.data() + own, digital ? counts_.data() + own : nullptr);
+        }
+    }
+
+private:
+    static int64_t units(const ConversionJob& job, bool of_lanes) {
+        const int64_t singles = singles_of(job).lanes();
+        return of_lanes ? ceil_div(lanes_of(job).lanes(), GROUP) : ceil_div(singles, block_size(singles, Counting::MULTIPLE));
+    }
+
+    BlockPlace place(int64_t problem, int64_t turn, int64_t other, int tile) const {
+        const int64_t lane = (LANES_IN_TURN ? turn : other) * GROUP, single = (LANES_IN_TURN ? other : turn) * block_;
+        return {problem, lane, single, tile, int(singles_ - single < block_ ? singles_ - single : block_)};
+    }
+
+    void convert(const BlockPlace& at) {
+        conversion_.begin(at);
+        counting_.select(LANES_IN_TURN ? at.first_single : at.first_lane, at.held);
+        int live = 0;   // fours of cycles that have something to count, or whose code of nothing is not 0
+        for (int four = 0; four < conversion_.fours(); ++four)
+            if (!counting_.is_empty(four) || !conversion_.is_quiet(four)) live_[live++] = four;
+        // where counting goes on beside conversion, fours are counted a turn before they are converted
+        const int batch = counting_.batch(), before = Counting::BESIDE ? batch : 0;
+        for (int turn = 0; turn < live + before; turn += batch) {
+            if (turn < live) counting_.count(live_.data() + turn, live - turn < batch ? live - turn : batch, counts_of(turn));
+            for (int i = turn < before ? 0 : turn - before; i < turn - before + batch && i < live; ++i)
+                conversion_.add(live_[i], counts_of(i));
+        }
+    }
+
+    // Write or add a tile's sums to those of all tiles.
+    static void add(const int32_t* sums, int held, bool is_first, double* out) {
+        if (is_first) for (int i = 0; i < held * GROUP; ++i) out[i] = sums[i];
+        else for (int i = 0; i < held * GROUP; ++i) out[i] += sums[i];
+    }
+
+    int32_t* counts_of(int turn) { return counted_.data() + turn % (2 * counting_.batch()) * 4 * block_ * GROUP; }
+
+    const Operand& turn_;
+    const int64_t singles_;
+    const int tiles_, block_;
+    Counting counting_;
+    BlockConversion conversion_;
+    Scratch<int> live_;
+    Scratch<int32_t> counted_;         // counts of fours of cycles
+    Scratch<double> codes_, counts_;   // sums of all tiles. # (units of the other side, singles of a block, 16)
+};

@@ -1,0 +1,40 @@
+// Scratch memory, aligned to cache lines, and the division of numbers into units.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include "threads.h"
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Elements of a plain type, zeros at first, at a multiple of 64 bytes.
+template <class T> class Scratch {
+    void* block_ = nullptr;
+    T* data_ = nullptr;
+    int64_t size_ = 0;
+public:
+    explicit Scratch(int64_t size = 0) { resize(size); }
+    // Hold at least so many elements; new ones are zeros, and old ones are lost where there were fewer.
+    void resize(int64_t size) {
+        if (size <= size_) return;
+        std::free(block_);
+        block_ = std::calloc(size * sizeof(T) + 64, 1);
+        if (!block_) std::abort();
+        data_ = reinterpret_cast<T*>(round_up(reinterpret_cast<int64_t>(block_), 64));
+        size_ = size;
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    ~Scratch() { std::free(block_); }
+    T* data() { return data_; }
+    const T* data() const { return data_; }
+    T& operator[](int64_t i) { return data_[i]; }
+    const T& operator[](int64_t i) const { return data_[i]; }
+};
+
+// Call work(unit) for each unit of a thread's shares.
+template <class Work> void for_units(asim::Shares& shares, Work work) {
+    for (int64_t low, high; shares.next(low, high);)
+        for (int64_t unit = low; unit < high; ++unit) work(unit);
+}

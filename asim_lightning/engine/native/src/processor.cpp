@@ -1,0 +1,100 @@
+// What library.py asks of a library before it uses it: its digest, the level of the processor, and torch's threads.
+//
+// The level is read from CPUID (which instructions there are) and XCR0 (which registers the system saves), because
+// __builtin_cpu_supports always says no when zig compiles. AVX-512 is that of Ice Lake and Zen 4 or newer. Linux lends the
+// tile registers of AMX to a process that asks for them, so asking is part of the answer.
+#include <cstdint>
+#include <cstdlib>
+
+#include "export.h"
+#include "threads.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
+namespace {
+
+enum Level { PORTABLE, AVX2, AVX512, AMX };  // as LEVELS of backend.py
+
+#if defined(__x86_64__)
+template <class... Bits> bool has(unsigned word, Bits... bits) { return ((word >> bits & 1) && ...); }
+
+bool may_use_tiles() {
+#if defined(__linux__)
+    constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
+Level processor_level() {
+    unsigned a, b, c, d, saved, high;
+    __cpuid_count(0, 0, a, b, c, d);
+    if (a < 7) return PORTABLE;
+    __cpuid_count(1, 0, a, b, c, d);
+    if (!has(c, 23, 27)) return PORTABLE;  // POPCNT, XGETBV
+    asm volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    __cpuid_count(7, 0, a, b, c, d);
+    if (!has(saved, 1, 2) || !has(b, 5, 8)) return PORTABLE;  // AVX2, BMI2
+    // F, DQ, BW, VL; VBMI, VNNI, BITALG, VPOPCNTDQ
+    if (!has(saved, 5, 6, 7) || !has(b, 16, 17, 30, 31) || !has(c, 1, 11, 12, 14)) return AVX2;
+    if (!has(saved, 17, 18) || !has(d, 24, 25) || !may_use_tiles()) return AVX512;  // AMX-TILE, AMX-INT8
+    return AMX;
+}
+#else
+Level processor_level() { return PORTABLE; }
+#endif
+
+}  // namespace
+
+// Digest of what the library is built from (backend.py), which library.py looks for in the file before it loads it.
+ASIM_EXPORT const char* asim_digest() { return ASIM_DIGEST; }
+
+// Number, among backend.py's LEVELS, of the best level that this processor runs. The portable library is asked.
+ASIM_EXPORT int32_t asim_processor_level() { return processor_level(); }
+
+// Take GOMP_parallel of torch's OpenMP, or null, for parallel_for.
+ASIM_EXPORT void asim_set_threads_entry(void* gomp_parallel) {
+    asim::parallel_entry.store(reinterpret_cast<asim::ParallelEntry>(gomp_parallel));
+}
+
+// Sum of 0..units-1 by parallel_for; `calls` counts the threads that it called. For tests of threads.h.
+ASIM_EXPORT int64_t asim_sum_by_threads(int64_t units, int32_t threads, int32_t* calls) {
+    std::atomic<int64_t> sum{0};
+    std::atomic<int32_t> called{0};
+    asim::parallel_for(units, threads, [&](asim::Shares& shares) {
+        called.fetch_add(1);
+        int64_t low, high, own = 0;
+        while (shares.next(low, high)) {
+            for (int64_t unit = low; unit < high; ++unit) own += unit;
+        }
+        sum.fetch_add(own);
+    });
+    *calls = called.load();
+    return sum.load();
+}
+
+#if defined(ASIM_WITHOUT_LIBCXX)
+// zig takes a minute to build its libc++. Kernels need no more of it than this, and the library then needs libc alone.
+#include <new>
+
+void* operator new(std::size_t size) {
+    void* memory = std::malloc(size ? size : 1);
+    if (!memory) std::abort();
+    return memory;
+}
+void* operator new[](std::size_t size) { return operator new(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+_LIBCPP_BEGIN_NAMESPACE_STD
+void __libcpp_verbose_abort(const char*, ...) noexcept { std::abort(); }
+_LIBCPP_END_NAMESPACE_STD
+#endif

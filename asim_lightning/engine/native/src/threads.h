@@ -1,0 +1,66 @@
+// Work shared out over threads: torch's own OpenMP threads where library.py found them, else threads made for the call.
+//
+// torch's threads spin for milliseconds after each operation, in wait for the next one. Threads of another pool share the
+// cores with them meanwhile: on two cores a kernel then took up to twice as long.
+//
+// Shares are taken one after the other from an atomic counter until none is left, so that a core which another process
+// slows takes fewer. A share is half of what is left for each thread, and at least 1/64 of a thread's equal part: few are
+// taken, and the last ones are small.
+//
+// Constraints: work writes disjoint results and throws nothing. Pass 1 thread or torch.get_num_threads(), nothing between:
+// OpenMP ends and starts threads when the size of its team changes.
+#pragma once
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+namespace asim {
+
+// GOMP_parallel: calls body(data) on so many threads at once. Null: there is none, or it must not be used after a fork.
+using ParallelEntry = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+inline std::atomic<ParallelEntry> parallel_entry{nullptr};
+
+// Ranges that together cover 0..units-1 once.
+class Shares {
+  public:
+    Shares(int64_t units, int64_t threads)
+        : units_(units), threads_(threads), smallest_(std::max<int64_t>(1, units / (threads * 64))) {}
+
+    // Take the next range low..high-1; false where none is left.
+    bool next(int64_t& low, int64_t& high) {
+        low = taken_.load(std::memory_order_relaxed);
+        do {
+            if (low >= units_) return false;
+            high = std::min(units_, low + std::max(smallest_, (units_ - low) / (threads_ * 2)));
+        } while (!taken_.compare_exchange_weak(low, high, std::memory_order_relaxed));
+        return true;
+    }
+
+  private:
+    const int64_t units_, threads_, smallest_;
+    alignas(64) std::atomic<int64_t> taken_{0};
+};
+
+// Call work(shares) on each thread; it allocates its scratch and then works while shares.next(low, high).
+template <class Work> void parallel_for(int64_t units, int threads, Work work) {
+    const int workers = static_cast<int>(std::min<int64_t>(threads, units));
+    struct Call {
+        Work& work;
+        Shares shares;
+        static void run(void* data) { static_cast<Call*>(data)->work(static_cast<Call*>(data)->shares); }
+        static void* start(void* data) { return run(data), nullptr; }
+    } call{work, Shares(units, std::max(workers, 1))};
+    if (workers <= 1) return Call::run(&call);
+    if (const ParallelEntry parallel = parallel_entry.load()) return parallel(Call::run, &call, threads, 0);
+    constexpr int MOST = 255;
+    pthread_t others[MOST];
+    int started = 0;  // where the system gives fewer threads, those there are do all the work
+    while (started < std::min(workers - 1, MOST) && !pthread_create(&others[started], nullptr, Call::start, &call)) ++started;
+    Call::run(&call);
+    for (int i = 0; i < started; ++i) pthread_join(others[i], nullptr);
+}
+
+}  // namespace asim

@@ -1,0 +1,54 @@
+"""Conversions of all kinds by a library that checks its accesses to memory: `python -m ... LIBRARY`."""
+
+import ctypes
+import sys
+
+import torch
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights
+from asim_lightning.engine.native import conversion, native_engine
+from asim_lightning.engine.native.structures import Counting
+from tests.engine.native.test_conversion import GIVEN_LEVELS, MACROS, operands
+from tests.engine.native.test_converters import converters
+from tests.engine.products import PRODUCTS, noise_of
+
+SHAPES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
+    (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (2, 5, 4, 17), (17, 5, 3, 3)),
+    (Conv2dProduct((2, 2), (0, 2), (2, 1), 3), (1, 3, 9, 9), (6, 1, 3, 2)),
+    (Conv2dProduct((1, 1), (0, 0), (1, 1), 1), (1, 33, 1, 1), (1, 33, 1, 1)),
+    (MatmulProduct(), (1, 257), (33, 257)),
+    (MatmulProduct(), (3, 21, 31), (5, 31)),
+    (MatmulProduct(batched_weight=True), (2, 3, 1, 9), (2, 3, 18, 9)),
+]
+CHIP = Chip()
+
+
+def main(path: str) -> None:
+    """Convert every kind of product by every macro and way of counting of a library."""
+    loaded = ctypes.CDLL(path)
+    loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
+    conversion.library = lambda level=None: loaded
+    torch.set_num_threads(2)
+    made = 0
+    for settings in {**MACROS, **GIVEN_LEVELS}.values():
+        circuit = transfer(MacroConfig(**settings), False)
+        own = [(product, *operands(product, circuit.macro, False, batch=2)) for product in PRODUCTS.values()]
+        top, largest = 2**circuit.macro.input_bits - 1, 2 ** (circuit.macro.weight_bits - 1) - 1
+        own += [(p, torch.full(x, float(top)), torch.full(w, -float(largest))) for p, x, w in SHAPES]
+        for product, x, w in own:
+            errors = [None]
+            if circuit.macro.adc_bits is not None:
+                errors.append(converters(product, circuit, w, "gain offset curves").placed())
+            for placed in errors:
+                for way in [way for way in Counting if loaded.asim_counts_by(way)]:
+                    program = native_engine.NativeProgram(
+                        product, Weights(w), circuit, CHIP, converters=placed, counting=way
+                    )
+                    program.sums(x, noise_of(len(x)))
+                    made += 1
+    print(f"{made} products")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
