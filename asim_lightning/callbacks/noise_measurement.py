@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import unpack
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import PointResult, point_result
-from asim_lightning.surgery import macro_layers
 
 _BATCH = 100
 _MOST_KEPT = 2**28
@@ -63,13 +64,13 @@ def measure_levels(
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         raise ValueError(f"NoiseSweep needs a data set with a length of 1 or more, got {type(dataset).__name__}")
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    batches = _kept(_batches(loader, mine), len(mine))
+    batches = _kept(_batches(loader, mine), len(mine), module.num_classes)
     results = []
     for level in levels:
         condition = Condition(macro={axis: level.value})
         with under(module, condition):
-            noisy = any(any(layer.transfer.noisy) for layer in macro_layers(module.backbone).values())
-        reads = [(module.trial + number) & 0xFFFF for number in range(trials if noisy else 1)]
+            count = trials if is_noisy(module) else 1
+        reads = [(module.trial + number) & 0xFFFF for number in range(count)]
         outcomes = [evaluate(trainer, module, batches, replace(condition, trial=read)) for read in reads]
         results.append(point_result({axis: level.place}, "simulated", outcomes))
     return results
@@ -87,10 +88,17 @@ def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[An
     )
 
 
-def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
-    """The batches, read once for all levels where they are few; else read for each level anew."""
-    first = next(iter(loader), None)
-    if first is None:
-        return loader
-    image_bytes = first[0][0].numel() * first[0].element_size()
-    return list(loader) if images * image_bytes <= _MOST_KEPT else loader
+def _kept(loader: DataLoader[Any], images: int, num_classes: int) -> Iterable[Any]:
+    """The batches, read once for all levels where they are few; else the loader, which reads them for each level.
+
+    Raises:
+        ValueError: A batch is none of images, labels and indices.
+    """
+    kept: list[Any] = []
+    for batch in loader:
+        if not kept:
+            first = unpack(batch, num_classes)[0]  # (batch, channels, height, width)
+            if images * first[0].numel() * first.element_size() > _MOST_KEPT:
+                return loader
+        kept.append(batch)
+    return kept

@@ -11,6 +11,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import KINDS, axes_text
@@ -87,9 +88,9 @@ def validate_each(
     reads = []
     for way in ways:  # all before the first, which may take hours
         with under(model, way.condition):
-            reads.append(trials if _is_noisy(model) else 1)
-    first, batches = model.trial, sum(reads) * len(data.val_dataloader())
-    bar = EvaluationBar(batches, trainer.progress_bar_callback is not None and trainer.is_global_zero)
+            reads.append(trials if is_noisy(model) else 1)
+    first, shown = model.trial, trainer.progress_bar_callback is not None and trainer.is_global_zero
+    bar = EvaluationBar(sum(reads), data.val_dataloader(), shown)
 
     def work(evaluate: Evaluate) -> None:
         for way, count in zip(ways, reads, strict=True):
@@ -127,8 +128,3 @@ def accuracy_line(trainer: Trainer, model: CimClassifier, metric: str) -> str:
     percent = 100 * float(trainer.callback_metrics[metric])
     images, right = (int(trainer.callback_metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
     return f"{what} {percent:.2f} % ({how}, {count_text([right], images)})"
-
-
-def _is_noisy(model: CimClassifier) -> bool:
-    layers = macro_layers(model.backbone).values()
-    return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)

@@ -32,7 +32,7 @@ def fit(setup: Setup) -> None:
         check_folder(folder, "the place of `trainer.logger`")
     # without a logger: its settings and checkpoints, beside other runs'
     places = folders if trainer.loggers else [Path(trainer.default_root_dir).absolute()]
-    resumed = start.path if start.resumes or start.is_lightnings else None
+    resumed = start.path if start.resumes or start.found_by_lightning else None
     try:
         with naming(folders), _nothing_left(places, lambda: _is_of_no_use(trainer, start.step)):
             trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)

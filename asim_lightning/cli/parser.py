@@ -106,8 +106,8 @@ class AsimCLI(LightningCLI):
         """Settle what settings decide of each other; save the configuration with a fit alone."""
         settings, model = self.config, self.config.model
         self.pictures = settle_pretrained(settings, self.arguments.written, self.command)
-        if self.start.room is not None:
-            check_size(BackboneConfig(**model.backbone.as_dict()), model.num_classes, self.start.room)
+        if self.start.limits is not None:
+            check_size(BackboneConfig(**model.backbone.as_dict()), model.num_classes, self.start.limits)
         if self.command != "explain" and settings.get("data") is None:
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
@@ -141,7 +141,7 @@ class AsimCLI(LightningCLI):
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         given = self.config_init.get("trainer", {})
         check_functions(_as_list(given.get("callbacks")))
-        kwargs.update(self._of_a_fit(given) if self.command == "fit" else self._of_an_evaluation(given))
+        kwargs.update(self._fit_arguments(given) if self.command == "fit" else self._evaluation_arguments(given))
         written = self.arguments.written.get("trainer", {})
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
             kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
@@ -157,7 +157,7 @@ class AsimCLI(LightningCLI):
             check_callbacks(trainer.callbacks, None if self.command == "fit" else self.run_folder)  # type: ignore[attr-defined]
         return trainer
 
-    def _of_a_fit(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _fit_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the trainer of a fit."""
         found: dict[str, Any] = {"callbacks": _as_list(given.get("callbacks"))}
         check_trainer(given, found["callbacks"])
@@ -171,7 +171,7 @@ class AsimCLI(LightningCLI):
             found["logger"] = loggers(self.root, self.arguments.run_name, self.start.continued, self.start.step)
         return found
 
-    def _of_an_evaluation(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _evaluation_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the trainer of another command."""
         kept = [callback for callback in _as_list(given.get("callbacks")) if not isinstance(callback, Checkpoint)]
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
@@ -183,7 +183,7 @@ class AsimCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Load a checkpoint's weights, and say what they are; where a fit resumes, Lightning restores the rest."""
-        if self.start.is_lightnings or self.command == "explain":
+        if self.start.found_by_lightning or self.command == "explain":
             return
         for note in self.model.pretrained:
             self._say(f"weights  {note}")

@@ -40,7 +40,7 @@ def validate(
     """
     trainer, model = setup.trainer, setup.model
     if compare is not None:
-        prepare(trainer, model, setup.data)
+        prepare(trainer, model, setup.data, "validate")
         validate_each(trainer, model, setup.data, compare, trials, setup.say)
     trainer.validate(model, datamodule=setup.data, verbose=verbose, weights_only=True)
     setup.say(accuracy_line(trainer, model, "val/acc"))
@@ -218,24 +218,20 @@ def _engines(circuit: Transfer, device: torch.device) -> str:
     chosen, refused = choose(circuit, device), refusals(circuit, device)
     able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
     others = "; ".join(f"{name}: {why}" for name, why in refused.items())
-    said = (
-        f"engine on {device.type}: {chosen}"
-        + (f"; also {able}" if able else "")
-        + (f"; not {others}" if others else "")
-    )
-    return textwrap.fill(said, 120, subsequent_indent="    ")
+    parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
+    return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
 
 
-def read_data(model: CimClassifier, data: LightningDataModule) -> None:
-    """Read the data."""
+def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
+    """Read the data of one of Lightning's stages."""
     model.check_data(data)
     data.prepare_data()
-    data.setup("test")
+    data.setup(stage)
 
 
-def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
-    """Read the data, and fit input ranges where they are missing."""
-    read_data(model, data)
+def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
+    """Read the data of a stage, and fit input ranges where they are missing."""
+    read_data(model, data, stage)
     callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
     if callback is not None and needs_calibration(model.backbone):
         callback.calibrate(trainer, model, data)

@@ -19,7 +19,7 @@ from asim_lightning.exchange.read import read_plain
 from asim_lightning.resources import shipped_file
 
 PREDICTIONS = "predictions.csv"
-_LIGHTNINGS = ("best", "hpc")
+_LIGHTNING_WORDS = ("best", "hpc")
 """What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 _RANGES = ("input_max", "weight_max")
 
@@ -43,13 +43,13 @@ class Start:
     """Optimizer steps that were made where it resumes."""
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""
-    room: SizeLimits | None = None
+    limits: SizeLimits | None = None
     """What a network of such a file may take; None where Lightning finds the checkpoint."""
 
     @property
-    def is_lightnings(self) -> bool:
+    def found_by_lightning(self) -> bool:
         """Whether Lightning finds the checkpoint, and it is not read here."""
-        return self.path is not None and self.room is None
+        return self.path is not None and self.limits is None
 
 
 def read_start(arguments: Arguments) -> Start:
@@ -64,7 +64,7 @@ def read_start(arguments: Arguments) -> Start:
     # a saved configuration says where its fit started, and what else is done with it is about what came out
     if not fits and "ckpt_path" not in arguments.by_flags:
         given = arguments.checkpoint_of_run or given
-    if given is None or (fits and given in _LIGHTNINGS):
+    if given is None or (fits and given in _LIGHTNING_WORDS):
         return Start(given)
     continued = None
     if given == LastCheckpoint.NAME:
@@ -80,9 +80,9 @@ def read_start(arguments: Arguments) -> Start:
             f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
             "`ckpt_path` with the file's path starts anew from its weights"
         )
-    room = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
+    limits = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
     step = int(checkpoint.get("global_step", 0)) if resumes else 0
-    return Start(path, checkpoint, settings, resumes, continued, step, is_folded(checkpoint), room)
+    return Start(path, checkpoint, settings, resumes, continued, step, is_folded(checkpoint), limits)
 
 
 def newest_last(folder: Path, goes_on: bool) -> Path:

@@ -40,6 +40,24 @@ class Chip:
         return fill(key, zero, zero, count, bits, 0, self.number)[:, 0]
 
 
+def weight_digits(w: Tensor, cycle: Cycle, cell_sigma: float, chip: Chip, batched: bool) -> Tensor:
+    """Digits of a cycle's weight bits, float32: integers, or what an analog cycle's cells hold where they differ.
+
+    Args:
+        w: Integers of the weights. # (*weight), or (batch, *weight)
+        cycle: The cycle.
+        cell_sigma: Standard deviation of the on-current, percent of nominal.
+        chip: The chip.
+        batched: Whether w has a batch.
+
+    Returns:
+        # of the shape of w
+    """
+    if cell_sigma and cycle.analog:
+        return cell_digits(w, cycle, cell_sigma, chip, batched)
+    return digits(w, cycle.weight_bits, cycle.weight_signed)
+
+
 def cell_digits(integers: Tensor, cycle: Cycle, cell_sigma: float, chip: Chip, batched: bool) -> Tensor:
     """Weight digits as the chip's cells hold them: a 1-cell carries ``1 + cell_sigma / 100 * z``, a 0-cell nothing.
 

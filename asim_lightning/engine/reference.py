@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import Chip, cell_digits
+from asim_lightning.engine.cells import Chip, weight_digits
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -99,7 +99,8 @@ class ReferenceProgram(Program):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
             if key not in planes:  # input groups meet the same weight bits
-                planes[key] = torch.stack([self._weight_digits(cycle, w) for _, cycle in block])
+                sigma, batched = transfer.column.cell_sigma, product.batched_weight
+                planes[key] = torch.stack([weight_digits(w, cycle, sigma, self.chip, batched) for _, cycle in block])
             w_digits = planes[key]
             wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
             if wide and x.device.type != "mps":
@@ -115,12 +116,6 @@ class ReferenceProgram(Program):
                     reads = [_convert(transfer, cycle, count, normal(v, place)) for v in range(cycle.votes)]
                     sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
         return sums.in_counts(x.device)
-
-    def _weight_digits(self, cycle: Cycle, w: Tensor) -> Tensor:
-        sigma = self.transfer.column.cell_sigma
-        if sigma and cycle.analog:
-            return cell_digits(w, cycle, sigma, self.chip, self.product.batched_weight)
-        return digits(w, cycle.weight_bits, cycle.weight_signed)
 
 
 def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:

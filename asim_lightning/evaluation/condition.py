@@ -9,7 +9,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
-from asim_lightning.surgery import apply_point, kept_assignments
+from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
 from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.settings import kept_fidelities
 
@@ -90,3 +90,13 @@ def matched(model: CimClassifier, pattern: str, where: str) -> set[str]:
     """
     layers = quantized_layers(model.backbone)
     return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)
+
+
+def is_noisy(model: CimClassifier) -> bool:
+    """Whether one read of the chip differs from the next: a layer that is simulated has noisy conversions.
+
+    Args:
+        model: Converted classifier, under the condition that is asked about.
+    """
+    layers = macro_layers(model.backbone).values()
+    return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)

@@ -67,7 +67,8 @@ def evaluate(
         _check_indices(mine["index"])
     index, label, prediction = (np.concatenate([mine[name] for mine, _ in parts]) for name in _FIELDS)
     if not index.size:
-        raise ValueError("No image was evaluated; the data has none, or `trainer.limit_test_batches` leaves none")
+        limits = "`trainer.limit_val_batches` or `limit_test_batches`"
+        raise ValueError(f"No image was evaluated; the data has none, or {limits} leaves none")
     # distributed samplers repeat images, so that all processes have equally many
     index, first = np.unique(index, return_index=True)
     return Outcomes(index, label[first], prediction[first], max(seconds for _, seconds in parts), algorithm)
@@ -99,7 +100,7 @@ def run_evaluations(
         What the work returned in the first process; it has to be plain where processes are forked.
 
     Raises:
-        ValueError: As for `evaluate`.
+        ValueError: As for `evaluate`; or the data has several loaders of these images.
     """
     loop = _Loop(trainer, split, work, advance)
     kept = trainer.test_loop, trainer.validate_loop
@@ -135,16 +136,19 @@ class _Loop(_EvaluationLoop):
             RunningStage.TESTING if tests else RunningStage.VALIDATING,
             verbose=False,
         )
-        self._tests, self._work, self._advance = tests, work, advance
+        self._work, self._advance = work, advance
 
     def run(self) -> Any:
+        """Lightning calls it in place of its pass over the images."""
         self.setup_data()
         trainer: Trainer = self.trainer
         model: Any = trainer.lightning_module
         model.eval()
         model.fit_missing_ranges()
-        loader = self._combined_loader.flattened[0] if self._combined_loader is not None else []
-        most = self.max_batches[0] if self.max_batches else 0
+        loaders = self._combined_loader.flattened if self._combined_loader is not None else [[]]
+        if len(loaders) > 1:
+            raise ValueError(f"The data must have one loader of the images that are evaluated, got {len(loaders)}")
+        loader, most = loaders[0], sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
         def evaluate_under(condition: Condition) -> Outcomes:

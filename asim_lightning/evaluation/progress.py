@@ -1,7 +1,9 @@
 """A progress bar over all evaluations of a command, with the time left."""
 
 import sys
+from typing import Any
 
+from lightning.fabric.utilities.data import sized_len
 from tqdm import tqdm
 
 
@@ -9,15 +11,22 @@ class EvaluationBar:
     """A bar over the batches of several evaluations, which goes when they are done.
 
     Args:
-        batches: Batches of all evaluations together.
+        evaluations: Number of evaluations.
+        loader: The batches of each; where it has no length, no time left is shown.
         shown: Whether the bar is shown.
     """
 
-    def __init__(self, batches: int, shown: bool) -> None:
+    def __init__(self, evaluations: int, loader: Any, shown: bool) -> None:
+        batches = sized_len(loader)
         # a log file gets a line now and then
         interval = 0.1 if sys.stderr.isatty() else 30.0
         self._bar = tqdm(
-            total=batches, disable=not shown, unit="batch", dynamic_ncols=True, leave=False, mininterval=interval
+            total=None if batches is None else evaluations * batches,
+            disable=not shown,
+            unit="batch",
+            dynamic_ncols=True,
+            leave=False,
+            mininterval=interval,
         )
 
     def advance(self) -> None:

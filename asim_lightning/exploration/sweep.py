@@ -92,7 +92,7 @@ class Sweep:
         read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         left = sum(map(len, todo))
-        bar = EvaluationBar(left * len(self.data.test_dataloader()), self.progress and left > 0 and first)
+        bar = EvaluationBar(left, self.data.test_dataloader(), self.progress and left > 0 and first)
         if read:
             say(_record_line(read, left))
 

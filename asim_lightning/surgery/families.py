@@ -108,7 +108,19 @@ def assignments_at(
                 f"`{field}` changes nothing, as `plan.rules` decide it for every layer on a macro; change the rules or "
                 "leave it out"
             )
-    for pattern in rules:
-        if not any(family.is_on_macro and pattern in family.patterns for family in families):
-            raise ValueError(f"`rules` changes nothing with {pattern!r}, which matches no layer on a macro")
+    _check_rules(families, rules)
     return tuple(found)
+
+
+def _check_rules(families: Sequence[Family], rules: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a rule that decides a field of no layer: none is on a macro, or earlier rules decide it for all."""
+    for number, (pattern, changes) in enumerate(rules.items()):
+        matched = [family for family in families if family.is_on_macro and pattern in family.patterns]
+        if not matched:
+            raise ValueError(f"`rules` changes nothing with {pattern!r}, which matches no layer on a macro")
+        for name in changes:
+            earlier = {each for each, others in list(rules.items())[:number] if name in others}
+            if all(earlier & set(family.patterns) for family in matched):
+                raise ValueError(
+                    f"`{name}` of {pattern!r} in `rules` changes nothing, as earlier rules decide it for all its layers"
+                )

@@ -19,6 +19,8 @@ from docstring_parser.attrdoc import AttributeDocstrings
 from asim_lightning.cli import main
 from asim_lightning.data.idx import write_idx
 
+GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
+"""Options of a sweep of two trials at one point."""
 TINY: dict[str, Any] = {
     "seed_everything": 0,
     "trainer": {
@@ -200,3 +202,7 @@ def written(folder: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def contents(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -119,3 +119,37 @@ def test_the_network_is_left_as_it_was() -> None:
     assert len(said) == 2
     assert state() == before
     assert not any(type(each).__name__ == "ImageCounter" for each in trainer.callbacks)
+
+
+OWN_DATA = """
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        images = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        return iter([(image, number % 3, number) for number, image in enumerate(images)])
+
+
+class Own(LightningDataModule):
+    def setup(self, stage):
+        if stage == "validate":
+            self.images = Stream()
+
+    def train_dataloader(self):
+        return DataLoader(Stream(), batch_size=4)
+
+    def val_dataloader(self):
+        return DataLoader(self.images, batch_size=4)
+"""
+
+
+def test_images_that_only_a_validation_sets_up_and_nobody_counts(asim: Asim, written: Write, folder: Path) -> None:
+    (folder / "own_images.py").write_text(OWN_DATA)
+    path = written(data={"class_path": "own_images.Own"}, trainer__enable_progress_bar=True)
+    answer = asim("validate", "-c", path, "--compare", "[float, {layers: {'*': float}}]")
+    assert answer.code == 0, answer.err
+    first, second, _ = re.findall(r"accuracy ([\d.]+) % \(.*of 6 images\)", answer.out)
+    assert first == second

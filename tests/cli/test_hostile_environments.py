@@ -2,8 +2,6 @@
 
 import errno
 import os
-import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,16 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli import main
-from asim_lightning.cli.start import Setup
-from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.whole_file import partial_of
-from tests.cli.conftest import TINY, Asim, Run
-from tests.cli.runs_to_stop import SECONDS, environment
+from tests.cli.conftest import GRID, Asim, contents
 
 Write = Callable[..., Path]
 Setting = Callable[[Path], object]
@@ -31,7 +23,6 @@ NO_FILE = "must be a file that can be written, got "
 NO_FOLDER = "must be a folder that can be written, got "
 EXPORT = ("export", "fashion_resnet_nat", "--format", "timm", "--to")
 CALLBACK = "--trainer.callbacks+=asim_lightning.callbacks"
-GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
 
 
 def nothing(folder: Path) -> None:
@@ -183,10 +174,6 @@ MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
     "bytes as data": (nothing, ("--data.init_args.root", "b\udcff"), "must be text in UTF-8, got b\\xff; a path may"),
     "bytes as config": (nothing, ("--config", "b\udcff.yaml"), "There is no file 'b\\xff.yaml'"),
 }
-
-
-def contents(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize("case", UNWRITABLE.values(), ids=UNWRITABLE)
@@ -366,182 +353,3 @@ def test_an_export_to_a_link(asim: Asim, folder: Path) -> None:
     os.mkfifo(folder / "pipe.pth", 0o400)
     if os.geteuid():
         assert asim(*EXPORT, "pipe.pth").error == f"`--to` {NO_FILE}pipe.pth: Permission denied"
-
-
-STOPPED = "stopped; finished trials are kept, and the same command goes on there\n"
-SAVED = "stopped; with --ckpt_path last it goes on from what was saved last, as after each epoch\n"
-
-
-def kill(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
-    store, stored = SweepRecord.store, []
-
-    def store_and_kill(self: SweepRecord, *values: Any) -> None:
-        store(self, *values)
-        stored.append(values)
-        if len(stored) == 3:
-            kill()
-
-    monkeypatch.setattr(SweepRecord, "store", store_and_kill)
-    handler = signal.getsignal(signal.SIGTERM)
-    answer = asim(*arguments)
-    assert (answer.code, answer.err, len(stored)) == (143, STOPPED, 3)
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert asim(*arguments).code == 0
-    assert len(stored) == 4
-
-
-def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-
-    def say_and_kill(self: Setup, line: str) -> None:
-        said.append(line)
-        kill()
-
-    monkeypatch.setattr(Setup, "say", say_and_kill)
-    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
-    assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
-
-
-@pytest.mark.parametrize("command", ["fit", "sweep", "bench"])
-def test_a_kill_before_the_work(command: str, asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.after_instantiate_classes", kill)
-    answer = asim(command, "-c", written())
-    assert answer.code == 143
-    assert answer.err == {"sweep": STOPPED, "fit": SAVED}.get(command, "stopped\n")
-
-
-def started(folder: bytes | Path, *arguments: str | bytes, ascii_only: bool = False, **streams: Any) -> Any:
-    """A command in a process of its own."""
-    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    variables = {**environment(), **(plain if ascii_only else {})}
-    command = [sys.executable, "-m", "asim_lightning", *arguments]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.run(command, cwd=folder, env=variables, timeout=SECONDS, **streams)
-
-
-def refusal(answer: Any) -> str:
-    lines = answer.stderr.decode().splitlines()
-    assert (answer.returncode, len(lines)) == (2, 1), answer.stderr
-    return str(lines[0]).removeprefix("error: ")
-
-
-@pytest.fixture
-def no_utf8(tmp_path: Path) -> bytes:
-    """A folder whose name is no text, with a configuration."""
-    folder = os.fsencode(tmp_path) + b"/b\xff"
-    os.mkdir(folder)
-    with open(folder + b"/tiny.yaml", "w") as file:
-        yaml.safe_dump(TINY, file)
-    return folder
-
-
-def test_an_ascii_terminal(written: Write, folder: Path) -> None:
-    written(trainer__enable_progress_bar=True, trainer__enable_model_summary=True)
-    answer = started(folder, "fit", "-c", "tiny.yaml", ascii_only=True)
-    assert (answer.returncode, answer.stderr) == (0, b"")
-    assert answer.stdout.isascii()
-    assert b"Epoch 0/0" in answer.stdout
-
-
-def test_a_message_on_an_ascii_terminal(folder: Path) -> None:
-    answer = started(folder, "explain", "-c", "größe→.yaml", ascii_only=True)
-    assert "There is no file 'gr\\xc3\\xb6\\xc3\\x9fe\\xe2\\x86\\x92.yaml'" in refusal(answer)
-    assert not contents(folder)
-
-
-def test_a_working_folder_that_is_no_text(no_utf8: bytes) -> None:
-    assert started(no_utf8, "fit", "-c", no_utf8 + b"/tiny.yaml").returncode == 0
-    answer = started(b"/", "explain", "-c", no_utf8 + b"/tiny.yaml", b"--data.init_args.root=" + no_utf8)
-    assert "what is given must be text in UTF-8, got --data.init_args.root=" in refusal(answer)
-    assert sorted(os.listdir(no_utf8)) == [b"runs", b"tiny.yaml"]
-
-
-def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
-    written()
-    with open("/dev/full", "w") as full:
-        answer = started(folder, "explain", "-c", "tiny.yaml", stdout=full)
-    assert refusal(answer) == "standard output cannot be written: No space left on device"
-    assert contents(folder) == {"tiny.yaml"}
-
-
-ASKED = [
-    ["--version"],
-    ["--help"],
-    ["sweep", "--help"],
-    ["export", "--help"],
-    ["explain", "-c", "quickstart", "--print_config"],
-]
-
-
-@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
-@pytest.mark.parametrize("buffering", [1, -1])  # argparse itself passes over what it cannot write
-def test_help_that_cannot_be_written(
-    asked: list[str], buffering: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with open("/dev/full", "w", buffering) as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(SystemExit) as stop:
-            main(asked)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: standard output cannot be written: No space left on device\n"
-
-
-@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
-def test_help_that_nobody_reads_on(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        with pytest.raises(SystemExit) as stop:
-            main(asked)
-    assert stop.value.code == 141
-    assert capsys.readouterr().err == ""
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["--version"])
-    assert (stop.value.code, capsys.readouterr().out) == (0, f"asim {__version__}\n")
-
-
-def test_closed_streams(written: Write, folder: Path) -> None:
-    written()
-    command = f"{sys.executable} -m asim_lightning explain -c tiny.yaml"
-    shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
-    assert subprocess.run(f"{command} >&-", capture_output=True, **shell).returncode == 0  # type: ignore[call-overload]
-    wrong = f"{command} --seed_everything -1"
-    assert subprocess.run(f"{wrong} 2>&-", stdout=subprocess.PIPE, **shell).returncode == 2  # type: ignore[call-overload]
-
-
-def test_a_large_grid_says_what_it_asks_for(
-    asim: Asim, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def enough(*_: object) -> None:
-        raise ValueError("enough")
-
-    monkeypatch.setattr("asim_lightning.cli.running.prepare", enough)
-    grid = (
-        *("--axes.random_noise", [step / 100 for step in range(60)]),
-        *("--axes.nonlinear_noise", [step / 100 for step in range(20)]),
-        *("--axes.adc_bits", [6, 7, 8, 9, 10, 11], "--axes.rows", [64, 128, 255, 511, 512]),
-    )
-    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *grid)
-    assert answer.error == "enough"
-    (line,) = (line for line in answer.out.splitlines() if line.startswith("grid"))
-    assert line.startswith("grid     36,000 points, up to 72,002 trials of 20 images, at least ")
-    assert line.endswith(" (float32's time; simulation takes longer)")
-
-
-def test_a_long_sweep_says_how_long(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.exploration.estimate._LONG", 0.0)
-    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
-    assert "grid     1 point, up to 4 trials of 20 images\n" in answer.out
-    (line,) = (line for line in answer.out.splitlines() if line.startswith("time"))
-    assert re.match(r"time     about [\d.]+ m?s for 1 more trials, as the last took ", line)

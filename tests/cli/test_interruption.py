@@ -2,14 +2,20 @@
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
+from asim_lightning.cli.start import Setup
 from asim_lightning.cli.trainer import AsimTrainer, ending_processes
-from tests.cli.conftest import Asim, Run
+from asim_lightning.evaluation.record import SweepRecord
+from tests.cli.conftest import GRID, Asim, Run
+
+Write = Callable[..., Path]
 
 KEPT = "stopped; finished trials are kept, and the same command goes on there\n"
 SAVED = "stopped; with --ckpt_path last it goes on from what was saved last, as after each epoch\n"
@@ -85,3 +91,46 @@ def test_a_process_that_is_stopped_ends_those_that_it_started(
     with pytest.raises(type(stop)), ending_processes(trainer):
         raise stop
     assert sent == [signal.SIGKILL]
+
+
+def kill(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
+    store, stored = SweepRecord.store, []
+
+    def store_and_kill(self: SweepRecord, *values: Any) -> None:
+        store(self, *values)
+        stored.append(values)
+        if len(stored) == 3:
+            kill()
+
+    monkeypatch.setattr(SweepRecord, "store", store_and_kill)
+    handler = signal.getsignal(signal.SIGTERM)
+    answer = asim(*arguments)
+    assert (answer.code, answer.err, len(stored)) == (143, KEPT, 3)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert asim(*arguments).code == 0
+    assert len(stored) == 4
+
+
+def test_a_kill_between_two_comparisons(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def say_and_kill(self: Setup, line: str) -> None:
+        said.append(line)
+        kill()
+
+    monkeypatch.setattr(Setup, "say", say_and_kill)
+    answer = asim("validate", "-c", run.config, "--ckpt_path", run.checkpoint, "--compare", "[float, quantized]")
+    assert (answer.code, answer.err, len(said)) == (143, "stopped\n", 1)
+
+
+@pytest.mark.parametrize("command", ["fit", "sweep", "bench"])
+def test_a_kill_before_the_work(command: str, asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.after_instantiate_classes", kill)
+    answer = asim(command, "-c", written())
+    assert answer.code == 143
+    assert answer.err == {"sweep": KEPT, "fit": SAVED}.get(command, "stopped\n")

@@ -90,6 +90,23 @@ def test_images_that_share_an_index_are_refused() -> None:
         run_evaluations(make_trainer(), make_model(), Same(), lambda evaluate: evaluate(Condition("float")))
 
 
+class Twice(LightningDataModule):
+    """Two loaders of test images."""
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        data = make_data()
+        data.setup("test")
+        return [data.test_dataloader(), data.test_dataloader()]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return make_data().train_dataloader()
+
+
+def test_several_loaders_are_refused() -> None:
+    with pytest.raises(ValueError, match="must have one loader of the images that are evaluated, got 2"):
+        run_evaluations(make_trainer(), make_model(), Twice(), lambda evaluate: evaluate(Condition("float")))
+
+
 class Within(Callback):
     """Evaluates while a fit validates."""
 

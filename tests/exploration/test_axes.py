@@ -85,6 +85,10 @@ def test_chips_differ_where_their_cells_do(make: Make) -> None:
         ({"chip": [0, 1]}, r"`chip` changes nothing, as the cells of no macro differ .* at the point chip 1 of `axes`"),
         ({"chip": [-1]}, r"`chip` must be 0\.\.4294967295, got -1"),
         ({"rules": {"layer9": {"rows": [3]}}}, r"`axes.rules` matches no layer with 'layer9'; nearest: layer"),
+        (
+            {"rules": {"conv": {"rows": [9]}, "layer1.*": {"adc_bits": [6], "rows": [3, 5]}}},
+            r"`rows` of 'layer1\.\*' in `rules` changes nothing, as earlier rules decide it for all its layers",
+        ),
         ({"rules": {"fc": {"row": [3]}}}, r"`macro.row` is no field of a macro, nearest: rows"),
     ],
     ids=str,

@@ -86,8 +86,10 @@ class _Tables:
         self.input_mask = integers([2 ** len(cycle.input_bits) - 1 for cycle in cycles])
         self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
         self.tile_rows = self.used.shape[1]
-        self.index = None if converters is None else converters.index.to(device).long()
-        self.times = None if converters is None else converters.times.to(device, torch.float64)
+        self.converters: tuple[Tensor, Tensor] | None = None
+        """Number of the converter of each place, and how much more often each errs upward and downward."""
+        if converters is not None:
+            self.converters = converters.index.to(device).long(), converters.times.to(device, torch.float64)
 
 
 def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,8 +112,9 @@ def _add(
     tile, cycle = place // len(cycles), cycles[place % len(cycles)]
     count = _counts(tables, x, w, row, output, tile, cycle)
     shares = tables.shares[kind][count]
-    if tables.times is not None:
-        times = tables.times[_converters(tables, output, tile, cycle)]  # (candidates, 2)
+    if tables.converters is not None:
+        index, factors = tables.converters
+        times = factors[index[_converter_places(tables, output, tile, cycle)]]  # (candidates, 2)
         downward = (tables.errors[kind][:-1] < 0).long()
         shares = (shares.diff(dim=1, prepend=shares.new_zeros(len(shares), 1)) * times[:, downward]).cumsum(1)
     which = (chance[:, None] >= shares).sum(1)
@@ -142,13 +145,12 @@ def _channel_and_pixel(g: Geometry, output: Tensor) -> tuple[Tensor, Tensor]:
     return (outer, inner) if g.outputs_outermost else (inner, outer)
 
 
-def _converters(tables: _Tables, output: Tensor, tile: Tensor, cycle: Tensor) -> Tensor:
-    """Number of the converter of each conversion. # (candidates,)"""
+def _converter_places(tables: _Tables, output: Tensor, tile: Tensor, cycle: Tensor) -> tuple[Tensor, ...]:
+    """Tile, group or head, output column and weight bit of each conversion. # (candidates,) each"""
     g = tables.layout.geometry
     channel, pixel = _channel_and_pixel(g, output)
     group = pixel // g.head_rows if g.heads else channel // g.group_outputs
-    assert tables.index is not None
-    return tables.index[tile, group, channel % g.group_outputs, tables.weight_bit[cycle]]
+    return tile, group, channel % g.group_outputs, tables.weight_bit[cycle]
 
 
 def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import Chip, cell_digits
+from asim_lightning.engine.cells import Chip, weight_digits
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native.converters import PlacedConverters
 from asim_lightning.engine.native.structures import VOTE_RULES, LevelCycle, LevelsJob
@@ -70,20 +70,18 @@ class GivenLevels:
     def _rows(self, x: Tensor, w: Tensor, noise: Noise, kept: dict[Any, Tensor]) -> Tensor:
         product, transfer = self.product, self.transfer
         tiles = product.tiles(w[0] if product.batched_weight else w, transfer.macro.rows)
-        codes: Tensor | None = None
-        counts: Tensor | None = None
+        sums: list[Tensor] = []  # of weighted codes, and of digital counts, once their shape is known
         for block in self._blocks():
             first = block[0][1]
             for number, found in enumerate(self._counts(block, tiles, x, w, kept)):
-                if codes is None or counts is None:
-                    codes, counts = (torch.zeros(found[:, 0].shape, dtype=torch.float64) for _ in range(2))
+                sums = sums or [torch.zeros(found[:, 0].shape, dtype=torch.float64) for _ in range(2)]
+                codes, counts = sums  # (rows, *outputs) each
                 if first.converted:
                     self._convert(block, number, found, noise, codes)
                     continue
                 for place, (_, cycle) in enumerate(block):
                     counts.add_(found[:, place].double(), alpha=cycle.sign * 2**cycle.shift)
-        assert codes is not None
-        assert counts is not None
+        codes, counts = sums
         top, votes = transfer.macro.top_code, transfer.most_votes
         scale, divisor = (1, votes) if top is None else (transfer.macro.rows, top * votes)
         return codes * scale / divisor + counts
@@ -95,18 +93,13 @@ class GivenLevels:
         first, sigma = block[0][1], self.transfer.column.cell_sigma
         key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
         if key not in kept:  # input groups meet the same weight bits
-            kept[key] = torch.stack([self._weight_digits(cycle, w) for _, cycle in block])
+            batched = self.product.batched_weight
+            kept[key] = torch.stack([weight_digits(w, cycle, sigma, self.chip, batched) for _, cycle in block])
         x_digits, w_digits = digits(x, first.input_bits, first.input_signed), kept[key]
         if first.full_scale * (_CELL_GRID if sigma else 1) >= _FLOAT32_LIMIT:
             x_digits, w_digits = x_digits.double(), w_digits.double()
         for tile in tiles:
             yield self.product.counts(tile, x_digits, w_digits)
-
-    def _weight_digits(self, cycle: Cycle, w: Tensor) -> Tensor:
-        sigma = self.transfer.column.cell_sigma
-        if sigma and cycle.analog:
-            return cell_digits(w, cycle, sigma, self.chip, self.product.batched_weight)
-        return digits(w, cycle.weight_bits, cycle.weight_signed)
 
     def _convert(self, block: list[tuple[int, Cycle]], tile: int, counts: Tensor, noise: Noise, codes: Tensor) -> None:
         """Add the weighted codes of a block's cycles in a tile."""
@@ -135,7 +128,7 @@ class GivenLevels:
         if sigmas is not None:
             job.sigmas, job.one_sigma = sigmas.data_ptr(), sigmas.numel() == 1
         if self.converters is not None:
-            places = self._converter_of(codes, tile)
+            places = self._converter_of(self.converters, codes, tile)
             job.converters, job.converter_of = self.converters.of_job(), places.data_ptr()
             for cycle in array:
                 cycle.converter *= self.converters.outputs
@@ -165,9 +158,8 @@ class GivenLevels:
             code = found[0] if len(found) == 1 else vote(torch.stack(found), self.transfer.macro.vote)
             codes.add_(code, alpha=self.transfer.code_weight(cycle))
 
-    def _converter_of(self, codes: Tensor, tile: int) -> Tensor:
+    def _converter_of(self, converters: PlacedConverters, codes: Tensor, tile: int) -> Tensor:
         """Place of the converter of weight bit 0 of each output of a row, int32. # (outputs of a row,)"""
-        assert self.converters is not None
         shape = codes.shape[1:]
         if isinstance(self.product, Conv2dProduct):
             macros, each, after = self.product.groups, shape[0] // self.product.groups, shape[1:].numel()
@@ -178,5 +170,5 @@ class GivenLevels:
             number = (
                 torch.arange(macros * each).view(macros, 1, each).expand(-1, shape[:-1].numel() // macros, -1).flatten()
             )
-        first = (tile * macros + number // each) * self.converters.weight_bits * self.converters.outputs
+        first = (tile * macros + number // each) * converters.weight_bits * converters.outputs
         return (first + number % each).int()

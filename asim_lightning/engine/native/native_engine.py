@@ -2,7 +2,6 @@
 
 import ctypes
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -16,34 +15,15 @@ from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import ConversionJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.packed import schedule as packed_schedule
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.weights import Weights
-
-_LONGEST_TABLE = 2**20
-_MOST_VOTES = 64
 
 
 def refuses(transfer: Transfer) -> str | None:
     """Nothing: the native engine computes every macro."""
     return None
-
-
-@lru_cache(maxsize=64)
-def why_not_counted(transfer: Transfer) -> str | None:
-    """Why a float product makes the counts of a macro; None where kernels count ones."""
-    cycles, macro = transfer.cycles, transfer.macro
-    if transfer.column.cell_sigma:
-        return "cells differ, so that counts are no whole numbers"
-    if macro.adc_bits is None:
-        return "an ideal converter's codes are no whole numbers"
-    if any(c.signed for c in cycles):
-        return "several weight bits are converted at once"
-    if (votes := max(c.votes for c in cycles)) > _MOST_VOTES:
-        return f"{votes} votes are more than {_MOST_VOTES}"
-    if (largest := max(c.full_scale for c in cycles)) >= _LONGEST_TABLE:
-        return f"{largest} counts in a cycle are too many to tabulate"
-    return None if transfer.largest_sum < 2**31 else "sums of a tile do not fit into 31 bits"
 
 
 def available(device: torch.device) -> bool:
@@ -82,7 +62,7 @@ class NativeProgram(Program):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        if why_not_counted(self.transfer) is not None:
+        if packed_schedule.refuses(self.transfer) is not None:
             given = GivenLevels(product, self.transfer, self.chip, self.converters, kernels(self.level))
             return given.sums(x, w, source, self.max_elements)
         plan = self._plan(x, w, batch)
@@ -124,18 +104,17 @@ class NativeProgram(Program):
         loaded = kernels(self.level)
         if self.converters is not None:
             job.converters = self.converters.of_job()
-            job.converters.quiet = self._quiet(loaded, job).data_ptr()
+            job.converters.quiet = self._quiet(loaded, job, self.converters.outputs).data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
             job.weight_form = form.data_ptr()
         loaded.asim_convert(ctypes.byref(job))
 
-    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:
-        """Which converters give code 0 for a count of 0: see src/conversion_job.h. No operand's shape decides it but
-        that of the weights, which stays the same."""
+    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
+        """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
+        head, quad of cycles and output column. Of all shapes that of the weights alone decides them, and it stays."""
         if not self.quiet:
-            assert self.converters is not None
-            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * self.converters.outputs
+            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
             flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
             loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
             self.quiet.append(flags)

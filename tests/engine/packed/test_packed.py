@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import (
     Conv2dProduct,
     MatmulProduct,
@@ -23,6 +23,7 @@ from asim_lightning.engine import (
 )
 from asim_lightning.engine.packed import conversion_amx, counting, plan
 from asim_lightning.engine.packed.schedule import packed_schedule
+from tests.engine.conversion_cases import MACROS, most_different, operands, whole
 from tests.engine.packed import emulated_amx
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
@@ -42,70 +43,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     plan.plan_of.cache_clear()
     yield str(request.param)
     plan.plan_of.cache_clear()
-
-
-MACROS: dict[str, dict[str, Any]] = {
-    "exact": {},
-    "codes of 16 bits": {"weight_bits": 4, "input_bits": 4, "rows": 300, "adc_bits": 16},
-    "weights of 17 bits, of 3 columns": {"weight_bits": 9, "input_bits": 12, "encoding_bits": 2, "rows": 100},
-    "256 rows": {"rows": 256},
-    "200 rows": {"rows": 200},
-    "20 rows, noisy": {"rows": 20, **NOISY},
-    "rows split a kernel": {"rows": 4, "random_noise": 1.0},
-    "noisy": NOISY,
-    "random noise": {"rows": 200, "random_noise": 0.3},
-    "nonlinear noise": {"nonlinear_noise": 0.5},
-    "encoding 3, noisy": {"encoding_bits": 3, **NOISY},
-    "encoding 2": {"encoding_bits": 2, "adc_bits": 6},
-    "encoding 4": {"encoding_bits": 4},
-    "6 by 5 bits": {"weight_bits": 6, "input_bits": 5, **NOISY},
-    "1200 rows": {"rows": 1200, "adc_bits": 11, "random_noise": 0.1},
-    "1 input bit": {"weight_bits": 2, "input_bits": 1, "random_noise": 1.0},
-    "hybrid": {"digital_levels": 3, **NOISY},
-    "hybrid, digital ADC": {"digital_levels": 3, "digital_adc": True, **NOISY},
-    "all digital": {"digital_levels": 99},
-    "current": {"column": "current", "column_args": {"alpha": 1e-3}, "random_noise": 0.2},
-    "12-bit ADC": {"adc_bits": 12, "encoding_bits": 4, "random_noise": 0.01},
-    "12-bit ADC, 5 %": {"adc_bits": 12, "random_noise": 5.0},
-    "12-bit ADC, 5 %, encoding 4": {"adc_bits": 12, "encoding_bits": 4, "random_noise": 5.0},
-    "12-bit ADC, 5 % nonlinear": {"adc_bits": 12, "random_noise": 1.0, "nonlinear_noise": 5.0},
-    "mode of 3": {"vote_levels": 3, "votes": 3, **NOISY},
-    "mode of 4": {"vote_levels": 20, "votes": 4, "random_noise": 2.0},
-    "median of 5": {"vote_levels": 2, "votes": 5, "vote": "median", "random_noise": 1.0},
-    "mean of 4, no noise": {"vote_levels": 2, "votes": 4, "vote": "mean", "rows": 200},
-    "mean of 4, all voted, no noise": {"vote_levels": 20, "votes": 4, "vote": "mean", "rows": 200},
-    "mode of 3, no noise": {"vote_levels": 3, "votes": 3, "rows": 200},
-    "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
-}
-
-
-def whole(low: int, high: int, *shape: int, seed: int = 0) -> Tensor:
-    """Whole numbers, half of them 0."""
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randint(low, high + 1, shape, generator=generator).float()
-    return values * (torch.rand(shape, generator=generator) < 0.5)
-
-
-def operands(product: Product, macro: MacroConfig, signed: bool, batch: int = 3) -> tuple[Tensor, Tensor]:
-    x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
-    x_shape, w_shape = {
-        Conv2dProduct: ((batch, 30, 9, 7), (12, 15, 3, 2)),
-        MatmulProduct: ((batch, 5, 300), (37, 300)),
-    }[type(product)]
-    if product.batched_weight:
-        x_shape, w_shape = (batch, 2, 5, 70), (batch, 2, 21, 70)
-    return whole(-x_top * signed, x_top, *x_shape), whole(-w_top, w_top, *w_shape, seed=1)
-
-
-def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> int:
-    one = w[0] if product.batched_weight else w
-    outputs = len(x) * product.positions(x, one)
-    return outputs * len(product.tiles(one, circuit.macro.rows)) * sum(c.votes for c in circuit.cycles)
-
-
-def most_different(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> float:
-    """Sums that may differ, as the last bit of a normal may: none without noise."""
-    return 1 + 1e-5 * conversions(product, circuit, x, w) if any(circuit.noisy) else 0
 
 
 @pytest.mark.parametrize("settings", MACROS.values(), ids=MACROS)

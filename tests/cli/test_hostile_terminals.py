@@ -1,0 +1,151 @@
+"""Terminals without UTF-8, folders that are no text, output that nobody takes, and grids of thousands of points."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from asim_lightning import __version__
+from asim_lightning.cli import main
+from tests.cli.conftest import GRID, TINY, Asim, Run, contents
+from tests.cli.runs_to_stop import SECONDS, environment
+
+Write = Callable[..., Path]
+
+
+def started(folder: bytes | Path, *arguments: str | bytes, ascii_only: bool = False, **streams: Any) -> Any:
+    """A command in a process of its own."""
+    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    variables = {**environment(), **(plain if ascii_only else {})}
+    command = [sys.executable, "-m", "asim_lightning", *arguments]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run(command, cwd=folder, env=variables, timeout=SECONDS, **streams)
+
+
+def refusal(answer: Any) -> str:
+    lines = answer.stderr.decode().splitlines()
+    assert (answer.returncode, len(lines)) == (2, 1), answer.stderr
+    return str(lines[0]).removeprefix("error: ")
+
+
+@pytest.fixture
+def no_utf8(tmp_path: Path) -> bytes:
+    """A folder whose name is no text, with a configuration."""
+    folder = os.fsencode(tmp_path) + b"/b\xff"
+    os.mkdir(folder)
+    with open(folder + b"/tiny.yaml", "w") as file:
+        yaml.safe_dump(TINY, file)
+    return folder
+
+
+def test_an_ascii_terminal(written: Write, folder: Path) -> None:
+    written(trainer__enable_progress_bar=True, trainer__enable_model_summary=True)
+    answer = started(folder, "fit", "-c", "tiny.yaml", ascii_only=True)
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert answer.stdout.isascii()
+    assert b"Epoch 0/0" in answer.stdout
+
+
+def test_a_message_on_an_ascii_terminal(folder: Path) -> None:
+    answer = started(folder, "explain", "-c", "größe→.yaml", ascii_only=True)
+    assert "There is no file 'gr\\xc3\\xb6\\xc3\\x9fe\\xe2\\x86\\x92.yaml'" in refusal(answer)
+    assert not contents(folder)
+
+
+def test_a_working_folder_that_is_no_text(no_utf8: bytes) -> None:
+    assert started(no_utf8, "fit", "-c", no_utf8 + b"/tiny.yaml").returncode == 0
+    answer = started(b"/", "explain", "-c", no_utf8 + b"/tiny.yaml", b"--data.init_args.root=" + no_utf8)
+    assert "what is given must be text in UTF-8, got --data.init_args.root=" in refusal(answer)
+    assert sorted(os.listdir(no_utf8)) == [b"runs", b"tiny.yaml"]
+
+
+def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
+    written()
+    with open("/dev/full", "w") as full:
+        answer = started(folder, "explain", "-c", "tiny.yaml", stdout=full)
+    assert refusal(answer) == "standard output cannot be written: No space left on device"
+    assert contents(folder) == {"tiny.yaml"}
+
+
+ASKED = [
+    ["--version"],
+    ["--help"],
+    ["sweep", "--help"],
+    ["export", "--help"],
+    ["explain", "-c", "quickstart", "--print_config"],
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+@pytest.mark.parametrize("buffering", [1, -1])  # argparse itself passes over what it cannot write
+def test_help_that_cannot_be_written(
+    asked: list[str], buffering: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w", buffering) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=" ".join)
+def test_help_that_nobody_reads_on(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+    assert stop.value.code == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"asim {__version__}\n")
+
+
+def test_closed_streams(written: Write, folder: Path) -> None:
+    written()
+    command = f"{sys.executable} -m asim_lightning explain -c tiny.yaml"
+    shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
+    assert subprocess.run(f"{command} >&-", capture_output=True, **shell).returncode == 0  # type: ignore[call-overload]
+    wrong = f"{command} --seed_everything -1"
+    assert subprocess.run(f"{wrong} 2>&-", stdout=subprocess.PIPE, **shell).returncode == 2  # type: ignore[call-overload]
+
+
+def test_a_large_grid_says_what_it_asks_for(
+    asim: Asim, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enough(*_: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr("asim_lightning.cli.running.prepare", enough)
+    grid = (
+        *("--axes.random_noise", [step / 100 for step in range(60)]),
+        *("--axes.nonlinear_noise", [step / 100 for step in range(20)]),
+        *("--axes.adc_bits", [6, 7, 8, 9, 10, 11], "--axes.rows", [64, 128, 255, 511, 512]),
+    )
+    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *grid)
+    assert answer.error == "enough"
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("grid"))
+    assert line.startswith("grid     36,000 points, up to 72,002 trials of 20 images, at least ")
+    assert line.endswith(" (float32's time; simulation takes longer)")
+
+
+def test_a_long_sweep_says_how_long(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.exploration.estimate._LONG", 0.0)
+    answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
+    assert "grid     1 point, up to 4 trials of 20 images\n" in answer.out
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("time"))
+    assert re.match(r"time     about [\d.]+ m?s for 1 more trials, as the last took ", line)
