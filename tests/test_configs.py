@@ -224,7 +224,7 @@ def test_recipe_trains_and_simulates_real_pictures(folder: Path, capsys: pytest.
     sim = ["-c", "resnet18_cifar10_sim", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"), *narrow]
     sim += ["--data.init_args.test_images", "2"]
     main(["sweep", *sim, "--axes.random_noise", "[0.1]", "--trials", "1", "--progress", "false"])
-    assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  packed", capsys.readouterr().out)
+    assert re.search(r"\nsimulated +0\.1 .* 2 +[\d.]+  native", capsys.readouterr().out)
 
 
 def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ def inferences(model: CimClassifier, device: torch.device, reference_engine: boo
         Inference("quantized", str(Algorithm.EXACT), "exact", network),
         simulated,
     ]
-    for engine in ("packed", "fused", *(["reference"] if reference_engine else [])):
+    for engine in ("native", "fused", *(["reference"] if reference_engine else [])):
         others = {
             layer: engine
             for layer in layers

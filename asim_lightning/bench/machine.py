@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from asim_lightning import __version__
+from asim_lightning.engine.native.library import best_level, why_missing
 from asim_lightning.engine.noise import STREAM_VERSION
 
-_PACKAGES = ("timm", "numba", "lightning", "triton")
+_PACKAGES = ("timm", "lightning", "triton")
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class Machine:
     """Processors that this process may use."""
     threads: int
     """Threads that torch and the engines use."""
+    kernels: str
+    """Instructions of the C++ kernels, such as avx512; "none" where none are built."""
     device: str
     """Model of the device that computes; "cpu" for the processor."""
     system: str
 
     def __str__(self) -> str:
         threads = f"{self.threads} of {self.processors} threads"
-        return f"{self.cpu} ({self.capability}), {threads}, torch {torch.__version__}, device {self.device}"
+        software = f"torch {torch.__version__}, C++ kernels {self.kernels}"
+        return f"{self.cpu} ({self.capability}), {threads}, {software}, device {self.device}"
 
     def to_dict(self) -> dict[str, object]:
         """Plain values by name."""
@@ -47,6 +51,7 @@ def this_machine(device: torch.device) -> Machine:
         capability=torch.backends.cpu.get_cpu_capability(),
         processors=len(affinity(0)) if affinity else os.cpu_count() or 1,
         threads=torch.get_num_threads(),
+        kernels=best_level() if why_missing() is None else "none",
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         system=platform.platform(),
     )

@@ -20,7 +20,7 @@ def time_network(
 ) -> list[InferenceTime]:
     """Time each way on the same images, one after another in each repeat; each repeat takes new images and a new trial.
 
-    An untimed repeat comes first, in which kernels are compiled and weights are packed.
+    An untimed repeat comes first, in which weights are packed.
 
     Args:
         model: Converted classifier, in evaluation.

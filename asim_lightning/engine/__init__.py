@@ -13,7 +13,7 @@ Product: the linear map, a convolution or matrix product. Transfer: schedule and
 Program: what an engine prepares for a product on a macro, and runs at each call. Step: output of one count.
 
 The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` adds the
-wrong conversions, `split` does so for some input digits, and `packed` (CPU), `fused` (CUDA) and `reference` (any
+wrong conversions, `split` does so for some input digits, and `native` (CPU), `fused` (CUDA) and `reference` (any
 device, the specification) make every conversion.
 """
 

@@ -2,16 +2,14 @@
 carry."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.engine.integer import digits
+from asim_lightning.engine.native import passes
 from asim_lightning.engine.product import Conv2dProduct, Product, Tile
-from asim_lightning.engine.threads import spread_kernel
 
 Bits = tuple[int, ...]
 """Consecutive bit numbers, ascending."""
@@ -81,44 +79,19 @@ def _ranges(tiles: Sequence[Tile], elements: int) -> list[tuple[int, int]]:
 
 def _range_sums(x: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:
     """Digit sums over ranges of the last dimension. # (..., k) to (..., ranges, digits)"""
-    if x.device.type == "cpu" and x.dtype == torch.float32:
-        flat = x.reshape(-1, x.shape[-1]).contiguous()
-        out = torch.empty(len(flat), len(ranges), len(groups), device="cpu")
-        _run(_kernels()[0], flat, out, ranges, groups)
-        return out.view(*x.shape[:-1], len(ranges), len(groups))
-    integers = x.to(torch.int32)
-    planes = [digits(integers, *group) for group in groups]
-    sums = [torch.stack([plane[..., low:high].sum(-1) for plane in planes], -1) for low, high in ranges]
-    return torch.stack(sums, -2)
+    sums = _channel_sums(x.reshape(-1, x.shape[-1], 1), ranges, groups)
+    return sums.view(*x.shape[:-1], len(ranges), len(groups))
 
 
 def _channel_sums(x: Tensor, channels: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:
     """Digit sums over ranges of channels. # (batch, channels, pixels) to (batch, ranges, digits, pixels)"""
-    if x.device.type == "cpu" and x.dtype == torch.float32:
-        x = x.contiguous()
-        out = torch.empty(len(x), len(channels), len(groups), x.shape[2], device="cpu")
-        _run(_kernels()[1], x, out, channels, groups)
-        return out
+    kernels = passes.best_library() if x.device.type == "cpu" and x.dtype == torch.float32 else None
+    if kernels is not None:
+        shifts = [bits[0] for bits, _ in groups]
+        # a digit whose last bit counts negatively keeps all bits of the two's complement above
+        masks = [-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups]
+        return passes.digit_sums(kernels, x.contiguous(), channels, shifts, masks)
     integers = x.to(torch.int32)
     planes = [digits(integers, *group) for group in groups]
     sums = [torch.stack([plane[:, low:high].sum(1) for plane in planes], 1) for low, high in channels]
-    return torch.stack(sums, 1)
-
-
-def _run(
-    kernel: Any, x: Tensor, out: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]
-) -> None:
-    import numpy as np
-
-    shifts = np.array([bits[0] for bits, _ in groups], dtype=np.int32)
-    # a digit whose last bit counts negatively keeps all bits of the two's complement above
-    masks = np.array([-1 if signed else 2 ** len(bits) - 1 for bits, signed in groups], dtype=np.int32)
-    arrays = (x.numpy(), out.numpy(), np.array(ranges, dtype=np.int64), shifts, masks)
-    spread_kernel(kernel, arrays, len(x))
-
-
-@lru_cache(maxsize=1)
-def _kernels() -> Any:
-    from asim_lightning.engine.digit_sums_numba import compile_sums
-
-    return compile_sums()
+    return torch.stack(sums, 1).to(torch.float32)

@@ -11,7 +11,7 @@ ENGINES: dict[str, Engine] = {"exact": exact, "events": events, "split": split, 
 
 
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
-    """Name of the engine for a macro: "exact", "events" or "split" where that is its algorithm; else "packed" on a CPU,
+    """Name of the engine for a macro: "exact", "events" or "split" where that is its algorithm; else "native" on a CPU,
     "fused" on CUDA, or "reference" where neither computes the macro.
 
     Args:
@@ -26,10 +26,6 @@ def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
 
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
     """Reasons of the engines that do not compute a macro on a device, by the engine's name."""
-    found = {name: engine.refuses(transfer) for name, engine in ENGINES.items()}
-    elsewhere = f"does not run on {torch.device(device).type}"
-    return {
-        name: why or elsewhere
-        for name, why in found.items()
-        if why is not None or not ENGINES[name].available(torch.device(device))
-    }
+    place = torch.device(device)
+    found = {name: engine.refuses(transfer) or engine.why_not_on(place) for name, engine in ENGINES.items()}
+    return {name: why for name, why in found.items() if why is not None}

@@ -6,26 +6,24 @@ from functools import lru_cache
 import torch
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine import fused, packed, reference
+from asim_lightning.engine import fused, reference
+from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.program import Engine
 
-KERNELS: dict[str, Engine] = {"packed": packed, "fused": fused, "reference": reference}
+KERNELS: dict[str, Engine] = {"native": native_engine, "fused": fused, "reference": reference}
 """Engines that make every conversion, fastest first; the last one computes every macro on every device."""
 
 
 def kernel_for(transfer: Transfer, device: torch.device) -> str:
-    """Name of the fastest engine that makes every conversion of a macro on a device."""
-    computing = [name for name, engine in KERNELS.items() if engine.refuses(transfer) is None]
-    found = next(name for name in computing if KERNELS[name].available(device))
-    if found == "reference" and "fused" in computing and device.type == "cuda":
-        _warn_of_triton()
+    """Name of the fastest engine that makes every conversion of a macro on a device; warns once where Triton would give
+    a faster one (`passes.best_library` warns where there are no C++ kernels)."""
+    reasons = {name: engine.why_not_on(device) for name, engine in KERNELS.items() if engine.refuses(transfer) is None}
+    found = next(name for name, why in reasons.items() if why is None)
+    if found == "reference" and device.type == "cuda" and (why := reasons.get("fused")):
+        _warn(why)
     return found
 
 
-@lru_cache(maxsize=1)
-def _warn_of_triton() -> None:
-    warnings.warn(
-        "Triton is not installed, so the reference engine makes the conversions on CUDA, many times slower; "
-        "pip install triton",
-        stacklevel=2,
-    )
+@lru_cache
+def _warn(why: str) -> None:
+    warnings.warn(f"The reference engine makes the conversions on CUDA, many times slower: {why}", stacklevel=2)

@@ -19,7 +19,7 @@ from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.engine.weights import Weights
 from asim_lightning.quant import levels
 
-available = runs_everywhere
+why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:

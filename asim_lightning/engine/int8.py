@@ -21,8 +21,8 @@ from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.integer import added, edges_below_limit
-from asim_lightning.engine.openmp import whole_team
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.threads import whole_team
 from asim_lightning.engine.torch_modes import exact_float32
 
 _BYTE, _LARGEST_WEIGHT = 255, 127

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.native import passes
 from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
-from asim_lightning.engine.threads import spread_kernel
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,10 @@ class Noise:
         """A standard normal for each output of a training step. # (rows, positions), float32"""
         key = (self.seed, layer_key(self.name + "/train", self.call))
         ids, offsets = self.sample_ids, self.offsets
-        if ids.device.type != "cpu":
+        kernels = passes.best_library() if ids.device.type == "cpu" else None
+        if kernels is None:
             return output_normals(key, ids, offsets, positions, self.step)
-        import numpy as np
-
-        out = torch.empty(len(ids), positions, dtype=torch.float32, device="cpu")
-        kernel, word = _kernels()[1], np.uint32
-        words = (word(self.step), word(key[0]), word(key[1]))
-        arrays = (out.numpy(), ids.numpy(), offsets.numpy())
-        spread_kernel(kernel, (*arrays, *words), len(ids), 16384 // positions + 1)
-        return out
+        return passes.fill_outputs(kernels, key, ids, offsets, positions, self.step)
 
 
 @dataclass
@@ -171,25 +163,11 @@ def noise_context(
         _SCOPE.reset(token)
 
 
-@lru_cache(maxsize=1)
-def _kernels() -> Any:
-    from asim_lightning.engine.noise_numba import compile_fill  # Numba takes half a second to import
-
-    return compile_fill()
-
-
 def fill(
     key: tuple[int, int], ids: Tensor, offsets: Tensor, positions: int, cycles: range, word_base: int, last_word: int
 ) -> Tensor:
-    """`noise.normals`; on a CPU by a compiled kernel."""
-    if ids.device.type != "cpu":
+    """`noise.normals`; on a CPU by the C++ kernel, where it is there."""
+    kernels = passes.best_library() if ids.device.type == "cpu" else None
+    if kernels is None:
         return normals(key, ids, offsets, positions, cycles, word_base, last_word)
-    import numpy as np
-
-    out = torch.empty(len(cycles), len(ids), positions, dtype=torch.float32, device="cpu")
-    groups = (cycles.stop - 1) // 4 - cycles.start // 4 + 1
-    kernel, word = _kernels()[0], np.uint32
-    arrays = (out.numpy(), ids.numpy(), offsets.numpy())
-    words = (word(word_base & WORD), word(last_word), word(key[0]), word(key[1]))
-    spread_kernel(kernel, (*arrays, cycles.start, *words), len(ids) * groups, 4096 // positions + 1)
-    return out
+    return passes.fill_conversions(kernels, key, ids, offsets, positions, cycles, word_base, last_word)

@@ -98,8 +98,8 @@ class Engine(Protocol):
     def refuses(self, transfer: Transfer) -> str | None:
         """Why the engine does not compute a macro; None where it does."""
 
-    def available(self, device: torch.device) -> bool:
-        """Whether the engine runs on a device."""
+    def why_not_on(self, device: torch.device) -> str | None:
+        """Why the engine does not run on a device; None where it does."""
 
     def prepare(self, product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> Program:
         """The program of a product on a macro.
@@ -112,9 +112,9 @@ class Engine(Protocol):
         """
 
 
-def runs_everywhere(device: torch.device) -> bool:
-    """`Engine.available` of engines that are written in torch's own operations: always."""
-    return True
+def runs_everywhere(device: torch.device) -> None:
+    """`Engine.why_not_on` of engines that are written in torch's own operations: no reason."""
+    return
 
 
 def required(noise: Noise | None) -> Noise:

@@ -3,7 +3,8 @@
 This file is the specification: every other engine agrees with it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.engine.cells import Chip, weight_digits
+from asim_lightning.engine.converters import Converters, OutputConverters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -26,7 +28,7 @@ CPU_ELEMENTS = 2**20
 DEVICE_ELEMENTS = 2**26
 """Counts in flight on an accelerator."""
 
-available = runs_everywhere
+why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:
@@ -46,17 +48,20 @@ class ReferenceProgram(Program):
     Attributes:
         transfer: The macro's schedule and column.
         chip: The chip.
+        converters: Errors of its converters; None: they have none.
     """
 
     transfer: Transfer
     chip: Chip
+    converters: Converters | None = field(default=None, kw_only=True)
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
         """Outputs of a macro, in counts: ``product(x, w)`` as the macro's conversions return it.
 
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
-        ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). Codes times
+        ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III), with levels
+        and codes changed by the converters' errors where they have some (see `Converters`). Codes times
         their weight (`Transfer.code_weight`) are summed as integers, and so are the exact counts of digital cycles.
 
         Args:
@@ -113,9 +118,27 @@ class ReferenceProgram(Program):
                     if not cycle.converted:
                         sums.add_count(cycle, count)
                         continue
-                    reads = [_convert(transfer, cycle, count, normal(v, place)) for v in range(cycle.votes)]
+                    read = self._conversion(tile_number, cycle, count)
+                    reads = [read(normal(v, place)) for v in range(cycle.votes)]
                     sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
         return sums.in_counts(x.device)
+
+    def _conversion(self, tile: int, cycle: Cycle, count: Tensor) -> Callable[[Tensor | None], Tensor]:
+        """What makes a code of a count and a normal: an integer in floating point; of an ideal converter a real
+        count."""
+        column, errors = self.transfer.column, self.converters
+        own = OutputConverters() if errors is None else errors.of_outputs(self.product, tile, cycle, count)
+        level = own.level(column.level(count, cycle))
+        top = cycle.full_scale if cycle.top_code is None else cycle.top_code
+        low = -top if cycle.signed else 0
+
+        def read(normal: Tensor | None) -> Tensor:
+            value = level if normal is None else level + column.sigma(count, cycle) * normal
+            if cycle.top_code is None:
+                return value.clamp(low, top)
+            return own.moved(value.round().clamp(low, top), value, low, top)
+
+        return read
 
 
 def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
@@ -143,16 +166,6 @@ class _Normals:
             positions = self.shape[1:].numel()
             self.drawn[vote_number] = self.noise.conversions(positions, self.cycles, self.word_base, vote_number)
         return self.drawn[vote_number][place].view(self.shape)
-
-
-def _convert(transfer: Transfer, cycle: Cycle, count: Tensor, normal: Tensor | None) -> Tensor:
-    """Code of one conversion: an integer in floating point; of an ideal converter a real count."""
-    level = transfer.column.level(count, cycle)
-    if normal is not None:
-        level = level + transfer.column.sigma(count, cycle) * normal
-    top = cycle.full_scale if cycle.top_code is None else cycle.top_code
-    low = -top if cycle.signed else 0
-    return level.clamp(low, top) if cycle.top_code is None else level.round().clamp(low, top)
 
 
 class _Sums:

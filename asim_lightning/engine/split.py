@@ -21,7 +21,7 @@ from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, required, runs_everywhere
 from asim_lightning.engine.weights import Weights
 
-available = runs_everywhere
+why_not_on = runs_everywhere
 
 
 def refuses(transfer: Transfer) -> str | None:

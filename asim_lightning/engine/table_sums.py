@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.threads import spread_kernel
+from asim_lightning.engine.native import passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +42,9 @@ def table_sums(sums: Tensor, table: Table, factors: Sequence[float]) -> Tensor:
     Returns:
         float32. # (rows, positions, tiles, functions)
     """
-    if sums.device.type == "cpu":
-        rows, tiles, _, positions = sums.shape
-        out = torch.empty(rows, positions, tiles, table.values.shape[1], device="cpu")
-        arrays = (sums.contiguous().numpy(), table.values.numpy(), np.array(factors, dtype=np.float32))
-        kernel, result = _kernel(), out.numpy()
-        work = positions * tiles * len(factors)
-        spread_kernel(kernel, (*arrays, -table.low, result), rows, 16384 // work + 1)
-        return out
+    kernels = passes.best_library() if sums.device.type == "cpu" else None
+    if kernels is not None:
+        return passes.table_sums(kernels, sums.contiguous(), table.values.contiguous(), -table.low, factors)
     return table_sums_anywhere(sums, table, factors)
 
 
@@ -60,10 +53,3 @@ def table_sums_anywhere(sums: Tensor, table: Table, factors: Sequence[float]) ->
     values = table.values.to(sums.device)[sums.long() - table.low]  # (rows, tiles, digits, positions, functions)
     weights = torch.tensor(list(factors), dtype=torch.float32, device=sums.device)
     return torch.einsum("rtdpf,d->rptf", values, weights)
-
-
-@lru_cache(maxsize=1)
-def _kernel() -> Any:
-    from asim_lightning.engine.digit_sums_numba import compile_sums
-
-    return compile_sums()[2]

@@ -172,7 +172,7 @@ def _check_indices(index: NDArray[np.int64]) -> None:
 
 
 def _algorithm(model: CimClassifier, device: torch.device) -> str:
-    """What computes the layers that are on macros, such as "exact" or "events+packed"; "torch" where there are none."""
+    """What computes the layers that are on macros, such as "exact" or "events+native"; "torch" where there are none."""
     layers = macro_layers(model.backbone).values()
     names = (_ALGORITHMS.get(layer.fidelity) or layer.engine_on(device) for layer in layers)
     return "+".join(dict.fromkeys(names)) or "torch"

@@ -56,7 +56,7 @@ class PointResult:
         low: Lower end of the 95 % interval of the accuracy, 0..1.
         high: Upper end of the 95 % interval of the accuracy, 0..1.
         seconds: Time of all trials together.
-        algorithm: What the engine ran ("exact", "events", "packed", ...), joined by "+" where trials differ.
+        algorithm: What the engine ran ("exact", "events", "native", ...), joined by "+" where trials differ.
         right: Right answers of each trial; empty where they are not known.
 
     Raises:

@@ -18,13 +18,13 @@ from tests.bench.conftest import classifier, some_images
 CPU = torch.device("cpu")
 FIRST = [("float32", "", "torch"), ("quantized", "exact", "exact")]
 WAYS: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
-    "exact": ({}, [("simulated", "exact", "exact"), ("simulated", "every conversion", "packed")]),
+    "exact": ({}, [("simulated", "exact", "exact"), ("simulated", "every conversion", "native")]),
     "events": (
         {"random_noise": 0.05},
-        [("simulated", "exact + events", "events"), ("simulated", "every conversion", "packed")],
+        [("simulated", "exact + events", "events"), ("simulated", "every conversion", "native")],
     ),
-    "packed": ({"random_noise": 0.3}, [("simulated", "every conversion", "packed")]),
-    "no other engine": ({"adc_bits": None, "random_noise": 0.3}, [("simulated", "every conversion", "reference")]),
+    "native": ({"random_noise": 0.3}, [("simulated", "every conversion", "native")]),
+    "ideal": ({"adc_bits": None, "random_noise": 0.3}, [("simulated", "every conversion", "native")]),
 }
 
 

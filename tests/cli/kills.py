@@ -113,7 +113,7 @@ def write(folder: Path, data: Path, every: int | None, trainer: dict[str, Any] |
 
 def warm(folder: Path, data: Path) -> None:
     """Import here, and read once, what each fit that is forked from here would import and read again."""
-    for name in ("asim_lightning.data", "lightning.pytorch", "numba", "safetensors", "tensorboard", "timm"):
+    for name in ("asim_lightning.data", "lightning.pytorch", "safetensors", "tensorboard", "timm"):
         importlib.import_module(name)
     read_sources_once()
     config = write(folder, data, None)

@@ -16,7 +16,7 @@ from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimConv2d
 
 MACROS = (MacroConfig(random_noise=0.2, nonlinear_noise=0.05), MacroConfig(random_noise=0.05), MacroConfig())
-"""Computed by the packed, the events and the exact engine."""
+"""Computed by the native, the events and the exact engine."""
 torch.manual_seed(0)
 LAYERS = [CimConv2d(8, 16, 3, padding=1, macro=macro, name="conv").eval() for macro in MACROS]
 

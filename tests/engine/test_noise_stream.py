@@ -84,7 +84,7 @@ def test_normals_follow_their_definition(seed: int, sample: int, position: int, 
     cycles=st.integers(1, 11), positions=st.integers(1, 70), base=st.integers(0, 2**31),
     rows=st.lists(st.tuples(WORDS, st.integers(0, 5000)), min_size=1, max_size=4),
 )  # fmt: skip
-def test_numba_fills_what_torch_defines(
+def test_the_kernel_fills_what_torch_defines(
     seed: int, trial: int, vote: int, first: int, cycles: int, positions: int, base: int, rows: list[tuple[int, int]]
 ) -> None:
     ids, offsets = (torch.tensor(column) for column in zip(*rows, strict=True))

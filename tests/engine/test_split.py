@@ -13,7 +13,6 @@ from asim_lightning.engine import (
     MatmulProduct,
     Product,
     choose,
-    packed,
     reference,
     sums_of,
 )
@@ -65,7 +64,7 @@ def test_it_computes_where_events_serve_for_the_noise_of_the_exact_cycles(monkey
     assert refuses(transfer(MacroConfig(), True)) == "conversions have no noise"
     monkeypatch.setattr("asim_lightning.engine.events.refuses", lambda _: "too many")
     found = [(refuses(circuit), choose(circuit)) for circuit in (noisy, quiet)]
-    assert found == [("too many", "packed"), (None, "split")]
+    assert found == [("too many", "native"), (None, "split")]
 
 
 def test_the_sign_plane_is_exact_beside_digits_of_four_bits() -> None:
@@ -100,7 +99,7 @@ def test_other_schedules_stay_whole(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-@pytest.mark.parametrize(("kernel", "may_differ"), [("packed", 1), ("reference", 0)])  # by the last bit of a normal
+@pytest.mark.parametrize(("kernel", "may_differ"), [("native", 1), ("reference", 0)])  # by the last bit of a normal
 def test_digits_are_converted_and_the_sign_plane_is_a_product(
     product: Product, kernel: str, may_differ: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +120,9 @@ def test_errors_of_the_sign_plane_are_distributed_as_in_the_reference(product: P
     macro = MacroConfig(**{**SIGNED, "random_noise": 0.08}, column=f"{__name__}.NoisySigns")
     circuit = transfer(macro, True)
     x, w = operands(product, 40)
-    quiet = sums_of(packed, product, transfer(MacroConfig(**{**SIGNED, "random_noise": 0.0}), True), x, w, noise_of(40))
+    quiet = sums_of(
+        ENGINES["native"], product, transfer(MacroConfig(**{**SIGNED, "random_noise": 0.0}), True), x, w, noise_of(40)
+    )
     errors = []
     for engine in (ENGINES["split"], reference):
         reads = [sums_of(engine, product, circuit, x, w, noise_of(40, trial=t)) for t in range(4)]

@@ -63,7 +63,7 @@ def test_the_algorithm_is_what_ran() -> None:
     assert outcomes_of(Condition("float")).algorithm == "torch"
     assert outcomes_of(Condition("quantized")).algorithm == "exact"
     # the head has another macro, whose 64 rows do not fill its converter
-    assert outcomes_of(Condition(macro={"random_noise": 0})).algorithm == "exact+packed"
+    assert outcomes_of(Condition(macro={"random_noise": 0})).algorithm == "exact+native"
     model = make_model()
     for layer in macro_layers(model.backbone).values():
         layer.engine = "reference"

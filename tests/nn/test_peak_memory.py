@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-NOISE = {"exact": 0.0, "events": 0.05, "packed": 0.3}
+NOISE = {"exact": 0.0, "events": 0.05, "native": 0.3}
 
 
 @pytest.fixture(scope="module")

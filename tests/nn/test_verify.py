@@ -29,7 +29,7 @@ MACROS = {
     "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
     "cells": NOISY.with_fields(column="current", column_args={"alpha": 1e-3, "cell_sigma": 5.0}),
 }
-ENGINES_OF = {"exact": "exact", "parallel": "reference", "ideal": "reference", "cells": "reference"}
+ENGINES_OF = {"exact": "exact"}
 LOSSLESS = ("exact", "noisy", "votes", "ideal")
 LAYER = "layer"
 AUTOCAST = "layer, bfloat16 autocast"
@@ -53,7 +53,7 @@ def linear(macro: MacroConfig, kind: type[CimLinear] = CimLinear) -> CimLinear:
 @pytest.mark.parametrize("name", MACROS)
 @pytest.mark.parametrize("kind", ["conv", "linear", "matmul"])
 def test_every_layer_verifies(kind: str, name: str) -> None:
-    macro, engine = MACROS[name], ENGINES_OF.get(name, "packed")
+    macro, engine = MACROS[name], ENGINES_OF.get(name, "native")
     calls: dict[str, tuple[OnMacro, list[Tensor], int]] = {
         "conv": (conv(macro), [random(5, 8, 6, 6)], 4 * 6 * 36),
         "linear": (linear(macro), [random(5, 3, 150) - 0.5], 4 * 3 * 10),
@@ -83,7 +83,7 @@ def test_one_sample_cannot_be_split() -> None:
     for x in (random(8, 5, 5), random(1, 8, 5, 5)):
         found = verify(conv(NOISY), x)
         assert (found.ok, found.samples) == (True, 1)
-        assert [c.name for c in found.comparisons] == ["engine packed", LAYER, AUTOCAST]
+        assert [c.name for c in found.comparisons] == ["engine native", LAYER, AUTOCAST]
     assert [c.name for c in verify(conv(NOISY), random(9, 8, 5, 5), max_samples=2).comparisons][-1] == ALONE
 
 
@@ -112,15 +112,15 @@ def test_a_wrong_engine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
             sums[1, 2:5] += 3.5
         return sums
 
-    monkeypatch.setitem(ENGINES, "packed", engine_with(wrong))
+    monkeypatch.setitem(ENGINES, "native", engine_with(wrong))
     layer, x = linear(NOISY), random(3, 150) - 0.5
     found = verify(layer, x)
     assert not found.ok
     bad = found.comparisons[0]
-    assert (bad.name, bad.ok, bad.differ, bad.largest_counts) == ("engine packed", False, 3, 3.5)
+    assert (bad.name, bad.ok, bad.differ, bad.largest_counts) == ("engine native", False, 3, 3.5)
     step = float(scale_of(x.abs().max()) * scale_of(layer.weight.detach().abs().max())) / levels(4, True) ** 2
     assert bad.largest_output == pytest.approx(3.5 * step, rel=1e-3)
-    assert "engine packed                     3               3.5" in str(found)
+    assert "engine native                     3               3.5" in str(found)
     assert "DIFFERS" in str(found)
 
 
@@ -135,7 +135,7 @@ def engine_with(change: Callable[[Tensor, Tensor], Tensor]) -> Any:
     def prepare(product: Product, transfer: Any, weights: Weights, chip: Chip = Chip()) -> Changed:
         return Changed(product, weights, transfer, chip)
 
-    return SimpleNamespace(refuses=lambda transfer: None, available=lambda device: True, prepare=prepare)
+    return SimpleNamespace(refuses=lambda transfer: None, why_not_on=lambda device: None, prepare=prepare)
 
 
 class BatchDependent(CimLinear):
@@ -201,7 +201,7 @@ CimConv2d `stage.conv`: W4A4, 63 rows, adc_bits 6, engine exact; samples 3, outp
 against the reference        differ  largest (counts)  largest (output)
 ---------------------------  ------  ----------------  ----------------  --
 engine exact                      0                 0                 0  ok
-engine packed                     0                 0                 0  ok
+engine native                     0                 0                 0  ok
 layer                             0                 0                 0  ok
 layer, bfloat16 autocast          0                 0                 0  ok
 layer, one sample at a time       0                 0                 0  ok

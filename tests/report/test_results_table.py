@@ -9,7 +9,7 @@ def test_table():
         PointResult(
             {"random_noise": 0.05, "column": "charge"}, "simulated", 5, 2000, 0.8765, 0.861, 0.89, 12.34, "events"
         ),
-        PointResult({"random_noise": 10, "column": "current"}, "simulated", 5, 2000, 0.1, 0.09, 0.11, 3, "packed"),
+        PointResult({"random_noise": 10, "column": "current"}, "simulated", 5, 2000, 0.1, 0.09, 0.11, 3, "native"),
         PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
         PointResult({}, "float", 1, 2000, 1.0, 0.998, 1.0, 1, "torch"),
     ]
@@ -19,7 +19,7 @@ def test_table():
         "float                 -  -              100.00  [99.80, 100.00]       1    2000      1.0  torch",
         "quantized             -  -               92.00   [91.00, 93.00]       1    2000      1.0  exact",
         "simulated          0.05  charge          87.65   [86.10, 89.00]       5    2000     12.3  events",
-        "simulated            10  current         10.00    [9.00, 11.00]       5    2000      3.0  packed",
+        "simulated            10  current         10.00    [9.00, 11.00]       5    2000      3.0  native",
     ]
 
 

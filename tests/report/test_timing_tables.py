@@ -5,7 +5,7 @@ from asim_lightning.report.timing_tables import comparison_table, layer_table, n
 
 PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
 SIMULATED = InferenceTime(
-    "simulated", "every conversion", "packed", 2, Repeats((1.0, 0.5, 2.0)), 4_000_000, 50.0, 50.0
+    "simulated", "every conversion", "native", 2, Repeats((1.0, 0.5, 2.0)), 4_000_000, 50.0, 50.0
 )  # fmt: skip
 
 
@@ -15,7 +15,7 @@ def test_network_table() -> None:
         "inference  algorithm         engine  median  fastest      /s           /s  median  fastest    images   images",
         "---------  ----------------  ------  ------  -------  ------  -----------  ------  -------  --------  -------",
         "float32    -                 torch     20.0     10.0     100            -    1.00     1.00   100.0 s  8.3 min",
-        "simulated  every conversion  packed   1,000      500    2.00       8.00e6    50.0     50.0  83.3 min    6.9 h",
+        "simulated  every conversion  native   1,000      500    2.00       8.00e6    50.0     50.0  83.3 min    6.9 h",
     ]
 
 
@@ -36,14 +36,14 @@ def test_comparison_table_sums_what_both_compute() -> None:
     rows = [
         LayerComparison("a", "events", 1, fast, slow, ""),
         LayerComparison("b", "events", 1, fast, fast, ""),
-        LayerComparison("c", "packed", 1, None, None, "an ideal converter"),
+        LayerComparison("c", "native", 1, None, None, "an ideal converter"),
     ]
     lines = [line.split() for line in comparison_table(rows).splitlines()]
     assert lines[2] == ["a", "events", "10.0", "500", "50.0"]
-    assert lines[4] == ["c", "packed", "-", "-", "-", "not", "computed", "there:", "an", "ideal", "converter"]
+    assert lines[4] == ["c", "native", "-", "-", "-", "not", "computed", "there:", "an", "ideal", "converter"]
     assert lines[5] == ["2", "layers", "20.0", "510", "25.5"]
 
 
 def test_comparison_table_without_any_common_layer() -> None:
-    lines = comparison_table([LayerComparison("c", "packed", 1, None, None, "an ideal converter")]).splitlines()
+    lines = comparison_table([LayerComparison("c", "native", 1, None, None, "an ideal converter")]).splitlines()
     assert len(lines) == 3

@@ -20,11 +20,14 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import exact
+from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.cells import Chip
-from asim_lightning.engine.events import any_device, cpu
+from asim_lightning.engine.events import any_device
 from asim_lightning.engine.events.layout import layout
-from asim_lightning.engine.events.rates import rates
+from asim_lightning.engine.events.rates import ConverterRates, drawn_more_often, rates
 from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.native.events import NativeEvents
+from asim_lightning.engine.native.passes import best_library
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -32,7 +35,7 @@ from asim_lightning.engine.program import Program, required, runs_everywhere, sc
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.weights import Weights
 
-available = runs_everywhere
+why_not_on = runs_everywhere
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "EventsProgram":
@@ -50,11 +53,13 @@ class RareErrors:
         product: The linear map.
         weights: Integers; None where they come with each call.
         transfer: Schedule and column, or a part of the schedule, which `refuses` does not refuse.
+        converters: How often each converter errs; None: all as the column says.
     """
 
     product: Product
     weights: Weights | None
     transfer: Transfer
+    converters: ConverterRates | None = None
 
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
         """Adds the errors of the wrong conversions to the outputs without noise.
@@ -73,17 +78,24 @@ class RareErrors:
             on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
             return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
         kinds = rates(self.transfer)
+        if self.converters is not None:
+            kinds = drawn_more_often(kinds, self.converters.most)
         if total.numel() == 0 or not kinds.kinds or self.weights is None:
             return total if total.dtype == torch.float32 else total.to(torch.float64)
         w, macro = self.weights.integers, self.transfer.macro
         shape = w.shape[1:] if self.product.batched_weight else w.shape
         places = layout(kinds, self.product, x.shape[1:], shape)
+        if self.converters is not None:
+            self.converters.check(places.columns(macro.weight_bits))
         key = layer_key(noise.name + "/events", noise.call)
-        if x.device.type != "cpu":
-            return any_device.with_errors(total, kinds, places, x, w, key, noise)
-        words_key = ("words", self.product, macro.rows, macro.weight_bits)
-        words = self.weights.form(words_key, lambda w: cpu.words_of(kinds, places, w))
-        return cpu.with_errors(total, kinds, places, x, words, key, noise)
+        kernels = best_library() if x.device.type == "cpu" else None
+        if kernels is None:
+            x = x.to(torch.int32) - SHIFT * kinds.signed_input if x.dtype == torch.uint8 else x
+            changed = any_device.with_errors(total, kinds, places, x, w, key, noise, self.converters)
+            return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
+        native = NativeEvents(kernels, kinds, places, self.converters)
+        words = self.weights.form(("words", self.product, macro.rows, macro.weight_bits), native.weight_words)
+        return native.added(total, x, words, key, noise)
 
 
 @dataclass(eq=False)

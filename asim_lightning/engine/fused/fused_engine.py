@@ -54,9 +54,11 @@ def refuses(transfer: Transfer) -> str | None:
     return f"levels and noise of the column are no float32 below {_LARGEST_CODE:.0f} codes"
 
 
-def available(device: torch.device) -> bool:
-    """Whether the fused engine runs on a device: CUDA of NVIDIA, with Triton installed."""
-    return device.type == "cuda" and torch.version.hip is None and find_spec("triton") is not None
+def why_not_on(device: torch.device) -> str | None:
+    """See `Engine.why_not_on`; runs on CUDA of NVIDIA, with Triton installed."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return f"does not run on {device.type}"
+    return None if find_spec("triton") is not None else "Triton is not installed (`pip install triton`)"
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "FusedProgram":

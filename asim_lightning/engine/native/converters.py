@@ -1,4 +1,4 @@
-"""Errors of a chip's converters, which stay the same for its life, in the order in which kernels read them."""
+"""Errors of converters in the order in which the kernels read them."""
 
 import math
 from dataclasses import dataclass
@@ -6,38 +6,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.native.structures import ConvertersOfJob
 
 _GROUP = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Converters:
-    """Gain, offset and INL of converters: ``v = level * gain + offset + sigma * z``, and the threshold between codes
-    c - 1 and c stands at ``c - 1/2 + inl[c]``.
-
-    Attributes:
-        index: Converter of each place, int64. # (tiles, groups or heads, output columns, weight bits)
-        gain: # (converters,)
-        offset: In codes. # (converters,)
-        curve: Number of each converter's table of INL, int64. # (converters,)
-        tables: Of INL, in codes: a table for each nibble of c, lowest first, whose entries are added (a C-DAC), or a
-            measured curve. # (tables, nibbles, 16) or (tables, codes)
-    """
-
-    index: Tensor
-    gain: Tensor | None = None
-    offset: Tensor | None = None
-    curve: Tensor | None = None
-    tables: Tensor | None = None
-
-    def placed(self) -> "PlacedConverters":
-        """The same, place by place."""
-        index = F.pad(self.index.transpose(2, 3), (0, -self.index.shape[2] % _GROUP))
-        gain, offset = (None if each is None else each.float()[index] for each in (self.gain, self.offset))
-        curve = None if self.curve is None else self.curve[index].int()
-        tables = None if self.tables is None else self.tables.float().contiguous()
-        return PlacedConverters(index.shape[2], index.shape[3], gain, offset, curve, tables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,3 +47,13 @@ class PlacedConverters:
                 largest
             )  # a threshold that is off by x codes moves a level by at most so many
         return found
+
+
+def placed(converters: Converters) -> PlacedConverters:
+    """Errors place by place."""
+    index = F.pad(converters.index.transpose(2, 3), (0, -converters.index.shape[2] % _GROUP))
+    each = converters.gain, converters.offset
+    gain, offset = (None if values is None else values.float()[index] for values in each)
+    curve = None if converters.curve is None else converters.curve[index].int()
+    tables = None if converters.tables is None else converters.tables.float().contiguous()
+    return PlacedConverters(index.shape[2], index.shape[3], gain, offset, curve, tables)

@@ -7,12 +7,11 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from asim_lightning.checks import check_choice
 from asim_lightning.engine.native.backend import FOLDER, LEVELS, digest, library_path
+from asim_lightning.engine.threads import parallel_entry
 
-__all__ = ["LEVELS", "library", "processor_levels", "why_missing"]
+__all__ = ["LEVELS", "best_level", "library", "processor_levels", "why_missing"]
 
 
 @lru_cache
@@ -28,12 +27,20 @@ def library(level: str | None = None) -> ctypes.CDLL:
     """
     if level is not None:
         check_choice("level", level, tuple(LEVELS))
-    runs = processor_levels()
     if level is None:
-        level = next(name for name in reversed(runs) if library_path(name).exists())
-    elif level not in runs:
+        level = best_level()
+    elif level not in (runs := processor_levels()):
         raise ValueError(f"level must be one that this processor runs, {', '.join(runs)}, got {level!r}")
     return _load(FOLDER, level)
+
+
+def best_level() -> str:
+    """The best level that the processor runs and that was built.
+
+    Raises:
+        RuntimeError: There is no library to ask.
+    """
+    return next(name for name in reversed(processor_levels()) if library_path(name).exists())
 
 
 def processor_levels() -> tuple[str, ...]:
@@ -71,19 +78,7 @@ def _load(folder: Path, level: str) -> ctypes.CDLL:
     except OSError as error:
         raise RuntimeError(f"{path.name} cannot be loaded ({error}): {again} builds it anew.") from error
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
-    loaded.asim_set_threads_entry(_torch_threads())
+    loaded.asim_set_threads_entry(parallel_entry())
     # a child has none of its parent's OpenMP threads, and GNU's OpenMP would wait for them for ever
     os.register_at_fork(after_in_child=lambda: loaded.asim_set_threads_entry(None))
     return loaded
-
-
-def _torch_threads() -> int | None:
-    """Address of GOMP_parallel in the OpenMP library that torch computes with, which may be GNU's, LLVM's or Intel's;
-    None where torch uses another kind of threads."""
-    if not torch.backends.openmp.is_available():
-        return None
-    try:
-        # torch makes the symbols of its OpenMP library global, so that this is the one its own calls are bound to
-        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value
-    except (AttributeError, TypeError, OSError):  # TypeError: Windows has no such library of all symbols
-        return None

@@ -10,12 +10,12 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.cells import Chip
 from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.converters import PlacedConverters
+from asim_lightning.engine.native.cycles import counts_in_kernel
 from asim_lightning.engine.native.given_levels import GivenLevels
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.structures import ConversionJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.packed import schedule as packed_schedule
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.weights import Weights
@@ -26,9 +26,9 @@ def refuses(transfer: Transfer) -> str | None:
     return None
 
 
-def available(device: torch.device) -> bool:
-    """Whether the engine runs on a device: on a CPU, where its kernels are built."""
-    return device.type == "cpu" and why_missing() is None
+def why_not_on(device: torch.device) -> str | None:
+    """See `Engine.why_not_on`; runs on a CPU, where its kernels are built."""
+    return why_missing() if device.type == "cpu" else f"does not run on {device.type}"
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "NativeProgram":
@@ -62,7 +62,7 @@ class NativeProgram(Program):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        if packed_schedule.refuses(self.transfer) is not None:
+        if not counts_in_kernel(self.transfer):
             given = GivenLevels(product, self.transfer, self.chip, self.converters, kernels(self.level))
             return given.sums(x, w, source, self.max_elements)
         plan = self._plan(x, w, batch)

@@ -1,6 +1,7 @@
 """Passes over arrays by the native library: fills of noise, quantising and scaling, digit sums and table sums."""
 
 import ctypes as C
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -8,21 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.native.library import library
+from asim_lightning.engine.native.library import library, why_missing
 from asim_lightning.engine.noise import WORD
 
 ADDRESS, INT64, INT32, UINT32 = C.c_void_p, C.c_int64, C.c_int32, C.c_uint32
+_INFINITE_BITS = 0x7F800000
 _FILL, _PASS, _TABLE = 2**14, 2**17, 2**14
 """Normals, numbers of a pass, and table entries that occupy a thread much longer than it takes to wake it."""
 
 
 @lru_cache(maxsize=1)
 def best_library() -> C.CDLL | None:
-    """The library of the processor's best level; None where there is none."""
-    try:
-        return library()
-    except RuntimeError:
+    """The library of the processor's best level; None where there is none, which a warning says once."""
+    why = why_missing()
+    if why is not None:
+        warnings.warn(f"torch's operations simulate in place of C++ kernels, many times slower: {why}", stacklevel=2)
         return None
+    return library()
 
 
 def fields(*named: tuple[str, Any]) -> list[tuple[str, Any]]:
@@ -123,7 +126,7 @@ def fill_outputs(
 
 def quantize(
     kernels: C.CDLL, x: Tensor, out: Tensor, is_turned: bool, numbers: tuple[float, float, float, int]
-) -> tuple[int, int]:
+) -> tuple[bool, bool]:
     """Write ``clamp(x / scale, low, 1) * top``, rounded, to `out`, in bytes plus a shift.
 
     Args:
@@ -134,13 +137,13 @@ def quantize(
         numbers: scale, low, top, shift.
 
     Returns:
-        Bits of the largest magnitude, and of the largest magnitude of a negative number.
+        Whether all numbers are finite; whether any is below 0.
     """
     sizes = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3]) if is_turned else (1, 1, x.numel())
     threads = threads_for(x.numel(), _PASS)
     job = Quantize(0, x.data_ptr(), out.data_ptr(), *sizes, *numbers, out.dtype == torch.uint8, is_turned, threads)
     job.call(kernels.asim_quantize)
-    return job.largest, job.negative
+    return job.largest < _INFINITE_BITS, job.negative > 0
 
 
 def scale(kernels: C.CDLL, sums: Tensor, step: Tensor, bias: Tensor | None, out: Tensor, is_turned: bool) -> None:

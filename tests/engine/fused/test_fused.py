@@ -91,7 +91,7 @@ def test_the_longest_tables_and_digits_are_taken() -> None:
 
 
 def test_a_cpu_is_no_device_of_the_engine() -> None:
-    assert not fused.available(torch.device("cpu"))
+    assert fused.why_not_on(torch.device("cpu")) == "does not run on cpu"
 
 
 def test_another_kind_of_product_is_refused() -> None:

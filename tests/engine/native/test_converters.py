@@ -11,9 +11,11 @@ from torch import Tensor
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
+from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
-from asim_lightning.engine.native.converters import Converters
+from asim_lightning.engine.native.converters import placed
+from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.native.test_conversion import WAYS, operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
@@ -151,10 +153,12 @@ def check(
 ) -> None:
     chip = Chip(3, 0, "layer")
     expected = Oracle(product, circuit, errors, chip).sums(x, w, noise)
-    placed = errors.placed()
+    own = placed(errors)
+    reference = ReferenceProgram(product, Weights(w), circuit, chip, converters=errors)
+    assert torch.equal(reference.sums(x, noise), expected)
     for level, counting in WAYS:
         found = native_engine.NativeProgram(
-            product, Weights(w), circuit, chip, converters=placed, level=level, counting=counting
+            product, Weights(w), circuit, chip, converters=own, level=level, counting=counting
         )
         assert int((found.sums(x, noise) != expected).sum()) <= differ, (level, counting)
 
@@ -211,7 +215,7 @@ def test_a_product_of_two_activations_places_its_converters_once() -> None:
     product, circuit = PRODUCTS["attention"], transfer(MacroConfig(3, 3, 100, 6), False)
     x, w = operands(product, circuit.macro, False, batch=2)
     errors = converters(product, circuit, w, "gain offset")
-    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=errors.placed())
+    own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=placed(errors))
     first = own.of(w).sums(x, noise_of(2))
     assert torch.equal(own.of(w).sums(x, noise_of(2)), first)
     assert len(own.quiet) == 1

@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asim_lightning.engine.native import backend, library
-from asim_lightning.engine.openmp import openmp
+from asim_lightning.engine.threads import parallel_entry
 
 SetThreads = Callable[[int], None]
 
@@ -40,7 +41,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "own":
         lib.asim_set_threads_entry(None)
     yield str(request.param)
-    lib.asim_set_threads_entry(library._torch_threads())
+    lib.asim_set_threads_entry(parallel_entry())
 
 
 @pytest.mark.usefixtures("way")
@@ -55,11 +56,12 @@ def test_every_level_shares_out_work() -> None:
         assert sum_by_threads(1000, 3, library.library(level)) == (expected(1000), 3)
 
 
-@pytest.mark.skipif(not torch.backends.openmp.is_available(), reason="torch has threads of another kind")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not list libraries")
 def test_the_threads_are_those_of_the_library_that_torch_has_loaded() -> None:
-    loaded = openmp()
-    assert loaded is not None
-    assert library._torch_threads() == loaded.enter_address
+    maps = Path("/proc/self/maps").read_text()
+    loaded = set(re.findall(rf"{Path(torch.__file__).parent}/\S*lib(?:gomp|iomp5|omp)\b\S*", maps))
+    assert len(loaded) == 1
+    assert parallel_entry() == ctypes.cast(ctypes.CDLL(loaded.pop()).GOMP_parallel, ctypes.c_void_p).value
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -186,7 +188,7 @@ def test_shares_shrink_and_are_few(probe: ctypes.CDLL, units: int, threads: int)
     assert len(sizes) <= 16 * threads
 
 
-@pytest.mark.parametrize("entry", [library._torch_threads(), None], ids=["OpenMP", "own"])
+@pytest.mark.parametrize("entry", [parallel_entry(), None], ids=["OpenMP", "own"])
 def test_others_do_the_work_of_a_thread_that_is_held_up(probe: ctypes.CDLL, entry: int | None) -> None:
     probe.others_finish.restype = ctypes.c_bool
     assert probe.others_finish(ctypes.c_void_p(entry), ctypes.c_int64(48), 3, ctypes.c_int64(1_000_000))

@@ -1,0 +1,102 @@
+"""Errors of a chip's converters, which stay the same for its life: gain, offset and integral nonlinearity (INL)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle
+from asim_lightning.engine.product import Conv2dProduct, Product
+
+
+@dataclass(frozen=True, eq=False)
+class Converters:
+    """Gain, offset and INL of converters: ``v = level * gain + offset + sigma * z``, and the threshold between codes
+    c - 1 and c stands at ``c - 1/2 + inl[c]``, codes counted from the lowest one.
+
+    Attributes:
+        index: Converter of each place, int64. # (tiles, groups or heads, output columns, weight bits)
+        gain: # (converters,)
+        offset: In codes. # (converters,)
+        curve: Number of each converter's table of INL, int64. # (converters,)
+        tables: Of INL, in codes: a table for each nibble of c, lowest first, whose entries are added (a C-DAC), or a
+            measured curve. # (tables, nibbles, 16) or (tables, codes)
+    """
+
+    index: Tensor
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    curve: Tensor | None = None
+    tables: Tensor | None = None
+
+    def of_outputs(self, product: Product, tile: int, cycle: Cycle, count: Tensor) -> "OutputConverters":
+        """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0.
+
+        Args:
+            product: The linear map.
+            tile: Number of the tile.
+            cycle: The cycle.
+            count: Counts, for their shape and device. # (batch, *outputs)
+        """
+        own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
+        if isinstance(product, Conv2dProduct):
+            number = own.flatten()[:, None, None]
+        else:
+            number = own[:, None] if product.batched_weight else own[0]
+        errors = (self.gain, self.offset)
+        gain, offset = (None if each is None else each.float()[number].to(count.device) for each in errors)
+        if self.tables is None or self.curve is None:
+            return OutputConverters(gain, offset)
+        table = self.curve[number].to(count.device).expand(count.shape[1:])
+        return OutputConverters(gain, offset, table, self.tables.float().to(count.device))
+
+
+@dataclass(frozen=True, eq=False)
+class OutputConverters:
+    """The converter of each output. # (*outputs), or what broadcasts against it
+
+    Attributes:
+        gain: float32.
+        offset: In codes, float32.
+        table: Number of the table of INL.
+        tables: See `Converters`.
+    """
+
+    gain: Tensor | None = None
+    offset: Tensor | None = None
+    table: Tensor | None = None
+    tables: Tensor | None = None
+
+    def level(self, level: Tensor) -> Tensor:
+        """Levels with gain and offset."""
+        level = level if self.gain is None else level * self.gain
+        return level if self.offset is None else level + self.offset
+
+    def moved(self, code: Tensor, value: Tensor, low: int, top: int) -> Tensor:
+        """Codes of values, after comparisons with the thresholds beside them until none moves a code.
+
+        Args:
+            code: Codes of ideal thresholds, low..top. # (batch, *outputs)
+            value: What is converted, in codes. # (batch, *outputs)
+            low: Lowest code.
+            top: Highest code.
+        """
+        if self.table is None:
+            return code
+        while True:
+            below = (code > low) & (value < code - 0.5 + self._inl(code - low))
+            above = (code < top) & (value >= code + 0.5 + self._inl((code + 1 - low).clamp_max(top - low)))
+            if not bool((below | above).any()):
+                return code
+            code = torch.where(below, code - 1, torch.where(above, code + 1, code))
+
+    def _inl(self, code: Tensor) -> Tensor:
+        assert self.table is not None
+        assert self.tables is not None
+        code = code.long()
+        if self.tables.dim() == 2:
+            return self.tables[self.table, code]
+        total = torch.zeros(code.shape, device=code.device)
+        for nibble in range(self.tables.shape[1]):
+            total = total + self.tables[self.table, nibble, code >> 4 * nibble & 15]
+        return total
