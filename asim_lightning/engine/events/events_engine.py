@@ -26,8 +26,8 @@ from asim_lightning.engine.events import any_device
 from asim_lightning.engine.events.layout import layout
 from asim_lightning.engine.events.rates import ConverterRates, drawn_more_often, rates
 from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.native import passes
 from asim_lightning.engine.native.events import NativeEvents
-from asim_lightning.engine.native.passes import best_library
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
@@ -88,7 +88,7 @@ class RareErrors:
         if self.converters is not None:
             self.converters.check(places.columns(macro.weight_bits))
         key = layer_key(noise.name + "/events", noise.call)
-        kernels = best_library() if x.device.type == "cpu" else None
+        kernels = passes.best_library() if x.device.type == "cpu" else None
         if kernels is None:
             x = x.to(torch.int32) - SHIFT * kinds.signed_input if x.dtype == torch.uint8 else x
             changed = any_device.with_errors(total, kinds, places, x, w, key, noise, self.converters)

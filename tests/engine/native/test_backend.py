@@ -186,7 +186,6 @@ def _python_files(project: Path) -> list[str]:
     return sorted(path.name for path in project.glob("asim_lightning/engine/native/*.py"))
 
 
-@pytest.mark.skip(reason="setuptools packs no library yet, as no engine uses one")
 def test_a_wheel_has_libraries_and_sources_and_serves_every_python(project: Path) -> None:
     left = project / "build/lib/asim_lightning/engine/native/src"  # by a build of other sources
     left.mkdir(parents=True)
