@@ -1,5 +1,6 @@
 """Simulated inference needs little more memory than quantised inference, whatever the batch."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,12 @@ def test_peak_is_at_most_three_times_that_of_quantised_inference_and_200_mb(
     quantised = peaks["quantized,0.0"]
     assert quantised > 20  # the outputs alone take 16.8 MB a layer
     assert peaks[f"simulated,{NOISE[engine]}"] <= 3 * quantised + 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's figures")
+@pytest.mark.parametrize("macro", [{"random_noise": 0.05}, {"encoding_bits": 4, "random_noise": 0.3}])
+def test_simulated_layers_hold_their_weights_at_most_twice_more_whatever_the_batch(macro: dict[str, float]) -> None:
+    script, root = Path(__file__).with_name("weight_memory.py"), str(Path(__file__).parents[2])
+    command = [sys.executable, "-W", "ignore", str(script), json.dumps(macro)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert 1.0 < float(done.stdout) <= 2.0  # the integers of the weights alone take as much as the weights
