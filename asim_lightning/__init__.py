@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asim_lightning.circuit import MacroConfig, explain
+    from asim_lightning.circuit import MacroConfig, StaticEffects, explain
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import (
@@ -23,6 +23,7 @@ _FOLDERS = {
     "MacroConfig": "circuit",
     "Plan": "surgery",
     "Rule": "surgery",
+    "StaticEffects": "circuit",
     "calibrate_": "nn",
     "change_macros_": "surgery",
     "convert_": "surgery",
@@ -32,8 +33,8 @@ _FOLDERS = {
     "verify": "nn",
 }
 __all__ = [
-    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "calibrate_", "change_macros_", "convert_",
-    "explain", "set_fidelity_", "set_train_noise_", "verify",
+    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "StaticEffects", "calibrate_",
+    "change_macros_", "convert_", "explain", "set_fidelity_", "set_train_noise_", "verify",
 ]  # fmt: skip
 
 

@@ -5,7 +5,9 @@ Digit: the value of the weight bits or input bits that a cycle uses. Sign plane:
 Count: the sum over rows of weight digit times input digit. Full scale: the count that the largest code stands for.
 Level: mean of a count in codes before rounding. Sigma: standard deviation of its noise in codes. LSB: one code.
 Exact, distinct, lossy: every count comes back, every count has a code of its own, or some counts share one.
-Digital cycle: one without noise. Voted cycle: one that is converted several times. Transfer: schedule with its column.
+Static effects: what differs from place to place on a chip. Trim: their calibration. Reference: what a column's charge
+is measured against. Digital cycle: one without noise. Voted cycle: one that is converted several times.
+Transfer: schedule with its column.
 """
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
@@ -13,6 +15,7 @@ from asim_lightning.circuit.columns import COLUMNS, Column, Current, build_colum
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
+from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, transfer
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Cycle",
     "Explanation",
     "MacroConfig",
+    "StaticEffects",
     "Transfer",
     "algorithm",
     "build_column",

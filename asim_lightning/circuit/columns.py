@@ -116,6 +116,8 @@ def build_column(macro: MacroConfig) -> Column:
         raise  # a column's own words about its arguments
     except Exception as error:
         raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
+    if macro.static.cell_percent:
+        column.cell_sigma = macro.static.cell_percent
     column.macro = macro  # also where a user's __init__ does not call ours
     return column
 

@@ -2,12 +2,13 @@
 
 import math
 import numbers
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag, check_whole
 from asim_lightning.circuit.columns import build_column
+from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
 from asim_lightning.circuit.units import noise_percent
 
 VOTES = ("mode", "median", "mean")
@@ -55,7 +56,9 @@ class MacroConfig:
     column: str = "charge"
     """Column model: charge, current, or the import path of a class."""
     column_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the column model, such as alpha and cell_sigma of current."""
+    """Arguments of the column model, such as alpha of current."""
+    static: StaticEffects = field(default_factory=StaticEffects)
+    """What differs from place to place on a chip."""
 
     def __post_init__(self) -> None:
         for f in fields(self):  # numbers of numpy are as good as Python's
@@ -71,7 +74,18 @@ class MacroConfig:
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
         object.__setattr__(self, "column_args", dict(self.column_args))  # not the caller's, which may change
-        build_column(self)
+        object.__setattr__(self, "static", static_effects(self.static))
+        self.converter_spreads  # noqa: B018 - checks units and combinations
+        column = build_column(self)
+        if self.static.cell_percent and self.column_args.get("cell_sigma"):
+            raise ValueError(
+                "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
+                f"one, got {self.static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
+            )
+        if self.weight_parallel and column.cell_sigma and self.static.reference == "absolute":
+            raise ValueError(
+                "`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'"
+            )
 
     def __hash__(self) -> int:
         # of the fields in which macros differ most: layers look up what belongs to their macro at each call
@@ -88,6 +102,18 @@ class MacroConfig:
         return 2 ** (self.adc_bits - self.weight_parallel) - 1
 
     @property
+    def converter_spreads(self) -> tuple[float, float]:
+        """Standard deviation of a converter's offset, and step of its calibration, in codes."""
+        return converter_spreads(self.static, self.top_code, self.full_scale_mv)
+
+    @property
+    def converters_differ(self) -> bool:
+        """Whether converters have an offset, gain or INL of their own, after calibration."""
+        static, (offset, step) = self.static, self.converter_spreads
+        left = {kind: step > 0 or static.trim not in (kind, "both") for kind in ("offset", "gain")}
+        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or static.inl_percent)
+
+    @property
     def random_noise_percent(self) -> float:
         """Random noise in percent of full scale."""
         return self._percent("random_noise")
@@ -98,16 +124,21 @@ class MacroConfig:
         return self._percent("nonlinear_noise")
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
-        """A copy with some fields changed.
+        """A copy with some fields changed; ``static.offset`` and so on name single static effects.
 
         Raises:
             ValueError: A name is no field (the nearest names are given), or a value is not allowed.
         """
-        names = [f.name for f in fields(self)]
-        for name in changes:
-            if name not in names:
+        names, static = [f.name for f in fields(self)], {}
+        for name in list(changes):
+            if name.startswith("static."):
+                static[name.removeprefix("static.")] = changes.pop(name)
+            elif name not in names:
                 near = get_close_matches(name, names, n=2, cutoff=0.4) or names
                 raise ValueError(f"`macro.{name}` is no field of a macro, nearest: {', '.join(near)}")
+        if static:
+            given = changes.get("static", self.static)
+            changes["static"] = static_effects({**asdict(static_effects(given)), **static})
         return replace(self, **changes)
 
     def _percent(self, name: str) -> float:

@@ -53,6 +53,12 @@ class Transfer:
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
     @property
+    def differs_by_chip(self) -> bool:
+        """Whether cells or converters differ from chip to chip."""
+        macro = self.macro
+        return bool(self.column.cell_sigma) or macro.converters_differ or macro.static.has_stuck_cells
+
+    @property
     def most_votes(self) -> int:
         """Largest number of votes whose codes are summed (mean); 1 for other rules."""
         return max(c.votes for c in self.cycles) if self.macro.vote == "mean" else 1
@@ -107,7 +113,10 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column]) -> Tra
         check_values(column, cycle, counts)
         check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
-    kinds = {key: classify(column, cycle) for key, cycle in first.items()}
+    kinds = {
+        key: Conversion.LOSSY if macro.converters_differ and cycle.converted else classify(column, cycle)
+        for key, cycle in first.items()
+    }
     return Transfer(macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys))
 
 

@@ -17,7 +17,7 @@ wrong conversions, `split` does so for some input digits, and `native` (CPU), `f
 device, the specification) make every conversion.
 """
 
-from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.chip import Chip, converters_of, stuck_weights
 from asim_lightning.engine.engines import ENGINES, choose, refusals
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
@@ -39,8 +39,10 @@ __all__ = [
     "Tile",
     "Weights",
     "choose",
+    "converters_of",
     "current_scope",
     "noise_context",
     "refusals",
+    "stuck_weights",
     "sums_of",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import byte_passes
-from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.chip import Chip, stuck_weights
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.quantizer import Quantizer
@@ -130,7 +130,9 @@ def required(noise: Noise | None) -> Noise:
 
 def sums_of(engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
     """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them."""
-    return engine.prepare(product, transfer, Weights(w), Chip.of(noise)).sums(x, noise)
+    chip = Chip.of(noise)
+    held = Weights(stuck_weights(chip, transfer, w, product.batched_weight))
+    return engine.prepare(product, transfer, held, chip).sums(x, noise)
 
 
 def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:

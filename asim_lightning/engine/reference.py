@@ -13,7 +13,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import Chip, weight_digits
+from asim_lightning.engine.cells import charge_gains, weight_digits
+from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.converters import Converters, OutputConverters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
@@ -48,7 +49,7 @@ class ReferenceProgram(Program):
     Attributes:
         transfer: The macro's schedule and column.
         chip: The chip.
-        converters: Errors of its converters; None: they have none.
+        converters: Errors of its converters; None: those that the macro has on this chip.
     """
 
     transfer: Transfer
@@ -79,13 +80,16 @@ class ReferenceProgram(Program):
         votes = max(cycle.votes for cycle in transfer.cycles)
         stacked = max(len(block) for block in _blocks(transfer)) * votes
         step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
+        errors = self.converters
+        if errors is None:
+            errors = converters_of(self.chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape)
         kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
             weight = w[low : low + step] if product.batched_weight else w
             planes = {} if product.batched_weight else kept
             with torch.no_grad():
-                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes)
+                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes, errors)
 
         with exact_float32(x.device.type):
             if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
@@ -95,17 +99,18 @@ class ReferenceProgram(Program):
                 parts = [part(low) for low in range(0, len(x), step)]
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
-    def _rows(self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor]) -> Tensor:
+    def _rows(self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], errors: Converters | None) -> Tensor:
         product, transfer = self.product, self.transfer
         macro = transfer.macro
         tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
+        shape = w.shape[1:] if product.batched_weight else w.shape
         sums = _Sums(transfer, len(tiles))
         for block in _blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
             if key not in planes:  # input groups meet the same weight bits
-                sigma, batched = transfer.column.cell_sigma, product.batched_weight
-                planes[key] = torch.stack([weight_digits(w, cycle, sigma, self.chip, batched) for _, cycle in block])
+                held = [weight_digits(w, cycle, transfer, self.chip, product.batched_weight) for _, cycle in block]
+                planes[key] = torch.stack(held)
             w_digits = planes[key]
             wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
             if wide and x.device.type != "mps":
@@ -115,18 +120,22 @@ class ReferenceProgram(Program):
                 normal = _Normals(transfer, block, counts, tile_number, noise)
                 for place, (_, cycle) in enumerate(block):
                     count = counts[:, place]
+                    gains = charge_gains(product, tile, tile_number, cycle, transfer, self.chip, shape)
+                    count = count if gains is None else count * gains.to(count)
                     if not cycle.converted:
                         sums.add_count(cycle, count)
                         continue
-                    read = self._conversion(tile_number, cycle, count)
+                    read = self._conversion(errors, tile_number, cycle, count)
                     reads = [read(normal(v, place)) for v in range(cycle.votes)]
                     sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
         return sums.in_counts(x.device)
 
-    def _conversion(self, tile: int, cycle: Cycle, count: Tensor) -> Callable[[Tensor | None], Tensor]:
+    def _conversion(
+        self, errors: Converters | None, tile: int, cycle: Cycle, count: Tensor
+    ) -> Callable[[Tensor | None], Tensor]:
         """What makes a code of a count and a normal: an integer in floating point; of an ideal converter a real
         count."""
-        column, errors = self.transfer.column, self.converters
+        column = self.transfer.column
         own = OutputConverters() if errors is None else errors.of_outputs(self.product, tile, cycle, count)
         level = own.level(column.level(count, cycle))
         top = cycle.full_scale if cycle.top_code is None else cycle.top_code

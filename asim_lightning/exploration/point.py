@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
-from asim_lightning.circuit import MacroConfig, Transfer, schedule, transfer
+from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.columns import COLUMNS
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
@@ -87,10 +87,10 @@ class Points:
         known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
         content["macros"] = [None if pair is None else known[pair] for pair in pairs]
         if chip is not None and chip != self._chip:
-            if not any(transfer(*pair).column.cell_sigma for pair in known):
+            if not any(transfer(*pair).differs_by_chip for pair in known):
                 raise ValueError(
-                    "`chip` changes nothing, as the cells of no macro differ from chip to chip; `column: current` has "
-                    "cell_sigma"
+                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip; "
+                    "`macro.static` says how much they do"
                 )
             content["chip"] = chip
         return content
@@ -138,6 +138,7 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "noise": [macro.random_noise_percent, macro.nonlinear_noise_percent],
         "vote": votes,
         "column": [macro.column, macro.column_args],
+        **({} if macro.static == StaticEffects() else {"static": asdict(macro.static)}),
     }
 
 

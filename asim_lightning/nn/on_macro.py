@@ -20,6 +20,7 @@ from asim_lightning.engine import (
     choose,
     current_scope,
     refusals,
+    stuck_weights,
 )
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
@@ -176,12 +177,14 @@ class OnMacro(QuantizedLayer):
             ValueError: The engine that was set does not compute the macro.
         """
         circuit, device = self.transfer, noise.sample_ids.device
-        chip = Chip.of(noise) if circuit.column.cell_sigma else Chip()
+        chip = Chip.of(noise) if circuit.differs_by_chip else Chip()
 
         def prepare(product: Product, weights: Weights | None) -> Program:
             name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
+            if weights is not None and circuit.macro.static.has_stuck_cells:
+                weights = Weights(stuck_weights(chip, circuit, weights.integers, batched=False))
             program = ENGINES[name].prepare(product, circuit, weights, chip)
             program.max_elements = self.max_elements
             return program

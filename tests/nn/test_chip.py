@@ -13,6 +13,19 @@ from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
 
 MACRO = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", column_args={"cell_sigma": 5.0})
+EFFECTS: dict[str, dict[str, Any]] = {
+    "offset": {"offset": "1 lsb"},
+    "gain": {"gain": "5 %"},
+    "inl": {"inl": "9 %"},
+    "cells": {"cell_mismatch": "5 %"},
+    "absolute": {"cell_mismatch": "5 %", "reference": "absolute", "parasitics": 0.3},
+    "stuck at 0": {"stuck_at_0": 0.1},
+    "stuck at 1": {"stuck_at_1": 0.1},
+    "trimmed": {"offset": "1 lsb", "trim": "offset", "trim_step": "0.9 lsb"},
+}
+MACROS = {"current": MACRO} | {name: MacroConfig(4, 4, 40, 5, static=effects) for name, effects in EFFECTS.items()}
+every_kind = pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+every_macro = pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
 SAMPLES = [3, 1, 4, 15]
 
 
@@ -58,9 +71,10 @@ def read(function: Callable[[], Tensor], **context: int) -> Tensor:
         return function()
 
 
-@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
-def test_every_sample_trial_and_call_meets_the_same_cells(kind: str) -> None:
-    function = function_of(kind, MACRO)
+@every_kind
+@every_macro
+def test_every_sample_trial_and_call_meets_the_same_chip(kind: str, macro: MacroConfig) -> None:
+    function = function_of(kind, macro)
     first = read(function, chip=1)
     assert torch.equal(first, first[:1].expand_as(first))
     assert torch.equal(first, read(function, chip=1, trial=9))
@@ -69,10 +83,18 @@ def test_every_sample_trial_and_call_meets_the_same_cells(kind: str) -> None:
         assert torch.equal(first, function())
 
 
-@pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
-def test_another_chip_has_other_cells(kind: str) -> None:
-    function = function_of(kind, MACRO)
+@every_kind
+@every_macro
+def test_another_chip_is_another(kind: str, macro: MacroConfig) -> None:
+    function = function_of(kind, macro)
     assert not torch.equal(read(function, chip=1), read(function, chip=2))
+
+
+@every_kind
+@every_macro
+def test_the_seed_of_the_noise_changes_no_chip(kind: str, macro: MacroConfig) -> None:
+    function = function_of(kind, macro)
+    assert torch.equal(read(function, chip=1, seed=3), read(function, chip=1, seed=4))
 
 
 def test_without_cell_variation_chips_are_equal() -> None:

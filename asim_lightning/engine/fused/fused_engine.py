@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
-from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
@@ -37,6 +37,8 @@ def refuses(transfer: Transfer) -> str | None:
     macro = transfer.macro
     if transfer.column.cell_sigma > 0:
         return "cells differ, so that counts are no whole numbers"
+    if macro.converters_differ:
+        return "converters differ from place to place"
     if macro.top_code is None:
         return "an ideal converter's codes are no whole numbers"
     for cycle in transfer.cycles:

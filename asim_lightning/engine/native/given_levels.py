@@ -12,7 +12,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import Chip, weight_digits
+from asim_lightning.engine.cells import charge_gains, weight_digits
+from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native.converters import PlacedConverters
 from asim_lightning.engine.native.structures import VOTE_RULES, LevelCycle, LevelsJob
@@ -90,16 +91,22 @@ class GivenLevels:
         self, block: list[tuple[int, Cycle]], tiles: list[Tile], x: Tensor, w: Tensor, kept: dict[Any, Tensor]
     ) -> Iterator[Tensor]:
         """Counts of a block's cycles, tile by tile. # (rows, cycles, *outputs)"""
-        first, sigma = block[0][1], self.transfer.column.cell_sigma
+        first, transfer, chip = block[0][1], self.transfer, self.chip
         key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
         if key not in kept:  # input groups meet the same weight bits
             batched = self.product.batched_weight
-            kept[key] = torch.stack([weight_digits(w, cycle, sigma, self.chip, batched) for _, cycle in block])
+            kept[key] = torch.stack([weight_digits(w, cycle, transfer, chip, batched) for _, cycle in block])
         x_digits, w_digits = digits(x, first.input_bits, first.input_signed), kept[key]
-        if first.full_scale * (_CELL_GRID if sigma else 1) >= _FLOAT32_LIMIT:
+        if first.full_scale * (_CELL_GRID if transfer.column.cell_sigma else 1) >= _FLOAT32_LIMIT:
             x_digits, w_digits = x_digits.double(), w_digits.double()
-        for tile in tiles:
-            yield self.product.counts(tile, x_digits, w_digits)
+        shape = w.shape[1:] if self.product.batched_weight else w.shape
+        for number, tile in enumerate(tiles):
+            counts = self.product.counts(tile, x_digits, w_digits)
+            for place, (_, cycle) in enumerate(block):
+                gains = charge_gains(self.product, tile, number, cycle, transfer, chip, shape)
+                if gains is not None:
+                    counts[:, place] *= gains.to(counts)
+            yield counts
 
     def _convert(self, block: list[tuple[int, Cycle]], tile: int, counts: Tensor, noise: Noise, codes: Tensor) -> None:
         """Add the weighted codes of a block's cycles in a tile."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.cells import Chip
+from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
-from asim_lightning.engine.native.converters import PlacedConverters
+from asim_lightning.engine.native.converters import PlacedConverters, placed
 from asim_lightning.engine.native.cycles import counts_in_kernel
 from asim_lightning.engine.native.given_levels import GivenLevels
 from asim_lightning.engine.native.library import why_missing
@@ -43,10 +43,11 @@ class NativeProgram(Program):
     Attributes:
         transfer: The macro's schedule and column.
         chip: The chip, whose cells may differ.
-        converters: Errors of its converters; None: they have none.
+        converters: Errors of its converters; None: those that the macro has on this chip.
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
-        quiet: Flags of converters that give code 0 for a count of 0, once they are known; shared by all calls.
+        drawn: The chip's converters for each shape of weights, once they are known; shared by all calls.
+        quiet: Flags of converters that give code 0 for a count of 0, for each number of them; shared by all calls.
     """
 
     transfer: Transfer
@@ -54,7 +55,8 @@ class NativeProgram(Program):
     converters: PlacedConverters | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)
-    quiet: list[Tensor] = field(default_factory=list, kw_only=True, repr=False)
+    drawn: dict[torch.Size, PlacedConverters | None] = field(default_factory=dict, kw_only=True, repr=False)
+    quiet: dict[int, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
         """Outputs of a macro, in counts; those of the reference, with noise but for the last bit of its normals.
@@ -62,10 +64,11 @@ class NativeProgram(Program):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
+        converters = self._converters(w.shape[1:] if product.batched_weight else w.shape)
         if not counts_in_kernel(self.transfer):
-            given = GivenLevels(product, self.transfer, self.chip, self.converters, kernels(self.level))
+            given = GivenLevels(product, self.transfer, self.chip, converters, kernels(self.level))
             return given.sums(x, w, source, self.max_elements)
-        plan = self._plan(x, w, batch)
+        plan = self._plan(x, w, batch, converters)
         out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
             return out
@@ -73,25 +76,34 @@ class NativeProgram(Program):
         if self.max_elements is not None:
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
-            self._convert(plan, x, w, source, out)
+            self._convert(plan, x, w, source, out, converters)
             return out
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
             inputs, weights = x[part], w[part] if product.batched_weight else w
-            self._convert(
-                self._plan(inputs, weights, batch), inputs, weights, source.rows(low, low + samples), out[part]
-            )
+            some = self._plan(inputs, weights, batch, converters)
+            self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
         return out
 
-    def _plan(self, x: Tensor, w: Tensor, batch: int) -> Plan:
+    def _converters(self, shape: torch.Size) -> PlacedConverters | None:
+        if self.converters is not None or not self.transfer.macro.converters_differ:
+            return self.converters
+        if shape not in self.drawn:
+            found = converters_of(self.chip, self.product, self.transfer, shape)
+            self.drawn[shape] = None if found is None else placed(found)
+        return self.drawn[shape]
+
+    def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
         strides = x.stride() if isinstance(self.product, Conv2dProduct) else ()
-        threads, has_errors = torch.get_num_threads(), self.converters is not None
+        threads, has_errors = torch.get_num_threads(), converters is not None
         return plan_of(
             self.product, self.transfer, self.level, (x.shape, strides), w.shape, batch, threads, self.counting,
             has_errors,
         )  # fmt: skip
 
-    def _convert(self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor) -> None:
+    def _convert(
+        self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
+    ) -> None:
         x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
         if not isinstance(self.product, Conv2dProduct):
             x = x.contiguous()
@@ -102,9 +114,9 @@ class NativeProgram(Program):
         job.key[:] = noise.seed, layer_key(noise.name, noise.call)
         job.last_word = noise.trial << 16 & WORD
         loaded = kernels(self.level)
-        if self.converters is not None:
-            job.converters = self.converters.of_job()
-            job.converters.quiet = self._quiet(loaded, job, self.converters.outputs).data_ptr()
+        if converters is not None:
+            job.converters = converters.of_job()
+            job.converters.quiet = self._quiet(loaded, job, converters.outputs).data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
             job.weight_form = form.data_ptr()
@@ -112,13 +124,13 @@ class NativeProgram(Program):
 
     def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
         """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
-        head, quad of cycles and output column. Of all shapes that of the weights alone decides them, and it stays."""
-        if not self.quiet:
-            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
+        head, quad of cycles and output column."""
+        numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
+        if numbers not in self.quiet:
             flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
             loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
-            self.quiet.append(flags)
-        return self.quiet[0]
+            self.quiet[numbers] = flags
+        return self.quiet[numbers]
 
 
 def _form(loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:

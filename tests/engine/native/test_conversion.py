@@ -31,9 +31,7 @@ WAYS = [
 def program(
     product: Product, circuit: Transfer, w: Tensor, level: str | None = None, counting: Counting | None = None
 ) -> native_engine.NativeProgram:
-    return native_engine.NativeProgram(
-        product, Weights(w), circuit, Chip(3, 1, "layer"), level=level, counting=counting
-    )
+    return native_engine.NativeProgram(product, Weights(w), circuit, Chip(1, "layer"), level=level, counting=counting)
 
 
 def check(product: Product, circuit: Transfer, x: Tensor, w: Tensor, noise: Noise, differ: float = 0) -> Tensor:

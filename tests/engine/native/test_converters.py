@@ -11,6 +11,7 @@ from torch import Tensor
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
+from asim_lightning.engine.cells import weight_digits
 from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
@@ -89,11 +90,7 @@ class Oracle:
         return codes * circuit.macro.rows / (circuit.macro.top_code * circuit.most_votes) + counts
 
     def _weights(self, cycle: Cycle, w: Tensor) -> Tensor:
-        if (sigma := self.circuit.column.cell_sigma) and cycle.analog:
-            from asim_lightning.engine.cells import cell_digits
-
-            return cell_digits(w.int(), cycle, sigma, self.chip, self.product.batched_weight)
-        return digits(w.int(), cycle.weight_bits, cycle.weight_signed)
+        return weight_digits(w, cycle, self.circuit, self.chip, self.product.batched_weight)
 
     def _code(self, cycle: Cycle, count: Tensor, normal: Tensor, tile: int) -> Tensor:
         column, errors, top = self.circuit.column, self.errors, cycle.top_code
@@ -151,7 +148,7 @@ class Oracle:
 def check(
     product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Converters, noise: Noise, differ: int
 ) -> None:
-    chip = Chip(3, 0, "layer")
+    chip = Chip(0, "layer")
     expected = Oracle(product, circuit, errors, chip).sums(x, w, noise)
     own = placed(errors)
     reference = ReferenceProgram(product, Weights(w), circuit, chip, converters=errors)

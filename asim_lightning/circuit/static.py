@@ -1,0 +1,142 @@
+"""Static effects: what differs from place to place on a chip, and stays the same for its life."""
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+from asim_lightning.checks import check_choice, check_number, check_whole
+from asim_lightning.circuit.units import noise_percent, quantity
+
+REFERENCES = ("ratiometric", "absolute", "summing")
+TRIMS = ("none", "offset", "gain", "both")
+
+
+@dataclass(frozen=True)
+class StaticEffects:
+    """Spreads over the places of a chip; a chip is one draw of them, and an ideal one has none.
+
+    Sources and typical values: comparator offsets of a 55 nm array have 1.27 LSB before and 0.09 LSB after calibration
+    (8 bits, 0.9 V); a unit capacitor of C fF at 28 nm has 0.664 % / sqrt(C).
+
+    Raises:
+        ValueError: A field is outside its range, or two fields contradict each other.
+    """
+
+    offset: float | str = 0.0
+    """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV")."""
+    gain: float | str = 0.0
+    """Standard deviation of a converter's gain: percent, 0..100."""
+    inl: float | str = 0.0
+    """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20."""
+    columns_per_adc: int = 1
+    """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
+    cell_mismatch: float | str = 0.0
+    """Standard deviation of a cell's capacitor or current: percent of its nominal value, 0..100."""
+    reference: str = "ratiometric"
+    """What a column's charge is measured against: ratiometric (all its cells, as where the array is its own C-DAC),
+    absolute (a fixed range) or summing (nothing is shared with idle cells; currents, too)."""
+    parasitics: float = 0.0
+    """Parasitic capacitance of a column, in capacitances of all its cells, for an absolute reference: 0..10."""
+    stuck_at_0: float = 0.0
+    """Share of the cells that hold 0 whatever is written: 0..1."""
+    stuck_at_1: float = 0.0
+    """Share of the cells that hold 1 whatever is written: 0..1."""
+    trim: str = "none"
+    """What is calibrated before use: none, offset, gain or both."""
+    trim_step: float | str = 0.0
+    """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # numbers of numpy are as good as Python's
+            value = getattr(self, f.name)
+            if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
+                object.__setattr__(self, f.name, int(value))
+            elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
+                object.__setattr__(self, f.name, float(value))
+        for name, most in (("gain", 100.0), ("inl", 20.0), ("cell_mismatch", 100.0)):
+            _percent(getattr(self, name), name, most)
+        for name, high in (("parasitics", 10), ("stuck_at_0", 1), ("stuck_at_1", 1)):
+            check_number(f"`macro.static.{name}`", getattr(self, name), high)
+        if self.stuck_at_0 + self.stuck_at_1 > 1:
+            raise ValueError(
+                "`macro.static.stuck_at_0` and `stuck_at_1` must be at most 1 together, got "
+                f"{self.stuck_at_0} and {self.stuck_at_1}"
+            )
+        check_whole("`macro.static.columns_per_adc`", self.columns_per_adc, 1, 2**20)
+        check_choice("`macro.static.reference`", self.reference, REFERENCES)
+        check_choice("`macro.static.trim`", self.trim, TRIMS)
+        if self.parasitics and self.reference != "absolute":
+            raise ValueError(
+                f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
+            )
+
+    @property
+    def gain_percent(self) -> float:
+        """Standard deviation of the gain, percent."""
+        return _percent(self.gain, "gain", 100.0)
+
+    @property
+    def inl_percent(self) -> float:
+        """Standard deviation of a unit capacitor of the C-DAC, percent."""
+        return _percent(self.inl, "inl", 20.0)
+
+    @property
+    def cell_percent(self) -> float:
+        """Standard deviation of a cell, percent."""
+        return _percent(self.cell_mismatch, "cell_mismatch", 100.0)
+
+    @property
+    def has_stuck_cells(self) -> bool:
+        """Whether some cells are stuck."""
+        return self.stuck_at_0 > 0 or self.stuck_at_1 > 0
+
+
+def converter_spreads(static: StaticEffects, top_code: int | None, full_scale_mv: float | None) -> tuple[float, float]:
+    """Standard deviation of a converter's offset, and step of its calibration, in codes.
+
+    Raises:
+        ValueError: A value is outside 0..100 % of full scale, its unit cannot be converted, or there is no converter.
+    """
+    codes = []
+    for name in ("offset", "trim_step"):
+        value = getattr(static, name)
+        percent = noise_percent(value, f"macro.static.{name}", top_code, full_scale_mv)
+        codes.append(percent / 100.0 * (top_code or 0))
+    if top_code is None and (codes_asked := [n for n in ("offset", "gain", "inl") if _is_set(getattr(static, n))]):
+        raise ValueError(
+            f"`macro.static.{codes_asked[0]}` needs a converter with codes, got {getattr(static, codes_asked[0])!r} "
+            "with adc_bits null"
+        )
+    return codes[0], codes[1]
+
+
+def static_effects(value: Any) -> StaticEffects:
+    """The effects that a mapping of fields describes.
+
+    Raises:
+        ValueError: It is no mapping, or a name is no field (the nearest are given).
+    """
+    if isinstance(value, StaticEffects):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
+    names = [f.name for f in fields(StaticEffects)]
+    for name in value:
+        if name not in names:
+            near = get_close_matches(str(name), names, n=2, cutoff=0.4) or names
+            raise ValueError(f"`macro.static.{name}` is no static effect, nearest: {', '.join(near)}")
+    return StaticEffects(**value)
+
+
+def _is_set(value: float | str) -> bool:
+    found = quantity(value)
+    return found is not None and found[0] > 0
+
+
+def _percent(value: float | str, name: str, most: float) -> float:
+    found = quantity(value)
+    if found is None or found[1] != "%" or not 0 <= found[0] <= most:
+        raise ValueError(f"`macro.static.{name}` must be 0..{most:g} %, got {value!r}")
+    return found[0]

@@ -1,0 +1,214 @@
+"""Static effects have the spreads that their formulas say, and every engine computes those of the reference."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Algorithm, MacroConfig, Transfer, algorithm, transfer
+from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
+from asim_lightning.engine.chip import Chip, stuck_weights
+from tests.engine.native.test_conversion import operands
+from tests.engine.products import NOISY, PRODUCTS, noise_of
+
+COLUMNS, ROWS, SPREAD = 20_000, 64, 0.03
+CHIP = Chip(17, "layer")
+
+
+def counts(macro: MacroConfig, x: Tensor, weight: float = 1.0) -> Tensor:
+    """Counts of so many columns whose cells all hold a weight, as an ideal converter returns them."""
+    w = torch.full((COLUMNS, len(x)), weight)
+    return sums_of(ENGINES["reference"], MatmulProduct(), transfer(macro, False), x[None].float(), w, noise_of(1))[0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "parasitics"), [("ratiometric", 0.0), ("absolute", 0.0), ("absolute", 0.3), ("summing", 0.0)]
+)
+@pytest.mark.parametrize(("active", "terms"), [(1, 64), (20, 64), (32, 64), (20, 40), (50, 64)])
+@pytest.mark.parametrize("bits", [1, 3])
+def test_counts_spread_as_the_formula_says(
+    reference: str, parasitics: float, active: int, terms: int, bits: int
+) -> None:
+    effects = {"cell_mismatch": f"{100 * SPREAD} %", "reference": reference, "parasitics": parasitics}
+    macro = MacroConfig(2, bits, ROWS, None, encoding_bits=bits, static=effects)
+    x = torch.zeros(terms)
+    x[:active] = 1.0 if bits == 1 else torch.randint(1, 8, (active,), generator=torch.Generator().manual_seed(1))
+    found = counts(macro, x)
+    total, squares, shared = float(x.sum()), float(x.square().sum()), ROWS * (1 + parasitics)
+    variance = squares
+    if reference != "summing":
+        variance += total**2 / (ROWS * (1 + parasitics) ** 2) - 2 * total**2 / shared
+    expected = SPREAD * math.sqrt(max(variance, 0.0))
+    assert abs(float(found.mean()) - total) < 0.003 * total + 4 * expected / math.sqrt(COLUMNS)
+    assert abs(float(found.std()) - expected) <= 0.03 * expected + 1e-3
+
+
+@pytest.mark.parametrize("reference", ["ratiometric", "summing"])
+def test_weight_parallel_cells_have_the_size_of_their_bit(reference: str) -> None:
+    effects = {"cell_mismatch": f"{100 * SPREAD} %", "reference": reference}
+    macro = MacroConfig(3, 1, ROWS, None, weight_parallel=True, static=effects)
+    x = torch.zeros(ROWS)
+    x[:20] = 1.0
+    found = counts(macro, x, 3.0)  # cells of 1 and 2 units
+    units = ROWS * 7
+    variance = 20 * 3.0 if reference == "summing" else 60 - 2 * 60**2 / units + 60**2 / units
+    assert abs(float(found.std()) / (SPREAD * math.sqrt(variance)) - 1) < 0.03
+
+
+@pytest.mark.parametrize(("bits", "percent"), [(8, 0.66), (10, 0.66), (6, 5.0)])
+def test_inl_and_dnl_at_mid_code_spread_as_the_formulas_say(bits: int, percent: float) -> None:
+    macro = MacroConfig(weight_bits=2, adc_bits=bits, static={"inl": percent})
+    found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((COLUMNS // 2, 64)))
+    assert found is not None
+    assert found.tables is not None
+    middle = 2 ** (bits - 1)
+    inl = torch.stack([inl_of(found.tables, code) for code in (middle - 1, middle)]).double()
+    spread = percent / 100 * 2 ** (bits / 2)
+    assert abs(float(inl[1].std()) / (0.5 * spread) - 1) < 0.03
+    assert abs(float((inl[1] - inl[0]).std()) / (percent / 100 * math.sqrt(2**bits - 1)) - 1) < 0.03
+    assert float(inl_of(found.tables, 0).abs().max()) == 0.0
+    assert float(inl_of(found.tables, 2**bits - 1).abs().max()) < 1e-4  # the end points are gain and offset
+
+
+def inl_of(tables: Tensor, code: int) -> Tensor:
+    return sum((tables[:, n, code >> 4 * n & 15] for n in range(tables.shape[1])), torch.zeros(len(tables)))
+
+
+@pytest.mark.parametrize("trim", ["none", "offset", "gain", "both"])
+def test_offset_and_gain_spread_as_asked_and_trim_leaves_half_a_step(trim: str) -> None:
+    effects = {"offset": "1.27 lsb", "gain": "2 %", "trim": trim, "trim_step": "0.2 lsb"}
+    macro = MacroConfig(weight_bits=2, static=effects)
+    found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((COLUMNS // 2, 300)))
+    assert found is not None
+    assert found.offset is not None
+    assert found.gain is not None
+    for error, kind, spread, step in ((found.offset, "offset", 1.27, 0.2), (found.gain - 1, "gain", 0.02, 0.2 / 255)):
+        expected = step / math.sqrt(12) if trim in (kind, "both") else spread
+        assert abs(float(error.std()) / expected - 1) < 0.03
+        assert abs(float(error.mean())) < 5 * expected / math.sqrt(len(error))
+        assert trim not in (kind, "both") or float(error.abs().max()) <= step / 2 * 1.001
+
+
+def test_a_perfect_calibration_leaves_nothing() -> None:
+    macro = MacroConfig(static={"offset": "1 lsb", "gain": 1, "trim": "both"})
+    assert not macro.converters_differ
+    assert algorithm(transfer(macro, False)) is Algorithm.EXACT
+
+
+@pytest.mark.parametrize("shared", [1, 3, 8, 1000])
+def test_neighbouring_columns_share_a_converter(shared: int) -> None:
+    macro = MacroConfig(4, 4, 100, static={"offset": 1, "columns_per_adc": shared})
+    found = converters_of(CHIP, MatmulProduct(), transfer(macro, False), torch.Size((5, 250)))
+    assert found is not None
+    assert found.index.shape == (3, 1, 5, 4)  # tiles, groups, outputs, weight bits
+    sizes = found.index.flatten().bincount().tolist()
+    assert max(sizes) == min(shared, 20)
+    assert len(sizes) == 3 * -(-20 // shared)
+    assert torch.equal(found.index[1, 0, 0, :shared].unique(), found.index[1, 0, 0, :1])
+
+
+@pytest.mark.parametrize(("zeros", "ones"), [(0.01, 0.0), (0.0, 0.01), (0.02, 0.05), (1.0, 0.0), (0.0, 1.0)])
+def test_shares_of_stuck_cells(zeros: float, ones: float) -> None:
+    circuit = transfer(MacroConfig(static={"stuck_at_0": zeros, "stuck_at_1": ones}), False)
+    w = torch.randint(-127, 128, (200, 500), generator=torch.Generator().manual_seed(2)).float()
+    held = stuck_weights(CHIP, circuit, w, batched=False)
+    before, after = (each.int().numpy()[..., None] >> np.arange(8) & 1 for each in (w, held))
+    for written, share in ((0, ones), (1, zeros)):
+        cells = after[before == written] != written
+        assert abs(cells.mean() - share) < 4 * math.sqrt(max(share * (1 - share), 1e-9) / cells.size)
+    assert float(held.min()) >= -128
+    assert float(held.max()) <= 127
+    assert torch.equal(stuck_weights(CHIP, circuit, w.expand(3, -1, -1), batched=True)[2], held)
+
+
+def test_nothing_stuck_leaves_the_weights_alone() -> None:
+    w = torch.randn(3, 4)
+    assert stuck_weights(CHIP, transfer(MacroConfig(), False), w, batched=False) is w
+
+
+EFFECTS: dict[str, dict[str, Any]] = {
+    "offset": {"offset": "0.7 lsb"},
+    "all of converters": {"offset": "0.7 lsb", "gain": "2 %", "inl": "6 %", "columns_per_adc": 2},
+    "trimmed": {"offset": "0.7 lsb", "gain": "2 %", "trim": "both", "trim_step": "0.4 lsb"},
+    "ratiometric": {"cell_mismatch": "4 %"},
+    "absolute": {"cell_mismatch": "4 %", "reference": "absolute", "parasitics": 0.3},
+    "summing, offset": {"cell_mismatch": "4 %", "reference": "summing", "offset": "0.5 lsb"},
+    "stuck": {"stuck_at_0": 0.02, "stuck_at_1": 0.01},
+    "stuck, gain": {"stuck_at_0": 0.02, "gain": "1 %"},
+}
+CIRCUITS: dict[str, dict[str, Any]] = {
+    "quiet": {"rows": 63, "adc_bits": 6},
+    "noisy": {"rows": 63, "adc_bits": 6, **NOISY},
+    "encoded": {"rows": 63, "adc_bits": 7, "encoding_bits": 2, **NOISY},
+    "hybrid, votes": {"rows": 63, "adc_bits": 6, "digital_levels": 2, "vote_levels": 4, "votes": 3, **NOISY},
+    "weight-parallel": {"rows": 63, "adc_bits": 8, "weight_parallel": True, **NOISY},
+}
+
+
+def circuit_of(settings: dict[str, Any], effects: dict[str, Any], signed: bool) -> Transfer | None:
+    if settings.get("weight_parallel") and effects.get("reference") == "absolute":
+        return None
+    return transfer(MacroConfig(4, 4, **settings, static=effects), signed)
+
+
+@pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
+@pytest.mark.parametrize("settings", CIRCUITS.values(), ids=CIRCUITS)
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_every_engine_makes_the_conversions_of_the_reference(
+    product: Product, settings: dict[str, Any], effects: dict[str, Any]
+) -> None:
+    circuit = circuit_of(settings, effects, signed=True)
+    if circuit is None:
+        return
+    x, w = operands(product, circuit.macro, True, batch=2)
+    noise = noise_of(2, trial=1, chip=17)
+    expected = sums_of(ENGINES["reference"], product, circuit, x, w, noise)
+    assert torch.equal(sums_of(ENGINES["native"], product, circuit, x, w, noise), expected)
+    other = sums_of(ENGINES["native"], product, circuit, x, w, noise_of(2, trial=1, chip=18))
+    spreads_are_large = any(circuit.noisy) or not {"trim", "cell_mismatch"} & effects.keys()
+    assert not spreads_are_large or not torch.equal(other, expected)
+    refused = refusals(circuit, "cpu")
+    assert {"exact", "events"} <= refused.keys() or not circuit.macro.converters_differ
+
+
+def test_stuck_cells_keep_the_exact_engine() -> None:
+    circuit = transfer(MacroConfig(static={"stuck_at_1": 0.01}), True)
+    product = PRODUCTS["convolution"]
+    x, w = operands(product, circuit.macro, True, batch=2)
+    assert algorithm(circuit) is Algorithm.EXACT
+    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(2, chip=3)) for name in ("exact", "reference")]
+    assert torch.equal(sums[0].double(), sums[1])
+
+
+@pytest.mark.parametrize("reference", ["ratiometric", "absolute", "summing"])
+def test_cells_in_plain_float64(reference: str) -> None:
+    macro = MacroConfig(
+        3, 4, 40, None, encoding_bits=2,
+        static={"cell_mismatch": 5, "reference": reference, "parasitics": 0.2 * (reference == "absolute")},
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randint(0, 16, (3, 100), generator=generator)
+    w = torch.randint(-3, 4, (7, 100), generator=generator)
+    found = sums_of(
+        ENGINES["reference"], MatmulProduct(), transfer(macro, False), x.float(), w.float(), noise_of(3, chip=5)
+    )
+    chip, rho = Chip(5, "layer"), macro.static.parasitics
+    cells = 1 + np.float32(0.05) * chip.normals("cells", w.numel(), range(3)).numpy().reshape(3, 7, 100)
+    cells = np.rint(cells.astype(np.float64) * 2**12) / 2**12
+    total = np.zeros((3, 7))
+    for tile, (low, high) in enumerate([(0, 40), (40, 80), (80, 100)]):
+        for bit in range(3):
+            plane = (w.numpy()[:, low:high] & 7) >> bit & 1
+            held = cells[bit][:, low:high]
+            idle = 40 - (high - low)
+            rest = chip.normals("idle cells", 7, range(tile * 3 + bit, tile * 3 + bit + 1))[0].double().numpy()
+            shared = held.sum(1) + idle + 0.05 * math.sqrt(idle) * rest
+            gain = 1.0 if reference == "summing" else 40 * (1 + rho) / (shared + 40 * rho)
+            for group in range(2):
+                digit = x.numpy()[:, low:high] >> 2 * group & 3
+                count = digit @ (plane * held).T * gain
+                total += count.clip(0, 120) * 2 ** (bit + 2 * group) * (-1 if bit == 2 else 1)
+    np.testing.assert_allclose(found.numpy(), total, rtol=0, atol=1e-6 * np.abs(total).max())
