@@ -1,7 +1,7 @@
 """Static effects: what differs from place to place on a chip, and stays the same for its life."""
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -122,12 +122,21 @@ def static_effects(value: Any) -> StaticEffects:
         return value
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
+    check_names(value, "macro.static")
+    return StaticEffects(**value)
+
+
+def check_names(given: Iterable[str], where: str) -> None:
+    """Refuse names that are no static effect.
+
+    Raises:
+        ValueError: A name is none; the nearest are given.
+    """
     names = [f.name for f in fields(StaticEffects)]
-    for name in value:
+    for name in given:
         if name not in names:
             near = get_close_matches(str(name), names, n=2, cutoff=0.4) or names
-            raise ValueError(f"`macro.static.{name}` is no static effect, nearest: {', '.join(near)}")
-    return StaticEffects(**value)
+            raise ValueError(f"`{where}.{name}` is no static effect, nearest: {', '.join(near)}")
 
 
 def _is_set(value: float | str) -> bool:

@@ -55,46 +55,51 @@ def _cells(shape: torch.Size, cycle: Cycle, transfer: Transfer, chip: Chip) -> T
     return torch.round(cells / GRID) * GRID * size
 
 
-def charge_gains(
-    product: Product, tile: Tile, number: int, cycle: Cycle, transfer: Transfer, chip: Chip, shape: torch.Size
-) -> Tensor | None:
-    """What a tile's counts are multiplied by, as a column's charge is shared among all its cells: ``N / sum(c)`` for a
-    ratiometric reference, ``N (1 + rho) / (sum(c) + N rho)`` for an absolute one; None where it is 1.
+class ChargeGains:
+    """What counts are multiplied by, as a column's charge is shared among all its cells: ``N / sum(c)`` for a
+    ratiometric reference, ``N (1 + rho) / (sum(c) + N rho)`` for an absolute one; worked out at first use.
 
-    N counts physical rows (weight-parallel: units of all bits), so that cells of rows that the tile leaves unused
-    share, too: their sum is ``n + s sqrt(n) z``.
+    N counts physical rows (weight-parallel: units of all bits), so that cells of rows that a tile leaves unused share,
+    too: their sum is ``n + s sqrt(n) z``.
 
     Args:
         product: The linear map.
-        tile: The tile.
-        number: Its number.
-        cycle: The cycle.
         transfer: The macro's schedule and column.
         chip: The chip.
         shape: Shape of the weights of a sample. # (*weight)
-
-    Returns:
-        float32; broadcasts against counts. # (*outputs), of one sample
     """
-    static = transfer.macro.static
-    if static.reference == "summing" or not (static.cell_percent and cycle.analog):
-        return None
-    cells = _cells(shape, cycle, transfer, chip).double().sum(0)  # (*weight)
-    if isinstance(product, Conv2dProduct):
-        held = cells.flatten(2)[:, tile.channels.start : tile.channels.stop]
-        held = held if tile.kernel is None else held[..., tile.kernel]
-        used, total = held[0].numel(), held.flatten(1).sum(1)  # (outputs,)
-    else:
-        held = cells[..., tile.channels.start : tile.channels.stop]
-        used, total = held.shape[-1], held.sum(-1)  # (..., outputs)
-    units = float(2 ** len(cycle.weight_bits) - 1)
-    rows, idle = transfer.macro.rows, transfer.macro.rows - used
-    line = number * transfer.macro.weight_bits + cycle.weight_bits[0]
-    rest = chip.normals("idle cells", total.numel(), range(line, line + 1))[0].view(total.shape).double()
-    spread = transfer.column.cell_sigma / 100.0
-    total = total + idle * units + spread * math.sqrt(idle * units) * rest
-    n = rows * units
-    gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
-    if isinstance(product, Conv2dProduct):
-        return gain[:, None, None]
-    return gain[..., None, :] if product.batched_weight else gain
+
+    def __init__(self, product: Product, transfer: Transfer, chip: Chip, shape: torch.Size) -> None:
+        self.product, self.transfer, self.chip, self.shape = product, transfer, chip, shape
+        self._found: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+
+    def of(self, number: int, tile: Tile, cycle: Cycle) -> Tensor | None:
+        """The gains of a tile in a cycle, float32; None where they are 1. # broadcasts against (*outputs)"""
+        static = self.transfer.macro.static
+        if static.reference == "summing" or not (static.cell_percent and cycle.analog):
+            return None
+        key = number, cycle.weight_bits
+        if key not in self._found:
+            self._found[key] = self._gains(number, tile, cycle)
+        return self._found[key]
+
+    def _gains(self, number: int, tile: Tile, cycle: Cycle) -> Tensor:
+        macro, static = self.transfer.macro, self.transfer.macro.static
+        cells = _cells(self.shape, cycle, self.transfer, self.chip).double().sum(0)  # (*weight)
+        if isinstance(self.product, Conv2dProduct):
+            held = cells.flatten(2)[:, tile.channels.start : tile.channels.stop]
+            held = held if tile.kernel is None else held[..., tile.kernel]
+            used, total = held[0].numel(), held.flatten(1).sum(1)  # (outputs,)
+        else:
+            held = cells[..., tile.channels.start : tile.channels.stop]
+            used, total = held.shape[-1], held.sum(-1)  # (..., outputs)
+        units = float(2 ** len(cycle.weight_bits) - 1)
+        idle = (macro.rows - used) * units
+        line = number * macro.weight_bits + cycle.weight_bits[0]
+        rest = self.chip.normals("idle cells", total.numel(), range(line, line + 1))[0].view(total.shape).double()
+        total = total + idle + self.transfer.column.cell_sigma / 100.0 * math.sqrt(idle) * rest
+        n = macro.rows * units
+        gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
+        if isinstance(self.product, Conv2dProduct):
+            return gain[:, None, None]
+        return gain[..., None, :] if self.product.batched_weight else gain

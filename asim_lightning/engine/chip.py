@@ -1,6 +1,6 @@
 """A chip: what differs from place to place and stays the same for every read, drawn as a function of place alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -21,10 +21,12 @@ class Chip:
     Attributes:
         number: Number of the chip.
         layer: Full name of the layer, whose place stays the same however often it is called.
+        spread: What the spreads of its static effects are multiplied by, and the shares of stuck cells.
     """
 
     number: int = 0
     layer: str = ""
+    spread: float = 1.0
 
     @classmethod
     def of(cls, noise: Noise) -> "Chip":
@@ -32,10 +34,11 @@ class Chip:
         return cls(noise.chip, noise.name)
 
     def normals(self, effect: str, count: int, lines: range = range(1)) -> Tensor:
-        """Standard normals of places, drawn on the CPU for every device. # (lines, count)"""
+        """Standard normals of places, times the chip's spread, drawn on the CPU for every device. # (lines, count)"""
         zero = torch.zeros(1, dtype=torch.int64, device="cpu")
         key = (0, layer_key(f"{self.layer}/{effect}"))
-        return fill(key, zero, zero, count, lines, 0, self.number)[:, 0]
+        drawn = fill(key, zero, zero, count, lines, 0, self.number)[:, 0]
+        return drawn if self.spread == 1.0 else drawn * self.spread
 
 
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
@@ -117,9 +120,9 @@ def stuck_weights(chip: Chip, transfer: Transfer, w: Tensor, batched: bool) -> T
     if not static.has_stuck_cells:
         return w
     cells = w.shape[1:] if batched else w.shape
-    normal = chip.normals("stuck", cells.numel(), range(bits))  # (bits, cells)
+    normal = replace(chip, spread=1.0).normals("stuck", cells.numel(), range(bits))  # (bits, cells)
     zeros, ones = (torch.zeros(cells.numel(), dtype=torch.int32) for _ in range(2))
-    low, high = (_quantile(share) for share in (static.stuck_at_0, static.stuck_at_1))
+    low, high = (_quantile(min(1.0, chip.spread * share)) for share in (static.stuck_at_0, static.stuck_at_1))
     for bit, z in enumerate(normal):
         zeros |= (z < low).int() << bit
         ones |= (z > -high).int() << bit

@@ -128,9 +128,12 @@ def required(noise: Noise | None) -> Noise:
     return noise
 
 
-def sums_of(engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-    """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them."""
-    chip = Chip.of(noise)
+def sums_of(
+    engine: Engine, product: Product, transfer: Transfer, x: Tensor, w: Tensor, noise: Noise, chip: Chip | None = None
+) -> Tensor:
+    """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them; of the chip that
+    the read simulates, where no other one is given."""
+    chip = Chip.of(noise) if chip is None else chip
     held = Weights(stuck_weights(chip, transfer, w, product.batched_weight))
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 

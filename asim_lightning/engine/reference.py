@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import charge_gains, weight_digits
+from asim_lightning.engine.cells import ChargeGains, weight_digits
 from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.converters import Converters, OutputConverters
 from asim_lightning.engine.integer import digits
@@ -103,7 +103,7 @@ class ReferenceProgram(Program):
         product, transfer = self.product, self.transfer
         macro = transfer.macro
         tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
-        shape = w.shape[1:] if product.batched_weight else w.shape
+        charge = ChargeGains(product, transfer, self.chip, w.shape[1:] if product.batched_weight else w.shape)
         sums = _Sums(transfer, len(tiles))
         for block in _blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
@@ -120,7 +120,7 @@ class ReferenceProgram(Program):
                 normal = _Normals(transfer, block, counts, tile_number, noise)
                 for place, (_, cycle) in enumerate(block):
                     count = counts[:, place]
-                    gains = charge_gains(product, tile, tile_number, cycle, transfer, self.chip, shape)
+                    gains = charge.of(tile_number, tile, cycle)
                     count = count if gains is None else count * gains.to(count)
                     if not cycle.converted:
                         sums.add_count(cycle, count)

@@ -6,6 +6,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from asim_lightning.circuit.static import StaticEffects, check_names
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
@@ -13,6 +14,7 @@ from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""
 _RULES = "rules."
+_QUANTITIES = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "trim_step")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class SweepAxes:
     """Column model."""
     column_args: list[dict[str, Any]] | None = None
     """Arguments of the column model."""
+    static: dict[str, Any] | None = None
+    """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}."""
     rules: dict[str, Any] | None = None
     """Values of macro fields in some layers alone, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
     chip: list[int] | None = None
@@ -66,14 +70,20 @@ class SweepAxes:
         ):
             allowed = "a mapping such as {layer1.*: {adc_bits: [6, 7, 8]}}"
             raise ValueError(f"`axes.rules` must be {allowed}, got {self.rules!r}")
+        if self.static is not None:
+            allowed = f"a mapping of {', '.join(f.name for f in fields(StaticEffects))} to lists of values"
+            if not isinstance(self.static, Mapping) or not self.static:
+                raise ValueError(f"`axes.static` must be {allowed}, got {self.static!r}")
+            check_names(self.static, "axes.static")
         for name, values in self.given().items():
             if not isinstance(values, (list, tuple)) or not values:
                 raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
 
     def given(self) -> dict[str, list[AxisValue]]:
-        """Axes that have values, by name: a field, chip, or rules.PATTERN.FIELD."""
+        """Axes that have values, by name: a field, static.EFFECT, chip, or rules.PATTERN.FIELD."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        ruled = found.pop("rules", {})
+        ruled, static = found.pop("rules", {}), found.pop("static", {})
+        found |= {f"static.{name}": values for name, values in static.items()}
         return found | {
             f"{_RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
         }
@@ -91,7 +101,7 @@ class SweepAxes:
     def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
         for name in axes:
-            if name.split(".")[-1] in NOISE_AXES:
+            if name.split(".")[-1] in _QUANTITIES:
                 axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
         return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
 
@@ -112,6 +122,8 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
     for name, value in point.items():
         if name.startswith(_RULES):
             pattern, _, field = name.removeprefix(_RULES).rpartition(".")
+            if pattern.endswith(".static"):
+                pattern, field = pattern.removesuffix(".static"), f"static.{field}"
             rules.setdefault(pattern, {})[field] = value
     chip: Any = point.get("chip")
     return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)

@@ -55,7 +55,8 @@ class OnMacro(QuantizedLayer):
 
     @property
     def train_noise_model(self) -> TrainingNoise:
-        """Model of the noise while training; "proportional", "macro", an import path or an instance can be assigned."""
+        """Model of the noise while training; "proportional", "macro", "chip", an import path or an instance can be
+        assigned."""
         return self._train_noise_model
 
     @train_noise_model.setter
@@ -219,7 +220,7 @@ class OnMacro(QuantizedLayer):
         def operands() -> Operands:
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
-            return self._as_operands(x_integers, w_integers, self._scale_with_gradient(x, w))
+            return self._as_operands(x_integers, w_integers, self._scale_with_gradient(x, w), noise)
 
         return self._noisy(y, noise, operands)
 
@@ -233,7 +234,7 @@ class OnMacro(QuantizedLayer):
             x_scale = self._scales(x, weight)[0]
             quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
             step = self._step(self._per_output(x_scale * weight.scale))
-            return Operands(product, self.transfer, quantizer.integers(operand), integers, step)
+            return Operands(product, self.transfer, quantizer.integers(operand), integers, step, noise)
 
         # a read has no step, and other reads have other noise
         return self._noisy(y, replace(noise, step=noise.trial), operands)
@@ -245,9 +246,9 @@ class OnMacro(QuantizedLayer):
             return x_scale * scale_of(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True))
         return x_scale * scale_with_gradient(w, True)
 
-    def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor) -> Operands:
+    def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor, noise: Noise) -> Operands:
         product, x, w = self._operands(x, w)
-        return Operands(product, self.transfer, x, w, self._step(self._per_output(scale)))
+        return Operands(product, self.transfer, x, w, self._step(self._per_output(scale)), noise)
 
     def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
         def normal() -> Tensor:

@@ -5,16 +5,19 @@ import path in ``model.train_noise_model``; arguments come from ``model.train_no
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Transfer
+from asim_lightning.checks import check_flag, check_whole
+from asim_lightning.circuit import Transfer, transfer
 from asim_lightning.circuit.plug_in import named_class
-from asim_lightning.engine import Product
+from asim_lightning.engine import ENGINES, Chip, Noise, Product, choose, sums_of
 from asim_lightning.engine.expected import expected_error
+from asim_lightning.engine.noise import WORD, layer_key, philox
+from asim_lightning.quant import levels
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Operands:
         x: Integers in float32. # (batch, *inputs)
         w: Integers in float32. # (*weight), or (batch, *weight) where the product says so
         step: Value of one count in the output, broadcasts against it; in training it carries a gradient.
+        noise: Noise of the layer in this step: its seed, chip, samples, and the step's number.
     """
 
     product: Product
@@ -34,6 +38,7 @@ class Operands:
     x: Tensor
     w: Tensor
     step: Tensor
+    noise: Noise
 
 
 class TrainingNoise:
@@ -90,19 +95,66 @@ class MacroNoise(TrainingNoise):
         return y + (error * step).to(y.dtype)
 
 
+class ChipNoise(TrainingNoise):
+    """A chip in the loop: ``y + step * (sums - exact sums)``, with the sums that the macro on a chip makes of the
+    rounded operands; the whole error is a constant to the gradient, which is that of fake quantisation.
+
+    Args:
+        chip: One chip, by number; null: that of the model. "fresh": another one at each step, a function of seed and
+            step.
+        read_noise: Whether each step is a read with noise of its own, or has the chip's static effects alone.
+    """
+
+    unit = "times the static effects of the macro"
+
+    def __init__(self, chip: int | str | None = None, read_noise: bool = True) -> None:
+        if chip not in ("fresh", None):
+            check_whole("`train_noise_args.chip`", chip, 0, WORD, ", fresh or null")
+        check_flag("`train_noise_args.read_noise`", read_noise)
+        self.chip, self.read_noise = chip, read_noise
+
+    def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
+        """See `TrainingNoise.apply`; the amount scales the spreads of the static effects."""
+        given = operands()
+        circuit, noise = given.transfer, given.noise
+        if not self.read_noise:
+            macro = circuit.macro.with_fields(random_noise=0.0, nonlinear_noise=0.0)
+            circuit = transfer(macro, circuit.signed_input)
+        chip = replace(Chip.of(noise), number=self._number(noise), spread=amount)
+        # a read has 16 bits of trial: the seed counts further steps
+        read = replace(noise, trial=noise.step & 0xFFFF, seed=(noise.seed + (noise.step >> 16)) & WORD)
+        with torch.no_grad():
+            x, w = given.x.detach(), given.w.detach()
+            engine = ENGINES[choose(circuit, x.device)]
+            sums = sums_of(engine, given.product, circuit, x, w, read, chip)
+            limit = levels(circuit.macro.input_bits, circuit.signed_input) * levels(circuit.macro.weight_bits, True)
+            error = (sums - given.product.integer(x, w, limit)).view(y.shape) * given.step
+        return y + error.to(y.dtype)
+
+    def _number(self, noise: Noise) -> int:
+        if self.chip != "fresh":
+            return noise.chip if self.chip is None else int(self.chip)
+        words = (torch.tensor(word) for word in (noise.step, 0, 0, 0))
+        return int(philox(tuple(words), (noise.seed, layer_key("fresh chip")))[0])  # type: ignore[arg-type]
+
+
 def _like(values: Tensor, error: Tensor) -> Tensor:
     """Moments in the shape of the output; a scalar stays a scalar."""
     return values if values.dim() == 0 else values.view(error.shape)
 
 
-NOISE_MODELS: dict[str, type[TrainingNoise]] = {"proportional": ProportionalNoise, "macro": MacroNoise}
+NOISE_MODELS: dict[str, type[TrainingNoise]] = {
+    "proportional": ProportionalNoise,
+    "macro": MacroNoise,
+    "chip": ChipNoise,
+}
 
 
 def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> TrainingNoise:
     """The noise model with a name.
 
     Args:
-        name: proportional, macro, or the import path of a class that inherits `TrainingNoise`.
+        name: proportional, macro, chip, or the import path of a class that inherits `TrainingNoise`.
         arguments: Arguments of its constructor.
 
     Raises:

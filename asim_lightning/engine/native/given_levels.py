@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import charge_gains, weight_digits
+from asim_lightning.engine.cells import ChargeGains, weight_digits
 from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native.converters import PlacedConverters
@@ -36,6 +36,7 @@ class GivenLevels:
         transfer: The macro's schedule and column.
         chip: The chip, whose cells may differ.
         converters: Errors of its converters, or none.
+        charge: What its columns' charge does to counts.
         loaded: The library.
     """
 
@@ -43,6 +44,7 @@ class GivenLevels:
     transfer: Transfer
     chip: Chip
     converters: PlacedConverters | None
+    charge: ChargeGains
     loaded: Any
 
     def sums(self, x: Tensor, w: Tensor, noise: Noise, max_elements: int | None) -> Tensor:
@@ -99,11 +101,10 @@ class GivenLevels:
         x_digits, w_digits = digits(x, first.input_bits, first.input_signed), kept[key]
         if first.full_scale * (_CELL_GRID if transfer.column.cell_sigma else 1) >= _FLOAT32_LIMIT:
             x_digits, w_digits = x_digits.double(), w_digits.double()
-        shape = w.shape[1:] if self.product.batched_weight else w.shape
         for number, tile in enumerate(tiles):
             counts = self.product.counts(tile, x_digits, w_digits)
             for place, (_, cycle) in enumerate(block):
-                gains = charge_gains(self.product, tile, number, cycle, transfer, chip, shape)
+                gains = self.charge.of(number, tile, cycle)
                 if gains is not None:
                     counts[:, place] *= gains.to(counts)
             yield counts

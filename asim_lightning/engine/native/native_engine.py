@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
+from asim_lightning.engine.cells import ChargeGains
 from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.converters import PlacedConverters, placed
@@ -46,7 +47,7 @@ class NativeProgram(Program):
         converters: Errors of its converters; None: those that the macro has on this chip.
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
-        drawn: The chip's converters for each shape of weights, once they are known; shared by all calls.
+        drawn: What the chip gives weights of each shape, once it is known; shared by all calls.
         quiet: Flags of converters that give code 0 for a count of 0, for each number of them; shared by all calls.
     """
 
@@ -55,7 +56,9 @@ class NativeProgram(Program):
     converters: PlacedConverters | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)
-    drawn: dict[torch.Size, PlacedConverters | None] = field(default_factory=dict, kw_only=True, repr=False)
+    drawn: dict[torch.Size, tuple[PlacedConverters | None, ChargeGains]] = field(
+        default_factory=dict, kw_only=True, repr=False
+    )
     quiet: dict[int, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -64,9 +67,9 @@ class NativeProgram(Program):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        converters = self._converters(w.shape[1:] if product.batched_weight else w.shape)
+        converters, charge = self._of_chip(w.shape[1:] if product.batched_weight else w.shape)
         if not counts_in_kernel(self.transfer):
-            given = GivenLevels(product, self.transfer, self.chip, converters, kernels(self.level))
+            given = GivenLevels(product, self.transfer, self.chip, converters, charge, kernels(self.level))
             return given.sums(x, w, source, self.max_elements)
         plan = self._plan(x, w, batch, converters)
         out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
@@ -85,12 +88,12 @@ class NativeProgram(Program):
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
         return out
 
-    def _converters(self, shape: torch.Size) -> PlacedConverters | None:
-        if self.converters is not None or not self.transfer.macro.converters_differ:
-            return self.converters
+    def _of_chip(self, shape: torch.Size) -> tuple[PlacedConverters | None, ChargeGains]:
+        """What the chip gives weights of a shape."""
         if shape not in self.drawn:
             found = converters_of(self.chip, self.product, self.transfer, shape)
-            self.drawn[shape] = None if found is None else placed(found)
+            own = self.converters if found is None else placed(found)
+            self.drawn[shape] = own, ChargeGains(self.product, self.transfer, self.chip, shape)
         return self.drawn[shape]
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
