@@ -12,6 +12,7 @@ DESCRIPTIONS = {
     "bench": "Images and conversions a second on this machine, against float32.",
     "explain": "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     "verify": "Whether all engines agree on the network's own layers.",
+    "chip": "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file.",
     "import": "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
     "export": "A checkpoint's weights to a file of the published simulator, torchvision or timm.",
 }

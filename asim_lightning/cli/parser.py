@@ -177,7 +177,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "bench", "explain", "verify"):
+        if self.command in ("sweep", "bench", "explain", "verify", "chip"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 

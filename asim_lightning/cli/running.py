@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 
 from asim_lightning.callbacks import RangeCalibration
+from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain, transfer
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
@@ -18,7 +19,9 @@ from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
@@ -169,6 +172,40 @@ def verify(setup: Setup, samples: int = 2) -> None:
         raise SystemExit(1)
 
 
+def chip(setup: Setup, chip: int | None = None) -> None:
+    """What a chip gives each layer: converters, stuck cells and cells, as a table, a picture and a file.
+
+    Args:
+        setup: What it works with; the data's first test image is used, for the shapes that layers meet.
+        chip: Number of the chip: 0..4294967295; null: that of the model.
+    """
+    from safetensors.torch import save
+
+    from asim_lightning.report.chip_report import chip_figure, chip_table, worst_converters
+
+    model, number = setup.model, setup.model.chip if chip is None else chip
+    check_whole("`chip`", number, 0, 2**32 - 1)
+    if not any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values()):
+        raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
+    prepare(setup.trainer, model, setup.data)
+    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], number)
+    print("\n\n".join(each for each in (chip_table(layers), worst_converters(layers)) if each))
+    tensors = {
+        f"{layer.name}/{kind}": values.contiguous()
+        for layer in layers
+        for kind in ("place", "offset", "gain", "inl", "stuck_at_0", "stuck_at_1")
+        if (values := getattr(layer, kind)) is not None and values.any()
+    }
+    folder = setup.folder / f"chip-{number}"
+    content = save(tensors, {"chip": str(number)})
+    write_whole(folder / "chip.safetensors", lambda file: file.write(content))
+    print(f"\nnumbers  {folder / 'chip.safetensors'}")
+    figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
+    if figure is not None:
+        write_whole(folder / "chip.png", lambda file: figure.savefig(file, format="png"))
+        print(f"picture  {folder / 'chip.png'}")
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "fit": fit,
     "validate": validate,
@@ -178,6 +215,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "bench": bench,
     "explain": explain_macros,
     "verify": verify,
+    "chip": chip,
 }
 
 

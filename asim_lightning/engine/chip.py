@@ -116,19 +116,24 @@ def stuck_weights(chip: Chip, transfer: Transfer, w: Tensor, batched: bool) -> T
     Returns:
         Integers of the same type and shape; w itself where no cell is stuck.
     """
-    static, bits = transfer.macro.static, transfer.macro.weight_bits
-    if not static.has_stuck_cells:
+    if not transfer.macro.static.has_stuck_cells:
         return w
-    cells = w.shape[1:] if batched else w.shape
-    normal = replace(chip, spread=1.0).normals("stuck", cells.numel(), range(bits))  # (bits, cells)
-    zeros, ones = (torch.zeros(cells.numel(), dtype=torch.int32) for _ in range(2))
+    bits = transfer.macro.weight_bits
+    zeros, ones = (mask.to(w.device) for mask in stuck_bits(chip, transfer, w.shape[1:] if batched else w.shape))
+    held = w.to(torch.int32) & 2**bits - 1 & ~zeros | ones
+    return torch.where(held >= 2 ** (bits - 1), held - 2**bits, held).to(w.dtype)
+
+
+def stuck_bits(chip: Chip, transfer: Transfer, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (*weight) each"""
+    static, bits = transfer.macro.static, transfer.macro.weight_bits
+    normal = replace(chip, spread=1.0).normals("stuck", shape.numel(), range(bits))  # (bits, cells)
+    zeros, ones = (torch.zeros(shape.numel(), dtype=torch.int32) for _ in range(2))
     low, high = (_quantile(min(1.0, chip.spread * share)) for share in (static.stuck_at_0, static.stuck_at_1))
     for bit, z in enumerate(normal):
         zeros |= (z < low).int() << bit
         ones |= (z > -high).int() << bit
-    zeros, ones = (mask.view(cells).to(w.device) for mask in (zeros, ones))
-    held = w.to(torch.int32) & 2**bits - 1 & ~zeros | ones
-    return torch.where(held >= 2 ** (bits - 1), held - 2**bits, held).to(w.dtype)
+    return zeros.view(shape), ones.view(shape)
 
 
 def _quantile(share: float) -> float:
