@@ -87,6 +87,28 @@ class StaticEffects:
         """Standard deviation of a cell, percent."""
         return _percent(self.cell_mismatch, "cell_mismatch", 100.0)
 
+    def words(self) -> str:
+        """The effects that there are, with units; empty where there are none."""
+        spreads = ("offset", "gain", "inl", "cell_mismatch", "stuck_at_0", "stuck_at_1")
+        found = []
+        for name in spreads:
+            value = getattr(self, name)
+            unit = " %" if isinstance(value, (int, float)) and not name.startswith("stuck") else ""
+            if _is_set(value):
+                found.append(f"{name.replace('_', ' ')} {value}{unit}")
+        if self.columns_per_adc > 1:
+            found.append(f"{self.columns_per_adc} columns share a converter")
+        if self.cell_percent:
+            found.append(
+                f"{self.reference} reference" + (f" with parasitics {self.parasitics:g}" if self.parasitics else "")
+            )
+        if self.trim != "none":
+            kinds = "offset and gain" if self.trim == "both" else self.trim
+            found.append(
+                f"{kinds} trimmed to {self.trim_step}" + (" %" if isinstance(self.trim_step, (int, float)) else "")
+            )
+        return ", ".join(found)
+
     @property
     def has_stuck_cells(self) -> bool:
         """Whether some cells are stuck."""

@@ -227,3 +227,16 @@ def test_messages() -> None:
         explain(MacroConfig(), 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^`macro.input_bits` must be 2..16 for a signed input, got 1$"):
         explain(MacroConfig(input_bits=1), True)
+
+
+def test_static_effects_are_said_with_their_units_and_what_they_cost() -> None:
+    static = {"offset": "0.3 lsb", "gain": 1, "trim": "both", "trim_step": "0.1 lsb", "columns_per_adc": 4}
+    text = " ".join(str(explain(MacroConfig(static=static))).split())
+    assert "a chip: offset 0.3 lsb, gain 1 %, 4 columns share a converter, offset and gain trimmed to 0.1 lsb" in text
+    assert "algorithm: every conversion: converters differ" in text
+    assert "nearest exact row counts, noise aside: 255 (at or below 255), none (above)" in text
+    cells = {"cell_mismatch": "3 %", "reference": "absolute", "parasitics": 0.3, "stuck_at_1": 1e-3}
+    text = " ".join(str(explain(MacroConfig(static=cells))).split())
+    assert "a chip: cell mismatch 3 %, stuck at 1 0.001, absolute reference with parasitics 0.3" in text
+    assert "algorithm: every conversion: cells differ" in text
+    assert "a chip" not in str(explain(MacroConfig()))
