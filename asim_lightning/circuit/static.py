@@ -99,14 +99,12 @@ class StaticEffects:
         if self.columns_per_adc > 1:
             found.append(f"{self.columns_per_adc} columns share a converter")
         if self.cell_percent:
-            found.append(
-                f"{self.reference} reference" + (f" with parasitics {self.parasitics:g}" if self.parasitics else "")
-            )
+            parasitics = f" with parasitics {self.parasitics:g}" if self.parasitics else ""
+            found.append(f"{self.reference} reference{parasitics}")
         if self.trim != "none":
             kinds = "offset and gain" if self.trim == "both" else self.trim
-            found.append(
-                f"{kinds} trimmed to {self.trim_step}" + (" %" if isinstance(self.trim_step, (int, float)) else "")
-            )
+            unit = " %" if isinstance(self.trim_step, (int, float)) else ""
+            found.append(f"{kinds} trimmed to {self.trim_step}{unit}")
         return ", ".join(found)
 
     @property
