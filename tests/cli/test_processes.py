@@ -1,6 +1,6 @@
 """One, two and three processes: the same accuracy, weights and ranges; other samples, noise, dropout and mixup each.
 
-As a program, with a folder, this runs the parts in forked processes, which Numba's threads do not survive once they
+As a program, with a folder, this runs the parts in forked processes, which threads do not survive once they
 have run.
 """
 
@@ -44,6 +44,7 @@ TRAINED += ("--model.plan.macro.random_noise", "0.1", "--data.init_args.eval_bat
 EFFECTS = {
     "bent": {"column": "current", "column_args": {"alpha": 0.01}},
     "cells": {"column": "current", "column_args": {"cell_sigma": 5.0}},
+    "static": {"static": {"offset": "1 lsb", "gain": 3, "inl": 3, "cell_mismatch": 2, "stuck_at_1": 0.01}},
 }
 
 normals: list[Tensor] = []
@@ -265,8 +266,9 @@ def test_a_chip_is_the_same_on_every_process(effect: str, ranks: list[dict[str, 
         assert one[f"{effect}, chip {chip}"] == other[f"{effect}, chip {chip}"]
 
 
-def test_another_chip_is_another_one(ranks: list[dict[str, Any]]) -> None:
-    assert ranks[0]["chip"]["cells, chip 0"] != ranks[0]["chip"]["cells, chip 1"]
+@pytest.mark.parametrize("effect", ["cells", "static"])
+def test_another_chip_is_another_one(effect: str, ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["chip"][f"{effect}, chip 0"] != ranks[0]["chip"][f"{effect}, chip 1"]
 
 
 def test_a_command_leaves_its_processes(tmp_path: Path) -> None:

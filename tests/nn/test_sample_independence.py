@@ -18,6 +18,9 @@ MACRO = MacroConfig(
     4, 4, rows=24, adc_bits=5, encoding_bits=2, random_noise="0.6 lsb", nonlinear_noise=2.0, vote_levels=1, votes=3,
     column="current", column_args={"alpha": 1e-3, "cell_sigma": 4.0},
 )  # fmt: skip
+STATIC: dict[str, Any] = {"offset": "0.8 lsb", "gain": "3 %", "inl": "5 %", "columns_per_adc": 3, "stuck_at_0": 0.02}
+CHIP = MACRO.with_fields(column_args={"alpha": 1e-3}, static=STATIC)
+CELLS = MACRO.with_fields(column="charge", column_args={}, static={**STATIC, "cell_mismatch": "4 %"})
 PARALLEL = MacroConfig(4, 4, rows=24, adc_bits=6, weight_parallel=True, random_noise=1.0)
 Case = tuple[nn.Module, Callable[[Tensor], Tensor], Tensor]
 
@@ -27,10 +30,10 @@ def linear_of_rows(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda x: layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def case(kind: str) -> Case:
+def case(kind: str, on: MacroConfig = MACRO) -> Case:
     """A layer in evaluation with a calibrated range, a function of a batch, and 64 samples."""
     torch.manual_seed(0)
-    fixed: dict[str, Any] = {"macro": MACRO, "name": kind}
+    fixed: dict[str, Any] = {"macro": on, "name": kind}
     image, tokens = torch.rand(BATCH, 6, 6, 5), torch.rand(BATCH, TOKENS, 30)
     layer: nn.Module
     if kind in ("conv", "parallel"):
@@ -43,13 +46,13 @@ def case(kind: str) -> Case:
         layer, image = CimLinear(30, 7, **fixed), tokens
     elif kind == "matmul":
         layer, image = (
-            CimMatmul(name=kind, macro=MACRO, signed_input=False),
+            CimMatmul(name=kind, macro=on, signed_input=False),
             tokens.unflatten(2, (2, 15)).transpose(1, 2),
         )
         layer.calibrate(image, image)
         return layer.eval(), lambda x: layer(x, x.flip(-1)), image
     else:
-        macro = MACRO.with_fields(input_bits=5)
+        macro = on.with_fields(input_bits=5)
         attention = CimAttention.from_timm(Attention(30, num_heads=2, qkv_bias=True), macro, name=kind).eval()
         for part in (attention.qkv, attention.proj):
             part.store_range(1.0)
@@ -70,8 +73,9 @@ def answers(function: Callable[[Tensor], Tensor], x: Tensor, ids: list[int]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_do_not_depend_on_the_batch(kind: str, set_threads: Callable[[int], None]) -> None:
-    _, function, x = case(kind)
+@pytest.mark.parametrize("macro", [MACRO, CHIP, CELLS], ids=["current", "converters", "cells"])
+def test_answers_do_not_depend_on_the_batch(kind: str, macro: MacroConfig, set_threads: Callable[[int], None]) -> None:
+    _, function, x = case(kind, macro)
     together = answers(function, x, list(range(BATCH)))
     set_threads(2)
     assert torch.equal(together, answers(function, x, list(range(BATCH)))), "two threads"
