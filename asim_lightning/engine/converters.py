@@ -1,5 +1,6 @@
 """Errors of a chip's converters, which stay the same for its life: gain, offset and integral nonlinearity (INL)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -100,3 +101,14 @@ class OutputConverters:
         for nibble in range(self.tables.shape[1]):
             total = total + self.tables[self.table, nibble, code >> 4 * nibble & 15]
         return total
+
+
+def most_moves(tables: Tensor) -> int:
+    """Codes by which INL moves a code at most: a threshold that is off by x codes moves a level by no more of them.
+
+    Args:
+        tables: See `Converters`.
+    """
+    off = tables.float().abs()
+    largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
+    return 1 + math.floor(largest + 2.0**-8)  # thresholds of up to 16 bits are rounded to so much in float32

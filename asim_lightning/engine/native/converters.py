@@ -1,12 +1,11 @@
 """Errors of converters in the order in which the kernels read them."""
 
-import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.converters import Converters, most_moves
 from asim_lightning.engine.native.structures import ConvertersOfJob
 
 _GROUP = 16
@@ -41,11 +40,7 @@ class PlacedConverters:
         if self.tables is not None:
             found.nibbles = self.tables.shape[1] if self.tables.dim() == 3 else 0
             found.length = self.tables.shape[-1]
-            off = self.tables.abs()
-            largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
-            found.passes = 1 + math.floor(
-                largest
-            )  # a threshold that is off by x codes moves a level by at most so many
+            found.passes = most_moves(self.tables)
         return found
 
 
