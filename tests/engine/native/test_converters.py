@@ -19,6 +19,7 @@ from asim_lightning.engine.native.converters import placed
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.native.test_conversion import WAYS, operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
+from tests.engine.random_converters import converters
 
 MACROS: dict[str, dict[str, Any]] = {
     "exact": {"rows": 255},
@@ -33,33 +34,6 @@ MACROS: dict[str, dict[str, Any]] = {
     "cells": {"column": "current", "column_args": {"cell_sigma": 3.0}, "random_noise": 0.2},
     "weight-parallel": {"weight_parallel": True, "random_noise": 0.2},
 }
-
-
-def converters(product: Product, circuit: Transfer, w: Tensor, kinds: str, shared: int = 1) -> Converters:
-    """Converters with errors of some kinds, each of which several columns share."""
-    one = w[0] if product.batched_weight else w
-    macros = product.groups if isinstance(product, Conv2dProduct) else one.shape[:-2].numel()
-    outputs = one.shape[0] // macros if isinstance(product, Conv2dProduct) else one.shape[-2]
-    bits = 1 if circuit.macro.weight_parallel else circuit.macro.weight_bits
-    shape = (len(product.tiles(one, circuit.macro.rows)), macros, outputs, bits)
-    number, generator = torch.Size(shape).numel(), torch.Generator().manual_seed(1)
-    index = (torch.arange(number) // shared).view(shape)
-    largest = 1.8 if "large" in kinds else 0.4
-    curve = torch.arange(number) if "nibbles" in kinds else torch.randint(0, 3, (number,), generator=generator)
-    codes = 2 * circuit.macro.top_code + 1 if circuit.macro.weight_parallel else circuit.macro.top_code + 1
-    nibbles = -(-(codes - 1).bit_length() // 4)
-    tables = {
-        "nibbles": (torch.rand(number, nibbles, 16, generator=generator) - 0.5) * 2 * largest / nibbles,
-        "curves": (torch.rand(3, codes, generator=generator) - 0.5) * 2 * largest,
-    }
-    found = next((tables[kind] for kind in tables if kind in kinds), None)
-    return Converters(
-        index,
-        1 + 0.02 * torch.randn(number, generator=generator) if "gain" in kinds else None,
-        0.7 * torch.randn(number, generator=generator) if "offset" in kinds else None,
-        None if found is None else curve,
-        found,
-    )
 
 
 class Oracle:
