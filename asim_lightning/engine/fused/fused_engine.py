@@ -5,7 +5,7 @@ int32), looks level and sigma up by count, draws the noise, converts, and adds c
 output is stored once. A convolution reads its input in place, without im2col.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
@@ -74,9 +76,13 @@ class FusedProgram(Program):
 
     Attributes:
         transfer: The macro's schedule and column.
+        converters: Errors of its converters; None: they have none.
+        placed: The errors place by place, once they are on a device; shared by all calls.
     """
 
     transfer: Transfer
+    converters: Converters | None = field(default=None, kw_only=True)
+    placed: dict[torch.device, PlacedErrors] = field(default_factory=dict, kw_only=True, repr=False)
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -84,14 +90,24 @@ class FusedProgram(Program):
 
         Raises:
             TypeError: The product is neither a convolution nor a matrix product.
+            ValueError: The converters are not those of the product.
         """
         from asim_lightning.engine.fused.kernel import (
             launch,  # Triton may be missing where this engine is not asked for
         )
 
-        macro, tabulated = self.transfer.macro, tables(self.transfer, x.device)
+        macro, errors = self.transfer.macro, self._errors(x.device)
+        tabulated = tables(self.transfer, x.device, errors.places is not None)
         integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), self.w.to(torch.int32))
-        return launch(integers, tabulated, macro, required(noise))
+        errors.check(integers, macro.weight_bits, macro.top_code or 0)
+        return launch(integers, tabulated, errors, macro, required(noise))
+
+    def _errors(self, device: torch.device) -> PlacedErrors:
+        if self.converters is None:
+            return PlacedErrors()
+        if device not in self.placed:
+            self.placed[device] = placed(self.converters, device)
+        return self.placed[device]
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

@@ -1,6 +1,7 @@
 """The fused engine's tables of a macro: its cycles as numbers, and level and sigma of every count."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 
 import torch
@@ -8,9 +9,22 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 
-FIELDS = 7
-"""Numbers of a cycle: input digit, weight bit, start of its tables, weight of a code, weight of an exact count, votes,
-whether it is noisy."""
+
+class CycleField(IntEnum):
+    """Numbers of a cycle, in the order in which memory holds them."""
+
+    INPUT_DIGIT = 0
+    WEIGHT_BIT = 1
+    START = 2
+    """Of its levels and sigmas."""
+    CODE_WEIGHT = 3
+    COUNT_WEIGHT = 4
+    """Of an exact count."""
+    VOTES = 5
+    NOISY = 6
+    """Whether it is."""
+
+
 VOTES = ("none", "mean", "mode", "median")
 
 
@@ -21,11 +35,14 @@ class Tables:
     groups: list[tuple[int, ...]]
     """Input bits of each input digit."""
     cycles: Tensor
-    """int64, see `FIELDS`. # (cycles, fields)"""
+    """int64, see `CycleField`. # (cycles, fields)"""
     number: int
     """Cycles of the schedule."""
     levels: Tensor
-    """Level of each count, float32; without noise the code, int32. # (counts of all kinds of cycle,)"""
+    """Level of each count, float32; the code, int32, where neither noise nor errors of converters change it.
+
+    # (counts of all kinds of cycle,)
+    """
     sigmas: Tensor
     """Standard deviation of each count, float32. # (counts of all kinds of cycle,)"""
     noise: bool
@@ -47,8 +64,8 @@ class Tables:
 
 
 @lru_cache(maxsize=64)
-def tables(transfer: Transfer, device: torch.device) -> Tables:
-    """The tables of a macro whose codes are integers, on a device."""
+def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -> Tables:
+    """The tables of a macro whose codes are integers, on a device; converters may have errors, and so need levels."""
     macro, cycles = transfer.macro, transfer.cycles
     groups = list(dict.fromkeys(cycle.input_bits for cycle in cycles))
     voted = max(c.votes if noisy else 1 for c, noisy in zip(cycles, transfer.noisy, strict=True))
@@ -72,7 +89,7 @@ def tables(transfer: Transfer, device: torch.device) -> Tables:
         lines.append((*places, 0 if exact else code, count if exact else 0, votes, int(noisy)))
     filled = lines + [(*lines[-1][:3], 0, 0, 1, 0)] * (-len(lines) % 4)
     level = torch.cat(levels)
-    if not any(transfer.noisy):
+    if not any(transfer.noisy) and not has_errors:
         level = level.round().clamp(0, macro.top_code).to(torch.int32)
     top = macro.top_code or 1
     return Tables(

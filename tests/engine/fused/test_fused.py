@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import fused
+from asim_lightning.engine.converters import Converters, most_moves
+from asim_lightning.engine.fused import FusedProgram
+from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.weights import Weights
 from tests.engine.fused import cases
@@ -41,6 +46,84 @@ def test_every_output_is_the_reference_engines(outcomes: dict[str, list[int]], n
 def test_the_cases_for_long_sums_pass_32_bits(name: str) -> None:
     table = tables(transfer(cases.CASES[name].macro, False), torch.device("cpu"))
     assert 2 * max(table.code_bound, table.count_bound) >= 2**31
+
+
+WITH_ERRORS = {n: case.errors for n, case in cases.CASES.items() if case.errors and not n.startswith("at random")}
+WORDS = {"gain": "gain", "offset": "offset", "nibbles": "tables", "curves": "tables"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(n, WORDS[word]) for n, errors in WITH_ERRORS.items() for word in WORDS if word in errors]
+)
+def test_each_error_of_converters_changes_outputs_of_the_case(name: str, kind: str) -> None:
+    run = cases.run(cases.CASES[name])
+    assert run.converters is not None
+    without = replace(run, converters=replace(run.converters, **{kind: None}))
+    assert not torch.equal(without.reference(), run.reference())
+
+
+@pytest.mark.parametrize("dim", range(4), ids=["tile", "group or head", "output column", "weight bit"])
+def test_a_converter_of_another_place_changes_outputs_of_a_case(dim: int) -> None:
+    changed = 0
+    for name in WITH_ERRORS:
+        run = cases.run(cases.CASES[name])
+        assert run.converters is not None
+        moved = replace(run.converters, index=run.converters.index.roll(1, dim))
+        changed += not torch.equal(replace(run, converters=moved).reference(), run.reference())
+    assert changed > 2
+
+
+def test_converters_of_which_none_has_errors_are_ideal() -> None:
+    run = cases.run(cases.CASES["errors with nonlinear noise"])
+    assert run.converters is not None
+    assert placed(Converters(run.converters.index), torch.device("cpu")).places is None
+    curves_without_numbers = Converters(run.converters.index, tables=run.converters.tables)
+    assert placed(curves_without_numbers, torch.device("cpu")).places is None
+
+
+@pytest.mark.parametrize(
+    ("tables", "moves"),
+    [
+        ([[0.0, 0.9], [0.4, -0.1]], 1),
+        ([[0.0, 0.9], [-1.2, 0.1]], 2),
+        ([[0.0, 0.9999999], [0.0, 0.0]], 2),  # a threshold of 0.9999999 is rounded to 1 where codes are large
+    ],
+)
+def test_codes_move_by_no_more_than_thresholds_are_off(tables: list[list[float]], moves: int) -> None:
+    assert most_moves(torch.tensor(tables)) == moves
+    in_nibbles = torch.tensor(tables)[:, None].repeat(1, 2, 1) / 2
+    assert most_moves(in_nibbles) == moves
+
+
+def test_a_product_of_two_activations_places_its_converters_once_a_device() -> None:
+    pytest.importorskip("triton")
+    run = cases.run(cases.CASES["errors of keys"])
+    program = FusedProgram(run.product, None, run.circuit, converters=run.converters)
+    first = program.of(run.w)._errors(torch.device("cpu"))
+    assert program.of(run.w)._errors(torch.device("cpu")) is first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda errors: replace(errors, index=errors.index[:, :, 1:]),
+            "Converters have places (tiles, groups or heads, output columns, weight bits) of (2, 1, 7, 4) in this "
+            "product, got (2, 1, 6, 4)",
+        ),
+        (
+            lambda errors: replace(errors, tables=errors.tables[:, :20]),
+            "A measured curve of INL has an entry for each of 32 codes, got 20",
+        ),
+    ],
+)
+def test_errors_of_other_converters_are_refused(change: Callable[[Converters], Converters], message: str) -> None:
+    pytest.importorskip("triton")
+    run = cases.run(cases.CASES["measured INL of several codes"])
+    assert run.converters is not None
+    with pytest.raises(ValueError) as refused:
+        replace(run, converters=change(run.converters)).fused()
+    assert str(refused.value) == message
 
 
 class DoubleColumn(Column):

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,68 +12,93 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
+from tests.engine.products import silent
+from tests.engine.random_converters import converters
 
 triton = pytest.importorskip("triton")
 
-POINTERS = {
-    "x": "*i8",
-    "w": "*i8",
-    "out": "*fp64",
-    "cycles": "*i64",
-    "levels": "*fp32",
-    "sigmas": "*fp32",
-    "sample_ids": "*i64",
-    "offsets": "*i64",
-}
 CONV, CONV_SHAPES = Conv2dProduct((1, 1), (1, 1), (1, 1), 1), ((32, 64, 16, 16), (64, 64, 3, 3))
 NOISY = MacroConfig(random_noise=0.2, nonlinear_noise=0.05)
 KERNELS = {
-    "convolution": (CONV, MacroConfig(), *CONV_SHAPES),
-    "convolution with noise": (CONV, NOISY, *CONV_SHAPES),
-    "linear of few rows": (MatmulProduct(), MacroConfig(random_noise=0.2), (1, 512), (100, 512)),
+    "convolution": (CONV, MacroConfig(), "", *CONV_SHAPES),
+    "convolution with noise": (CONV, NOISY, "", *CONV_SHAPES),
+    "linear of few rows": (MatmulProduct(), MacroConfig(random_noise=0.2), "", (1, 512), (100, 512)),
     "hybrid with long sums": (
         CONV,
         NOISY.with_fields(weight_bits=6, adc_bits=16, encoding_bits=4, digital_levels=2, digital_adc=False),
+        "",
         *CONV_SHAPES,
     ),
-    "mode": (CONV, NOISY.with_fields(vote_levels=3, votes=3), *CONV_SHAPES),
+    "mode": (CONV, NOISY.with_fields(vote_levels=3, votes=3), "", *CONV_SHAPES),
+    "errors of converters": (CONV, MacroConfig(), "gain offset curves", *CONV_SHAPES),
+    "errors of converters with noise": (CONV, NOISY, "gain offset nibbles large", *CONV_SHAPES),
 }
 
 
-def compiled(product: Product, macro: MacroConfig, shapes: tuple[Any, Any], architecture: int) -> Any:
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+class Gpu:
+    """A GPU of an architecture as Triton sees it, for which it compiles without one."""
+
+    def __init__(self, architecture: int) -> None:
+        self.architecture = architecture
+
+    def get_current_device(self) -> int:
+        """A number of its own, by which Triton keeps its kernels."""
+        return self.architecture
+
+    def get_current_stream(self, device: int) -> int:
+        """The default stream."""
+        return 0
+
+    def get_current_target(self) -> Any:
+        """What code is made for."""
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.architecture, 32)
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Compiles a product's kernel as a launch does."""
+    from triton.runtime.driver import driver
 
     from asim_lightning.engine.fused import kernel
 
-    table = tables(transfer(macro, False), torch.device("cpu"))
-    x, w = (torch.zeros(shape, dtype=torch.int32) for shape in shapes)
-    constants = kernel.constants(operands(product, macro, table.groups, x, w), table, macro) | {"DEVICE": True}
-    pointers = POINTERS | {"levels": "*fp32" if table.noise else "*i32"}
-    names = kernel.convert.arg_names
-    signature = {n: "constexpr" if n in constants else pointers.get(n, "i32") for n in names}
-    aligned = {(place,): [["tt.divisibility", 16]] for place, name in enumerate(names) if name in pointers}
-    return triton.compile(
-        ASTSource(kernel.convert, signature, constants, aligned),
-        target=GPUTarget("cuda", architecture, 32),
-        options=kernel.OPTIONS,
-    )
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+    def compiles(
+        product: Product,
+        macro: MacroConfig,
+        errors: str,
+        x_shape: Any,
+        w_shape: Any,
+        architecture: int = 80,
+        **read: Any,
+    ) -> Any:
+        circuit, cpu = transfer(macro, False), torch.device("cpu")
+        x, w = (torch.zeros(shape, dtype=torch.int32) for shape in (x_shape, w_shape))
+        own = placed(converters(product, circuit, w, errors), cpu)
+        table = tables(circuit, cpu, own.places is not None)
+        digits = operands(product, macro, table.groups, x, w)
+        out = torch.empty(digits.shape, dtype=torch.float64)
+        given = kernel.arguments(digits, table, own, macro, replace(silent(len(x)), **read), out)
+        driver.set_active(Gpu(architecture))
+        given["MACRO"] = given["MACRO"]._replace(DEVICE=True)
+        return kernel.convert.warmup(**given, grid=(1,), **kernel.OPTIONS)
+
+    yield compiles
+    if torch.cuda.is_available():
+        driver.reset_active()
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("name", KERNELS)
 def test_counts_come_from_tensor_cores_and_no_rounding_is_left_out(
-    name: str,
-    architecture: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    record_property: Any,
+    name: str, architecture: int, compiled: Callable[..., Any], tmp_path: Path, record_property: Any
 ) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    product, macro, *shapes = KERNELS[name]
-    kernel = compiled(product, macro, (shapes[0], shapes[1]), architecture)
+    kernel = compiled(*KERNELS[name], architecture)
     ptx = kernel.asm["ptx"]
     assert f".target sm_{architecture}" in ptx
     assert re.search(r"\b(wg)?mma\S*\.s32\.s8\.s8", ptx)
@@ -81,6 +108,23 @@ def test_counts_come_from_tensor_cores_and_no_rounding_is_left_out(
     assert not re.search(r"convert_layout.*x(f32|i32), #mma", loops)  # nor counts and noise through shared memory
     for figure, value in _resources(kernel.asm["cubin"], tmp_path).items():
         record_property(figure, value)
+
+
+def test_another_batch_layer_seed_or_trial_takes_the_same_kernel(compiled: Callable[..., Any]) -> None:
+    product, macro, errors, x_shape, w_shape = KERNELS["errors of converters with noise"]
+    first = compiled(product, macro, errors, x_shape, w_shape)
+    assert compiled(product, macro, errors, x_shape, w_shape, seed=2**32 - 1, name="layer", trial=65535) is first
+    for batch in (1, 17, 33):
+        assert compiled(product, macro, errors, (batch, *x_shape[1:]), w_shape) is first
+
+
+def test_a_kernel_takes_at_most_twelve_arguments() -> None:
+    from asim_lightning.engine.fused import codes, counting, kernel, normals, voting
+
+    for module in (codes, counting, kernel, normals, voting):
+        for function in vars(module).values():
+            if isinstance(function, triton.JITFunction):
+                assert len(function.arg_names) <= 12
 
 
 def _resources(cubin: bytes, folder: Path) -> dict[str, int]:
