@@ -189,7 +189,7 @@ class Run:
         )
         return program.sums(self.x, self.noise)
 
-    def on(self, device: str) -> "Run":
+    def on(self, device: torch.device) -> "Run":
         """The same on a device."""
         noise = replace(self.noise, sample_ids=self.noise.sample_ids.to(device), offsets=self.noise.offsets.to(device))
         return replace(self, x=self.x.to(device), w=self.w.to(device), noise=noise)
