@@ -14,7 +14,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
 from asim_lightning.engine.fused.digit_layout import operands
@@ -39,8 +39,6 @@ def refuses(transfer: Transfer) -> str | None:
     macro = transfer.macro
     if transfer.column.cell_sigma > 0:
         return "cells differ, so that counts are no whole numbers"
-    if macro.converters_differ:
-        return "converters differ from place to place"
     if macro.top_code is None:
         return "an ideal converter's codes are no whole numbers"
     for cycle in transfer.cycles:
@@ -67,7 +65,7 @@ def why_not_on(device: torch.device) -> str | None:
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "FusedProgram":
     """See `Engine.prepare`."""
-    return FusedProgram(product, weights, transfer)
+    return FusedProgram(product, weights, transfer, chip)
 
 
 @dataclass(eq=False)
@@ -76,13 +74,16 @@ class FusedProgram(Program):
 
     Attributes:
         transfer: The macro's schedule and column.
-        converters: Errors of its converters; None: they have none.
-        placed: The errors place by place, once they are on a device; shared by all calls.
+        chip: The chip.
+        converters: Errors of its converters; None: those that the macro has on this chip.
+        placed: The errors place by place, for each shape of weights and device, once they are there; shared by all
+            calls.
     """
 
     transfer: Transfer
+    chip: Chip
     converters: Converters | None = field(default=None, kw_only=True)
-    placed: dict[torch.device, PlacedErrors] = field(default_factory=dict, kw_only=True, repr=False)
+    placed: dict[tuple[torch.Size, torch.device], PlacedErrors] = field(default_factory=dict, kw_only=True, repr=False)
 
     @torch.no_grad()
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -96,18 +97,19 @@ class FusedProgram(Program):
             launch,  # Triton may be missing where this engine is not asked for
         )
 
-        macro, errors = self.transfer.macro, self._errors(x.device)
+        macro, w = self.transfer.macro, self.w
+        errors = self._errors(w.shape[1:] if self.product.batched_weight else w.shape, x.device)
         tabulated = tables(self.transfer, x.device, errors.places is not None)
-        integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), self.w.to(torch.int32))
+        integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
         errors.check(integers, macro.weight_bits, macro.top_code or 0)
         return launch(integers, tabulated, errors, macro, required(noise))
 
-    def _errors(self, device: torch.device) -> PlacedErrors:
-        if self.converters is None:
-            return PlacedErrors()
-        if device not in self.placed:
-            self.placed[device] = placed(self.converters, device)
-        return self.placed[device]
+    def _errors(self, shape: torch.Size, device: torch.device) -> PlacedErrors:
+        if (shape, device) not in self.placed:
+            drawn = converters_of(self.chip, self.product, self.transfer, shape)
+            found = self.converters if drawn is None else drawn
+            self.placed[shape, device] = PlacedErrors() if found is None else placed(found, device)
+        return self.placed[shape, device]
 
 
 def _is_rounded_exactly(transfer: Transfer, cycle: Cycle) -> bool:

@@ -180,7 +180,7 @@ class Run:
     def fused(self) -> Tensor:
         """What the fused engine says."""
         errors = self.converters
-        return FusedProgram(self.product, Weights(self.w), self.circuit, converters=errors).sums(self.x, self.noise)
+        return FusedProgram(self.product, Weights(self.w), self.circuit, Chip(), converters=errors).sums(self.x, self.noise)
 
     def reference(self) -> Tensor:
         """What the reference engine says."""

@@ -18,7 +18,7 @@ def kernel_sums(run: Run, device: torch.device) -> Callable[[], Tensor]:
     errors, weights = run.converters, Weights(run.w)
     program: Program
     if device.type == "cuda":
-        program = FusedProgram(run.product, weights, run.circuit, converters=errors)
+        program = FusedProgram(run.product, weights, run.circuit, Chip(), converters=errors)
     else:
         own = None if errors is None else placed(errors)
         program = NativeProgram(run.product, weights, run.circuit, Chip.of(run.noise), converters=own)
