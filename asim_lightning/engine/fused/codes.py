@@ -59,12 +59,13 @@ def at(table, place, DEVICE: tl.constexpr):  # type: ignore[no-untyped-def]
 @triton.jit
 def _inl(errors, curve, code, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
     """INL of the thresholds below codes, in codes."""
-    if MACRO.NIBBLES == 0:
+    nibbles: tl.constexpr = MACRO.NIBBLES
+    if nibbles == 0:
         inl = at(errors.tables, curve.to(tl.int64) * MACRO.TABLE_LENGTH + code, MACRO.DEVICE)
     else:
-        first = curve.to(tl.int64) * (16 * MACRO.NIBBLES)
+        first = curve.to(tl.int64) * (16 * nibbles)
         inl = at(errors.tables, first + (code & 15), MACRO.DEVICE)
-        for nibble in tl.static_range(1, MACRO.NIBBLES):
+        for nibble in tl.static_range(1, nibbles):
             inl += at(errors.tables, first + (16 * nibble + ((code >> (4 * nibble)) & 15)), MACRO.DEVICE)
     return inl
 

@@ -29,6 +29,14 @@ def weighted(values, weights, whole: tl.constexpr):  # type: ignore[no-untyped-d
 
 
 @triton.jit
+def zeros(kind: tl.constexpr, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A zero for each output of a block. # (BLOCK_M, BLOCK_N)"""
+    rows: tl.constexpr = FORM.BLOCK_M  # Triton 3.4 takes no plain number for a dimension
+    columns: tl.constexpr = FORM.BLOCK_N
+    return tl.zeros((rows, columns), kind)
+
+
+@triton.jit
 def _step(kk, first_tap, numbers, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where rows of a tile lie in the input, counted from the corner of the window. # (1, rows)"""
     if FORM.TAPS == 1:
@@ -62,10 +70,10 @@ def counts_of_four(cycle, x_window, x_plane, w_tile, first_tap, numbers, FORM: t
     w1 = w_tile + b1 * numbers.w_plane * FORM.DEPTH
     w2 = w_tile + b2 * numbers.w_plane * FORM.DEPTH
     w3 = w_tile + b3 * numbers.w_plane * FORM.DEPTH
-    n0 = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), tl.int32)
-    n1 = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), tl.int32)
-    n2 = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), tl.int32)
-    n3 = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), tl.int32)
+    n0 = zeros(tl.int32, FORM)
+    n1 = zeros(tl.int32, FORM)
+    n2 = zeros(tl.int32, FORM)
+    n3 = zeros(tl.int32, FORM)
     for k in range(0, FORM.DEPTH, FORM.BLOCK_K):
         kk = k + tl.arange(0, FORM.BLOCK_K)
         step = _step(kk, first_tap, numbers, FORM)

@@ -25,7 +25,7 @@ from asim_lightning.engine.fused.arguments import (
 )
 from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
 from asim_lightning.engine.fused.converter_errors import PlacedErrors
-from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted
+from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
 from asim_lightning.engine.fused.digit_layout import Operands
 from asim_lightning.engine.fused.normals import Draw
 from asim_lightning.engine.fused.tables import CycleField, Tables
@@ -77,8 +77,8 @@ def convert(  # type: ignore[no-untyped-def]
         last = last_word.to(tl.uint32)
 
     whole = tl.int64 if MACRO.WIDE else tl.int32
-    codes = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), whole)
-    counts = tl.zeros((FORM.BLOCK_M, FORM.BLOCK_N), whole)
+    codes = zeros(whole, FORM)
+    counts = zeros(whole, FORM)
     for tile in range(numbers.tiles):
         x_window = x_rows + (tile // FORM.TILES_A_CHANNEL) * FORM.CHANNELS
         first_tap = (tile % FORM.TILES_A_CHANNEL) * FORM.TAPS_A_TILE
