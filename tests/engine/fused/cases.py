@@ -162,6 +162,9 @@ CASES = {
     "errors and a median": linear(
         FEW_VOTING.with_fields(vote="median", vote_levels=2), True, errors="gain offset curves large", **SHORT
     ),
+    "errors drawn by the chip": Case(
+        BATCHED, NOISY.with_fields(static={"offset": 3, "gain": 4, "inl": 8}), (2, 2, 5, 25), (2, 2, 6, 25), True
+    ),
     **{f"at random {seed}": at_random(seed) for seed in range(12)},
 }
 
@@ -179,8 +182,9 @@ class Run:
 
     def fused(self) -> Tensor:
         """What the fused engine says."""
-        errors = self.converters
-        return FusedProgram(self.product, Weights(self.w), self.circuit, Chip(), converters=errors).sums(self.x, self.noise)
+        chip = Chip.of(self.noise)
+        program = FusedProgram(self.product, Weights(self.w), self.circuit, chip, converters=self.converters)
+        return program.sums(self.x, self.noise)
 
     def reference(self) -> Tensor:
         """What the reference engine says."""
