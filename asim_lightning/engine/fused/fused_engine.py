@@ -20,7 +20,7 @@ from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Product
+from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.weights import Weights
 
@@ -97,10 +97,12 @@ class FusedProgram(Program):
             launch,  # Triton may be missing where this engine is not asked for
         )
 
-        macro, w = self.transfer.macro, self.w
-        errors = self._errors(w.shape[1:] if self.product.batched_weight else w.shape, x.device)
+        macro, w, product = self.transfer.macro, self.w, self.product
+        if not isinstance(product, (Conv2dProduct, MatmulProduct)):
+            raise TypeError(f"the fused engine takes convolutions and matrix products, got {type(product).__name__}")
+        errors = self._errors(w.shape[1:] if product.batched_weight else w.shape, x.device)
         tabulated = tables(self.transfer, x.device, errors.places is not None)
-        integers = operands(self.product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
+        integers = operands(product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
         errors.check(integers, macro.weight_bits, macro.top_code or 0)
         return launch(integers, tabulated, errors, macro, required(noise))
 

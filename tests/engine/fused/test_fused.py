@@ -99,8 +99,8 @@ def test_a_product_of_two_activations_places_its_converters_once_a_device() -> N
     pytest.importorskip("triton")
     run = cases.run(cases.CASES["errors of keys"])
     program = FusedProgram(run.product, None, run.circuit, Chip(), converters=run.converters)
-    first = program.of(run.w)._errors(torch.device("cpu"))
-    assert program.of(run.w)._errors(torch.device("cpu")) is first
+    first = program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu"))
+    assert program.of(run.w)._errors(run.w.shape[1:], torch.device("cpu")) is first
 
 
 @pytest.mark.parametrize(
