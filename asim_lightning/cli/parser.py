@@ -111,7 +111,9 @@ class AsimCLI(LightningCLI):
         if self.command != "explain" and settings.get("data") is None:
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
-            settled, self.axes = settle_axes(self.arguments.by_flags, settings.axes.as_dict(), model.as_dict())
+            of_chips = any(settings.get(name) is not None for name in ("chips", "until"))
+            flags, axes = self.arguments.by_flags, settings.axes.as_dict()
+            settled, self.axes = settle_axes(flags, axes, model.as_dict(), of_chips)
             for name, values in settled.items():
                 settings.axes[name] = values
         start = self.start

@@ -76,7 +76,15 @@ def predict(setup: Setup) -> None:
     setup.say(f"predictions  {setup.predictions}")
 
 
-def sweep(setup: Setup, axes: SweepAxes = SweepAxes(), trials: int = 2, progress: bool = True) -> None:
+def sweep(
+    setup: Setup,
+    axes: SweepAxes = SweepAxes(),
+    trials: int = 2,
+    progress: bool = True,
+    chips: int | None = None,
+    until: str | None = None,
+    thresholds: list[float] | None = None,
+) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
     Writes results.csv, a plot and TensorBoard scalars; a sweep that was stopped goes on where it was.
@@ -86,21 +94,36 @@ def sweep(setup: Setup, axes: SweepAxes = SweepAxes(), trials: int = 2, progress
         axes: Values of macro fields; several axes give every combination.
         trials: Reads of the chip for each noisy point: 1..65535.
         progress: Whether a progress bar with the time left is shown.
+        chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
+        until: A question such as "yield 0.95 at 90 %" that ends the chips where it is answered, 500 chips or `chips`
+            at most.
+        thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
+            below the quantised network's.
     """
+    from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
-    from asim_lightning.exploration.publish import publish
+    from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.sweep import Sweep
+    from asim_lightning.exploration.yields import thresholds_of, with_chips
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
+    question = None if until is None else YieldQuestion.read(until)
+    of_chips = chips is not None or question is not None
+    levels = thresholds_of(thresholds, of_chips)
+    if of_chips:
+        axes = with_chips(axes, chips, question)
     read_data(model, datamodule)
-    setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}")
+    fewer = "" if question is None else ", fewer where the question on the yield is answered before"
+    setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
     for note in sweep.notes:
         setup.say(note)
     results = sweep.run(setup.say)
     if trainer.is_global_zero:
         print(publish(results, sweep, setup.folder.name, model.num_classes))
+        if of_chips:
+            print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 
 
 def bench(

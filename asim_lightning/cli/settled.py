@@ -14,7 +14,7 @@ from asim_lightning.exploration.axes import DEFAULT_AXES
 
 
 def settle_axes(
-    flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any]
+    flags: Mapping[str, Any], axes: Mapping[str, Any], model: Mapping[str, Any], of_chips: bool = False
 ) -> tuple[dict[str, Any], str]:
     """The axes of a sweep, where a flag for a field of the macro, or for the chip, takes the place of its axis.
 
@@ -25,11 +25,20 @@ def settle_axes(
         flags: Settings that flags name, as mappings in one another.
         axes: Values of each axis as configured, null where there are none.
         model: The classifier's settings as configured, flags included.
+        of_chips: Whether the sweep is over chips 0, 1, 2, ..., and needs no other axis.
 
     Returns:
         The axes that change, each with its one value, and a line that says so; both empty where none does.
+
+    Raises:
+        ValueError: A flag names one chip of a sweep over chips.
     """
-    given = {name: values for name, values in axes.items() if values is not None} or DEFAULT_AXES
+    if of_chips and "chip" in _group(flags, "model"):
+        raise ValueError(
+            "`chips` and `until` take chips 0, 1, 2, ..., so that no flag may name one, got "
+            f"--model.chip {model.get('chip')}; --chips null and --until null leave them out"
+        )
+    given = {name: values for name, values in axes.items() if values is not None} or ({} if of_chips else DEFAULT_AXES)
     fixed = {*_group(flags, "model", "plan", "macro"), *({"chip"} & set(_group(flags, "model")))}
     values = {**_group(model, "plan", "macro"), "chip": model.get("chip")}
     of_axes = _group(flags, "axes")

@@ -62,7 +62,7 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
 
     unlike = images - int(np.max(counts))
     if images < _FEW_IMAGES or min(unlike, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
-        wilson_low, wilson_high = _wilson(mean, images, NormalDist().inv_cdf(1.0 - tail))
+        wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(1.0 - tail))
         low, high = min(low, wilson_low), max(high, wilson_high)
     # Rounding, or a handful of resamples, must not push an end past the mean: error bars have no negative length.
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
@@ -80,8 +80,8 @@ def _right_trials(correct: ArrayLike) -> tuple[NDArray[np.int64], int]:
     return answers.sum(axis=1, dtype=np.int64), answers.shape[1]
 
 
-def _wilson(share: float, count: int, z: float) -> tuple[float, float]:
-    """Wilson's score interval of a share of `count` independent answers, z standard deviations wide."""
+def wilson(share: float, count: int, z: float) -> tuple[float, float]:
+    """Wilson's score interval of a share of `count` independent answers, z standard deviations wide on each side."""
     middle = share + z * z / (2 * count)
     half = z * sqrt(share * (1.0 - share) / count + z * z / (4 * count * count))
     return (middle - half) / (1.0 + z * z / count), (middle + half) / (1.0 + z * z / count)

@@ -5,11 +5,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
 from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
+from asim_lightning.report.yield_figure import plot_yields
+from asim_lightning.report.yield_table import write_yields, yield_text
+
+_MOST_ROWS = 102
+"""Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
 
 def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int) -> str:
@@ -30,24 +37,49 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     # the codes of a weight-parallel cycle have a sign, so that its LSB is another
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    described = [
-        _described(sweep.macro, swept),
-        *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
-    ]
-    title = ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
-    plot = AccuracyPlot(axis, title, num_classes=num_classes, adc_bits=adc_bits)
+    plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
     file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
     picture = plot_sweep(rows, plot, file)
     write_dashboard(sweep.folder, rows, plot)
     return "\n".join(
         [
-            results_table(results),
+            _table(results),
             "",
             f"numbers  {sweep.folder / 'results.csv'}",
             f"picture  {picture}",
             f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
         ]
     )
+
+
+def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thresholds: Sequence[float]) -> str:
+    """Write picture and table of the yields of a sweep over chips, and return text and where the files are.
+
+    Args:
+        results: One result a point.
+        sweep: The finished sweep.
+        name: Name of the run, for the headline.
+        thresholds: Accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
+    """
+    of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
+    if not thresholds:
+        known = sweep.until
+        thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
+    thresholds = sorted(set(thresholds), reverse=True)
+    found = yields(results, sweep.record, sweep.until is not None)
+    title = _title(sweep, name, list(results[-1].axes))
+    picture = plot_yields(found, title, sweep.folder / "yield.png", thresholds, {"quantized": of_kind["quantized"]})
+    numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
+    table = yield_text(found, thresholds, sweep.until)
+    return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
+
+
+def _title(sweep: Sweep, name: str, swept: Sequence[str]) -> str:
+    described = [
+        _described(sweep.macro, swept),
+        *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
+    ]
+    return ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
 
 
 def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
@@ -59,6 +91,13 @@ def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
     if len(percents) > 1:
         return row
     return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
+
+
+def _table(results: Sequence[PointResult]) -> str:
+    if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
+        return results_table(results)
+    references = [row for row in results if row.kind != "simulated"]
+    return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
 
 
 def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:

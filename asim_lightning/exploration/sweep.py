@@ -7,15 +7,18 @@ from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
-from asim_lightning.evaluation.results import AxisValue, Kind, PointResult, axes_text
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
 from asim_lightning.exploration.axes import SweepAxes, condition_at
 from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks
 from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.yields import Answers
 from asim_lightning.surgery import macro_layers
 
 Task = tuple[dict[str, AxisValue], Kind, int]
@@ -35,6 +38,7 @@ class Sweep:
         trials: Reads of the chip for each noisy point.
         folder: Folder below which the sweep's own is made.
         progress: Whether a progress bar with the time left is shown.
+        until: A question on the yield, which ends the chips of each combination of the other axes when it is answered.
 
     Raises:
         ValueError: No layer is on a macro, there is no trial, or a point is not allowed.
@@ -49,6 +53,7 @@ class Sweep:
         trials: int,
         folder: str | Path,
         progress: bool = True,
+        until: YieldQuestion | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
         if not self.layers:
@@ -56,6 +61,7 @@ class Sweep:
         if trials < 1 or trials > 65535:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
+        self.until = until
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
@@ -87,21 +93,22 @@ class Sweep:
                 first simulated trials tell it.
 
         Returns:
-            One result a point, float and quantised first, then in the order of the grid; in the first process alone.
+            One result a point, float and quantised first, then in the order of the grid, without chips after an answer
+            to `until`; in the first process alone.
         """
         read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         left = sum(map(len, todo))
         bar = EvaluationBar(left, self.data.test_dataloader(), self.progress and left > 0 and first)
         if read:
-            say(_record_line(read, left))
+            say(_record_line(read, left, self.until is not None))
 
         def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
             return self._run(evaluate, todo, bar, say)
 
         try:
             if not left:  # then no process is needed
-                return tuple(self.record.finish(*task) for task in self.tasks) if first else ()
+                return self._run(_nothing, todo, bar, say) if first else ()
             results = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
             for result in results:
                 self.record.add(result)  # where processes are forked, it was one of them that kept the record
@@ -116,16 +123,29 @@ class Sweep:
     ) -> tuple[PointResult, ...]:
         results = []
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
+        answers, limit = Answers(self.until), "at most, " * (self.until is not None)
+        computed: dict[tuple[str, int], Outcomes] = {}  # other processes than the first keep no record
         for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
+            if kind == "simulated" and answers.is_answered(axes):
+                left -= len(missing)
+                continue
             for trial in missing:
                 bar.describe(f"{kind} {axes_text(axes)} trial {trial}" if axes else kind)
-                seconds = self._evaluate(evaluate, axes, kind, trial)
+                outcomes = self._evaluate(evaluate, axes, kind, trial)
+                if self.until is not None:
+                    computed[self.record.key(axes, kind), trial] = outcomes
                 left -= 1
-                simulated += [seconds] * (kind == "simulated")
+                simulated += [outcomes.seconds] * (kind == "simulated")
                 if not is_said and (line := time_left(simulated, left)):
                     is_said = True
                     bar.clear()
-                    say(f"time     {line}")
+                    say(f"time     {limit}{line}")
+            if self.until is not None and kind == "simulated":
+                key = self.record.key(axes, kind)
+                answers.add(
+                    axes,
+                    [computed.get((key, trial)) or self.record.outcomes(axes, kind, trial) for trial in range(trials)],
+                )
             if self.trainer.is_global_zero:
                 results.append(self.record.finish(axes, kind, trials))
         return tuple(results)
@@ -161,16 +181,21 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
-    def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> float:
-        """Compute and store a trial; returns the seconds that it took."""
+    def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+        """Compute and store a trial."""
         outcomes = evaluate(condition_at(axes, kind, trial))
         if self.trainer.is_global_zero:
             self.record.store(axes, kind, trial, outcomes)
-        return outcomes.seconds
+        return outcomes
 
 
-def _record_line(read: int, left: int) -> str:
+def _nothing(condition: Condition) -> Outcomes:
+    raise AssertionError(f"nothing is left to compute, got {condition}")
+
+
+def _record_line(read: int, left: int, may_stop: bool) -> str:
     """That trials are read and not computed, as their time in the table is not spent here."""
     if left:
-        return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {left:,} are computed"
+        computed = f"{'at most ' * may_stop}{left:,} are computed"
+        return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {computed}"
     return f"record   all {read:,} trials are of an earlier run, seconds too; nothing is computed"

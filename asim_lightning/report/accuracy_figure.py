@@ -22,9 +22,9 @@ _CHARACTERS = 84  # of a line of the headline
 _MOST_INSIDE = 7  # entries of a legend that stands among the lines; a longer one would hide them
 # Colours that stay apart for colour-blind readers (Okabe and Ito, a brown for their yellow), darkest first. Markers and
 # dashes tell lines apart in black and white too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (2, 1)))
+DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (2, 1)))
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ def _draw_line(
         [scale.position(row.axes[axis]) for row in line],
         [100 * row.accuracy for row in line],
         yerr=[[100 * (row.accuracy - row.low) for row in line], [100 * (row.high - row.accuracy) for row in line]],
-        color=_COLOURS[index % len(_COLOURS)],
+        color=COLOURS[index % len(COLOURS)],
         marker=_MARKERS[index % len(_MARKERS)],
         # between names, such as two column models, there is nothing that a line could stand for
-        linestyle=_DASHES[index % len(_DASHES)] if scale.joined else "",
-        markerfacecolor=_COLOURS[index % len(_COLOURS)] if index < len(_DASHES) else "white",
+        linestyle=DASHES[index % len(DASHES)] if scale.joined else "",
+        markerfacecolor=COLOURS[index % len(COLOURS)] if index < len(DASHES) else "white",
         markersize=5.5,
         linewidth=1.6,
         elinewidth=1.2,

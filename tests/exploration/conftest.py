@@ -16,7 +16,8 @@ from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.data import FashionMNIST
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.chip_yield import YieldQuestion
+from asim_lightning.evaluation.results import Outcomes, PointResult
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
@@ -56,7 +57,7 @@ class CountingSweep(Sweep):
     evaluations = 0
     stops_at: int | None = None
 
-    def _evaluate(self, *arguments: Any) -> float:
+    def _evaluate(self, *arguments: Any) -> Outcomes:
         self.evaluations += 1
         if self.evaluations == self.stops_at:
             raise KeyboardInterrupt
@@ -75,6 +76,7 @@ def make(tmp_path: Path) -> Make:
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),
+        until: YieldQuestion | None = None,
         **model_options: Any,
     ) -> CountingSweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
@@ -91,7 +93,7 @@ def make(tmp_path: Path) -> Make:
             default_root_dir=tmp_path,
             **(trainer_options or {}),
         )
-        return CountingSweep(trainer, model, data, axes, trials, tmp_path / folder, progress=False)
+        return CountingSweep(trainer, model, data, axes, trials, tmp_path / folder, False, until)
 
     return sweep
 

@@ -58,6 +58,50 @@ def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
     assert rows(folder) == rows(whole)
 
 
+def test_kill_9_between_chips_leaves_them_and_the_yield_is_that_of_a_whole_run(
+    command: list[str], tmp_path: Path
+) -> None:
+    cells = ["--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20"]
+    noise = ["--axes.random_noise", "[0]", "--chips", "6", "--data.init_args.test_images", "40"]
+    chips = [*command, *cells, *noise]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(chips, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(list(tmp_path.glob("runs/tiny/*/trials/*.npz"))) < 5 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (folder,) = tmp_path.glob("runs/tiny/sweep-*")
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*.npz")}
+    assert 5 <= len(before) < 8  # float, quantised and three chips
+    assert not (folder / "yield.csv").exists()
+    main(chips[3:])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    main([*chips[3:], "--trainer.default_root_dir", str(tmp_path / "other")])
+    (whole,) = tmp_path.glob("other/tiny/sweep-*")
+    assert rows(folder) == rows(whole)
+    assert (folder / "yield.csv").read_text() == (whole / "yield.csv").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_chip(command: list[str], tmp_path: Path) -> None:
+    cells = ["--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20"]
+    noise = ["--axes.random_noise", "[0.3]", "--trials", "1", "--data.init_args.test_images", "41"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = []
+    for devices, strategy in (("1", "auto"), ("2", "ddp"), ("2", "ddp_fork")):
+        options = ["--trainer.devices", devices, "--trainer.strategy", strategy, "--until", "yield 0.3 at 10 %"]
+        root = tmp_path / strategy
+        arguments = [*command, *cells, *noise, *options, "--trainer.default_root_dir", str(root)]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr
+        (folder,) = root.glob("tiny/sweep-*")
+        found.append((folder / "yield.csv").read_text())
+        assert ": yes, at least 0." in done.stdout
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_same(command: list[str], tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,246 @@
+"""How many chips are good enough: accuracies of chips that all saw the same images, and yields from them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_lightning.evaluation.binomial import clopper_pearson, sequence_decides, sequence_interval
+from asim_lightning.evaluation.interval import Interval, wilson
+from asim_lightning.evaluation.results import AxisValue, Outcomes
+
+_QUESTION = re.compile(r"\s*yield\s+([\d.]+)\s*(%?)\s+at\s+([\d.]+)\s*%\s*")
+_RESAMPLES = 2000
+_AT_ONCE = 2**24
+"""Numbers of one block of resamples."""
+_CLOSE = 1e-9
+"""Of answers: 90 % of 400 images are 360, also where a float says a little more."""
+
+
+@dataclass(frozen=True)
+class YieldQuestion:
+    """Whether at least a share of all chips has at least an accuracy; ``yield 0.95 at 90 %``."""
+
+    share: float
+    """Of chips, between 0 and 1."""
+    accuracy: float
+    """0..1."""
+
+    @classmethod
+    def read(cls, text: str) -> "YieldQuestion":
+        """The question that a text asks, such as "yield 0.95 at 90 %" or "yield 95 % at 90 %".
+
+        Raises:
+            ValueError: It is none, or a number is out of its range.
+        """
+        found = _QUESTION.fullmatch(text)
+        try:
+            share, accuracy = (float(found[1]), float(found[3]) / 100) if found else (0.0, 0.0)
+        except ValueError:  # such as 9.0.5
+            found = None
+        if not found:
+            raise ValueError(f"`until` must be as in 'yield 0.95 at 90 %' (share of chips, accuracy), got {text!r}")
+        share = share / 100 if found[2] else share
+        if not 0 < share < 1:
+            raise ValueError(f"the yield in `until` must be between 0 and 1, or between 0 % and 100 %, got {text!r}")
+        if not 0 < accuracy <= 1:
+            raise ValueError(f"the accuracy in `until` must be above 0 % and at most 100 %, got {text!r}")
+        return cls(share, accuracy)
+
+    def __str__(self) -> str:
+        return f"yield {self.share:g} at {100 * self.accuracy:g} %"
+
+    def answer(self, good: int, total: int) -> bool | None:
+        """Whether it is so, after good ones of so many chips; None where they do not decide."""
+        return sequence_decides(good, total, self.share)
+
+
+def is_good(right: int, answers: int, accuracy: float) -> bool:
+    """Whether so many right answers are at least an accuracy, 0..1."""
+    return right >= accuracy * answers - _CLOSE
+
+
+@dataclass(frozen=True)
+class YieldPoint:
+    """Chips that have at least an accuracy."""
+
+    accuracy: float
+    """0..1."""
+    good: int
+    """Of the chips that were simulated: those with at least this accuracy on the images at hand."""
+    total: int
+    """Chips that were simulated."""
+    low: float
+    """Lower bound of the share of all chips that have this accuracy on the images at hand."""
+    high: float
+    """Upper bound of that share."""
+    low_all: float
+    """Lower bound of the share of all chips that have this accuracy over all images of the kind."""
+    high_all: float
+    """Upper bound of that share."""
+
+    @property
+    def share(self) -> float:
+        """Good chips of those that were simulated."""
+        return self.good / self.total
+
+
+@dataclass(frozen=True)
+class ChipYield:
+    """Accuracies of chips under the same settings, on the same images and reads.
+
+    The bounds of a share are Clopper and Pearson's, or a sequence's where outcomes decided how many chips there are.
+    """
+
+    axes: Mapping[str, AxisValue]
+    """Values of the other axes of the sweep."""
+    chips: tuple[int, ...]
+    """Numbers of the chips."""
+    right: NDArray[np.int64]
+    """Right answers. # (chips, reads)"""
+    images: int
+    mean: Interval
+    """Mean accuracy of all chips over all images."""
+    stopped_by_outcomes: bool = False
+    """Whether outcomes decided how many chips there are."""
+
+    @property
+    def reads(self) -> int:
+        """Reads of each chip."""
+        return int(self.right.shape[1])
+
+    @property
+    def accuracies(self) -> NDArray[np.float64]:
+        """Of each chip, over its reads: 0..1. # (chips,)"""
+        return self.right.mean(axis=1) / self.images
+
+    @property
+    def read_spread(self) -> float | None:
+        """Standard deviation from read to read of one chip; None where one read does not tell it.
+
+        What a read does to all chips alike, as they share its random numbers, is no part of it: it is the mean square
+        of ``a_ct - a_c - a_t + a`` (accuracy of chip c in read t, its means over reads and chips) with
+        (chips - 1)(reads - 1) degrees of freedom.
+        """
+        if self.reads < 2:
+            return None
+        share = self.right / self.images
+        rest = share - share.mean(axis=1, keepdims=True) - share.mean(axis=0, keepdims=True) + share.mean()
+        return sqrt(float((rest**2).sum()) / ((self.reads - 1) * (len(self.chips) - 1)))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation from chip to chip, ``sqrt(s_b^2 - s_read^2 / reads)``, on the images at hand.
+
+        s_b is that of the chips' mean accuracies and s_read the read noise, which is not taken out where there is one
+        read alone.
+        """
+        between = float(self.accuracies.var(ddof=1))
+        return sqrt(max(between - (self.read_spread or 0.0) ** 2 / self.reads, 0.0))
+
+    def good(self, accuracy: float) -> int:
+        """How many chips have at least an accuracy, 0..1, on the images at hand."""
+        answers = self.images * self.reads
+        return sum(is_good(right, answers, accuracy) for right in self.right.sum(axis=1).tolist())
+
+    def at(self, accuracy: float) -> YieldPoint:
+        """The yield at an accuracy, 0..1.
+
+        Over all images, a chip is counted for the lower bound where Wilson's interval of its accuracy lies above, and
+        for the upper one where it reaches it; each takes half of the error probability of an end, the chips the rest.
+        """
+        good, total = self.good(accuracy), len(self.chips)
+        low, high = self.bounds(good)
+        end = 0.025 if self.stopped_by_outcomes else 0.0125
+        z = NormalDist().inv_cdf(1.0 - end)
+        reached = [wilson(share, self.images, z) for share in self.accuracies.tolist()]
+        surely, perhaps = (sum(ends[side] >= accuracy - _CLOSE for ends in reached) for side in (0, 1))
+        return YieldPoint(
+            accuracy, good, total, low, high, self._bounds(min(surely, good), end)[0], self._bounds(perhaps, end)[1]
+        )
+
+    def bounds(self, good: int) -> tuple[float, float]:
+        """The bounds of the share of all chips, where so many of those simulated are good: 95 %, or each end 95 %."""
+        return self._bounds(good, 0.05 if self.stopped_by_outcomes else 0.025)
+
+    def _bounds(self, good: int, end: float) -> tuple[float, float]:
+        total = len(self.chips)
+        if self.stopped_by_outcomes:
+            return sequence_interval(good, total, end)
+        return clopper_pearson(good, total, 1.0 - 2.0 * end)
+
+
+def chip_yield(
+    axes: Mapping[str, AxisValue],
+    chips: Mapping[int, Sequence[Outcomes]],
+    stopped_by_outcomes: bool = False,
+) -> ChipYield:
+    """Accuracies of chips and the interval of their mean.
+
+    Args:
+        axes: Values of the other axes of the sweep.
+        chips: What each read of each chip answered, by number of the chip.
+        stopped_by_outcomes: Whether outcomes decided how many chips there are.
+
+    Raises:
+        ValueError: There are fewer than two chips, or they have different reads or images.
+    """
+    if len(chips) < 2:
+        raise ValueError(f"a yield needs two chips or more, got {len(chips)}")
+    reads = list(chips.values())
+    first = reads[0][0].sample_index
+    if any(len(each) != len(reads[0]) for each in reads) or any(
+        not np.array_equal(read.sample_index, first) for each in reads for read in each
+    ):
+        raise ValueError("chips of a yield must have the same reads of the same images")
+    right = np.array([[int(read.correct.sum()) for read in each] for each in reads])  # (chips, reads)
+    shares = np.stack([np.mean([read.correct for read in each], axis=0, dtype=np.float32) for each in reads])
+    return ChipYield(axes, tuple(chips), right, len(first), crossed_interval(shares), stopped_by_outcomes)
+
+
+def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
+    """95 % interval of a mean over chips and images, by resampling chips and images independently.
+
+    Every chip saw the same images, so that pairs of both are no independent answers. A resample draws as many chips and
+    as many images as there are, each with replacement, and takes the mean over all pairs.
+
+    Args:
+        shares: Right answers of each chip at each image, as a share of its reads: 0..1. # (chips, images)
+        seed: Seed of the resampling.
+    """
+    chips, images = shares.shape
+    rng = np.random.default_rng(seed)
+    of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=_RESAMPLES)  # (resamples, chips)
+    means, step = [], max(1, _AT_ONCE // images)
+    for start in range(0, _RESAMPLES, step):
+        of_image = of_chips[start : start + step].astype(np.float32) @ shares / chips  # (step, images)
+        drawn = rng.integers(0, images, of_image.shape)
+        means.append(np.take_along_axis(of_image, drawn, axis=1).mean(axis=1, dtype=np.float64))
+    low, high = (float(end) for end in np.quantile(np.concatenate(means), [0.025, 0.975]))
+    mean = float(shares.mean(dtype=np.float64))
+    # all right or all wrong answers would give no width
+    wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(0.975))
+    if images < 100 or images * min(mean, 1.0 - mean) < 10:
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+
+
+def yield_curve(found: ChipYield) -> list[tuple[float, float, float, float]]:
+    """Each accuracy that a chip has, rising, with the share of chips that are at least so accurate and its bounds."""
+    accuracies = np.unique(found.accuracies)
+    counts = [int((found.accuracies >= accuracy).sum()) for accuracy in accuracies]
+    bounds = {good: found.bounds(good) for good in dict.fromkeys(counts)}
+    return [
+        (float(accuracy), good / len(found.chips), *bounds[good])
+        for accuracy, good in zip(accuracies, counts, strict=True)
+    ]
+
+
+def default_thresholds(accuracy: float) -> list[float]:
+    """Accuracies 1, 2 and 5 points below one, in whole percents: 0..1."""
+    whole = floor(100 * accuracy + _CLOSE)
+    return sorted({max(whole - below, 1) / 100 for below in (1, 2, 5)})

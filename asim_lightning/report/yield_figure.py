@@ -1,0 +1,138 @@
+"""Figure of yields: the share of chips that are at least so accurate, over accuracy, with its band."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from asim_lightning.evaluation.binomial import dkw
+from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
+from asim_lightning.evaluation.results import AxisValue, axis_text
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.accuracy_figure import COLOURS, DASHES
+from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.curves import MOST_CURVES
+
+_SIZE, _DOTS = (9.0, 5.4), 100  # inches and dots per inch: 900 x 540 pixels
+_CHARACTERS = 84  # of a line of the headline
+_NOTE = 118  # of a line of the note
+
+
+def yield_figure(
+    found: Sequence[ChipYield],
+    title: str,
+    thresholds: Sequence[float] = (),
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Share of chips with at least an accuracy on the images at hand, one curve a combination of the other axes.
+
+    The bands are the bounds of `ChipYield`, point by point. Of more than `MOST_CURVES` curves some are drawn, from the
+    first to the last.
+
+    Args:
+        found: The chips of each combination, one or more.
+        title: Headline.
+        thresholds: Accuracies that are marked, 0..1.
+        references: Accuracies of other networks by their name, such as quantized, 0..1.
+    """
+    figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    last = len(found) - 1
+    places = (
+        range(len(found))
+        if len(found) <= MOST_CURVES
+        else [round(place * last / (MOST_CURVES - 1)) for place in range(MOST_CURVES)]
+    )
+    drawn = [found[place] for place in places]
+    marks = [100 * value for value in (*thresholds, *(references or {}).values())]
+    accuracies = [100 * value for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
+    low, high = min(accuracies), max(accuracies)
+    # thresholds far away would press the curves together
+    near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(0.06 * (high - low), 0.25)
+    left, right = max(low - margin, 0.0), min(high + margin, 100.0)
+    shared = _shared_axes(found)
+    totals = {len(each.chips) for each in drawn}
+    for index, each in enumerate(drawn):
+        curve = yield_curve(each)
+        total = len(each.chips)
+        x = [left, *(100 * accuracy for accuracy, *_ in curve), max(right, high)]
+        y = [1.0, *(share for _, share, *_ in curve), 0.0]
+        lows = [each.bounds(total)[0], *(point[2] for point in curve), each.bounds(0)[0]]
+        highs = [each.bounds(total)[1], *(point[3] for point in curve), each.bounds(0)[1]]
+        colour = COLOURS[index % len(COLOURS)]
+        differing = {name: value for name, value in each.axes.items() if name not in shared}
+        label = legend_text(differing, LABELS) or "simulated"
+        label += "" if len(totals) == 1 else f" ({total} chips)"
+        plot.fill_between(x, lows, highs, step="pre", color=colour, alpha=0.16, linewidth=0)
+        plot.step(x, y, where="pre", color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.8, label=label)
+    for name, accuracy in (references or {}).items():
+        if left <= 100 * accuracy <= right:
+            plot.axvline(
+                100 * accuracy, color="0.35", linestyle="--", linewidth=1.2, label=f"{name} {100 * accuracy:.2f} %"
+            )
+    for threshold in thresholds:
+        if left <= 100 * threshold <= right:
+            plot.axvline(100 * threshold, color="0.6", linestyle=":", linewidth=1.2)
+            plot.annotate(
+                f"{100 * threshold:g}", (100 * threshold, 1.0), (0, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="center", fontsize=9, color="0.4",
+            )  # fmt: skip
+    plot.set_xlim(left, right)
+    plot.set_ylim(-0.02, 1.02)
+    plot.set_xlabel(f"accuracy on these {found[0].images:,} images (%)", fontsize=12)
+    several = f"{totals.pop()} " if len(totals) == 1 else ""
+    plot.set_ylabel(f"share of {several}chips at least so accurate", fontsize=12)
+    plot.grid(axis="y", color="0.9")
+    plot.set_axisbelow(True)
+    plot.tick_params(labelsize=11)
+    for side in ("top", "right"):
+        plot.spines[side].set_visible(False)
+    plot.legend(fontsize=10, framealpha=0.9, loc="best")
+    headline = ", ".join(part for part in (title, legend_text(shared, LABELS)) if part)
+    plot.set_title(fill(headline, _CHARACTERS), fontsize=13, pad=18 if thresholds else 10)
+    figure.supxlabel(fill(_note(drawn, len(found)), _NOTE), x=0.995, ha="right", fontsize=9, color="0.3")
+    return figure
+
+
+def plot_yields(
+    found: Sequence[ChipYield], title: str, path: Path, thresholds: Sequence[float], references: Mapping[str, float]
+) -> Path:
+    """Write `yield_figure` as a PNG of 900 x 540 pixels.
+
+    Args:
+        found: The chips of each combination, one or more.
+        title: Headline.
+        path: The file.
+        thresholds: Accuracies that are marked, 0..1.
+        references: Accuracies of other networks by their name, 0..1.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    figure = yield_figure(found, title, thresholds, references)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
+    return path
+
+
+def _shared_axes(found: Sequence[ChipYield]) -> dict[str, AxisValue]:
+    """The axes beside the chips that have one value alone."""
+    first = found[0].axes
+    return {
+        name: value
+        for name, value in first.items()
+        if all(axis_text(each.axes.get(name)) == axis_text(value) for each in found)
+    }
+
+
+def _note(drawn: Sequence[ChipYield], count: int) -> str:
+    totals = [len(each.chips) for each in drawn]
+    some = f"; {len(drawn)} of {count} curves are drawn" if len(drawn) < count else ""
+    if drawn[0].stopped_by_outcomes:
+        return f"bands: at each accuracy, each end holds with 95 % at any number of chips{some}"
+    widths = " to ".join(dict.fromkeys(f"{dkw(total):.2f}" for total in (max(totals), min(totals))))
+    return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {widths} (DKW){some}"

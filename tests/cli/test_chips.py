@@ -1,0 +1,71 @@
+"""`asim sweep --chips` and `--until`: what they say, what they write, and what they refuse."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Asim, Run
+from tests.cli.wrong_inputs import SWEEP, Wrong, assert_refused, flag, recipe
+
+Write = Callable[..., Path]
+
+CELLS = ("--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20")
+QUIET = ("--progress", "false")
+
+
+def test_chips_give_a_yield(asim: Asim, written: Write) -> None:
+    path = written(chips=3, trials=2, thresholds=[50, 5])
+    answer = asim("sweep", "-c", path, *CELLS, "--model.plan.macro.random_noise", "0.5", *QUIET)
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert any(line.startswith("grid     3 points, up to 8 trials") for line in lines)
+    assert "good chips" in answer.out
+    (folder,) = Path("runs/tiny").glob("sweep-*")
+    assert {"yield.csv", "yield.png", "results.csv"} <= {path.name for path in folder.iterdir()}
+    assert len((folder / "yield.csv").read_text().splitlines()) == 1 + 2
+    again = asim("sweep", "-c", path, *CELLS, "--model.plan.macro.random_noise", "0.5", *QUIET)
+    assert "record   all 8 trials are of an earlier run" in again.out
+
+
+def test_a_question_ends_the_chips(asim: Asim, written: Write) -> None:
+    answer = asim("sweep", "-c", written(), *CELLS, "--until", "yield 0.99 at 100 %", "--chips", "30", *QUIET)
+    assert "fewer where the question on the yield is answered before" in answer.out
+    assert ": no, at most 0." in answer.out
+    assert answer.out.count("\nsimulated") == 2  # of 30
+
+
+def test_other_commands_take_a_recipe_of_chips(asim: Asim, written: Write) -> None:
+    path = written(chips=3, until="yield 0.9 at 90 %", thresholds=[90])
+    assert asim("validate", "-c", path, *CELLS).code == 0
+
+
+ROWS = {
+    "one chip": flag("`chips` must be 2..10000, got 1", *CELLS, "--chips", "1", command=SWEEP),
+    "no number": flag("`chips` must be an integer or null, got many", *CELLS, "--chips", "many", command=SWEEP),
+    "half a chip": flag("`chips` must be an integer or null, got 2.5", *CELLS, "--chips", "2.5", command=SWEEP),
+    "an axis too": flag(
+        "`axes.chip` must be absent, got [1, 2]", *CELLS, "--chips", "3", "--axes.chip", "[1, 2]", command=SWEEP
+    ),
+    "a chip by its flag": flag(
+        "no flag may name one, got --model.chip 17", *CELLS, "--chips", "3", "--model.chip", "17", command=SWEEP
+    ),
+    "equal chips": flag("`chip` changes nothing, as the cells of no macro differ", "--chips", "3", command=SWEEP),
+    "no question": flag("must be as in 'yield 0.95 at 90 %'", *CELLS, "--until", "enough", command=SWEEP),
+    "a yield of 1": flag("must be between 0 and 1", *CELLS, "--until", "yield 1 at 90 %", command=SWEEP),
+    "an accuracy of 0": flag("above 0 % and at most 100 %", *CELLS, "--until", "yield 0.9 at 0 %", command=SWEEP),
+    "threshold": flag(
+        "percents above 0, 100 at most, got [101.0]", *CELLS, "--chips", "3", "--thresholds", "[101]", command=SWEEP
+    ),
+    "threshold, a text": flag(
+        "`thresholds` must be a list of numbers or null", *CELLS, "--chips", "3", "--thresholds", "high", command=SWEEP
+    ),
+    "threshold without chips": flag("need `chips` or `until`", *CELLS, "--thresholds", "[90]", command=SWEEP),
+    "a list of chips": recipe("`chips` must be an integer or null, got [0, 1]", "chips: [0, 1]\n", SWEEP),
+    "a question of a number": recipe("`until` must be a text or null, got 0.95", "until: 0.95\n", SWEEP),
+}
+
+
+@pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
+def test_wrong_chips(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
+    assert_refused(wrong, asim, folder, run)

@@ -1,0 +1,101 @@
+"""Bounds of a share hold with what they promise, and are the known ones."""
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from asim_lightning.evaluation.binomial import (
+    clopper_pearson,
+    dkw,
+    evidence_above,
+    evidence_below,
+    sequence_decides,
+    sequence_interval,
+)
+
+
+@pytest.mark.parametrize(
+    ("good", "total", "low", "high"), [(45, 50, 0.782, 0.967), (190, 200, 0.910, 0.976), (200, 200, 0.982, 1)]
+)
+def test_clopper_pearson_is_the_known_one(good: int, total: int, low: float, high: float) -> None:
+    found = clopper_pearson(good, total)
+    assert found == pytest.approx((low, high), abs=5e-4)
+    assert clopper_pearson(total - good, total) == pytest.approx((1 - found[1], 1 - found[0]), abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "total"), [(0.90, 29), (0.95, 59), (0.99, 299)])
+def test_so_many_good_ones_without_a_bad_one_show_a_share(share: float, total: int) -> None:
+    # one-sided 95 %, which is an end of 90 %
+    assert clopper_pearson(total, total, 0.9)[0] >= share > clopper_pearson(total - 1, total - 1, 0.9)[0]
+
+
+@pytest.mark.parametrize(("share", "total"), [(0.90, 43), (0.95, 88), (0.99, 449)])
+def test_the_sequence_decides_for_all_good_ones_at_the_known_number(share: float, total: int) -> None:
+    assert all(sequence_decides(seen, seen, share) is None for seen in range(total))
+    assert sequence_decides(total, total, share) is True
+    assert sequence_decides(0, total, 1 - share) is False
+
+
+def test_evidence_is_the_integral_that_it_says() -> None:
+    good, total, share = 17, 20, 0.7
+    y = np.linspace(share, 1, 200_001)
+    likelihood = y**good * (1 - y) ** (total - good)
+    integral = (likelihood[1:] + likelihood[:-1]).sum() / 2 * (y[1] - y[0])
+    expected = integral / ((1 - share) * share**good * (1 - share) ** (total - good))
+    assert np.exp(evidence_above(good, total, share)) == pytest.approx(expected, rel=1e-6)
+    assert evidence_below(good, total, share) == evidence_above(total - good, total, 1 - share)
+
+
+@pytest.mark.parametrize(("good", "total"), [(0, 3), (1, 1), (45, 50), (250, 500), (500, 500)])
+def test_the_interval_has_the_ends_at_which_the_sequence_decides(good: int, total: int) -> None:
+    low, high = sequence_interval(good, total)
+    assert 0 <= low <= good / total <= high <= 1
+    for end, decided in ((low, True), (high, False)):
+        if 0 < end < 1:
+            inside = 1e-6 if decided else -1e-6
+            assert sequence_decides(good, total, end - inside) is decided
+            assert sequence_decides(good, total, end + inside) is None
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
+def test_coins_that_are_looked_at_after_every_throw(share: float) -> None:
+    """Of 600 runs of 200 chips, each side is ever wrong in 5 % at most, where a bound for a fixed number often is."""
+    good = np.cumsum(np.random.default_rng(0).random((600, 200)) < share, axis=1)
+    looks = [*range(2, 40), *range(40, 201, 5)]
+    pairs = {(int(run[total - 1]), total) for run in good for total in looks}
+    decided = {pair: sequence_decides(*pair, share) for pair in pairs}
+    fixed = {(seen, total): _p_value(seen, total, share) < 0.05 for seen, total in pairs}
+    runs = [[(int(run[total - 1]), total) for total in looks] for run in good]
+    for wrong in (True, False):
+        assert np.mean([any(decided[pair] is wrong for pair in run) for run in runs]) < 0.05 + 3 * 0.009
+    assert np.mean([any(fixed[pair] for pair in run) for run in runs]) > 0.08
+
+
+def _p_value(good: int, total: int, share: float) -> float:
+    """Probability of so many good ones or more."""
+    return sum(comb(total, k) * share**k * (1 - share) ** (total - k) for k in range(good, total + 1))
+
+
+@pytest.mark.parametrize("share", [0.80, 0.99])
+def test_a_clear_share_is_decided_rightly_and_soon(share: float) -> None:
+    rng, wrong, totals = np.random.default_rng(1), 0, []
+    for _ in range(200):
+        good = total = 0
+        while (decided := sequence_decides(good, total, 0.9)) is None:
+            good, total = good + int(rng.random() < share), total + 1
+        wrong += decided is not (share > 0.9)
+        totals.append(total)
+    assert wrong <= 10 + 3 * 3
+    assert np.median(totals) < 110
+
+
+def test_the_band_of_a_whole_curve() -> None:
+    assert dkw(50) == pytest.approx(np.sqrt(np.log(40) / 100))
+
+
+@pytest.mark.parametrize(("good", "total"), [(3, 2), (-1, 2), (0, 0), (True, 2)])
+def test_what_is_no_count_is_refused(good: int, total: int) -> None:
+    for bounds in (clopper_pearson, sequence_interval):
+        with pytest.raises(ValueError, match=r"`(good|total)` must be"):
+            bounds(good, total)

@@ -1,0 +1,175 @@
+"""Mean, spread and yield of chips whose truth is known."""
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from asim_lightning.evaluation.chip_yield import (
+    ChipYield,
+    YieldQuestion,
+    chip_yield,
+    crossed_interval,
+    default_thresholds,
+    is_good,
+    yield_curve,
+)
+from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.results import Outcomes
+
+
+def outcomes(correct: np.ndarray) -> Outcomes:
+    index = np.arange(len(correct))
+    return Outcomes(index, np.zeros_like(index), 1 - correct.astype(np.int64), 1.0, "native")
+
+
+def chips_of(rights: list[int], images: int = 100, stopped: bool = False) -> ChipYield:
+    """Chips with so many right answers each."""
+    each = {chip: [outcomes(np.arange(images) < right)] for chip, right in enumerate(rights)}
+    return chip_yield({}, each, stopped)
+
+
+def test_a_yield_counts_chips_that_are_at_least_so_accurate() -> None:
+    found = chips_of([90] * 45 + [89] * 5)
+    at = found.at(0.9)
+    assert (at.good, at.total, at.share) == (45, 50, 0.9)
+    assert (at.low, at.high) == pytest.approx((0.782, 0.967), abs=5e-4)
+    assert found.at(0.89).good == 50
+    assert found.at(0.900001).good == 0
+
+
+def test_the_images_widen_a_yield_over_all_images_and_more_images_do_less() -> None:
+    few, many = chips_of([92] * 45 + [80] * 5).at(0.9), chips_of([9200] * 45 + [8000] * 5, 10_000).at(0.9)
+    assert (few.low, few.high) == (many.low, many.high)
+    assert few.low_all == 0.0  # 92 of 100 are no sign of 90 % over all images
+    assert few.high_all > few.high
+    assert many.low_all < many.low < many.high < many.high_all
+    assert many.low_all == pytest.approx(many.low, abs=0.02)
+
+
+def test_chips_that_are_barely_bad_may_be_good_over_all_images() -> None:
+    at = chips_of([89] * 50).at(0.9)
+    assert (at.good, at.high < 0.1, at.low_all, at.high_all) == (0, True, 0.0, 1.0)
+
+
+def test_chips_after_an_early_stop_have_the_bounds_of_the_sequence() -> None:
+    fixed, stopped = chips_of([95] * 43).at(0.9), chips_of([95] * 43, stopped=True).at(0.9)
+    assert (stopped.low, stopped.high) == (pytest.approx(0.9011, abs=1e-4), 1.0)
+    assert fixed.low > stopped.low > stopped.low_all
+
+
+@pytest.mark.parametrize(("reads", "common"), [(2, 0.0), (5, 0.0), (5, 0.05)])
+def test_the_spread_of_chips_is_without_read_noise(reads: int, common: float) -> None:
+    """Chips of sd 0.02 and read noise of sd 0.03; what a read does to all chips alike is no read noise of theirs."""
+    rng, images, found, read = np.random.default_rng(0), 100_000, [], []
+    for _ in range(40):
+        share = 0.8 + 0.02 * rng.normal(size=(50, 1)) + 0.03 * rng.normal(size=(50, reads))
+        share = share + common * rng.normal(size=(1, reads))
+        each = ChipYield({}, tuple(range(50)), np.round(share * images).astype(int), images, crossed_interval(_ONES))
+        found.append(each.spread**2)
+        assert each.read_spread is not None
+        read.append(each.read_spread**2)
+    assert np.sqrt(np.mean(found)) == pytest.approx(0.02, rel=0.08)
+    assert np.sqrt(np.mean(read)) == pytest.approx(0.03, rel=0.05)
+
+
+_ONES = np.ones((2, 10), dtype=np.float32)
+
+
+def test_one_read_does_not_tell_its_noise() -> None:
+    found = chips_of([90, 92, 94])
+    assert found.read_spread is None
+    assert found.spread == pytest.approx(0.02)
+
+
+def test_equal_chips_have_no_spread() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.binomial(1000, 0.9, (50, 4))  # read noise alone
+    spreads = ChipYield({}, tuple(range(50)), right, 1000, crossed_interval(_ONES))
+    assert spreads.spread < 0.4 * np.std(right.mean(axis=1) / 1000) + 0.002
+
+
+def test_the_interval_of_the_mean_holds_the_truth_where_chips_and_images_are_crossed() -> None:
+    rng, held, alone = np.random.default_rng(3), 0, 0
+    truth = 0.8
+    for _ in range(100):
+        logits = 1.0 * rng.normal(size=(20, 1)) + 1.5 * rng.normal(size=(1, 200))  # of chips and of images
+        right = rng.random((20, 200)) < _probability(logits, truth)
+        found = crossed_interval(right.astype(np.float32))
+        held += found.low <= truth <= found.high
+        pairs = accuracy_interval(right.T)  # images alone
+        alone += pairs.low <= truth <= pairs.high
+    assert held / 100 >= 0.87
+    assert alone / 100 < 0.85
+
+
+def _probability(logits: np.ndarray, truth: float) -> np.ndarray:
+    """Of a right answer, so that its mean over chips and images is the truth."""
+    scale = np.sqrt(1.0**2 + 1.5**2)
+    shift = NormalDist().inv_cdf(truth) * np.sqrt(1 + scale**2)
+    return np.vectorize(NormalDist().cdf)(logits + shift)
+
+
+def test_all_right_answers_still_have_an_interval() -> None:
+    found = crossed_interval(np.ones((50, 20), dtype=np.float32))
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low < 0.85
+
+
+def test_the_curve_falls_from_all_chips_to_few() -> None:
+    curve = yield_curve(chips_of([90, 90, 95, 80]))
+    assert [(round(100 * accuracy), share) for accuracy, share, *_ in curve] == [(80, 1.0), (90, 0.75), (95, 0.25)]
+    assert all(low <= share <= high for _, share, low, high in curve)
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "accuracy"),
+    [
+        ("yield 0.95 at 90 %", 0.95, 0.9),
+        ("yield 95 % at 90 %", 0.95, 0.9),
+        ("yield 0.99 at 91.5%", 0.99, 0.915),
+        ("  yield  .5 at 100 % ", 0.5, 1.0),
+    ],
+)
+def test_a_question_is_read(text: str, share: float, accuracy: float) -> None:
+    found = YieldQuestion.read(text)
+    assert (found.share, found.accuracy) == pytest.approx((share, accuracy))
+    assert YieldQuestion.read(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0.95 at 90 %", "must be as in 'yield 0.95 at 90 %'"),
+        ("yield 0.95 at 0.9", "must be as in 'yield 0.95 at 90 %'"),
+        ("yield 0.9.5 at 90 %", "must be as in 'yield 0.95 at 90 %'"),
+        ("yield 1 at 90 %", "between 0 and 1"),
+        ("yield 0.9 at 101 %", "above 0 % and at most 100 %"),
+        ("yield 0 at 90 %", "between 0 and 1"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        YieldQuestion.read(text)
+
+
+def test_a_share_of_answers_is_whole() -> None:
+    assert is_good(360, 400, 0.9)
+    assert is_good(367, 400, 91.75 / 100)
+    assert not is_good(359, 400, 0.9)
+
+
+def test_thresholds_are_below_the_quantised_network() -> None:
+    assert default_thresholds(0.9175) == [0.86, 0.89, 0.9]
+    assert default_thresholds(0.9) == [0.85, 0.88, 0.89]
+    assert default_thresholds(0.02) == [0.01]
+
+
+def test_chips_of_different_reads_are_refused() -> None:
+    right = outcomes(np.arange(10) < 9)
+    with pytest.raises(ValueError, match="two chips or more, got 1"):
+        chip_yield({}, {0: [right]})
+    with pytest.raises(ValueError, match="same reads of the same images"):
+        chip_yield({}, {0: [right], 1: [right, right]})
+    with pytest.raises(ValueError, match="same reads of the same images"):
+        chip_yield({}, {0: [right], 1: [outcomes(np.arange(9) < 9)]})

@@ -1,0 +1,145 @@
+"""Chips of a sweep: a yield at each combination of the other axes, kept chip by chip, and ended by an answer."""
+
+import csv
+import re
+
+import pytest
+
+from asim_lightning.evaluation.chip_yield import YieldQuestion
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.publish import publish_yields
+from asim_lightning.exploration.yields import Answers, thresholds_of, with_chips, yields
+from tests.exploration.conftest import IMAGES, MACRO, Make, evaluations, predictions, without_time
+
+CELLS = MACRO.with_fields(column="current", column_args={"cell_sigma": 30})
+EASY, HARD = YieldQuestion(0.3, 0.01), YieldQuestion(0.9, 1.0)
+
+
+def chips(count: int | None, until: YieldQuestion | None = None, **axes: object) -> SweepAxes:
+    return with_chips(SweepAxes(**(axes or {"random_noise": [0.0]})), count, until)
+
+
+def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
+    sweep = make(chips(4, random_noise=[0.0, 1.0]), macro=CELLS)
+    results = sweep.run()
+    points = [(row.axes["random_noise"], row.axes["chip"]) for row in results[2:]]
+    assert points == [(noise, chip) for noise in (0, 1) for chip in range(4)]
+    assert len({tuple(each) for each in predictions(sweep).values()}) >= 6
+    found = yields(results, sweep.record, False)
+    assert [(each.axes, each.chips, each.reads) for each in found] == [
+        ({"random_noise": 0}, (0, 1, 2, 3), 1),
+        ({"random_noise": 1}, (0, 1, 2, 3), 2),
+    ]
+    assert [each.right.tolist() for each in found] == [
+        [list(row.right) for row in results[2:] if row.axes["random_noise"] == noise] for noise in (0, 1)
+    ]
+
+
+def test_more_chips_go_on_where_fewer_ended(make: Make) -> None:
+    make(chips(2), macro=CELLS).run()
+    more = make(chips(5), macro=CELLS)
+    results = more.run()
+    assert evaluations(more) == 3
+    assert without_time(make(chips(5), macro=CELLS, folder="b").run()) == without_time(results)
+
+
+@pytest.mark.parametrize("stops_at", [3, 5])
+def test_a_sweep_that_was_stopped_between_chips_goes_on_to_the_same_yield(make: Make, stops_at: int) -> None:
+    stopped = make(chips(4), macro=CELLS)
+    stopped.stops_at = stops_at
+    with pytest.raises(SystemExit):  # Lightning's
+        stopped.run()
+    again = make(chips(4), macro=CELLS)
+    results = again.run()
+    assert evaluations(again) == 2 + 4 - (stops_at - 1)
+    text = publish_yields(results, again, "name", [0.5])
+    whole = make(chips(4), macro=CELLS, folder="b")
+    assert publish_yields(whole.run(), whole, "name", [0.5]).replace(str(whole.folder), str(again.folder)) == text
+
+
+def test_an_answer_ends_the_chips_of_its_combination_alone(make: Make) -> None:
+    macro = MACRO.with_fields(column="current")
+    args = [{"cell_sigma": 1}, {"cell_sigma": 90}]
+    axes = with_chips(SweepAxes(column_args=args), 12, YieldQuestion(0.5, 0.5))
+    sweep = make(axes, macro=macro, until=YieldQuestion(0.5, 0.5))
+    good, bad = yields(sweep.run(), sweep.record, True)
+    assert (len(good.chips), len(bad.chips)) == (7, 7)  # of coins that all fall alike
+    assert (good.good(0.5), bad.good(0.5)) == (7, 0)
+    assert evaluations(sweep) == 2 + 14
+    assert good.bounds(7)[0] > 0.5 > bad.bounds(0)[1]
+
+
+def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Make) -> None:
+    macro = CELLS.with_fields(column_args={"cell_sigma": 3})
+    first = make(chips(20, EASY), macro=macro, until=EASY)
+    results = first.run()
+    count = len(results) - 2
+    assert count == 4  # all good
+    make(chips(10), macro=macro).run()  # more than were needed
+    again = make(chips(20, EASY), macro=macro, until=EASY)
+    said: list[str] = []
+    assert without_time(again.run(said.append)) == without_time(results)
+    assert evaluations(again) == 0
+    assert said == ["record   12 of 22 trials are of an earlier run, seconds too; at most 10 are computed"]
+    text = publish_yields(results, again, "name", [])
+    assert f"after {count} chips with {count} good on these {IMAGES} images" in text
+    assert "Clopper" not in text + "".join((again.folder / "yield.csv").read_text())
+
+
+def test_a_question_that_is_not_decided_says_so(make: Make) -> None:
+    sweep = make(chips(3, HARD), macro=CELLS, until=HARD)
+    text = publish_yields(sweep.run(), sweep, "name", [])
+    assert re.search(
+        r"answer   yield 0\.9 at 100 %, random_noise 0: (undecided at the limit, 0\.\d+ to|no, at most)", text
+    )
+
+
+def test_a_question_counts_all_reads(make: Make) -> None:
+    sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CELLS, until=HARD, trials=3)
+    (found,) = yields(sweep.run(), sweep.record, True)
+    assert found.reads == 3
+    assert evaluations(sweep) == 2 + 2 * 3
+
+
+def test_yields_are_a_picture_and_a_table(make: Make) -> None:
+    sweep = make(chips(3, column_args=[{"cell_sigma": 1}, {"cell_sigma": 40}]), macro=CELLS)
+    text = publish_yields(sweep.run(), sweep, "name", [0.5, 0.25])
+    with (sweep.folder / "yield.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["column_args"], row["accuracy"], row["chips"]) for row in rows] == [
+        (sigma, threshold, "3")
+        for sigma in ('{"cell_sigma": 1}', '{"cell_sigma": 40}')
+        for threshold in ("0.5", "0.25")
+    ]
+    assert {row["bounds"] for row in rows} == {"Clopper-Pearson"}
+    assert (sweep.folder / "yield.png").read_bytes().startswith(b"\x89PNG")
+    assert f"picture  {sweep.folder / 'yield.png'}" in text
+    assert f"Good: so many of these {IMAGES} images are right." in text
+    assert "over all images of the kind, of which these are a sample" in " ".join(text.split())
+
+
+def test_answers_are_kept_for_each_combination() -> None:
+    answers = Answers(None)
+    answers.add({"chip": 0}, [])
+    assert not answers.is_answered({"chip": 1})
+
+
+def test_chips_that_are_none_are_refused() -> None:
+    for count in (1, 0, 10_001):
+        with pytest.raises(ValueError, match=f"`chips` must be 2..10000, got {count}"):
+            with_chips(SweepAxes(), count, None)
+    with pytest.raises(ValueError, match=r"`chips` 3 takes chips 0, 1, 2, ..., so that `axes.chip` must be absent"):
+        with_chips(SweepAxes(chip=[1]), 3, None)
+    with pytest.raises(ValueError, match=r"`until` 'yield 0.3 at 1 %' takes chips"):
+        with_chips(SweepAxes(chip=[1]), None, EASY)
+    assert len(with_chips(SweepAxes(), None, EASY).chip or []) == 500
+
+
+def test_thresholds_are_percents_of_chips() -> None:
+    assert thresholds_of(None, False) == []
+    assert thresholds_of([90, 0.5], True) == [0.9, 0.005]
+    for wrong in ([], [0], [101], [float("nan")]):
+        with pytest.raises(ValueError, match="`thresholds` must be a list of percents above 0, 100 at most"):
+            thresholds_of(wrong, True)
+    with pytest.raises(ValueError, match="need `chips` or `until`"):
+        thresholds_of([90], False)
