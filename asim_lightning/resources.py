@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
+MACRO = "macro_"
+"""How the name of a file in configs begins that is a published macro, and no recipe."""
 FOLDERS = {"configs": ".yaml", "checkpoints": ".ckpt"}
 
 
@@ -35,7 +37,7 @@ def shipped_file(kind: str, given: str) -> Path:
         found = folder / (Path(given).name if given.endswith(suffix) else Path(given).name + suffix)
         if found.is_file():
             return found
-    names = sorted(path.stem for path in folder.glob("*" + suffix))
+    names = sorted(path.stem for path in folder.glob("*" + suffix) if not path.stem.startswith(MACRO))
     if Path(given).is_dir():
         raise FileNotFoundError(f"{given} is a folder; {needed}")
     if Path(given).exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.cli.strict_yaml import NotYamlError, dump_yaml, load_yaml, read_yaml
-from asim_lightning.resources import shipped_file
+from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 GROUPS = (
     "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro", "trainer"
@@ -182,6 +182,10 @@ def shorter_path(path: str | Path) -> str:
 
 def _config(given: str, files: dict[str, str]) -> Config:
     path = shipped_file("configs", given)
+    if path.stem.startswith(MACRO) and path.parent == shipped_folder("configs"):
+        raise ValueError(
+            f"{given} is a published macro and no recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
+        )
     return Config(path, _with_files(_read(str(path)), "", path.parent, files))
 
 

@@ -85,7 +85,11 @@ def _run(given: list[str]) -> None:
 
     _quieten()
     try:
-        if arguments.command in ("import", "export"):
+        if arguments.command == "macros":
+            from asim_lightning.cli.macros import macros_text
+
+            _say(f"{macros_text(arguments)}\n")
+        elif arguments.command in ("import", "export"):
             from asim_lightning.cli import import_export
 
             import_export.run(given)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from jsonargparse import set_parsing_settings
@@ -13,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.callbacks import ImageCounter, NoiseRamp, PredictionWriter
+from asim_lightning.circuit.presets import Preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.network_size import check_size
 from asim_lightning.cli.checkpoint_checks import check_state
@@ -28,7 +30,7 @@ from asim_lightning.cli.setting_checks import (
     check_trainer,
     with_summary,
 )
-from asim_lightning.cli.settled import settle_axes, settle_pretrained
+from asim_lightning.cli.settled import preset_defaults, settle_axes, settle_preset, settle_pretrained
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
 from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer, ending_processes
@@ -53,6 +55,7 @@ class AsimCLI(LightningCLI):
         self.arguments, self.command = arguments, arguments.command
         self.start = Start()
         self.pictures = self.axes = ""
+        self.preset: Preset | None = None
         self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         # Lightning's source is read for the help alone, as that takes as long as parsing twice
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
@@ -89,6 +92,9 @@ class AsimCLI(LightningCLI):
         if not arguments.asks_for_help:
             self.start = read_start(arguments)
             parser.set_defaults({"model": self.start.settings})
+            arguments, self.preset = settle_preset(arguments)
+            if self.preset is not None:
+                parser.set_defaults(preset_defaults(self.preset, self.start.settings))
         if not arguments.names_data:  # as a default of all it would leave its arguments to other classes
             parser.set_defaults({"data": {"class_path": _DATA}})
         own = {name: own_options(name) for name in COMMANDS}
@@ -101,6 +107,8 @@ class AsimCLI(LightningCLI):
         if isinstance(seed, int) and not 0 <= seed < 2**32:
             raise UsageError(f"`seed_everything` must be 0..{2**32 - 1}, true or false, got {seed}")
         settings.weights_only, settings.ckpt_path = True, self.start.path
+        if self.preset is not None:
+            settings.model.plan.preset = None  # its macro is resolved
 
     def before_instantiate_classes(self) -> None:
         """Settle what settings decide of each other; save the configuration with a fit alone."""
@@ -185,6 +193,10 @@ class AsimCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Load a checkpoint's weights, and say what they are; where a fit resumes, Lightning restores the rest."""
+        if self.preset is not None:
+            self._say(
+                fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
+            )
         if self.start.found_by_lightning or self.command == "explain":
             return
         for note in self.model.pretrained:

@@ -5,6 +5,7 @@ from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.presets import preset
 from asim_lightning.nn.quantized import INPUT_RANGES
 
 STEMS = ("published", "quantized", "float", "macro")
@@ -64,9 +65,14 @@ class Plan:
     """Whether BatchNorms become part of the convolutions before them: fewer digital operations, and weights that are
     quantised as a chip would hold them. Channels then differ more in size, so that one scale a layer is coarser, and
     per_channel may be wanted."""
+    preset: str | None = None
+    """Published macro whose fields are the defaults of `macro`, where it is a mapping or absent (asim macros lists
+    them); null as soon as `macro` has them."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.macro, dict):
+        if self.preset is not None:
+            self._resolve(self.preset)
+        elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
         if not isinstance(self.rules, (list, tuple)):
             raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {self.rules!r}")
@@ -87,6 +93,15 @@ class Plan:
         for rule in self.rules:
             if isinstance(rule.macro, dict):
                 self.macro.with_fields(**rule.macro)  # refuses unknown fields and values before any layer is touched
+
+    def _resolve(self, name: str) -> None:
+        changes: Any = {} if self.macro == MacroConfig() else self.macro
+        if not isinstance(changes, dict):
+            raise ValueError(
+                f"`plan.macro` beside `plan.preset` must be a mapping of the fields that differ, got {changes!r}"
+            )
+        object.__setattr__(self, "macro", preset(name).config(**changes))
+        object.__setattr__(self, "preset", None)
 
 
 def _rule(rule: Any) -> Rule:

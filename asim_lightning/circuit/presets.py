@@ -1,0 +1,68 @@
+"""Published macros by name: what is known of each chip, where from, and what of it a macro cannot say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.resources import MACRO, shipped_folder
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published macro."""
+
+    name: str
+    """As in ``plan.preset``."""
+    chip: str
+    """Name, first author and where it was published."""
+    source: str
+    """DOI, arXiv number or title."""
+    node: int
+    """nm."""
+    cell: str
+    """Transistors and capacitors of a cell, and how a column sums."""
+    macro: Mapping[str, Any]
+    """Fields of a macro that somebody published; the others are absent."""
+    differs: str
+    """What of the macro is not the chip's."""
+
+    def config(self, **changes: Any) -> MacroConfig:
+        """The macro: a field's default where nobody published it.
+
+        Args:
+            changes: Fields that differ, such as bits of weights.
+
+        Raises:
+            ValueError: A field is unknown, or a value is not allowed.
+        """
+        return MacroConfig().with_fields(**{**self.macro, **changes})
+
+
+def preset_names() -> list[str]:
+    """Names of all presets, sorted."""
+    return sorted(path.stem.removeprefix(MACRO) for path in shipped_folder("configs").glob(f"{MACRO}*.yaml"))
+
+
+def preset(name: str) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        ValueError: There is none of this name; the nearest are given.
+    """
+    names = preset_names()
+    if name not in names:
+        near = get_close_matches(str(name), names, n=3, cutoff=0.4) or names
+        raise ValueError(
+            f"`plan.preset` must be a published macro that asim macros lists, got {name!r}; nearest: {', '.join(near)}"
+        )
+    values = yaml.safe_load(_file(name).read_text(encoding="utf-8"))
+    return Preset(name, **values)
+
+
+def _file(name: str) -> Path:
+    return shipped_folder("configs") / f"{MACRO}{name}.yaml"
