@@ -100,7 +100,9 @@ ROWS = {
     "contradiction": flag("`macro.encoding_bits` must be 1..2", "--model.plan.preset", "dct_ram_2022",
                           "--model.plan.macro.input_bits", "2"),
     "settings of macros": Wrong(("macros", "--model.trial", "3"), "asim macros takes no settings, got --model.trial"),
-    "as a recipe": Wrong(("validate", "-c", "macro_cr_cim_2024"), "is a published macro and no recipe; --model.plan.preset cr_cim_2024"),
+    "as a recipe": Wrong(
+        ("validate", "-c", "macro_cr_cim_2024"), "a published macro and no recipe; --model.plan.preset cr_cim_2024"
+    ),
 }  # fmt: skip
 
 
