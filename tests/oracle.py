@@ -96,12 +96,32 @@ def top_code(macro: MacroConfig) -> int | None:
     return None if macro.adc_bits is None else 2 ** (macro.adc_bits - macro.weight_parallel) - 1
 
 
+def in_range(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array | None) -> Array:
+    """Code of one conversion by an ADC of which an LSB is `adc_step` counts and code 0 is `adc_low` counts."""
+    top, step = top_code(macro), macro.adc_step
+    assert top is not None
+    assert step is not None
+    value = (count.astype(F32) - F32(macro.adc_low)) / F32(step)
+    if normal is not None and not cycle.digital:
+        active = np.minimum(np.abs(count) / cycle.full_scale, 1.0) * macro.rows
+        swing = cycle.full_scale / step  # in codes: noise in % is of it, noise in LSB is what it says
+
+        def codes(noise: float | str) -> float:
+            return float(noise.removesuffix(" lsb")) if isinstance(noise, str) else noise / 100 * swing
+
+        variance = codes(macro.random_noise) ** 2 + codes(macro.nonlinear_noise) ** 2 / (active + 1)
+        value = value + np.sqrt(variance).astype(F32) * normal.astype(F32)
+    return np.clip(np.rint(value), cycle.low * top, top)
+
+
 def convert(macro: MacroConfig, cycle: Conversion, count: Array, normal: Array | None) -> Array:
     """Code of one conversion in float32, in the published order of operations (2.4); ideal: the count (2.10 alpha)."""
     top = top_code(macro)
     count = count.astype(F32)
     if macro.column == "current":
         count = count / (F32(1) + F32(macro.column_args["alpha"]) * np.abs(count))
+    if macro.adc_step is not None:
+        return in_range(macro, cycle, count, normal)
     m = np.clip(count / F32(cycle.full_scale), F32(cycle.low), F32(1))
     codes = cycle.full_scale if top is None else top
     level = np.clip(count, cycle.low * codes, codes) if top is None else m * F32(top)
@@ -140,6 +160,9 @@ def product(
             draws = [None if normal is None else normal(t, number, v).reshape(count.shape) for v in range(cycle.votes)]
             reads = [convert(macro, cycle, count, z) for z in draws]
             code = reads[0] if cycle.votes == 1 else vote(reads, macro.vote)
+            if macro.adc_step is not None:
+                exact += cycle.weight * (code.astype(np.float64) * macro.adc_step + macro.adc_low)
+                continue
             codes += code.astype(np.float64) * (cycle.weight * (1 if top is None else cycle.full_scale))
     return codes / (top or 1) + exact
 

@@ -86,6 +86,8 @@ def why_not(layer: OnMacro, x: Tensor) -> str:
         return "a product of two activations"
     if macro.weight_parallel or macro.column != "charge" or (macro.vote_levels and macro.votes > 1):
         return "votes, weight-parallel conversion and other columns are extensions"
+    if macro.adc_step is not None:
+        return "an ADC with a range of its own"
     if macro.adc_bits is None or macro.adc_bits > _MOST_ADC_BITS:
         return "an ideal converter"
     if layer.per_channel:

@@ -79,8 +79,8 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
     for level in levels:
         changed = [assignment.changed(**{axis: level}).macro for assignment in follow]
         percents = [getattr(macro, f"{axis}_percent") for macro in changed]
-        tops = [macro.top_code for macro in changed]
-        steps = [percent * top / 100 for percent, top in zip(percents, tops, strict=True) if top is not None]
+        codes = [macro.codes_of_full_scale for macro in changed]
+        steps = [percent * top / 100 for percent, top in zip(percents, codes, strict=True) if top is not None]
         found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(changed) else None))
     seen: dict[float, NoiseLevel] = {}
     for each in found:

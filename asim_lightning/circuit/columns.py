@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,22 +36,24 @@ class Column:
         self.macro = macro
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """Mean level before rounding: ``clamp(count / full_scale, 0, 1) * top_code``, float32, in codes."""
+        """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; of an ADC with
+        a range of its own ``(count - adc_low) / adc_step``."""
         return to_codes(count, cycle)
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Standard deviation in codes: the published random and nonlinear noise, whose variances add.
 
-        ``top_code / 100 * sqrt(random^2 + nonlinear^2 / (active_rows + 1))`` with
-        ``active_rows = clamp(count / full_scale, 0, 1) * rows``. The result broadcasts against the count: it has no
-        dimensions where it does not depend on the count.
+        ``codes / 100 * sqrt(random^2 + nonlinear^2 / (active_rows + 1))`` with
+        ``active_rows = clamp(count / full_scale, 0, 1) * rows`` and the codes that the full scale spans: ``top_code``,
+        or ``full_scale / adc_step``, as noise does not shrink with the range of the ADC. The result broadcasts against
+        the count: it has no dimensions where it does not depend on the count.
         """
-        random, nonlinear = self.macro.random_noise_percent, self.macro.nonlinear_noise_percent
-        top = cycle.full_scale if cycle.top_code is None else cycle.top_code
+        random, nonlinear = self.macro.noise_percents(cycle.full_scale)
+        codes = codes_of_full_scale(cycle)
         if nonlinear == 0.0:
-            return torch.full((), top * random / 100.0, dtype=torch.float32, device=count.device)
+            return torch.full((), codes * random / 100.0, dtype=torch.float32, device=count.device)
         active = ratio(count, cycle).abs() * self.macro.rows
-        return torch.sqrt(random**2 + nonlinear**2 / (active + 1.0)) * (top / 100.0)
+        return torch.sqrt(random**2 + nonlinear**2 / (active + 1.0)) * (codes / 100.0)
 
 
 class Current(Column):
@@ -84,21 +87,66 @@ class Current(Column):
 COLUMNS: dict[str, type[Column]] = {"charge": Column, "current": Current}
 
 
+class ColumnInRange(Column):
+    """A user's column before an ADC with a range of its own.
+
+    Level and sigma of the user's are in codes of the full range; here they become codes of the ADC: ``(level *
+    full_scale / top_code - adc_low) / adc_step`` and ``sigma * full_scale / (top_code * adc_step)``.
+
+    Args:
+        column: The user's column.
+    """
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column.macro)
+        self.column, self.cell_sigma = column, column.cell_sigma
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """See `Column.level`."""
+        level = self.column.level(count, full_range(cycle)).float()
+        if cycle.adc_step is None:
+            return level
+        count = level * float(cycle.full_scale) / _number(cycle.top_code or 1, level)
+        return (count - cycle.adc_low) / _number(cycle.adc_step, level)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """See `Column.sigma`."""
+        sigma = self.column.sigma(count, full_range(cycle)).float()
+        return sigma if cycle.adc_step is None else sigma * (codes_of_full_scale(cycle) / (cycle.top_code or 1))
+
+
+def full_range(cycle: Cycle) -> Cycle:
+    """The cycle with an ADC whose largest code is its full scale."""
+    return replace(cycle, adc_step=None, adc_low=0)
+
+
+def codes_of_full_scale(cycle: Cycle) -> float:
+    """Codes that a cycle's full scale spans; of an ideal converter its counts."""
+    if cycle.adc_step is not None:
+        return cycle.full_scale / cycle.adc_step
+    return cycle.full_scale if cycle.top_code is None else cycle.top_code
+
+
 def ratio(count: Tensor, cycle: Cycle) -> Tensor:
     """``clamp(count / full_scale, low, 1)`` in float32, with low -1 for a signed cycle, else 0.
 
     The divisor is a tensor on the count's device: CUDA turns division by a Python number into multiplication by its
     reciprocal, whose last bit differs, so that ties would be rounded otherwise than on a CPU.
     """
-    full_scale = torch.full((), float(cycle.full_scale), dtype=torch.float32, device=count.device)
-    return (count.float() / full_scale).clamp(-1.0 if cycle.signed else 0.0, 1.0)
+    return (count.float() / _number(cycle.full_scale, count)).clamp(-1.0 if cycle.signed else 0.0, 1.0)
 
 
 def to_codes(count: Tensor, cycle: Cycle) -> Tensor:
     """Level of a count (which may be fractional) in codes, not rounded; float32 operations in the published order."""
     if cycle.top_code is None:
         return count.clamp(-cycle.full_scale if cycle.signed else 0, cycle.full_scale)
+    if cycle.adc_step is not None:
+        return (count.float() - cycle.adc_low) / _number(cycle.adc_step, count)
     return ratio(count, cycle) * float(cycle.top_code)
+
+
+def _number(value: int, count: Tensor) -> Tensor:
+    return torch.full((), float(value), dtype=torch.float32, device=count.device)
 
 
 def build_column(macro: MacroConfig) -> Column:

@@ -17,7 +17,7 @@ from asim_lightning.circuit.algorithm import (
     largest_error_probability,
     split,
 )
-from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.columns import Column, codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
@@ -43,7 +43,8 @@ class ExplainedCycle:
 
     cycle: Cycle
     lsb: float | None
-    """Counts that one code stands for: full_scale / top_code; None without ADC or for an ideal converter."""
+    """Counts that one code stands for: full_scale / top_code, or adc_step; None without ADC or for an ideal
+    converter."""
     sigma_lsb: float | None
     """Standard deviation of the noise at half of the full scale, in LSB; None where there is no LSB."""
     sigma_percent: float | None
@@ -80,6 +81,9 @@ class Explanation:
 
     macro: MacroConfig
     signed_input: bool
+    rows_in_use: int | None
+    """Most rows of a tile that hold weights, which decides whether cycles of an ADC with `adc_step` are exact; None:
+    all."""
     cycles: tuple[ExplainedCycle, ...]
     """Every cycle of the schedule, in its order."""
     exact: bool
@@ -112,12 +116,12 @@ class Explanation:
     @property
     def algorithm(self) -> Algorithm:
         """The algorithm that computes the macro."""
-        return algorithm(transfer(self.macro, self.signed_input))
+        return algorithm(transfer(self.macro, self.signed_input, self.rows_in_use))
 
     @property
     def why(self) -> str:
         """Reason for that algorithm."""
-        circuit = transfer(self.macro, self.signed_input)
+        circuit = transfer(self.macro, self.signed_input, self.rows_in_use)
         noise = any(circuit.noisy)
         inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
         parts = split(circuit)
@@ -146,7 +150,7 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name: numbers, strings, lists and dictionaries."""
         names = (
-            "signed_input", "exact", "why", "conversions", "digital_cycles", "conversion_kinds",
+            "signed_input", "rows_in_use", "exact", "why", "conversions", "digital_cycles", "conversion_kinds",
             "exact_rows_below", "exact_rows_above", "distinct_adc_bits",
         )  # fmt: skip
         values = {"macro": asdict(self.macro), "algorithm": self.algorithm.value} | {
@@ -157,7 +161,7 @@ class Explanation:
     def __str__(self) -> str:
         rows = [_row(list(group)) for _, group in groupby(self.cycles, _alike)]
         table = text_table([*_HEADER, *rows], 2, _SIDES)
-        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro)]
+        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro), *self._range()]
         parts = (*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals()))
         return "\n".join(parts)
 
@@ -174,6 +178,26 @@ class Explanation:
             _LEGEND,
         ]
 
+    def _range(self) -> list[str]:
+        """What an ADC with a range of its own converts."""
+        macro = self.macro
+        if macro.adc_step is None:
+            return []
+        top = macro.top_code or 0
+        low, high = (-top if macro.weight_parallel else 0), macro.adc_low + macro.adc_step * top
+        counts = max((c.cycle.largest_count for c in self.cycles if c.cycle.converted), default=0)
+        used = "" if self.rows_in_use is None else f" with {min(self.rows_in_use, macro.rows)} rows in use"
+        full_scales = sorted({c.cycle.full_scale for c in self.cycles if c.cycle.converted})
+        first = macro.adc_low + macro.adc_step * low
+        words = f"ADC range: codes {low}..{top} are counts {first}..{high} in steps of {macro.adc_step}"
+        volts = ""
+        if len(full_scales) > 1:
+            volts = (
+                f"; full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
+                "differs in volts"
+            )
+        return [f"{words}; counts reach {counts}{used}{volts}"]
+
     def _distinct(self) -> str:
         if self.conversions == 0:
             return "no ADC is used"
@@ -183,12 +207,13 @@ class Explanation:
         return f"{self.distinct_adc_bits}{over}"
 
 
-def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
+def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | None = None) -> Explanation:
     """Explain a macro: its conversions, their LSB, noise and errors, and the row counts that would make it exact.
 
     Args:
         macro: The macro.
         signed_input: Whether inputs are two's complement.
+        rows_in_use: Most rows of a tile that hold weights; None: all. See `transfer`.
 
     Raises:
         ValueError: The macro is not a MacroConfig, or cannot take a signed input.
@@ -196,7 +221,7 @@ def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
     if not isinstance(macro, MacroConfig):
         raise ValueError(f"`macro` must be a MacroConfig, got {macro!r}")
     check_flag("`signed_input`", signed_input)
-    circuit = transfer(macro, signed_input)
+    circuit = transfer(macro, signed_input, rows_in_use)
     described: dict[Cycle, ExplainedCycle] = {}  # cycles that differ in place and sign alone convert alike
     cycles = []
     for cycle, kind in zip(circuit.cycles, circuit.conversions, strict=True):
@@ -205,7 +230,7 @@ def explain(macro: MacroConfig, signed_input: bool = False) -> Explanation:
             described[key] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
         cycles.append(replace(described[key], cycle=cycle))
     return Explanation(
-        macro, signed_input, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
+        macro, signed_input, rows_in_use, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
         distinct_adc_bits(macro, signed_input),
     )  # fmt: skip
 
@@ -214,11 +239,15 @@ def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int 
     """Nearest numbers of rows, at or below and above the macro's, at which every cycle is exact, noise and static
     effects aside.
 
-    A cycle of digits up to s is exact where ``top_code`` is a multiple of ``s * rows`` and its column changes nothing.
+    A cycle of digits up to s is exact where ``top_code`` is a multiple of ``s * rows`` (of an ADC whose LSB is one
+    count, at least that) and its column changes nothing.
     """
     converted = [c for c in transfer(macro, signed_input).cycles if c.converted]
     if macro.top_code is None or not converted:
         candidates = [macro.rows, macro.rows + 1]
+    elif macro.adc_step is not None:
+        most = macro.top_code // max(c.full_scale // macro.rows for c in converted)
+        candidates = [rows for rows in (1, min(macro.rows, most), macro.rows + 1) if rows]
     else:
         spans = {c.full_scale // macro.rows for c in converted}
         if any(macro.top_code % span for span in spans):
@@ -267,13 +296,13 @@ def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer 
 def _explained(column: Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
     if not cycle.converted:
         return ExplainedCycle(cycle, None, None, None, None, None, kind)
-    sigma, top = 0.0, cycle.full_scale if cycle.top_code is None else cycle.top_code
+    sigma = 0.0
     if cycle.analog:
         sigma = float(column.sigma(torch.tensor([cycle.full_scale / 2], dtype=torch.float32), cycle))
-    percent = 100.0 * sigma / top
+    percent = 100.0 * sigma / codes_of_full_scale(cycle)
     return ExplainedCycle(
         cycle=cycle,
-        lsb=None if cycle.top_code is None else cycle.full_scale / cycle.top_code,
+        lsb=None if cycle.top_code is None else cycle.counts_a_code,
         sigma_lsb=None if cycle.top_code is None else sigma,
         sigma_percent=percent,
         sigma_mv=None if full_scale_mv is None else percent / 100.0 * full_scale_mv,

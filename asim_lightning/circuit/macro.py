@@ -9,7 +9,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_flag, check_whole
 from asim_lightning.circuit.columns import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
-from asim_lightning.circuit.units import noise_percent
+from asim_lightning.circuit.units import is_in_lsb, noise_percent
 
 VOTES = ("mode", "median", "mean")
 
@@ -33,6 +33,10 @@ class MacroConfig:
     """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
     adc_bits: int | None = 8
     """Resolution of the column's ADC: 1..16 bits, or null for an ideal converter."""
+    adc_step: int | None = field(default=None, kw_only=True)
+    """Counts an LSB, in every cycle: 1..1048576; null: the largest code is a cycle's full scale."""
+    adc_low: int = field(default=0, kw_only=True)
+    """Count that code 0 stands for: 0..1048576; needs `adc_step`."""
     encoding_bits: int = 1
     """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
     weight_parallel: bool = False
@@ -114,14 +118,31 @@ class MacroConfig:
         return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or static.inl_percent)
 
     @property
+    def codes_of_full_scale(self) -> float | None:
+        """Codes that the full scale of inputs of one bit spans: `top_code`, or ``rows / adc_step``; None for an ideal
+        converter."""
+        return self.top_code if self.adc_step is None else self.rows / self.adc_step
+
+    @property
     def random_noise_percent(self) -> float:
-        """Random noise in percent of full scale."""
+        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of one-bit inputs."""
         return self._percent("random_noise")
 
     @property
     def nonlinear_noise_percent(self) -> float:
-        """Nonlinear noise at count 0 in percent of full scale."""
+        """Nonlinear noise at count 0, as `random_noise_percent`."""
         return self._percent("nonlinear_noise")
+
+    def noise_percents(self, full_scale: int) -> tuple[float, float]:
+        """Random and nonlinear noise in percent of a cycle's full scale.
+
+        They are the same for all cycles, but for noise in LSB of an ADC with `adc_step`: an LSB is so many counts.
+        """
+        percents = []
+        for name in ("random_noise", "nonlinear_noise"):
+            in_counts = self.adc_step is not None and is_in_lsb(getattr(self, name))
+            percents.append(self._percent(name) * (self.rows / full_scale if in_counts else 1.0))
+        return percents[0], percents[1]
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.
@@ -142,7 +163,7 @@ class MacroConfig:
         return replace(self, **changes)
 
     def _percent(self, name: str) -> float:
-        return noise_percent(getattr(self, name), f"macro.{name}", self.top_code, self.full_scale_mv)
+        return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)
 
     def _check_integers(self) -> None:
         check_whole("`macro.weight_bits`", self.weight_bits, 2, 16)
@@ -150,6 +171,9 @@ class MacroConfig:
         check_whole("`macro.rows`", self.rows, 1, 2**20)
         if self.adc_bits is not None:
             check_whole("`macro.adc_bits`", self.adc_bits, 1, 16, " or null")
+        if self.adc_step is not None:
+            check_whole("`macro.adc_step`", self.adc_step, 1, 2**20, " or null")
+        check_whole("`macro.adc_low`", self.adc_low, 0, 2**20)
         check_whole("`macro.encoding_bits`", self.encoding_bits, 1, self.input_bits, " (input_bits)")
         check_whole("`macro.digital_levels`", self.digital_levels, 0, None)
         check_whole("`macro.vote_levels`", self.vote_levels, 0, None)
@@ -169,7 +193,17 @@ class MacroConfig:
                 raise ValueError(f"`macro.vote` must be mean for an ideal converter (adc_bits null), got {self.vote!r}")
             if self.vote == "median" and self.votes % 2 == 0:
                 raise ValueError(f"`macro.votes` must be odd for a median, got {self.votes}")
+        if self.adc_step is None and self.adc_low:
+            raise ValueError(f"`macro.adc_low` must be 0 where `macro.adc_step` is null, got {self.adc_low}")
+        if self.adc_step is not None and self.adc_bits is None:
+            raise ValueError(
+                f"`macro.adc_step` must be null for an ideal converter (adc_bits null), got {self.adc_step}"
+            )
+        if self.adc_step is not None and self.digital_adc:
+            raise ValueError(f"`macro.adc_step` must be null with digital_adc, got {self.adc_step}")
         if self.weight_parallel:
+            if self.adc_low:
+                raise ValueError(f"`macro.adc_low` must be 0 with weight_parallel, got {self.adc_low}")
             if self.adc_bits == 1:
                 raise ValueError("`macro.adc_bits` must be 2..16 or null with weight_parallel, got 1")
             if self.encoding_bits != 1:

@@ -1,7 +1,8 @@
 """The schedule: which conversions a column makes to form one product of a weight and an input."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from asim_lightning.circuit.macro import MacroConfig
 
@@ -11,7 +12,8 @@ class Cycle:
     """One conversion of a column.
 
     The count is ``sum over rows of w_digit * x_digit``; what the ADC makes of it adds
-    ``sign * 2^shift * full_scale / top_code * code`` to the output (a cycle without ADC: ``sign * 2^shift * count``).
+    ``sign * 2^shift * full_scale / top_code * code`` to the output (a cycle without ADC: ``sign * 2^shift * count``;
+    an ADC with a range of its own: ``sign * 2^shift * (adc_step * code + adc_low)``).
     """
 
     weight_bits: tuple[int, ...]
@@ -36,6 +38,24 @@ class Cycle:
     """Whether the top weight bit counts negatively inside the digit (weight-parallel)."""
     input_signed: bool = False
     """Whether the top input bit counts negatively inside the digit (weight-parallel)."""
+    adc_step: int | None = field(default=None, repr=False)
+    """Counts an LSB where the ADC has a range of its own; None: ``full_scale / top_code``."""
+    adc_low: int = field(default=0, repr=False)
+    """Count that code 0 stands for."""
+    most_count: int | None = field(default=None, repr=False)
+    """Largest count that a layer's tiles meet, where that decides anything; None: `full_scale`."""
+
+    @property
+    def largest_count(self) -> int:
+        """Largest magnitude of a count."""
+        return self.full_scale if self.most_count is None else self.most_count
+
+    @property
+    def counts_a_code(self) -> float:
+        """Counts that one code stands for; 1 for an ideal converter."""
+        if self.adc_step is not None:
+            return self.adc_step
+        return 1.0 if self.top_code is None else self.full_scale / self.top_code
 
     @property
     def signed(self) -> bool:
@@ -54,7 +74,7 @@ def input_groups(input_bits: int, encoding_bits: int, signed_input: bool) -> lis
 
 
 @lru_cache(maxsize=1024)
-def schedule(macro: MacroConfig, signed_input: bool) -> tuple[Cycle, ...]:
+def schedule(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = None) -> tuple[Cycle, ...]:
     """Conversions of one column and tile, input group by input group, weight bits inside, both from the LSB up.
 
     A cycle of weight bit i and input group j is digital where ``i + j >= W + G - 1 - digital_levels`` and voted where
@@ -63,6 +83,7 @@ def schedule(macro: MacroConfig, signed_input: bool) -> tuple[Cycle, ...]:
     Args:
         macro: The macro.
         signed_input: Whether inputs are two's complement.
+        rows_in_use: Most rows of a tile that hold weights; None: all. Of an ADC with `adc_step` it bounds the counts.
 
     Raises:
         ValueError: A signed input has too few bits for the macro's encoding.
@@ -75,7 +96,7 @@ def schedule(macro: MacroConfig, signed_input: bool) -> tuple[Cycle, ...]:
             f"got {macro.encoding_bits}"
         )
     if macro.weight_parallel:
-        return (_weight_parallel_cycle(macro, signed_input),)
+        return (_weight_parallel_cycle(macro, signed_input, rows_in_use),)
     groups = input_groups(macro.input_bits, macro.encoding_bits, signed_input)
     corner = macro.weight_bits + len(groups) - 1
     cycles = []
@@ -95,12 +116,22 @@ def schedule(macro: MacroConfig, signed_input: bool) -> tuple[Cycle, ...]:
                     analog=not digital,
                     converted=not digital or macro.digital_adc,
                     votes=macro.votes if voted else 1,
+                    **_adc_range(macro, not digital, 2 ** len(bits) - 1, rows_in_use),
                 )
             )
     return tuple(cycles)
 
 
-def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool) -> Cycle:
+def _adc_range(macro: MacroConfig, converted: bool, digit: int, rows_in_use: int | None) -> dict[str, Any]:
+    """The fields of a cycle whose ADC has a range of its own; `digit` is what a row adds to a count at most."""
+    if macro.adc_step is None:
+        return {}
+    most = None if rows_in_use is None else min(rows_in_use, macro.rows) * digit
+    converter = {"adc_step": macro.adc_step, "adc_low": macro.adc_low} if converted else {}
+    return {**converter, "most_count": most}
+
+
+def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool, rows_in_use: int | None) -> Cycle:
     span = (2 ** (macro.input_bits - signed_input) - 1) * (2 ** (macro.weight_bits - 1) - 1)
     return Cycle(
         weight_bits=tuple(range(macro.weight_bits)),
@@ -114,4 +145,5 @@ def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool) -> Cycle:
         votes=macro.votes if macro.vote_levels else 1,
         weight_signed=True,
         input_signed=signed_input,
+        **_adc_range(macro, True, span, rows_in_use),
     )

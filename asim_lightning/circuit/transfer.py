@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.column_check import check_functions, check_values
-from asim_lightning.circuit.columns import Column, build_column, column_class
+from asim_lightning.circuit.columns import Column, ColumnInRange, Current, build_column, column_class, full_range
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
+from asim_lightning.circuit.units import is_in_lsb
 
 _LONGEST_TABLE = 2**16
 
@@ -46,6 +47,8 @@ class Transfer:
     """Whether a cycle is converted with noise, cycle by cycle."""
     conversions: tuple[Conversion, ...]
     """Exact, distinct or lossy, cycle by cycle."""
+    rows_in_use: int | None = None
+    """Most rows of a tile that hold weights, where the macro has `adc_step`; None: all."""
 
     @property
     def exact(self) -> bool:
@@ -63,15 +66,33 @@ class Transfer:
         """Largest number of votes whose codes are summed (mean); 1 for other rules."""
         return max(c.votes for c in self.cycles) if self.macro.vote == "mean" else 1
 
+    @property
+    def scale(self) -> int:
+        """An output in counts is ``sum of weighted codes * scale / divisor + offset * tiles``."""
+        macro = self.macro
+        return 1 if macro.top_code is None else macro.rows if macro.adc_step is None else macro.adc_step
+
+    @property
+    def divisor(self) -> int:
+        """See `scale`."""
+        return (1 if self.macro.adc_step is not None else self.macro.top_code or 1) * self.most_votes
+
+    @property
+    def offset(self) -> int:
+        """Counts that codes of 0 add to an output, a tile: ``adc_low * sum of sign * 2^shift`` of converted cycles."""
+        return self.macro.adc_low * sum(c.sign * 2**c.shift for c in self.cycles if c.converted)
+
     def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
-        """Weight of a code in the integer sum of codes, in units of ``rows / (top_code * most_votes)`` of an output:
-        sign, binary weight and span; where votes are summed, ``most_votes / votes`` of it.
+        """Weight of a code in the integer sum of codes, in units of ``scale / divisor`` of an output: sign, binary
+        weight and span; where votes are summed, ``most_votes / votes`` of it.
 
         Args:
             cycle: The cycle.
             votes: Votes that are summed; default: the cycle's.
         """
-        span = 1 if cycle.top_code is None else cycle.full_scale // self.macro.rows
+        # with a step of counts a code is worth as much whatever the full scale is
+        is_span = cycle.top_code is not None and self.macro.adc_step is None
+        span = cycle.full_scale // self.macro.rows if is_span else 1
         return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
 
     def part(self, numbers: Sequence[int]) -> "Transfer":
@@ -91,40 +112,69 @@ class Transfer:
         return max(codes, sum(2**c.shift * c.full_scale for c in self.cycles))
 
 
-def transfer(macro: MacroConfig, signed_input: bool) -> Transfer:
+def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = None) -> Transfer:
     """The schedule and column of a macro, with what each cycle does to its counts.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are two's complement.
+        rows_in_use: Most rows of a tile that hold weights; None: all. Where the macro has `adc_step` a cycle is exact,
+            distinct or lossy for the counts that so many rows give; elsewhere for all counts of the schedule.
 
     Raises:
         ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no function
             of the count alone that gives finite codes.
     """
-    return _transfer(macro, signed_input, column_class(macro))  # type: ignore[arg-type]
+    kind, rows = column_class(macro), None if macro.adc_step is None else rows_in_use
+    return _transfer(macro, signed_input, kind, rows)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=1024)
-def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column]) -> Transfer:
+def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_in_use: int | None) -> Transfer:
     # the class is part of the key: a notebook may define another one under the same import path
-    cycles, column = schedule(macro, signed_input), build_column(macro)
+    cycles = schedule(macro, signed_input, rows_in_use)
     # cycles that differ in sign and shift alone convert alike
     keys = [(c.full_scale, c.top_code, c.analog, c.converted, c.signed) for c in cycles]
     first = dict(zip(keys, cycles, strict=True))
-    for key, cycle in first.items():
-        counts = possible_counts(cycle).float()
-        check_values(column, cycle, counts)
-        check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
+    if rows_in_use is None:
+        column = _checked_column(macro, [full_range(cycle) for cycle in cycles], keys)
+    else:  # the counts of fewer rows are among those of all
+        column = _transfer(macro, signed_input, kind, None).column  # type: ignore[arg-type]
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {
         key: Conversion.LOSSY if macro.converters_differ and cycle.converted else classify(column, cycle)
         for key, cycle in first.items()
     }
-    return Transfer(macro, signed_input, cycles, column, tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys))
+    per_cycle = tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)
+    return Transfer(macro, signed_input, cycles, column, *per_cycle, rows_in_use)
+
+
+def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tuple[object, ...]]) -> Column:
+    """The column of a macro, checked over the full range of its cycles; of equal keys those that convert alike."""
+    column = build_column(macro)
+    for key, cycle in dict(zip(keys, cycles, strict=True)).items():
+        counts = possible_counts(cycle).float()
+        check_values(column, cycle, counts)
+        check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
+    if macro.adc_step is None or type(column) in (Column, Current):
+        return column
+    own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
+    if own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
+        for name in ("random_noise", "nonlinear_noise"):
+            if is_in_lsb(getattr(macro, name)):
+                raise ValueError(
+                    f"`macro.{name}` must be in % or mV with `macro.adc_step`, several input bits a cycle and a column "
+                    f"with a sigma of its own, got {getattr(macro, name)!r}"
+                )
+    return ColumnInRange(column)
 
 
 def possible_counts(cycle: Cycle) -> Tensor:
     """Counts that a cycle can meet, float64: all integers, or 65537 evenly spaced ones where there are more."""
-    low = -cycle.full_scale if cycle.signed else 0
-    number = min(cycle.full_scale - low, _LONGEST_TABLE) + 1
-    return torch.linspace(low, cycle.full_scale, number, dtype=torch.float64, device="cpu").round()
+    most = cycle.largest_count
+    low = -most if cycle.signed else 0
+    number = min(most - low, _LONGEST_TABLE) + 1
+    return torch.linspace(low, most, number, dtype=torch.float64, device="cpu").round()
 
 
 def is_noisy(column: Column, cycle: Cycle) -> bool:
@@ -140,11 +190,12 @@ def is_integer(column: Column, cycle: Cycle) -> bool:
 def classify(column: Column, cycle: Cycle) -> Conversion:
     """Exact, distinct or lossy, by converting every possible count without noise.
 
-    A cycle is exact where ``code * full_scale == count * top_code`` for every count.
+    A cycle is exact where ``code * full_scale == count * top_code``, or ``code * adc_step + adc_low == count``, for
+    every count.
     """
     if not cycle.converted:
         return Conversion.EXACT
-    span = cycle.full_scale * (2 if cycle.signed else 1)
+    span = cycle.largest_count * (2 if cycle.signed else 1)
     levels = None if cycle.top_code is None else cycle.top_code * (2 if cycle.signed else 1)
     if not is_integer(column, cycle) or (levels is not None and span > levels):
         return Conversion.LOSSY
@@ -156,7 +207,11 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
             return Conversion.EXACT
         return Conversion.DISTINCT if len(levels_out.unique()) == len(counts) else Conversion.LOSSY
     codes = levels_out.round().long()
-    if torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):
+    if cycle.adc_step is not None:
+        codes = codes.clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
+        if torch.equal(codes * cycle.adc_step + cycle.adc_low, counts.long()):
+            return Conversion.EXACT
+    elif torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):
         return Conversion.EXACT
     return Conversion.DISTINCT if len(codes.unique()) == len(codes) else Conversion.LOSSY
 
@@ -166,11 +221,18 @@ def error_probability(column: Column, cycle: Cycle) -> float:
 
     With noise of sigma LSB around a level that lies d below the upper and 1 - d above the lower decision threshold,
     ``P = (erfc(d / (sigma sqrt 2)) + erfc((1 - d) / (sigma sqrt 2))) / 2``, averaged over the counts of the middle
-    half of the range; on a code centre ``erfc(0.5 / (sigma sqrt 2))``. Votes are not taken into account.
+    half of the range (of an ADC with a range of its own: of those within it); on a code centre ``erfc(0.5 / (sigma sqrt
+    2))``. Votes are not taken into account.
     """
     if not cycle.analog or cycle.top_code is None or not is_noisy(column, cycle):
         return 0.0
     counts = possible_counts(cycle)
+    if cycle.adc_step is not None:
+        level = column.level(counts.float(), cycle)
+        within = counts[(level >= (-cycle.top_code if cycle.signed else 0)) & (level <= cycle.top_code)]
+        if not len(within):
+            return 0.0  # all counts are clipped
+        counts = within
     middle = counts[len(counts) // 4 : len(counts) - len(counts) // 4].float()
     return float(error_probabilities(column, cycle, middle).mean())
 

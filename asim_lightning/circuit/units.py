@@ -33,15 +33,21 @@ def quantity(value: object) -> tuple[float, str] | None:
     return float(match[1]), units[match[2].lower()]
 
 
-def noise_percent(value: float | str, field: str, top_code: int | None, full_scale_mv: float | None) -> float:
+def is_in_lsb(value: object) -> bool:
+    """Whether a noise is given in LSB."""
+    read = quantity(value)
+    return read is not None and read[1] == "lsb"
+
+
+def noise_percent(value: float | str, field: str, codes: float | None, full_scale_mv: float | None) -> float:
     """Standard deviation of a noise source in percent of full scale.
 
-    ``percent = 100 * lsb / top_code = 100 * mV / full_scale_mv``; a plain number is percent already.
+    ``percent = 100 * lsb / codes = 100 * mV / full_scale_mv``; a plain number is percent already.
 
     Args:
         value: A number (percent) or a string with a unit, such as "0.5 lsb", "0.2 %", "1.2 mV".
         field: Name of the setting, for error messages.
-        top_code: Largest ADC code, so that one LSB is full scale / top_code; None for an ideal converter.
+        codes: Codes that the full scale spans, so that one LSB is full scale / codes; None for an ideal converter.
         full_scale_mv: Full scale in millivolt, or None where it is not known.
 
     Raises:
@@ -54,9 +60,9 @@ def noise_percent(value: float | str, field: str, top_code: int | None, full_sca
             raise ValueError(f"`{field}` must be a number (percent) or a number with a unit of {units}, got {value!r}")
         number, unit = read
         if unit == "lsb":
-            if top_code is None:
+            if codes is None:
                 raise ValueError(f"`{field}` must be in % or mV for an ideal converter (adc_bits null), got {value!r}")
-            percent = 100.0 * number / top_code
+            percent = 100.0 * number / codes
         elif unit == "mV":
             if full_scale_mv is None:
                 raise ValueError(f"`{field}` in mV needs `macro.full_scale_mv`, got {value!r} without it")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit import Transfer, explain, transfer
+from asim_lightning.circuit import Transfer, explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
 from asim_lightning.cli.fitting import fit
@@ -167,12 +167,13 @@ def explain_macros(setup: Setup) -> None:
     print(setup.model.report)
     kinds: dict[Any, list[str]] = {}
     for name, layer in macro_layers(setup.model.backbone).items():
-        kinds.setdefault((layer.macro, layer.signed_input), []).append(name)
-    for (macro, signed), names in kinds.items():
+        kinds.setdefault(layer.transfer, []).append(name)
+    for circuit, names in kinds.items():
+        signed = circuit.signed_input
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
-        print(explain(macro, signed))
-        print(_engines(transfer(macro, signed), setup.trainer.strategy.root_device))
+        print(explain(circuit.macro, signed, circuit.rows_in_use))
+        print(_engines(circuit, setup.trainer.strategy.root_device))
 
 
 def verify(setup: Setup, samples: int = 2) -> None:

@@ -16,7 +16,8 @@ _CELL_FRACTIONS = (-0.375, -0.125, 0.125, 0.375)
 
 
 def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of ``code * full_scale / top_code - count`` over reads, for the counts of a cycle.
+    """Mean and variance of ``code * full_scale / top_code - count`` (of an ADC with a range of its own: of ``code *
+    adc_step + adc_low - count``) over reads, for the counts of a cycle.
 
     Sums over the decision thresholds of the ADC: with level L and sigma s in codes, ``P(code >= k) = Q((k - 1/2 - L) /
     s)``, both ends clamped. Votes count: a mean's variance is divided by them, a median's and a mode's codes have
@@ -53,8 +54,8 @@ def _moments(transfer: Transfer, cycle: Cycle, counts: Tensor) -> tuple[Tensor, 
         variance = second - mean.square()
         if transfer.macro.vote == "mean":
             variance = variance / cycle.votes
-    span = cycle.full_scale / cycle.top_code
-    return (base + mean) * span - counts, variance.clamp_min(0.0) * span**2
+    span = cycle.counts_a_code
+    return (base + mean) * span + cycle.adc_low - counts, variance.clamp_min(0.0) * span**2
 
 
 def _rounded(level: Tensor, sigma: Tensor, cycle: Cycle, base: Tensor, median_of: int) -> tuple[Tensor, Tensor]:

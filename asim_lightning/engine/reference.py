@@ -62,7 +62,8 @@ class ReferenceProgram(Program):
 
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
         ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III), with levels
-        and codes changed by the converters' errors where they have some (see `Converters`). Codes times
+        and codes changed by the converters' errors where they have some (see `Converters`); of an ADC with a range of
+        its own ``output += sign * 2^shift * (adc_step * code + adc_low)``. Codes times
         their weight (`Transfer.code_weight`) are summed as integers, and so are the exact counts of digital cycles.
 
         Args:
@@ -181,7 +182,7 @@ class _Sums:
     """Sums over cycles and tiles: of codes times their weight in one tensor, of exact counts in another."""
 
     def __init__(self, transfer: Transfer, tiles: int) -> None:
-        self.macro, self.transfer = transfer.macro, transfer
+        self.macro, self.transfer, self.offset = transfer.macro, transfer, transfer.offset * tiles
         self.whole = torch.int32 if tiles * transfer.largest_sum < 2**31 else torch.int64
         self.codes: Tensor | None = None
         self.counts: Tensor | None = None
@@ -199,12 +200,10 @@ class _Sums:
         real = torch.float32 if device.type == "mps" else torch.float64
         total = torch.zeros((), dtype=real, device=device)
         if self.codes is not None:
-            codes, top = self.codes.to(real), self.macro.top_code
             # one division, so that a multiple of top_code comes back as a whole number of counts
-            votes = self.transfer.most_votes
-            rows, divisor = (1, votes) if top is None else (self.macro.rows, top * votes)
-            total = total + codes * rows / divisor
-        return total if self.counts is None else total + self.counts.to(real)
+            total = total + self.codes.to(real) * self.transfer.scale / self.transfer.divisor
+        total = total if self.counts is None else total + self.counts.to(real)
+        return total + self.offset if self.offset else total
 
     def _add(self, total: Tensor | None, values: Tensor, weight: int) -> Tensor:
         # the codes of an ideal converter are real numbers

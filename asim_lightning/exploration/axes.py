@@ -33,6 +33,10 @@ class SweepAxes:
     """Rows a column sums: 1 or more."""
     adc_bits: list[int | None] | None = None
     """ADC bits: 1..16, or null for an ideal converter."""
+    adc_step: list[int | None] | None = None
+    """Counts an LSB of the ADC: 1 or more, or null for full scale / largest code."""
+    adc_low: list[int] | None = None
+    """Count of code 0: 0 or more."""
     encoding_bits: list[int] | None = None
     """Input bits a cycle: 1..input_bits."""
     weight_parallel: list[bool] | None = None

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
-from asim_lightning.circuit.columns import COLUMNS
+from asim_lightning.circuit.columns import COLUMNS, ColumnInRange
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
@@ -120,12 +120,16 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         noise = {name: canonical_quantity(getattr(macro, name)) for name in NOISE_AXES}
         where = f"macro.column {macro.column}"
         found = transfer(macro, signed_input)  # its column is the one that engines use, not one built from newer files
-        contents.described_elsewhere(found.column.macro, "macro")
+        column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
+        contents.described_elsewhere(column.macro, "macro")
+        fields = asdict(macro)
+        if macro.adc_step is None:  # as before there were such ADCs, so that their sweeps go on
+            del fields["adc_step"], fields["adc_low"]
         return {
-            **asdict(macro),
+            **fields,
             **noise,
             "column_args": contents.of(macro.column_args, where),
-            "model": contents.of(found.column, where),
+            "model": contents.of(column, where),
             "tables": _tables(found),
         }
     cycles = schedule(macro, signed_input)
@@ -139,6 +143,7 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "vote": votes,
         "column": [macro.column, macro.column_args],
         **({} if macro.static == StaticEffects() else {"static": asdict(macro.static)}),
+        **({} if macro.adc_step is None else {"adc_range": [macro.adc_step, macro.adc_low]}),
     }
 
 

@@ -102,12 +102,18 @@ class OnMacro(QuantizedLayer):
         """
         if not isinstance(assignment, Assignment):
             raise ValueError(f"`assignment` must be an Assignment, got {assignment!r}")
-        transfer(assignment.macro, self.signed_input)
+        transfer(assignment.macro, self.signed_input, self.rows_in_use)
 
     @property
     def transfer(self) -> Transfer:
         """Schedule and column of the macro for this layer's input."""
-        return transfer(self.macro, self.signed_input)
+        return transfer(self.macro, self.signed_input, self.rows_in_use)
+
+    @property
+    def rows_in_use(self) -> int | None:
+        """Most rows of a tile that may hold weights, if all of the macro's are not too few; None: any number."""
+        weight = getattr(self, "weight", None)
+        return weight[0].numel() if isinstance(weight, Tensor) else None
 
     @property
     def weight_bits(self) -> int:

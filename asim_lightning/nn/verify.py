@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer
+from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.engine import ENGINES, Engine, exact, noise_context, reference, refusals, sums_of
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import scaled
@@ -193,7 +194,8 @@ class _Samples:
             return 0
         conversions = conversion_count(self.product, circuit, self.x, self.w)
         # the last bits of a level and a normal weigh more in a finer LSB
-        return math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, (circuit.macro.top_code or 0) / 255))
+        codes = max((codes_of_full_scale(c) for c in circuit.cycles if c.top_code is not None), default=0)
+        return math.ceil(conversions * _ROUNDED_OTHERWISE * max(1.0, codes / 255))
 
     def compared(self, name: str, sums: Tensor, expected: Tensor, **how: Any) -> Comparison:
         """Sums of an engine against others."""
@@ -237,7 +239,7 @@ def _sigmas(sums: Tensor, others: Tensor, product: Tensor) -> float:
 
 def _least_lsb(circuit: Transfer) -> float:
     """Counts that one code of the least significant conversion adds to a sum."""
-    lsb = [2**c.shift * c.full_scale / c.top_code for c in circuit.cycles if c.converted and c.top_code is not None]
+    lsb = [2**c.shift * c.counts_a_code for c in circuit.cycles if c.converted and c.top_code is not None]
     return min(lsb, default=1.0)
 
 

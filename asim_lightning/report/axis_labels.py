@@ -10,6 +10,8 @@ LABELS: Mapping[str, str] = {
     "random_noise": "random noise (% of full scale)",
     "nonlinear_noise": "nonlinear noise (% of full scale)",
     "adc_bits": "ADC bits",
+    "adc_step": "counts an LSB",
+    "adc_low": "count of code 0",
     "weight_bits": "weight bits",
     "input_bits": "input bits",
     "encoding_bits": "input bits a cycle",

@@ -101,6 +101,11 @@ def test_ideal_converter() -> None:
         ({"digital_levels": 99, "adc_bits": 1}, False, (255, 256)),
         ({"rows": 2**20, "adc_bits": None}, False, (2**20, None)),
         ({"column": "current", "column_args": {"cell_sigma": 1.0}}, False, (None, None)),
+        ({"adc_bits": 6, "adc_step": 1}, False, (63, None)),
+        ({"adc_bits": 9, "adc_step": 1}, False, (255, 256)),
+        ({"adc_bits": 8, "adc_step": 1, "encoding_bits": 2}, False, (85, None)),
+        ({"adc_bits": 8, "adc_step": 1, "adc_low": 1}, False, (None, None)),
+        ({"adc_bits": 8, "adc_step": 2}, False, (None, None)),
     ],
 )
 def test_nearest_exact_rows(settings: dict[str, Any], signed: bool, expected: tuple[int | None, int | None]) -> None:
@@ -124,6 +129,7 @@ def test_exact_rows_by_brute_force(column_args: dict[str, float], adc_bits: int,
         ({"weight_bits": 2, "input_bits": 2, "rows": 9, "weight_parallel": True}, True),
         ({"column": "current", "column_args": {"alpha": 1e-3}}, False),
         ({"adc_bits": 4, "random_noise": "7 lsb"}, False),
+        ({"adc_bits": 4, "adc_step": 1, "encoding_bits": 2}, True),
     ],
 )  # fmt: skip
 def test_distinct_adc_bits_by_brute_force(settings: dict[str, Any], signed: bool) -> None:
@@ -173,6 +179,23 @@ algorithm: exact + every other conversion: 3 of 6 cycles return their count but 
 nearest exact row counts, noise aside: none (at or below 31), none (above)
 fewest ADC bits that keep counts distinct: 8
 """
+
+
+def test_an_adc_with_a_range_of_its_own() -> None:
+    macro = MacroConfig(adc_bits=6, adc_step=2, adc_low=5, encoding_bits=3, random_noise=0.1, full_scale_mv=500.0)
+    explanation = explain(macro, rows_in_use=9)
+    assert (
+        "ADC range: codes 0..63 are counts 5..131 in steps of 2; counts reach 63 with 9 rows in use; full scales"
+        in (str(explanation))
+    )
+    cycle, last = explanation.cycles[0], explanation.cycles[-1]
+    assert (cycle.lsb, last.lsb) == (2, 2)
+    assert cycle.sigma_lsb == pytest.approx(0.001 * 7 * 255 / 2)
+    assert (cycle.sigma_percent, cycle.sigma_mv) == (pytest.approx(0.1), pytest.approx(0.5))  # as without the range
+    assert cycle.error_probability == pytest.approx(math.erfc(0.5 / (cycle.sigma_lsb * math.sqrt(2))), rel=0.2)
+    exact = MacroConfig(adc_bits=6, adc_step=1)
+    assert explain(exact, rows_in_use=63).algorithm is Algorithm.EXACT
+    assert explain(exact, rows_in_use=64).algorithm is Algorithm.CONVERSIONS
 
 
 def test_text() -> None:

@@ -61,6 +61,79 @@ def test_kinds_of_bit_serial_cycles(fields: dict[str, Any], expected: list[str])
     assert {str(kind) for kind in kinds(**fields)} == set(expected)
 
 
+@pytest.mark.parametrize(
+    ("fields", "rows_in_use", "expected"),
+    [
+        ({"adc_bits": 8, "adc_step": 1}, None, "exact"),
+        ({"adc_bits": 6, "adc_step": 1}, None, "lossy"),
+        ({"adc_bits": 6, "adc_step": 1}, 63, "exact"),
+        ({"adc_bits": 6, "adc_step": 1}, 64, "lossy"),
+        ({"adc_bits": 6, "adc_step": 1, "encoding_bits": 2}, 21, "exact"),
+        ({"adc_bits": 6, "adc_step": 1, "encoding_bits": 2}, 22, "lossy"),
+        ({"adc_bits": 8, "adc_step": 2}, 20, "lossy"),
+        ({"adc_bits": 8, "adc_step": 1, "adc_low": 1}, 20, "lossy"),
+        ({"adc_bits": 6}, 20, "lossy"),  # a layer's rows change nothing where the range is the full scale
+        ({"adc_bits": 6, "adc_step": 1, "column": f"{__name__}.Bent"}, 20, "exact"),
+        ({"adc_bits": 6, "adc_step": 1, "column": f"{__name__}.Bent", "column_args": {"bow": 9.0}}, 20, "lossy"),
+    ],
+)
+def test_a_range_is_exact_for_the_counts_that_tiles_meet(
+    fields: dict[str, Any], rows_in_use: int | None, expected: str
+) -> None:
+    found = transfer(MacroConfig(**fields), False, rows_in_use)
+    assert {str(kind) for kind in found.conversions} == {expected}
+
+
+def test_a_users_column_is_mapped_to_the_range() -> None:
+    """Level and sigma of the user's are codes of the full range."""
+    macro = MacroConfig(rows=100, adc_bits=6, adc_step=2, adc_low=10, encoding_bits=3, column=f"{__name__}.Bent")
+    found = transfer(macro, False)
+    cycle, own = found.cycles[0], Bent(macro)
+    counts = torch.arange(0.0, 701.0)
+    full = schedule(macro.with_fields(adc_step=None, adc_low=0), False)[0]
+    expected = (own.level(counts, full).double() * 700 / 63 - 10) / 2
+    torch.testing.assert_close(found.column.level(counts, cycle).double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(found.column.sigma(counts, cycle), own.sigma(counts, full) * 700 / (63 * 2))
+
+
+class Same(Column):
+    """The charge column again, with its noise."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return super().level(count, cycle)
+
+
+@pytest.mark.parametrize("noise", ["0.3 lsb", 0.7, "2 mV"])
+@pytest.mark.parametrize("encoding_bits", [1, 3])
+def test_noise_does_not_shrink_with_the_range(noise: float | str, encoding_bits: int) -> None:
+    def cycles_of(column: str, **fields: Any) -> list[tuple[float, float, float]]:
+        macro = MacroConfig(
+            rows=100, adc_bits=6, random_noise=noise, full_scale_mv=500.0, encoding_bits=encoding_bits, column=column,
+            **fields,
+        )  # fmt: skip
+        found = transfer(macro, True)
+        counts = torch.tensor(12.0)
+        level = [float(found.column.level(counts, c)) for c in found.cycles]
+        sigma = [float(found.column.sigma(counts, c)) for c in found.cycles]
+        return list(zip(level, sigma, [c.full_scale for c in found.cycles], strict=True))
+
+    for level, sigma, full_scale in cycles_of("charge", adc_step=4, adc_low=2):
+        percent = {"0.3 lsb": 0.3 * 4 / full_scale, 0.7: 0.007, "2 mV": 2 / 500}[noise]
+        assert level == 2.5
+        assert sigma == pytest.approx(percent * full_scale / 4)
+    for own, users in zip(
+        cycles_of("charge", adc_step=4, adc_low=2), cycles_of(f"{__name__}.Same", adc_step=4, adc_low=2), strict=True
+    ):
+        assert users == pytest.approx(own, rel=1e-6)
+
+
+def test_noise_in_lsb_needs_a_sigma_that_knows_the_lsb() -> None:
+    class_path = f"{__name__}.Bent"
+    transfer(MacroConfig(adc_step=1, random_noise="0.3 lsb", column=class_path), False)
+    with pytest.raises(ValueError, match=r"^`macro.random_noise` must be in % or mV with `macro.adc_step`, several"):
+        transfer(MacroConfig(adc_step=1, random_noise="0.3 lsb", column=class_path, encoding_bits=2), False)
+
+
 def test_the_sign_plane_and_the_rest_of_a_macro_may_differ() -> None:
     assert [str(k) for k in kinds(True, input_bits=9, encoding_bits=4)] == ["lossy", "lossy", "exact"]
     assert [str(k) for k in kinds(input_bits=7, rows=85, encoding_bits=2)] == ["exact"] * 4

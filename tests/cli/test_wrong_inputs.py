@@ -28,12 +28,35 @@ MACRO = {
     "module as column": (("--model.plan.macro.column", "os"), "import path such as package.module.Class, got 'os'"),
     "function as column": (("--model.plan.macro.column", "os.getcwd"), "'os.getcwd', which does not inherit Column"),
     "abstract column": (("--model.plan.macro.column", "abc.ABC"), "'abc.ABC', which does not inherit Column"),
+    "step of no counts": (("--model.plan.macro.adc_step", "0"), "`macro.adc_step` must be 1..1048576 or null, got 0"),
+    "step that is no whole number": (("--model.plan.macro.adc_step", "1.5"), "`model.plan.macro.adc_step` must be an"),
+    "low without a step": (("--model.plan.macro.adc_low", "3"), "must be 0 where `macro.adc_step` is null, got 3"),
+    "low below 0": (
+        ("--model.plan.macro.adc_step", "1", "--model.plan.macro.adc_low", "-1"),
+        "`macro.adc_low` must be 0..1048576, got -1",
+    ),
+    "step of an ideal converter": (
+        ("--model.plan.macro.adc_step", "1", "--model.plan.macro.adc_bits", "null"),
+        "`macro.adc_step` must be null for an ideal converter (adc_bits null), got 1",
+    ),
+    "step with digital_adc": (
+        ("--model.plan.macro.adc_step", "1", "--model.plan.macro.digital_adc", "true"),
+        "`macro.adc_step` must be null with digital_adc, got 1",
+    ),
+    "low with weight_parallel": (
+        ("--model.plan.macro", "{adc_step: 9, adc_low: 2, weight_parallel: true}"),
+        "`macro.adc_low` must be 0 with weight_parallel, got 2",
+    ),
+    "noise of many LSB of a step": (
+        ("--model.plan.macro", "{adc_step: 90, random_noise: 3 lsb}"),
+        "`macro.random_noise` must be 0..100 % of full scale, got '3 lsb'",
+    ),
     "null plan": (("--model.plan", "null"), "`model.plan` must be a mapping, or a YAML file of one, got null"),
 }
 
 PLAN = {
     "rule for no layer": ("rules", [{"match": "layer9.*", "macro": {"rows": 9}}], "nearest: layer4.0.conv2"),
-    "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, encoding_bits"),
+    "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, adc_step"),
     "rule with a value": ("rules", [{"match": "fc", "macro": {"adc_bits": 77}}], "must be 1..16 or null, got 77"),
     "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.matches` is no setting; nearest: match"),
     "rule with a field": (

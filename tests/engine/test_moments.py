@@ -23,6 +23,14 @@ MACROS = {
     "compressed": MacroConfig(column="current", column_args={"alpha": 1e-3}, random_noise=0.3),
     "weight-parallel": MacroConfig(4, 4, rows=16, adc_bits=5, weight_parallel=True, random_noise=2.0),
     "noise-free": MacroConfig(adc_bits=5),
+    "step 1": MacroConfig(adc_bits=6, adc_step=1, random_noise=0.3, nonlinear_noise=1.0),
+    "step 2, low 34": MacroConfig(adc_bits=6, adc_step=2, adc_low=34, random_noise="0.4 lsb"),
+    "step 3, low 20, mode": MacroConfig(
+        adc_bits=5, adc_step=3, adc_low=20, random_noise=0.5, votes=3, vote_levels=20, vote="mode"
+    ),
+    "step 40, weight-parallel": MacroConfig(
+        4, 4, rows=16, adc_bits=5, adc_step=40, weight_parallel=True, random_noise=2.0
+    ),
 }
 
 
@@ -39,7 +47,8 @@ def drawn(macro: MacroConfig, count: float) -> tuple[float, float]:
     if cycle.votes > 1:
         code = torch.from_numpy(oracle.vote(code.double().numpy(), macro.vote)) if macro.vote == "mode" else code
         code = code.median(0).values if macro.vote == "median" else code.mean(0) if macro.vote == "mean" else code
-    error = code.double().flatten() * (cycle.full_scale / top) - count
+    span = cycle.full_scale / top if macro.adc_step is None else macro.adc_step
+    error = code.double().flatten() * span + macro.adc_low - count
     return float(error.mean()), float(error.std())
 
 

@@ -56,6 +56,27 @@ def test_a_product_of_two_activations_is_prepared_once(prepared: list[str]) -> N
     assert prepared == ["events"]
 
 
+@pytest.mark.parametrize(
+    ("adc_bits", "rows", "engine"), [(6, 255, "exact"), (3, 255, "native"), (5, 31, "exact"), (6, 54, "exact")]
+)
+def test_a_range_that_no_count_of_the_layer_leaves_is_exact(
+    prepared: list[str], adc_bits: int, rows: int, engine: str
+) -> None:
+    x = torch.rand(2, 6, 5, 5)  # 54 terms an output
+    layer = conv(rows=rows, adc_bits=adc_bits, adc_step=1)
+    found = layer(x)
+    assert prepared == [engine]
+    layer.fidelity = "quantized"
+    assert torch.equal(found, layer(x)) == (engine == "exact")
+
+
+def test_noise_in_a_range_that_no_count_leaves_is_drawn_as_events(prepared: list[str]) -> None:
+    linear = CimLinear(20, 4, macro=MacroConfig(adc_bits=5, adc_step=1, random_noise=0.05)).eval()
+    linear(torch.rand(3, 20))
+    CimMatmul(MacroConfig(adc_bits=5, adc_step=1, random_noise=0.05)).eval()(torch.rand(2, 3, 20), torch.rand(2, 4, 20))
+    assert prepared == ["events", "native"]  # of two activations any number of rows may be in use
+
+
 def test_wrong_engines_are_refused() -> None:
     layer = conv(adc_bits=None)
     with pytest.raises(ValueError, match=r"^`engine` must be one of exact, events, .*, reference, got 'nosuch'$"):

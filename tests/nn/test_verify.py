@@ -25,6 +25,7 @@ MACROS = {
     "noisy": NOISY,
     "lossy": SMALL.with_fields(rows=50, adc_bits=5, encoding_bits=3, nonlinear_noise=1.0),
     "votes": NOISY.with_fields(vote_levels=2, votes=3, vote="mean", digital_levels=1),
+    "range": NOISY.with_fields(adc_bits=4, adc_step=2, adc_low=3, random_noise="0.2 lsb"),
     "parallel": NOISY.with_fields(weight_parallel=True),
     "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
     "cells": NOISY.with_fields(column="current", column_args={"alpha": 1e-3, "cell_sigma": 5.0}),

@@ -59,7 +59,7 @@ def with_errors(
             for part in zip(*(column.split(few) for column in events), strict=True):
                 _add(errors, tables, kind, x, w, *part)
     total = total.to(torch.float64)
-    changed = (total.flatten() * rates.divisor + errors * rates.macro.rows) / rates.divisor
+    changed = (total.flatten() * rates.divisor + errors * rates.scale) / rates.divisor
     return torch.where(errors != 0, changed, total.flatten()).view(total.shape)
 
 

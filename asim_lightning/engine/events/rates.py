@@ -52,8 +52,9 @@ class Rates:
     """Kinds of cycles that can err."""
     weights: tuple[int, ...]
     """Weight of one code in the integer sum of codes, cycle by cycle (`Transfer.code_weight`)."""
+    scale: int
+    """An output in counts is ``sum of codes * scale / divisor``."""
     divisor: int
-    """An output in counts is ``sum of codes * macro.rows / divisor``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +134,13 @@ def _why_not(transfer: Transfer) -> str:
 @lru_cache(maxsize=256)
 def rates(transfer: Transfer) -> Rates:
     """The tables of a transfer that is not refused."""
-    macro = transfer.macro
     kinds = [_kind(transfer, numbers) for numbers in _noisy_kinds(transfer)]
     weights = [transfer.code_weight(cycle) for cycle in transfer.cycles]
-    divisor = (macro.top_code or 1) * transfer.most_votes
     kinds = [kind for kind in kinds if len(kind.errors) > 1]
-    return Rates(macro, transfer.signed_input, transfer.cycles, tuple(kinds), tuple(weights), divisor)
+    return Rates(
+        transfer.macro, transfer.signed_input, transfer.cycles, tuple(kinds), tuple(weights), transfer.scale,
+        transfer.divisor,
+    )  # fmt: skip
 
 
 def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:
@@ -174,7 +176,7 @@ def code_distribution(column: Column, cycle: Cycle) -> Tensor:
         cycle: A cycle that is exact without noise.
 
     Returns:
-        float64, summing to 1 for each count. # (full_scale + 1, 2 reach + 1)
+        float64, summing to 1 for each count. # (largest count + 1, 2 reach + 1)
     """
     level, sigma, code, top = _levels(column, cycle)
     reach = _reach(column, cycle)
@@ -190,12 +192,14 @@ def code_distribution(column: Column, cycle: Cycle) -> Tensor:
 
 
 def _levels(column: Column, cycle: Cycle) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Level, sigma and noise-free code of every count, float64 (full_scale + 1,), and the top code."""
+    """Level, sigma and noise-free code of every count, float64 (largest count + 1,), and the top code."""
     counts = possible_counts(cycle)
     level = column.level(counts.float(), cycle).double().cpu()
     sigma = column.sigma(counts.float(), cycle).double().cpu().expand_as(level)
     top = cycle.top_code or cycle.full_scale
-    return level, sigma, counts * (top // cycle.full_scale), top
+    # of a cycle that is exact, so that one of both is a whole number
+    code = (counts - cycle.adc_low) // cycle.adc_step if cycle.adc_step else counts * (top // cycle.full_scale)
+    return level, sigma, code, top
 
 
 def _reach(column: Column, cycle: Cycle) -> int:

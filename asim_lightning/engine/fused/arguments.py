@@ -84,7 +84,7 @@ class MacroForm(NamedTuple):
     """What a macro makes of counts, which the kernel is compiled for."""
 
     TOP: int
-    ROWS: int
+    SCALE: int
     DIVISOR: int
     NOISE: bool
     SIGMA_BY_COUNT: bool
@@ -138,8 +138,8 @@ def macro_form(operands: Operands, tables: Tables, macro: MacroConfig, errors: P
     """What a macro makes of the counts of a product."""
     return MacroForm(
         TOP=macro.top_code or 1,
-        ROWS=macro.rows,
-        DIVISOR=(macro.top_code or 1) * tables.most_votes,
+        SCALE=tables.scale,
+        DIVISOR=tables.divisor,
         NOISE=tables.noise,
         SIGMA_BY_COUNT=tables.sigma_by_count,
         MIXED=tables.mixed,

@@ -115,7 +115,7 @@ def convert(  # type: ignore[no-untyped-def]
                 codes += c01
                 codes += c23
 
-    total = codes.to(tl.float64) * MACRO.ROWS / MACRO.DIVISOR
+    total = codes.to(tl.float64) * MACRO.SCALE / MACRO.DIVISOR
     if MACRO.DIGITAL:
         total += counts.to(tl.float64)
     tl.store(out + (row * numbers.positions + start)[:, None] + columns[None, :], total, mask=inside)
@@ -159,7 +159,7 @@ def launch(operands: Operands, tables: Tables, errors: PlacedErrors, macro: Macr
     programs = -(-operands.pixels // block_m) * -(-operands.outputs // block_n) * operands.groups
     with torch.cuda.device_of(out):  # Triton launches on the current device
         convert[(programs,)](**arguments(operands, tables, errors, macro, noise, out), **OPTIONS)
-    return out
+    return out.add_(tables.offset * operands.tiles) if tables.offset else out
 
 
 def _signed(word: int, bits: int) -> int:

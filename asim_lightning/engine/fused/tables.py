@@ -53,8 +53,10 @@ class Tables:
     """Whether noisy and noise-free cycles occur together."""
     vote: str
     """How votes become one: see `VOTES`."""
-    most_votes: int
-    """Votes whose sum is one code: more than 1 for mean votes."""
+    scale: int
+    """An output in counts is ``sum of weighted codes * scale / divisor + offset * tiles`` (`Transfer.scale`)."""
+    divisor: int
+    offset: int
     code_bound: int
     """Largest sum of weighted codes of one tile."""
     count_bound: int
@@ -102,7 +104,9 @@ def tables(transfer: Transfer, device: torch.device, has_errors: bool = False) -
         sigma_by_count=by_count,
         mixed=any(transfer.noisy) and not all(transfer.noisy),
         vote="none" if voted == 1 else macro.vote,
-        most_votes=transfer.most_votes,
+        scale=transfer.scale,
+        divisor=transfer.divisor,
+        offset=transfer.offset,
         code_bound=top * sum(abs(line[3]) * (line[5] if macro.vote == "mean" else 1) for line in lines),
         count_bound=sum(abs(line[4]) * cycle.full_scale for line, cycle in zip(lines, cycles, strict=True)),
         shared=all(len({line[0] for line in filled[low : low + 4]}) == 1 for low in range(0, len(filled), 4)),

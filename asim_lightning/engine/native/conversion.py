@@ -56,6 +56,7 @@ class Plan:
         output_shape: # (batch, *outputs)
         form_key: What the form of the weights depends on beside the weights.
         samples: How many samples are worked out at a time.
+        offset: Counts that are added to each output beside its weighted codes.
         kept: What the job points to.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     output_shape: tuple[int, ...]
     form_key: str
     samples: int
+    offset: int
     kept: tuple[Any, ...]
 
 
@@ -116,7 +118,7 @@ def plan_of(
     job.tiles, job.cycles = ctypes.addressof(array), ctypes.addressof(schedule.cycles)
     job.digits = ctypes.addressof(schedule.digits_of_job)
     job.levels, job.sigmas = schedule.levels.data_ptr(), schedule.sigmas.data_ptr()
-    job.scale, job.divisor = macro.rows, (macro.top_code or 1) * transfer.most_votes
+    job.scale, job.divisor = transfer.scale, transfer.divisor
     job.tile_count, job.cycle_count, job.schedule_cycles = len(tiles), len(schedule.cycles), len(transfer.cycles)
     job.digit_count, job.vote_rule = len(schedule.digits), VOTE_RULES[macro.vote]
     conversions = prod(output_shape) * len(tiles) * len(transfer.cycles)
@@ -124,7 +126,9 @@ def plan_of(
     pairs = [(c.weight_bits, c.input_bits) for c in transfer.cycles] if job.counting == Counting.AMX else ()
     key = repr(("native", job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
-    return Plan(job, output_shape, key, max(1, _BYTES // max(1, sample)), (*kept, array, schedule))
+    return Plan(
+        job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)
+    )
 
 
 def _conv2d(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
 
 _LONGEST_TABLE = 2**20
@@ -102,12 +103,12 @@ class _Tables:
         counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
         found, sigma = (
-            {"top": float(top), "silent": 1, **_level(counts, level, top, self._level_error(noisy))},
+            {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, self._level_error(noisy))},
             torch.zeros_like(counts),
         )
         if noisy:
             sigma = self.transfer.column.sigma(counts, cycle).float().expand_as(counts)
-            found |= {"silent": int(sigma[0] == 0), **self._sigma(counts, sigma, cycle, top)}
+            found |= {"silent": int(sigma[0] == 0), **self._sigma(counts, sigma, cycle)}
         if found["level"] == Level.TABLE or found.get("sigma") == Sigma.TABLE:
             self.levels.append(level)
             self.sigmas.append(sigma)
@@ -118,12 +119,12 @@ class _Tables:
         """Largest mean error of levels whose codes are right."""
         return 0.0 if self.to_the_bit else _LEVEL_ERROR if noisy else math.inf
 
-    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle, top: int) -> dict[str, float]:
+    def _sigma(self, counts: Tensor, sigma: Tensor, cycle: Cycle) -> dict[str, float]:
         if bool((sigma == sigma[0]).all()):
             return {"sigma": Sigma.CONSTANT, "constant": float(sigma[0])}
         # the charge column's: sqrt(a + b / (c * count + 1)), where this column's is that
-        macro, unit = self.transfer.macro, top / 100.0
-        a, b = (macro.random_noise_percent * unit) ** 2, (macro.nonlinear_noise_percent * unit) ** 2
+        macro, unit = self.transfer.macro, codes_of_full_scale(cycle) / 100.0
+        a, b = ((percent * unit) ** 2 for percent in macro.noise_percents(cycle.full_scale))
         c = macro.rows / cycle.full_scale
         shrinking = torch.sqrt(a + b / (c * counts.double() + 1.0))
         is_precise = float(sigma.max()) <= _LARGEST_SHRINKING
@@ -132,10 +133,10 @@ class _Tables:
         return {"sigma": Sigma.TABLE}
 
 
-def _level(counts: Tensor, level: Tensor, top: int, error: float) -> dict[str, float]:
+def _level(counts: Tensor, level: Tensor, top: int, cycle: Cycle, error: float) -> dict[str, float]:
     """How counts become levels, with the same codes, and a mean error that is no larger than this."""
     codes, divisor = level.round().clamp(0, top), len(counts) - 1
-    guess = np.float32(top) / np.float32(divisor)
+    guess = np.float32(codes_of_full_scale(cycle)) / np.float32(divisor)
     for gain in (guess, np.nextafter(guess, np.float32(0)), np.nextafter(guess, np.float32(np.inf))):
         found = counts * float(gain)
         close = float((found - level).abs().mean()) <= error

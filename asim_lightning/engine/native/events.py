@@ -159,7 +159,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
     steps = g.groups * x_group, x_group, (g.channels + 7) // 8, x_pixel, g.heads * g.outputs * w_output
     job = _Events(
         0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
-        len(tiles), len(kinds), macro.rows, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
+        len(tiles), len(kinds), rates.scale, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
         g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
         *steps, g.outputs * w_output, w_output, w_byte, max(g.groups, g.heads), macro.weight_bits,
     )  # fmt: skip

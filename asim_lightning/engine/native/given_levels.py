@@ -85,9 +85,7 @@ class GivenLevels:
                 for place, (_, cycle) in enumerate(block):
                     counts.add_(found[:, place].double(), alpha=cycle.sign * 2**cycle.shift)
         codes, counts = sums
-        top, votes = transfer.macro.top_code, transfer.most_votes
-        scale, divisor = (1, votes) if top is None else (transfer.macro.rows, top * votes)
-        return codes * scale / divisor + counts
+        return codes * transfer.scale / transfer.divisor + counts + transfer.offset * len(tiles)
 
     def _counts(
         self, block: list[tuple[int, Cycle]], tiles: list[Tile], x: Tensor, w: Tensor, kept: dict[Any, Tensor]

@@ -80,13 +80,13 @@ class NativeProgram(Program):
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
             self._convert(plan, x, w, source, out, converters)
-            return out
+            return out.add_(plan.offset) if plan.offset else out
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
             inputs, weights = x[part], w[part] if product.batched_weight else w
             some = self._plan(inputs, weights, batch, converters)
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
-        return out
+        return out.add_(plan.offset) if plan.offset else out
 
     def _of_chip(self, shape: torch.Size) -> tuple[PlacedConverters | None, ChargeGains]:
         """What the chip gives weights of a shape."""

@@ -47,14 +47,16 @@ def macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
     rows, encoding, adc_bits = draw(st.sampled_from(FINE))
     input_bits = draw(st.sampled_from([b for b in (2, 3, 4, 8, 9, 12) if b >= encoding + signed]))
     rule = draw(st.sampled_from(["mode", "median", "mean"]))
+    step = draw(st.sampled_from([None, None, 1]))
     macro = MacroConfig(
         weight_bits=draw(st.sampled_from([2, 4, 8, 11])),
         input_bits=input_bits,
         rows=rows,
         adc_bits=adc_bits,
+        adc_step=step,
         encoding_bits=encoding,
         digital_levels=draw(st.integers(0, 3)),
-        digital_adc=draw(st.booleans()),
+        digital_adc=draw(st.booleans()) and step is None,
         vote_levels=draw(st.integers(0, 4)),
         votes=3,
         vote=rule,
@@ -157,7 +159,8 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
                     count = every[rest // len(kind.cycles), kind.cycles[rest % len(kind.cycles)], row, output]
                     which = int((kind.shares[int(count)] <= chance).sum())
                     votes = most // cycle.votes if macro.vote == "mean" else 1
-                    weight = cycle.sign * 2**cycle.shift * (2 ** len(cycle.input_bits) - 1) * votes
+                    span = 2 ** len(cycle.input_bits) - 1 if macro.adc_step is None else 1
+                    weight = cycle.sign * 2**cycle.shift * span * votes
                     sums[row, output] += int(kind.errors[which]) * weight
     total = (
         exact_sums(product, x, w, macro.input_bits, macro.weight_bits, circuit.signed_input)
@@ -165,7 +168,8 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
         .numpy()
         .reshape(sums.shape)
     )
-    return np.where(sums, (total * found.divisor + sums * macro.rows) / found.divisor, total)
+    scale = macro.rows if macro.adc_step is None else 1
+    return np.where(sums, (total * found.divisor + sums * scale) / found.divisor, total)
 
 
 def on_any_device(product: Product, found: Rates, x: torch.Tensor, w: torch.Tensor, noise: Noise, signed: bool) -> Any:

@@ -111,6 +111,11 @@ def test_sigma_of_a_users_column_thins_by_count() -> None:
         ({"votes": 33, "vote_levels": 1}, False),
         ({"digital_levels": 1}, True),
         ({"digital_levels": 1, "digital_adc": True}, True),
+        ({"adc_step": 1}, True),
+        ({"rows": 256, "adc_bits": 9, "adc_step": 1}, True),
+        ({"adc_step": 2}, False),  # lossy
+        ({"adc_bits": 9, "adc_step": 1, "adc_low": 1}, False),  # count 0 is clipped
+        ({"adc_bits": 7, "adc_step": 1}, False),  # counts are clipped
     ],
 )
 def test_applies(fields: dict[str, Any], expected: bool) -> None:

@@ -128,6 +128,17 @@ CASES = {
     "mean vote": linear(VOTING.with_fields(vote="mean"), **SHORT),
     "mode": linear(VOTING, **SHORT),
     "median": linear(VOTING.with_fields(vote="median", vote_levels=2), True, **SHORT),
+    "step 1": linear(NOISY.with_fields(adc_bits=4, adc_step=1), True),
+    "step 2, low 3": linear(NONLINEAR.with_fields(adc_bits=3, adc_step=2, adc_low=3), True),
+    "step 2, low 3, no noise, remainder": linear(
+        PLAIN.with_fields(adc_bits=4, adc_step=2, adc_low=3, encoding_bits=3), True, x_shape=(5, 3, 50)
+    ),
+    "step 2, low 3, mean vote": linear(
+        VOTING.with_fields(adc_bits=3, adc_step=2, adc_low=3, vote="mean", random_noise="0.4 lsb"), **SHORT
+    ),
+    "convolution, step 1, low 2": conv(
+        NOISY.with_fields(adc_bits=3, adc_step=1, adc_low=2), (7, 5, 3, 3), 5, (2, 2), (1, 1), (1, 1), 1
+    ),
     "votes without noise": linear(PLAIN.with_fields(votes=3, vote_levels=3, vote="mean")),
     "gain": linear(PLAIN, errors="gain", **LOW),
     "offset": linear(PLAIN, True, errors="offset", **LOW),

@@ -252,6 +252,22 @@ def test_planes_without_a_1_are_left_out_only_where_they_give_code_0(
     check(*args, most_different(*args[:4]))
 
 
+@pytest.mark.parametrize("low", [0, 1, 9])
+@pytest.mark.parametrize("encoding_bits", [1, 3])
+@pytest.mark.parametrize("column", ["charge", f"{__name__}.Shifted"])
+def test_planes_without_a_1_stand_for_the_count_of_code_0(column: str, encoding_bits: int, low: int) -> None:
+    macro = MacroConfig(rows=200, encoding_bits=encoding_bits, adc_bits=5, adc_step=2, adc_low=low, column=column)
+    circuit = transfer(macro, True)
+    product = PRODUCTS["convolution"]
+    x, w = operands(product, circuit.macro, False)
+    x = x.remainder(32)  # planes 5 to 7 have no 1
+    x[1] = 0.0
+    found = check(product, circuit, x, w, noise_of(3))
+    if low == 9 and column == "charge":
+        tiles = len(product.tiles(w, 200))
+        assert set(found[1].flatten().tolist()) == {tiles * low * sum(c.sign * 2**c.shift for c in circuit.cycles)}
+
+
 @pytest.mark.parametrize("low", [0, 16])
 @pytest.mark.parametrize("encoding_bits", [1, 4])
 def test_lanes_without_a_1_beside_others(encoding_bits: int, low: int) -> None:
