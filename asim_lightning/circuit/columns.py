@@ -115,6 +115,12 @@ class ColumnInRange(Column):
         return sigma if cycle.adc_step is None else sigma * (codes_of_full_scale(cycle) / (cycle.top_code or 1))
 
 
+def in_range(column: Column) -> Column:
+    """A column before its macro's ADC: itself, or, of a user's before an ADC with a range of its own, mapped to it."""
+    own = column.macro.adc_step is None or type(column) in (Column, Current)
+    return column if own else ColumnInRange(column)
+
+
 def full_range(cycle: Cycle) -> Cycle:
     """The cycle with an ADC whose largest code is its full scale."""
     return replace(cycle, adc_step=None, adc_low=0)

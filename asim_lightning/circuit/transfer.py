@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.column_check import check_functions, check_values
-from asim_lightning.circuit.columns import Column, ColumnInRange, Current, build_column, column_class, full_range
+from asim_lightning.circuit.columns import Column, Current, build_column, column_class, full_range, in_range
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
 from asim_lightning.circuit.units import is_in_lsb
@@ -157,7 +157,7 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
         check_values(column, cycle, counts)
         check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
     if macro.adc_step is None or type(column) in (Column, Current):
-        return column
+        return in_range(column)
     own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
     if own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
         for name in ("random_noise", "nonlinear_noise"):
@@ -166,7 +166,7 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
                     f"`macro.{name}` must be in % or mV with `macro.adc_step`, several input bits a cycle and a column "
                     f"with a sigma of its own, got {getattr(macro, name)!r}"
                 )
-    return ColumnInRange(column)
+    return in_range(column)
 
 
 def possible_counts(cycle: Cycle) -> Tensor:

@@ -116,7 +116,7 @@ class AsimCLI(LightningCLI):
         self.pictures = settle_pretrained(settings, self.arguments.written, self.command)
         if self.start.limits is not None:
             check_size(BackboneConfig(**model.backbone.as_dict()), model.num_classes, self.start.limits)
-        if self.command != "explain" and settings.get("data") is None:
+        if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
             of_chips = any(settings.get(name) is not None for name in ("chips", "until"))
@@ -187,7 +187,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "bench", "explain", "verify", "chip"):
+        if self.command in ("sweep", "bench", "explain", "verify", "chip", "calibrate-adc"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 
@@ -197,7 +197,7 @@ class AsimCLI(LightningCLI):
             self._say(
                 fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
             )
-        if self.start.found_by_lightning or self.command == "explain":
+        if self.start.found_by_lightning or (self.command == "explain" and not self.config.get("plot")):
             return
         for note in self.model.pretrained:
             self._say(f"weights  {note}")

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_ea
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
+from asim_lightning.cli.writable import check_folder
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
@@ -158,22 +160,34 @@ def bench(
     benchmark.run(images, setup.trainer.strategy.root_device, layers, reference_engine)
 
 
-def explain_macros(setup: Setup) -> None:
+def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = None, images: int = 16) -> None:
     """What the plan does to the network, and the cycles of every macro.
 
     Args:
         setup: What it works with.
+        plot: Folder for a page of what the ADC of a layer sees of some training images; null: none.
+        layer: Full name of that layer; null: the first one on a macro.
+        images: Training images that it sees: 1 or more.
     """
+    if plot is not None:
+        from asim_lightning.cli.count_page import chosen_layer, write_page
+
+        check_folder(Path(plot), "`plot`")  # before the work
+        check_whole("`images`", images, 1)
+        seen = chosen_layer(setup, layer)
     print(setup.model.report)
     kinds: dict[Any, list[str]] = {}
-    for name, layer in macro_layers(setup.model.backbone).items():
-        kinds.setdefault(layer.transfer, []).append(name)
+    for each, on_macro in macro_layers(setup.model.backbone).items():
+        kinds.setdefault(on_macro.transfer, []).append(each)
     for circuit, names in kinds.items():
         signed = circuit.signed_input
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
         print(explain(circuit.macro, signed, circuit.rows_in_use))
         print(_engines(circuit, setup.trainer.strategy.root_device))
+    if plot is not None:
+        prepare(setup.trainer, setup.model, setup.data)
+        print(f"\nplot     {write_page(setup, seen, Path(plot), images)}")
 
 
 def verify(setup: Setup, samples: int = 2) -> None:
@@ -230,6 +244,28 @@ def chip(setup: Setup, chip: int | None = None) -> None:
         print(f"picture  {folder / 'chip.png'}")
 
 
+def calibrate_adc(
+    setup: Setup, images: int = 64, trials: int = 2, against: dict[str, Any] | None = None, output: str | None = None
+) -> None:
+    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show what it buys.
+
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. Writes
+    them as rules of the plan, for -c, and compares accuracies before and after on the test images.
+
+    Args:
+        setup: What it works with.
+        images: Training images that ranges are fitted to: 1 or more.
+        trials: Reads of the chip for each accuracy under noise: 1..65535.
+        against: Fields of another macro whose accuracy stands beside them, such as {adc_bits: 8}; null: none.
+        output: YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs.
+    """
+    from asim_lightning.cli.adc_calibration import AdcCalibration
+
+    calibration = AdcCalibration(setup, images, trials, against or {}, output)
+    prepare(setup.trainer, setup.model, setup.data)
+    calibration.run()
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "fit": fit,
     "validate": validate,
@@ -240,6 +276,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "explain": explain_macros,
     "verify": verify,
     "chip": chip,
+    "calibrate-adc": calibrate_adc,
 }
 
 

@@ -17,7 +17,7 @@ from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.engine.digit_sums import Bits, input_digit_sums, weight_digit_sums
 from asim_lightning.engine.moments import error_moments
 from asim_lightning.engine.overlap import Overlap
-from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.product import Conv2dProduct, Product, rows_of
 from asim_lightning.engine.table_sums import Table, table_sums
 from asim_lightning.engine.torch_modes import exact_float32
 
@@ -45,7 +45,7 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     tiles = product.tiles(w[0] if product.batched_weight else w, transfer.macro.rows)
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
-        by_rows.setdefault(_rows(product, tile, w), []).append(number)
+        by_rows.setdefault(rows_of(product, tile, w), []).append(number)
     # terms of the input side and of the weight side, for the mean and for the variance: one product each in the end
     sides: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] = ([], [])
     with exact_float32(x.device.type):
@@ -115,14 +115,6 @@ def _kind(cycle: Cycle) -> Cycle:
     """The cycle without the bits and the sign, which do not change how a count is converted."""
     weight, inputs = (tuple(range(len(bits))) for bits in (cycle.weight_bits, cycle.input_bits))
     return replace(cycle, weight_bits=weight, input_bits=inputs, sign=1, shift=0)
-
-
-def _rows(product: Product, tile: Tile, w: Tensor) -> int:
-    """Number of rows of a tile that hold a weight."""
-    size = w.shape[1] if isinstance(product, Conv2dProduct) else w.shape[-1]
-    channels = len(range(size)[tile.channels])
-    elements = w.shape[2] * w.shape[3] if isinstance(product, Conv2dProduct) else 1
-    return channels * (elements if tile.kernel is None else len(range(elements)[tile.kernel]))
 
 
 @lru_cache(maxsize=256)

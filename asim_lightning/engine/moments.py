@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit import Column, Cycle, Transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.circuit.transfer import possible_counts
 
@@ -31,28 +31,30 @@ def error_moments(transfer: Transfer, cycle: Cycle) -> tuple[Tensor, Tensor, Ten
     if not cycle.converted:
         return counts, torch.zeros_like(counts), torch.zeros_like(counts)
     shifts = _CELL_FRACTIONS if transfer.column.cell_sigma > 0 and cycle.analog else (0.0,)
-    parts = [_moments(transfer, cycle, counts + shift) for shift in shifts]
+    parts = [moments_at(transfer.column, cycle, counts + shift) for shift in shifts]
     means = torch.stack([mean for mean, _ in parts]).mean(0)
     return counts, means, torch.stack([variance for _, variance in parts]).mean(0)
 
 
-def _moments(transfer: Transfer, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor]:
-    level = transfer.column.level(counts.float(), cycle).double().expand_as(counts)
+def moments_at(column: Column, cycle: Cycle, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the error of a converted cycle at some counts, float64. # (counts,) each"""
+    rule = column.macro.vote
+    level = column.level(counts.float(), cycle).double().expand_as(counts)
     sigma = torch.zeros_like(counts)
     if cycle.analog:
-        sigma = transfer.column.sigma(counts.float(), cycle).double().expand_as(counts)
+        sigma = column.sigma(counts.float(), cycle).double().expand_as(counts)
     if cycle.top_code is None:
         mean, second = _clamped_normal(level, sigma, cycle)
         variance = second - mean.square()
-        return mean - counts, variance / (cycle.votes if transfer.macro.vote == "mean" else 1)
+        return mean - counts, variance / (cycle.votes if rule == "mean" else 1)
     base = level.round().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
-    if cycle.votes > 1 and transfer.macro.vote == "mode":
+    if cycle.votes > 1 and rule == "mode":
         mean, variance = _mode(level, sigma, cycle, base)
     else:
-        median_of = cycle.votes if transfer.macro.vote == "median" else 1
+        median_of = cycle.votes if rule == "median" else 1
         mean, second = _rounded(level, sigma, cycle, base, median_of)
         variance = second - mean.square()
-        if transfer.macro.vote == "mean":
+        if rule == "mean":
             variance = variance / cycle.votes
     span = cycle.counts_a_code
     return (base + mean) * span + cycle.adc_low - counts, variance.clamp_min(0.0) * span**2

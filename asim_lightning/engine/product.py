@@ -139,6 +139,14 @@ class Conv2dProduct(Product):
         return grouped.flatten(2, 3)
 
 
+def rows_of(product: Product, tile: Tile, w: Tensor) -> int:
+    """Number of rows of a tile that hold a weight."""
+    size = w.shape[1] if isinstance(product, Conv2dProduct) else w.shape[-1]
+    channels = len(range(size)[tile.channels])
+    elements = w.shape[2] * w.shape[3] if isinstance(product, Conv2dProduct) else 1
+    return channels * (elements if tile.kernel is None else len(range(elements)[tile.kernel]))
+
+
 def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> int:
     """Conversions of all samples of a product: ``outputs * tiles * sum of votes of converted cycles``.
 

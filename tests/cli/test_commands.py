@@ -175,7 +175,7 @@ def test_help_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
     [
         ([], 2, "error: asim needs a command first"),
         (["--help"], 0, "usage: asim COMMAND -c CONFIG"),
-        (["-h"], 0, "  sweep     Accuracy over a grid of macros"),
+        (["-h"], 0, "  sweep          Accuracy over a grid of macros"),
         (["--version"], 0, f"asim {asim_lightning.__version__}"),
         (["valdate", "-c", "quickstart"], 2, "got 'valdate'; nearest: validate"),
         (["-c", "quickstart"], 2, "error: asim needs a command first"),

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 
 
 def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
@@ -129,3 +129,34 @@ def test_same_seed_same_interval_and_fast():
 def test_refuses(correct, options, message):
     with pytest.raises(ValueError, match=message):
         accuracy_interval(correct, **options)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0.05, 0.05), (0.01, 0.01), (0.02, 0.1), (0.0, 0.005)])
+@pytest.mark.parametrize("trials", [1, 3])
+def test_intervals_of_paired_differences_hold_the_truth(won: float, lost: float, trials: int) -> None:
+    rng = np.random.default_rng(5)
+    held = []
+    for seed in range(200):
+        before = rng.random((300, 1)) < 0.8
+        flip = np.where(before, rng.random((300, 1)) < lost / 0.8, rng.random((300, 1)) < won / 0.2)
+        found = difference_interval(np.repeat(before ^ flip, trials, 1), before, resamples=500, seed=seed)
+        assert found.low <= found.mean <= found.high
+        held.append(found.low <= won - lost <= found.high)
+    assert np.mean(held) >= 0.92
+
+
+def test_pairs_tell_more_than_two_intervals() -> None:
+    rng = np.random.default_rng(1)
+    before = rng.random((400, 1)) < 0.7
+    after = before.copy()
+    after[:4] = ~after[:4]
+    found, alone = difference_interval(after, before), accuracy_interval(before)
+    assert found.high - found.low < 0.3 * (alone.high - alone.low)
+    same = difference_interval(before, before)
+    assert same.mean == 0.0
+    assert -0.02 < same.low < 0 < same.high < 0.02  # none of 400 is not none of all
+
+
+def test_pairs_of_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^both answers must be to the same images, got 3 and 4 images$"):
+        difference_interval(np.ones((3, 1), bool), np.ones((4, 1), bool))

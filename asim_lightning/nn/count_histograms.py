@@ -1,0 +1,115 @@
+"""How often each count occurs in each cycle of layers on macros, for some images: exact, without noise."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.engine import Product
+from asim_lightning.engine.adc_range import Histogram, together
+from asim_lightning.engine.integer import digits
+from asim_lightning.engine.product import rows_of
+from asim_lightning.engine.torch_modes import exact_float32
+from asim_lightning.nn.on_macro import OnMacro
+
+_ELEMENTS = 2**22
+"""Counts in flight: 16 MB."""
+_LONGEST_TABLE = 2**22
+
+
+@dataclass(eq=False)
+class LayerCounts:
+    """Counts of a layer.
+
+    Attributes:
+        circuit: Schedule and column of its macro.
+        rows: Rows of each tile that hold weights.
+        conversions: Counts that were seen in a cycle.
+    """
+
+    circuit: Transfer
+    rows: tuple[int, ...] = ()
+    conversions: int = 0
+    found: dict[int, Histogram] = field(default_factory=dict, repr=False)
+    """Histograms so far, by the number of the cycle."""
+
+    @property
+    def histograms(self) -> list[Histogram]:
+        """Histogram of each cycle of the schedule."""
+        return [self.found[number] for number in range(len(self.circuit.cycles))]
+
+    def add(self, product: Product, x: Tensor, w: Tensor) -> None:
+        """Count a product of integers. # (batch, *inputs) and (*weight), or (batch, *weight)"""
+        x, w = x.to(torch.int32), w.to(torch.int32)
+        one = w[0] if product.batched_weight else w
+        tiles = product.tiles(one, self.circuit.macro.rows)
+        self.rows = tuple(rows_of(product, tile, w) for tile in tiles)
+        blocks = [
+            list(block)
+            for _, block in groupby(enumerate(self.circuit.cycles), lambda item: (item[1].input_bits, item[1].analog))
+        ]
+        step = max(1, _ELEMENTS // max(1, max(map(len, blocks)) * product.positions(x, one)))
+        for low in range(0, len(x), step):
+            inputs, weights = x[low : low + step], w[low : low + step] if product.batched_weight else w
+            self.conversions += len(inputs) * product.positions(inputs, one) * len(tiles)
+            for block in blocks:
+                first = block[0][1]
+                x_digits = digits(inputs, first.input_bits, first.input_signed)
+                w_digits = torch.stack([digits(weights, c.weight_bits, c.weight_signed) for _, c in block])
+                if first.full_scale >= 2**24:
+                    x_digits, w_digits = x_digits.double(), w_digits.double()
+                with exact_float32(x.device.type):
+                    for tile in tiles:
+                        counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles, *outputs)
+                        for place, (number, cycle) in enumerate(block):
+                            self._count(number, cycle, counts[:, place].flatten().long())
+
+    def _count(self, number: int, cycle: Cycle, counts: Tensor) -> None:
+        least = -cycle.full_scale if cycle.signed else 0
+        if cycle.full_scale - least < _LONGEST_TABLE:  # faster than sorting
+            table = torch.bincount(counts - least).cpu()
+            places = table.nonzero().flatten()
+            values, numbers = places + least, table[places]
+        else:
+            values, numbers = (each.cpu() for each in counts.unique(return_counts=True))
+        new = Histogram(values.double(), numbers.double())
+        self.found[number] = together(self.found[number], new) if number in self.found else new
+
+
+@torch.no_grad()
+def count_histograms(
+    model: nn.Module, layers: Mapping[str, OnMacro], batches: Iterable[Tensor]
+) -> dict[str, LayerCounts]:
+    """Counts of some layers of a network, which the caller has set to be quantised, for batches of images.
+
+    Cells are equal, and there is no noise, so that counts are whole numbers.
+
+    Args:
+        model: The network, in evaluation.
+        layers: Layers of it, by full name.
+        batches: Inputs of the network. # (batch, channels, height, width) each
+
+    Returns:
+        Counts by the layer's name; of layers that no image reaches there are none.
+    """
+    found: dict[str, LayerCounts] = {}
+
+    def count(name: str) -> Any:
+        def hook(layer: Any, inputs: tuple[Any, ...]) -> None:
+            tensors = [each for each in inputs if isinstance(each, Tensor)]
+            found.setdefault(name, LayerCounts(layer.transfer)).add(*layer.quantized_operands(*tensors))
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(count(name)) for name, layer in layers.items()]
+    try:
+        for batch in batches:
+            model(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

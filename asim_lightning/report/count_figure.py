@@ -1,0 +1,206 @@
+"""One page that answers what the ADC of a layer sees: its counts against the ADC's range, cycle by cycle."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from asim_lightning.evaluation.whole_file import write_whole
+
+_WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
+_MOST_BINS = 256
+_MOST_LABELS = 72
+_RANGE, _BAR, _OUTSIDE = "#D55E00", "#0072B2", "0.88"
+_LEAST_WRONG = 1e-8
+_WIDEST = 24
+"""Most times that the axis of counts reaches beyond the largest one."""
+
+
+@dataclass(frozen=True, eq=False)
+class CycleCounts:
+    """The counts of a cycle, and what its ADC makes of them.
+
+    Attributes:
+        name: Its digits, such as "x7 w3".
+        counts: Counts that occur, rising. # (counts,)
+        shares: Share of each. # (counts,)
+        lowest: Count that the lowest code stands for; None where the cycle is digital or the converter ideal.
+        highest: Count that the highest code stands for.
+        step: Counts an LSB.
+        clipped: Share of counts outside the range.
+        wrong: Probability that noise changes a code.
+        csnr: Variance of the counts over the mean square error, dB; infinite where nothing is lost.
+    """
+
+    name: str
+    counts: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    lowest: float | None
+    highest: float | None
+    step: float
+    clipped: float
+    wrong: float
+    csnr: float
+
+
+@dataclass(frozen=True, eq=False)
+class CountPage:
+    """What is on the page.
+
+    Attributes:
+        title: Headline.
+        text: What stands below it.
+        cycles: Cycles, the most significant one last.
+        tile_rows: Rows of each tile that hold weights.
+        rows: Rows of the macro.
+    """
+
+    title: str
+    text: str
+    cycles: Sequence[CycleCounts]
+    tile_rows: Sequence[int]
+    rows: int
+
+
+def count_figure(page: CountPage) -> Figure:
+    """The page: counts of all cycles, rows in use, and cycle by cycle counts, clipped share, P(wrong) and CSNR."""
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DOTS)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        2, 4, width_ratios=(6.2, 1.3, 1.3, 1.3), height_ratios=(1.5, 8.0), hspace=0.17, wspace=0.09,
+        left=0.1, right=0.965, top=0.885, bottom=0.105,
+    )  # fmt: skip
+    figure.suptitle(page.title, x=0.1, y=0.985, ha="left", fontsize=15)
+    figure.text(0.1, 0.957, fill(page.text, 148), ha="left", va="top", fontsize=10, color="0.25")
+    edges = _edges(page.cycles)
+    counts = figure.add_subplot(grid[1, 0])
+    _draw_all(figure.add_subplot(grid[0, 0], sharex=counts), page.cycles, edges)
+    _draw_rows(figure.add_subplot(grid[0, 1:]), page)
+    _draw_cycles(figure, counts, page.cycles, edges)
+    names = ("clipped (%)", "P(wrong code)", "CSNR (dB)")
+    plots = [figure.add_subplot(grid[1, 1 + place], sharey=counts) for place in range(3)]
+    for plot, name in zip(plots, names, strict=True):
+        plot.set_title(name, fontsize=11)
+        plot.tick_params(axis="y", labelleft=False)
+        plot.tick_params(axis="x", labelsize=8)
+        plot.grid(axis="x", color="0.9", linewidth=0.6)
+        plot.set_axisbelow(True)
+    _draw_figures(plots, page.cycles)
+    return figure
+
+
+def plot_counts(page: CountPage, path: Path) -> Path:
+    """Write `count_figure` as a PNG of 1300 x 1200 pixels."""
+    figure = count_figure(page)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
+    return path
+
+
+def _edges(cycles: Sequence[CycleCounts]) -> NDArray[np.float64]:
+    """Edges of the bins along counts: one a count where there is room."""
+    seen = max([1.0, *(np.abs(c.counts).max() for c in cycles)])
+    low = min([0.0, *(c.counts.min() for c in cycles), *(c.lowest for c in cycles if c.lowest is not None)])
+    high = max([*(c.counts.max() for c in cycles), *(c.highest for c in cycles if c.highest is not None)])
+    # a range that is almost empty would leave no room for counts
+    low, high = max(low, -_WIDEST * seen), min(high, _WIDEST * seen)
+    width = max(1, math.ceil((high - low + 1) / _MOST_BINS))
+    return np.arange(low - 0.5, high + 0.5 + width, width)
+
+
+def _draw_all(plot: Axes, cycles: Sequence[CycleCounts], edges: NDArray[np.float64]) -> None:
+    total = np.mean([np.histogram(c.counts, edges, weights=c.shares)[0] for c in cycles], axis=0)
+    plot.stairs(np.maximum(total, 1e-12), edges, fill=True, color=_BAR)
+    least = float(total[total > 0].min())
+    plot.set_yscale("log")
+    plot.set_ylim(max(least / 3, 1e-9), 2.0)
+    plot.set_ylabel("share", fontsize=10)
+    plot.set_title("counts of all cycles", fontsize=11)
+    plot.tick_params(axis="both", labelsize=8)
+    beyond = []
+    for count in sorted({end for c in cycles for end in (c.lowest, c.highest) if end is not None}):
+        if edges[0] <= count <= edges[-1]:
+            plot.axvline(count, color=_RANGE, linewidth=1.3)
+        else:
+            beyond.append(f"{count:.6g}")
+    if beyond:
+        text = f"the range ends beyond this picture, at {', '.join(beyond)}"
+        plot.text(0.99, 0.9, text, transform=plot.transAxes, ha="right", va="top", fontsize=9, color=_RANGE)
+
+
+def _draw_rows(plot: Axes, page: CountPage) -> None:
+    tiles = np.arange(len(page.tile_rows))
+    plot.bar(tiles, page.tile_rows, color=_BAR, width=0.8)
+    plot.axhline(page.rows, color=_RANGE, linewidth=1.3)
+    plot.set_ylim(0, 1.12 * page.rows)
+    plot.set_xlim(-0.7, max(len(tiles), 3) - 0.3)
+    plot.set_xticks([tile for tile in tiles if tile % max(1, math.ceil(len(tiles) / 12)) == 0])
+    plot.yaxis.tick_right()
+    plot.tick_params(axis="both", labelsize=8)
+    used = sum(page.tile_rows) / (len(page.tile_rows) * page.rows)
+    plot.set_title(f"rows in use, tile by tile: {100 * used:.0f} % of {page.rows}", fontsize=11)
+
+
+def _draw_cycles(figure: Figure, plot: Axes, cycles: Sequence[CycleCounts], edges: NDArray[np.float64]) -> None:
+    shares = np.array([np.histogram(c.counts, edges, weights=c.shares)[0] for c in cycles])  # (cycles, bins)
+    for place, cycle in enumerate(cycles):
+        if cycle.lowest is None or cycle.highest is None:
+            continue
+        low, high = cycle.lowest - cycle.step / 2, cycle.highest + cycle.step / 2
+        for left, right in ((edges[0], low), (high, edges[-1])):
+            if right > left:
+                plot.barh(place, right - left, 1.0, left, color=_OUTSIDE, zorder=0)
+        for end in (low, high):
+            if edges[0] <= end <= edges[-1]:
+                plot.plot([end, end], [place - 0.5, place + 0.5], color=_RANGE, linewidth=1.6, zorder=3)
+    lines = np.arange(len(cycles) + 1) - 0.5
+    least = max(float(shares[shares > 0].min()), 1e-7)
+    seen = np.ma.masked_less_equal(shares, 0.0)
+    mesh = plot.pcolormesh(edges, lines, seen, norm=LogNorm(least, 1.0), cmap="viridis_r", zorder=2)
+    every = math.ceil(len(cycles) / _MOST_LABELS)
+    places = list(range(0, len(cycles), every))
+    plot.set_yticks(places, [cycles[place].name for place in places])
+    plot.tick_params(axis="y", labelsize=10 if len(cycles) <= 32 else 6.5, length=2)
+    plot.tick_params(axis="x", labelsize=9)
+    plot.set_xlim(edges[0], edges[-1])
+    plot.set_ylim(-0.5, len(cycles) - 0.5)
+    plot.set_xlabel("count", fontsize=11)
+    plot.set_ylabel("cycle: input bits, weight bits", fontsize=11)
+    plot.set_title("counts, cycle by cycle; orange: the range of the ADC, grey: outside of it", fontsize=11)
+    bar = figure.add_axes((0.685, 0.044, 0.28, 0.012))
+    figure.colorbar(mesh, cax=bar, orientation="horizontal").ax.tick_params(labelsize=8)
+    bar.set_title("share of a cycle's counts", fontsize=9, pad=3)
+
+
+def _draw_figures(plots: Sequence[Axes], cycles: Sequence[CycleCounts]) -> None:
+    """Clipped share, P(wrong) and CSNR of each cycle."""
+    clipped, wrong, csnr = plots
+    places = np.arange(len(cycles))
+    converted = [cycle.lowest is not None for cycle in cycles]
+    shares = [100.0 * cycle.clipped for cycle in cycles]
+    clipped.barh(places, shares, color=_BAR, height=0.8)
+    clipped.set_xlim(0, 1.15 * max(1.0, *shares))
+    clipped.xaxis.set_major_locator(MaxNLocator(2))
+    widths = [max(0.0, cycle.wrong - _LEAST_WRONG) for cycle in cycles]
+    wrong.barh(places, widths, left=_LEAST_WRONG, color=_BAR, height=0.8)
+    wrong.set_xscale("log")
+    wrong.set_xlim(_LEAST_WRONG, 1.0)
+    wrong.set_xticks([1e-6, 1e-3, 1])
+    finite = [cycle.csnr for cycle in cycles if math.isfinite(cycle.csnr)]
+    low, high = min([0.0, *finite]), max([10.0, *finite])
+    csnr.set_xlim(low, 1.1 * high)
+    for place, cycle in enumerate(cycles):
+        if math.isfinite(cycle.csnr):
+            csnr.barh(place, cycle.csnr - low, left=low, color=_BAR, height=0.8)
+            continue
+        constant = cycle.csnr < 0 or len(cycle.counts) == 1
+        text = "-" if constant else "exact" if converted[place] else "digital"
+        csnr.text(low + 0.03 * (high - low), place, text, va="center", fontsize=6.5, color="0.3")
