@@ -1,68 +1,14 @@
-"""What a chip gives each layer of a network: its converters' errors, its stuck cells and the spread of its cells."""
-
-from dataclasses import dataclass
+"""What a chip gives each layer of a network."""
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine.chip import Chip, converters_of, stuck_bits
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
-
-
-@dataclass(frozen=True, eq=False)
-class ChipLayer:
-    """A layer's part of a chip.
-
-    Attributes:
-        name: Full name of the layer.
-        columns: Columns that it takes, over all tiles.
-        place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
-        offset: Offset of each converter, LSB; None: none has one. # (converters,)
-        gain: Gain of each converter; None: all are 1. # (converters,)
-        inl: INL of each converter by nibbles of the code, LSB; None: none has any. # (converters, nibbles, 16)
-        cells: Cells that hold its weights.
-        stuck_at_0: Bits of each weight that are stuck at 0, int32. # (*weight)
-        stuck_at_1: Bits of each weight that are stuck at 1, int32. # (*weight)
-        cell_percent: Standard deviation of its cells, percent.
-    """
-
-    name: str
-    columns: int
-    place: Tensor
-    offset: Tensor | None
-    gain: Tensor | None
-    inl: Tensor | None
-    cells: int
-    stuck_at_0: Tensor
-    stuck_at_1: Tensor
-    cell_percent: float
-
-    @property
-    def converters(self) -> int:
-        """Number of converters."""
-        return len(self.place)
-
-    @property
-    def largest_inl(self) -> Tensor | None:
-        """Largest magnitude of each converter's INL over all codes, LSB. # (converters,)"""
-        if self.inl is None:
-            return None
-        nibbles = self.inl.shape[1]
-        most = torch.zeros(len(self.inl))
-        for code in range(16 ** min(nibbles, 2)):  # what lies above two nibbles is added as it is at its largest
-            at = sum((self.inl[:, n, code >> 4 * n & 15] for n in range(min(nibbles, 2))), torch.zeros(len(self.inl)))
-            most = torch.maximum(most, at.abs())
-        return most + sum((self.inl[:, n].abs().amax(1) for n in range(2, nibbles)), torch.zeros(len(self.inl)))
-
-    def stuck(self) -> tuple[int, int]:
-        """Number of cells that are stuck at 0, and at 1."""
-        zeros, ones = (
-            sum(int((mask >> bit & 1).sum()) for bit in range(16)) for mask in (self.stuck_at_0, self.stuck_at_1)
-        )
-        return zeros, ones
 
 
 @torch.no_grad()

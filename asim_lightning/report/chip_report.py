@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asim_lightning.evaluation.chip_layers import ChipLayer
+from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.text_table import text_table
 
 _WORST = 5
