@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 
-from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
+from asim_lightning.circuit import Cycle, MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.columns import COLUMNS, ColumnInRange
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
@@ -143,8 +143,14 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "vote": votes,
         "column": [macro.column, macro.column_args],
         **({} if macro.static == StaticEffects() else {"static": asdict(macro.static)}),
-        **({} if macro.adc_step is None else {"adc_range": [macro.adc_step, macro.adc_low]}),
+        **({} if macro.adc_step is None else {"adc_range": _adc_range(macro, cycles)}),
     }
+
+
+def _adc_range(macro: MacroConfig, cycles: Sequence[Cycle]) -> list[object]:
+    """Counts an LSB and of code 0, and the noise by full scale: noise in LSB is another share of each."""
+    noise = [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})]
+    return [macro.adc_step, macro.adc_low, noise]
 
 
 @lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything

@@ -44,6 +44,8 @@ def test_macros_that_compute_the_same(one: dict[str, Any], other: dict[str, Any]
     "changes",
     [
         {"rows": 254},
+        {"adc_step": 1},
+        {"adc_step": 1, "adc_low": 2},
         {"adc_bits": None},
         {"weight_bits": 7},
         {"encoding_bits": 2},
@@ -169,3 +171,19 @@ def test_no_point_walks_over_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     for rows in range(1, 20):
         points.add({"rows": rows}, "simulated")
     assert len({points.digest({"rows": rows}, "simulated") for rows in range(1, 20)}) == 19
+
+
+def test_noise_in_lsb_of_a_range_is_another_share_of_each_full_scale() -> None:
+    in_lsb = MacroConfig(adc_step=2, encoding_bits=3, random_noise="0.51 lsb")
+    percent = in_lsb.with_fields(random_noise=in_lsb.random_noise_percent)
+    assert in_lsb.random_noise_percent == pytest.approx(0.4)
+    assert content(in_lsb) != content(percent)
+    assert content(in_lsb.with_fields(encoding_bits=1)) == content(percent.with_fields(encoding_bits=1))
+
+
+def test_a_macro_without_a_range_of_its_own_has_the_content_that_it_always_had() -> None:
+    """Records of sweeps go on: what is new is left out where it is not used."""
+    assert sorted(content(BASE)) == ["adc_bits", "bits", "column", "cycles", "noise", "rows", "vote"]
+    assert "adc" not in repr(transfer(BASE, False).cycles[0])
+    users = macro_content(BASE.with_fields(column="tests.circuit.test_transfer.Bent"), False, Contents())
+    assert not {"adc_step", "adc_low"} & set(users)

@@ -66,8 +66,10 @@ def sparse_linear(macro: MacroConfig, signed: bool) -> tuple[CimLinear, list[Ten
         (MacroConfig(4, 5, rows=255, adc_bits=8, nonlinear_noise=2.0), True),
         (MacroConfig(4, 4, rows=255, adc_bits=10, encoding_bits=2, nonlinear_noise=1.0), False),
         (MacroConfig(4, 4, rows=255, adc_bits=None, nonlinear_noise=1.0), False),
+        (MacroConfig(4, 4, rows=255, adc_bits=7, adc_step=2, nonlinear_noise=2.0), False),
+        (MacroConfig(4, 5, rows=255, adc_bits=6, adc_step=1, nonlinear_noise=2.0), True),
     ],
-    ids=["bit serial", "several tiles", "signed", "encoded", "ideal converter"],
+    ids=["bit serial", "several tiles", "signed", "encoded", "ideal converter", "step of 2", "range that clips"],
 )
 def test_its_deviation_is_that_of_simulated_reads_output_by_output(macro: MacroConfig, signed: bool) -> None:
     layer, inputs = sparse_linear(macro, signed)
@@ -83,6 +85,16 @@ def test_its_mean_is_that_of_simulated_reads_where_noise_is_rectified() -> None:
     inputs = [x**6]
     predicted, _, measured, deviation = moments(layer, inputs)
     assert float(measured.abs().mean() / deviation.mean()) > 0.2
+    slope, correlation = line(predicted, measured)
+    assert abs(slope - 1) < 0.1
+    assert correlation > 0.9
+
+
+def test_its_mean_is_that_of_simulated_reads_where_counts_are_clipped() -> None:
+    macro = MacroConfig(4, 4, rows=255, adc_bits=4, adc_step=2, adc_low=20, random_noise=0.3)
+    layer, inputs = sparse_linear(macro, False)
+    predicted, _, measured, deviation = moments(layer, inputs)
+    assert float(measured.abs().mean() / deviation.mean()) > 0.5
     slope, correlation = line(predicted, measured)
     assert abs(slope - 1) < 0.1
     assert correlation > 0.9
