@@ -196,7 +196,8 @@ class Explanation:
                 f"; full scales of {', '.join(map(str, full_scales))} counts share one swing, so that the reference "
                 "differs in volts"
             )
-        return [f"{words}; counts reach {counts}{used}{volts}"]
+        noise = "noise in % and mV is of the full swing and does not shrink with the range"
+        return [f"{words}; counts reach {counts}{used}{volts}; {noise}"]
 
     def _distinct(self) -> str:
         if self.conversions == 0:
