@@ -152,6 +152,7 @@ class ChipYield:
 
         Over all images, a chip is counted for the lower bound where Wilson's interval of its accuracy lies above, and
         for the upper one where it reaches it; each takes half of the error probability of an end, the chips the rest.
+        That is wider than it needs to be, as chips share their images' luck or each has its own, which is not known.
         """
         good, total = self.good(accuracy), len(self.chips)
         low, high = self.bounds(good)

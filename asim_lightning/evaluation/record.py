@@ -226,7 +226,8 @@ class SweepRecord:
         return result
 
     def add(self, result: PointResult) -> None:
-        """Take the result of a point that another process finished, which has written it to the folder."""
+        """Take the result of a point that another process finished and has written to the folder, trials too."""
+        self._finished_trials.setdefault(self.key(result.axes, result.kind), set()).update(range(result.trials))
         row = _row(result.axes, result.kind)
         known = self._results.get(row)
         if known is None or known.trials <= result.trials:

@@ -14,7 +14,7 @@ from asim_lightning.evaluation.chip_yield import (
     is_good,
     yield_curve,
 )
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import Interval, accuracy_interval
 from asim_lightning.evaluation.results import Outcomes
 
 
@@ -173,3 +173,24 @@ def test_chips_of_different_reads_are_refused() -> None:
         chip_yield({}, {0: [right], 1: [right, right]})
     with pytest.raises(ValueError, match="same reads of the same images"):
         chip_yield({}, {0: [right], 1: [outcomes(np.arange(9) < 9)]})
+
+
+@pytest.mark.parametrize(("of_images", "of_both"), [(1.0, 0.1), (0.1, 1.0)])
+def test_the_bounds_on_all_images_hold_and_those_on_these_do_not_stand_for_them(
+    of_images: float, of_both: float
+) -> None:
+    """Right where a chip's, an image's and their own normal numbers are above a limit; chips are alike but for 0.1."""
+    rng, normal, threshold = np.random.default_rng(5), NormalDist(), 0.89
+    width = np.hypot(of_images, of_both)
+    mean = normal.inv_cdf(0.9) * width
+    truth = 1 - NormalDist(mean, 0.1).cdf(normal.inv_cdf(threshold) * width)
+    wrong = []
+    for _ in range(100):
+        own = of_both * rng.normal(size=(50, 400))
+        right = mean + 0.1 * rng.normal(size=(50, 1)) + of_images * rng.normal(size=(1, 400)) + own > 0
+        found = ChipYield({}, tuple(range(50)), right.sum(1, keepdims=True), 400, Interval(0.9, 0.9, 0.9))
+        at = found.at(threshold)
+        wrong.append((not at.low_all <= truth <= at.high_all, not at.low <= truth <= at.high))
+    of_all, of_these = np.mean(wrong, axis=0)
+    assert of_all <= 0.05
+    assert of_these >= (0.3 if of_images > of_both else 0.05)

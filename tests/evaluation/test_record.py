@@ -170,6 +170,17 @@ def test_trials_can_be_added_later(record, folder):
     assert [row["trials"] for row in rows(folder)] == ["2"]
 
 
+def test_a_result_of_another_process_brings_its_trials(record, folder):
+    here = reopen(folder)  # before the other has written anything
+    for trial in range(2):
+        store(record, POINT, trial)
+    here.add(record.finish(POINT, "simulated", 2))
+    assert here.trials(POINT, "simulated") == (0, 1)
+    for trial in range(2):
+        found, written = (each.outcomes(POINT, "simulated", trial) for each in (here, record))
+        assert found.prediction.tolist() == written.prediction.tolist()
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, -200, -1])
 def test_truncated_trial_is_computed_again(record, folder, keep):
     for trial in range(2):
