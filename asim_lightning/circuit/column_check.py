@@ -7,7 +7,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.columns import COLUMNS, Column, build_column
+from asim_lightning.circuit.column_models import COLUMNS, build_column
+from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.random_state import global_random_state, known_random_state
 from asim_lightning.circuit.schedule import Cycle
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.checks import check_number
-from asim_lightning.circuit.plug_in import named_class
 
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
@@ -31,9 +32,24 @@ class Column:
 
     cell_sigma: float = 0.0
     """Standard deviation of a cell's on-current over the chip, percent of its nominal value; 0: cells are equal."""
+    settled: Mapping[str, Any] = MappingProxyType({})
+    """What the column found where its arguments point, such as the digest of a file, by names of further arguments: the
+    macro takes them among its own, so that they say all that decides codes."""
+    note: str = ""
+    """What a reader of `asim explain` should know of the column."""
 
     def __init__(self, macro: MacroConfig) -> None:
         self.macro = macro
+
+    def check_cycles(self, cycles: Sequence[Cycle]) -> None:
+        """Refuse a schedule that the column cannot convert; by default, none is.
+
+        Args:
+            cycles: The schedule.
+
+        Raises:
+            ValueError: It is refused.
+        """
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; of an ADC with
@@ -82,9 +98,6 @@ class Current(Column):
 
     def _compressed(self, count: Tensor) -> Tensor:
         return count / (1.0 + self.alpha * count.abs())
-
-
-COLUMNS: dict[str, type[Column]] = {"charge": Column, "current": Current}
 
 
 class ColumnInRange(Column):
@@ -153,36 +166,6 @@ def to_codes(count: Tensor, cycle: Cycle) -> Tensor:
 
 def _number(value: int, count: Tensor) -> Tensor:
     return torch.full((), float(value), dtype=torch.float32, device=count.device)
-
-
-def build_column(macro: MacroConfig) -> Column:
-    """The column model that a macro names.
-
-    Raises:
-        ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments.
-    """
-    kind = column_class(macro)
-    try:
-        column = kind(macro, **macro.column_args)
-    except TypeError as error:
-        raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
-    except ValueError:
-        raise  # a column's own words about its arguments
-    except Exception as error:
-        raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
-    if macro.static.cell_percent:
-        column.cell_sigma = macro.static.cell_percent
-    column.macro = macro  # also where a user's __init__ does not call ours
-    return column
-
-
-def column_class(macro: MacroConfig) -> type[Column]:
-    """The class of the column model that a macro names.
-
-    Raises:
-        ValueError: The name is neither a built-in column nor the import path of a column class.
-    """
-    return named_class("`macro.column`", macro.column, COLUMNS, Column)
 
 
 def vote(codes: Tensor, rule: str) -> Tensor:

@@ -161,7 +161,8 @@ class Explanation:
     def __str__(self) -> str:
         rows = [_row(list(group)) for _, group in groupby(self.cycles, _alike)]
         table = text_table([*_HEADER, *rows], 2, _SIDES)
-        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro), *self._range()]
+        conditions = _conditions(self.macro, self.signed_input)
+        heading = [_geometry(self.macro, self.signed_input), conditions, *self._range()]
         parts = (*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals()))
         return "\n".join(parts)
 
@@ -327,9 +328,10 @@ def _geometry(macro: MacroConfig, signed_input: bool) -> str:
     return ", ".join(parts)
 
 
-def _conditions(macro: MacroConfig) -> str:
+def _conditions(macro: MacroConfig, signed_input: bool) -> str:
     random, nonlinear = macro.random_noise_percent, macro.nonlinear_noise_percent
-    parts = [f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
+    note = transfer(macro, signed_input).column.note
+    parts = [note or f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
     if macro.full_scale_mv is not None:
         parts.append(f"full scale {macro.full_scale_mv:g} mV")
     if macro.digital_levels:

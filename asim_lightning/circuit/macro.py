@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag, check_whole
-from asim_lightning.circuit.columns import build_column
+from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent
 
@@ -58,9 +58,9 @@ class MacroConfig:
     vote: str = "mode"
     """How votes become one code: mode (ties: the smallest, as published), median or mean."""
     column: str = "charge"
-    """Column model: charge, current, or the import path of a class."""
+    """Column model: charge, current, measured, or the import path of a class."""
     column_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the column model, such as alpha of current."""
+    """Arguments of the column model, such as alpha of current, file of measured."""
     static: StaticEffects = field(default_factory=StaticEffects)
     """What differs from place to place on a chip."""
 
@@ -77,10 +77,10 @@ class MacroConfig:
             self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
-        object.__setattr__(self, "column_args", dict(self.column_args))  # not the caller's, which may change
         object.__setattr__(self, "static", static_effects(self.static))
         self.converter_spreads  # noqa: B018 - checks units and combinations
         column = build_column(self)
+        object.__setattr__(self, "column_args", {**self.column_args, **column.settled})
         if self.static.cell_percent and self.column_args.get("cell_sigma"):
             raise ValueError(
                 "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "

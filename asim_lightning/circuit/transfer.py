@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.column_check import check_functions, check_values
-from asim_lightning.circuit.columns import Column, Current, build_column, column_class, full_range, in_range
+from asim_lightning.circuit.column_models import build_column, column_class
+from asim_lightning.circuit.columns import Column, Current, full_range, in_range
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
 from asim_lightning.circuit.units import is_in_lsb
@@ -152,6 +153,7 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_i
 def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tuple[object, ...]]) -> Column:
     """The column of a macro, checked over the full range of its cycles; of equal keys those that convert alike."""
     column = build_column(macro)
+    column.check_cycles(cycles)
     for key, cycle in dict(zip(keys, cycles, strict=True)).items():
         counts = possible_counts(cycle).float()
         check_values(column, cycle, counts)

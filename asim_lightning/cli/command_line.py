@@ -194,7 +194,26 @@ def _read(path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         kind = "nothing" if values is None else f"a {type(values).__name__}"
         raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
-    return values
+    found: dict[str, Any] = _with_columns(values, Path(path).parent)
+    return found
+
+
+def _with_columns(settings: Any, folder: Path) -> Any:
+    """Settings where files of measured columns that lie in the folder of their recipe are named from here."""
+    if isinstance(settings, list):
+        return [_with_columns(each, folder) for each in settings]
+    if not isinstance(settings, dict):
+        return settings
+    found = {key: _with_columns(value, folder) for key, value in settings.items()}
+    for arguments in (each for each in _as_list(found.get("column_args")) if isinstance(each, dict)):
+        if isinstance(file := arguments.get("file"), str) and (path := _file(folder, file)) is not None:
+            shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine
+            arguments["file"] = f"configs/{file}" if shipped else shorter_path(path)
+    return found
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _flag(name: str, text: str | None, files: dict[str, str]) -> Flag:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from asim_lightning.circuit import Cycle, MacroConfig, StaticEffects, Transfer, schedule, transfer
-from asim_lightning.circuit.columns import COLUMNS, ColumnInRange
+from asim_lightning.circuit.column_models import COLUMNS
+from asim_lightning.circuit.columns import ColumnInRange
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier

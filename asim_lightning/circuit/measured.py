@@ -1,0 +1,179 @@
+"""Columns measured on silicon: level and sigma by count, fitted to the codes in a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asim_lightning.checks import check_whole
+from asim_lightning.circuit.code_fit import Array, fit_reads
+from asim_lightning.circuit.code_moments import fit_moments, impossible_moments
+from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.measured_file import Measurement, content_of, read_measurement
+
+if TYPE_CHECKING:
+    from asim_lightning.circuit.macro import MacroConfig
+    from asim_lightning.circuit.schedule import Cycle
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCurve:
+    """A converter's level and sigma at every count, in codes."""
+
+    level: Array
+    """Before rounding. # (counts,)"""
+    sigma: Array
+    """0 where all reads gave one code. # (counts,)"""
+    measurement: Measurement
+    """The codes that they were fitted to."""
+
+    @property
+    def full_scale(self) -> int:
+        """The last count."""
+        return len(self.level) - 1
+
+    @property
+    def counts_of_one_code(self) -> int:
+        """Counts at which all reads gave one code."""
+        return int((self.sigma == 0).sum())
+
+
+class Measured(Column):
+    """Measured column: the level and sigma of each count for which codes are as those in a file.
+
+    The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (single reads, of each
+    count 20 or more), for every count from 0 to the full scale; lines that begin with # are comments. With a further
+    column ``column``, the number of a converter, each converter has its own curve, and `converter` says which one all
+    columns of the macro have. Where all reads gave one code, sigma is 0 and the level that code (see `code_fit`).
+
+    A curve is of one full scale: what another reference voltage would make of it, nobody measured. Cycles that are
+    converted at another full scale (a remainder group or a sign plane of encoded inputs, another number of rows) are
+    refused. Noise is that of the file.
+
+    Args:
+        macro: The macro whose column this is.
+        file: Path of the file, or name of a shipped one.
+        converter: Number of the converter; None where the file has no column ``column``.
+        content: Digest of the file's bytes, as a macro that was built from it has it; another content is refused.
+
+    Raises:
+        ValueError: The file is refused, does not fit the ADC, or has another content; or the macro has noise of its
+            own, an ideal converter, or one conversion for all bits.
+    """
+
+    def __init__(self, macro: MacroConfig, file: str, converter: int | None = None, content: str | None = None) -> None:
+        super().__init__(macro)
+        if converter is not None:
+            check_whole("`macro.column_args.converter`", converter, 0, 2**20, " or null")
+        bytes_, digest = content_of(file)
+        if content is not None and content != digest:
+            raise ValueError(
+                f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
+                " name the file without `content` to take it as it is now"
+            )
+        _check_macro(macro)
+        assert macro.top_code is not None
+        self.file = file
+        self.curve = measured_curve(bytes_, file, converter, macro.top_code)
+        self.settled = {"content": digest}
+        self._level, self._sigma = (
+            torch.from_numpy(each.astype(np.float32)) for each in (self.curve.level, self.curve.sigma)
+        )
+
+    @property
+    def note(self) -> str:  # type: ignore[override]
+        """Range of sigma, and where it is 0."""
+        curve, reads = self.curve, self.curve.measurement.reads
+        number = "" if reads is None else f" of {int(reads.sum(1).min())} or more reads"
+        return (
+            f"measured: sigma {curve.sigma.min():.4g} to {curve.sigma.max():.4g} LSB; all codes{number} were the same, "
+            f"and sigma is 0, at {curve.counts_of_one_code} of {len(curve.level)} counts"
+        )
+
+    def check_cycles(self, cycles: Sequence[Cycle]) -> None:
+        """Refuse cycles that are converted at another full scale than the file's.
+
+        Raises:
+            ValueError: There are some.
+        """
+        others = sorted({c.full_scale for c in cycles if c.converted})
+        if others and others != [self.curve.full_scale]:
+            raise ValueError(
+                f"`macro.column_args.file` {self.file} must be measured at the full scale of every cycle (`macro.rows` "
+                "times the largest input digit; remainders and sign planes of `encoding_bits` have their own), "
+                f"{', '.join(map(str, others))}, got counts 0..{self.curve.full_scale}"
+            )
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Level of the codes measured at a count, float32; linear between counts."""
+        return _interpolated(self._level, count)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Standard deviation at a count before rounding, float32, in codes; linear between counts."""
+        return _interpolated(self._sigma, count)
+
+
+def _check_macro(macro: MacroConfig) -> None:
+    own = {"random_noise": macro.random_noise_percent, "nonlinear_noise": macro.nonlinear_noise_percent}
+    for name, percent in own.items():
+        if percent:
+            given = getattr(macro, name)
+            raise ValueError(f"`macro.{name}` must be 0 with column measured, whose file has the noise, got {given!r}")
+    if macro.adc_bits is None:
+        raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
+    if macro.weight_parallel:
+        raise ValueError(
+            "`macro.weight_parallel` must be false with column measured, whose counts begin at 0, got true"
+        )
+
+
+@lru_cache(maxsize=64)
+def measured_curve(content: bytes, name: str, converter: int | None, top: int) -> MeasuredCurve:
+    """The curve of a converter in a file.
+
+    Args:
+        content: What the file holds.
+        name: The file, for messages.
+        converter: Number of the converter; None where the file has no column ``column``.
+        top: Largest code of the ADC.
+
+    Raises:
+        ValueError: The file is refused (`read_measurement`), its codes do not fit the ADC, or no whole codes have such
+            a mean and deviation.
+    """
+    measurement = read_measurement(content, name, converter)
+    mean, std, reads = measurement.mean, measurement.std, measurement.reads
+    largest = mean.max() if reads is None else reads.shape[1] - 1
+    adc = f"of the {(top + 1).bit_length() - 1}-bit ADC (`macro.adc_bits`)"
+    if largest > top:
+        raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
+    if mean[-1] < top / 2:
+        raise ValueError(
+            f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, got "
+            f"{mean[-1]:.4g} at the last count, {len(mean) - 1}"
+        )
+    if reads is not None:
+        return MeasuredCurve(*fit_reads(reads, top), measurement)
+    level, sigma = fit_moments(mean, std, top)
+    wrong = np.flatnonzero(impossible_moments(mean, std, level, sigma, top))
+    if len(wrong):
+        at = int(wrong[0])
+        raise ValueError(
+            f"{name} must have mean and std of whole codes, which cannot be {mean[at]:g} and {std[at]:g}, as at "
+            f"count {at}"
+        )
+    return MeasuredCurve(level, sigma, measurement)
+
+
+def _interpolated(table: Tensor, count: Tensor) -> Tensor:
+    table = table.to(count.device)
+    at = count.float().clamp(0, len(table) - 1)
+    low = at.floor().long()
+    below, above = table[low], table[(low + 1).clamp_max(len(table) - 1)]
+    return below + (at - low) * (above - below)
