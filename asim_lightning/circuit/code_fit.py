@@ -119,7 +119,7 @@ def fit_reads(reads: NDArray[np.int64], top: int) -> tuple[Array, Array]:
     if two.any():
         above = np.take_along_axis(reads, last[:, None], 1)[two, 0] / reads[two].sum(1)
         allowed = _THIRD_READS / reads[two].sum(1)
-        level[two], sigma[two] = _of_two_codes(last[two], above, allowed, top)
+        level[two], sigma[two] = of_two_codes(last[two], above, allowed, top)
     for part in parts(np.flatnonzero(more), read[more].sum(1)):
         cells, centre = cells_of(reads[part], top)
         inverse, mean = _maximum(cells, _start(reads[part]))
@@ -158,7 +158,7 @@ def _maximum(cells: Cells, inverse: Tensor) -> tuple[Tensor, Tensor]:
     return inverse, mean
 
 
-def _of_two_codes(upper: NDArray[np.int64], above: Array, allowed: Array, top: int) -> tuple[Array, Array]:
+def of_two_codes(upper: NDArray[np.int64], above: Array, allowed: Array, top: int) -> tuple[Array, Array]:
     """The largest sigma for which any third code has at most the probability that is allowed, and its level.
 
     Args:

@@ -5,9 +5,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asim_lightning.circuit.code_fit import BISECTIONS, SMALLEST_SIGMA, Array, below, parts
+from asim_lightning.circuit.code_fit import BISECTIONS, SMALLEST_SIGMA, Array, below, of_two_codes, parts
 
 _LEVEL_STEPS = 40
+_ROUNDING = 2e-6
+"""Of variances in a file of five digits."""
 
 
 def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
@@ -19,8 +21,14 @@ def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
         top: Largest code.
     """
     level, sigma = np.round(mean), np.zeros(len(mean))
-    order = np.argsort(std)
-    for part in parts(order[std[order] > 0], 2 * np.ceil(8 * std[order[std[order] > 0]]) + 5):
+    fraction = mean - np.floor(mean)
+    least = fraction * (1.0 - fraction)  # variance of two codes alone
+    two = (std > 0) & (least > 0) & (std**2 <= 1.01 * least + _ROUNDING)
+    upper = np.floor(mean[two]).astype(np.int64) + 1
+    level[two], sigma[two] = of_two_codes(upper, fraction[two], 0.0025 * least[two] + _ROUNDING / 4, top)
+    some = np.flatnonzero((std > 0) & ~two)
+    some = some[np.argsort(std[some])]
+    for part in parts(some, 2 * np.ceil(8 * std[some]) + 5):
         level[part], sigma[part] = _of_moments(mean[part], std[part], top)
     return level, sigma
 

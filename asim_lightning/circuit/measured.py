@@ -75,11 +75,11 @@ class Measured(Column):
         if content is not None and content != digest:
             raise ValueError(
                 f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
-                " name the file without `content` to take it as it is now"
+                " name the file anew, without `content`, to take it as it is now"
             )
         _check_macro(macro)
         assert macro.top_code is not None
-        self.file = file
+        self.file, self.converter = file, converter
         self.curve = measured_curve(bytes_, file, converter, macro.top_code)
         self.settled = {"content": digest}
         self._level, self._sigma = (

@@ -35,6 +35,8 @@ _PAST = ("hparams", "module_arguments")
 _INSTANTIATORS = tuple(f"{name}.cli.instantiate_module" for name in ("lightning.pytorch", "pytorch_lightning"))
 _TEXT = re.compile(r"[\w.+% -]{0,200}", re.ASCII)
 _ARGUMENT = re.compile(r"[\w.+-]{0,200}", re.ASCII)
+_FILE = re.compile(r"(?!.*\.\./)[\w.+-][\w.+ -]*(/[\w.+ -]+)*", re.ASCII)
+"""A file below the working folder."""
 _PATTERN = re.compile(r"[!-~]{1,200}")
 _KEY = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 
@@ -111,6 +113,9 @@ class _Reading:
     def free(self, value: Any, name: str) -> Any:
         """Arguments of a network, a column or a noise model, whose names are not known here."""
         if isinstance(value, Mapping):
+            if name == "model.plan.macro.column_args" and any(last == "file" for last, _ in self.named):
+                # the file that the user names takes the place of another, whose content it need not have
+                value = {key: each for key, each in value.items() if key not in ("file", "content")}
             for key in value:
                 if not isinstance(key, str) or not _KEY.fullmatch(key) or key in _CODE:
                     raise self.wrong(f"`{name}` must have names of arguments as keys, got {_kind(key)}")
@@ -147,6 +152,12 @@ class _Reading:
             )
         if last in _PATTERNS:
             self.pattern(value, name)
+        elif name.endswith(".column_args.file"):
+            if not (_FILE.fullmatch(value) and len(value) <= 200):
+                raise self.wrong(
+                    f"`{name}` must be a file below the working folder, as a checkpoint may name no other, got "
+                    f"{_kind(value)}; name a file yourself: --{name} FILE, or in a recipe"
+                )
         elif not allowed.fullmatch(value):
             raise self.wrong(
                 f"`{name}` must be of letters, digits and . _ + - unless you say the same, got {_kind(value)}"

@@ -28,6 +28,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
+from asim_lightning.report.measured_figure import draw_measured
 from asim_lightning.surgery import macro_layers
 
 
@@ -165,7 +166,8 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
 
     Args:
         setup: What it works with.
-        plot: Folder for a page of what the ADC of a layer sees of some training images; null: none.
+        plot: Folder for a page of what the ADC of a layer sees of some training images, and for the curve of each
+            measured column; null: none.
         layer: Full name of that layer; null: the first one on a macro.
         images: Training images that it sees: 1 or more.
     """
@@ -188,6 +190,9 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
     if plot is not None:
         prepare(setup.trainer, setup.model, setup.data)
         print(f"\nplot     {write_page(setup, seen, Path(plot), images)}")
+        drawn = draw_measured((circuit.column for circuit in kinds), Path(plot))
+        for path in drawn if setup.trainer.is_global_zero else ():
+            print(f"plot     {path}")
 
 
 def verify(setup: Setup, samples: int = 2) -> None:
