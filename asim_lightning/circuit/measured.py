@@ -70,7 +70,7 @@ class Measured(Column):
     def __init__(self, macro: MacroConfig, file: str, converter: int | None = None, content: str | None = None) -> None:
         super().__init__(macro)
         if converter is not None:
-            check_whole("`macro.column_args.converter`", converter, 0, 2**20, " or null")
+            check_whole("`converter`", converter, 0, 2**20, " or null")
         bytes_, digest = content_of(file)
         if content is not None and content != digest:
             raise ValueError(

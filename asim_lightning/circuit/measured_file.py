@@ -43,7 +43,7 @@ def find_measured(file: object) -> Path:
     Raises:
         ValueError: It is not there, or is no regular file.
     """
-    wanted = "`macro.column_args.file` must be a CSV file of a measured column"
+    wanted = "`file` of a measured column must be a CSV file"
     if not isinstance(file, str) or not file.strip() or "\0" in file:
         raise ValueError(f"{wanted}, got {file!r}")
     path, shipped = Path(file), shipped_folder("configs")
@@ -163,16 +163,14 @@ def _of_converter(
 ) -> list[dict[str, float]]:
     if not has_column:
         if converter is not None:
-            raise ValueError(
-                f"`macro.column_args.converter` must be left out, as {name} has no column `column`, got {converter}"
-            )
+            raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got {converter}")
         return rows
     known = sorted({int(row["column"]) for row in rows})
     if converter not in known:
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
         raise ValueError(
-            f"`macro.column_args.converter` must be one of those in {name}, {shown}, as all columns of a macro have "
+            f"`converter` must be one of those in {name}, {shown}, as all columns of a macro have "
             f"one curve, got {given}"
         )
     return [row for row in rows if row["column"] == converter]

@@ -15,6 +15,7 @@ DESCRIPTIONS = {
     "chip": "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file.",
     "macros": "The published macros that model.plan.preset takes, and what of each is not the chip's.",
     "calibrate-adc": "ADC ranges of all layers, fitted to training images: a table, rules, and the accuracy they give.",
+    "fit-column": "Column models fitted to measured codes, with intervals, and the settings to paste.",
     "import": "Weights of the published simulator, torchvision or timm to a checkpoint, or a config.py to a recipe.",
     "export": "A checkpoint's weights to a file of the published simulator, torchvision or timm.",
 }

@@ -93,6 +93,10 @@ def _run(given: list[str]) -> None:
             from asim_lightning.cli import import_export
 
             import_export.run(given)
+        elif arguments.command == "fit-column":
+            from asim_lightning.cli import fit_column
+
+            fit_column.run(given[1:])
         else:
             from asim_lightning.classifier.processes import leave
             from asim_lightning.cli.parser import AsimCLI
