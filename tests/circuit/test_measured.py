@@ -1,0 +1,177 @@
+"""Measured columns: the codes simulated from a file are those in it, and a known column comes back."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from asim_lightning.circuit import MacroConfig, explain, transfer
+from asim_lightning.circuit.code_intervals import intervals
+from asim_lightning.circuit.measured import Measured
+from asim_lightning.engine import ENGINES, MatmulProduct, choose, sums_of
+from tests.circuit.measured_chips import (
+    COUNTS,
+    TOP,
+    bent_level,
+    codes_of,
+    histogram,
+    ideal_csv,
+    moments_csv,
+    reads_csv,
+    written,
+)
+from tests.engine.events.test_distribution import noise_of
+
+SIGMAS = [0.1, 0.2, 0.3, 0.5, 1.0]
+ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)  # with weights of 1 an output is the code of one conversion
+
+
+def measured(file: str, **changes: Any) -> MacroConfig:
+    return ONE_BIT.with_fields(column="measured", column_args={"file": file}, **changes)
+
+
+def simulated(macro: MacroConfig, reads: int, engine: str) -> NDArray[np.int64]:
+    """Codes of every count by an engine. # (counts, reads)"""
+    x = (torch.arange(macro.rows) < torch.from_numpy(COUNTS)[:, None]).float()
+    w = torch.ones(reads, macro.rows)
+    sums = sums_of(ENGINES[engine], MatmulProduct(), transfer(macro, False), x, w, noise_of(len(x), 7))
+    return sums.round().long().numpy()
+
+
+def difference(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Chi-square of two histograms at all counts, as a normal number. # (counts, codes) each"""
+    statistic, freedom = 0.0, 0
+    for a, b in zip(first, second, strict=True):
+        often = a + b >= 10
+        a, b = (np.append(h[often], h[~often].sum()) for h in (a, b))
+        there = a + b > 0
+        statistic += float(((a - b)[there] ** 2 / (a + b)[there]).sum())
+        freedom += int(there.sum()) - 1
+    if freedom == 0:
+        return 0.0 if statistic == 0 else math.inf
+    # Wilson and Hilferty: the cube root is nearly normal
+    return ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("engine", ["reference", "native"])
+@pytest.mark.parametrize("form", ["reads", "moments"])
+def test_simulated_codes_are_those_measured(sigma: float, engine: str, form: str, tmp_path: Path) -> None:
+    spread = np.where(COUNTS > 0, sigma, 0.0)
+    codes = codes_of(bent_level(), spread, 500, 1)
+    text = reads_csv(codes) if form == "reads" else moments_csv(codes.mean(1), codes.std(1))
+    found = histogram(simulated(measured(written(tmp_path, text)), 500, engine))
+    assert difference(histogram(codes), found) < 3.1
+    # the test can tell: the same column with a fifth more noise, or without INL
+    assert difference(histogram(codes_of(bent_level(), 1.2 * spread, 500, 2)), found) > 6
+    assert difference(histogram(codes_of(0.995 * COUNTS, spread, 500, 2)), found) > 6
+
+
+def test_rare_wrong_codes_are_drawn_as_events(tmp_path: Path) -> None:
+    codes = codes_of(COUNTS.astype(float), np.where(COUNTS > 0, 0.18, 0.0), 3000, 3)
+    macro = measured(written(tmp_path, moments_csv(codes.mean(1), codes.std(1))))
+    assert choose(transfer(macro, False), torch.device("cpu")) == "events"
+    assert difference(histogram(codes), histogram(simulated(macro, 3000, "events"))) < 3.1
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_a_known_column_is_recovered_within_its_intervals(sigma: float, tmp_path: Path) -> None:
+    level = bent_level()
+    codes = codes_of(level, sigma, 500, 4)
+    column = transfer(measured(written(tmp_path, reads_csv(codes))), False).column
+    assert isinstance(column, Measured)
+    levels, sigmas = intervals(histogram(codes), TOP)
+    two = column.curve.sigma > 0
+    assert (np.isnan(levels[0]) == ~two).all()
+    for truth, found, (low, high) in (
+        (level[two], column.curve.level[two], levels[:, two]),
+        (np.full(int(two.sum()), sigma), column.curve.sigma[two], sigmas[:, two]),
+    ):
+        assert (low <= found + 1e-6).all()
+        assert (found <= high + 1e-6).all()
+        missed = int(((truth < low) | (truth > high)).sum())
+        expected = 0.05 * len(truth)
+        assert missed <= expected + 4 * math.sqrt(expected)
+    assert np.abs(column.curve.level - level)[~two].max(initial=0.0) <= 0.5  # of one code no more is known
+
+
+def test_where_all_reads_gave_one_code_it_comes_back_without_noise(tmp_path: Path) -> None:
+    codes = codes_of(COUNTS.astype(float), np.where(COUNTS < 200, 0.0, 0.3), 100, 5)
+    macro = measured(written(tmp_path, reads_csv(codes)))
+    column = transfer(macro, False).column
+    assert isinstance(column, Measured)
+    assert (column.curve.sigma[:200] == 0).all()
+    assert (column.curve.level[:200] == COUNTS[:200]).all()
+    assert column.curve.counts_of_one_code >= 200
+    assert f"at {column.curve.counts_of_one_code} of 256 counts" in str(explain(macro))
+
+
+def test_a_file_without_noise_is_one_integer_product(tmp_path: Path) -> None:
+    macro = measured(written(tmp_path, ideal_csv()))
+    assert transfer(macro, False).exact
+    assert explain(macro).exact_rows_below == 255
+    assert explain(macro).distinct_adc_bits == 8
+
+
+def test_each_converter_has_its_curve(tmp_path: Path) -> None:
+    lines = [f"{c},{k},{min(255, k + c)},0" for c in (0, 3) for k in COUNTS]
+    file = written(tmp_path, "\n".join(["column,count,mean,std", *lines]))
+    for converter in (0, 3):
+        macro = ONE_BIT.with_fields(column="measured", column_args={"file": file, "converter": converter})
+        circuit = transfer(macro, False)
+        found = circuit.column.level(torch.tensor([0.0, 10.0]), circuit.cycles[0])
+        assert found.tolist() == [converter, 10 + converter]
+
+
+def test_two_codes_have_their_probability(tmp_path: Path) -> None:
+    mean = COUNTS + 0.25
+    mean[-1] = 254.75
+    file = written(tmp_path, moments_csv(mean, np.full(256, math.sqrt(0.25 * 0.75))))
+    circuit = transfer(measured(file), False)
+    counts = torch.from_numpy(COUNTS).float()
+    level, sigma = (f(counts, circuit.cycles[0]).double() for f in (circuit.column.level, circuit.column.sigma))
+    above = torch.special.ndtr((level - torch.from_numpy(np.floor(mean) + 0.5)) / sigma).numpy()
+    assert np.abs(above - np.where(COUNTS == 255, 0.75, 0.25)).max() < 1e-3
+
+
+def test_a_macro_knows_the_content_of_its_file(tmp_path: Path) -> None:
+    file = written(tmp_path, ideal_csv())
+    first = measured(file)
+    assert first.column_args["content"].startswith("sha256-")
+    assert first == measured(file)
+    assert MacroConfig(**vars(first)) == first
+    written(tmp_path, ideal_csv().replace("7,7.000000,0.0", "7,7.000000,0.1"))
+    assert measured(file) != first
+    with pytest.raises(ValueError, match=r"must be the file of content 'sha256-\w{16}', got .*chip.csv of content"):
+        first.with_fields(votes=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "signed", "message"),
+    [
+        ({"random_noise": 0.1}, False, "`macro.random_noise` must be 0 with column measured, .* got 0.1"),
+        ({"nonlinear_noise": "1 lsb"}, False, "`macro.nonlinear_noise` must be 0 .* got '1 lsb'"),
+        ({"adc_bits": None}, False, "`macro.adc_bits` must be 1..16 with column measured, .* got null"),
+        ({"adc_bits": 7}, False, "must have codes 0..127 of the 7-bit ADC .* got 255"),
+        ({"adc_bits": 9}, False, "must use more than half of the codes 0..511 .* got 255 at the last count, 255"),
+        ({"weight_parallel": True}, False, "`macro.weight_parallel` must be false with column measured"),
+        ({"rows": 128}, False, "full scale of every cycle .* 128, got counts 0..255"),
+        ({"input_bits": 8, "encoding_bits": 2, "rows": 85}, True, "full scale of every cycle .* 85, 255, got counts"),
+        ({"input_bits": 8, "encoding_bits": 3, "rows": 255}, False, "full scale .* 765, 1785, got counts 0..255"),
+    ],
+)
+def test_a_macro_that_the_file_does_not_fit_is_refused(
+    changes: dict[str, Any], signed: bool, message: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, ideal_csv())
+    with pytest.raises(ValueError, match=message):
+        transfer(measured(file, **changes), signed)
+
+
+def test_encoded_digits_have_the_full_scale_of_the_file(tmp_path: Path) -> None:
+    macro = measured(written(tmp_path, ideal_csv()), input_bits=8, encoding_bits=2, rows=85)
+    assert transfer(macro, False).exact

@@ -1,0 +1,90 @@
+"""Charge and current models fitted to codes: what made them lies within the intervals."""
+
+import math
+
+import numpy as np
+import pytest
+
+from asim_lightning.circuit.measured import measured_curve
+from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models
+from tests.circuit.measured_chips import COUNTS, ROWS, TOP, codes_of, ideal_csv, moments_csv, reads_csv
+
+# alpha, offset, gain, random noise, nonlinear noise
+CHIPS = {
+    "charge": (0.0, 0.3, 0.99, 0.08, 0.3),
+    "current": (3e-4, -0.2, 1.05, 0.1, 0.0),
+    "bent current": (1e-3, 0.1, 1.2, 0.05, 0.5),
+    "random noise alone": (0.0, 0.0, 1.0, 0.12, 0.0),
+}
+
+
+def fitted(truth: tuple[float, ...], seed: int, reads: int = 100, moments: bool = False) -> tuple[ModelFit, ModelFit]:
+    alpha, offset, gain, random, nonlinear = truth
+    share = COUNTS / (1 + alpha * COUNTS) / ROWS
+    sigma = TOP / 100 * np.sqrt(random**2 + nonlinear**2 / (share * ROWS + 1))
+    codes = codes_of(offset + gain * TOP * share, sigma, reads, seed)
+    text = moments_csv(codes.mean(1), codes.std(1)) if moments else reads_csv(codes)
+    charge, current, _, _ = fit_models(
+        measured_curve(text.encode(), "chip.csv", None, TOP), TOP, ROWS, reads if moments else None
+    )
+    return charge, current
+
+
+def parts(fit: ModelFit) -> list[Estimate]:
+    alpha = fit.alpha or Estimate(0.0, 0.0, 0.0)
+    return [alpha, fit.offset, fit.gain, fit.random_noise, fit.nonlinear_noise]
+
+
+@pytest.mark.parametrize("moments", [False, True], ids=["reads", "moments"])
+@pytest.mark.parametrize("truth", CHIPS.values(), ids=CHIPS)
+def test_what_made_the_codes_lies_within_the_intervals(truth: tuple[float, ...], moments: bool) -> None:
+    missed = 0
+    for seed in range(8):
+        charge, current = fitted(truth, seed, moments=moments)
+        missed += sum(not e.low - 1e-9 <= v <= e.high + 1e-9 for e, v in zip(parts(current), truth, strict=True))
+        if truth[0] == 0:
+            assert charge.aic < current.aic + 10
+        else:
+            assert current.aic < charge.aic - 100
+    assert missed <= 7  # of 40, 5 % of which are expected; more than 7 once in 500
+
+
+def test_intervals_shrink_with_the_root_of_the_reads() -> None:
+    few, many = (fitted(CHIPS["charge"], 1, reads)[0] for reads in (50, 800))
+    for a, b in zip(parts(few)[1:], parts(many)[1:], strict=True):
+        assert (a.high - a.low) / (b.high - b.low) == pytest.approx(4, rel=0.5)
+
+
+def test_noise_that_is_not_there_has_an_upper_end_alone() -> None:
+    found = [fitted(CHIPS["random noise alone"], seed)[0].nonlinear_noise for seed in range(6)]
+    assert any(each.value == 0 for each in found)
+    assert all(each.low == 0 for each in found)
+    assert all(0 < each.high < 0.2 for each in found)
+
+
+def test_akaikes_criterion_counts_parameters() -> None:
+    charge, current = fitted(CHIPS["charge"], 2)
+    assert charge.aic == 8 - 2 * charge.log_likelihood
+    assert current.aic == 10 - 2 * current.log_likelihood
+    assert current.log_likelihood >= charge.log_likelihood - 1e-6
+
+
+def test_each_count_by_itself_explains_a_column_of_no_model() -> None:
+    level = COUNTS + 0.5 * np.sin(COUNTS / 3.0)
+    curve = measured_curve(reads_csv(codes_of(level, 0.3, 100, 3)).encode(), "chip.csv", None, TOP)
+    charge, current, own, parameters = fit_models(curve, TOP, ROWS, None)
+    assert 2 * parameters - 2 * own < min(charge.aic, current.aic) - 1000
+    assert charge.random_noise.value == pytest.approx(100 / TOP * math.sqrt(0.3**2 + 0.5**2 / 2), rel=0.1)
+
+
+def test_codes_without_noise_are_refused() -> None:
+    curve = measured_curve(ideal_csv().encode(), "chip.csv", None, TOP)
+    with pytest.raises(ValueError, match=r"needs 8 or more counts whose reads .* got 0"):
+        fit_models(curve, TOP, ROWS, 100)
+
+
+def test_moments_need_the_number_of_their_reads() -> None:
+    text = moments_csv(COUNTS.astype(float), [0.4] + [0.5] * 254 + [0.4])
+    text = text.replace("0,0.000000,0.400000", "0,0,0").replace("255,255.000000,0.400000", "255,255,0")
+    with pytest.raises(ValueError, match="needs `--reads`"):
+        fit_models(measured_curve(text.encode(), "chip.csv", None, TOP), TOP, ROWS, None)

@@ -1,0 +1,262 @@
+"""Columns measured on silicon, on the command line: recipes, checkpoints, sweeps, pictures, fits, wrong files."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from asim_lightning.circuit import MacroConfig, transfer
+from tests.circuit.measured_chips import COUNTS, bent_level, codes_of, ideal_csv, moments_csv, reads_csv
+from tests.cli.conftest import TINY, Asim, Run
+from tests.cli.wrong_inputs import Content, Wrong, assert_refused
+
+Write = Callable[..., Path]
+
+IDEAL = ideal_csv()
+NOISY = moments_csv(*(f(codes_of(bent_level(), 0.3, 200, 0), 1) for f in (np.mean, np.std)))
+MEASURED = {"column": "measured", "column_args": {"file": "chip.csv"}}
+
+
+def tiny(**macro: Any) -> str:
+    """The tiny recipe on a measured column."""
+    model = {**TINY["model"], "fidelity": "simulated", "plan": {"macro": {**TINY["model"]["plan"]["macro"], **macro}}}
+    return yaml.safe_dump({**TINY, "model": model})
+
+
+def wrong_file(message: str, text: Content, **arguments: Any) -> Wrong:
+    macro = {**MEASURED, "column_args": {"file": "chip.csv", **arguments}}
+    return Wrong(("explain", "-c", "tiny.yaml"), message, {"tiny.yaml": tiny(**macro), "chip.csv": text})
+
+
+def line(old: str, new: str) -> str:
+    """The ideal file with another line."""
+    assert f"\n{old}\n" in IDEAL
+    return IDEAL.replace(f"\n{old}\n", f"\n{new}\n")
+
+
+SEVEN = "7,7.000000,0.000000"
+FEW = reads_csv(codes_of(COUNTS.astype(float), 0.0, 20, 0))
+FILES = {
+    "missing counts": wrong_file("must have every count from 0 to its last, 255; 7 is missing", line(SEVEN, "")),
+    "count twice": wrong_file(
+        "must have each count once with its mean and std, got 7 twice", line(SEVEN, SEVEN + "\n" + SEVEN)
+    ),
+    "NaN": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got 'nan'", line(SEVEN, "7,nan,0")),
+    "infinite": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,inf")),
+    "no number": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got 'seven'", line(SEVEN, "7,seven,0")),
+    "negative": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,-1")),
+    "fractional count": wrong_file(
+        "line 9: count must be a whole number, 0..1048576, got '7.5'", line(SEVEN, "7.5,7,0")
+    ),
+    "fields": wrong_file("chip.csv, line 9 must have 3 fields, got 2", line(SEVEN, "7,7")),
+    "falling": wrong_file(
+        "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8", line(SEVEN, "7,8.7,0.5")
+    ),
+    "header": wrong_file("line 1: the header must be count,mean,std or count,code, either with", "counts,means\n0,0\n"),
+    "no header": wrong_file("line 1: the header must be", "0,0,0\n1,1,0\n"),
+    "header alone": wrong_file("must have a line for each count or read below its header", "count,mean,std\n"),
+    "empty": wrong_file("a line for each count or read, got nothing", ""),
+    "comments alone": wrong_file("a line for each count or read, got nothing", "# nothing\n\n"),
+    "binary": wrong_file("chip.csv must be a CSV file, got one that is no text in UTF-8", b"\x89PNG\xff\x00"),
+    "other text": wrong_file("line 1: the header must be", '{"count": 3}\n'),
+    "few reads": wrong_file("must have 20 or more reads of each count, got 19 of count 255", FEW.rsplit("\n", 1)[0]),
+    "codes above the ADC": wrong_file(
+        "codes 0..255 of the 8-bit ADC (`macro.adc_bits`), got 256", FEW.replace("255,255", "255,256")
+    ),
+    "half of the ADC": wrong_file("more than half of the codes 0..255", moments_csv(COUNTS / 2.5, [0.5] * 256)),
+    "deviation too small": wrong_file(
+        "must have mean and std of whole codes, which cannot be 7.5 and 0.1, as at count 7", line(SEVEN, "7,7.5,0.1")
+    ),
+    "deviation too large": wrong_file(
+        "must have mean and std of whole codes, which cannot be 0 and 9, as at count 0",
+        IDEAL.replace("\n0,0.000000,0.000000", "\n0,0,9"),
+    ),
+    "converter not named": wrong_file(
+        "`converter` must be one of those in chip.csv, 0, as all columns of a macro have one curve, got none",
+        IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1),
+    ),
+    "unknown converter": wrong_file(
+        "`converter` must be one of those in chip.csv, 0, as all columns of a macro have one curve, got 3",
+        IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1),
+        converter=3,
+    ),
+    "converter of none": wrong_file(
+        "`converter` must be left out, as chip.csv has no column `column`, got 3", IDEAL, converter=3
+    ),
+    "converter no number": wrong_file("`converter` must be 0..1048576 or null, got 'a'", IDEAL, converter="a"),
+    "other content": wrong_file(
+        "must be the file of content 'sha256-0', got chip.csv of content", IDEAL, content="sha256-0"
+    ),
+    "not there": Wrong(
+        ("explain", "-c", "tiny.yaml"),
+        "`file` of a measured column must be a CSV file, got 'chip.csv', which is not there; nearest: chip1.csv",
+        {"tiny.yaml": tiny(**MEASURED), "chip1.csv": IDEAL},
+    ),
+    "a folder": Wrong(
+        ("explain", "-c", "tiny.yaml"), "got 'chip.csv', a folder", {"tiny.yaml": tiny(**MEASURED), "chip.csv/x": ""}
+    ),
+    "no file": Wrong(
+        ("explain", "-c", "tiny.yaml"),
+        "`macro.column_args` does not fit column measured",
+        {"tiny.yaml": tiny(column="measured")},
+    ),
+    "no text": wrong_file("`file` of a measured column must be a CSV file, got 3", IDEAL, file=3),
+    "own noise": Wrong(
+        ("explain", "-c", "tiny.yaml"),
+        "`macro.random_noise` must be 0 with column measured, whose file has the noise, got 0.1",
+        {"tiny.yaml": tiny(**MEASURED, random_noise=0.1), "chip.csv": IDEAL},
+    ),
+    "axis of noise": Wrong(
+        ("sweep", "-c", "tiny.yaml", "--axes.random_noise", "[0, 0.1]", "--data.init_args.test_images", "10"),
+        "`macro.random_noise` must be 0 with column measured",
+        {"tiny.yaml": tiny(**MEASURED), "chip.csv": IDEAL},
+    ),
+    "picture in a file": Wrong(
+        ("explain", "-c", "tiny.yaml", "--plot", "chip.csv"),
+        "`--plot` must be a folder that can be written, got chip.csv",
+        {"tiny.yaml": tiny(**MEASURED), "chip.csv": IDEAL},
+    ),
+    "fit of no noise": Wrong(
+        ("fit-column", "chip.csv", "--reads", "9"), "needs 8 or more counts whose reads", {"chip.csv": IDEAL}
+    ),
+    "fit without reads": Wrong(("fit-column", "chip.csv"), "fit-column needs `--reads`", {"chip.csv": NOISY}),
+    "fit of no file": Wrong(
+        ("fit-column", "none.csv"), "`file` of a measured column must be a CSV file, got 'none.csv'"
+    ),
+    "fit with reads twice": Wrong(
+        ("fit-column", "chip.csv", "--reads", "20"), "`--reads` must be left out where", {"chip.csv": FEW}
+    ),
+    "fit of other digits": Wrong(
+        ("fit-column", "chip.csv", "--encoding_bits", "3"),
+        "`--encoding_bits` must divide the last count by 7, got 255",
+        {"chip.csv": NOISY},
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", FILES.values(), ids=FILES)
+def test_wrong_files_are_one_line(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
+    assert_refused(wrong, asim, folder, run)
+
+
+def test_a_file_is_found_beside_its_recipe_or_from_here(asim: Asim, folder: Path) -> None:
+    (folder / "chips").mkdir()
+    (folder / "chips" / "tiny.yaml").write_text(tiny(**MEASURED))
+    (folder / "chip.csv").write_text(NOISY)
+    explained = asim("explain", "-c", "chips/tiny.yaml").out
+    assert "(file=chip.csv," in explained
+    (folder / "chips" / "chip.csv").write_text(IDEAL)
+    explained = asim("explain", "-c", "chips/tiny.yaml").out
+    assert "(file=chips/chip.csv," in explained
+    assert "sigma is 0, at 256 of 256 counts" in explained
+    assert "measured column (file=configs/measured_chip.csv," in asim("explain", "-c", "measured").out
+
+
+def test_a_checkpoint_means_the_file_that_it_was_trained_with(asim: Asim, folder: Path) -> None:
+    (folder / "chips").mkdir()
+    (folder / "chips" / "tiny.yaml").write_text(tiny(**MEASURED))
+    file = folder / "chips" / "chip.csv"
+    file.write_text(NOISY)
+    asim("fit", "-c", "chips/tiny.yaml", "--model.fidelity", "quantized")
+    checkpoint = "runs/tiny/version_0/checkpoints/best.ckpt"
+    data = ("--data.init_args.test_images", 20, "--model.fidelity", "simulated")
+    alone = asim("validate", "--ckpt_path", checkpoint, *data)
+    assert alone.accuracy == asim("validate", "-c", "chips/tiny.yaml", "--ckpt_path", checkpoint, *data).accuracy
+    file.write_text(IDEAL)
+    found = asim("validate", "--ckpt_path", checkpoint, *data).error
+    assert re.search(
+        r"must be the file of content 'sha256-\w+', got chips/chip.csv of content sha256-\w+; name the", found
+    )
+    # a file that the user names counts as it is, as every setting does
+    for named in (("-c", "chips/tiny.yaml"), ("--model.plan.macro.column_args.file", "chips/chip.csv")):
+        assert asim("validate", "--ckpt_path", checkpoint, *named, *data).code == 0
+
+
+@pytest.mark.parametrize(
+    "file", ["/etc/chip.csv", "../chip.csv", "a/../../chip.csv", "//host/share/chip.csv", "~/x\n.csv"]
+)
+def test_a_checkpoint_names_no_file_outside_the_working_folder(file: str, asim: Asim, run: Run, folder: Path) -> None:
+    saved = torch.load(run.checkpoint, weights_only=True)
+    saved["hyper_parameters"]["plan"]["macro"] |= {"column": "measured", "column_args": {"file": file}}
+    torch.save(saved, folder / "hostile.ckpt")
+    found = asim("validate", "--ckpt_path", "hostile.ckpt").error
+    assert "`model.plan.macro.column_args.file` must be a file below the working folder" in found
+    (folder / "chip.csv").write_text(IDEAL)
+    own = ("--model.plan.macro.column_args.file", "chip.csv", "--data.init_args.test_images", 20)
+    assert asim("validate", "--ckpt_path", "hostile.ckpt", *own).code == 0
+
+
+def test_a_sweep_computes_anew_what_another_file_decides(asim: Asim, folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(tiny(**MEASURED))
+    (folder / "chip.csv").write_text(NOISY)
+    command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", "--trials", "1", "--progress", "false")
+    first, again = asim(*command), asim(*command)
+    trials = set(Path("runs").glob("tiny/sweep-*/trials/*.npz"))
+    assert [each.out.count("simulated") for each in (first, again)] == [1, 1]
+    (folder / "chip.csv").write_text(NOISY + "\n# the same codes\n")
+    assert asim(*command).code == 0
+    assert set(Path("runs").glob("tiny/sweep-*/trials/*.npz")) > trials
+
+
+def test_explain_draws_a_measured_column(asim: Asim, folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(tiny(**MEASURED))
+    (folder / "chip.csv").write_text(NOISY)
+    assert asim("explain", "-c", "tiny.yaml", "--plot", "pictures").last == "drawn    pictures/chip.png"
+    assert (folder / "pictures" / "chip.png").read_bytes().startswith(b"\x89PNG")
+    assert asim("explain", "-c", "quickstart", "--plot", "pictures").last.startswith("drawn    nothing")
+
+
+def test_fit_column_prints_settings_that_explain_takes(asim: Asim, folder: Path) -> None:
+    share = COUNTS / (1 + 4e-4 * COUNTS) / 255
+    codes = codes_of(0.2 + 1.1 * 255 * share, 0.3, 100, 0)
+    (folder / "chip.csv").write_text(reads_csv(codes))
+    said = asim("fit-column", "chip.csv").out
+    assert said.startswith("chip.csv: counts 0..255, 25600 reads; ")
+    assert "current predicts better, by " in said
+    settings = yaml.safe_load(said[said.index("model:\n") :])
+    macro = MacroConfig(**settings["model"]["plan"]["macro"])
+    assert macro.column_args["alpha"] == pytest.approx(4e-4, rel=0.02)
+    assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 255, rel=0.05)
+    assert re.search(r"# the converter's offset: 0\.\d+ lsb; 95 %: ", said)
+    assert re.search(r"# the converter's gain: 1\.\d+; 95 %: ", said)
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def exact_moments(noise: float) -> str:
+    """A file of what the charge column gives, without the chance of reads."""
+    circuit = transfer(MacroConfig(random_noise=noise), False)
+    counts, codes = torch.arange(256.0), torch.arange(256.0, dtype=torch.float64)
+    level = circuit.column.level(counts, circuit.cycles[0]).double()
+    sigma = circuit.column.sigma(counts, circuit.cycles[0]).double()
+    below = torch.special.ndtr((codes[:-1] + 0.5 - level[:, None]) / sigma)
+    ends = torch.zeros(256, 1, dtype=torch.float64)
+    probability = torch.cat([ends, below, ends + 1], 1).diff(dim=1)  # (counts, codes)
+    mean = probability @ codes
+    std = (probability @ codes**2 - mean**2).clamp_min(0).sqrt()
+    return moments_csv(mean.tolist(), std.tolist())
+
+
+@pytest.mark.parametrize(("noise", "form"), [(0.09, "moments"), (0.08, "moments"), (0.09, "reads")])
+def test_accuracy_is_that_of_the_column_that_made_the_file(noise: float, form: str, asim: Asim, folder: Path) -> None:
+    reads = reads_csv(codes_of(COUNTS.astype(float), noise * 2.55, 400, 0))
+    (folder / "chip.csv").write_text(exact_moments(noise) if form == "moments" else reads)
+    measured = ("--model.plan.macro.column", "measured", "--model.plan.macro.column_args", "{file: chip.csv}")
+    predicted = []
+    for settings in (("--model.plan.macro.random_noise", noise), ("--model.plan.macro.random_noise", 0, *measured)):
+        assert asim("predict", "-c", "quickstart", "--data.init_args.test_images", 200, *settings).code == 0
+        (path,) = Path("runs").rglob("predictions.csv")
+        with path.open(newline="") as file:
+            predicted.append([(row["label"], row["prediction"]) for row in csv.DictReader(file)])
+    first, second = predicted
+    assert len(first) == len(second) == 200
+    if (noise, form) == (0.09, "moments"):  # every conversion takes the same draw, of the same level and sigma
+        assert sum(a != b for a, b in zip(first, second, strict=True)) <= 2
+    pairs = [(a[0] == a[1], b[0] == b[1]) for a, b in zip(first, second, strict=True)]
+    better, worse = pairs.count((False, True)), pairs.count((True, False))
+    assert abs(better - worse) <= 3 * (better + worse + 1) ** 0.5

@@ -1,0 +1,51 @@
+"""The picture of a measured column."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asim_lightning.circuit import Column, MacroConfig
+from asim_lightning.circuit.column_models import build_column
+from asim_lightning.circuit.measured import measured_curve
+from asim_lightning.report.measured_figure import draw_measured, measured_figure
+from tests.circuit.measured_chips import COUNTS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv, written
+
+SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
+    codes = codes_of(bent_level(), SILENT_START, 60, 0)
+    text = reads_csv(codes) if reads else moments_csv(codes.mean(1), codes.std(1))
+    curve = measured_curve(text.encode(), "chip.csv", None, TOP)
+    transfer, inl, dnl, noise = measured_figure(curve, TOP, "chip.csv").axes
+    assert np.allclose(transfer.lines[1].get_ydata(), curve.level)
+    bend = np.asarray(inl.lines[0].get_ydata())
+    assert bend[[0, -1]] == pytest.approx([0, 0], abs=1e-9)
+    slope = (curve.level[-1] - curve.level[0]) / 255
+    assert np.allclose(bend, curve.level - curve.level[0] - slope * COUNTS)
+    assert np.allclose(np.asarray(dnl.lines[0].get_ydata()), np.diff(bend))
+    assert np.asarray(dnl.lines[0].get_ydata()).sum() == pytest.approx(0, abs=1e-9)
+    assert len(noise.lines[1].get_xdata()) == curve.counts_of_one_code
+    assert [len(plot.collections) for plot in (inl, noise)] == [reads, reads]
+    assert f"one code alone: {curve.counts_of_one_code} counts" in str(noise.get_legend().get_texts()[1])
+
+
+def test_a_column_without_noise_has_a_figure() -> None:
+    figure = measured_figure(measured_curve(ideal_csv().encode(), "chip.csv", None, TOP), TOP, "chip.csv")
+    assert "offset +0.00 LSB, gain 1.0000" in figure.axes[0].get_title()
+
+
+def test_each_measured_column_is_drawn_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    files = [written(tmp_path / folder, ideal_csv()) for folder in "ab"]
+
+    def column(file: str) -> Column:
+        return build_column(MacroConfig(column="measured", column_args={"file": file}))
+
+    columns = [column(files[0]), column(files[1]), column(files[0]), build_column(MacroConfig())]
+    drawn = draw_measured(columns, tmp_path / "pictures")
+    assert [path.name for path in drawn] == ["chip.png", "chip_1.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
