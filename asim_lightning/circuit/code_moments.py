@@ -23,9 +23,9 @@ def fit_moments(mean: Array, std: Array, top: int) -> tuple[Array, Array]:
     level, sigma = np.round(mean), np.zeros(len(mean))
     fraction = mean - np.floor(mean)
     least = fraction * (1.0 - fraction)  # variance of two codes alone
-    two = (std > 0) & (least > 0) & (std**2 <= 1.01 * least + _ROUNDING)
+    two = (std > 0) & (least > 0) & (std**2 <= 1.002 * least + _ROUNDING)
     upper = np.floor(mean[two]).astype(np.int64) + 1
-    level[two], sigma[two] = of_two_codes(upper, fraction[two], 0.0025 * least[two] + _ROUNDING / 4, top)
+    level[two], sigma[two] = of_two_codes(upper, fraction[two], 0.0005 * least[two] + _ROUNDING / 4, top)
     some = np.flatnonzero((std > 0) & ~two)
     some = some[np.argsort(std[some])]
     for part in parts(some, 2 * np.ceil(8 * std[some]) + 5):

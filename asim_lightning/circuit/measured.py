@@ -125,6 +125,10 @@ def _check_macro(macro: MacroConfig) -> None:
         if percent:
             given = getattr(macro, name)
             raise ValueError(f"`macro.{name}` must be 0 with column measured, whose file has the noise, got {given!r}")
+    if macro.adc_step is not None:
+        raise ValueError(
+            f"`macro.adc_step` must be null with column measured, whose codes are of its ADC's range, got {macro.adc_step}"
+        )
     if macro.adc_bits is None:
         raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
     if macro.weight_parallel:
@@ -133,7 +137,7 @@ def _check_macro(macro: MacroConfig) -> None:
         )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # keys hold the files, which may be large
 def measured_curve(content: bytes, name: str, converter: int | None, top: int) -> MeasuredCurve:
     """The curve of a converter in a file.
 

@@ -12,7 +12,8 @@ from asim_lightning.cli.strict_yaml import NotYamlError, dump_yaml, load_yaml, r
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 GROUPS = (
-    "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro", "trainer"
+    "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro",
+    "model.plan.macro.static", "trainer",
 )  # fmt: skip
 """Settings that are mappings, and may stand in a file of their own."""
 

@@ -50,7 +50,9 @@ ROWS = {
     "a chip by its flag": flag(
         "no flag may name one, got --model.chip 17", *CELLS, "--chips", "3", "--model.chip", "17", command=SWEEP
     ),
-    "equal chips": flag("`chip` changes nothing, as the cells of no macro differ", "--chips", "3", command=SWEEP),
+    "equal chips": flag(
+        "`chip` changes nothing, as cells and converters of no macro differ", "--chips", "3", command=SWEEP
+    ),
     "no question": flag("must be as in 'yield 0.95 at 90 %'", *CELLS, "--until", "enough", command=SWEEP),
     "a yield of 1": flag("must be between 0 and 1", *CELLS, "--until", "yield 1 at 90 %", command=SWEEP),
     "an accuracy of 0": flag("above 0 % and at most 100 %", *CELLS, "--until", "yield 0.9 at 0 %", command=SWEEP),

@@ -28,12 +28,12 @@ FLAGS = {
     "no number": (("--model.optimizer.lr", "fast"), "`model.optimizer.lr` must be a number, got fast"),
     "noise model": (
         ("--model.train_noise_model", "proportionel"),
-        "`train_noise_model` must be proportional, macro or an import path such as package.module.Class, got "
+        "`train_noise_model` must be proportional, macro, chip or an import path such as package.module.Class, got "
         "'proportionel'; did you mean proportional?",
     ),
     "noise model of another kind": (
         ("--model.train_noise_model", "collections.OrderedDict"),
-        "`train_noise_model` must be proportional, macro or an import path such as package.module.Class, got "
+        "`train_noise_model` must be proportional, macro, chip or an import path such as package.module.Class, got "
         "'collections.OrderedDict', which does not inherit TrainingNoise",
     ),
     "noise arguments": (

@@ -16,7 +16,7 @@ MACRO = {
     "unknown unit": (("--model.plan.macro.random_noise", "0.5 volt"), "a unit of %, lsb, mV, got '0.5 volt'"),
     "unknown choice": (("--model.plan.macro.vote", "max"), "must be one of mode, median, mean, got 'max'"),
     "no boolean": (("--model.plan.macro.weight_parallel", "maybe"), "must be true or false, got maybe"),
-    "unknown column": (("--model.plan.macro.column", "os.system"), "charge, current or an import path"),
+    "unknown column": (("--model.plan.macro.column", "os.system"), "charge, current, measured or an import path"),
     "contradiction": (("--model.plan.macro.encoding_bits", "9"), "1..4 (input_bits), got 9"),
     "typo in a mapping": (("--model.plan.macro", "{adc_bit: 3}"), "nearest: model.plan.macro.adc_bits"),
     "typo in a flag": (("--model.plan.macro.adc_bit", "3"), "nearest: --model.plan.macro.adc_bits"),

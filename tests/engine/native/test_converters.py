@@ -64,7 +64,7 @@ class Oracle:
         return codes * circuit.macro.rows / (circuit.macro.top_code * circuit.most_votes) + counts
 
     def _weights(self, cycle: Cycle, w: Tensor) -> Tensor:
-        return weight_digits(w, cycle, self.circuit, self.chip, self.product.batched_weight)
+        return weight_digits(w.int(), cycle, self.circuit, self.chip, self.product.batched_weight)
 
     def _code(self, cycle: Cycle, count: Tensor, normal: Tensor, tile: int) -> Tensor:
         column, errors, top = self.circuit.column, self.errors, cycle.top_code
