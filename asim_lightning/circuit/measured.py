@@ -127,7 +127,8 @@ def _check_macro(macro: MacroConfig) -> None:
             raise ValueError(f"`macro.{name}` must be 0 with column measured, whose file has the noise, got {given!r}")
     if macro.adc_step is not None:
         raise ValueError(
-            f"`macro.adc_step` must be null with column measured, whose codes are of its ADC's range, got {macro.adc_step}"
+            "`macro.adc_step` must be null with column measured, whose codes are of its ADC's range, got "
+            f"{macro.adc_step}"
         )
     if macro.adc_bits is None:
         raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
