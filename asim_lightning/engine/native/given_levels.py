@@ -22,8 +22,8 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product, Tile
 from asim_lightning.engine.torch_modes import exact_float32
 
-_ELEMENTS = 2**22
-"""Counts in flight: 16 MB."""
+_ELEMENTS = 2**20
+"""Counts in flight: 4 MB, so that the passes over them stay in a CPU's caches."""
 _FLOAT32_LIMIT, _CELL_GRID = 2**24, 2**13
 
 
