@@ -8,10 +8,11 @@ import torch
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights
 from asim_lightning.engine.native import conversion, native_engine
+from asim_lightning.engine.native.converters import placed
 from asim_lightning.engine.native.structures import Counting
 from tests.engine.native.test_conversion import GIVEN_LEVELS, MACROS, operands
-from tests.engine.native.test_converters import converters
 from tests.engine.products import PRODUCTS, noise_of
+from tests.engine.random_converters import converters as random_converters
 
 SHAPES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
     (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (2, 5, 4, 17), (17, 5, 3, 3)),
@@ -39,11 +40,11 @@ def main(path: str) -> None:
         for product, x, w in own:
             errors = [None]
             if circuit.macro.adc_bits is not None:
-                errors.append(converters(product, circuit, w, "gain offset curves").placed())
-            for placed in errors:
+                errors.append(placed(random_converters(product, circuit, w, "gain offset curves")))
+            for own_errors in errors:
                 for way in [way for way in Counting if loaded.asim_counts_by(way)]:
                     program = native_engine.NativeProgram(
-                        product, Weights(w), circuit, CHIP, converters=placed, counting=way
+                        product, Weights(w), circuit, CHIP, converters=own_errors, counting=way
                     )
                     program.sums(x, noise_of(len(x)))
                     made += 1
