@@ -1,9 +1,14 @@
 """Checks of settings: each refuses a value in one sentence that says what is allowed and what was given."""
 
 import math
+import numbers
 from collections.abc import Sequence
+from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
@@ -85,3 +90,13 @@ def check_at_least(name: str, value: int | None, low: int) -> None:
     """
     if value is None or value < low:
         raise ValueError(f"{name} must be at least {low}, got {'null' if value is None else value}.")
+
+
+def take_numpy_numbers(config: "DataclassInstance") -> None:
+    """Turn numbers of numpy among the fields of a frozen dataclass into Python's, which they are as good as."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
+            object.__setattr__(config, field.name, int(value))
+        elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
+            object.__setattr__(config, field.name, float(value))

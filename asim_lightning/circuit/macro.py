@@ -1,12 +1,11 @@
 """The macro: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
-import numbers
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_flag, check_whole
+from asim_lightning.checks import check_choice, check_flag, check_whole, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent
@@ -65,12 +64,7 @@ class MacroConfig:
     """What differs from place to place on a chip."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # numbers of numpy are as good as Python's
-            value = getattr(self, f.name)
-            if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
-                object.__setattr__(self, f.name, int(value))
-            elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
-                object.__setattr__(self, f.name, float(value))
+        take_numpy_numbers(self)
         self._check_integers()
         self._check_combinations()
         for name in ("random_noise", "nonlinear_noise"):
@@ -108,7 +102,7 @@ class MacroConfig:
     @property
     def converter_spreads(self) -> tuple[float, float]:
         """Standard deviation of a converter's offset, and step of its calibration, in codes."""
-        return converter_spreads(self.static, self.top_code, self.full_scale_mv)
+        return converter_spreads(self.static, self.codes_of_full_scale, self.full_scale_mv)
 
     @property
     def converters_differ(self) -> bool:

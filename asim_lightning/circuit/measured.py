@@ -77,10 +77,9 @@ class Measured(Column):
                 f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
                 " name the file anew, without `content`, to take it as it is now"
             )
-        _check_macro(macro)
-        assert macro.top_code is not None
+        top_code = _top_code(macro)
         self.file, self.converter = file, converter
-        self.curve = measured_curve(bytes_, file, converter, macro.top_code)
+        self.curve = measured_curve(bytes_, file, converter, top_code)
         self.settled = {"content": digest}
         self._level, self._sigma = (
             torch.from_numpy(each.astype(np.float32)) for each in (self.curve.level, self.curve.sigma)
@@ -119,7 +118,8 @@ class Measured(Column):
         return _interpolated(self._sigma, count)
 
 
-def _check_macro(macro: MacroConfig) -> None:
+def _top_code(macro: MacroConfig) -> int:
+    """Largest code of a macro that a measured column fits."""
     own = {"random_noise": macro.random_noise_percent, "nonlinear_noise": macro.nonlinear_noise_percent}
     for name, percent in own.items():
         if percent:
@@ -130,12 +130,13 @@ def _check_macro(macro: MacroConfig) -> None:
             "`macro.adc_step` must be null with column measured, whose codes are of its ADC's range, got "
             f"{macro.adc_step}"
         )
-    if macro.adc_bits is None:
+    if macro.top_code is None:
         raise ValueError("`macro.adc_bits` must be 1..16 with column measured, whose file has codes, got null")
     if macro.weight_parallel:
         raise ValueError(
             "`macro.weight_parallel` must be false with column measured, whose counts begin at 0, got true"
         )
+    return macro.top_code
 
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large

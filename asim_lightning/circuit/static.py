@@ -1,12 +1,11 @@
 """Static effects: what differs from place to place on a chip, and stays the same for its life."""
 
-import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_number, check_whole
+from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
 from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
@@ -49,12 +48,7 @@ class StaticEffects:
     """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left."""
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # numbers of numpy are as good as Python's
-            value = getattr(self, f.name)
-            if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
-                object.__setattr__(self, f.name, int(value))
-            elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
-                object.__setattr__(self, f.name, float(value))
+        take_numpy_numbers(self)
         for name, most in (("gain", 100.0), ("inl", 20.0), ("cell_mismatch", 100.0)):
             _percent(getattr(self, name), name, most)
         for name, high in (("parasitics", 10), ("stuck_at_0", 1), ("stuck_at_1", 1)):
@@ -113,8 +107,15 @@ class StaticEffects:
         return self.stuck_at_0 > 0 or self.stuck_at_1 > 0
 
 
-def converter_spreads(static: StaticEffects, top_code: int | None, full_scale_mv: float | None) -> tuple[float, float]:
+def converter_spreads(
+    static: StaticEffects, codes_of_full_scale: float | None, full_scale_mv: float | None
+) -> tuple[float, float]:
     """Standard deviation of a converter's offset, and step of its calibration, in codes.
+
+    Args:
+        static: The effects.
+        codes_of_full_scale: Codes that the full scale spans; None for an ideal converter.
+        full_scale_mv: Full scale, mV; None where it is not known.
 
     Raises:
         ValueError: A value is outside 0..100 % of full scale, its unit cannot be converted, or there is no converter.
@@ -122,13 +123,12 @@ def converter_spreads(static: StaticEffects, top_code: int | None, full_scale_mv
     codes = []
     for name in ("offset", "trim_step"):
         value = getattr(static, name)
-        percent = noise_percent(value, f"macro.static.{name}", top_code, full_scale_mv)
-        codes.append(percent / 100.0 * (top_code or 0))
-    if top_code is None and (codes_asked := [n for n in ("offset", "gain", "inl") if _is_set(getattr(static, n))]):
-        raise ValueError(
-            f"`macro.static.{codes_asked[0]}` needs a converter with codes, got {getattr(static, codes_asked[0])!r} "
-            "with adc_bits null"
-        )
+        percent = noise_percent(value, f"macro.static.{name}", codes_of_full_scale, full_scale_mv)
+        codes.append(percent / 100.0 * (codes_of_full_scale or 0))
+    asked = [name for name in ("offset", "gain", "inl") if _is_set(getattr(static, name))]
+    if codes_of_full_scale is None and asked:
+        given = getattr(static, asked[0])
+        raise ValueError(f"`macro.static.{asked[0]}` needs a converter with codes, got {given!r} with adc_bits null")
     return codes[0], codes[1]
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Transfer:
         """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
-    @property
+    @cached_property
     def differs_by_chip(self) -> bool:
         """Whether cells or converters differ from chip to chip."""
         macro = self.macro

@@ -126,14 +126,13 @@ def fit_range(circuit: Transfer, histograms: Sequence[Histogram]) -> tuple[int, 
         ValueError: The macro has no ADC whose range could be set, or no cycle is converted.
     """
     macro = circuit.macro
-    macro.with_fields(adc_step=1, adc_low=0)  # says why it can have none
+    top_code = macro.with_fields(adc_step=1, adc_low=0).top_code or 1  # says why it can have none
     kinds = _kinds(circuit, histograms)
     if not kinds:
         raise ValueError("no cycle is converted, as all are digital, so that there is no range to fit")
-    assert macro.top_code is not None
     largest = max(int(histogram.counts.abs().max()) for _, histogram in kinds)
     search = _Search(circuit, kinds, 0 if macro.weight_parallel else largest)
-    widest = max(1, -(-largest // macro.top_code))
+    widest = max(1, -(-largest // top_code))
     steps = _spread(1, widest, _MOST_STEPS)
     for step in steps:
         search.try_lows(step)

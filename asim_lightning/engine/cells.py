@@ -47,7 +47,7 @@ def _cells(shape: torch.Size, cycle: Cycle, transfer: Transfer, chip: Chip) -> T
     """What each cell holds, in units of the cycle's lowest bit. # (weight bits, *weight)"""
     first, last = cycle.weight_bits[0], cycle.weight_bits[-1]
     normal = chip.normals("cells", shape.numel(), range(first, last + 1)).view(-1, *shape)
-    size = 2.0 ** torch.arange(last - first + 1).view(-1, *[1] * len(shape))
+    size = 2.0 ** torch.arange(last - first + 1, dtype=torch.float32, device="cpu").view(-1, *[1] * len(shape))
     if transfer.macro.static.cell_percent:
         cells = 1.0 + (transfer.column.cell_sigma / 100.0) * normal / size.sqrt()
     else:

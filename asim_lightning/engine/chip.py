@@ -67,7 +67,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         error = static.gain_percent / 100.0 * chip.normals("gain", number)[0]
         gains = 1.0 + _left(error, step / macro.top_code if trimmed["gain"] else None)
     if static.inl_percent:
-        curve, tables = torch.arange(number), _dac_tables(chip, macro, number)
+        curve, tables = torch.arange(number, device="cpu"), _dac_tables(chip, macro, number)
     return Converters(index, gains, offsets, curve, tables)
 
 
@@ -86,21 +86,22 @@ def _index(product: Product, macro: MacroConfig, shape: torch.Size) -> Tensor:
     else:
         macros, outputs = prod(shape[:-2]), shape[-2]
     bits = 1 if macro.weight_parallel else macro.weight_bits
-    shared = torch.arange(outputs * bits).view(outputs, bits) // macro.static.columns_per_adc
+    shared = torch.arange(outputs * bits, device="cpu").view(outputs, bits) // macro.static.columns_per_adc
     each = int(shared.max()) + 1
-    return torch.arange(tiles * macros).view(tiles, macros, 1, 1) * each + shared
+    return torch.arange(tiles * macros, device="cpu").view(tiles, macros, 1, 1) * each + shared
 
 
 def _dac_tables(chip: Chip, macro: MacroConfig, number: int) -> Tensor:
     """INL of C-DACs by nibbles of the code, in codes. # (converters, nibbles, 16)"""
     bits = int(macro.top_code or 1).bit_length() + macro.weight_parallel  # signed codes are counted from the lowest
-    nominal = 2.0 ** torch.arange(bits, dtype=torch.float64)
+    nominal = 2.0 ** torch.arange(bits, dtype=torch.float64, device="cpu")
     spread = macro.static.inl_percent / 100.0 * nominal.sqrt()
     caps = nominal + spread * chip.normals("inl", number, range(bits)).T.double()  # (converters, bits)
     errors = caps * (nominal.sum() / caps.sum(1, keepdim=True)) - nominal
     nibbles = -(-bits // 4)
     errors = torch.nn.functional.pad(errors, (0, 4 * nibbles - bits)).view(number, nibbles, 4)
-    digits = (torch.arange(16)[:, None] >> torch.arange(4) & 1).double()  # (16, 4)
+    codes, places = (torch.arange(count, device="cpu") for count in (16, 4))
+    digits = (codes[:, None] >> places & 1).double()  # (16, 4)
     return (errors @ digits.T).float()
 
 
@@ -128,7 +129,7 @@ def stuck_bits(chip: Chip, transfer: Transfer, shape: torch.Size) -> tuple[Tenso
     """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (*weight) each"""
     static, bits = transfer.macro.static, transfer.macro.weight_bits
     normal = replace(chip, spread=1.0).normals("stuck", shape.numel(), range(bits))  # (bits, cells)
-    zeros, ones = (torch.zeros(shape.numel(), dtype=torch.int32) for _ in range(2))
+    zeros, ones = (torch.zeros(shape.numel(), dtype=torch.int32, device="cpu") for _ in range(2))
     low, high = (_quantile(min(1.0, chip.spread * share)) for share in (static.stuck_at_0, static.stuck_at_1))
     for bit, z in enumerate(normal):
         zeros |= (z < low).int() << bit
@@ -138,4 +139,4 @@ def stuck_bits(chip: Chip, transfer: Transfer, shape: torch.Size) -> tuple[Tenso
 
 def _quantile(share: float) -> float:
     """Normal below which a share of all normals lies."""
-    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64, device="cpu")))

@@ -49,7 +49,7 @@ class Converters:
         if self.tables is None or self.curve is None:
             return OutputConverters(gain, offset)
         table = self.curve[number].to(count.device).expand(count.shape[1:])
-        return OutputConverters(gain, offset, table, self.tables.float().to(count.device))
+        return OutputConverters(gain, offset, (table, self.tables.float().to(count.device)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +59,12 @@ class OutputConverters:
     Attributes:
         gain: float32.
         offset: In codes, float32.
-        table: Number of the table of INL.
-        tables: See `Converters`.
+        inl: Number of the table of each output, and the tables; see `Converters`.
     """
 
     gain: Tensor | None = None
     offset: Tensor | None = None
-    table: Tensor | None = None
-    tables: Tensor | None = None
+    inl: tuple[Tensor, Tensor] | None = None
 
     def level(self, level: Tensor) -> Tensor:
         """Levels with gain and offset."""
@@ -82,25 +80,27 @@ class OutputConverters:
             low: Lowest code.
             top: Highest code.
         """
-        if self.table is None:
+        if self.inl is None:
             return code
+        table, tables = self.inl
         while True:
-            below = (code > low) & (value < code - 0.5 + self._inl(code - low))
-            above = (code < top) & (value >= code + 0.5 + self._inl((code + 1 - low).clamp_max(top - low)))
+            below = (code > low) & (value < code - 0.5 + _inl(table, tables, code - low))
+            higher = (code + 1 - low).clamp_max(top - low)
+            above = (code < top) & (value >= code + 0.5 + _inl(table, tables, higher))
             if not bool((below | above).any()):
                 return code
             code = torch.where(below, code - 1, torch.where(above, code + 1, code))
 
-    def _inl(self, code: Tensor) -> Tensor:
-        assert self.table is not None
-        assert self.tables is not None
-        code = code.long()
-        if self.tables.dim() == 2:
-            return self.tables[self.table, code]
-        total = torch.zeros(code.shape, device=code.device)
-        for nibble in range(self.tables.shape[1]):
-            total = total + self.tables[self.table, nibble, code >> 4 * nibble & 15]
-        return total
+
+def _inl(table: Tensor, tables: Tensor, code: Tensor) -> Tensor:
+    """INL at codes, counted from the lowest, float32, in codes. # (batch, *outputs)"""
+    code = code.long()
+    if tables.dim() == 2:
+        return tables[table, code]
+    total = torch.zeros(code.shape, dtype=torch.float32, device=code.device)
+    for nibble in range(tables.shape[1]):
+        total = total + tables[table, nibble, code >> 4 * nibble & 15]
+    return total
 
 
 def most_moves(tables: Tensor) -> int:

@@ -62,7 +62,8 @@ class ExactProgram(Program):
         # `quantized` gives bytes where bytes are multiplied
         kernel = self._in_bytes() if x.dtype == torch.uint8 else self._kernel(x)
         if kernel is None:
-            limit = levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True)
+            # a stuck sign plane gives weights of -2^(bits - 1), one more than the quantiser's
+            limit = levels(self.input_bits, self.signed_input) * 2 ** (self.weight_bits - 1)
             return self.product.integer(x, self.w, limit)
         if isinstance(kernel, float32.Float32Product):
             return kernel.sums(x, self.w)

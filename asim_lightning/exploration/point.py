@@ -87,8 +87,11 @@ class Points:
         pairs = self._macros(assignments)
         known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
         content["macros"] = [None if pair is None else known[pair] for pair in pairs]
+        differs = any(transfer(*pair).differs_by_chip for pair in known)
+        if differs:
+            content["chips"] = "by number alone"  # records of chips that the seed of the noise changed too are others
         if chip is not None and chip != self._chip:
-            if not any(transfer(*pair).differs_by_chip for pair in known):
+            if not differs:
                 raise ValueError(
                     "`chip` changes nothing, as cells and converters of no macro differ from chip to chip; "
                     "`macro.static` says how much they do"

@@ -134,7 +134,7 @@ class ChipNoise(TrainingNoise):
     def _number(self, noise: Noise) -> int:
         if self.chip != "fresh":
             return noise.chip if self.chip is None else int(self.chip)
-        words = (torch.tensor(word) for word in (noise.step, 0, 0, 0))
+        words = (torch.tensor(word, device="cpu") for word in (noise.step, 0, 0, 0))
         return int(philox(tuple(words), (noise.seed, layer_key("fresh chip")))[0])  # type: ignore[arg-type]
 
 

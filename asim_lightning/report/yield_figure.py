@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -40,48 +41,16 @@ def yield_figure(
     figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
-    last = len(found) - 1
-    places = (
-        range(len(found))
-        if len(found) <= MOST_CURVES
-        else [round(place * last / (MOST_CURVES - 1)) for place in range(MOST_CURVES)]
-    )
-    drawn = [found[place] for place in places]
-    marks = [100 * value for value in (*thresholds, *(references or {}).values())]
-    accuracies = [100 * value for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
-    low, high = min(accuracies), max(accuracies)
-    # thresholds far away would press the curves together
-    near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
-    low, high = min([low, *near]), max([high, *near])
-    margin = max(0.06 * (high - low), 0.25)
-    left, right = max(low - margin, 0.0), min(high + margin, 100.0)
+    drawn, others = _some_of(found), references or {}
+    left, right, end = _limits(drawn, [*thresholds, *others.values()])
     shared = _shared_axes(found)
     totals = {len(each.chips) for each in drawn}
     for index, each in enumerate(drawn):
-        curve = yield_curve(each)
-        total = len(each.chips)
-        x = [left, *(100 * accuracy for accuracy, *_ in curve), max(right, high)]
-        y = [1.0, *(share for _, share, *_ in curve), 0.0]
-        lows = [each.bounds(total)[0], *(point[2] for point in curve), each.bounds(0)[0]]
-        highs = [each.bounds(total)[1], *(point[3] for point in curve), each.bounds(0)[1]]
-        colour = COLOURS[index % len(COLOURS)]
         differing = {name: value for name, value in each.axes.items() if name not in shared}
         label = legend_text(differing, LABELS) or "simulated"
-        label += "" if len(totals) == 1 else f" ({total} chips)"
-        plot.fill_between(x, lows, highs, step="pre", color=colour, alpha=0.16, linewidth=0)
-        plot.step(x, y, where="pre", color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.8, label=label)
-    for name, accuracy in (references or {}).items():
-        if left <= 100 * accuracy <= right:
-            plot.axvline(
-                100 * accuracy, color="0.35", linestyle="--", linewidth=1.2, label=f"{name} {100 * accuracy:.2f} %"
-            )
-    for threshold in thresholds:
-        if left <= 100 * threshold <= right:
-            plot.axvline(100 * threshold, color="0.6", linestyle=":", linewidth=1.2)
-            plot.annotate(
-                f"{100 * threshold:g}", (100 * threshold, 1.0), (0, 3), xycoords=("data", "axes fraction"),
-                textcoords="offset points", ha="center", fontsize=9, color="0.4",
-            )  # fmt: skip
+        label += "" if len(totals) == 1 else f" ({len(each.chips)} chips)"
+        _draw_curve(plot, each, (left, end), index, label)
+    _mark(plot, thresholds, others, (left, right))
     plot.set_xlim(left, right)
     plot.set_ylim(-0.02, 1.02)
     plot.set_xlabel(f"accuracy on these {found[0].images:,} images (%)", fontsize=12)
@@ -97,6 +66,52 @@ def yield_figure(
     plot.set_title(fill(headline, _CHARACTERS), fontsize=13, pad=18 if thresholds else 10)
     figure.supxlabel(fill(_note(drawn, len(found)), _NOTE), x=0.995, ha="right", fontsize=9, color="0.3")
     return figure
+
+
+def _some_of(found: Sequence[ChipYield]) -> list[ChipYield]:
+    """All curves, or `MOST_CURVES` of more, from the first to the last."""
+    if len(found) <= MOST_CURVES:
+        return list(found)
+    last = len(found) - 1
+    return [found[round(place * last / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+
+
+def _limits(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, float, float]:
+    """Accuracies at the left and right of the plot, and where curves end, percent; marked ones are 0..1."""
+    marks = [100 * value for value in marked]
+    accuracies = [100 * value for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
+    low, high = min(accuracies), max(accuracies)
+    # thresholds far away would press the curves together
+    near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(0.06 * (high - low), 0.25)
+    right = min(high + margin, 100.0)
+    return max(low - margin, 0.0), right, max(right, high)
+
+
+def _draw_curve(plot: Axes, found: ChipYield, ends: tuple[float, float], index: int, label: str) -> None:
+    curve, total = yield_curve(found), len(found.chips)
+    x = [ends[0], *(100 * accuracy for accuracy, *_ in curve), ends[1]]
+    y = [1.0, *(share for _, share, *_ in curve), 0.0]
+    lows = [found.bounds(total)[0], *(point[2] for point in curve), found.bounds(0)[0]]
+    highs = [found.bounds(total)[1], *(point[3] for point in curve), found.bounds(0)[1]]
+    colour = COLOURS[index % len(COLOURS)]
+    plot.fill_between(x, lows, highs, step="pre", color=colour, alpha=0.16, linewidth=0)
+    plot.step(x, y, where="pre", color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.8, label=label)
+
+
+def _mark(plot: Axes, thresholds: Sequence[float], references: Mapping[str, float], ends: tuple[float, float]) -> None:
+    for name, accuracy in references.items():
+        if ends[0] <= 100 * accuracy <= ends[1]:
+            label = f"{name} {100 * accuracy:.2f} %"
+            plot.axvline(100 * accuracy, color="0.35", linestyle="--", linewidth=1.2, label=label)
+    for threshold in thresholds:
+        if ends[0] <= 100 * threshold <= ends[1]:
+            plot.axvline(100 * threshold, color="0.6", linestyle=":", linewidth=1.2)
+            plot.annotate(
+                f"{100 * threshold:g}", (100 * threshold, 1.0), (0, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="center", fontsize=9, color="0.4",
+            )  # fmt: skip
 
 
 def plot_yields(

@@ -11,6 +11,7 @@ from torch import Tensor
 from asim_lightning.circuit import Algorithm, MacroConfig, Transfer, algorithm, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
 from asim_lightning.engine.chip import Chip, stuck_weights
+from asim_lightning.engine.weights import Weights
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
@@ -212,3 +213,39 @@ def test_cells_in_plain_float64(reference: str) -> None:
                 count = digit @ (plane * held).T * gain
                 total += count.clip(0, 120) * 2 ** (bit + 2 * group) * (-1 if bit == 2 else 1)
     np.testing.assert_allclose(found.numpy(), total, rtol=0, atol=1e-6 * np.abs(total).max())
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_operands_of_another_size_meet_their_own_converters(engine: str) -> None:
+    """17 and 18 outputs take as many vectors, but other converters."""
+    product = MatmulProduct(batched_weight=True)
+    circuit = transfer(MacroConfig(3, 6, 100, 6, static={"offset": "0.5 lsb"}), False)
+    program = ENGINES[engine].prepare(product, circuit, None, Chip(3, "layer"))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 8, (2, 2, 5, 90), generator=generator).float()  # planes 3 to 5 are empty
+    for outputs in (17, 18, 17, 33):
+        w = torch.randint(-3, 4, (2, 2, outputs, 90), generator=generator).float()
+        expected = sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2, chip=3), Chip(3, "layer"))
+        assert torch.equal(program.of(w).sums(x, noise_of(2, chip=3)), expected)
+
+
+def test_an_offset_in_percent_is_of_the_full_swing_whatever_the_range_of_the_adc() -> None:
+    static = {"offset": "1 %", "trim_step": "0.5 lsb"}
+    assert MacroConfig(static=static).converter_spreads == pytest.approx((2.55, 0.5))
+    assert MacroConfig(adc_bits=5, adc_step=1, static=static).converter_spreads == pytest.approx((2.55, 0.5))
+    assert MacroConfig(adc_bits=5, adc_step=3, static=static).converter_spreads == pytest.approx((0.85, 0.5))
+
+
+def test_products_of_stuck_sign_planes_stay_exact() -> None:
+    """516 weights of -128 and inputs of 255 exceed 2^24, where the -127 of the quantiser does not."""
+    product, circuit = PRODUCTS["attention"], transfer(MacroConfig(static={"stuck_at_1": 1.0}), False)
+    x, w = torch.full((1, 1, 2, 517), 255.0), torch.zeros(1, 1, 3, 517)
+    w[..., 0] = 1
+    noise = noise_of(1)
+    held = stuck_weights(Chip.of(noise), circuit, w, batched=True)
+    assert float(held.min()) == -1.0  # all bits are ones
+    low = torch.full_like(w, -128.0)
+    low[..., 0], x[..., 0] = 127.0, 1.0
+    expected = (x.long() @ low.long().mT).double()
+    program = ENGINES["exact"].prepare(product, circuit, Weights(low))
+    assert torch.equal(program.sums(x, None).double(), expected)

@@ -8,12 +8,20 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine.native.conversion import plan_of
+from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.nn import CimConv2d, CimLinear
 
 # 3 * 131 and 257 * 255 need more than the 8 bits of bfloat16
 LOSSY = MacroConfig(5, 5, rows=131, adc_bits=6, encoding_bits=2)
 NOISY = LOSSY.with_fields(random_noise="0.3 lsb")
 VARIED = LOSSY.with_fields(column="current", column_args={"cell_sigma": 3.0})
+STATIC: dict[str, Any] = {"offset": "0.4 lsb", "gain": 2, "inl": 4, "stuck_at_1": 0.01}
+CHIP = NOISY.with_fields(static=STATIC)
+CELLS = NOISY.with_fields(static={**STATIC, "cell_mismatch": 3})
+EVERY = pytest.mark.parametrize(
+    "macro", [LOSSY, NOISY, VARIED, CHIP, CELLS], ids=["lossy", "noisy", "varied", "converters", "cells"]
+)
 
 
 @contextmanager
@@ -26,7 +34,22 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-@pytest.mark.parametrize("macro", [LOSSY, NOISY, VARIED], ids=["lossy", "noisy", "varied"])
+@EVERY
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_what_is_kept_does_not_depend_on_the_default_type(macro: MacroConfig, engine: str) -> None:
+    torch.manual_seed(0)
+    layer, x = CimLinear(300, 5, macro=macro, name="fc").eval(), torch.rand(3, 300)
+    layer.engine = engine
+    expected = layer(x)
+    for kept in (schedule_of, plan_of):
+        kept.cache_clear()
+    layer.refresh()
+    with default_dtype(torch.float64):
+        assert torch.equal(layer(x), expected)
+    schedule_of.cache_clear()
+
+
+@EVERY
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_default_type(macro: MacroConfig, dtype: torch.dtype) -> None:
     # torch.empty in ratio, sigma, _fill and cell_digits follow

@@ -1,9 +1,10 @@
 """Errors of converters in the order in which the kernel reads them."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from asim_lightning.engine.converters import Converters, most_moves
 from asim_lightning.engine.fused.digit_layout import Operands
@@ -12,13 +13,13 @@ from asim_lightning.engine.fused.digit_layout import Operands
 class ErrorsInMemory(NamedTuple):
     """Errors of converters, each None where all are ideal. # (tiles, groups or heads, weight bits, output columns)"""
 
-    gain: Any = None
+    gain: Tensor | None = None
     """float32."""
-    offset: Any = None
+    offset: Tensor | None = None
     """In codes, float32."""
-    curve: Any = None
+    curve: Tensor | None = None
     """Number of a converter's table of INL, int32."""
-    tables: Any = None
+    tables: Tensor | None = None
     """See `Converters`, float32."""
 
 

@@ -14,7 +14,11 @@ import triton.language as tl
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine.fused.arguments import (
+from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
+from asim_lightning.engine.fused.converter_errors import PlacedErrors
+from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
+from asim_lightning.engine.fused.digit_layout import Operands
+from asim_lightning.engine.fused.kernel_arguments import (
     DigitsInMemory,
     Samples,
     TablesInMemory,
@@ -23,10 +27,6 @@ from asim_lightning.engine.fused.arguments import (
     macro_form,
     numbers,
 )
-from asim_lightning.engine.fused.codes import Conversions, converters_of_four, read
-from asim_lightning.engine.fused.converter_errors import PlacedErrors
-from asim_lightning.engine.fused.counting import FIELDS, counts_of_four, of_four, weighted, zeros
-from asim_lightning.engine.fused.digit_layout import Operands
 from asim_lightning.engine.fused.normals import Draw
 from asim_lightning.engine.fused.tables import CycleField, Tables
 from asim_lightning.engine.fused.voting import elected, sum_of_votes

@@ -86,7 +86,8 @@ class _Tables:
     def __init__(self, transfer: Transfer, to_the_bit: bool) -> None:
         self.transfer, self.to_the_bit, self.length = transfer, to_the_bit, 1
         self.found: dict[tuple[int, bool, bool], dict[str, float]] = {}
-        self.levels, self.sigmas = [torch.zeros(1)], [torch.zeros(1)]
+        nothing = torch.zeros(1, dtype=torch.float32, device="cpu")
+        self.levels, self.sigmas = [nothing], [nothing]
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         return torch.cat(self.levels), torch.cat(self.sigmas)
@@ -100,7 +101,7 @@ class _Tables:
         return self.found[key]
 
     def _fitted(self, cycle: Cycle, noisy: bool, top: int) -> dict[str, float]:
-        counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32)
+        counts = torch.arange(cycle.full_scale + 1, dtype=torch.float32, device="cpu")
         level = self.transfer.column.level(counts, cycle).float().expand_as(counts)
         found, sigma = (
             {"top": float(top), "silent": 1, **_level(counts, level, top, cycle, self._level_error(noisy))},

@@ -87,7 +87,8 @@ class NativeEvents:
         x = x if is_bytes else x.to(torch.float32)
         x = (x.permute(0, 2, 3, 1) if g.outputs_outermost else x).contiguous()
         height, width = _padded(self.layout)
-        out = torch.empty(len(x), g.groups, height, width, 8 * _pixel_words(self.rates, self.layout), dtype=torch.uint8)
+        shape = len(x), g.groups, height, width, 8 * _pixel_words(self.rates, self.layout)
+        out = torch.empty(shape, dtype=torch.uint8, device="cpu")
         sizes = len(x), g.height, g.width, g.groups, g.channels, *g.padding, planes
         flipped = _SHIFT if is_bytes and self.rates.signed_input else 0
         threads = threads_for(x.numel(), _PACKED)

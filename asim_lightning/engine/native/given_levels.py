@@ -15,7 +15,7 @@ from asim_lightning.circuit.columns import vote
 from asim_lightning.engine.cells import ChargeGains, weight_digits
 from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.integer import digits
-from asim_lightning.engine.native.converters import PlacedConverters
+from asim_lightning.engine.native.placed_converters import PlacedConverters
 from asim_lightning.engine.native.structures import VOTE_RULES, LevelCycle, LevelsJob
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
@@ -77,7 +77,7 @@ class GivenLevels:
         for block in self._blocks():
             first = block[0][1]
             for number, found in enumerate(self._counts(block, tiles, x, w, kept)):
-                sums = sums or [torch.zeros(found[:, 0].shape, dtype=torch.float64) for _ in range(2)]
+                sums = sums or [torch.zeros(found[:, 0].shape, dtype=torch.float64, device="cpu") for _ in range(2)]
                 codes, counts = sums  # (rows, *outputs) each
                 if first.converted:
                     self._convert(block, number, found, noise, codes)
@@ -169,12 +169,11 @@ class GivenLevels:
         shape = codes.shape[1:]
         if isinstance(self.product, Conv2dProduct):
             macros, each, after = self.product.groups, shape[0] // self.product.groups, shape[1:].numel()
-            number = torch.arange(shape[0]).repeat_interleave(after)
+            number = torch.arange(shape[0], device="cpu").repeat_interleave(after)
         else:
             each = shape[-1]
             macros = shape[:-2].numel() if self.product.batched_weight else 1
-            number = (
-                torch.arange(macros * each).view(macros, 1, each).expand(-1, shape[:-1].numel() // macros, -1).flatten()
-            )
+            columns = torch.arange(macros * each, device="cpu").view(macros, 1, each)
+            number = columns.expand(-1, shape[:-1].numel() // macros, -1).flatten()
         first = (tile * macros + number // each) * converters.weight_bits * converters.outputs
         return (first + number % each).int()

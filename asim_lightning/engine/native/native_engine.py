@@ -10,10 +10,10 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.cells import ChargeGains
 from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
-from asim_lightning.engine.native.converters import PlacedConverters, placed
 from asim_lightning.engine.native.cycles import counts_in_kernel
 from asim_lightning.engine.native.given_levels import GivenLevels
 from asim_lightning.engine.native.library import why_missing
+from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.structures import ConversionJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
@@ -48,7 +48,7 @@ class NativeProgram(Program):
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
         drawn: What the chip gives weights of each shape, once it is known; shared by all calls.
-        quiet: Flags of converters that give code 0 for a count of 0, for each number of them; shared by all calls.
+        quiet: Flags of converters that give code 0 for a count of 0, for each shape of weights; shared by all calls.
     """
 
     transfer: Transfer
@@ -59,7 +59,7 @@ class NativeProgram(Program):
     drawn: dict[torch.Size, tuple[PlacedConverters | None, ChargeGains]] = field(
         default_factory=dict, kw_only=True, repr=False
     )
-    quiet: dict[int, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
+    quiet: dict[torch.Size, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
         """Outputs of a macro, in counts; those of the reference, with noise but for the last bit of its normals.
@@ -119,21 +119,22 @@ class NativeProgram(Program):
         loaded = kernels(self.level)
         if converters is not None:
             job.converters = converters.of_job()
-            job.converters.quiet = self._quiet(loaded, job, converters.outputs).data_ptr()
+            shape = w.shape[1:] if self.product.batched_weight else w.shape
+            job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
             job.weight_form = form.data_ptr()
         loaded.asim_convert(ctypes.byref(job))
 
-    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int) -> Tensor:
+    def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int, shape: torch.Size) -> Tensor:
         """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
         head, quad of cycles and output column."""
-        numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
-        if numbers not in self.quiet:
+        if shape not in self.quiet:
+            numbers = job.tile_count * job.outputs.problems_a_row * (job.cycle_count // 4) * outputs
             flags = torch.empty(numbers, dtype=torch.uint8, device="cpu")
             loaded.asim_quiet_converters(ctypes.byref(job), flags.data_ptr())
-            self.quiet[numbers] = flags
-        return self.quiet[numbers]
+            self.quiet[shape] = flags
+        return self.quiet[shape]
 
 
 def _form(loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from asim_lightning.engine import Chip, Weights
 from asim_lightning.engine.fused import FusedProgram
-from asim_lightning.engine.native.converters import placed
 from asim_lightning.engine.native.native_engine import NativeProgram
+from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.program import Program
 from tests.engine.fused.cases import Run
 

@@ -8,7 +8,7 @@ import torch
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights
 from asim_lightning.engine.native import conversion, native_engine
-from asim_lightning.engine.native.converters import placed
+from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
 from tests.engine.native.test_conversion import GIVEN_LEVELS, MACROS, operands
 from tests.engine.products import PRODUCTS, noise_of

@@ -15,7 +15,7 @@ from asim_lightning.engine.cells import weight_digits
 from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
-from asim_lightning.engine.native.converters import placed
+from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.native.test_conversion import WAYS, operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of

@@ -4,7 +4,9 @@ Triton takes a NamedTuple for an argument, and one of constants for a `constexpr
 time.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine.fused.converter_errors import PlacedErrors
@@ -15,23 +17,23 @@ from asim_lightning.engine.fused.tables import Tables
 class DigitsInMemory(NamedTuple):
     """See `Operands`."""
 
-    x: Any
-    w: Any
+    x: Tensor
+    w: Tensor
 
 
 class TablesInMemory(NamedTuple):
     """See `Tables`."""
 
-    cycles: Any
-    levels: Any
-    sigmas: Any
+    cycles: Tensor
+    levels: Tensor
+    sigmas: Tensor
 
 
 class Samples(NamedTuple):
     """See `Noise`."""
 
-    ids: Any
-    offsets: Any
+    ids: Tensor
+    offsets: Tensor
 
 
 class Numbers(NamedTuple):
@@ -40,27 +42,27 @@ class Numbers(NamedTuple):
     Triton compiles anew where one becomes 1 or a multiple of 16, or ceases to be so.
     """
 
-    w_plane: Any
+    w_plane: int
     """Steps of `DEPTH` digits from one weight bit to the next."""
-    x_row: Any
-    x_group: Any
-    x_down: Any
-    x_right: Any
-    tap_down: Any
-    tap_right: Any
-    inner_groups: Any
-    row_pixels: Any
-    out_width: Any
-    outputs: Any
-    positions: Any
+    x_row: int
+    x_group: int
+    x_down: int
+    x_right: int
+    tap_down: int
+    tap_right: int
+    inner_groups: int
+    row_pixels: int
+    out_width: int
+    outputs: int
+    positions: int
     """Outputs of a row of the batch."""
-    out_group: Any
-    out_pixel: Any
-    out_channel: Any
-    tiles: Any
-    quads: Any
+    out_group: int
+    out_pixel: int
+    out_channel: int
+    tiles: int
+    quads: int
     """Fours of cycles."""
-    cycles: Any
+    cycles: int
     """Cycles of the schedule, which count in the noise."""
 
 
