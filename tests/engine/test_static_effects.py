@@ -11,6 +11,8 @@ from torch import Tensor
 from asim_lightning.circuit import Algorithm, MacroConfig, Transfer, algorithm, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
 from asim_lightning.engine.chip import Chip, stuck_weights
+from asim_lightning.engine.native.native_engine import NativeProgram
+from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.weights import Weights
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
@@ -215,15 +217,16 @@ def test_cells_in_plain_float64(reference: str) -> None:
     np.testing.assert_allclose(found.numpy(), total, rtol=0, atol=1e-6 * np.abs(total).max())
 
 
-@pytest.mark.parametrize("engine", ["native", "reference"])
-def test_operands_of_another_size_meet_their_own_converters(engine: str) -> None:
+@pytest.mark.parametrize("counting", [None, Counting.POPCOUNT])
+@pytest.mark.parametrize("rows", [5, 64])
+def test_operands_of_another_size_meet_their_own_converters(rows: int, counting: Counting | None) -> None:
     """17 and 18 outputs take as many vectors, but other converters."""
     product = MatmulProduct(batched_weight=True)
-    circuit = transfer(MacroConfig(3, 6, 100, 6, static={"offset": "0.5 lsb"}), False)
-    program = ENGINES[engine].prepare(product, circuit, None, Chip(3, "layer"))
+    circuit = transfer(MacroConfig(3, 6, 100, 6, static={"offset": "0.3 lsb"}), False)
+    program = NativeProgram(product, None, circuit, Chip(3, "layer"), counting=counting)
     generator = torch.Generator().manual_seed(1)
-    x = torch.randint(0, 8, (2, 2, 5, 90), generator=generator).float()  # planes 3 to 5 are empty
-    for outputs in (17, 18, 17, 33):
+    x = torch.randint(0, 8, (2, 2, rows, 90), generator=generator).float()  # planes 3 to 5 are empty
+    for outputs in (17, 18, 19, 20, 21, 22, 17):
         w = torch.randint(-3, 4, (2, 2, outputs, 90), generator=generator).float()
         expected = sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2, chip=3), Chip(3, "layer"))
         assert torch.equal(program.of(w).sums(x, noise_of(2, chip=3)), expected)

@@ -17,10 +17,11 @@ LOSSY = MacroConfig(5, 5, rows=131, adc_bits=6, encoding_bits=2)
 NOISY = LOSSY.with_fields(random_noise="0.3 lsb")
 VARIED = LOSSY.with_fields(column="current", column_args={"cell_sigma": 3.0})
 STATIC: dict[str, Any] = {"offset": "0.4 lsb", "gain": 2, "inl": 4, "stuck_at_1": 0.01}
+BENT = NOISY.with_fields(column="current", column_args={"alpha": 2e-3})  # levels by table
 CHIP = NOISY.with_fields(static=STATIC)
 CELLS = NOISY.with_fields(static={**STATIC, "cell_mismatch": 3})
 EVERY = pytest.mark.parametrize(
-    "macro", [LOSSY, NOISY, VARIED, CHIP, CELLS], ids=["lossy", "noisy", "varied", "converters", "cells"]
+    "macro", [LOSSY, NOISY, VARIED, BENT, CHIP, CELLS], ids=["lossy", "noisy", "varied", "bent", "converters", "cells"]
 )
 
 
