@@ -89,7 +89,7 @@ class Points:
         content["macros"] = [None if pair is None else known[pair] for pair in pairs]
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
-            content["chips"] = "by number alone"  # records of chips that the seed of the noise changed too are others
+            content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
         if chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(
