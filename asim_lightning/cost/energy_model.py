@@ -49,26 +49,24 @@ class EnergyModel:
     def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
         """Energy of one conversion of one column.
 
-        ``V^2 (C N B_w + adc_bit B + adc_noise codes^2 + (B_x > 1) driver B_x N / N_ADC)``: C the capacitance of a row,
-        N all rows of the macro, idle ones too, B_w weight bits and B_x input bits of the cycle, B bits of the ADC,
-        codes that the full scale spans (2^B where the largest code is the full scale: an ADC with a range of its own
-        resolves as small a voltage), and N_ADC columns that are converted at a time. With ``charging`` the N of the
-        first term is the mean number of cells that draw charge.
+        As `charge_column` with all rows of the macro, idle ones too, and the bits that the cycle takes. An ADC with a
+        range of its own has the comparisons of its bits, and resolves the voltage that one with so many codes over the
+        full scale would.
 
         Args:
             macro: The macro.
             cycle: The conversion.
             active: Cells that are on, where ``technology.charging`` asks for them.
         """
-        t, square = self.technology, self.technology.volts**2
-        weight_bits, input_bits = len(cycle.weight_bits), len(cycle.input_bits)
-        bits = converter_bits(macro, cycle)
-        codes = 2.0**bits if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1
-        drivers = t.driver * input_bits * macro.rows / converters_an_array(t, macro, cycle) if input_bits > 1 else 0.0
-        return ConversionEnergy(
-            array=square * t.cell_capacitance * weight_bits * self._charged(macro, active),
-            adc=square * (t.adc_bit * bits + t.adc_noise * codes**2),
-            drivers=square * drivers,
+        return charge_column(
+            self.technology,
+            macro.rows,
+            len(cycle.weight_bits),
+            len(cycle.input_bits),
+            converter_bits(macro, cycle),
+            converters_an_array(self.technology, macro, cycle),
+            None if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1,
+            None if active is None else self._charged(macro, active),
         )
 
     def digital_cycle(self, rows: int, weight_bits: int, input_bits: int) -> float:
@@ -83,13 +81,46 @@ class EnergyModel:
         t = self.technology
         return t.digital_mac * rows * weight_bits * input_bits * (t.nanometres / 28.0) * (t.volts / 0.9) ** 2
 
-    def _charged(self, macro: MacroConfig, active: ActiveCells | None) -> float:
+    def _charged(self, macro: MacroConfig, active: ActiveCells) -> float:
         """Cells of a column that draw charge."""
-        if active is None:
-            return macro.rows
         if self.technology.charging == "ground":
             return active.mean
         return active.mean - active.mean_square / macro.rows
+
+
+def charge_column(
+    technology: Technology,
+    rows: int,
+    weight_bits: float,
+    input_bits: float,
+    adc_bits: float,
+    converters: int,
+    codes: float | None = None,
+    charged: float | None = None,
+) -> ConversionEnergy:
+    """Energy of one conversion of a charge-redistribution column.
+
+    ``V^2 (C charged B_w + adc_bit B + adc_noise codes^2 + (B_x > 1) driver B_x rows / converters)``, C the capacitance
+    that a row switches.
+
+    Args:
+        technology: Supply and capacitances.
+        rows: Rows of the column, N.
+        weight_bits: Weight bits that the conversion takes, B_w.
+        input_bits: Input bits that it takes, B_x.
+        adc_bits: Bits of the ADC, B.
+        converters: Columns that are converted at a time, which share the drivers of the rows.
+        codes: Codes that the full scale spans; default: 2^B.
+        charged: Cells that draw charge; default: all rows.
+    """
+    t, square = technology, technology.volts**2
+    drivers = t.driver * input_bits * rows / converters if input_bits > 1 else 0.0
+    resolved = 2.0**adc_bits if codes is None else codes
+    return ConversionEnergy(
+        array=square * t.cell_capacitance * weight_bits * (rows if charged is None else charged),
+        adc=square * (t.adc_bit * adc_bits + t.adc_noise * resolved**2),
+        drivers=square * drivers,
+    )
 
 
 def energy_model(technology: Technology) -> EnergyModel:
