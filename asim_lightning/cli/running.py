@@ -19,6 +19,7 @@ from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import Technology
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
@@ -271,6 +272,42 @@ def calibrate_adc(
     calibration.run()
 
 
+def network_cost(
+    setup: Setup,
+    technology: Technology = Technology(),
+    digital: list[str] | None = None,
+    images: int = 16,
+    validate: bool = False,
+    output: str | None = None,
+) -> None:
+    """Conversions, energy, time and area of the network for one image, layer by layer, beside the all-digital point.
+
+    Writes cost.csv, cost.json and a picture.
+
+    Args:
+        setup: What it works with.
+        technology: Node, supply, capacitances and cycle time; each has a source, and can be overridden.
+        digital: Layers that are computed by integers and not on a macro, as globs, `re:` or kinds, such as [depthwise].
+        images: Test images whose counts `technology.charging` takes where it is not fixed: 1 or more.
+        validate: Whether, in place of the network, the energy model is compared with published chips.
+        output: Folder of the files; null: that of this configuration's runs.
+    """
+    from asim_lightning.cli import costing
+
+    folder, counts = costing.check_output(setup, output), None
+    if validate:
+        setup.say(costing.publish_validation(technology, folder))
+        return
+    setup.model.check_image_size(setup.data)  # others would want the data on disk
+    if technology.charging != "fixed":
+        check_whole("`images`", images, 1)
+        prepare(setup.trainer, setup.model, setup.data)
+        counts = costing.test_counts(setup, images)
+    report = costing.network_cost(setup, technology, digital or [], counts)
+    if setup.trainer.is_global_zero:
+        print(costing.publish_cost(report, folder, setup.folder.name))
+
+
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "fit": fit,
     "validate": validate,
@@ -282,6 +319,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "verify": verify,
     "chip": chip,
     "calibrate-adc": calibrate_adc,
+    "cost": network_cost,
 }
 
 
