@@ -144,7 +144,7 @@ class AsimCLI(LightningCLI):
             check_file(self.run_folder / PREDICTIONS, setting)
         elif self.command == "sweep" or (self.command == "fit" and not trainer.get("fast_dev_run")):
             check_folder(self.run_folder, setting)
-        if self.command in ("fit", "predict", "sweep", "bench"):
+        if self.command in ("fit", "predict", "sweep", "bench", "cost"):
             remove_partials(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
