@@ -196,6 +196,7 @@ def test_true_counts_draw_less_charge() -> None:
             expected += float((numbers * k * (100 - k) / 100).sum()) / 3 * 0.81 * 0.0528 * 28
     assert found.energy.array == pytest.approx(expected)
     assert found.energy.array < cost(model, example=IMAGE).energy.array
+    assert any(note.endswith("of true counts it is a lower bound") for note in found.notes)
     assert found.energy.adc == pytest.approx(cost(model, example=IMAGE).energy.adc)
     with pytest.raises(ValueError, match=r"`technology.charging` redistribution needs the counts of `conv`"):
         cost(model, technology, IMAGE)
