@@ -119,7 +119,8 @@ class AsimCLI(LightningCLI):
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
-            of_chips = any(settings.get(name) is not None for name in ("chips", "until"))
+            until = settings.get("until")
+            of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
             flags, axes = self.arguments.by_flags, settings.axes.as_dict()
             settled, self.axes = settle_axes(flags, axes, model.as_dict(), of_chips)
             for name, values in settled.items():

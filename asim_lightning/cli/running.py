@@ -98,8 +98,8 @@ def sweep(
         trials: Reads of the chip for each noisy point: 1..65535.
         progress: Whether a progress bar with the time left is shown.
         chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
-        until: A question such as "yield 0.95 at 90 %" that ends the chips where it is answered, 500 chips or `chips`
-            at most.
+        until: A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at
+            most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
     """
@@ -107,16 +107,22 @@ def sweep(
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.sweep import Sweep
-    from asim_lightning.exploration.yields import thresholds_of, with_chips
+    from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
-    question = None if until is None else YieldQuestion.read(until)
-    of_chips = chips is not None or question is not None
+    question = None if until is None else read_question(until)
+    on_yield = question if isinstance(question, YieldQuestion) else None
+    of_chips = chips is not None or on_yield is not None
     levels = thresholds_of(thresholds, of_chips)
     if of_chips:
-        axes = with_chips(axes, chips, question)
+        if question is not on_yield:
+            raise UsageError(
+                f"`until` '{question}' ends the images of a chip, so that `chips` must be null, got {chips}"
+            )
+        axes = with_chips(axes, chips, on_yield)
     read_data(model, datamodule)
-    fewer = "" if question is None else ", fewer where the question on the yield is answered before"
+    what = "the yield" if of_chips else "the accuracy"
+    fewer = "" if question is None else f", fewer where the question on {what} is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
     sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
