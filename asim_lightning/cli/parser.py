@@ -143,9 +143,9 @@ class AsimCLI(LightningCLI):
         trainer, setting = self.config.get("trainer") or {}, "`trainer.default_root_dir`"
         if self.command == "predict":
             check_file(self.run_folder / PREDICTIONS, setting)
-        elif self.command == "sweep" or (self.command == "fit" and not trainer.get("fast_dev_run")):
+        elif self.command in ("sweep", "search") or (self.command == "fit" and not trainer.get("fast_dev_run")):
             check_folder(self.run_folder, setting)
-        if self.command in ("fit", "predict", "sweep", "bench"):
+        if self.command in ("fit", "predict", "sweep", "search", "bench"):
             remove_partials(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
@@ -188,7 +188,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "bench", "explain", "verify", "chip", "calibrate-adc"):
+        if self.command in ("sweep", "search", "bench", "explain", "verify", "chip", "calibrate-adc"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 

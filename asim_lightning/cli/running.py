@@ -17,18 +17,21 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import Technology
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.measured_figure import draw_measured
+from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
 
@@ -133,6 +136,45 @@ def sweep(
         print(publish(results, sweep, setup.folder.name, model.num_classes))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
+
+
+def trade_off(
+    setup: Setup,
+    search: SearchSettings = SearchSettings(),
+    technology: Technology = Technology(),
+    progress: bool = True,
+) -> None:
+    """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
+
+    Writes results.csv, results.json, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
+
+    Args:
+        setup: What it works with.
+        search: Space, method, objectives and constraints.
+        technology: What energy and latency are computed from.
+        progress: Whether a progress bar is shown.
+    """
+    from asim_lightning.exploration.publish_search import publish_search
+    from asim_lightning.exploration.search import Search
+
+    trainer, model = setup.trainer, setup.model
+    read_data(model, setup.data)
+    prepare(trainer, model, setup.data)
+
+    def load(checkpoint: str) -> None:
+        path = str(shipped_file("checkpoints", checkpoint))
+        load_weights(model, path, read_checkpoint(path))
+
+    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load)
+    for note in made.notes:
+        setup.say(note)
+    count = made.space.count() if search.method in ("grid", "random") else None
+    points = search.most if count is None else min(count, search.most)
+    at_most = "" if search.method == "list" else "at most "
+    setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
+    found = made.run(setup.say, progress)
+    if trainer.is_global_zero:
+        print(publish_search(found, made, setup.folder.name))
 
 
 def bench(
@@ -283,6 +325,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "test": evaluate,
     "predict": predict,
     "sweep": sweep,
+    "search": trade_off,
     "bench": bench,
     "explain": explain_macros,
     "verify": verify,

@@ -1,6 +1,6 @@
 """Points of one network, evaluated where no record has them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class RecordedPoints:
         folder: Folder below which the table's own and that of all trials are made.
         what: What the table is of: sweep or search.
         until: A question that ends the images of each simulated point when it is answered.
+        described: What else decides the table, and no outcome.
 
     Raises:
         ValueError: A pattern matches no layer, or images cannot end early with this data.
@@ -51,9 +52,11 @@ class RecordedPoints:
         folder: str | Path,
         what: str = "sweep",
         until: AccuracyQuestion | None = None,
+        described: Mapping[str, object] | None = None,
     ) -> None:
         self._trainer, self._model, self._data = trainer, model, data
         self._names, self._folder, self._what, self._until = list(names), Path(folder), what, until
+        self._described = dict(described or {})
         self._columns = Contents(leave_out=folder)
         self.points = Points(model, self._columns, patterns)
         self.is_noisy = self.points.add
@@ -79,7 +82,7 @@ class RecordedPoints:
         count = 0 if images is None else len(images)
         self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
         # a folder for each set of axes: its results.csv has a column for each
-        settings = {**found.settings, "axes": sorted(self._names)}
+        settings = {**found.settings, "axes": sorted(self._names), **self._described}
         if until is not None:
             settings["until"] = str(until)
         digest = digest_of(found.shared)
