@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from asim_lightning.checks import check_whole
+from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import CostReport, Technology, cost
@@ -27,14 +29,48 @@ from asim_lightning.report.cost_table import (
 from asim_lightning.surgery import macro_layers
 
 
-def check_output(setup: Setup, output: str | None) -> Path:
+def network_cost(
+    setup: Setup,
+    technology: Technology = Technology(),
+    digital: list[str] | None = None,
+    images: int = 16,
+    validate: bool = False,
+    output: str | None = None,
+) -> None:
+    """Conversions, energy, time and area of the network for one image, layer by layer, beside the all-digital point.
+
+    Writes cost.csv, cost.json and a picture.
+
+    Args:
+        setup: What it works with.
+        technology: Node, supply, capacitances and cycle time; each has a source, and can be overridden.
+        digital: Layers that are computed by integers and not on a macro, as globs, `re:` or kinds, such as [depthwise].
+        images: Test images whose counts `technology.charging` takes where it is not fixed: 1 or more.
+        validate: Whether, in place of the network, the energy model is compared with published chips.
+        output: Folder of the files; null: that of this configuration's runs.
+    """
+    folder, counts = _check_output(setup, output), None
+    if validate:
+        setup.say(_publish_validation(technology, folder))
+        return
+    setup.model.check_image_size(setup.data)  # others would want the data on disk
+    if technology.charging != "fixed":
+        check_whole("`images`", images, 1)
+        prepare(setup.trainer, setup.model, setup.data)
+        counts = _test_counts(setup, images)
+    report = _network_cost(setup, technology, digital or [], counts)
+    if setup.trainer.is_global_zero:
+        print(_publish_cost(report, folder, setup.folder.name))
+
+
+def _check_output(setup: Setup, output: str | None) -> Path:
     """The folder of the files, which can be written."""
     folder = setup.folder if output is None else Path(output)
     check_folder(folder, "`trainer.default_root_dir`" if output is None else "`output`")
     return folder
 
 
-def network_cost(
+def _network_cost(
     setup: Setup, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
 ) -> CostReport:
     """The cost of the configured network for one image.
@@ -56,7 +92,7 @@ def network_cost(
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
 
 
-def test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
+def _test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
     """Counts of all layers for the data's first test images, which are quantised and meet no noise."""
     model = setup.model
 
@@ -73,7 +109,7 @@ def test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
         return count_histograms(model, macro_layers(model.backbone), batches())
 
 
-def publish_cost(report: CostReport, folder: Path, name: str) -> str:
+def _publish_cost(report: CostReport, folder: Path, name: str) -> str:
     """Write numbers and picture, and return the tables and where the files are."""
     content = json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
     write_whole(folder / "cost.json", lambda file: file.write(content))
@@ -95,7 +131,7 @@ def publish_cost(report: CostReport, folder: Path, name: str) -> str:
     )
 
 
-def publish_validation(technology: Technology, folder: Path) -> str:
+def _publish_validation(technology: Technology, folder: Path) -> str:
     """Draw the energy model against silicon, and return the tables and where the picture is."""
     found = validate_model(technology)
     picture = _drawn(validation_figure(found), folder / "energy_model.png")
