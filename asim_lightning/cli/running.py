@@ -88,6 +88,7 @@ def sweep(
     chips: int | None = None,
     until: str | None = None,
     thresholds: list[float] | None = None,
+    technology: Technology = Technology(),
 ) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
@@ -103,9 +104,11 @@ def sweep(
             most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
+        technology: What energy, latency and TOPS/W of each point are computed from.
     """
     from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
+    from asim_lightning.exploration.figures import PointFigures
     from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.sweep import Sweep
     from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
@@ -126,12 +129,14 @@ def sweep(
     fewer = "" if question is None else f", fewer where the question on {what} is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
+    figures = PointFigures(model, technology)
     sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)
     results = sweep.run(setup.say)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 
