@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, converter_bits
@@ -77,16 +77,18 @@ def macro_cost(
         model: Energy of a conversion and of a digital cycle.
         active: Cells that are on in each cycle, where the technology asks for them.
     """
-    macro, energy, done = circuit.macro, Energy(), Operations()
-    for shape in shapes:
-        new = operations(shape, circuit)
-        done += new
+    macro, energy = circuit.macro, Energy()
+    calls = [operations(shape, circuit) for shape in shapes]
+    # each call takes time and energy, on the arrays of the largest
+    held = {each: max(getattr(call, each) for call in calls) for each in ("cells", "all_cells", "converters")}
+    done = replace(sum(calls, Operations()), **held)
+    for shape, call in zip(shapes, calls, strict=True):
         times = shape.outputs * len(shape.tiles(macro.rows))
         for number, cycle in enumerate(circuit.cycles):
             energy += _of_cycle(model, macro, cycle, times, None if active is None else active[number])
         for digit in input_digits(circuit.cycles):
             energy += Energy(shift_add=times * _shift_add_energy(model, macro, digit))
-        energy += Energy(writes=new.cells_written * _write_energy(model))
+        energy += Energy(writes=call.cells_written * _write_energy(model))
     bits = macro.weight_bits, macro.input_bits
     return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
 
