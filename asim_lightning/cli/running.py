@@ -2,33 +2,34 @@
 
 import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 
-from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
+from asim_lightning.cli.costing import network_cost
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.prepare import prepare, read_data
+from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import Technology
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.measured_figure import draw_measured
+from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
 
@@ -87,6 +88,7 @@ def sweep(
     chips: int | None = None,
     until: str | None = None,
     thresholds: list[float] | None = None,
+    technology: Technology = Technology(),
 ) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
@@ -98,35 +100,84 @@ def sweep(
         trials: Reads of the chip for each noisy point: 1..65535.
         progress: Whether a progress bar with the time left is shown.
         chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
-        until: A question such as "yield 0.95 at 90 %" that ends the chips where it is answered, 500 chips or `chips`
-            at most.
+        until: A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at
+            most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
+        technology: What energy, latency and TOPS/W of each point are computed from.
     """
     from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
+    from asim_lightning.exploration.figures import PointFigures
     from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.sweep import Sweep
-    from asim_lightning.exploration.yields import thresholds_of, with_chips
+    from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
-    question = None if until is None else YieldQuestion.read(until)
-    of_chips = chips is not None or question is not None
+    question = None if until is None else read_question(until)
+    on_yield = question if isinstance(question, YieldQuestion) else None
+    of_chips = chips is not None or on_yield is not None
     levels = thresholds_of(thresholds, of_chips)
     if of_chips:
-        axes = with_chips(axes, chips, question)
+        if question is not on_yield:
+            raise UsageError(
+                f"`until` '{question}' ends the images of a chip, so that `chips` must be null, got {chips}"
+            )
+        axes = with_chips(axes, chips, on_yield)
     read_data(model, datamodule)
-    fewer = "" if question is None else ", fewer where the question on the yield is answered before"
+    what = "the yield" if of_chips else "the accuracy"
+    fewer = "" if question is None else f", fewer where the question on {what} is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
+    figures = PointFigures(model, technology)
     sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)
     results = sweep.run(setup.say)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
+
+
+def trade_off(
+    setup: Setup,
+    search: SearchSettings = SearchSettings(),
+    technology: Technology = Technology(),
+    progress: bool = True,
+) -> None:
+    """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
+
+    Writes results.csv, results.json, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
+
+    Args:
+        setup: What it works with.
+        search: Space, method, objectives and constraints.
+        technology: What energy and latency are computed from.
+        progress: Whether a progress bar is shown.
+    """
+    from asim_lightning.exploration.publish_search import publish_search
+    from asim_lightning.exploration.search import Search
+
+    trainer, model = setup.trainer, setup.model
+    read_data(model, setup.data)
+    prepare(trainer, model, setup.data)
+
+    def load(checkpoint: str) -> None:
+        path = str(shipped_file("checkpoints", checkpoint))
+        load_weights(model, path, read_checkpoint(path))
+
+    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load)
+    for note in made.notes:
+        setup.say(note)
+    count = made.space.count() if search.method in ("grid", "random") else None
+    points = search.most if count is None else min(count, search.most)
+    at_most = "" if search.method == "list" else "at most "
+    setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
+    found = made.run(setup.say, progress)
+    if trainer.is_global_zero:
+        print(publish_search(found, made, setup.folder.name))
 
 
 def bench(
@@ -277,11 +328,13 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "test": evaluate,
     "predict": predict,
     "sweep": sweep,
+    "search": trade_off,
     "bench": bench,
     "explain": explain_macros,
     "verify": verify,
     "chip": chip,
     "calibrate-adc": calibrate_adc,
+    "cost": network_cost,
 }
 
 
@@ -324,21 +377,3 @@ def _engines(circuit: Transfer, device: torch.device) -> str:
     others = "; ".join(f"{name}: {why}" for name, why in refused.items())
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
     return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
-
-
-def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of one of Lightning's stages."""
-    model.check_data(data)
-    data.prepare_data()
-    data.setup(stage)
-
-
-def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of a stage, and fit input ranges where they are missing."""
-    read_data(model, data, stage)
-    callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
-    if callback is not None and needs_calibration(model.backbone):
-        callback.calibrate(trainer, model, data)
-    model.calibrate_where_missing(data)
-    with suppress(AttributeError):
-        trainer.strategy.barrier()
