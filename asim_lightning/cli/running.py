@@ -17,6 +17,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.recorded_command import recorded
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.engine import ENGINES, choose, refusals
@@ -122,7 +123,8 @@ def sweep(
     sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
     for note in sweep.notes:
         setup.say(note)
-    results = sweep.run(setup.say)
+    with recorded(setup, sweep.folder):
+        results = sweep.run(setup.say)
     if trainer.is_global_zero:
         print(publish(results, sweep, setup.folder.name, model.num_classes))
         if of_chips:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
+from asim_lightning.exploration.differences import write_differences
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
@@ -41,6 +42,7 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
     picture = plot_sweep(rows, plot, file)
     write_dashboard(sweep.folder, rows, plot)
+    write_differences(sweep.record, sweep.record.results())
     return "\n".join(
         [
             _table(results),
