@@ -32,8 +32,8 @@ class RunPoint:
     """A point of a run, and what else is known of it."""
 
     result: PointResult
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Other numbers of the point by the name of their column, such as an energy."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Energy, latency and the like, by the name of their column."""
     difference: Interval | None = None
     """Accuracy minus that of the quantised network on the same images, -1..1; None where it is not known."""
 
@@ -51,8 +51,8 @@ class RunResults:
     yields: tuple[ChipYield, ...] = ()
     thresholds: tuple[float, ...] = ()
     """Accuracies from which a chip counts as good, rising: 0..1."""
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    """Technology, totals and layers of the network as it is configured."""
+    network_cost: Mapping[str, Any] = field(default_factory=dict)
+    """Technology, totals and layers of the network as it is configured, as in cost.json."""
 
     @property
     def axes(self) -> list[str]:
@@ -60,9 +60,9 @@ class RunResults:
         return list(dict.fromkeys(name for point in self.points for name in point.result.axes))
 
     @property
-    def figures(self) -> list[str]:
-        """Names of the other numbers."""
-        return list(dict.fromkeys(name for point in self.points for name in point.figures))
+    def costs(self) -> list[str]:
+        """Names of the columns of costs."""
+        return list(dict.fromkeys(name for point in self.points for name in point.costs))
 
     def of_kind(self, kind: str) -> list[RunPoint]:
         """Points of a kind."""
@@ -90,7 +90,7 @@ def read_run(folder: str | Path) -> RunResults:
     return RunResults(
         folder=folder,
         points=tuple(
-            RunPoint(point.result, point.figures, differences.get(_key(point.result.axes)))
+            RunPoint(point.result, point.costs, differences.get(_key(point.result.axes)))
             if point.result.kind == "simulated"
             else point
             for point in points
@@ -99,7 +99,7 @@ def read_run(folder: str | Path) -> RunResults:
         commands=read_commands(folder),
         yields=yields,
         thresholds=thresholds,
-        cost=_mapping(folder / COST),
+        network_cost=_mapping(folder / COST),
     )
 
 
@@ -117,9 +117,9 @@ def read_results(path: str | Path) -> list[PointResult]:
 
 
 def read_points(path: str | Path) -> list[RunPoint]:
-    """The points in a results.csv, with the numbers of further columns.
+    """The points in a results.csv, with the costs of further columns.
 
-    Columns before `kind` are axes; those behind it that no sweep has are further numbers.
+    Columns before `kind` are axes; numbers in those behind it that no sweep has are costs.
 
     Args:
         path: The file, or the folder that holds it.
@@ -183,16 +183,16 @@ def _point(file: Path, line: int, row: Mapping[str, str], axes: Sequence[str], o
             algorithm=row["algorithm"],
             right=tuple(int(count) for count in row.get("right", "").split()),
         )
-        figures = {name: float(row[name]) for name in others if _is_figure(row[name])}
+        costs = {name: float(row[name]) for name in others if _is_finite(row[name])}
     except ValueError as error:
         raise ValueError(f"{file} was changed at line {line}: {error}; {_AGAIN}") from None
     if result.right and abs(sum(result.right) / (result.trials * result.images) - result.accuracy) > _CLOSE:
         said = f"accuracy {result.accuracy:g} is not that of {sum(result.right)} right answers"
         raise ValueError(f"{file} was changed at line {line}: {said}; {_AGAIN}")
-    return RunPoint(result, figures)
+    return RunPoint(result, costs)
 
 
-def _is_figure(text: str) -> bool:
+def _is_finite(text: str) -> bool:
     try:
         return isfinite(float(text))
     except ValueError:

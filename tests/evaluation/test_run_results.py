@@ -47,8 +47,8 @@ def run(tmp_path: Path) -> Path:
 
 def test_points_have_their_axes_other_numbers_and_differences(run: Path) -> None:
     found = read_run(run)
-    assert (found.axes, found.figures) == (["adc_bits"], ["energy_uj"])
-    assert [(dict(each.result.axes), each.result.right, dict(each.figures)) for each in found.points] == [
+    assert (found.axes, found.costs) == (["adc_bits"], ["energy_uj"])
+    assert [(dict(each.result.axes), each.result.right, dict(each.costs)) for each in found.points] == [
         ({}, (180,), {}),
         ({"adc_bits": 6}, (100,), {"energy_uj": 1.0}),
         ({"adc_bits": 7}, (170,), {"energy_uj": 2.0}),
