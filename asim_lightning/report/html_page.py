@@ -29,7 +29,7 @@ h3 { font-size: 1.05rem; margin: 1.75rem 0 0.5rem; }
 .verdict { border-left: 4px solid #0072b2; background: #f1f6fa; padding: 0.75rem 1rem; margin: 1rem 0;
   font-size: 1.1rem; }
 .note, figcaption, dt { color: #4d4d4d; font-size: 0.9rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 2rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 2rem; }
 figure { margin: 1rem 0; max-width: 42rem; min-width: 0; }
 figcaption code { display: block; margin-top: 0.25rem; }
 code { font: 0.85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }

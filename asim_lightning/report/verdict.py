@@ -71,7 +71,7 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         rest = [choice for choice in found if choice.best is None]
         sentence += f" A point keeps it under {len(keeping)} of {len(found)} conditions"
         without = [legend_text(choice.conditions, LABELS) for choice in rest]
-        sentence += f"; none is known to at {_listed(without)}." if rest else "."
+        sentence += f"; at {_listed(without)} none is known to." if rest else "."
     return sentence[0].upper() + sentence[1:]
 
 
