@@ -32,7 +32,7 @@ def commands(path: Path) -> list[list[str]]:
     """The commands in a recipe's head, the one on line 2 first; without checkpoints, which a run would have to make."""
     head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
     found = []
-    for command in re.findall(r"asim ((?:fit|sweep|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
+    for command in re.findall(r"asim ((?:fit|sweep|search|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
         words = shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command))
         found.append(words)
     return found
@@ -64,7 +64,7 @@ def test_there_are_recipes() -> None:
         quickstart quickstart_fit fashion_resnet_qat fashion_resnet_nat fashion_vit_qat resnet18_cifar10_qat
         resnet18_cifar10_nat resnet18_cifar10_sim resnet18_imagenet_nat resnet18_imagenet_sim vitb32_cifar10_nat
         vitb32_cifar10_sim vitb32_imagenet_sim vgg16_bn_cifar100_qat resnet50_imagenet_sim
-        efficientnet_lite0_real quickstart_yield
+        efficientnet_lite0_real quickstart_yield quickstart_search
     """
     assert set(wanted.split()) <= {path.stem for path in RECIPES}
 

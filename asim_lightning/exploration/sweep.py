@@ -1,6 +1,6 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
@@ -8,16 +8,14 @@ from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
-from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
-from asim_lightning.exploration.axes import SweepAxes, condition_at
-from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import time_left
-from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks
-from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.recorded import RecordedPoints
 from asim_lightning.exploration.yields import Answers
 from asim_lightning.surgery import macro_layers
 
@@ -38,10 +36,12 @@ class Sweep:
         trials: Reads of the chip for each noisy point.
         folder: Folder below which the sweep's own is made.
         progress: Whether a progress bar with the time left is shown.
-        until: A question on the yield, which ends the chips of each combination of the other axes when it is answered.
+        until: A question on the yield, which ends the chips of each combination of the other axes when it is answered,
+            or on the accuracy, which ends the images of each point.
 
     Raises:
-        ValueError: No layer is on a macro, there is no trial, or a point is not allowed.
+        ValueError: No layer is on a macro, there is no trial, or several where the question takes one, or a point is
+            not allowed.
     """
 
     def __init__(
@@ -53,32 +53,33 @@ class Sweep:
         trials: int,
         folder: str | Path,
         progress: bool = True,
-        until: YieldQuestion | None = None,
+        until: YieldQuestion | AccuracyQuestion | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
         if not self.layers:
             raise ValueError("A sweep needs a network with layers on a macro, got one without; set `model.plan`")
         if trials < 1 or trials > 65535:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
+        of_images = until if isinstance(until, AccuracyQuestion) else None
+        if of_images is not None and trials > 1:
+            raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         self.until = until
+        self.of_chips = until if isinstance(until, YieldQuestion) else None
+        """The question on the yield, if any."""
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
-        points = Points(model, columns, axes.rules or ())
-        # all points first: a wrong one is refused, and what has no fingerprint decides whether anything is reused
-        self.tasks = self._tasks(points, axes, trials)
-        found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), columns)
-        # a folder for each set of axes: its results.csv has a column for each
-        settings = {**found.settings, "axes": sorted(names)}
-        reuse = not found.unknown
-        self.record = SweepRecord(sweep_folder(folder, settings), settings, names, points.digest, reuse)
-        idle = [f"a sweep calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)]
-        self.notes = (*self.record.notes, *idle)
-        """What a user should know before the sweep runs, a line each."""
-        if found.unknown:
-            why = "; ".join(found.unknown)
-            self.notes = (f"no outcome of an earlier run is used, as this has no fingerprint: {why}", *self.notes)
+        names, patterns = list(next(iter(axes.points()))), list(axes.rules or ())
+        self.recorded = RecordedPoints(trainer, model, data, names, patterns, folder, "sweep", of_images)
+        self.tasks = self._tasks(axes, trials)  # all points first: a wrong one is refused
+        self.recorded.open()
+        self.record, self.notes = self.recorded.record, self.recorded.notes
+        self._computed: dict[tuple[str, int], Outcomes] = {}
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether outcomes decide how much is computed."""
+        return self.until is not None
 
     @property
     def folder(self) -> Path:
@@ -101,7 +102,7 @@ class Sweep:
         left = sum(map(len, todo))
         bar = EvaluationBar(left, self.data.test_dataloader(), self.progress and left > 0 and first)
         if read:
-            say(_record_line(read, left, self.until is not None))
+            say(_record_line(read, left, self.may_stop))
 
         def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
             return self._run(evaluate, todo, bar, say)
@@ -121,45 +122,63 @@ class Sweep:
     def _run(
         self, evaluate: Evaluate, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
     ) -> tuple[PointResult, ...]:
-        results = []
+        if self.trainer.world_size > 1:  # another command may have stored trials after some of them looked
+            todo = self.trainer.strategy.broadcast(todo)
+        results: dict[int, PointResult] = {}
+        later: list[tuple[int, int]] = []  # places of tasks, and trials, that another command computes
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
-        answers, limit = Answers(self.until), "at most, " * (self.until is not None)
-        computed: dict[tuple[str, int], Outcomes] = {}  # other processes than the first keep no record
-        for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
+        answers, limit = Answers(self.of_chips), "at most, " * self.may_stop
+        for place, ((axes, kind, trials), missing) in enumerate(zip(self.tasks, todo, strict=True)):
             if kind == "simulated" and answers.is_answered(axes):
                 left -= len(missing)
                 continue
+            computed: dict[int, Outcomes] = {}  # other processes than the first keep no record
             for trial in missing:
                 bar.describe(f"{kind} {axes_text(axes)} trial {trial}" if axes else kind)
-                outcomes = self._evaluate(evaluate, axes, kind, trial)
-                if self.until is not None:
-                    computed[self.record.key(axes, kind), trial] = outcomes
+                outcomes = self._claimed(evaluate, axes, kind, trial, wait=self.of_chips is not None)
+                if outcomes is None:
+                    later.append((place, trial))
+                    continue
+                computed[trial] = outcomes
                 left -= 1
                 simulated += [outcomes.seconds] * (kind == "simulated")
                 if not is_said and (line := time_left(simulated, left)):
                     is_said = True
                     bar.clear()
                     say(f"time     {limit}{line}")
-            if self.until is not None and kind == "simulated":
-                key = self.record.key(axes, kind)
-                answers.add(
-                    axes,
-                    [computed.get((key, trial)) or self.record.outcomes(axes, kind, trial) for trial in range(trials)],
-                )
-            if self.trainer.is_global_zero:
-                results.append(self.record.finish(axes, kind, trials))
-        return tuple(results)
+            if self.of_chips is not None and kind == "simulated":
+                self._computed.update({(self.record.key(axes, kind), trial): one for trial, one in computed.items()})
+                answers.add(axes, [self._outcomes(axes, kind, trial) for trial in range(trials)])
+            self._finish(results, place, not later)
+        for place, trial in later:
+            axes, kind, _ = self.tasks[place]
+            self._claimed(evaluate, axes, kind, trial, wait=True)
+        for place in range(len(self.tasks)) if later else ():
+            self._finish(results, place, True)
+        return tuple(results[place] for place in sorted(results))
 
-    def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
-        points.add({}, "float")
-        points.add({}, "quantized")
+    def _finish(self, results: dict[int, PointResult], place: int, is_whole: bool) -> None:
+        """Finish a point, where the first process has all its trials."""
+        axes, kind, trials = self.tasks[place]
+        if not self.trainer.is_global_zero or place in results:
+            return
+        if is_whole or set(range(trials)) <= set(self.record.trials(axes, kind)):
+            results[place] = self.record.finish(axes, kind, trials)
+
+    def _outcomes(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+        computed = self._computed.get((self.record.key(axes, kind), trial))
+        return self.record.outcomes(axes, kind, trial) if computed is None else computed
+
+    def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
+        self.recorded.is_noisy({}, "float")
+        self.recorded.is_noisy({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
         shown = self.progress and self.trainer.is_global_zero
         for point in tqdm(
             axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
         ):
             try:
-                noisy = points.add(point, "simulated")
+                noisy = self.recorded.is_noisy(point, "simulated")
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
             tasks.append((point, "simulated", trials if noisy else 1))
@@ -181,15 +200,25 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
+    def _claimed(
+        self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int, wait: bool
+    ) -> Outcomes | None:
+        """The outcomes of a trial; None where another command computes it."""
+        if not self.recorded.claim(axes, kind, trial, wait):
+            return None
+        try:
+            if self.recorded.is_finished(axes, kind, trial):
+                return self.record.outcomes(axes, kind, trial)
+            return self._evaluate(evaluate, axes, kind, trial)
+        finally:
+            self.recorded.release(axes, kind, trial)
+
     def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
         """Compute and store a trial."""
-        outcomes = evaluate(condition_at(axes, kind, trial))
-        if self.trainer.is_global_zero:
-            self.record.store(axes, kind, trial, outcomes)
-        return outcomes
+        return self.recorded.evaluate(evaluate, axes, kind, trial)
 
 
-def _nothing(condition: Condition) -> Outcomes:
+def _nothing(condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
     raise AssertionError(f"nothing is left to compute, got {condition}")
 
 
