@@ -28,7 +28,9 @@ def parser() -> OneLineParser:
         help="folders of sweeps or searches (runs/NAME/sweep-HASH), or runs/NAME for all of it",
     )
     made.add_argument(
-        "--target", type=str, default="99 % of quantized", help="accuracy to keep; or 99 %% of float, or 88 %%"
+        "--target",
+        type=str | None,
+        help="accuracy to keep, such as '99 %% of float' or '88 %%'; null: that of a search, else '99 %% of quantized'",
     )
     made.add_argument(
         "--output", type=str | None, help="HTML file; null: report.html in the folder that holds the runs"
@@ -49,9 +51,10 @@ def run(arguments: Sequence[str]) -> None:
     made = parser()
     made.known_settings = [action.dest for action in made._actions]
     settings = made.parse_args(list(arguments))
-    target = AccuracyTarget.read(settings.target)
+    asked = None if settings.target is None else AccuracyTarget.read(settings.target)
     runs = [read_run(folder) for folder in run_folders(settings.runs)]
     check_one_network(runs)
+    targets = [asked or AccuracyTarget.of_run(each) for each in runs]
     output = Path(settings.output) if settings.output is not None else _default_output(settings.runs)
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
@@ -59,10 +62,13 @@ def run(arguments: Sequence[str]) -> None:
     remove_partials(output.parent, output.name)
     title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
     first = 1 if len(runs) > 1 else 0
-    sections = [section_html(each, target, number) for number, each in enumerate(runs, first)]
-    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *_contents(runs, target), *sections])).encode()
+    sections = [
+        section_html(each, target, number)
+        for number, (each, target) in enumerate(zip(runs, targets, strict=True), first)
+    ]
+    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *_contents(runs, targets), *sections])).encode()
     write_whole(output, lambda file: file.write(content))
-    for each in runs:
+    for each, target in zip(runs, targets, strict=True):
         print(f"verdict  {verdict(each, target)}")
     print(f"report   {output}")
 
@@ -122,12 +128,12 @@ def _default_output(given: Sequence[str]) -> Path:
     return shared / "report.html"
 
 
-def _contents(runs: Sequence[RunResults], target: AccuracyTarget) -> list[str]:
+def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget]) -> list[str]:
     """Verdicts of several runs, each with a link to its section."""
     if len(runs) == 1:
         return []
     lines = [
         f'<li><a href="#run-{number}">{escape(run_title(each))}</a><br>{escape(verdict(each, target))}</li>'
-        for number, each in enumerate(runs, 1)
+        for number, (each, target) in enumerate(zip(runs, targets, strict=True), 1)
     ]
     return ["<ol>", *lines, "</ol>"]

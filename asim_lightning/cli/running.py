@@ -174,7 +174,8 @@ def trade_off(
     points = search.most if count is None else min(count, search.most)
     at_most = "" if search.method == "list" else "at most "
     setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
-    found = made.run(setup.say, progress)
+    with recorded(setup, made.folder):
+        found = made.run(setup.say, progress)
     if trainer.is_global_zero:
         print(publish_search(found, made, setup.folder.name))
 

@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from math import ceil, floor, log10
 from typing import Literal
 
+from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.evaluation.targets import Decision, decide
 
 _TARGET = re.compile(r"\s*(?:accuracy\s+)?([\d.]+)\s*%(?:\s+of\s+(?:the\s+)?(quantized|float))?\s*")
-_MOST_IMAGES = 10_000_000
 _CLOSE = 1e-9
 
 
@@ -43,6 +43,11 @@ class AccuracyTarget:
         what = {"quantized": " of the quantised accuracy", "float": " of the float accuracy", None: " accuracy"}
         return f"{100 * self.share:g} %{what[self.of]}"
 
+    @property
+    def constraint(self) -> str:
+        """As a search has it."""
+        return f"accuracy {100 * self.share:g} %" + (f" of {self.of}" if self.of else "")
+
     def reference(self, run: RunResults) -> PointResult | None:
         """The result that it is a share of.
 
@@ -55,6 +60,12 @@ class AccuracyTarget:
         if not found:
             raise ValueError(f"`--target` {self} needs a point of kind {self.of}, which {run.folder} lacks")
         return found[0]
+
+    @classmethod
+    def of_run(cls, run: RunResults) -> "AccuracyTarget":
+        """The first accuracy that a search asks for; else 99 % of the quantised one."""
+        constraints = [text for point in run.points for text in point.decisions if text.startswith("accuracy ")]
+        return cls.read(constraints[0]) if constraints else cls(0.99, "quantized")
 
     def margin(self, point: RunPoint, reference: PointResult | None) -> tuple[float, float, float]:
         """By how much a point is better than asked, and the ends of its interval.
@@ -80,20 +91,14 @@ class AccuracyTarget:
             found.high - of * reference.low,
         )
 
-    def is_kept(self, point: RunPoint, reference: PointResult | None) -> bool | None:
-        """Whether a point keeps it, by the 95 % interval; None where its images do not decide."""
-        _, low, high = self.margin(point, reference)
-        return True if low >= -_CLOSE else False if high < -_CLOSE else None
+    def decision(self, point: RunPoint, reference: PointResult | None) -> Decision:
+        """Whether a point keeps it, by a 95 % interval, and where its images do not decide, how many would.
 
-    def images_to_decide(self, point: RunPoint, reference: PointResult | None) -> int | None:
-        """About how many images would decide, with two digits, were the accuracies as they are; None for too many.
-
-        An interval's width falls with the root of the images: ``images ((mean - end) / mean)^2``.
+        Args:
+            point: A simulated point; what a search has decided of it counts.
+            reference: What `reference` gave.
         """
-        mean, low, high = self.margin(point, reference)
-        reach = mean - low if mean > 0 else high - mean
-        if abs(mean) * _MOST_IMAGES**0.5 <= reach * point.result.images**0.5:
-            return None
-        needed = point.result.images * (reach / mean) ** 2
-        digits = 10 ** max(0, floor(log10(needed)) - 1)
-        return ceil(needed / digits) * digits
+        known = point.decisions.get(self.constraint)
+        return (
+            decide(Interval(*self.margin(point, reference)), -_CLOSE, point.result.images) if known is None else known
+        )

@@ -3,25 +3,33 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.command_record import CommandRecord, read_commands
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, axis_value, check_kind
+from asim_lightning.evaluation.targets import Decision
 
 RESULTS, YIELDS, DIFFERENCES, COST, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "settings.json",
 )  # fmt: skip
 """Files of a run."""
 CHIP = "chip"
+_NEEDED = ("kind", "trials", "images", "accuracy", "low", "high")
+"""Columns of every results.csv; a search has no more of those of a sweep."""
+_FIELDS = {each.name for each in fields(MacroConfig)}
+"""Columns of a search that are settings, and no costs."""
+_DECISION = re.compile(r"(kept|missed|undecided)(?: \(([\d,]+) images\))?")
 _MOST_BYTES = 2**28
 _CLOSE = 2e-6
 """Accuracies are written with six decimals."""
@@ -36,6 +44,8 @@ class RunPoint:
     """Energy, latency and the like, by the name of their column."""
     difference: Interval | None = None
     """Accuracy minus that of the quantised network on the same images, -1..1; None where it is not known."""
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
+    """Whether it keeps each target of a search, by the target's text."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ def read_run(folder: str | Path) -> RunResults:
     return RunResults(
         folder=folder,
         points=tuple(
-            RunPoint(point.result, point.costs, differences.get(_key(point.result.axes)))
+            replace(point, difference=differences.get(_key(point.result.axes)))
             if point.result.kind == "simulated"
             else point
             for point in points
@@ -119,7 +129,7 @@ def read_results(path: str | Path) -> list[PointResult]:
 def read_points(path: str | Path) -> list[RunPoint]:
     """The points in a results.csv, with the costs of further columns.
 
-    Columns before `kind` are axes; numbers in those behind it that no sweep has are costs.
+    Columns before `kind` are axes; of those behind it that no sweep has, numbers are costs, and words decisions.
 
     Args:
         path: The file, or the folder that holds it.
@@ -132,8 +142,7 @@ def read_points(path: str | Path) -> list[RunPoint]:
     if not file.is_file():
         raise FileNotFoundError(f"There is no results.csv of a sweep at {path}")
     columns, rows = _rows(file)
-    needed = [name for name in RESULT_COLUMNS if name != "right"]  # which files of before have not
-    missing = [name for name in needed if name not in columns]
+    missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise ValueError(f"{file} must be the results.csv of a sweep, and lacks {', '.join(missing)}")
     axes = columns[: columns.index("kind")]
@@ -179,17 +188,26 @@ def _point(file: Path, line: int, row: Mapping[str, str], axes: Sequence[str], o
             accuracy=float(row["accuracy"]),
             low=float(row["low"]),
             high=float(row["high"]),
-            seconds=float(row["seconds"]),
-            algorithm=row["algorithm"],
+            seconds=float(row.get("seconds", 0)),
+            algorithm=row.get("algorithm", ""),
             right=tuple(int(count) for count in row.get("right", "").split()),
         )
-        costs = {name: float(row[name]) for name in others if _is_finite(row[name])}
+        costs = {name: float(row[name]) for name in others if name not in _FIELDS and _is_finite(row[name])}
     except ValueError as error:
         raise ValueError(f"{file} was changed at line {line}: {error}; {_AGAIN}") from None
     if result.right and abs(sum(result.right) / (result.trials * result.images) - result.accuracy) > _CLOSE:
         said = f"accuracy {result.accuracy:g} is not that of {sum(result.right)} right answers"
         raise ValueError(f"{file} was changed at line {line}: {said}; {_AGAIN}")
-    return RunPoint(result, costs)
+    decisions = {
+        name: Decision(found[1], _whole(found[2]))  # type: ignore[arg-type]  # of the pattern
+        for name in others
+        if (found := _DECISION.fullmatch(row[name]))
+    }
+    return RunPoint(result, costs, decisions=decisions)
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text.replace(",", ""))
 
 
 def _is_finite(text: str) -> bool:

@@ -9,6 +9,7 @@ from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, distinct_values, is_number
 from asim_lightning.evaluation.run_results import CHIP, RunPoint, RunResults
 from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.cost_names import ALL_DIGITAL
 
 _BITS = ("adc_bits", "weight_bits", "input_bits", "votes", "vote_levels", "digital_levels")
 """Axes that cost more the larger they are, the dearest first."""
@@ -25,7 +26,7 @@ class Choice:
     """None where no point is known to keep it."""
     kept: int
     undecided: int
-    lost: int
+    missed: int
     nearest: RunPoint
     """The point with the largest margin among those not known to keep it; the best where all do."""
 
@@ -38,7 +39,18 @@ def is_condition(name: str) -> bool:
 
 def energy_of(run: RunResults) -> str | None:
     """The column of energies; None where there is none."""
-    return next((name for name in run.costs if name.startswith("energy")), None)
+    return next(
+        (name for name in run.costs if name.startswith("energy") and not name.endswith(("_low", "_high"))), None
+    )
+
+
+def digital_energy(run: RunResults) -> float | None:
+    """Energy of all products in a digital macro, µJ an image; None where it is not known or not one for all points."""
+    known = {value for point in run.points for name, value in point.costs.items() if name in ALL_DIGITAL}
+    if known:
+        return known.pop() if len(known) == 1 else None
+    found = run.network_cost.get("total", {}).get("all_digital_pj")
+    return 1e-6 * found if isinstance(found, (int, float)) else None
 
 
 def varied(run: RunResults) -> dict[str, list[AxisValue]]:
@@ -65,16 +77,16 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
         under.setdefault(legend_text(conditions, LABELS), (conditions, []))[1].append(point)
     found = []
     for conditions, points in under.values():
-        decided = [(target.is_kept(point, reference), point) for point in points]
-        kept = [point for decision, point in decided if decision]
-        others = [point for decision, point in decided if not decision]
+        decided = [(target.decision(point, reference).verdict, point) for point in points]
+        kept = [point for verdict, point in decided if verdict == "kept"]
+        others = [point for verdict, point in decided if verdict != "kept"]
         found.append(
             Choice(
                 conditions,
                 min(kept, key=lambda point: _price(run, point)) if kept else None,
                 len(kept),
-                sum(decision is None for decision, _ in decided),
-                sum(decision is False for decision, _ in decided),
+                sum(verdict == "undecided" for verdict, _ in decided),
+                sum(verdict == "missed" for verdict, _ in decided),
                 max(others or kept, key=lambda point: target.margin(point, reference)[0]),
             )
         )

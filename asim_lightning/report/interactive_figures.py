@@ -11,8 +11,8 @@ from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import LABELS, head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_scale import axis_scale, number_ticks
-from asim_lightning.report.choices import energy_of, is_condition, pareto, varied
-from asim_lightning.report.cost_names import cost_label, cost_text
+from asim_lightning.report.choices import digital_energy, energy_of, is_condition, pareto, varied
+from asim_lightning.report.cost_names import cost_label, cost_text, main_costs, unit_of
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.numbers import interval_text
 
@@ -132,9 +132,8 @@ def pareto_drawing(run: RunResults) -> Drawing | None:
                 trace["error_y"]["visible"] = False
             traces.append({**trace, "legendgroup": name})
     found = [point.costs[energy] for point in run.points if energy in point.costs]
-    digital = run.network_cost.get("total", {}).get("all_digital_pj")
-    if isinstance(digital, (int, float)) and energy == "energy_uj":
-        digital *= 1e-6
+    digital = digital_energy(run)
+    if digital is not None and unit_of(energy) == "µJ":
         found.append(digital)
         traces.append(_all_digital(run, digital, numbers))
     ends = (min(found), max(found))
@@ -287,7 +286,7 @@ def _all_digital(run: RunResults, energy: float, numbers: Rows) -> Mapping[str, 
     """The quantised network with all products in a digital macro of the same technology."""
     row = run.of_kind("quantized")[0].result
     numbers.append(["all-digital", "", energy, row.accuracy, row.low, row.high, ""])
-    text = f"all-digital macro<br>{100 * row.accuracy:.2f} % (quantized)<br>{cost_text('energy_uj', energy)}"
+    text = f"all-digital macro<br>{100 * row.accuracy:.2f} % (quantized)<br>{cost_text('energy', {'energy': energy})}"
     return {
         "type": "scatter", "mode": "markers", "name": "all-digital", "x": [energy], "y": [100 * row.accuracy],
         "marker": {"symbol": "star", "size": 14, "color": "black"}, "hovertext": [text], "hoverinfo": "text",
@@ -306,7 +305,10 @@ def _cost_hover(run: RunResults, point: RunPoint, energy: str) -> str:
     lines = [legend_text({name: value}, LABELS) for name, value in point.result.axes.items()]
     row = point.result
     lines.append(f"{100 * row.accuracy:.2f} % {interval_text(row.low, row.high)}")
-    lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, value)}" for name, value in point.costs.items()]
+    lines += [
+        f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.costs)}"
+        for name in main_costs(list(point.costs))
+    ]
     return "<br>".join(map(escape, lines))
 
 

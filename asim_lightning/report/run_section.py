@@ -12,8 +12,8 @@ from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import KINDS, axis_text
 from asim_lightning.evaluation.run_results import CHIP, RunResults
 from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
-from asim_lightning.report.choices import choices, pareto, varied
-from asim_lightning.report.cost_names import cost_label
+from asim_lightning.report.choices import choices, digital_energy, pareto, varied
+from asim_lightning.report.cost_names import cost_label, main_costs
 from asim_lightning.report.html_page import figure_html, list_html, table_html
 from asim_lightning.report.interactive_figures import (
     Drawing,
@@ -24,11 +24,10 @@ from asim_lightning.report.interactive_figures import (
     yield_drawing,
 )
 from asim_lightning.report.numbers import duration, interval_text
-from asim_lightning.report.verdict import verdict
+from asim_lightning.report.verdict import point_words, verdict
 
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
-_WORDS = {True: "kept", False: "lost", None: "undecided"}
 
 
 def section_html(run: RunResults, target: AccuracyTarget, number: int) -> str:
@@ -97,6 +96,8 @@ def facts(run: RunResults) -> list[tuple[str, str]]:
         found.append(("images", f"{_ends(images)} of {data.rpartition('.')[2]}"))
     else:
         found.append(("images", _ends(images)))
+    if (energy := digital_energy(run)) is not None:
+        found.append(("all-digital macro", f"{energy:.4g} µJ an image for the same products"))
     found += [
         ("points", f"{len(simulated):,} simulated, {_ends(trials)} reads each" if simulated else "none simulated"),
         ("intervals", "95 %, over images; nothing in them knows of other chips or other data"),
@@ -110,10 +111,12 @@ def points_html(run: RunResults, target: AccuracyTarget) -> str:
     reference, front = target.reference(run), pareto(run)
     order = sorted(range(len(run.points)), key=lambda place: KINDS.index(run.points[place].result.kind))
     paired = any(point.difference is not None for point in run.points)
-    names = [cost_label(name) for name in run.costs]
+    names, is_timed = main_costs(run.costs), any(point.result.seconds for point in run.points)
     head: list[object] = ["kind", *(label_of(name, LABELS) for name in run.axes), "accuracy (%)", "95 % interval"]
-    shown: Rows = [[*head, *["to quantized (points)"] * paired, "target", *names, *["front"] * bool(front)]]
-    shown[0] += ["reads", "images", "seconds", "algorithm"]
+    shown: Rows = [
+        [*head, *["to quantized (points)"] * paired, "target", *map(cost_label, names), *["front"] * bool(front)]
+    ]
+    shown[0] += ["reads", "images", *["seconds", "algorithm"] * is_timed]
     columns: list[object] = ["kind", *run.axes, "accuracy", "low", "high", "difference", "difference_low"]
     columns += ["difference_high", "target", *run.costs, "on_the_front"]
     numbers: Rows = [[*columns, "trials", "images", "seconds", "algorithm", "right"]]
@@ -121,14 +124,14 @@ def points_html(run: RunResults, target: AccuracyTarget) -> str:
         point = run.points[place]
         row, difference = point.result, point.difference
         simulated = row.kind == "simulated"
-        decided = _WORDS[target.is_kept(point, reference)] if simulated else ""
+        decided = str(target.decision(point, reference)) if simulated else ""
         axes = [axis_text(row.axes[name]) if name in row.axes else "-" for name in run.axes]
         pair = "-" if difference is None else _difference(difference.mean, difference.low, difference.high)
-        costs = [f"{point.costs[name]:.4g}" if name in point.costs else "-" for name in run.costs]
+        costs = [f"{point.costs[name]:.4g}" if name in point.costs else "-" for name in names]
         shown.append([
             row.kind, *axes, f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high), *[pair] * paired,
             decided or "-", *costs, *["front" if place in front else "-"] * bool(front), row.trials, row.images,
-            f"{row.seconds:.1f}", row.algorithm,
+            *[f"{row.seconds:.1f}", row.algorithm] * is_timed,
         ])  # fmt: skip
         ends = ["", "", ""] if difference is None else [difference.mean, difference.low, difference.high]
         numbers.append([
@@ -142,42 +145,19 @@ def points_html(run: RunResults, target: AccuracyTarget) -> str:
 
 def _choices(run: RunResults, target: AccuracyTarget) -> list[str]:
     """The cheapest point that keeps the target under each combination of conditions."""
-    found = [] if run.yields else choices(run, target)
-    if (
-        not found
-        or not found[0].conditions
-        or sum(each.kept + each.undecided + each.lost for each in found) == len(found)
-    ):
+    found, points = [] if run.yields else choices(run, target), len(run.of_kind("simulated"))
+    if not found or not found[0].conditions or len(found) == points:  # where there is nothing to choose
         return []
-    costs = run.costs
-    head: list[object] = [
-        "conditions",
-        "cheapest that keeps it",
-        "accuracy (%)",
-        "95 % interval",
-        *map(cost_label, costs),
-    ]
-    rows: Rows = [[*head, "kept", "undecided", "lost"]]
+    costs = main_costs(run.costs)
+    head: list[object] = ["conditions", "kept", "undecided", "missed", "cheapest that is kept", "accuracy (%)"]
+    rows: Rows = [[*head, "95 % interval", *map(cost_label, costs)]]
     for choice in found:
-        best = choice.best
-        numbers = ["-"] * (2 + len(costs))
+        best, where = choice.best, legend_text(choice.conditions, LABELS)
+        rows.append([where, choice.kept, choice.undecided, choice.missed, *["-"] * (3 + len(costs))])
         if best is not None:
-            row = best.result
-            numbers = [f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high)]
-            numbers += [f"{best.costs[name]:.4g}" if name in best.costs else "-" for name in costs]
-        others = (
-            {}
-            if best is None
-            else {
-                name: value
-                for name, value in best.result.axes.items()
-                if name in varied(run) and name not in choice.conditions
-            }
-        )
-        what = legend_text(others, LABELS) or ("none" if best is None else "the point")
-        rows.append(
-            [legend_text(choice.conditions, LABELS), what, *numbers, choice.kept, choice.undecided, choice.lost]
-        )
+            what, row = point_words(run, best, list(choice.conditions)), best.result
+            numbers = [f"{best.costs[name]:.4g}" if name in best.costs else "-" for name in costs]
+            rows[-1][4:] = [what, f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high), *numbers]
     return [f"<h3>Points that keep {escape(str(target))}</h3>", table_html(rows, "choices.csv")]
 
 

@@ -1,6 +1,7 @@
 """What a run shows, in a sentence: the cheapest point that keeps an accuracy, or where the accuracy is lost."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
@@ -11,6 +12,7 @@ from asim_lightning.report.choices import Choice, choices, energy_of, is_conditi
 from asim_lightning.report.cost_names import cost_text
 from asim_lightning.report.numbers import interval_text
 
+_MOST_IMAGES = 10_000_000
 _FEW = 4
 """Values that a sentence lists."""
 
@@ -86,16 +88,16 @@ def _saving(run: RunResults, choice: Choice) -> str:
         if name in point.costs and all(point.result.axes.get(key) == value for key, value in choice.conditions.items())
     ]
     dearest, energy = max(same, key=lambda point: point.costs[name]), best.costs[name]
-    words = f", {cost_text(name, energy)}"
+    words = f", {cost_text(name, best.costs)}"
     if dearest.costs[name] <= energy:
         return words
     saved = 100 * (1 - energy / dearest.costs[name])
     against = point_words(run, dearest, list(choice.conditions))
-    return f"{words}, {saved:.0f} % less than {against} ({cost_text(name, dearest.costs[name])})"
+    return f"{words}, {saved:.0f} % less than {against} ({cost_text(name, dearest.costs)})"
 
 
 def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]) -> str:
-    total = sum(choice.kept + choice.undecided + choice.lost for choice in found)
+    total = sum(choice.kept + choice.undecided + choice.missed for choice in found)
     undecided = sum(choice.undecided for choice in found)
     reference = target.reference(run)
     nearest = max((choice.nearest for choice in found), key=lambda point: target.margin(point, reference)[0])
@@ -107,29 +109,30 @@ def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
 
 def _of_one(run: RunResults, target: AccuracyTarget) -> str:
     (point, *_), reference = run.of_kind("simulated"), target.reference(run)
-    words = {True: "keeps", False: "does not keep", None: "may or may not keep"}[target.is_kept(point, reference)]
+    words = {"kept": "keeps", "missed": "does not keep", "undecided": "may or may not keep"}
+    said = words[target.decision(point, reference).verdict]
     where = legend_text(point.result.axes, LABELS)
-    needed = _needed(target, point, reference) if words.startswith("may") else ""
+    needed = _needed(target, point, reference)
     return (
-        f"The macro{f' with {where}' if where else ''} {words} {_target(run, target)}: "
+        f"The macro{f' with {where}' if where else ''} {said} {_target(run, target)}: "
         f"{accuracy_words(point.result)}{needed}."
     )
 
 
 def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]) -> str:
     reference = target.reference(run)
-    groups: dict[bool | None, list[RunPoint]] = {True: [], None: [], False: []}
+    groups: dict[str, list[RunPoint]] = {}
     points = run.of_kind("simulated")
     if len(names) == 1:
         order = [axis_text(value) for value in distinct_values(_magnitudes(points, names[0]))]
         points = sorted(points, key=lambda point: order.index(axis_text(_magnitude(point.result.axes[names[0]]))))
     for point in points:
-        groups[target.is_kept(point, reference)].append(point)
+        groups.setdefault(target.decision(point, reference).verdict, []).append(point)
     said = []
-    for decision, words in ((True, "is kept at"), (None, "is undecided at"), (False, "is lost at")):
-        if found := groups[decision]:
+    for decision, words in (("kept", "is kept at"), ("undecided", "is undecided at"), ("missed", "is missed at")):
+        if found := groups.get(decision):
             listed = _listed([point_words(run, point) for point in found])
-            needed = _needed(target, found[0], reference) if decision is None else ""
+            needed = _needed(target, found[0], reference)
             said.append(f"{words} {listed}{needed}")
     sentence = f"{_target(run, target)} {'; '.join(said)}."
     return sentence[0].upper() + sentence[1:]
@@ -160,10 +163,13 @@ def _target(run: RunResults, target: AccuracyTarget) -> str:
 
 
 def _needed(target: AccuracyTarget, point: RunPoint, reference: PointResult | None) -> str:
-    if target.is_kept(point, reference) is not None:
+    decided = target.decision(point, reference)
+    if decided.verdict != "undecided":
         return ""
-    images = target.images_to_decide(point, reference)
-    return f" (about {images:,} images would decide)" if images is not None else " (no number of images at hand would)"
+    if decided.images is None or decided.images > _MOST_IMAGES:
+        return " (more images than there are would be needed to decide)"
+    digits = 10 ** max(0, len(str(decided.images)) - 2)
+    return f" (about {ceil(decided.images / digits) * digits:,} images would decide)"
 
 
 def _listed(texts: Sequence[str]) -> str:
