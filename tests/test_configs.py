@@ -12,10 +12,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from asim_lightning.callbacks import NoiseRamp, NoiseSweep
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import build_optimizer
 from asim_lightning.cli import main
 from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cost import cost
 from asim_lightning.nn import PACT
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 from tests.cli.conftest import read_sources_once  # noqa: F401
@@ -94,7 +96,18 @@ def checked(path: Path) -> AsimCLI:
     assert cli.model.report.on_macro
     assert type(data).__name__ == "ImageNet" or data.num_classes == cli.model.num_classes
     assert data.image_size == cli.model.hparams["backbone"]["image_size"]
+    assert_has_a_cost(cli.model)
     return cli
+
+
+def assert_has_a_cost(model: CimClassifier) -> None:
+    """Every layer of a network has a cost for one image, with the multiplications that its conversion counted."""
+    found = cost(model.backbone, example=model.example, report=model.report)
+    macs = {row.name: row.macs for row in model.report if row.macs}
+    assert {layer.name: layer.done.macs for layer in found.layers} == macs
+    assert {layer.name for layer in found.layers if layer.macro} == {row.name for row in model.report.on_macro}
+    assert all(layer.energy.total > 0 and (layer.macro or layer.why_digital) for layer in found.layers)
+    assert found.rows_in_use < 1
 
 
 FITS = [path for path in RECIPES if commands(path)[0][0] == "fit"]

@@ -15,6 +15,7 @@ from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, axis_text, distinct_values, noise_unit
 from asim_lightning.exploration.differences import write_differences
+from asim_lightning.exploration.figures import PointFigures
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
@@ -28,7 +29,9 @@ _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
 
-def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int) -> str:
+def publish(
+    results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int, figures: PointFigures | None = None
+) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
     The table has the points that were asked for; plot and dashboard, as results.csv, all that the folder has.
@@ -38,6 +41,7 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
         sweep: The finished sweep.
         name: Name of the run, for the headline.
         num_classes: Number of classes.
+        figures: What each point costs, for columns of the table.
     """
     rows, swept = sweep.record.results(), list(results[-1].axes)
     axis = _axis(rows, swept)
@@ -53,7 +57,8 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     write_differences(sweep.record, sweep.record.results())
     return "\n".join(
         [
-            _table(results),
+            _table(results, figures),
+            *([] if figures is None else ["", str(figures)]),
             *_changes(results, sweep, axis),
             "",
             f"numbers  {sweep.folder / 'results.csv'}",
@@ -148,11 +153,11 @@ def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
     return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
 
 
-def _table(results: Sequence[PointResult]) -> str:
+def _table(results: Sequence[PointResult], figures: PointFigures | None) -> str:
     if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
-        return results_table(results)
+        return results_table(results, figures)
     references = [row for row in results if row.kind != "simulated"]
-    return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
+    return f"{results_table(references, figures)}\n{len(results) - len(references):,} points of chips: see numbers"
 
 
 def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:

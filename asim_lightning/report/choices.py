@@ -47,6 +47,8 @@ def energy_of(run: RunResults) -> str | None:
 def digital_energy(run: RunResults) -> float | None:
     """Energy of all products in a digital macro, µJ an image; None where it is not known or not one for all points."""
     known = {value for point in run.points for name, value in point.costs.items() if name in ALL_DIGITAL}
+    if not known:  # a sweep prices the quantised network so
+        known = {point.costs["energy_uj"] for point in run.of_kind("quantized") if "energy_uj" in point.costs}
     if known:
         return known.pop() if len(known) == 1 else None
     found = run.network_cost.get("total", {}).get("all_digital_pj")
