@@ -12,7 +12,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
-from asim_lightning.cli.costing import network_cost
+from asim_lightning.cli.costing import network_cost, write_cost
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.prepare import prepare, read_data
@@ -137,6 +137,7 @@ def sweep(
         setup.say(note)
     with recorded(setup, sweep.folder):
         results = sweep.run(setup.say)
+    write_cost(setup, technology, sweep.folder)
     if trainer.is_global_zero:
         print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
         if of_chips:
@@ -179,6 +180,7 @@ def trade_off(
     setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
     with recorded(setup, made.folder):
         found = made.run(setup.say, progress)
+    write_cost(setup, technology, made.folder)
     if trainer.is_global_zero:
         print(publish_search(found, made, setup.folder.name))
 

@@ -1,6 +1,6 @@
 """The cheapest points of a run that keep an accuracy, and those that no other betters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
@@ -62,6 +62,17 @@ def varied(run: RunResults) -> dict[str, list[AxisValue]]:
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
+def conditions_of(point: RunPoint, several: Collection[str]) -> Axes:
+    """Values of the conditions of a point.
+
+    Args:
+        point: The point.
+        several: Names of the axes that have several values.
+    """
+    axes = point.result.axes
+    return {name: value for name, value in axes.items() if is_condition(name) and name in several}
+
+
 def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
     """The cheapest point that keeps a target under each combination of conditions, in the order of the points.
 
@@ -73,9 +84,7 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
     reference, several = target.reference(run), varied(run)
     under: dict[str, tuple[Axes, list[RunPoint]]] = {}
     for point in run.of_kind("simulated"):
-        conditions: Axes = {
-            name: value for name, value in point.result.axes.items() if is_condition(name) and name in several
-        }
+        conditions = conditions_of(point, several)
         under.setdefault(legend_text(conditions, LABELS), (conditions, []))[1].append(point)
     found = []
     for conditions, points in under.values():
@@ -107,9 +116,7 @@ def pareto(run: RunResults) -> set[int]:
     under: dict[str, list[int]] = {}
     for place, point in enumerate(run.points):
         if point.result.kind == "simulated" and name in point.costs:
-            conditions = {
-                key: value for key, value in point.result.axes.items() if is_condition(key) and key in several
-            }
+            conditions = conditions_of(point, several)
             under.setdefault(legend_text(conditions, LABELS), []).append(place)
     front = set()
     for places in under.values():

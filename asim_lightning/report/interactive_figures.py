@@ -11,7 +11,7 @@ from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import LABELS, head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_scale import axis_scale, number_ticks
-from asim_lightning.report.choices import digital_energy, energy_of, is_condition, pareto, varied
+from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, pareto, varied
 from asim_lightning.report.cost_names import cost_label, cost_text, main_costs, unit_of
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.numbers import interval_text
@@ -103,9 +103,7 @@ def pareto_drawing(run: RunResults) -> Drawing | None:
     under: dict[str, list[int]] = {}
     for place, point in enumerate(run.points):
         if point.result.kind == "simulated" and energy in point.costs:
-            conditions = {
-                name: value for name, value in point.result.axes.items() if is_condition(name) and name in several
-            }
+            conditions = conditions_of(point, several)
             under.setdefault(legend_text(conditions, LABELS) or "simulated", []).append(place)
     traces: list[Mapping[str, Any]] = []
     for index, (name, places) in enumerate(under.items()):
