@@ -50,6 +50,8 @@ class Arguments:
     flags: tuple[Flag, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     """Files that stand in place of groups of settings, by the group's full name."""
+    words: tuple[str, ...] = ()
+    """All of it as given, the command first."""
 
     @property
     def run_name(self) -> str:
@@ -79,12 +81,17 @@ class Arguments:
         return found
 
     @property
+    def by_files(self) -> dict[str, Any]:
+        """Settings that configuration files name, as mappings in one another; those of a later file win."""
+        found: dict[str, Any] = {}
+        for config in self.configs:
+            found = _merged(found, config.settings)
+        return found
+
+    @property
     def written(self) -> dict[str, Any]:
         """Settings that configuration files and flags name, as mappings in one another; a later one wins."""
-        found: dict[str, Any] = {}
-        for settings in (*(config.settings for config in self.configs), self.by_flags):
-            found = _merged(found, settings)
-        return found
+        return _merged(self.by_files, self.by_flags)
 
     def file_of(self, name: str) -> str | None:
         """The file in place of a group from which a setting comes; None where it comes from elsewhere."""
@@ -172,7 +179,7 @@ def read_arguments(given: Sequence[str]) -> Arguments:
             flags.append(_flag(name if "." in name else name.replace("-", "_"), text if equals else None, files))
         else:
             flags.append(Flag("", word, _loaded(word, "an argument")))
-    return Arguments(command, tuple(configs), tuple(flags), files)
+    return Arguments(command, tuple(configs), tuple(flags), files, tuple(given))
 
 
 def shorter_path(path: str | Path) -> str:

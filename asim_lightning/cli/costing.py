@@ -15,6 +15,7 @@ from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import matched
+from asim_lightning.evaluation.run_results import COST
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
 from asim_lightning.report.cost_figure import cost_figure, validation_figure
@@ -61,6 +62,18 @@ def network_cost(
     report = _network_cost(setup, technology, digital or [], counts)
     if setup.trainer.is_global_zero:
         print(_publish_cost(report, folder, setup.folder.name))
+
+
+def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
+    """Write cost.json of the network as it is configured into the folder of a run, for its report.
+
+    Args:
+        setup: What a command works with.
+        technology: What costs are computed from; its charging is fixed.
+        folder: The folder.
+    """
+    if setup.trainer.is_global_zero:
+        _write_json(_network_cost(setup, technology, [], None), folder)
 
 
 def _check_output(setup: Setup, output: str | None) -> Path:
@@ -111,8 +124,7 @@ def _test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
 
 def _publish_cost(report: CostReport, folder: Path, name: str) -> str:
     """Write numbers and picture, and return the tables and where the files are."""
-    content = json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
-    write_whole(folder / "cost.json", lambda file: file.write(content))
+    _write_json(report, folder)
     write_whole(folder / "cost.csv", lambda file: file.write(cost_csv(report).encode()))
     picture = _drawn(cost_figure(report, f"{name}: energy an image, {report.technology}"), folder / "cost.png")
     return "\n".join(
@@ -129,6 +141,11 @@ def _publish_cost(report: CostReport, folder: Path, name: str) -> str:
             f"picture   {picture}",
         ]
     )
+
+
+def _write_json(report: CostReport, folder: Path) -> None:
+    content = json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
+    write_whole(folder / COST, lambda file: file.write(content))
 
 
 def _publish_validation(technology: Technology, folder: Path) -> str:

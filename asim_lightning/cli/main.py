@@ -98,6 +98,10 @@ def _run(given: list[str]) -> None:
             from asim_lightning.cli import fit_column
 
             fit_column.run(given[1:])
+        elif arguments.command == "report":
+            from asim_lightning.cli import reporting
+
+            reporting.run(given[1:])
         else:
             from asim_lightning.classifier.processes import leave
             from asim_lightning.cli.parser import AsimCLI

@@ -229,7 +229,8 @@ class AsimCLI(LightningCLI):
 
     def run(self) -> None:
         """Run the command."""
-        setup = Setup(self.trainer, self.model, self.datamodule, self.start, self.run_folder)
+        preset = None if self.preset is None else self.preset.name
+        setup = Setup(self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, preset)
         options = {name: self.config_init[name] for name in own_options(self.command)}
         with ending_processes(self.trainer):
             COMMANDS[self.command](setup, **options)

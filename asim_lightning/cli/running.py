@@ -12,10 +12,11 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
-from asim_lightning.cli.costing import network_cost
+from asim_lightning.cli.costing import network_cost, write_cost
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.prepare import prepare, read_data
+from asim_lightning.cli.recorded_command import recorded
 from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import Technology
@@ -134,7 +135,9 @@ def sweep(
     sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)
-    results = sweep.run(setup.say)
+    with recorded(setup, sweep.folder):
+        results = sweep.run(setup.say)
+    write_cost(setup, technology, sweep.folder)
     if trainer.is_global_zero:
         print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
         if of_chips:
@@ -175,7 +178,9 @@ def trade_off(
     points = search.most if count is None else min(count, search.most)
     at_most = "" if search.method == "list" else "at most "
     setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
-    found = made.run(setup.say, progress)
+    with recorded(setup, made.folder):
+        found = made.run(setup.say, progress)
+    write_cost(setup, technology, made.folder)
     if trainer.is_global_zero:
         print(publish_search(found, made, setup.folder.name))
 

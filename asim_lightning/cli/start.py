@@ -169,6 +169,9 @@ class Setup:
     start: Start
     folder: Path
     """Folder of this configuration's runs."""
+    arguments: Arguments
+    preset: str | None = None
+    """Name of the published macro that was asked for."""
 
     @property
     def predictions(self) -> Path:

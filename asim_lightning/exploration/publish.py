@@ -14,6 +14,8 @@ from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, axis_text, distinct_values, noise_unit
+from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.exploration.differences import write_differences
 from asim_lightning.exploration.figures import PointFigures
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
@@ -21,6 +23,7 @@ from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
+from asim_lightning.report.tensorboard_trade_off import write_trade_off
 from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
 
@@ -53,6 +56,10 @@ def publish(
     file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
     picture = plot_sweep(rows, plot, file)
     write_dashboard(sweep.folder, rows, plot)
+    write_differences(sweep.record, sweep.record.results())
+    if figures is not None:
+        points = [RunPoint(row, figures(row.axes, row.kind)) for row in rows]
+        write_trade_off(sweep.folder, RunResults(sweep.folder, tuple(points)))
     return "\n".join(
         [
             _table(results, figures),

@@ -20,7 +20,8 @@ from asim_lightning.report.accuracy_figure import AccuracyPlot, sweep_figure
 from asim_lightning.report.curves import sweep_lines
 from asim_lightning.report.tensorboard_layout import sweep_layout
 
-_SUFFIX = ".sweep"
+SUFFIX = ".sweep"
+"""How the names of event files of a sweep end."""
 
 
 def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot) -> Path:
@@ -42,21 +43,21 @@ def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: Accur
     folder, axis = Path(folder), plot.axis
     lines = sweep_lines(rows, axis)
     figure = sweep_figure(rows, plot)
-    for stale in folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
+    for stale in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
         stale.unlink()
 
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
-    with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
+    with naming([folder]), SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
         writer.add_custom_scalars(sweep_layout(tag))
         for row in rows:
             if row.kind != "simulated":
-                where = f"_{_run_name(row.axes)}" if row.axes else ""
+                where = f"_{run_name(row.axes)}" if row.axes else ""
                 writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
         writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
         for others, line in lines:
             stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
             if others:
-                with SummaryWriter(str(folder / _run_name(others)), filename_suffix=_SUFFIX) as run:
+                with SummaryWriter(str(folder / run_name(others)), filename_suffix=SUFFIX) as run:
                     add_curve(run, tag, stepped)
             else:
                 add_curve(writer, tag, stepped)
@@ -119,6 +120,10 @@ def write_curve(
             add_curve(writer, tag, [(steps[axis_text(row.axes[axis])], row) for row in results])
 
 
-def _run_name(axes: Mapping[str, AxisValue]) -> str:
-    """Name of a run's folder, valid on any system: "adc_bits=6,votes=3"."""
+def run_name(axes: Mapping[str, AxisValue]) -> str:
+    """Name of a run's folder, valid on any system: "adc_bits=6,votes=3".
+
+    Args:
+        axes: Values of axes by name.
+    """
     return re.sub(r"[^\w=.,+-]", "_", ",".join(f"{name}={axis_text(value)}" for name, value in axes.items()))

@@ -33,6 +33,8 @@ def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question
 def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: Path) -> Path:
     """Write the yields as CSV, a row for each combination of the other axes and each accuracy; all as shares 0..1.
 
+    Mean over chips and images with its interval, and spreads from chip to chip and read to read, are the combination's.
+
     Args:
         found: The chips of each combination, one or more.
         thresholds: Accuracies, 0..1.
@@ -44,13 +46,16 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
     axes = list(found[0].axes)
     ends = ("low", "high", "low_all_images", "high_all_images")
     rows: list[Sequence[object]] = [[*axes, "accuracy", "good", "chips", "reads", "images", "yield", *ends, "bounds"]]
+    rows[0] = [*rows[0], "mean", "mean_low", "mean_high", "chip_sd", "read_sd"]
     for each in found:
+        spreads = [f"{value:.6f}" for value in (each.mean.mean, each.mean.low, each.mean.high, each.spread)]
+        spreads.append("" if each.read_spread is None else f"{each.read_spread:.6f}")
         for threshold in thresholds:
             at = each.at(threshold)
             ends_at = [f"{end:.6f}" for end in (at.share, at.low, at.high, at.low_all, at.high_all)]
             counts = (at.good, at.total, each.reads, each.images)
             bounds = "sequence" if each.stopped_by_outcomes else "Clopper-Pearson"
-            rows.append([*map(axis_text, each.axes.values()), f"{threshold:.6g}", *counts, *ends_at, bounds])
+            rows.append([*map(axis_text, each.axes.values()), f"{threshold:.6g}", *counts, *ends_at, bounds, *spreads])
     write_lines(path, rows, "\n")
     return path
 

@@ -8,7 +8,8 @@ import pytest
 
 from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.results import Outcomes, PointResult
-from asim_lightning.exploration.finished_sweeps import compare_sweeps, read_results
+from asim_lightning.evaluation.run_results import read_results
+from asim_lightning.exploration.finished_sweeps import compare_sweeps
 from asim_lightning.report import accuracy_figure
 from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.curves import drawn_lines

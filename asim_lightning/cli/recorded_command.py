@@ -1,0 +1,63 @@
+"""The record of a command in the folder of its run, for `asim report`."""
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.bench.machine import this_machine, versions
+from asim_lightning.cli.start import Setup
+from asim_lightning.evaluation.command_record import CommandRecord, called_again
+from asim_lightning.surgery import macro_layers
+
+
+@contextmanager
+def recorded(setup: Setup, folder: Path) -> Iterator[None]:
+    """Keep the command in a folder as it starts, and again with its time as it ends; on the first process alone.
+
+    Args:
+        setup: What the command works with.
+        folder: Folder of the run.
+    """
+    if not setup.trainer.is_global_zero:
+        yield
+        return
+    arguments, layers = setup.arguments, macro_layers(setup.model.backbone)
+    # that of the plan, as long as no layer was given another by hand
+    macro = next(iter(layers.values())).assignment.base
+    record = CommandRecord(
+        command=shlex.join(["asim", *arguments.words]),
+        recipe=arguments.configs[-1].path.stem if arguments.configs else "",
+        differences=dict(_differences(arguments.by_files, arguments.by_flags)),
+        preset=setup.preset,
+        macro=asdict(macro),
+        seeds={
+            "seed_everything": arguments.written.get("seed_everything", 0),
+            "model.noise_seed": setup.model.noise_seed,
+            "model.chip": setup.model.chip,
+            "data.seed": getattr(setup.data, "seed", None),
+        },
+        machine=this_machine(setup.trainer.strategy.root_device).to_dict(),
+        versions=versions(),
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    record, start = called_again(record, folder), time.monotonic()
+    record.write(folder)
+    yield
+    record.ended(time.monotonic() - start).write(folder)
+
+
+def _differences(
+    recipe: Mapping[str, Any], flags: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Settings of flags, by full name, that the recipe has not or has otherwise."""
+    for name, value in flags.items():
+        before = recipe.get(name)
+        if isinstance(value, Mapping) and value and not above.startswith("axes."):
+            yield from _differences(before if isinstance(before, Mapping) else {}, value, f"{above}{name}.")
+        elif before != value or name not in recipe:
+            yield f"{above}{name}", (before, value)

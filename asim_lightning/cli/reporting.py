@@ -1,0 +1,139 @@
+"""`asim report`: finished sweeps, yields and searches of one network as one HTML file."""
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from asim_lightning.cli.commands import DESCRIPTIONS
+from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.run_results import RESULTS, RunResults, read_run
+from asim_lightning.evaluation.whole_file import remove_partials, write_whole
+from asim_lightning.report.html_page import page
+from asim_lightning.report.run_section import run_title, section_html
+from asim_lightning.report.verdict import verdict
+
+_SUFFIXES = (".html", ".htm")
+
+
+def parser() -> OneLineParser:
+    """The parser of the command."""
+    made = OneLineParser(prog="asim report", description=DESCRIPTIONS["report"], allow_abbrev=False)
+    made.add_argument(
+        "runs",
+        type=str,
+        nargs="*",
+        help="folders of sweeps or searches (runs/NAME/sweep-HASH), or runs/NAME for all of it",
+    )
+    made.add_argument(
+        "--target",
+        type=str | None,
+        help="accuracy to keep, such as '99 %% of float' or '88 %%'; null: that of a search, else '99 %% of quantized'",
+    )
+    made.add_argument(
+        "--output", type=str | None, help="HTML file; null: report.html in the folder that holds the runs"
+    )
+    made.add_argument("--title", type=str | None, help="headline; null: names of the runs")
+    return made
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Write the report, and print the verdicts and where it is.
+
+    Args:
+        arguments: What follows the command.
+
+    Raises:
+        UsageError, ValueError, OSError, ModuleNotFoundError: What was given cannot be used; nothing is written.
+    """
+    made = parser()
+    made.known_settings = [action.dest for action in made._actions]
+    settings = made.parse_args(list(arguments))
+    asked = None if settings.target is None else AccuracyTarget.read(settings.target)
+    runs = [read_run(folder) for folder in run_folders(settings.runs)]
+    check_one_network(runs)
+    targets = [asked or AccuracyTarget.of_run(each) for each in runs]
+    output = Path(settings.output) if settings.output is not None else _default_output(settings.runs)
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
+    check_file(output, "`--output`")
+    remove_partials(output.parent, output.name)
+    title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
+    first = 1 if len(runs) > 1 else 0
+    sections = [
+        section_html(each, target, number)
+        for number, (each, target) in enumerate(zip(runs, targets, strict=True), first)
+    ]
+    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *_contents(runs, targets), *sections])).encode()
+    write_whole(output, lambda file: file.write(content))
+    for each, target in zip(runs, targets, strict=True):
+        print(f"verdict  {verdict(each, target)}")
+    print(f"report   {output}")
+
+
+def run_folders(given: Sequence[str]) -> list[Path]:
+    """The folders of runs that are meant: each given one, or those directly in it.
+
+    Raises:
+        UsageError: There is none, or one comes twice.
+        FileNotFoundError: A folder is absent, or holds no run.
+    """
+    if not given:
+        raise UsageError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
+    found: list[Path] = []
+    for folder in map(Path, given):
+        inside = sorted(path.parent for path in folder.glob(f"*/{RESULTS}")) if folder.is_dir() else []
+        if (folder / RESULTS).is_file() or not folder.is_dir():
+            found.append(folder)  # reading says what is wrong with one that is none
+        elif inside:
+            found += inside
+        else:
+            raise FileNotFoundError(
+                f"{folder} holds no results.csv, nor does a folder in it; asim sweep and asim search write runs"
+            )
+    real = [os.path.realpath(folder) for folder in found]
+    twice = next((folder for folder, path in zip(found, real, strict=True) if real.count(path) > 1), None)
+    if twice is not None:
+        raise UsageError(f"each run must be given once, got {twice} twice")
+    return found
+
+
+def check_one_network(runs: Sequence[RunResults]) -> None:
+    """Refuse runs whose accuracies are of different networks, as a reader would compare them.
+
+    Raises:
+        UsageError: Weights or networks differ.
+    """
+    known = [(each, _network(each)) for each in runs if each.settings]
+    for other, network in known[1:]:
+        first, expected = known[0]
+        if network != expected:
+            raise UsageError(
+                f"runs of a report must be of one network, got {expected} in {first.folder} and {network} in "
+                f"{other.folder}"
+            )
+
+
+def _network(run: RunResults) -> str:
+    name = run.settings.get("model", {}).get("backbone", {}).get("name", "a network")
+    return f"{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"
+
+
+def _default_output(given: Sequence[str]) -> Path:
+    shared = Path(given[0] if len(given) == 1 else os.path.commonpath([os.path.abspath(folder) for folder in given]))
+    if shared.is_absolute() and shared.is_relative_to(Path.cwd()):
+        shared = shared.relative_to(Path.cwd())
+    return shared / "report.html"
+
+
+def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget]) -> list[str]:
+    """Verdicts of several runs, each with a link to its section."""
+    if len(runs) == 1:
+        return []
+    lines = [
+        f'<li><a href="#run-{number}">{escape(run_title(each))}</a><br>{escape(verdict(each, target))}</li>'
+        for number, (each, target) in enumerate(zip(runs, targets, strict=True), 1)
+    ]
+    return ["<ol>", *lines, "</ol>"]

@@ -1,0 +1,147 @@
+"""The cheapest points of a run that keep an accuracy, and those that no other betters."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias
+
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, distinct_values, is_number
+from asim_lightning.evaluation.run_results import CHIP, RunPoint, RunResults
+from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.cost_names import ALL_DIGITAL
+
+_BITS = ("adc_bits", "weight_bits", "input_bits", "votes", "vote_levels", "digital_levels")
+"""Axes that cost more the larger they are, the dearest first."""
+Axes: TypeAlias = Mapping[str, AxisValue]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The cheapest point that keeps the target under some conditions."""
+
+    conditions: Axes
+    """What a designer does not choose, such as noise."""
+    best: RunPoint | None
+    """None where no point is known to keep it."""
+    kept: int
+    undecided: int
+    missed: int
+    nearest: RunPoint
+    """The point with the largest margin among those not known to keep it; the best where all do."""
+
+
+def is_condition(name: str) -> bool:
+    """Whether an axis is what a design meets, and not what it is: noise, static effects, chips, the column model."""
+    field = name.rpartition(".")[2] if name.startswith("rules.") and ".static." not in name else name
+    return field in (*NOISE_AXES, CHIP, "column", "column_args", "full_scale_mv") or "static" in field.split(".")
+
+
+def energy_of(run: RunResults) -> str | None:
+    """The column of energies; None where there is none."""
+    return next(
+        (name for name in run.costs if name.startswith("energy") and not name.endswith(("_low", "_high"))), None
+    )
+
+
+def digital_energy(run: RunResults) -> float | None:
+    """Energy of all products in a digital macro, µJ an image; None where it is not known or not one for all points."""
+    known = {value for point in run.points for name, value in point.costs.items() if name in ALL_DIGITAL}
+    if not known:  # a sweep prices the quantised network so
+        known = {point.costs["energy_uj"] for point in run.of_kind("quantized") if "energy_uj" in point.costs}
+    if known:
+        return known.pop() if len(known) == 1 else None
+    found = run.network_cost.get("total", {}).get("all_digital_pj")
+    return 1e-6 * found if isinstance(found, (int, float)) else None
+
+
+def varied(run: RunResults) -> dict[str, list[AxisValue]]:
+    """Axes with several values, and these."""
+    rows = [point.result for point in run.of_kind("simulated")]
+    found = {name: distinct_values(row.axes[name] for row in rows if name in row.axes) for name in run.axes}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def conditions_of(point: RunPoint, several: Collection[str]) -> Axes:
+    """Values of the conditions of a point.
+
+    Args:
+        point: The point.
+        several: Names of the axes that have several values.
+    """
+    axes = point.result.axes
+    return {name: value for name, value in axes.items() if is_condition(name) and name in several}
+
+
+def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
+    """The cheapest point that keeps a target under each combination of conditions, in the order of the points.
+
+    The cheapest has the least energy, where it is known, else the fewest bits; of several the most accurate.
+
+    Raises:
+        ValueError: The run lacks what the target is a share of.
+    """
+    reference, several = target.reference(run), varied(run)
+    under: dict[str, tuple[Axes, list[RunPoint]]] = {}
+    for point in run.of_kind("simulated"):
+        conditions = conditions_of(point, several)
+        under.setdefault(legend_text(conditions, LABELS), (conditions, []))[1].append(point)
+    found = []
+    for conditions, points in under.values():
+        decided = [(target.decision(point, reference).verdict, point) for point in points]
+        kept = [point for verdict, point in decided if verdict == "kept"]
+        others = [point for verdict, point in decided if verdict != "kept"]
+        found.append(
+            Choice(
+                conditions,
+                min(kept, key=lambda point: _price(run, point)) if kept else None,
+                len(kept),
+                sum(verdict == "undecided" for verdict, _ in decided),
+                sum(verdict == "missed" for verdict, _ in decided),
+                max(others or kept, key=lambda point: target.margin(point, reference)[0]),
+            )
+        )
+    return found
+
+
+def pareto(run: RunResults) -> set[int]:
+    """Places among the run's points of those that no point under the same conditions betters.
+
+    Better: at least as accurate at no more energy, and one of both; empty without energies.
+    """
+    name = energy_of(run)
+    if name is None:
+        return set()
+    several = varied(run)
+    under: dict[str, list[int]] = {}
+    for place, point in enumerate(run.points):
+        if point.result.kind == "simulated" and name in point.costs:
+            conditions = conditions_of(point, several)
+            under.setdefault(legend_text(conditions, LABELS), []).append(place)
+    front = set()
+    for places in under.values():
+        best = -inf
+        for place in sorted(places, key=lambda p: (run.points[p].costs[name], -run.points[p].result.accuracy)):
+            if run.points[place].result.accuracy > best:
+                best = run.points[place].result.accuracy
+                front.add(place)
+    return front
+
+
+def _price(run: RunResults, point: RunPoint) -> tuple[float, ...]:
+    name = energy_of(run)
+    first = (
+        (point.costs.get(name, inf),) if name is not None else tuple(_bits(point, axis) for axis in ordered_bits(run))
+    )
+    return (*first, -point.result.accuracy)
+
+
+def ordered_bits(run: RunResults) -> list[str]:
+    """Axes that vary and cost more the larger they are, the dearest first."""
+    several = varied(run)
+    return [name for field in _BITS for name in several if name == field or name.endswith(f".{field}")]
+
+
+def _bits(point: RunPoint, axis: str) -> float:
+    value = point.result.axes.get(axis)
+    return float(value) if is_number(value) else inf  # type: ignore[arg-type]  # null: an ideal converter

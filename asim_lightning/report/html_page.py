@@ -1,0 +1,174 @@
+"""An HTML page that needs no network: text, tables with their CSV, and figures drawn by plotly's script in its head."""
+
+import csv
+import io
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from asim_lightning.report.interactive_figures import Drawing, Rows
+
+MISSING_PLOTLY = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
+_NUMBER = re.compile(r"|-|null|[+-]?[\d.,]+(e[+-]?\d+)?( \[.*\])?|\[-?[\d.]+, -?[\d.]+\]")
+"""A cell that stands at the right: a number, an interval, or nothing."""
+_MOST_ROWS = 1000
+"""Rows of a table on the page; its CSV has all."""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+"""What a browser may load: nothing that is not in the page."""
+_STYLE = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: white; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 72rem; margin: 0 auto; padding: 1rem 1rem 3rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.5rem 0; overflow-wrap: anywhere; }
+h2 { font-size: 1.3rem; line-height: 1.25; margin: 2.5rem 0 0.5rem; border-top: 2px solid #1a1a1a; padding-top: 0.75rem;
+  overflow-wrap: anywhere; }
+h3 { font-size: 1.05rem; margin: 1.75rem 0 0.5rem; }
+.verdict { border-left: 4px solid #0072b2; background: #f1f6fa; padding: 0.75rem 1rem; margin: 1rem 0;
+  font-size: 1.1rem; }
+.note, figcaption, dt { color: #4d4d4d; font-size: 0.9rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 2rem; }
+figure { margin: 1rem 0; max-width: 42rem; min-width: 0; }
+figcaption code { display: block; margin-top: 0.25rem; }
+code { font: 0.85rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+pre { background: #f5f5f5; padding: 0.5rem 0.75rem; margin: 0.25rem 0; white-space: pre-wrap; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 0.5rem 0; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.scroll { overflow: auto; max-height: 30rem; border: 1px solid #d0d0d0; }
+table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { padding: 0.25rem 0.6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ececec; }
+th { position: sticky; top: 0; background: #f5f5f5; }
+td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+td.number, th.number { text-align: right; }
+tr.marked { background: #e4f1e8; }
+a { color: #005a8e; }
+@media (max-width: 40rem) {
+  main { padding: 0.5rem 0.75rem 2rem; }
+  dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: 0.5rem; }
+}
+@media print {
+  @page { margin: 14mm; }
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  .scroll { max-height: none; overflow: visible; border: 0; }
+  table { font-size: 6.5pt; }
+  th { position: static; }
+  th, td { padding: 1pt 3pt; white-space: normal; }
+  td.number { white-space: nowrap; }
+  td.wide { min-width: 0; }
+  .verdict { font-size: 11pt; }
+  figure, tr, .verdict { break-inside: avoid; }
+  .figures { display: block; }
+  h2, h3 { break-after: avoid; }
+  .modebar-container { display: none; }
+}
+"""
+
+
+def page(title: str, body: str) -> str:
+    """A whole page.
+
+    Args:
+        title: Its title, as text.
+        body: Content of its main part, as HTML.
+
+    Raises:
+        ModuleNotFoundError: plotly is not installed; the message says what to install.
+    """
+    try:
+        from plotly.offline import get_plotlyjs
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(MISSING_PLOTLY) from None
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def figure_html(drawing: Drawing, identifier: str, command: str) -> str:
+    """A figure with its caption: how to read it, the CSV of its numbers, and the command behind it.
+
+    Args:
+        drawing: What is drawn.
+        identifier: Name of the figure's element, once in a page.
+        command: The command line, as text; empty where none is known.
+
+    Raises:
+        ModuleNotFoundError: plotly is not installed.
+    """
+    try:
+        from plotly.graph_objects import Figure
+        from plotly.io import to_html
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(MISSING_PLOTLY) from None
+    drawn = to_html(
+        Figure({"data": list(drawing.traces), "layout": {**drawing.layout, "template": None}}),
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=identifier,
+        config={"responsive": True, "displaylogo": False, "plotlyServerURL": "", "modeBarButtonsToRemove": _BUTTONS},
+    )
+    said = f" <code>{escape(command)}</code>" if command else ""
+    return (
+        f"<figure>\n<h3>{escape(drawing.title)}</h3>\n{drawn}\n"
+        f"<figcaption>{escape(drawing.note)} Numbers: {csv_link(drawing.numbers, drawing.file)}.{said}</figcaption>\n"
+        "</figure>"
+    )
+
+
+_BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
+
+
+def table_html(rows: Rows, file: str, marked: Sequence[int] = (), csv_rows: Rows | None = None) -> str:
+    """A table, its head first, and a link to its CSV.
+
+    Args:
+        rows: Cells as they are shown.
+        file: Name of the CSV.
+        marked: Places of the rows, without the head, that stand out.
+        csv_rows: Cells of the CSV; None: those that are shown.
+    """
+    head, *body = rows
+    numeric = [all(_is_number(row[column]) for row in body) for column in range(len(head))]
+    stands_out = set(marked)
+    lines = []
+    for place, row in enumerate(body[:_MOST_ROWS]):
+        cells = "".join(
+            f'<td class="{"number" if number else "wide"}">{escape(str(cell))}</td>'
+            if number or len(str(cell)) > 40
+            else f"<td>{escape(str(cell))}</td>"
+            for cell, number in zip(row, numeric, strict=True)
+        )
+        lines.append(f'<tr class="marked">{cells}</tr>' if place in stands_out else f"<tr>{cells}</tr>")
+    heads = "".join(
+        f'<th class="number">{escape(str(cell))}</th>' if number else f"<th>{escape(str(cell))}</th>"
+        for cell, number in zip(head, numeric, strict=True)
+    )
+    more = f"{_MOST_ROWS:,} of {len(body):,} rows are shown. " if len(body) > _MOST_ROWS else ""
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n' + "\n".join(lines) + "\n</tbody>"
+        f'</table></div>\n<p class="note">{more}{csv_link(csv_rows or rows, file)}</p>'
+    )
+
+
+def csv_link(rows: Rows, file: str) -> str:
+    """A link that saves a table as CSV, which is in the link itself."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    content = b64encode(text.getvalue().encode()).decode()
+    return f'<a download="{escape(file)}" href="data:text/csv;base64,{content}">{escape(file)}</a>'
+
+
+def list_html(pairs: Sequence[tuple[str, Any]]) -> str:
+    """Names and what they stand for."""
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(what))}</dd>" for name, what in pairs) + "</dl>"
+
+
+def _is_number(cell: object) -> bool:
+    return _NUMBER.fullmatch(str(cell)) is not None

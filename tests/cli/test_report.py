@@ -1,0 +1,139 @@
+"""`asim report`: a file of finished runs, and one line for what is none."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import GRID, Asim, Run, main_in
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A working folder with a sweep of the tiny network."""
+    folder = tmp_path_factory.mktemp("swept")
+    main_in(folder, "sweep", "-c", str(run.config), "--ckpt_path", str(run.checkpoint), *GRID)
+    return folder
+
+
+@pytest.fixture
+def sweep(swept: Path, folder: Path) -> Path:
+    """The sweep, in the working folder of this test."""
+    shutil.copytree(swept / "runs", folder / "runs")
+    return next(Path("runs/tiny").glob("sweep-*"))
+
+
+def changed(file: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def write(sweep: Path) -> None:
+        (sweep / file).write_bytes(change((sweep / file).read_bytes()))
+
+    return write
+
+
+def of_another_network(sweep: Path) -> None:
+    shutil.copytree(sweep, sweep.with_name("sweep-other"))
+    settings = sweep.with_name("sweep-other") / "settings.json"
+    settings.write_text(settings.read_text().replace('"weights": "', '"weights": "f00'))
+
+
+def nothing(sweep: Path) -> None: ...
+
+
+SWEEP = "{sweep}"
+WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
+    "no run": (nothing, (), "asim report needs folders of runs, as in asim report runs/quickstart, got none"),
+    "no folder": (
+        nothing,
+        ("runs/tinny",),
+        "a run must be a folder that asim sweep or asim search wrote, got none at runs/tinny",
+    ),
+    "a file": (nothing, (f"{SWEEP}/results.csv",), "got a file at"),
+    "an empty folder": (
+        lambda _: Path("empty").mkdir(),
+        ("empty",),
+        "empty holds no results.csv, nor does a folder in it",
+    ),
+    "a folder of a fit": (
+        lambda _: Path("runs/tiny/version_0").mkdir(),
+        ("runs/tiny/version_0",),
+        "holds no results.csv",
+    ),
+    "the same twice": (nothing, (SWEEP, "runs/tiny"), "each run must be given once, got"),
+    "a torn row": (changed("results.csv", lambda b: b[:-25]), (SWEEP,), "results.csv is torn at line 4"),
+    "a torn end": (changed("results.csv", lambda b: b[:-1]), (SWEEP,), "results.csv is torn at its end"),
+    "an edited accuracy": (
+        changed("results.csv", lambda b: b.replace(b"simulated,2,20,0.", b"simulated,2,20,0.9")),
+        (SWEEP,),
+        "was changed at line 4",
+    ),
+    "another file": (
+        changed("results.csv", lambda b: b"step,loss\n1,2\n"),
+        (SWEEP,),
+        "must be the results.csv of a sweep, and lacks kind, trials",
+    ),
+    "no text": (
+        changed("results.csv", lambda b: b"\xff\xfe"),
+        (SWEEP,),
+        "must be a CSV file with a line of column names",
+    ),
+    "torn settings": (
+        changed("settings.json", lambda b: b[:40]),
+        (SWEEP,),
+        "settings.json must be a JSON file, and is torn",
+    ),
+    "edited differences": (
+        changed("differences.csv", lambda b: b.replace(b",-0.", b",x")),
+        (SWEEP,),
+        "differences.csv was changed at line 2",
+    ),
+    "two networks": (
+        of_another_network,
+        ("runs/tiny",),
+        "runs of a report must be of one network, got resnet10t with weights",
+    ),
+    "no target": (nothing, (SWEEP, "--target", "good"), "`--target` must be as in '99 % of quantized'"),
+    "a target above all": (nothing, (SWEEP, "--target", "120 %"), "above 0 and at most 100, got '120 %'"),
+    "no page": (
+        nothing,
+        (SWEEP, "--output", "report.pdf"),
+        "`--output` must be an HTML file (.html or .htm), got report.pdf",
+    ),
+    "a folder to write": (
+        lambda _: Path("out.html").mkdir(),
+        (SWEEP, "--output", "out.html"),
+        "`--output` must be a file",
+    ),
+    "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`--targets` is no setting; nearest: --target"),
+}
+
+
+@pytest.mark.parametrize(("change", "arguments", "message"), WRONG.values(), ids=WRONG)
+def test_one_line_for_what_is_wrong(
+    change: Callable[[Path], object], arguments: tuple[str, ...], message: str, sweep: Path, asim: Asim
+) -> None:
+    change(sweep)
+    answer = asim("report", *(each.replace(SWEEP, str(sweep)) for each in arguments))
+    assert message in answer.error
+    assert not list(Path.cwd().rglob("*.html")) or Path("out.html").is_dir()
+
+
+def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("plotly", "plotly.offline", "plotly.io", "plotly.graph_objects"):
+        monkeypatch.setitem(sys.modules, name, None)
+    expected = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
+    assert asim("report", sweep).error == expected
+
+
+def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
+    pytest.importorskip("plotly")
+    answer = asim("report", "runs/tiny", "--title", "<mine>")
+    assert answer.last == "report   runs/tiny/report.html"
+    assert answer.out.startswith("verdict  The macro with random noise 0.1 % ")
+    text = Path("runs/tiny/report.html").read_text(encoding="utf-8")
+    assert "<h1>&lt;mine&gt;</h1>" in text
+    assert "asim sweep -c " in text
+    assert "--axes.random_noise" in text
+    assert asim("report", sweep, "--output", "b.html", "--target", "1 %").last == "report   b.html"
+    assert "1 % accuracy" in Path("b.html").read_text(encoding="utf-8")

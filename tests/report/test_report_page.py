@@ -1,0 +1,238 @@
+"""The page of a report: it parses, needs no network, and shows no number that its CSV links do not have."""
+
+import csv
+import io
+import json
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.report.html_page import page, table_html
+from asim_lightning.report.run_section import difference_rows, drawings, run_title, section_html
+from tests.report.runs import COMMAND, of_adc, of_chips, point, run
+
+plotly = pytest.importorskip("plotly")
+
+TARGET = AccuracyTarget(0.99, "quantized")
+LAYER = {
+    "layer": "conv1 <a>", "kind": "CimConv2d", "on_macro": True, "macs": 1000, "conversions": 25000,
+    "energy_pj": 3000.0, "array_pj": 1000.0, "adc_pj": 2000.0, "drivers_pj": 0.0, "all_digital_pj": 5000.0,
+    "latency_s": 2e-6,
+    "why_digital": "",
+}  # fmt: skip
+COST = {
+    "technology": {"node": {"value": 28.0}, "supply": {"value": 0.9}},
+    "total": {"all_digital_pj": 5.5e6},
+    "layers": [
+        LAYER,
+        {**LAYER, "layer": "fc", "on_macro": False, "why_digital": "reads the image", "energy_pj": 1000.0},
+    ],
+}
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, each closed by its own end."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.rows: list[list[str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+
+    @property
+    def tables(self) -> dict[str, list[list[str]]]:
+        """Rows behind the links that save them, by name."""
+        links = [found for tag, found in self.elements if tag == "a" and "download" in found]
+        tables = {}
+        for link in links:
+            text = b64decode(str(link["href"]).partition("base64,")[2]).decode()
+            tables[str(link["download"])] = list(csv.reader(io.StringIO(text)))
+        return tables
+
+
+def section(found: RunResults) -> Page:
+    return Page(section_html(found, TARGET, 0))
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [
+        float(each.replace(",", ""))
+        for text in texts
+        for each in re.findall(r"(?<![\w.])-?\d[\d,]*\.?\d*(?![\w.])", text)
+    ]
+
+
+RUNS = {"energies": replace(of_adc(), network_cost=COST), "bits": of_adc(False), "chips": of_chips()}
+
+
+@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
+def test_the_page_parses_and_needs_no_network(found: RunResults) -> None:
+    body = section_html(found, TARGET, 0)
+    whole = page("a <title>", body)
+    script = plotly.offline.get_plotlyjs()
+    assert whole.count(script) == 1
+    assert not re.search(r"https?:|//cdn|src=|@import|url\(", whole.replace(script, ""))
+    parsed = Page(whole.replace(script, ""))
+    assert parsed.open == []
+    assert ("html", {"lang": "en"}) in parsed.elements
+    policy = next(found for tag, found in parsed.elements if tag == "meta" and "http-equiv" in found)
+    assert str(policy["content"]).startswith("default-src 'none'")
+    assert "a &lt;title&gt;" in whole
+
+
+@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
+def test_each_number_of_a_table_is_in_a_csv(found: RunResults) -> None:
+    parsed = section(found)
+    tables = parsed.tables
+    known = [
+        float(cell)
+        for rows in tables.values()
+        for row in rows
+        for cell in row
+        if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)
+    ]
+    known += numbers([cell for rows in tables.values() for row in rows for cell in row])
+    known += [scale * value for value in known for scale in (100, 1e-3, 1e6)]
+    total = sum(layer["energy_pj"] for layer in COST["layers"])  # type: ignore[attr-defined, misc]
+    known += [100 * layer["energy_pj"] / total for layer in COST["layers"]]  # type: ignore[attr-defined, misc]
+    shown = numbers([cell for row in parsed.rows for cell in row])
+    assert len(shown) > 40
+    missing = [
+        value for value in shown if not any(abs(value - each) <= 0.0051 * max(1, abs(value) / 100) for each in known)
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
+def test_what_figures_draw_is_in_their_csv(found: RunResults) -> None:
+    tables = section(found).tables
+    for drawing in drawings(found):
+        rows = tables[drawing.file]
+        assert rows[0] == [str(cell) for cell in drawing.numbers[0]]
+        cells = {round(float(cell), 6) for row in rows for cell in row if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
+        for trace in drawing.traces:
+            along = trace["x"] if trace["type"] == "bar" else trace["y"]
+            scale = 1e3 if trace["type"] == "bar" else 1 if drawing.title == "Yield" else 0.01
+            assert {round(scale * value, 6) for value in along} <= cells
+
+
+def test_points_have_all_columns_and_their_decision() -> None:
+    head, *rows = section(of_adc()).tables["points.csv"]
+    assert head == [
+        "kind", "adc_bits", "random_noise", "accuracy", "low", "high", "difference", "difference_low",
+        "difference_high", "target", "energy", "energy_low", "energy_high", "on_the_front", "trials", "images",
+        "seconds", "algorithm", "right",
+    ]  # fmt: skip
+    assert [row[0] for row in rows[:3]] == ["float", "quantized", "simulated"]
+    by_point = {(row[1], row[2]): dict(zip(head, row, strict=True)) for row in rows[2:]}
+    assert {key: row["target"] for key, row in by_point.items()} == {
+        ("6", "0"): "missed", ("7", "0"): "kept", ("8", "0"): "kept", ("6", "0.1"): "missed", ("7", "0.1"): "missed",
+        ("8", "0.1"): "kept",
+    }  # fmt: skip
+    assert by_point["7", "0"]["on_the_front"] == "True"
+    assert by_point["8", "0"]["on_the_front"] == "False"
+
+
+def test_figures_of_each_kind_of_run() -> None:
+    titles = [[drawing.title for drawing in drawings(found)] for found in RUNS.values()]
+    assert titles == [
+        ["Accuracy against energy", "Accuracy against ADC bits", "Accuracy against random noise", "Energy by layer"],
+        ["Accuracy against ADC bits", "Accuracy against random noise"],
+        ["Yield"],
+    ]
+    assert [run_title(found) for found in RUNS.values()] == [
+        "mine: sweep of ADC bits, random noise",
+        "mine: sweep of ADC bits, random noise",
+        "mine: yield of static.offset",
+    ]
+
+
+def test_the_front_the_references_and_the_all_digital_point_are_drawn() -> None:
+    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST))
+    by_name: dict[str, list[Any]] = {}
+    for trace in drawing.traces:
+        by_name.setdefault(trace["name"], []).append(trace)
+    front, bettered = by_name["random noise 0 %"]
+    assert (front["x"], front["mode"]) == ([3.0, 3.5], "lines+markers")
+    assert (bettered["x"], bettered["mode"]) == ([4.0], "markers")
+    assert (
+        front["hovertext"][1] == "ADC bits 7<br>random noise 0 %<br>92.00 % [89.00, 95.00]<br>energy 3.5 [2.8, 4.2] µJ"
+    )
+    assert by_name["all-digital"][0]["x"] == [5.5]
+    assert by_name["float 91.25 %"][0]["x"] == [3.0, 5.5]
+
+
+def test_a_page_says_where_it_is_from() -> None:
+    said = " ".join(section(of_adc()).texts)
+    for part in (
+        "asim sweep -c mine --trials 1",
+        "model.noise_seed 7",
+        "torch 2.13.0",
+        "a processor <fast>",
+        "75.0 s",
+    ):
+        assert part in said
+    assert "The folder has no record of a command" in " ".join(section(replace(of_adc(), commands=())).texts)
+
+
+def test_differences_to_recipe_and_preset() -> None:
+    assert difference_rows(COMMAND) == [
+        ["setting", "differs from", "there", "here"],
+        ["trials", "recipe mine", "2", "1"],
+    ]
+    by_preset = replace(COMMAND, preset="cr_cim_2024", macro={"rows": 64, "column": "charge"}, differences={})
+    rows = difference_rows(by_preset)
+    assert [row[:2] + row[3:] for row in rows[1:]] == [["model.plan.macro.rows", "preset cr_cim_2024", "64"]]
+    assert rows[1][2] not in ("64", "-")
+
+
+def test_names_of_the_users_are_text_and_no_markup() -> None:
+    found = run([point(100, {"column": "<script>alert(1)</script>"}), point(200, {"column": "b&b"})])
+    body = section_html(found, TARGET, 0)
+    assert "<script>alert" not in body
+    assert "</script>alert" not in body
+    for data in re.findall(r"Plotly\.newPlot\((.*?)\)\s*\}", body, re.S):
+        assert "<script" not in data
+    Page(body)
+
+
+def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
+    html = table_html([["n"], *([number] for number in range(1500))], "n.csv")
+    assert "1,000 of 1,500 rows are shown" in html
+    parsed = Page(html)
+    assert len(parsed.rows) == 1001
+    assert len(parsed.tables["n.csv"]) == 1501
+
+
+def test_the_same_run_gives_the_same_page() -> None:
+    first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
+    assert first == second
+    assert json.dumps([drawing.layout for drawing in drawings(of_chips())], default=float)

@@ -1,0 +1,143 @@
+"""What a run shows in a sentence, and the points behind it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.targets import Decision
+from asim_lightning.report.choices import choices, is_condition, pareto
+from asim_lightning.report.verdict import verdict
+from tests.report.runs import REFERENCES, of_adc, of_chips, point, run
+
+QUANTIZED = AccuracyTarget(0.99, "quantized")
+
+
+def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() -> None:
+    assert verdict(of_adc(), QUANTIZED) == (
+        "At random noise 0.1 %, ADC bits 8 keeps 99 % of the quantised accuracy (91.08 of 92.00 %), as the only point: "
+        "91.75 % [88.75, 94.75], 4 [3.2, 4.8] µJ. A point keeps it under 2 of 2 conditions."
+    )
+    without, under = choices(of_adc(), QUANTIZED)
+    assert without.best is not None
+    assert under.best is not None
+    assert (without.best.result.axes["adc_bits"], under.best.result.axes["adc_bits"]) == (7, 8)
+    assert [(each.kept, each.undecided, each.missed) for each in (without, under)] == [(2, 0, 1), (1, 0, 2)]
+
+
+def test_the_fewest_bits_where_no_energy_is_known_and_what_it_saves_where_it_is() -> None:
+    without_noise = [each for each in of_adc(False).of_kind("simulated") if each.result.axes["random_noise"] == 0]
+    said = verdict(run(without_noise), QUANTIZED)
+    assert said.startswith(
+        "ADC bits 7 keeps 99 % of the quantised accuracy (91.08 of 92.00 %), with the fewest ADC bits"
+    )
+    with_energy = [each for each in of_adc().of_kind("simulated") if each.result.axes["random_noise"] == 0]
+    said = verdict(run(with_energy), QUANTIZED)
+    assert "with the least energy of 2 points that do" in said
+    assert said.endswith("3.5 [2.8, 4.2] µJ, 12 % less than ADC bits 8 (4 [3.2, 4.8] µJ).")
+
+
+@pytest.mark.parametrize(
+    ("text", "decided", "start"),
+    [
+        ("90 %", ["undecided", "undecided", "missed"], "None of 3 points is known to keep 90 % accuracy; 2 undecided."),
+        ("80 %", ["kept", "kept", "missed"], "ADC bits 8 keeps 80 % accuracy"),
+        ("99 % of float", ["undecided", "undecided", "missed"], "None of 3 points is known to keep 99 % of the float"),
+        ("accuracy 99 % of quantized", ["kept", "undecided", "missed"], "ADC bits 9 keeps 99 % of the quantised"),
+    ],
+)
+def test_decisions_by_pairs_or_by_an_interval(text: str, decided: list[str], start: str) -> None:
+    points = [
+        point(368, {"adc_bits": 9}, difference=(0, -0.005, 0.005)),
+        point(362, {"adc_bits": 8}, difference=(-0.015, -0.03, 0.0)),
+        point(80, {"adc_bits": 7}, difference=(-0.72, -0.76, -0.68)),
+    ]
+    target, found = AccuracyTarget.read(text), run(points)
+    assert [target.decision(each, target.reference(found)).verdict for each in points] == decided
+    assert verdict(found, target).startswith(start)
+
+
+def test_how_many_images_would_decide() -> None:
+    # 1 point of 90 % above 89 %, with 3 points to a side: nine times as many images
+    found = run([point(360, {"rows": 1}), point(361, {"rows": 2})])
+    (_, one), (_, two) = ((each, AccuracyTarget(0.89).decision(each, None)) for each in found.of_kind("simulated"))
+    assert one.verdict == "undecided"
+    assert one.images == pytest.approx(3600, rel=0.01)
+    assert two.images == pytest.approx(400 * (3 / 1.25) ** 2, rel=0.01)
+    assert "rows 2, 90.25 % [87.25, 93.25] (about 2,400 images would decide)" in verdict(found, AccuracyTarget(0.89))
+
+
+def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> None:
+    points = [
+        point(368, {"random_noise": 0}, difference=(0, -0.005, 0.005)),
+        point(367, {"random_noise": "0.1 lsb"}, difference=(0, -0.005, 0.005)),
+        point(364, {"random_noise": "0.3 lsb"}, difference=(-0.01, -0.02, 0.0)),
+        point(100, {"random_noise": "0.6 lsb"}, difference=(-0.6, -0.7, -0.5)),
+    ]
+    said = verdict(run(points[::-1]), QUANTIZED)
+    assert said.startswith(
+        "99 % of the quantised accuracy (91.08 of 92.00 %) is kept at random noise 0 %, 0.1 lsb; is undecided"
+    )
+    assert re.search(
+        r"undecided at random noise 0\.3 lsb \(about [\d,]+ images would decide\); is missed at random noise 0\.6 lsb",
+        said,
+    )
+
+
+def test_one_point_and_none() -> None:
+    assert verdict(run([point(100, {"rows": 64})]), QUANTIZED).startswith("The macro with rows 64 does not keep 99 %")
+    assert verdict(RunResults(Path("a"), REFERENCES), QUANTIZED) == "No simulated point is finished."
+
+
+def test_yields_count_chips() -> None:
+    assert verdict(of_chips(), QUANTIZED) == (
+        "90 % on these 400 images is reached by 4 of 4 chips (100 %, of all chips 39.8 to 100.0 %) at static.offset "
+        "0.1 lsb; 1 of 4 chips (25 %, of all chips 0.6 to 80.6 %) at static.offset 0.3 lsb."
+    )
+
+
+def test_what_a_search_decided_counts_and_gives_the_target() -> None:
+    text = "accuracy 98.5 % of quantized"
+    decided = [Decision("undecided", 3000), Decision("kept")]
+    points = [point(right, {"rows": right}) for right in (100, 101)]
+    points = [type(each)(each.result, decisions={text: one}) for each, one in zip(points, decided, strict=True)]
+    target = AccuracyTarget.of_run(run(points))
+    assert target == AccuracyTarget(0.985, "quantized")
+    assert [target.decision(each, REFERENCES[1].result) for each in points] == decided
+    assert AccuracyTarget.of_run(of_adc()) == QUANTIZED
+
+
+def test_the_front_is_of_points_under_the_same_conditions() -> None:
+    found = of_adc()
+    front = [found.points[place].result.axes for place in sorted(pareto(found))]
+    assert [(axes["adc_bits"], axes["random_noise"]) for axes in front] == [
+        (6, 0),
+        (7, 0),
+        (6, 0.1),
+        (7, 0.1),
+        (8, 0.1),
+    ]
+    assert pareto(of_adc(False)) == set()
+
+
+@pytest.mark.parametrize("name", ["random_noise", "static.offset", "static", "chip", "rules.fc.random_noise", "column"])
+def test_conditions_are_not_chosen(name: str) -> None:
+    assert is_condition(name)
+
+
+@pytest.mark.parametrize("name", ["adc_bits", "rows", "rules.layer1.*.adc_bits", "technology.supply", "checkpoint"])
+def test_designs_are(name: str) -> None:
+    assert not is_condition(name)
+
+
+@pytest.mark.parametrize("text", ["", "99", "0 %", "101 %", "9.0.5 %", "99 % of int8", "energy 2 uJ"])
+def test_what_is_no_target(text: str) -> None:
+    with pytest.raises(ValueError, match="`--target` must be as in '99 % of quantized', '99 % of float' or '88 %'"):
+        AccuracyTarget.read(text)
+
+
+def test_a_target_needs_its_reference() -> None:
+    with pytest.raises(ValueError, match="needs a point of kind quantized, which a lacks"):
+        verdict(RunResults(Path("a"), (point(100, {"rows": 1}),)), QUANTIZED)
