@@ -25,6 +25,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
@@ -87,6 +88,7 @@ def sweep(
     chips: int | None = None,
     until: str | None = None,
     thresholds: list[float] | None = None,
+    runner: RunnerSettings = RunnerSettings(),
 ) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
@@ -102,10 +104,12 @@ def sweep(
             at most.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
+        runner: Who computes the trials.
     """
     from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.publish import publish, publish_yields
+    from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.sweep import Sweep
     from asim_lightning.exploration.yields import thresholds_of, with_chips
 
@@ -113,13 +117,14 @@ def sweep(
     question = None if until is None else YieldQuestion.read(until)
     of_chips = chips is not None or question is not None
     levels = thresholds_of(thresholds, of_chips)
+    computing = runner_of(runner, trainer, model, datamodule)
     if of_chips:
         axes = with_chips(axes, chips, question)
     read_data(model, datamodule)
     fewer = "" if question is None else ", fewer where the question on the yield is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question, computing)
     for note in sweep.notes:
         setup.say(note)
     results = sweep.run(setup.say)

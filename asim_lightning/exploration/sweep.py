@@ -1,15 +1,13 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
@@ -18,6 +16,7 @@ from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks
 from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.runner import Evaluation, Run, Runner, Steps, TrainerRunner, nothing
 from asim_lightning.exploration.yields import Answers
 from asim_lightning.surgery import macro_layers
 
@@ -39,6 +38,7 @@ class Sweep:
         folder: Folder below which the sweep's own is made.
         progress: Whether a progress bar with the time left is shown.
         until: A question on the yield, which ends the chips of each combination of the other axes when it is answered.
+        runner: Who computes the trials; None: the trainer's processes.
 
     Raises:
         ValueError: No layer is on a macro, there is no trial, or a point is not allowed.
@@ -54,6 +54,7 @@ class Sweep:
         folder: str | Path,
         progress: bool = True,
         until: YieldQuestion | None = None,
+        runner: Runner | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
         if not self.layers:
@@ -62,6 +63,7 @@ class Sweep:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         self.until = until
+        self.runner = runner or TrainerRunner(trainer, model, data)
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
@@ -103,13 +105,13 @@ class Sweep:
         if read:
             say(_record_line(read, left, self.until is not None))
 
-        def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
-            return self._run(evaluate, todo, bar, say)
+        def work(run: Run) -> tuple[PointResult, ...]:
+            return self._run(run, todo, bar, say)
 
         try:
             if not left:  # then no process is needed
-                return self._run(_nothing, todo, bar, say) if first else ()
-            results = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
+                return self._run(nothing, todo, bar, say) if first else ()
+            results = self.runner.work(work, bar.advance)
             for result in results:
                 self.record.add(result)  # where processes are forked, it was one of them that kept the record
             return results
@@ -119,27 +121,32 @@ class Sweep:
             bar.close()
 
     def _run(
-        self, evaluate: Evaluate, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
+        self, run: Run, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
     ) -> tuple[PointResult, ...]:
+        """Compute trials, which may be finished in any order, and decide on the points in theirs."""
         results = []
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
         answers, limit = Answers(self.until), "at most, " * (self.until is not None)
         computed: dict[tuple[str, int], Outcomes] = {}  # other processes than the first keep no record
-        for (axes, kind, trials), missing in zip(self.tasks, todo, strict=True):
-            if kind == "simulated" and answers.is_answered(axes):
-                left -= len(missing)
-                continue
-            for trial in missing:
-                bar.describe(f"{kind} {axes_text(axes)} trial {trial}" if axes else kind)
-                outcomes = self._evaluate(evaluate, axes, kind, trial)
+        missing = [set(trials) for trials in todo]
+        finished = run(self._trials(todo, answers, bar))
+        for place, (axes, kind, trials) in enumerate(self.tasks):
+            while missing[place] and not (kind == "simulated" and answers.is_answered(axes)):
+                (where, trial), outcomes = next(finished)
+                if trial in missing[where]:  # else its question was answered meanwhile
+                    missing[where].remove(trial)
+                    left -= 1
                 if self.until is not None:
-                    computed[self.record.key(axes, kind), trial] = outcomes
-                left -= 1
-                simulated += [outcomes.seconds] * (kind == "simulated")
-                if not is_said and (line := time_left(simulated, left)):
+                    computed[self.record.key(*self.tasks[where][:2]), trial] = outcomes
+                simulated += [outcomes.seconds] * (self.tasks[where][1] == "simulated")
+                if not is_said and (line := time_left(simulated, left, self.runner.workers)):
                     is_said = True
                     bar.clear()
                     say(f"time     {limit}{line}")
+            if kind == "simulated" and answers.is_answered(axes):
+                left -= len(missing[place])
+                missing[place].clear()
+                continue
             if self.until is not None and kind == "simulated":
                 key = self.record.key(axes, kind)
                 answers.add(
@@ -148,7 +155,20 @@ class Sweep:
                 )
             if self.trainer.is_global_zero:
                 results.append(self.record.finish(axes, kind, trials))
+        for _ in finished:  # trials that were under way when a question was answered are kept too
+            pass
         return tuple(results)
+
+    def _trials(
+        self, todo: list[list[int]], answers: Answers, bar: EvaluationBar
+    ) -> Iterator[tuple[tuple[int, int], Steps]]:
+        """The trials to compute, by place of their task and number, without chips after an answer that is there."""
+        for place, (axes, kind, _) in enumerate(self.tasks):
+            for trial in todo[place]:
+                if kind == "simulated" and answers.is_answered(axes):
+                    break
+                bar.describe(_name(axes, kind, trial))
+                yield (place, trial), self._evaluate(axes, kind, trial)
 
     def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
         points.add({}, "float")
@@ -181,16 +201,16 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
-    def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+    def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Steps:
         """Compute and store a trial."""
-        outcomes = evaluate(condition_at(axes, kind, trial))
+        outcomes = yield Evaluation(_name(axes, kind, trial), condition_at(axes, kind, trial))
         if self.trainer.is_global_zero:
             self.record.store(axes, kind, trial, outcomes)
         return outcomes
 
 
-def _nothing(condition: Condition) -> Outcomes:
-    raise AssertionError(f"nothing is left to compute, got {condition}")
+def _name(axes: dict[str, AxisValue], kind: Kind, trial: int) -> str:
+    return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind
 
 
 def _record_line(read: int, left: int, may_stop: bool) -> str:
