@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.classifier import CimClassifier
@@ -77,7 +78,13 @@ class RayRunner:
         with _connected(self._address, self.workers * self._threads) as cpus:
             if self._asked is None or self._asked * self._threads > cpus:
                 self.workers = self._workers(cpus)
-            pool = _Pool(package, self.workers, advance)
+            batches = sized_len(self._data.test_dataloader()) or 1
+
+            def advance_by_evaluation() -> None:
+                for _ in range(batches):
+                    advance()
+
+            pool = _Pool(package, self.workers, advance_by_evaluation)
             try:
                 return work(pool.run)
             finally:
