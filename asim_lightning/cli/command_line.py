@@ -13,7 +13,7 @@ from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 GROUPS = (
     "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro",
-    "model.plan.macro.static", "runner", "trainer",
+    "model.plan.macro.static", "runner", "search", "technology", "trainer",
 )  # fmt: skip
 """Settings that are mappings, and may stand in a file of their own."""
 

@@ -9,6 +9,7 @@ DESCRIPTIONS = {
     "test": "Accuracy on the test images.",
     "predict": "A CSV of labels, predictions and confidences.",
     "sweep": "Accuracy over a grid of macros, with error bars: a table, a picture and TensorBoard charts.",
+    "search": "What accuracy costs: the macros, chips and technologies that trade it best for energy and time.",
     "bench": "Images and conversions a second on this machine, against float32.",
     "explain": "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     "verify": "Whether all engines agree on the network's own layers.",

@@ -22,6 +22,7 @@ _CHATTER = (
 
 _GOES_ON = {
     "sweep": "; finished trials are kept, and the same command goes on there",
+    "search": "; finished trials are kept, and the same command goes on there",
     "fit": "; with --ckpt_path last it goes on from what was saved last, as after each epoch",
 }
 """How the work of a command that was stopped goes on."""

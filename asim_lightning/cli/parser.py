@@ -119,7 +119,8 @@ class AsimCLI(LightningCLI):
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
-            of_chips = any(settings.get(name) is not None for name in ("chips", "until"))
+            until = settings.get("until")
+            of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
             flags, axes = self.arguments.by_flags, settings.axes.as_dict()
             settled, self.axes = settle_axes(flags, axes, model.as_dict(), of_chips)
             for name, values in settled.items():
@@ -142,9 +143,9 @@ class AsimCLI(LightningCLI):
         trainer, setting = self.config.get("trainer") or {}, "`trainer.default_root_dir`"
         if self.command == "predict":
             check_file(self.run_folder / PREDICTIONS, setting)
-        elif self.command == "sweep" or (self.command == "fit" and not trainer.get("fast_dev_run")):
+        elif self.command in ("sweep", "search") or (self.command == "fit" and not trainer.get("fast_dev_run")):
             check_folder(self.run_folder, setting)
-        if self.command in ("fit", "predict", "sweep", "bench"):
+        if self.command in ("fit", "predict", "sweep", "search", "bench"):
             remove_partials(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
@@ -187,7 +188,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "bench", "explain", "verify", "chip", "calibrate-adc"):
+        if self.command in ("sweep", "search", "bench", "explain", "verify", "chip", "calibrate-adc"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 

@@ -17,8 +17,9 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import Technology
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
@@ -26,10 +27,12 @@ from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings
+from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.measured_figure import draw_measured
+from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
 
 
@@ -100,8 +103,8 @@ def sweep(
         trials: Reads of the chip for each noisy point: 1..65535.
         progress: Whether a progress bar with the time left is shown.
         chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
-        until: A question such as "yield 0.95 at 90 %" that ends the chips where it is answered, 500 chips or `chips`
-            at most.
+        until: A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at
+            most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
         runner: Who computes the trials.
@@ -111,17 +114,23 @@ def sweep(
     from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.sweep import Sweep
-    from asim_lightning.exploration.yields import thresholds_of, with_chips
+    from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
-    question = None if until is None else YieldQuestion.read(until)
-    of_chips = chips is not None or question is not None
+    question = None if until is None else read_question(until)
+    on_yield = question if isinstance(question, YieldQuestion) else None
+    of_chips = chips is not None or on_yield is not None
     levels = thresholds_of(thresholds, of_chips)
     computing = runner_of(runner, trainer, model, datamodule)
     if of_chips:
-        axes = with_chips(axes, chips, question)
+        if question is not on_yield:
+            raise UsageError(
+                f"`until` '{question}' ends the images of a chip, so that `chips` must be null, got {chips}"
+            )
+        axes = with_chips(axes, chips, on_yield)
     read_data(model, datamodule)
-    fewer = "" if question is None else ", fewer where the question on the yield is answered before"
+    what = "the yield" if of_chips else "the accuracy"
+    fewer = "" if question is None else f", fewer where the question on {what} is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
     sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question, computing)
@@ -132,6 +141,49 @@ def sweep(
         print(publish(results, sweep, setup.folder.name, model.num_classes))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
+
+
+def trade_off(
+    setup: Setup,
+    search: SearchSettings = SearchSettings(),
+    technology: Technology = Technology(),
+    progress: bool = True,
+    runner: RunnerSettings = RunnerSettings(),
+) -> None:
+    """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
+
+    Writes results.csv, results.json, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
+
+    Args:
+        setup: What it works with.
+        search: Space, method, objectives and constraints.
+        technology: What energy and latency are computed from.
+        progress: Whether a progress bar is shown.
+        runner: Who computes the trials.
+    """
+    from asim_lightning.exploration.publish_search import publish_search
+    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.search import Search
+
+    trainer, model = setup.trainer, setup.model
+    computing = runner_of(runner, trainer, model, setup.data)
+    read_data(model, setup.data)
+    prepare(trainer, model, setup.data)
+
+    def load(checkpoint: str) -> None:
+        path = str(shipped_file("checkpoints", checkpoint))
+        load_weights(model, path, read_checkpoint(path))
+
+    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load, computing)
+    for note in made.notes:
+        setup.say(note)
+    count = made.space.count() if search.method in ("grid", "random") else None
+    points = search.most if count is None else min(count, search.most)
+    at_most = "" if search.method == "list" else "at most "
+    setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
+    found = made.run(setup.say, progress)
+    if trainer.is_global_zero:
+        print(publish_search(found, made, setup.folder.name))
 
 
 def bench(
@@ -282,6 +334,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "test": evaluate,
     "predict": predict,
     "sweep": sweep,
+    "search": trade_off,
     "bench": bench,
     "explain": explain_macros,
     "verify": verify,

@@ -136,6 +136,10 @@ class ImageDataModule(LightningDataModule):
         """The test images, in the same order always, each once over all processes."""
         return self._evaluation_loader("test")
 
+    def test_indices(self) -> Tensor:
+        """Indices of the test images in the order of their loader, int64; fewer `test_images` are the first of them."""
+        return self._split("test").order[: self.test_images]
+
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The test images, as in :meth:`test_dataloader`."""
         return self.test_dataloader()

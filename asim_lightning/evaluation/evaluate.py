@@ -1,9 +1,9 @@
 """The network's answers, image by image, under a condition; in Lightning's test or validation, or within a fit."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,17 +12,30 @@ from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Subset
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.processes import gather
+from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
 Split = Literal["val", "test"]
-Evaluate = Callable[[Condition], Outcomes]
-"""Evaluates the images of a run under a condition."""
+
+
+class Evaluate(Protocol):
+    """Evaluates the images of a run under a condition."""
+
+    def __call__(self, condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
+        """The answers to the images.
+
+        Args:
+            condition: The condition.
+            places: Places of the images in their data set; None: all of the run.
+        """
+
 
 _FIELDS = ("index", "label", "prediction")
 _ALGORITHMS = {"float": "torch", "quantized": "exact", "estimated": "exact"}
@@ -151,10 +164,27 @@ class _Loop(_EvaluationLoop):
         loader, most = loaders[0], sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
-        def evaluate_under(condition: Condition) -> Outcomes:
-            return evaluate(trainer, model, islice(loader, limit), condition, self._advance)
+        def evaluate_under(condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
+            batches = islice(loader, limit) if places is None else loader_of(loader, places)
+            return evaluate(trainer, model, batches, condition, self._advance)
 
         return _Returned(self._work(evaluate_under))
+
+
+def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:
+    """A loader of some images of another's data set, shared out over the processes, in batches as large.
+
+    Args:
+        loader: The other.
+        places: Places of the images in its data set.
+    """
+    images = Subset(loader.dataset, list(places))
+    return DataLoader(
+        images,
+        loader.batch_size,
+        sampler=evaluation_sampler(images),
+        collate_fn=loader.collate_fn,  # type: ignore
+    )
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

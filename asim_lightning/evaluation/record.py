@@ -1,19 +1,18 @@
 """The finished points of a sweep on disk, so that a sweep killed at any moment goes on where it stopped."""
 
 import csv
-import hashlib
 import io
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.evaluation.canonical import canonical_json, digest_of, plain
 from asim_lightning.evaluation.results import (
     AxisValue,
@@ -26,46 +25,41 @@ from asim_lightning.evaluation.results import (
     check_kind,
     point_result,
 )
+from asim_lightning.evaluation.trial_store import UNREADABLE, TrialStore, part_of
 from asim_lightning.evaluation.whole_file import write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
 Content: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], object]
 """All that decides a point's outcomes beside the fingerprint, from its axes and kind; values as JSON has them."""
-_UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, TypeError, MemoryError, RecursionError,
-    zipfile.BadZipFile, zlib.error, NotImplementedError,
-)  # fmt: skip
-_MOST_BYTES = 2**28
-"""Most bytes of a trial once unpacked: those of ten million images."""
+_LEAST, _PARTS = 25, 20
+"""Images of a part, at least, and parts of a trial that may stop early."""
 _FEW = 100
 """Rows up to which results.csv is written anew for each point."""
 _PAUSE = 20
 """Beyond that, times that the writing took until the next: it takes a twentieth of a sweep at most, however long."""
 
 
-def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object]) -> Path:
+def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object], what: str = "sweep") -> Path:
     """Folder of the sweep with this fingerprint: `parent` / "sweep-" and 8 hexadecimal digits of its SHA-256."""
-    return Path(parent) / f"sweep-{digest_of(fingerprint)[:8]}"
+    return Path(parent) / f"{what}-{digest_of(fingerprint)[:8]}"
 
 
 class SweepRecord:
-    """Finished trials and points of one sweep, kept in one folder.
+    """Finished trials and points of one sweep or search: a table, and trials in a store that may be shared.
 
         settings.json                   the fingerprint
-        trials/POINT-TRIAL.npz          every image's label and prediction, one file a finished trial
+        trials/POINT-TRIAL.npz          every image's label and prediction, one file a finished trial (`TrialStore`)
         results.csv                     one row a finished point
 
     Each file is written under another name and then renamed, so that it is whole or absent. A trial is written when it
     is stored; results.csv when a point is finished, of many points now and then, and by `write_results`. The trials are
     the truth: accuracies and intervals are computed from them, on reopening too, and of results.csv only the fact that
-    a point is finished is read back. A trial file whose checksum does not fit counts as absent, and `notes` say so; one
-    that was written under another fingerprint counts as absent too.
+    a point is finished is read back.
 
     A point is its content: points that compute the same share their trials, and each has its row. results.csv keeps all
-    finished points of the folder, with the most trials that each was finished with.
-
-    Only one process may write to a folder at a time.
+    finished points of the folder, with the most trials that each was finished with; rows that another process wrote
+    stay.
 
     Args:
         folder: Where to keep the files, usually from `sweep_folder`; made where absent.
@@ -75,6 +69,9 @@ class SweepRecord:
         columns: Names of the axes.
         content: What a point is; default: its axes and kind.
         reuse: Whether trials that are in the folder count.
+        store: Where the trials are; default: the folder's own.
+        images: Indices of the images that a trial needs, in the order of evaluation; None: those that it has.
+        until: A question that ends the images of each simulated point when it is answered.
 
     Raises:
         ValueError: The folder belongs to another fingerprint, or a column is given twice or has a reserved name.
@@ -88,6 +85,9 @@ class SweepRecord:
         columns: Sequence[str],
         content: Content | None = None,
         reuse: bool = True,
+        store: TrialStore | None = None,
+        images: NDArray[np.int64] | None = None,
+        until: AccuracyQuestion | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.columns = tuple(columns)
@@ -95,30 +95,23 @@ class SweepRecord:
             reserved = ", ".join(RESULT_COLUMNS)
             raise ValueError(f"axes must differ from each other and from {reserved}, got {', '.join(self.columns)}")
         self._digest = digest_of(fingerprint)
-        self._trial_folder = self.folder / "trials"
         self._content = content or (lambda axes, kind: {"axes": axes, "kind": kind})
+        self.images, self.until = images, until
         self._keys: dict[str, str] = {}
-        self._finished_trials: dict[str, set[int]] = {}
+        self._whole: dict[int, tuple[NDArray[np.int64], bool]] = {}
         self._stored: set[str] = set()  # points with trials that were stored since the folder was opened
         self._results: dict[str, PointResult] = {}
         self._lines: dict[str, str] = {}  # of results.csv, by row
         self._is_written, self._write_next = True, 0.0
-        self._damaged: list[Path] = []
         self._open_settings(fingerprint)
+        self.store_of_trials = store or TrialStore(self.folder / "trials", self._digest, reuse)
         if reuse:
-            self._open_trials()
             self._open_results()
 
     @property
     def notes(self) -> list[str]:
         """What a user should know of the files that were found: a line, or none."""
-        if not self._damaged:
-            return []
-        first, more = self._damaged[0], len(self._damaged) - 1
-        if more:
-            where = "they were written, and are computed again where they are needed"
-            return [f"{first} and {more} more were changed or damaged after {where}"]
-        return [f"{first} was changed or damaged after it was written, and is computed again where it is needed"]
+        return self.store_of_trials.notes
 
     def key(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Name of a point in file names and results.csv, the same for points that compute the same.
@@ -138,15 +131,54 @@ class SweepRecord:
         return self._keys[row]
 
     def trials(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[int, ...]:
-        """Numbers of the finished trials of a point, rising."""
-        return tuple(sorted(self._finished_trials.get(self.key(axes, kind), ())))
+        """Numbers of the finished trials of a point, rising: those that lack no image."""
+        point = self.key(axes, kind)
+        found = self.store_of_trials.images(point)
+        return tuple(trial for trial in sorted(found) if self._is_finished(point, kind, trial, found[trial]))
+
+    def known(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Outcomes | None:
+        """All that is known of a trial, finished or not; None where nothing is."""
+        point = self.key(axes, kind)
+        return self.store_of_trials.outcomes(point, trial) if trial in self.store_of_trials.images(point) else None
+
+    def wanted(self, found: Outcomes | None, kind: Kind) -> NDArray[np.int64] | None:
+        """Places among `images` of those to evaluate next, in their order; None: the whole run, as nothing is known.
+
+        Args:
+            found: What is known of the trial.
+            kind: What computes the products.
+        """
+        stops = self._may_stop(kind)
+        if self.images is None or (found is None and not stops):
+            return None if found is None else np.zeros(0, dtype=np.int64)
+        if found is not None and stops and self._stop(found) is not None:
+            return np.zeros(0, dtype=np.int64)
+        lacking = np.arange(len(self.images))
+        if found is not None:
+            lacking = np.flatnonzero(~np.isin(self.images, found.sample_index))
+        return lacking[: max(_LEAST, len(self.images) // _PARTS)] if stops else lacking
+
+    def asked(self, found: Outcomes, kind: Kind) -> Outcomes:
+        """A finished trial on the images that are asked for.
+
+        Raises:
+            ValueError: It lacks one.
+        """
+        if self.images is None:
+            return found
+        return part_of(found, self.images[: self._stop(found) if self._may_stop(kind) else None])
+
+    def look_again(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> bool:
+        """Whether a trial is finished by now, perhaps by another process."""
+        self.store_of_trials.look_again(self.key(axes, kind), trial)
+        return trial in self.trials(axes, kind)
 
     def results(self) -> tuple[PointResult, ...]:
         """The finished points, in the order in which they were finished."""
         return tuple(self._results.values())
 
     def store(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int, outcomes: Outcomes) -> None:
-        """Write the outcomes of one finished trial.
+        """Write the outcomes of one finished trial, or of some images more of it.
 
         An image that comes twice is kept once, its first outcome.
 
@@ -160,46 +192,19 @@ class SweepRecord:
             ValueError: An axis is no column, the trial is negative, or the arrays are not integers of one length.
         """
         point = self.key(axes, kind)
-        if trial < 0:
-            raise ValueError(f"`trial` must be 0 or more, got {trial}")
-        samples, labels, predictions = (
-            _integers(name, getattr(outcomes, name)) for name in ("sample_index", "label", "prediction")
-        )
-        if not samples.size == labels.size == predictions.size:
-            sizes = f"{samples.size}, {labels.size} and {predictions.size}"
-            raise ValueError(f"sample_index, label and prediction must have one length, got {sizes}")
-        samples, first = np.unique(samples, return_index=True)
-        header = {
-            "fingerprint": self._digest,
-            "point": point,
-            "axes": plain(axes),
-            "kind": kind,
-            "trial": int(trial),
-            "seconds": float(outcomes.seconds),
-            "algorithm": outcomes.algorithm,
-        }
-        arrays = {"sample_index": samples, "label": labels[first], "prediction": predictions[first]}
-        text, buffer = canonical_json(header), io.BytesIO()
-        stored: dict[str, Any] = {"header": np.array(text), "checksum": np.array(_checksum(text, arrays)), **arrays}
-        np.savez_compressed(buffer, **stored)
-        write_whole(self._trial_path(point, trial), lambda file: file.write(buffer.getvalue()))
-        self._finished_trials.setdefault(point, set()).add(int(trial))
+        self.store_of_trials.add(point, trial, outcomes, {"axes": axes, "kind": kind})
         self._stored.add(point)
 
     def outcomes(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
-        """Read the outcomes of one finished trial.
+        """Read the outcomes of one finished trial, on `images` alone.
 
         Raises:
             ValueError: The trial is not finished, or its file was damaged since.
         """
         point = self.key(axes, kind)
-        if trial not in self._finished_trials.get(point, ()):
+        if trial not in self.trials(axes, kind):
             raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.folder}")
-        try:
-            return self._read(self._trial_path(point, trial))[1]
-        except _UNREADABLE as error:
-            path = self._trial_path(point, trial)
-            raise ValueError(f"{path} was whole and is now damaged; delete it and run the sweep again") from error
+        return self.asked(self.store_of_trials.outcomes(point, trial), kind)
 
     def finish(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         """Compute the result of a point from its trials 0 to `trials` - 1, for results.csv.
@@ -227,7 +232,8 @@ class SweepRecord:
 
     def add(self, result: PointResult) -> None:
         """Take the result of a point that another process finished and has written to the folder, trials too."""
-        self._finished_trials.setdefault(self.key(result.axes, result.kind), set()).update(range(result.trials))
+        for trial in range(result.trials):
+            self.store_of_trials.look_again(self.key(result.axes, result.kind), trial)
         row = _row(result.axes, result.kind)
         known = self._results.get(row)
         if known is None or known.trials <= result.trials:
@@ -242,17 +248,42 @@ class SweepRecord:
         if self._is_written:
             return
         start = time.monotonic()
-        header = _csv_line((*self.columns, *RESULT_COLUMNS))
-        text = header + "".join(self._lines[row] for row in self._results)
-        write_whole(self.folder / "results.csv", lambda file: file.write(text.encode()))
+        with self.store_of_trials.held(f"write {self.folder.name}/results.csv"):
+            self._open_results(self._results)  # what another process has finished since
+            text = _csv_line((*self.columns, *RESULT_COLUMNS)) + "".join(self._lines[row] for row in self._results)
+            write_whole(self.folder / "results.csv", lambda file: file.write(text.encode()))
         end = time.monotonic()
         self._is_written, self._write_next = True, end + _PAUSE * (end - start)
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
-        return point_result(_plain_axes(axes), kind, [self.outcomes(axes, kind, trial) for trial in range(trials)])
+        found = [self.outcomes(axes, kind, trial) for trial in range(trials)]
+        result = point_result(_plain_axes(axes), kind, found)
+        if not self._may_stop(kind) or self.images is None:
+            return result
+        sequence = hypergeometric_interval(sum(result.right), result.images, len(self.images))
+        return replace(result, low=sequence.low, high=sequence.high)
 
-    def _trial_path(self, point: str, trial: int) -> Path:
-        return self._trial_folder / f"{point}-{trial:05d}.npz"
+    def _may_stop(self, kind: Kind) -> bool:
+        return self.until is not None and kind == "simulated"
+
+    def _is_finished(self, point: str, kind: Kind, trial: int, index: NDArray[np.int64]) -> bool:
+        if self.images is None:
+            return True
+        if self._may_stop(kind):
+            return self._stop(self.store_of_trials.outcomes(point, trial)) is not None
+        if id(index) not in self._whole:  # the store keeps it, and one for all trials of the same images
+            self._whole[id(index)] = index, bool(np.isin(self.images, index).all())
+        return self._whole[id(index)][1]
+
+    def _stop(self, found: Outcomes) -> int | None:
+        """After how many images the question is answered; None where those of a trial do not decide."""
+        images = self.images
+        assert images is not None
+        assert self.until is not None
+        known = np.isin(images, found.sample_index)
+        first = len(images) if known.all() else int(known.argmin())
+        right = found.correct[np.searchsorted(found.sample_index, images[:first])]
+        return self.until.images(right, len(images))
 
     def _open_settings(self, fingerprint: Mapping[str, object]) -> None:
         path = self.folder / "settings.json"
@@ -266,18 +297,8 @@ class SweepRecord:
         if digest_of(found) != self._digest:
             raise ValueError(f"{self.folder} must hold the sweep that is asked for, but its settings.json differs")
 
-    def _open_trials(self) -> None:
-        for path in sorted(self._trial_folder.glob("*.npz")):
-            try:
-                header, _ = self._read(path)
-                point, trial = header["point"], header["trial"]
-            except _UNREADABLE:
-                self._damaged.append(path)
-                continue
-            if header["fingerprint"] == self._digest and path == self._trial_path(point, trial):
-                self._finished_trials.setdefault(point, set()).add(trial)
-
-    def _open_results(self) -> None:
+    def _open_results(self, known: Mapping[str, PointResult] | None = None) -> None:
+        """Take the rows of results.csv; of those of known points none, but where they have more trials."""
         try:
             text = (self.folder / "results.csv").read_text(encoding="utf-8")
             rows = list(csv.DictReader(io.StringIO(text)))
@@ -287,33 +308,16 @@ class SweepRecord:
             try:
                 axes = {name: axis_value(row[name]) for name in self.columns if row[name] != ""}
                 kind: Any = row["kind"]
-                if self.key(axes, kind) == row["point"]:
-                    self._keep(_row(axes, kind), self._result(axes, kind, int(row["trials"])))
-            except _UNREADABLE:
+                trials, here = int(row["trials"]), _row(axes, kind)
+                if self.key(axes, kind) != row["point"] or (
+                    known is not None and here in known and known[here].trials >= trials
+                ):
+                    continue
+                for trial in range(trials if known is not None else 0):
+                    self.look_again(axes, kind, trial)
+                self._keep(here, self._result(axes, kind, trials))
+            except UNREADABLE:
                 continue  # `finish` makes it anew
-
-    def _read(self, path: Path) -> tuple[dict[str, Any], Outcomes]:
-        """The header and outcomes in a trial file; any of `_UNREADABLE` where it is damaged."""
-        # Read whole first: numpy leaves a damaged file open.
-        content = io.BytesIO(path.read_bytes())
-        with zipfile.ZipFile(content) as parts:
-            size = sum(part.file_size for part in parts.infolist())
-        if size > _MOST_BYTES:
-            raise ValueError(f"{path} must unpack to at most {_MOST_BYTES} bytes, got {size}")
-        with np.load(content, allow_pickle=False) as archive:
-            text, header = str(archive["header"]), json.loads(str(archive["header"]))
-            outcomes = Outcomes(
-                sample_index=_integers("sample_index", archive["sample_index"]),
-                label=_integers("label", archive["label"]),
-                prediction=_integers("prediction", archive["prediction"]),
-                seconds=float(header["seconds"]),
-                algorithm=str(header["algorithm"]),
-            )
-            written = str(archive["checksum"])
-        arrays = {name: getattr(outcomes, name) for name in ("sample_index", "label", "prediction")}
-        if written != _checksum(text, arrays):
-            raise ValueError(f"{path} has another checksum than its content")
-        return header, outcomes
 
     def _keep(self, row: str, result: PointResult) -> None:
         axes = [axis_text(result.axes[name]) if name in result.axes else "" for name in self.columns]
@@ -330,13 +334,6 @@ def _csv_line(cells: Sequence[object]) -> str:
     return text.getvalue()
 
 
-def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ValueError(f"`{name}` must hold integers in the shape (images,), got {array.dtype} {array.shape}")
-    return array.astype(np.int64)
-
-
 def _plain_axes(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
     return {name: plain(value) for name, value in axes.items()}  # type: ignore[misc]
 
@@ -344,11 +341,3 @@ def _plain_axes(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
 def _row(axes: Mapping[str, AxisValue], kind: Kind) -> str:
     """What tells rows of results.csv apart."""
     return canonical_json({"axes": axes, "kind": kind})
-
-
-def _checksum(header: str, arrays: Mapping[str, NDArray[np.int64]]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name, values in sorted(arrays.items()):
-        digest.update(f"{name} {values.size}".encode())
-        digest.update(values.astype("<i8").tobytes())
-    return digest.hexdigest()

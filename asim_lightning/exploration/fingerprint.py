@@ -63,6 +63,9 @@ class Fingerprint:
     """Values as JSON has them."""
     unknown: tuple[str, ...]
     """What has no fingerprint, a line each; outcomes are not to be used again where there is any."""
+    shared: dict[str, object]
+    """Those that decide what an image's answer is at a point: without the plan's macro, which the point has, and the
+    number of images."""
 
 
 def fingerprint(
@@ -93,13 +96,26 @@ def fingerprint(
         "model": contents.of(_hyperparameters(model, set(swept)), "model"),
         "network": _network(model, contents),
         "noise": {"seed": model.noise_seed, "chip": model.chip},
-        "data": _data(data, contents, _BATCHES if _batches_are_harmless(model, data, trainer) else set()),
+        "data": _data(data, contents, _BATCHES if images_are_apart(model, data, trainer) else set()),
         "trainer": _trainer(trainer, contents),
     }
     settings["named by code"] = contents.named()
     settings["versions"] = _versions(contents)
     unknown = tuple(contents.unknown)
-    return Fingerprint({**settings, **({"without_fingerprint": list(unknown)} if unknown else {})}, unknown)
+    settings = {**settings, **({"without_fingerprint": list(unknown)} if unknown else {})}
+    shared: dict[str, Any] = {**settings, "model": _without(settings["model"], "plan", "macro")}
+    if images_are_apart(model, data, trainer):
+        shared["data"] = _without(_without(settings["data"], "test_images"), "hparams", "test_images")
+    return Fingerprint(settings, unknown, shared)
+
+
+def _without(settings: Any, *names: str) -> Any:
+    """Settings without one of them, which lies in groups in one another."""
+    name, *inside = names
+    if not isinstance(settings, Mapping) or name not in settings:
+        return settings
+    rest = {key: value for key, value in settings.items() if key != name}
+    return {**rest, name: _without(settings[name], *inside)} if inside else rest
 
 
 def _hyperparameters(model: CimClassifier, swept: set[str]) -> dict[str, Any]:
@@ -127,8 +143,8 @@ def _layer_settings(layer: nn.Module) -> dict[str, object]:
     return {"class": type(layer).__name__, **counting}
 
 
-def _batches_are_harmless(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> bool:
-    """Whether no answer depends on how images are shared out to batches: a user's loader may drop the last one."""
+def images_are_apart(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> bool:
+    """Whether no answer depends on other images of the run or of its batch: a user's loader may drop the last one."""
     if getattr(type(data), "test_dataloader", None) is not ImageDataModule.test_dataloader:
         return False
     ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}

@@ -35,7 +35,6 @@ class Points:
     def __init__(self, model: CimClassifier, contents: Contents, patterns: Iterable[str] = ()) -> None:
         self._contents, self._chip = contents, model.chip
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
-        self._layers = digest_of([list(family.layers) for family in self._families])
         self._digests: dict[str, str] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
@@ -80,13 +79,18 @@ class Points:
     def _content(self, assignments: Sequence[Assignment | None], kind: Kind, chip: int | None) -> dict[str, object]:
         if kind == "float":
             return {"kind": kind}
-        bits = [family.bits(each) for family, each in zip(self._families, assignments, strict=True)]
-        content: dict[str, object] = {"kind": kind, "layers": self._layers, "bits": bits}
+        pairs = self._macros(assignments) if kind == "simulated" else [None] * len(assignments)
+        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
+        digests = {pair: digest_of(macro) for pair, macro in known.items()}
+        # by what layers compute and not by family, as patterns of axes part families that compute the same
+        layers: dict[tuple[str | None, tuple[int, int]], list[str]] = {}
+        for family, assignment, pair in zip(self._families, assignments, pairs, strict=True):
+            key = None if pair is None else digests[pair], family.bits(assignment)
+            layers.setdefault(key, []).extend(family.layers)
+        groups = sorted([sorted(names), macro, bits] for (macro, bits), names in layers.items())
+        content: dict[str, object] = {"kind": kind, "layers": groups}
         if kind == "quantized":
             return content
-        pairs = self._macros(assignments)
-        known = {pair: macro_content(*pair, self._contents) for pair in dict.fromkeys(pairs) if pair is not None}
-        content["macros"] = [None if pair is None else known[pair] for pair in pairs]
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number alone"  # records of chips that the seed of the noise changed too are others

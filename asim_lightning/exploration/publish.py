@@ -63,14 +63,14 @@ def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thre
     """
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
     if not thresholds:
-        known = sweep.until
+        known = sweep.of_chips
         thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
     thresholds = sorted(set(thresholds), reverse=True)
-    found = yields(results, sweep.record, sweep.until is not None)
+    found = yields(results, sweep.record, sweep.of_chips is not None)
     title = _title(sweep, name, list(results[-1].axes))
     picture = plot_yields(found, title, sweep.folder / "yield.png", thresholds, {"quantized": of_kind["quantized"]})
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
-    table = yield_text(found, thresholds, sweep.until)
+    table = yield_text(found, thresholds, sweep.of_chips)
     return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.classifier import CimClassifier
@@ -54,6 +53,8 @@ class RayRunner:
         address: HOST:PORT of a cluster that runs; None: on this machine.
     """
 
+    follows_network = False
+
     def __init__(
         self,
         trainer: Trainer,
@@ -78,13 +79,7 @@ class RayRunner:
         with _connected(self._address, self.workers * self._threads) as cpus:
             if self._asked is None or self._asked * self._threads > cpus:
                 self.workers = self._workers(cpus)
-            batches = sized_len(self._data.test_dataloader()) or 1
-
-            def advance_by_evaluation() -> None:
-                for _ in range(batches):
-                    advance()
-
-            pool = _Pool(package, self.workers, advance_by_evaluation)
+            pool = _Pool(package, self.workers, advance)
             try:
                 return work(pool.run)
             finally:
@@ -129,7 +124,6 @@ class _Pool:
             if outcomes is None:
                 self._start(job)
             else:
-                self._advance()
                 yield from self._proceed(job.key, job.steps, outcomes, job.worker)
 
     def close(self) -> None:
@@ -152,13 +146,16 @@ class _Pool:
             yield key, found
 
     def _start(self, job: _Job) -> None:
-        self._jobs[job.worker.evaluate.remote(job.asked.condition)] = job
+        self._jobs[job.worker.evaluate.remote(job.asked.condition, job.asked.places)] = job
 
     def _outcomes(self, job: _Job, done: Any) -> Outcomes | None:
         """What a worker found; None where it died, and another is to compute it."""
         errors = self._ray.exceptions
         try:
-            return self._ray.get(done)
+            outcomes, batches = self._ray.get(done)
+            for _ in range(batches):
+                self._advance()
+            return outcomes
         except errors.RayTaskError as error:
             raise ValueError(f"{job.asked.name}: {_words(error)}") from error
         except errors.RayError as error:  # of the system: the worker or its node is gone

@@ -3,7 +3,7 @@
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -80,11 +80,20 @@ class Worker:
         """Number of the process."""
         return os.getpid()
 
-    def evaluate(self, condition: Condition) -> Outcomes:
-        """The answers to the test images under a condition."""
+    def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
+        """The answers to images under a condition, and the number of their batches.
+
+        Args:
+            condition: The condition.
+            places: Places of the images in their data set; None: all test images.
+        """
         if self._built is None:
             self._built = _build(self._package)
-        return run_evaluations(*self._built, lambda evaluate: evaluate(condition))
+        batches: list[None] = []
+        found = run_evaluations(
+            *self._built, lambda evaluate: evaluate(condition, places), advance=lambda: batches.append(None)
+        )
+        return found, len(batches)
 
 
 def _build(package: Package) -> tuple[Trainer, CimClassifier, LightningDataModule]:

@@ -17,11 +17,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The test images under a condition: what a worker computes at a time."""
+    """Images under a condition: what a worker computes at a time."""
 
     name: str
     """What people call it, such as "simulated random_noise 0.3 trial 1"."""
     condition: Condition
+    places: tuple[int, ...] | None = None
+    """Places of the images in their data set; None: all test images."""
 
 
 Steps: TypeAlias = Generator[Evaluation, Outcomes, Outcomes]
@@ -49,6 +51,10 @@ class Runner(Protocol):
     def workers(self) -> int:
         """Trials that are computed at a time."""
 
+    @property
+    def follows_network(self) -> bool:
+        """Whether weights that the network gets between two trials count, or those at the start of the work alone."""
+
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Do some work that computes trials; whatever was started for it ends with it.
 
@@ -71,6 +77,7 @@ class TrainerRunner:
     """
 
     workers = 1
+    follows_network = True
 
     def __init__(self, trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
         self._trainer, self._model, self._data = trainer, model, data
@@ -97,7 +104,7 @@ def computed(steps: Steps, evaluate: Evaluate) -> Outcomes:
     """
     found = proceed(steps, None)
     while isinstance(found, Evaluation):
-        found = proceed(steps, evaluate(found.condition))
+        found = proceed(steps, evaluate(found.condition, found.places))
     return found
 
 

@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.progress import EvaluationBar
-from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
-from asim_lightning.exploration.axes import SweepAxes, condition_at
-from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import time_left
-from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks
-from asim_lightning.exploration.point import Points
-from asim_lightning.exploration.runner import Evaluation, Run, Runner, Steps, TrainerRunner, nothing
+from asim_lightning.exploration.recorded import RecordedPoints, trial_name
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, nothing
 from asim_lightning.exploration.yields import Answers
 from asim_lightning.surgery import macro_layers
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""
+Place: TypeAlias = tuple[int, int]
+"""Place of a trial's task, and its number."""
 _SILENT = 2.0
 """Seconds of work on the points before a bar shows it."""
 
@@ -37,11 +38,13 @@ class Sweep:
         trials: Reads of the chip for each noisy point.
         folder: Folder below which the sweep's own is made.
         progress: Whether a progress bar with the time left is shown.
-        until: A question on the yield, which ends the chips of each combination of the other axes when it is answered.
+        until: A question on the yield, which ends the chips of each combination of the other axes when it is answered,
+            or on the accuracy, which ends the images of each point.
         runner: Who computes the trials; None: the trainer's processes.
 
     Raises:
-        ValueError: No layer is on a macro, there is no trial, or a point is not allowed.
+        ValueError: No layer is on a macro, there is no trial, or several where the question takes one, or a point is
+            not allowed.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Sweep:
         trials: int,
         folder: str | Path,
         progress: bool = True,
-        until: YieldQuestion | None = None,
+        until: YieldQuestion | AccuracyQuestion | None = None,
         runner: Runner | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
@@ -61,26 +64,27 @@ class Sweep:
             raise ValueError("A sweep needs a network with layers on a macro, got one without; set `model.plan`")
         if trials < 1 or trials > 65535:
             raise ValueError(f"`trials` must be 1..65535, got {trials}")
+        of_images = until if isinstance(until, AccuracyQuestion) else None
+        if of_images is not None and trials > 1:
+            raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         self.until = until
         self.runner = runner or TrainerRunner(trainer, model, data)
+        self.of_chips = until if isinstance(until, YieldQuestion) else None
+        """The question on the yield, if any."""
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        names, columns = list(next(iter(axes.points()))), Contents(leave_out=folder)
-        points = Points(model, columns, axes.rules or ())
-        # all points first: a wrong one is refused, and what has no fingerprint decides whether anything is reused
-        self.tasks = self._tasks(points, axes, trials)
-        found = fingerprint(model, data, trainer, names, Contents(leave_out=folder), columns)
-        # a folder for each set of axes: its results.csv has a column for each
-        settings = {**found.settings, "axes": sorted(names)}
-        reuse = not found.unknown
-        self.record = SweepRecord(sweep_folder(folder, settings), settings, names, points.digest, reuse)
-        idle = [f"a sweep calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)]
-        self.notes = (*self.record.notes, *idle)
-        """What a user should know before the sweep runs, a line each."""
-        if found.unknown:
-            why = "; ".join(found.unknown)
-            self.notes = (f"no outcome of an earlier run is used, as this has no fingerprint: {why}", *self.notes)
+        names, patterns = list(next(iter(axes.points()))), list(axes.rules or ())
+        self.recorded = RecordedPoints(trainer, model, data, names, patterns, folder, "sweep", of_images)
+        self.tasks = self._tasks(axes, trials)  # all points first: a wrong one is refused
+        self.recorded.open()
+        self.record, self.notes = self.recorded.record, self.recorded.notes
+        self._computed: dict[tuple[str, int], Outcomes] = {}
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether outcomes decide how much is computed."""
+        return self.until is not None
 
     @property
     def folder(self) -> Path:
@@ -103,7 +107,7 @@ class Sweep:
         left = sum(map(len, todo))
         bar = EvaluationBar(left, self.data.test_dataloader(), self.progress and left > 0 and first)
         if read:
-            say(_record_line(read, left, self.until is not None))
+            say(_record_line(read, left, self.may_stop))
 
         def work(run: Run) -> tuple[PointResult, ...]:
             return self._run(run, todo, bar, say)
@@ -124,62 +128,88 @@ class Sweep:
         self, run: Run, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
     ) -> tuple[PointResult, ...]:
         """Compute trials, which may be finished in any order, and decide on the points in theirs."""
-        results = []
+        if self.trainer.world_size > 1:  # another command may have stored trials after some of them looked
+            todo = self.trainer.strategy.broadcast(todo)
+        results: dict[int, PointResult] = {}
+        later: list[Place] = []  # trials that another command computes
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
-        answers, limit = Answers(self.until), "at most, " * (self.until is not None)
-        computed: dict[tuple[str, int], Outcomes] = {}  # other processes than the first keep no record
+        answers, limit = Answers(self.of_chips), "at most, " * self.may_stop
         missing = [set(trials) for trials in todo]
-        finished = run(self._trials(todo, answers, bar))
+        finished = run(self._trials(missing, later, answers, bar))
         for place, (axes, kind, trials) in enumerate(self.tasks):
-            while missing[place] and not (kind == "simulated" and answers.is_answered(axes)):
-                (where, trial), outcomes = next(finished)
+            while missing[place] and not self._is_answered(answers, place):
+                if (found := next(finished, None)) is None:
+                    break
+                (where, trial), outcomes = found
                 if trial in missing[where]:  # else its question was answered meanwhile
                     missing[where].remove(trial)
                     left -= 1
-                if self.until is not None:
-                    computed[self.record.key(*self.tasks[where][:2]), trial] = outcomes
+                if self.of_chips is not None:
+                    self._computed[self.record.key(*self.tasks[where][:2]), trial] = outcomes
                 simulated += [outcomes.seconds] * (self.tasks[where][1] == "simulated")
                 if not is_said and (line := time_left(simulated, left, self.runner.workers)):
                     is_said = True
                     bar.clear()
                     say(f"time     {limit}{line}")
-            if kind == "simulated" and answers.is_answered(axes):
+            if self._is_answered(answers, place):
                 left -= len(missing[place])
                 missing[place].clear()
                 continue
-            if self.until is not None and kind == "simulated":
-                key = self.record.key(axes, kind)
-                answers.add(
-                    axes,
-                    [computed.get((key, trial)) or self.record.outcomes(axes, kind, trial) for trial in range(trials)],
-                )
-            if self.trainer.is_global_zero:
-                results.append(self.record.finish(axes, kind, trials))
+            if self.of_chips is not None and kind == "simulated":
+                answers.add(axes, [self._outcomes(axes, kind, trial) for trial in range(trials)])
+            self._finish(results, place, not later)
         for _ in finished:  # trials that were under way when a question was answered are kept too
             pass
-        return tuple(results)
+        for place, trial in later:  # one at a time, as a command that waits for another holds no trial itself
+            waited = self._claimed(place, trial, wait=True)
+            for _ in run([waited] if waited is not None else []):
+                pass
+        for place in range(len(self.tasks)) if later else ():
+            self._finish(results, place, True)
+        return tuple(results[place] for place in sorted(results))
+
+    def _is_answered(self, answers: Answers, place: int) -> bool:
+        axes, kind, _ = self.tasks[place]
+        return kind == "simulated" and answers.is_answered(axes)
 
     def _trials(
-        self, todo: list[list[int]], answers: Answers, bar: EvaluationBar
-    ) -> Iterator[tuple[tuple[int, int], Steps]]:
-        """The trials to compute, by place of their task and number, without chips after an answer that is there."""
+        self, missing: list[set[int]], later: list[Place], answers: Answers, bar: EvaluationBar
+    ) -> Iterator[tuple[Place, Steps]]:
+        """The trials to compute, without chips after an answer that is there; those of other commands go to `later`."""
         for place, (axes, kind, _) in enumerate(self.tasks):
-            for trial in todo[place]:
-                if kind == "simulated" and answers.is_answered(axes):
+            for trial in sorted(missing[place]):
+                if self._is_answered(answers, place):
                     break
-                bar.describe(_name(axes, kind, trial))
-                yield (place, trial), self._evaluate(axes, kind, trial)
+                bar.describe(trial_name(axes, kind, trial))
+                steps = self._claimed(place, trial, wait=self.of_chips is not None and self.runner.workers == 1)
+                if steps is not None:
+                    yield steps
+                else:
+                    missing[place].remove(trial)
+                    later.append((place, trial))
 
-    def _tasks(self, points: Points, axes: SweepAxes, trials: int) -> list[Task]:
-        points.add({}, "float")
-        points.add({}, "quantized")
+    def _finish(self, results: dict[int, PointResult], place: int, is_whole: bool) -> None:
+        """Finish a point, where the first process has all its trials."""
+        axes, kind, trials = self.tasks[place]
+        if not self.trainer.is_global_zero or place in results:
+            return
+        if is_whole or set(range(trials)) <= set(self.record.trials(axes, kind)):
+            results[place] = self.record.finish(axes, kind, trials)
+
+    def _outcomes(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+        computed = self._computed.get((self.record.key(axes, kind), trial))
+        return self.record.outcomes(axes, kind, trial) if computed is None else computed
+
+    def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
+        self.recorded.is_noisy({}, "float")
+        self.recorded.is_noisy({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
         shown = self.progress and self.trainer.is_global_zero
         for point in tqdm(
             axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
         ):
             try:
-                noisy = points.add(point, "simulated")
+                noisy = self.recorded.is_noisy(point, "simulated")
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
             tasks.append((point, "simulated", trials if noisy else 1))
@@ -201,16 +231,27 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
+    def _claimed(self, place: int, trial: int, wait: bool) -> tuple[Place, Steps] | None:
+        """A trial that no other command computes; None where one does."""
+        axes, kind, _ = self.tasks[place]
+        is_claimed = self.recorded.claim(axes, kind, trial, wait)
+        if not is_claimed and self.of_chips is None:
+            return None  # chips are decided on in their order, and cannot wait for it
+
+        def steps() -> Steps:
+            try:
+                if self.recorded.is_finished(axes, kind, trial):
+                    return self.record.outcomes(axes, kind, trial)
+                return (yield from self._evaluate(axes, kind, trial))
+            finally:
+                if is_claimed:
+                    self.recorded.release(axes, kind, trial)
+
+        return (place, trial), steps()
+
     def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Steps:
         """Compute and store a trial."""
-        outcomes = yield Evaluation(_name(axes, kind, trial), condition_at(axes, kind, trial))
-        if self.trainer.is_global_zero:
-            self.record.store(axes, kind, trial, outcomes)
-        return outcomes
-
-
-def _name(axes: dict[str, AxisValue], kind: Kind, trial: int) -> str:
-    return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind
+        return self.recorded.trial(axes, kind, trial)
 
 
 def _record_line(read: int, left: int, may_stop: bool) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from asim_lightning.checks import check_whole
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import ChipYield, YieldQuestion, chip_yield, is_good
 from asim_lightning.evaluation.record import SweepRecord
@@ -13,6 +14,22 @@ from asim_lightning.exploration.axes import SweepAxes
 CHIP = "chip"
 MOST_CHIPS = 500
 """Chips after which a question stays unanswered where no other limit is given."""
+
+
+def read_question(text: str) -> YieldQuestion | AccuracyQuestion:
+    """The question of a setting `until`: on the yield of chips, or on the accuracy.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text.split()[:1] == ["accuracy"]:
+        return AccuracyQuestion.read(text)
+    try:
+        return YieldQuestion.read(text)
+    except ValueError as error:
+        if text.split()[:1] == ["yield"]:
+            raise
+        raise ValueError(f"{error}, or 'accuracy 90 %', or 'accuracy within 2 %'") from None
 
 
 def with_chips(axes: SweepAxes, chips: int | None, until: YieldQuestion | None) -> SweepAxes:

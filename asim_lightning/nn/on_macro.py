@@ -145,6 +145,17 @@ class OnMacro(QuantizedLayer):
         """Name of the engine that simulates the macro on a device."""
         return self.engine or choose(self.transfer, device)
 
+    def product_on(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
+        """The product that a call computes, and its operands before they are quantised; their shapes alone matter.
+
+        Args:
+            inputs: What the layer's forward takes.
+
+        Raises:
+            ValueError: The layer refuses their shapes.
+        """
+        return self._operands(*self._called_with(*inputs))
+
     def conversions(self, *inputs: Tensor) -> int:
         """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes.
 
@@ -154,7 +165,7 @@ class OnMacro(QuantizedLayer):
         Raises:
             ValueError: The layer refuses their shapes.
         """
-        product, x, w = self._operands(*self._called_with(*inputs))
+        product, x, w = self.product_on(*inputs)
         return conversion_count(product, self.transfer, x, w)
 
     def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:

@@ -197,11 +197,11 @@ def test_a_sweep_computes_anew_what_another_file_decides(asim: Asim, folder: Pat
     (folder / "chip.csv").write_text(NOISY)
     command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", "--trials", "1", "--progress", "false")
     first, again = asim(*command), asim(*command)
-    trials = set(Path("runs").glob("tiny/sweep-*/trials/*.npz"))
+    trials = set(Path("runs").glob("tiny/records-*/trials/*.npz"))
     assert [each.out.count("simulated") for each in (first, again)] == [1, 1]
     (folder / "chip.csv").write_text(NOISY + "\n# the same codes\n")
     assert asim(*command).code == 0
-    assert set(Path("runs").glob("tiny/sweep-*/trials/*.npz")) > trials
+    assert set(Path("runs").glob("tiny/records-*/trials/*.npz")) > trials
 
 
 def test_explain_draws_a_measured_column(asim: Asim, folder: Path) -> None:

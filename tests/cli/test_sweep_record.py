@@ -18,7 +18,7 @@ def rows(out: str) -> list[list[str]]:
 def test_a_trial_that_was_changed_is_computed_again_and_said(asim: Asim, written: Write) -> None:
     command = ("sweep", "-c", written(axes={"random_noise": [0.5]}, trials=1), "--progress", "false")
     first = asim(*command)
-    changed, *others = sorted(Path("runs").glob("tiny/sweep-*/trials/*.npz"))
+    changed, *others = sorted(Path("runs").glob("tiny/records-*/trials/*.npz"))
     before = {path: path.stat().st_mtime_ns for path in others}
     content = bytearray(changed.read_bytes())
     content[len(content) // 2] ^= 0xFF

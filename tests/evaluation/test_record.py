@@ -234,7 +234,7 @@ def test_trials_that_would_fill_the_memory_are_computed_again(record, folder, mo
     assert reopen(folder).trials(POINT, "simulated") == ()
     path.write_bytes(whole)
     assert reopen(folder).trials(POINT, "simulated") == (0,)
-    monkeypatch.setattr("asim_lightning.evaluation.record._MOST_BYTES", 1000)  # and what is larger once unpacked
+    monkeypatch.setattr("asim_lightning.evaluation.trial_store._MOST_BYTES", 1000)  # and what is larger once unpacked
     assert reopen(folder).trials(POINT, "simulated") == ()
 
 

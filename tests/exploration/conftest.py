@@ -16,9 +16,11 @@ from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.data import FashionMNIST
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.evaluation.results import Outcomes, PointResult
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
 
@@ -57,7 +59,7 @@ class CountingSweep(Sweep):
     evaluations = 0
     stops_at: int | None = None
 
-    def _evaluate(self, *arguments: Any) -> Outcomes:
+    def _evaluate(self, *arguments: Any) -> Steps:
         self.evaluations += 1
         if self.evaluations == self.stops_at:
             raise KeyboardInterrupt
@@ -76,14 +78,15 @@ def make(tmp_path: Path) -> Make:
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),
-        until: YieldQuestion | None = None,
+        until: YieldQuestion | AccuracyQuestion | None = None,
+        images: int = IMAGES,
         **model_options: Any,
     ) -> CountingSweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
         model = CimClassifier(backbone, Plan(macro, list(rules)), **model_options)
         path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
         load_weights(model, path, read_checkpoint(path))
-        data = FashionMNIST(test_images=IMAGES, eval_batch_size=batch)
+        data = FashionMNIST(test_images=images, eval_batch_size=batch)
         trainer = Trainer(
             accelerator="cpu",
             logger=False,
@@ -105,7 +108,7 @@ def without_time(results: tuple[PointResult, ...]) -> list[tuple[Any, ...]]:
 def predictions(sweep: Sweep) -> dict[str, list[int]]:
     """Predictions of every trial file."""
     found = {}
-    for path in sorted((sweep.folder / "trials").glob("*.npz")):
+    for path in sorted(sweep.record.store_of_trials.folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             found[path.name] = archive["prediction"].tolist()
     return found

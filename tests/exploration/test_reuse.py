@@ -7,6 +7,7 @@ import pytest
 
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
+from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
 
 
@@ -40,7 +41,7 @@ def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
     narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
     narrow.run()
     assert wide.folder == narrow.folder
-    assert evaluations(narrow) == 1  # the quantised network of 4 bits
+    assert evaluations(narrow) == 0  # the first sweep had the quantised network of 4 bits
 
 
 def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
@@ -119,6 +120,66 @@ def test_what_changes_the_outcome_has_a_folder_of_its_own(other: dict[str, Any],
 
 def test_what_does_not_change_it_has_not(make: Make) -> None:
     assert make(fidelity="float", trials=5).folder == make().folder
+
+
+def test_other_axes_find_what_any_sweep_has_computed(make: Make) -> None:
+    make(SweepAxes(random_noise=[0.3, 1.0])).run()
+    rows_too = make(SweepAxes(rows=[255, 64], random_noise=[0.3]))
+    rows_too.run()
+    assert evaluations(rows_too) == 2  # both reads of 64 rows
+    ruled = make(SweepAxes(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
+    ruled.run()
+    assert evaluations(ruled) == 0
+    assert len({rows_too.folder, ruled.folder, make().folder}) == 3
+    assert rows_too.record.store_of_trials.folder == ruled.record.store_of_trials.folder
+
+
+def test_more_images_compute_the_new_ones_alone(make: Make) -> None:
+    few = make(images=6)
+    few.run()
+    more, seen = make(images=8), list[int]()
+    trial = more.recorded.trial
+
+    def counted(*arguments: Any) -> Steps:
+        steps = trial(*arguments)
+        found = proceed(steps, None)
+        while isinstance(found, Evaluation):
+            seen.append(8 if found.places is None else len(found.places))
+            found = proceed(steps, (yield found))
+        return found
+
+    more.recorded.trial = counted  # type: ignore[method-assign]
+    found = more.run()
+    assert seen == [2] * 6
+    whole = make(images=8, folder="b")
+    assert without_time(found) == without_time(whole.run())
+    assert predictions(more) == predictions(whole)
+    again = make(images=6)
+    assert without_time(again.run()) == without_time(make(images=6, folder="c").run())
+    assert evaluations(again) == 0
+
+
+def test_a_damaged_trial_alone_is_computed_again(make: Make) -> None:
+    first = make()
+    results = first.run()
+    path = sorted(first.record.store_of_trials.folder.glob("*.npz"))[2]
+    path.write_bytes(path.read_bytes()[:-30])
+    again = make()
+    assert [note for note in again.notes if "changed or damaged" in note] == list(again.notes[:1])
+    assert without_time(again.run()) == without_time(results)
+    assert evaluations(again) == 1
+
+
+def test_noise_is_common_to_all_points(make: Make) -> None:
+    """Noise that differs a hair gives the same answers, and another seed's does not."""
+    near = make(SweepAxes(random_noise=[1.0, 1.0000001]), trials=1)
+    near.run()
+    points = [near.record.outcomes(row.axes, row.kind, 0).prediction.tolist() for row in near.record.results()]
+    one, other = points[2:]
+    assert one == other
+    seed = make(SweepAxes(random_noise=[1.0]), trials=1, noise_seed=1)
+    seed.run()
+    assert one not in predictions(seed).values()
 
 
 def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:

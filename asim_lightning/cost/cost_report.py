@@ -1,0 +1,164 @@
+"""The cost of a network for one image: its layers, totals, and what the numbers rest on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from asim_lightning.cost.layer_cost import Energy, LayerCost
+from asim_lightning.cost.operations import Operations
+from asim_lightning.cost.technology import Technology
+
+PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "array": ("cells and lines of the columns", ("row_capacitance",)),
+    "adc": ("converters", ("adc_bit", "adc_noise")),
+    "drivers": ("drivers of several input bits", ("driver", "columns")),
+    "shift_add": ("sums over weight bits, accumulators", ("full_adder", "flip_flop")),
+    "digital": ("digital cycles and layers", ("digital_mac",)),
+    "writes": ("written cells", ("cell_write",)),
+}
+"""Parts of an energy: what each is, and the coefficients that decide it."""
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What a network takes for one image.
+
+    Attributes:
+        layers: Its layers, in the order in which they first run.
+        technology: What energy, time and area are computed from.
+        notes: What is left out or assumed, a line each.
+    """
+
+    layers: tuple[LayerCost, ...]
+    technology: Technology
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def done(self) -> Operations:
+        """All operations."""
+        return sum((layer.done for layer in self.layers), Operations())
+
+    @cached_property
+    def energy(self) -> Energy:
+        """Energy by part, fJ."""
+        return sum((layer.energy for layer in self.layers), Energy())
+
+    @property
+    def energy_range(self) -> tuple[float, float]:
+        """The energy between the factors within which analog and digital energy are known, fJ."""
+        return energy_range(self.energy, self.technology)
+
+    @property
+    def all_digital(self) -> float:
+        """Energy of all multiplications in a digital macro of the same technology, fJ."""
+        return sum(layer.all_digital for layer in self.layers)
+
+    @property
+    def all_digital_range(self) -> tuple[float, float]:
+        """The all-digital energy between the factors within which it is known, fJ."""
+        factor = self.technology.digital_factor
+        return self.all_digital / factor, self.all_digital * factor
+
+    @property
+    def latency(self) -> float:
+        """Seconds from image to answer, layer after layer; digital layers take no time of their own."""
+        return self.done.cycles * self.technology.cycle_seconds
+
+    @property
+    def interval(self) -> float:
+        """Seconds from image to image where all layers work at once: those of the slowest."""
+        return max((layer.done.cycles for layer in self.layers), default=0) * self.technology.cycle_seconds
+
+    @property
+    def tops(self) -> float | None:
+        """Operations a second, 10^12, of one image after another; a multiplication counts as two. None without time."""
+        return 2e-12 * self.done.macs / self.latency if self.latency else None
+
+    @property
+    def tops_per_watt(self) -> float | None:
+        """Operations a picojoule of the whole network, on the rows that it uses; None without energy."""
+        return tops_per_watt(self.done.macs, self.energy.total)
+
+    @property
+    def peak_tops_per_watt(self) -> float | None:
+        """That of the layers on macros if every row of every tile held a weight; None where there are none."""
+        on_macro = [layer for layer in self.layers if layer.macro is not None]
+        energy = sum(layer.energy.total for layer in on_macro)
+        return tops_per_watt(sum(layer.done.row_macs for layer in on_macro), energy)
+
+    @property
+    def bit_mac_energy(self) -> tuple[float, float, float] | None:
+        """Energy a multiplication of one bit by one bit in the layers on macros, fJ: as used, with all rows used, and
+        that of a digital macro; None where no layer is on one."""
+        on_macro = [layer for layer in self.layers if layer.macro is not None]
+        bit_macs = sum(layer.bit_macs for layer in on_macro)
+        if not bit_macs:
+            return None
+        energy, digital = sum(each.energy.total for each in on_macro), sum(each.all_digital for each in on_macro)
+        peak = sum(each.done.row_macs * each.bits[0] * each.bits[1] for each in on_macro)
+        return energy / bit_macs, energy / peak, digital / bit_macs
+
+    @property
+    def area(self) -> float | None:
+        """Area of cells and converters, mm^2; None where the technology does not give both."""
+        t = self.technology
+        if t.cell_area is None or t.adc_area is None:
+            return None
+        return 1e-6 * (self.done.all_cells * t.cell_area + self.done.converters * t.adc_area)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as JSON has it: technology with sources, layers, totals; energies in pJ, times in s."""
+        t = self.technology
+        return {
+            "technology": {f.name: {"value": getattr(t, f.name), "source": t.source(f.name)} for f in fields(t)},
+            "total": {
+                **asdict(self.done),
+                "energy_pj": 1e-3 * self.energy.total,
+                "energy_low_pj": 1e-3 * self.energy_range[0],
+                "energy_high_pj": 1e-3 * self.energy_range[1],
+                **{f"{part}_pj": 1e-3 * value for part, value in self.energy.parts.items()},
+                "all_digital_pj": 1e-3 * self.all_digital,
+                "latency_s": self.latency,
+                "interval_s": self.interval,
+                "tops": self.tops,
+                "tops_per_watt": self.tops_per_watt,
+                "peak_tops_per_watt": self.peak_tops_per_watt,
+                "area_mm2": self.area,
+            },
+            "layers": self.rows(),
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A mapping of plain values for each layer; energies in pJ, times in s."""
+        return [
+            {
+                "layer": layer.name,
+                "kind": layer.kind,
+                "on_macro": layer.macro is not None,
+                "weight_bits": layer.bits[0],
+                "input_bits": layer.bits[1],
+                **asdict(layer.done),
+                "rows_in_use": layer.done.rows_in_use,
+                "energy_pj": 1e-3 * layer.energy.total,
+                **{f"{part}_pj": 1e-3 * value for part, value in layer.energy.parts.items()},
+                "all_digital_pj": 1e-3 * layer.all_digital,
+                "latency_s": layer.done.cycles * self.technology.cycle_seconds,
+                "tops_per_watt": tops_per_watt(layer.done.macs, layer.energy.total),
+                "why_digital": layer.why_digital,
+            }
+            for layer in self.layers
+        ]
+
+
+def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
+    """An energy between the factors within which its analog and digital parts are known, fJ."""
+    digital, analog = energy.digital, energy.total - energy.digital
+    factor, of_digital = technology.factor, technology.digital_factor
+    return analog / factor + digital / of_digital, analog * factor + digital * of_digital
+
+
+def tops_per_watt(macs: int, femtojoules: float) -> float | None:
+    """Operations a picojoule, two a multiplication; None without energy."""
+    return 2e3 * macs / femtojoules if femtojoules else None

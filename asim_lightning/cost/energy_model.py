@@ -1,0 +1,151 @@
+"""The energy of a conversion and of a digital cycle, by a model that a technology names."""
+
+from dataclasses import dataclass
+
+from asim_lightning.circuit import Cycle, MacroConfig
+from asim_lightning.circuit.plug_in import named_class
+from asim_lightning.cost.technology import Technology
+
+
+@dataclass(frozen=True)
+class ConversionEnergy:
+    """Energy of one conversion of one column, fJ."""
+
+    array: float
+    """Cells and lines of the column."""
+    adc: float
+    """Converter."""
+    drivers: float = 0.0
+    """The column's share of the drivers of several input bits."""
+
+    @property
+    def total(self) -> float:
+        """All of it, fJ."""
+        return self.array + self.adc + self.drivers
+
+
+@dataclass(frozen=True)
+class ActiveCells:
+    """Cells of a column that are on, weight and input both 1, in a cycle: means over all its conversions."""
+
+    mean: float
+    mean_square: float
+
+
+class EnergyModel:
+    """Charge-redistribution column; also the base class of every other energy model.
+
+    Form of ZigZag-IMC, array refitted to published chips. To use another one, inherit, override `conversion`,
+    `digital_cycle` or both, and name the class by its import path in ``technology.energy_model``; arguments come from
+    ``technology.energy_model_args``.
+
+    Args:
+        technology: Node, supply and coefficients.
+    """
+
+    def __init__(self, technology: Technology) -> None:
+        self.technology = technology
+
+    def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
+        """Energy of one conversion of one column.
+
+        As `charge_column` with all rows of the macro, idle ones too, and the bits that the cycle takes. An ADC with a
+        range of its own has the comparisons of its bits, and resolves the voltage that one with so many codes over the
+        full scale would.
+
+        Args:
+            macro: The macro.
+            cycle: The conversion.
+            active: Cells that are on, where ``technology.charging`` asks for them.
+        """
+        return charge_column(
+            self.technology,
+            macro.rows,
+            len(cycle.weight_bits),
+            len(cycle.input_bits),
+            converter_bits(macro, cycle),
+            converters_an_array(self.technology, macro, cycle),
+            None if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1,
+            None if active is None else self._charged(macro, active),
+        )
+
+    def digital_cycle(self, rows: int, weight_bits: int, input_bits: int) -> float:
+        """Energy of products that are summed digitally, fJ: ``digital_mac rows W X (node / 28) (V / 0.9)^2``.
+
+        Args:
+            rows: Rows that are summed: all of the macro in a digital cycle of one column, 1 for a multiplication of a
+                layer that is on no macro.
+            weight_bits: Bits of the weights, W.
+            input_bits: Bits of the inputs, X.
+        """
+        t = self.technology
+        return t.digital_mac * rows * weight_bits * input_bits * (t.nanometres / 28.0) * (t.volts / 0.9) ** 2
+
+    def _charged(self, macro: MacroConfig, active: ActiveCells) -> float:
+        """Cells of a column that draw charge."""
+        if self.technology.charging == "ground":
+            return active.mean
+        return active.mean - active.mean_square / macro.rows
+
+
+def charge_column(
+    technology: Technology,
+    rows: int,
+    weight_bits: float,
+    input_bits: float,
+    adc_bits: float,
+    converters: int,
+    codes: float | None = None,
+    charged: float | None = None,
+) -> ConversionEnergy:
+    """Energy of one conversion of a charge-redistribution column.
+
+    ``V^2 (C charged B_w + adc_bit B + adc_noise codes^2 + (B_x > 1) driver B_x rows / converters)``, C the capacitance
+    that a row switches.
+
+    Args:
+        technology: Supply and capacitances.
+        rows: Rows of the column, N.
+        weight_bits: Weight bits that the conversion takes, B_w.
+        input_bits: Input bits that it takes, B_x.
+        adc_bits: Bits of the ADC, B.
+        converters: Columns that are converted at a time, which share the drivers of the rows.
+        codes: Codes that the full scale spans; default: 2^B.
+        charged: Cells that draw charge; default: all rows.
+    """
+    t, square = technology, technology.volts**2
+    drivers = t.driver * input_bits * rows / converters if input_bits > 1 else 0.0
+    resolved = 2.0**adc_bits if codes is None else codes
+    return ConversionEnergy(
+        array=square * t.cell_capacitance * weight_bits * (rows if charged is None else charged),
+        adc=square * (t.adc_bit * adc_bits + t.adc_noise * resolved**2),
+        drivers=square * drivers,
+    )
+
+
+def energy_model(technology: Technology) -> EnergyModel:
+    """The energy model that a technology names.
+
+    Raises:
+        ValueError: There is no such class, or it does not take the arguments.
+    """
+    kind = named_class("`technology.energy_model`", technology.energy_model, {"charge": EnergyModel}, EnergyModel)
+    try:
+        return kind(technology, **technology.energy_model_args)
+    except TypeError as error:
+        raise ValueError(
+            f"`technology.energy_model_args` does not fit the energy model {technology.energy_model}: {error}"
+        ) from None
+
+
+def converter_bits(macro: MacroConfig, cycle: Cycle) -> int:
+    """Bits of the ADC; for an ideal converter as many as give every count of the cycle a code of its own."""
+    if macro.adc_bits is not None:
+        return macro.adc_bits
+    return (cycle.full_scale * (1 + cycle.signed)).bit_length()
+
+
+def converters_an_array(technology: Technology, macro: MacroConfig, cycle: Cycle) -> int:
+    """Columns of an array that are converted at a time."""
+    shared = macro.static.columns_per_adc * len(cycle.weight_bits)
+    return max(1, technology.columns // shared)

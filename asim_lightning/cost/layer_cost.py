@@ -1,0 +1,135 @@
+"""The cost of a layer for one image: what is done, and the energy that it takes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from asim_lightning.circuit import Cycle, MacroConfig, Transfer
+from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, converter_bits
+from asim_lightning.cost.network_shape import ProductShape
+from asim_lightning.cost.operations import Operations, input_digits, operations
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy by part, fJ."""
+
+    array: float = 0.0
+    adc: float = 0.0
+    drivers: float = 0.0
+    shift_add: float = 0.0
+    digital: float = 0.0
+    """Digital cycles, and layers that are on no macro."""
+    writes: float = 0.0
+
+    def __add__(self, other: "Energy") -> "Energy":
+        return Energy(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def total(self) -> float:
+        """All of it, fJ."""
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Energy by the name of the part, fJ."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer takes for one image."""
+
+    name: str
+    kind: str
+    macro: MacroConfig | None
+    """Its macro; None where it is digital."""
+    bits: tuple[int, int]
+    """Bits of weights and inputs."""
+    why_digital: str
+    """Why it is on no macro; empty where it is."""
+    done: Operations
+    energy: Energy
+    all_digital: float
+    """Energy of its multiplications in a digital macro of the same technology, fJ."""
+
+    @property
+    def bit_macs(self) -> int:
+        """Multiplications of one bit by one bit."""
+        return self.done.macs * self.bits[0] * self.bits[1]
+
+
+def macro_cost(
+    name: str,
+    kind: str,
+    circuit: Transfer,
+    shapes: Sequence[ProductShape],
+    model: EnergyModel,
+    active: Sequence[ActiveCells] | None = None,
+) -> LayerCost:
+    """Cost of a layer on a macro.
+
+    Args:
+        name: Full name of the layer.
+        kind: Its kind.
+        circuit: Schedule of its macro.
+        shapes: Its products, one a call.
+        model: Energy of a conversion and of a digital cycle.
+        active: Cells that are on in each cycle, where the technology asks for them.
+    """
+    macro, energy, done = circuit.macro, Energy(), Operations()
+    for shape in shapes:
+        new = operations(shape, circuit)
+        done += new
+        times = shape.outputs * len(shape.tiles(macro.rows))
+        for number, cycle in enumerate(circuit.cycles):
+            energy += _of_cycle(model, macro, cycle, times, None if active is None else active[number])
+        for digit in input_digits(circuit.cycles):
+            energy += Energy(shift_add=times * _shift_add_energy(model, macro, digit))
+        energy += Energy(writes=new.cells_written * _write_energy(model))
+    bits = macro.weight_bits, macro.input_bits
+    return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
+
+
+def digital_cost(
+    name: str, kind: str, macs: int, bits: tuple[int, int], why_digital: str, model: EnergyModel
+) -> LayerCost:
+    """Cost of a layer that is computed digitally, by integers; its time and its memory are left out.
+
+    Args:
+        name: Full name of the layer.
+        kind: Its kind.
+        macs: Multiplications for one image.
+        bits: Bits of weights and inputs.
+        why_digital: Why it is on no macro.
+        model: Energy of digital products.
+    """
+    energy = macs * model.digital_cycle(1, *bits)
+    return LayerCost(name, kind, None, bits, why_digital, Operations(macs=macs), Energy(digital=energy), energy)
+
+
+def _of_cycle(model: EnergyModel, macro: MacroConfig, cycle: Cycle, times: int, active: ActiveCells | None) -> Energy:
+    if not cycle.converted:
+        return Energy(digital=times * model.digital_cycle(macro.rows, len(cycle.weight_bits), len(cycle.input_bits)))
+    one = model.conversion(macro, cycle, active)
+    made = times * cycle.votes
+    return Energy(array=made * one.array, adc=made * one.adc, drivers=made * one.drivers)
+
+
+def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:
+    """Energy of the sum of an input digit's codes over weight bits, and of its addition to the output, fJ.
+
+    A tree of ``B (S - 1) + S (log2 S - 1/2)`` full adders over S weight bits of codes of B bits, and an accumulator of
+    ``W + X + B`` full adders and flip-flops (ZigZag-IMC); linear in the node. What combines votes is left out.
+    """
+    t, slices = model.technology, len(digit)
+    code = max(converter_bits(macro, cycle) for cycle in digit)
+    tree = max(0.0, code * (slices - 1) + slices * (math.log2(slices) - 0.5))
+    width = macro.weight_bits + macro.input_bits + code
+    switched = t.full_adder * (tree + width) + t.flip_flop * width
+    return switched * (t.nanometres / 28.0) * t.volts**2
+
+
+def _write_energy(model: EnergyModel) -> float:
+    """Energy of writing a cell, fJ; 0 where it is not priced."""
+    return (model.technology.cell_write or 0.0) * model.technology.volts**2

@@ -1,0 +1,133 @@
+"""The cost of a converted network for one image."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.cost.cost_report import CostReport
+from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
+from asim_lightning.cost.layer_cost import LayerCost, digital_cost, macro_cost
+from asim_lightning.cost.network_shape import NetworkShape, network_shape
+from asim_lightning.cost.technology import Technology
+from asim_lightning.nn import OnMacro, QuantizedLayer
+from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers
+
+_FITTED_NODES = (16.0, 65.0)
+
+
+def cost(
+    model: nn.Module,
+    technology: Technology = Technology(),
+    example: Tensor | None = None,
+    *,
+    report: ConversionReport | None = None,
+    shape: NetworkShape | None = None,
+    counts: Mapping[str, LayerCounts] | None = None,
+    digital: Collection[str] = (),
+) -> CostReport:
+    """Conversions, energy and time that a converted network takes for one image.
+
+    Every layer on a macro is counted as simulated, whatever its fidelity is. Weights stay where they are: each tile of
+    each matrix is an array of its own.
+
+    Args:
+        model: Converted network.
+        technology: What energy, time and area are computed from.
+        example: An input, for its size; default: that in the network's configuration. # (1, channels, height, width)
+        report: The network's conversion, for kinds of layers and why some are on no macro.
+        shape: What `network_shape` found, where it is known.
+        counts: Counts of layers for some images, by full name, which ``technology.charging`` may ask for.
+        digital: Layers on a macro that are computed by integers in its place, by full name.
+
+    Raises:
+        ValueError: The network does not run, a name is not that of a layer on a macro, or counts are missing.
+    """
+    layers, seen = macro_layers(model), shape or network_shape(model, example)
+    for name in digital:
+        if name not in layers:
+            raise ValueError(f"`digital` of cost must name layers on a macro, got {name!r}")
+    rows = {} if report is None else {row.name: row for row in report}
+    energies, found = energy_model(technology), list[LayerCost]()
+    for name, macs in seen.macs.items():
+        found.append(_kept(name, model.get_submodule(name), macs, rows.get(name or "(network)"), energies))
+    for name, shapes in seen.products.items():
+        layer, kind = layers[name], rows[name].kind if name in rows else type(layers[name]).__name__
+        if name in digital:
+            macs = sum(each.outputs * sum(each.tiles(layer.macro.rows)) for each in shapes)
+            bits = layer.macro.weight_bits, layer.macro.input_bits
+            found.append(digital_cost(name, kind, macs, bits, "computed by integers", energies))
+        else:
+            active = _active(name, layer, technology, counts)
+            found.append(macro_cost(name, kind, layer.transfer, shapes, energies, active))
+    ordered = _in_order(found, rows, model)
+    on_macro = [layers[name].macro for name in seen.products if name not in digital]
+    return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies)))
+
+
+def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model: EnergyModel) -> LayerCost:
+    """Cost of a layer that is on no macro."""
+    bits = (model.technology.float_bits,) * 2
+    if isinstance(module, QuantizedLayer):
+        bits = module.weight_bits, module.input_bits
+    kind = type(module).__name__ if row is None or row.kind == "-" else row.kind
+    return digital_cost(name or "(network)", kind, macs, bits, "not converted" if row is None else row.why_kept, model)
+
+
+def _active(
+    name: str, layer: OnMacro, technology: Technology, counts: Mapping[str, LayerCounts] | None
+) -> list[ActiveCells] | None:
+    """Cells that are on in each cycle of a layer; None where the technology does not ask for them."""
+    if technology.charging == "fixed":
+        return None
+    cycles = layer.transfer.cycles
+    if any(len(cycle.input_bits) > 1 or len(cycle.weight_bits) > 1 for cycle in cycles):
+        raise ValueError(
+            f"`technology.charging` must be fixed for `{name}`, whose cycles take several bits: a count does not tell "
+            f"their charge, got {technology.charging!r}"
+        )
+    if counts is None or name not in counts:
+        raise ValueError(
+            f"`technology.charging` {technology.charging} needs the counts of `{name}` for some images; "
+            "`counts` of cost and `images` of asim cost give them"
+        )
+    if [cycle.input_bits for cycle in counts[name].circuit.cycles] != [cycle.input_bits for cycle in cycles]:
+        raise ValueError(f"`counts` of `{name}` must be those of its macro, got those of another schedule")
+    found = []
+    for seen in counts[name].histograms:
+        images = float(seen.numbers.sum())
+        mean, square = (float((seen.numbers * seen.counts**power).sum()) / images for power in (1, 2))
+        found.append(ActiveCells(mean, square))
+    return found
+
+
+def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: nn.Module) -> tuple[LayerCost, ...]:
+    """Layers as the conversion has them, else as the network names them."""
+    order = {name: place for place, name in enumerate([*rows, *(name for name, _ in model.named_modules())][::-1])}
+    return tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
+
+
+def _notes(layers: Iterable[LayerCost], macros: Iterable[MacroConfig], model: EnergyModel) -> list[str]:
+    """What is assumed or left out."""
+    t, notes = model.technology, list[str]()
+    kept = [layer for layer in layers if layer.macro is None]
+    if kept:
+        notes.append(
+            f"{len(kept)} layers are on no macro: priced as digital products of their bits "
+            f"(float: {t.float_bits} x {t.float_bits}), without time, memory and movement of data"
+        )
+    if written := sum(layer.done.cells_written for layer in layers):
+        priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
+        notes.append(f"{written:,} cells are written for each image, {priced}; other weights stay in their cells")
+    if any(macro.adc_bits is None for macro in macros):
+        notes.append("an ideal ADC is priced as one with bits for every count of a cycle")
+    if any(macro.column not in ("charge", "measured") for macro in macros) and type(model) is EnergyModel:
+        notes.append(
+            "the model is fitted to charge redistribution: for other columns no model is better than 3.7 times"
+        )
+    low, high = _FITTED_NODES
+    if not low <= t.nanometres <= high:
+        notes.append(f"{t.nanometres:g} nm is outside the nodes that the model is fitted to, {low:g} to {high:g} nm")
+    notes.append("left out: softmax, norms, activations, pooling, memory and movement of data between layers")
+    return notes

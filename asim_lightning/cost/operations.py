@@ -1,0 +1,84 @@
+"""What the arrays of a layer do for one image, counted: conversions, reads, digital cycles, shift-adds, cells, time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import groupby
+
+from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.cost.network_shape import ProductShape
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What is done for one image."""
+
+    macs: int = 0
+    """Multiplications."""
+    row_macs: int = 0
+    """Multiplications that the same cycles would do if every row of every tile held a weight."""
+    conversions: int = 0
+    """Conversions of the ADC, votes included."""
+    array_reads: int = 0
+    """Times that the rows of an array are driven, with one input digit each."""
+    digital_cycles: int = 0
+    """Cycles of one column that are computed digitally."""
+    shift_adds: int = 0
+    """Sums over the weight bits of an output, each added to the output's accumulator."""
+    cells: int = 0
+    """Cells that hold weights."""
+    all_cells: int = 0
+    """Cells of the columns in use, in rows that hold no weight too."""
+    cells_written: int = 0
+    """Cells that are written for each image: those of products of two activations."""
+    converters: int = 0
+    """Converters of all arrays."""
+    cycles: int = 0
+    """Conversion times, one after another, where each tile of each matrix is an array of its own."""
+
+    def __add__(self, other: "Operations") -> "Operations":
+        return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def rows_in_use(self) -> float:
+        """Share of the rows that hold a weight, over all cycles; 1 where there is no array."""
+        return self.macs / self.row_macs if self.row_macs else 1.0
+
+
+def operations(shape: ProductShape, circuit: Transfer) -> Operations:
+    """What one product takes for one image.
+
+    With O outputs, T tiles, and cycles of which an input digit has one for each weight bit: ``conversions = O T sum of
+    votes of converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads =
+    matrices steps T rounds``, where each digit takes as many rounds as its most voted cycle has votes, times the
+    columns that share a converter, one for a digit without conversions; ``cycles = steps rounds``.
+
+    Args:
+        shape: The product.
+        circuit: Schedule of its macro.
+    """
+    macro, tiles = circuit.macro, shape.tiles(circuit.macro.rows)
+    digits = list(input_digits(circuit.cycles))
+    converted = sum(cycle.votes for cycle in circuit.cycles if cycle.converted)
+    shared = macro.static.columns_per_adc
+    rounds = [max((cycle.votes * shared for cycle in digit if cycle.converted), default=1) for digit in digits]
+    columns = shape.matrices * len(tiles) * shape.columns * (1 if macro.weight_parallel else macro.weight_bits)
+    weights = shape.matrices * len(tiles) * shape.columns * macro.weight_bits
+    return Operations(
+        macs=shape.outputs * sum(tiles),
+        row_macs=shape.outputs * len(tiles) * macro.rows,
+        conversions=shape.outputs * len(tiles) * converted,
+        array_reads=shape.matrices * shape.steps * len(tiles) * sum(rounds),
+        digital_cycles=shape.outputs * len(tiles) * sum(not cycle.converted for cycle in circuit.cycles),
+        shift_adds=shape.outputs * len(tiles) * len(digits),
+        cells=shape.weights * macro.weight_bits,
+        all_cells=weights * macro.rows,
+        cells_written=shape.weights * macro.weight_bits if shape.is_written else 0,
+        converters=-(-columns // shared),
+        cycles=shape.steps * sum(rounds),
+    )
+
+
+def input_digits(cycles: tuple[Cycle, ...]) -> Iterator[list[Cycle]]:
+    """Cycles of each input digit: those of all weight bits, whose sums are shifted and added together."""
+    for _, digit in groupby(cycles, lambda cycle: cycle.input_bits):
+        yield list(digit)

@@ -1,0 +1,230 @@
+"""The technology that a cost is computed for: node, supply, capacitances, cycle time, each with its source."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
+
+CHARGING = ("fixed", "redistribution", "ground")
+_UIUC = "UIUC-IMC-Benchmarking (MIT)"
+_FIT = f"fitted to 16 charge-redistribution rows of 12 papers in {_UIUC}"
+_ZIGZAG = "ZigZag-IMC, imc_unit.py and imc_array.py"
+_JIA_AREA = "Jia, JSSC 2020, by CiMLoop jia_jssc_2020"
+_MEDIAN_TIME = f"median of the 15 fitted rows with a time in {_UIUC}, which span 4 to 1750 ns"
+
+
+@dataclass(frozen=True)
+class TechnologyPreset:
+    """What a node or a chip decides, and where each value is from."""
+
+    values: Mapping[str, float]
+    sources: Mapping[str, str]
+
+
+PRESETS: dict[str, TechnologyPreset] = {
+    "28nm": TechnologyPreset(
+        {"node": 28.0, "supply": 0.9, "cycle_ns": 50.0},
+        {
+            "node": "the node that digital figures are normalised to",
+            "supply": f"Lee, VLSI 2021: {_UIUC}, index 35",
+            "cycle_ns": _MEDIAN_TIME,
+        },
+    ),
+    "65nm": TechnologyPreset(
+        {"node": 65.0, "supply": 1.0, "cycle_ns": 25.0, "cell_area": 4.93, "adc_area": 1941.0},
+        {
+            "node": f"{_UIUC}, index 78",
+            "supply": f"DCT-RAM, CICC 2022: {_UIUC}, index 78",
+            "cycle_ns": f"DCT-RAM, CICC 2022: {_UIUC}, index 78",
+            "cell_area": f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells",
+            "adc_area": f"{_JIA_AREA}: 0.497 mm^2 over 256 converters",
+        },
+    ),
+    "22nm": TechnologyPreset(
+        {"node": 22.0, "supply": 1.1, "cycle_ns": 4.17},
+        dict.fromkeys(("node", "supply", "cycle_ns"), f"Wang, VLSI 2022: {_UIUC}, index 89"),
+    ),
+    "16nm": TechnologyPreset(
+        {"node": 16.0, "supply": 0.8, "cycle_ns": 50.0},
+        dict.fromkeys(("node", "supply", "cycle_ns"), f"Jia, ISSCC 2021: {_UIUC}, index 25"),
+    ),
+    "jia_2020": TechnologyPreset(
+        {
+            "node": 65.0, "supply": 0.85, "cycle_ns": 1750.0, "unit_capacitor": 4.5, "cell_area": 4.93,
+            "adc_area": 1941.0,
+        },
+        {
+            **dict.fromkeys(("node", "supply", "cycle_ns"), f"Jia, JSSC 2020: {_UIUC}, index 5"),
+            "unit_capacitor": "Jia, JSSC 2020: a row measures 5.8 fF",
+            "cell_area": f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells",
+            "adc_area": f"{_JIA_AREA}: 0.497 mm^2 over 256 converters",
+        },
+    ),
+}  # fmt: skip
+_OF_PRESET = ("node", "supply", "cycle_ns", "unit_capacitor", "cell_area", "adc_area")
+SOURCES = {
+    "columns": f"Jia 2020, Jia 2021 and Lee 2021 in {_UIUC}, a converter each",
+    "row_capacitance": _FIT,
+    "parasitics": "Jia, JSSC 2020: 5.8 fF a row for a unit of 4.5 fF",
+    "adc_bit": f"{_ZIGZAG}: 100 fF a bit",
+    "adc_noise": f"{_ZIGZAG}: 0.001 fF times 4^bits",
+    "driver": f"{_ZIGZAG}: 50 fF a bit, where a cycle takes several",
+    "digital_mac": f"median of digital macros of 22 to 65 nm in {_UIUC}, at 28 nm and 0.9 V",
+    "full_adder": f"{_ZIGZAG}, at 28 nm",
+    "flip_flop": f"{_ZIGZAG}, at 28 nm",
+    "cell_write": "nobody's: written cells are counted, and not priced",
+    "float_bits": "an assumption: a layer that stays float is computed by integers",
+    "factor": "typical factor between model and silicon, one paper left out at a time",
+    "digital_factor": "spread of published digital macros",
+}
+"""Where the default of each other coefficient is from."""
+_RANGES = {
+    "node": (3.0, 250.0, "nm"), "supply": (0.2, 3.0, "V"), "cycle_ns": (0.01, 1e6, "ns"),
+    "unit_capacitor": (0.01, 1000.0, "fF"), "cell_area": (0.001, 1e3, "um^2"), "adc_area": (0.1, 1e7, "um^2"),
+    "parasitics": (1.0, 10.0, ""), "factor": (1.0, 100.0, ""), "digital_factor": (1.0, 100.0, ""),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Technology:
+    """A technology: what energy, time and area of a macro are computed from. Each default has a source (`source`).
+
+    Raises:
+        ValueError: A field is outside its range, or a name is unknown.
+    """
+
+    preset: str = "28nm"
+    """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm or jia_2020; a field beside it wins."""
+    node: float | None = None
+    """Technology node: 3..250 nm; null: the preset's. The model is fitted to 16..65 nm."""
+    supply: float | None = None
+    """Supply: 0.2..3 V; null: the preset's."""
+    cycle_ns: float | None = None
+    """Time of a conversion, input to code: 0.01..1000000 ns; null: the preset's."""
+    unit_capacitor: float | None = None
+    """Capacitor of a cell: 0.01..1000 fF; null: the preset's, or none: `row_capacitance` times the node is taken."""
+    columns: int = 256
+    """Columns of an array, which share the drivers of its rows: 1..65536."""
+    row_capacitance: float = 0.0528
+    """Capacitance that a row of a column switches, a nm of node: fF/nm; `unit_capacitor` takes its place."""
+    parasitics: float = 1.3
+    """Capacitance that a row switches over its unit capacitor: 1..10."""
+    adc_bit: float = 100.0
+    """Capacitance that a converter switches for each bit: fF."""
+    adc_noise: float = 0.001
+    """Capacitance that a converter switches, by the square of the codes that the full scale spans: fF."""
+    driver: float = 50.0
+    """Capacitance that a row's driver switches for each input bit, where a cycle takes several: fF."""
+    digital_mac: float = 1.5
+    """Energy of a digital product of one bit and one bit, summed, at 28 nm and 0.9 V: fJ."""
+    full_adder: float = 4.2
+    """Capacitance that a full adder switches, at 28 nm: fF."""
+    flip_flop: float = 2.1
+    """Capacitance that a flip-flop switches, at 28 nm: fF."""
+    cell_write: float | None = None
+    """Capacitance that writing a cell switches: fF; null: written cells are counted, and not priced."""
+    cell_area: float | None = None
+    """Area of a cell: 0.001..1000 um^2; null: the preset's, or none: no area is given."""
+    adc_area: float | None = None
+    """Area of a converter: 0.1..10000000 um^2; null: as for `cell_area`."""
+    float_bits: int = 8
+    """Bits of weights and inputs of layers that stay float, as digital hardware computes them: 1..32."""
+    factor: float = 1.5
+    """Factor within which analog energy is known, either way: 1..100."""
+    digital_factor: float = 2.0
+    """Factor within which digital energy is known, either way: 1..100."""
+    charging: str = "fixed"
+    """Charge that a column draws: fixed (as fitted), or of the true counts k of N rows: redistribution,
+    k (N - k) / N cells, or ground, k cells."""
+    energy_model: str = "charge"
+    """Energy model: charge, or the import path of a class that inherits `asim_lightning.cost.EnergyModel`."""
+    energy_model_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the energy model."""
+
+    def __post_init__(self) -> None:
+        take_numpy_numbers(self)
+        check_choice("`technology.preset`", self.preset, tuple(PRESETS))
+        for name in _OF_PRESET:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, PRESETS[self.preset].values.get(name))
+        for name, (low, high, unit) in _RANGES.items():
+            _check_range(name, getattr(self, name), low, high, unit)
+        for name in ("row_capacitance", "adc_bit", "adc_noise", "driver", "digital_mac", "full_adder", "flip_flop"):
+            check_number(f"`technology.{name}`", getattr(self, name), 1e6)
+        if self.cell_write is not None:
+            check_number("`technology.cell_write`", self.cell_write, 1e6)
+        check_whole("`technology.columns`", self.columns, 1, 65536)
+        check_whole("`technology.float_bits`", self.float_bits, 1, 32)
+        check_choice("`technology.charging`", self.charging, CHARGING)
+        if not isinstance(self.energy_model_args, dict):
+            raise ValueError(
+                f"`technology.energy_model_args` must be a mapping of argument names, got {self.energy_model_args!r}"
+            )
+
+    def __hash__(self) -> int:
+        return hash((self.preset, self.node, self.supply, self.charging, self.energy_model))
+
+    def with_fields(self, **changes: Any) -> "Technology":
+        """A copy with some fields changed; of another preset what the old one decided is its own.
+
+        Raises:
+            ValueError: A name is no field (the nearest names are given), or a value is not allowed.
+        """
+        names = [each.name for each in fields(self)]
+        for name in changes:
+            if name not in names:
+                near = get_close_matches(name, names, n=2, cutoff=0.4) or names
+                raise ValueError(f"`technology.{name}` is no field of a technology, nearest: {', '.join(near)}")
+        if changes.get("preset", self.preset) != self.preset:
+            old = PRESETS[self.preset].values
+            changes = {**{name: None for name in _OF_PRESET if getattr(self, name) == old.get(name)}, **changes}
+        return replace(self, **changes)
+
+    @property
+    def nanometres(self) -> float:
+        """The node, nm."""
+        return float(self.node)  # type: ignore[arg-type]  # the preset's where none is given
+
+    @property
+    def volts(self) -> float:
+        """The supply, V."""
+        return float(self.supply)  # type: ignore[arg-type]
+
+    @property
+    def cell_capacitance(self) -> float:
+        """Capacitance that a row of a column switches, fF."""
+        if self.unit_capacitor is not None:
+            return self.parasitics * self.unit_capacitor
+        return self.row_capacitance * self.nanometres
+
+    @property
+    def cycle_seconds(self) -> float:
+        """Time of a conversion, s."""
+        return 1e-9 * float(self.cycle_ns)  # type: ignore[arg-type]
+
+    def source(self, name: str) -> str:
+        """Where the value of a field is from."""
+        value, preset = getattr(self, name), PRESETS[self.preset]
+        if name in _OF_PRESET:
+            if value is None:
+                return "not known"
+            return preset.sources[name] if value == preset.values.get(name) else "given"
+        if name not in SOURCES:
+            return "a setting"
+        default = next(each.default for each in fields(self) if each.name == name)
+        return SOURCES[name] if value == default else "given"
+
+    def __str__(self) -> str:
+        """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion"."""
+        return f"{self.nanometres:g} nm, {self.volts:g} V, {self.cycle_ns:g} ns a conversion"
+
+
+def _check_range(name: str, value: Any, low: float, high: float, unit: str) -> None:
+    if value is None and name in ("unit_capacitor", "cell_area", "adc_area"):
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value <= high:
+        raise ValueError(f"`technology.{name}` must be {low:.7g}..{high:.7g}{unit and f' {unit}'}, got {value!r}")

@@ -1,0 +1,196 @@
+"""The energy model against silicon: published charge-redistribution macros, components, supplies."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from asim_lightning.cost.energy_model import ConversionEnergy, charge_column
+from asim_lightning.cost.technology import PRESETS, Technology
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A published macro at one supply."""
+
+    index: int
+    """Its row in UIUC-IMC-Benchmarking."""
+    chip: str
+    paper: str
+    node: float
+    """nm."""
+    supply: float
+    """V."""
+    rows: int
+    input_bits: float
+    """Bits that one conversion takes; 1.5: three levels."""
+    weight_bits: float
+    adc_bits: float
+    converters: int
+    """Columns that are converted at a time."""
+    tops_per_watt: float
+    """Operations a picojoule, of one bit by one bit, two a product."""
+    time_ns: float | None = None
+    """Time of an invocation, ns."""
+
+    @property
+    def reported(self) -> float:
+        """Reported energy of a column and its conversion, fJ."""
+        return 2e3 * self.rows * self.input_bits * self.weight_bits / self.tops_per_watt
+
+    def modelled(self, technology: Technology) -> ConversionEnergy:
+        """Energy of a column and its conversion by the coefficients of a technology, at the chip's node and supply.
+
+        Args:
+            technology: Its coefficients, and its unit capacitor where it has one.
+        """
+        return charge_column(
+            technology.with_fields(node=self.node, supply=self.supply),
+            self.rows,
+            self.weight_bits,
+            self.input_bits,
+            self.adc_bits,
+            self.converters,
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of the model beside one of silicon."""
+
+    what: str
+    reported: float
+    modelled: float
+    unit: str
+    note: str = ""
+    chip: Chip | None = field(default=None, repr=False)
+
+    @property
+    def ratio(self) -> float:
+        """Modelled over reported."""
+        return self.modelled / self.reported
+
+
+_NOTES = {
+    "Wang 22 nm": "the row pairs the efficiency at 0.7 V with a supply of 1.1 V: see the supplies below",
+    "Valavi 65 nm": "1-bit ADC; 3 bits as tabulated",
+}
+JIA_COMPONENTS = {0.85: (9700.0, 1790.0), 1.2: (20400.0, 3560.0)}
+"""Jia, JSSC 2020, 65 nm: energy of a column's array and of its ADC, fJ, by supply (CiMLoop jia_jssc_2020)."""
+WANG_SUPPLIES = {0.7: 31.998, 0.8: 22.590, 0.9: 18.439, 1.0: 16.376, 1.1: 15.467}
+"""Wang, VLSI 2022, 22 nm: operations a picojoule of 8 by 8 bits, by supply (CiMLoop wang_vlsi_2022)."""
+CR_CIM = Chip(0, "CR-CIM 65 nm", "Yoshioka, ISSCC 2024", 65, 1.0, 1088, 1, 1, 10, 78, 818)
+"""Its supply is not published; 1.0 stands for it."""
+
+
+def published_chips() -> tuple[Chip, ...]:
+    """The rows that the model is fitted to."""
+    text = files("asim_lightning.cost").joinpath("silicon/charge_macros.csv").read_text(encoding="utf-8")
+    kinds: dict[str, Callable[[str], float]] = {"index": int, "rows": int, "converters": int}
+    found = []
+    for row in csv.DictReader(io.StringIO(text)):
+        numbers = {
+            name: kinds.get(name, float)(value) if value else None
+            for name, value in row.items()
+            if name not in ("chip", "paper")
+        }
+        found.append(Chip(chip=row["chip"], paper=row["paper"], **numbers))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The model against silicon.
+
+    Attributes:
+        chips: Energy of a column of each published chip.
+        components: Parts of it where they were measured.
+        supplies: Energy of Wang's column at each supply, and its fall with the square from the highest.
+        matching: Supplies, V, at which CR-CIM's column would take what is reported, by what its cell is taken for.
+        factor: Factor within which chips are known, as stated.
+    """
+
+    chips: tuple[Comparison, ...]
+    components: tuple[Comparison, ...]
+    supplies: tuple[Comparison, ...]
+    matching: dict[str, float]
+    factor: float
+
+    @property
+    def typical_factor(self) -> float:
+        """``exp(sqrt(mean ln^2 ratio))`` over the chips."""
+        return math.exp(math.sqrt(sum(math.log(each.ratio) ** 2 for each in self.chips) / len(self.chips)))
+
+    @property
+    def bias(self) -> float:
+        """Geometric mean of the ratios of the chips."""
+        return math.exp(sum(math.log(each.ratio) for each in self.chips) / len(self.chips))
+
+    def within(self, factor: float) -> int:
+        """Number of chips whose ratio lies within a factor, either way."""
+        return sum(1 / factor <= each.ratio <= factor for each in self.chips)
+
+
+def validate_model(technology: Technology = Technology()) -> Validation:
+    """Compare the coefficients of a technology with silicon; node, supply and cell are those of each chip.
+
+    Args:
+        technology: The coefficients.
+    """
+    plain = technology.with_fields(unit_capacitor=None, preset="28nm")
+    measured = plain.with_fields(unit_capacitor=PRESETS["jia_2020"].values["unit_capacitor"])
+    chips = published_chips()
+    return Validation(
+        tuple(_column(chip, plain) for chip in chips),
+        tuple(_components([chip for chip in chips if chip.index == 5], plain, measured)),
+        tuple(_supplies(next(chip for chip in chips if chip.index == 89), plain)),
+        {
+            f"{plain.row_capacitance:g} fF/nm": _matching_supply(CR_CIM, plain),
+            f"{plain.parasitics:g} x 1.5 fF": _matching_supply(CR_CIM, plain.with_fields(unit_capacitor=1.5)),
+        },
+        technology.factor,
+    )
+
+
+def _column(chip: Chip, technology: Technology) -> Comparison:
+    what = f"{chip.chip}, {chip.supply:g} V"
+    note = _NOTES.get(chip.chip, "")
+    return Comparison(what, chip.reported, chip.modelled(technology).total, "fJ", note, chip)
+
+
+def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) -> list[Comparison]:
+    found = []
+    for chip in sorted(chips, key=lambda chip: chip.supply):
+        array, adc = JIA_COMPONENTS[chip.supply]
+        by_fit, by_cell = chip.modelled(plain), chip.modelled(measured)
+        at = f"{chip.chip}, {chip.supply:g} V"
+        cell = f"measured cell: {measured.parasitics:g} x {measured.unit_capacitor:g} fF"
+        found += [
+            Comparison(f"{at}: column", chip.reported, by_cell.total, "fJ", cell),
+            Comparison(f"{at}: array", array, by_cell.array, "fJ", cell),
+            Comparison(f"{at}: array", array, by_fit.array, "fJ", "fitted cell"),
+            Comparison(f"{at}: ADC", adc, by_fit.adc, "fJ"),
+        ]
+    return found
+
+
+def _supplies(chip: Chip, technology: Technology) -> list[Comparison]:
+    highest = max(WANG_SUPPLIES)
+    found = []
+    for supply, efficiency in WANG_SUPPLIES.items():
+        reported = 2e3 * chip.rows / efficiency
+        scaled = 2e3 * chip.rows / WANG_SUPPLIES[highest] * (supply / highest) ** 2
+        absolute = charge_column(
+            technology.with_fields(node=chip.node, supply=supply),
+            chip.rows, chip.weight_bits, chip.input_bits, chip.adc_bits, chip.converters,
+        ).total  # fmt: skip
+        note = f"V^2 from {highest:g} V; the model gives {absolute:,.0f} fJ, {absolute / reported:.2f} of it"
+        found.append(Comparison(f"{chip.chip}, {supply:g} V", reported, scaled, "fJ", note))
+    return found
+
+
+def _matching_supply(chip: Chip, technology: Technology) -> float:
+    """The supply at which the column would take what is reported, V."""
+    return chip.supply * math.sqrt(chip.reported / chip.modelled(technology).total)

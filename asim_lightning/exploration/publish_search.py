@@ -1,0 +1,58 @@
+"""The results of a search for people: table, pictures, files, TensorBoard."""
+
+from dataclasses import asdict
+
+from torch.utils.tensorboard import SummaryWriter
+
+from asim_lightning.evaluation.trade_off import SearchResult
+from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.exploration.search import Search
+from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
+from asim_lightning.report.search_table import search_text, write_search
+
+_SUFFIX = ".search"
+_SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
+
+
+def publish_search(found: SearchResult, search: Search, name: str) -> str:
+    """Write files and pictures into the search's folder, and return the table and where they are.
+
+    Args:
+        found: What the search found.
+        search: The search.
+        name: Name of the run, for the headline.
+    """
+    title = f"{name}: {len(found.points)} points by {search.settings.method}, {search.technology}"
+    described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
+    table, _ = write_search(found, search.folder, described)
+    pictures = draw_search(found, title, search.folder)
+    _write_scalars(found, search, title)
+    return "\n".join(
+        [
+            search_text(found, str(search.technology)),
+            "",
+            f"numbers  {table}",
+            *(f"picture  {picture}" for picture in pictures),
+            f"charts   tensorboard --logdir {search.folder.parent.parent}",
+        ]
+    )
+
+
+def _write_scalars(found: SearchResult, search: Search, title: str) -> None:
+    """Figures of each point with its number as the step, and of the front the accuracy over nJ, which are whole."""
+    folder = search.folder
+    for stale in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
+        stale.unlink()
+    with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
+        for step, point in enumerate(found.points):
+            for scalar in _SCALARS:
+                if scalar in point.figures:
+                    writer.add_scalar(f"search/{scalar}_of_point", point.figures[scalar], step)
+        for point in found.front:
+            writer.add_scalar("search/front_accuracy_vs_energy_in_nJ", point.result.accuracy,
+                              round(1000 * point.figures["energy"]))  # fmt: skip
+        for reference in found.references:
+            writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
+        for tag, figure in (("trade_off", trade_off_figure(found, title)), ("map", maps_figure(found, title))):
+            if figure is not None:
+                writer.add_figure(f"search/{tag}", figure, 0, close=False)

@@ -1,0 +1,299 @@
+"""A search over macros, chips, checkpoints and technologies for what trades accuracy, energy and time best."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule, Trainer
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.cost import Technology
+from asim_lightning.evaluation.binomial import clopper_pearson
+from asim_lightning.evaluation.chip_yield import chip_yield
+from asim_lightning.evaluation.interval import Interval, difference_interval
+from asim_lightning.evaluation.progress import EvaluationBar
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text, point_result
+from asim_lightning.evaluation.targets import Decision, Target, decide
+from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, costs
+from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.figures import CostFigures
+from asim_lightning.exploration.methods import Listed, Method, Optuna, random_points
+from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
+from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
+from asim_lightning.exploration.search_space import CHECKPOINT, SearchSpace, of_network, of_technology
+from asim_lightning.surgery import macro_layers
+
+Point = dict[str, AxisValue]
+Load = Callable[[str], None]
+Place = tuple[int, int, int]
+"""Number of a trial's point, of its chip, and of its read."""
+
+
+class Search:
+    """Evaluates points of a space, one after another, and keeps each finished trial on disk.
+
+    A search that was stopped and starts again finds its trials and proposes the same points.
+
+    Args:
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up; the images of its test loader are evaluated.
+        settings: What is searched.
+        technology: What energy and latency are computed from.
+        folder: Folder below which the search's own is made.
+        load: Loads a checkpoint's weights into the model, where the space has checkpoints.
+        runner: Who computes the trials; None: the trainer's processes.
+
+    Raises:
+        ValueError: No layer is on a macro, or a setting or point is not allowed.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        model: CimClassifier,
+        data: LightningDataModule,
+        settings: SearchSettings,
+        technology: Technology,
+        folder: str | Path,
+        load: Load | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        layers = macro_layers(model.backbone)
+        if not layers:
+            raise ValueError("A search needs a network with layers on a macro, got one without; set `model.plan`")
+        self.trainer, self.model, self.data, self.settings = trainer, model, data, settings
+        self.macro = next(iter(layers.values())).assignment.base
+        self.technology, self._load, self._folder = technology, load, Path(folder)
+        self.space = _space(settings)
+        self.runner = runner or TrainerRunner(trainer, model, data)
+        if CHECKPOINT in self.space.axes and not self.runner.follows_network:
+            raise ValueError(
+                "`search.space.checkpoint` must be absent with `runner: ray`, whose workers keep the weights that they "
+                "started with; a search for each checkpoint, by `ckpt_path`, takes it"
+            )
+        self._targets = settings.targets
+        names = [*self.space.names, "chip"] if settings.chips is not None else self.space.names
+        if settings.chips is not None and "chip" in self.space.axes:
+            raise ValueError("`search.chips` takes chips 0, 1, 2, ..., so that `search.space.chip` must be absent")
+        self._names = [name for name in dict.fromkeys(names) if name in of_network({name: None})]
+        self.figures = CostFigures(model, technology)
+        self._by_checkpoint: dict[str | None, RecordedPoints] = {}
+        self._loaded: str | None = None
+        self._known = self._checked()
+        for checkpoint, each in self._by_checkpoint.items():
+            self._switch(checkpoint)  # its weights are part of the fingerprint
+            each.open()
+        first = self._records(self._checkpoints()[0])
+        self.folder, self.notes = first.record.folder, first.notes
+
+    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> SearchResult:
+        """Evaluate what is not finished yet.
+
+        Args:
+            say: Takes a line on what is of an earlier run, once all points are evaluated.
+            progress: Whether a progress bar is shown.
+
+        Returns:
+            All points, in the order in which they were asked for; the same on all processes.
+        """
+        reads = self.settings.reads * (self.settings.chips or 1)
+        count = len(self._known) if self._known is not None else self.settings.most
+        bar = EvaluationBar(count * reads + 2, self.data.test_dataloader(), progress and self.trainer.is_global_zero)
+        self._read = self._computed = 0
+        method = self._method()
+
+        def work(run: Run) -> SearchResult:
+            points: list[SearchPoint] = []
+            kinds: tuple[Kind, ...] = ("float", "quantized")
+            first = self._records(self._checkpoints()[0])
+            references = dict(run((kind, self._trial(first, {}, kind, 0)) for kind in kinds))
+            results = [point_result({}, kind, [references[kind]]) for kind in kinds]
+            finished, outcomes = run(self._trials(self._known or ())), dict[Place, Outcomes]()
+            while (point := method.ask()) is not None:
+                bar.describe(f"point {len(points) + 1} of {count}")
+                if self._known is None:
+                    finished = run(self._trials([point], len(points)))
+                _, chips, reads = self._plan(point)
+                places = [[(len(points), chip, read) for read in range(reads)] for chip in range(len(chips))]
+                while not all(place in outcomes for chip in places for place in chip):
+                    place, found = next(finished)
+                    outcomes[place] = found
+                of_chips = [[outcomes.pop(place) for place in chip] for chip in places]
+                points.append(self._evaluated(point, of_chips, references))
+                excesses = {str(t): self._excess(points[-1], t, results) for t in self._targets}
+                method.tell(point, costs(points[-1], self.settings.objectives), excesses)
+            figures = points[0].figures
+            digital = figures["all_digital"], figures["all_digital_low"], figures["all_digital_high"]
+            objectives, targets = tuple(self.settings.objectives), tuple(map(str, self._targets))
+            return SearchResult(tuple(points), tuple(results), digital, objectives, targets)
+
+        try:
+            found = self.runner.work(work, bar.advance)
+        finally:
+            bar.close()
+        if self._read:
+            say(f"record   {self._read:,} of {self._read + self._computed:,} trials are of an earlier run, seconds too")
+        return found
+
+    def _checked(self) -> list[Point] | None:
+        """The points of a method that knows them before, each worked out; None where it does not."""
+        settings, space = self.settings, self.space
+        if settings.method == "optuna":
+            Optuna(space, 1, 0, 1)  # that it is installed
+            known, checked = None, [dict(point) for point in _one_at_a_time(space)]
+        elif settings.method == "random":
+            known = checked = random_points(space, settings.most, settings.seed)
+        else:
+            given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
+            known = checked = [dict(point) for _, point in zip(range(settings.most), given, strict=False)]
+        for checkpoint in self._checkpoints():
+            self._records(checkpoint).is_noisy({}, "float")
+            self._records(checkpoint).is_noisy({}, "quantized")
+        for point in checked:
+            try:
+                self._records(point.get(CHECKPOINT)).is_noisy(self._of_chip(of_network(point)), "simulated")  # type: ignore[arg-type]
+                self.technology.with_fields(**of_technology(point))
+            except ValueError as error:
+                raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
+        return known
+
+    def _of_chip(self, axes: Point) -> Point:
+        return axes if self.settings.chips is None else {**axes, "chip": self.model.chip + 1}
+
+    def _checkpoints(self) -> list[str | None]:
+        axis = self.space.axes.get(CHECKPOINT)
+        return [str(name) for name in axis] if isinstance(axis, list) else [None]
+
+    def _records(self, checkpoint: str | None) -> RecordedPoints:
+        """The records of the network with a checkpoint's weights, which it has then."""
+        self._switch(checkpoint)
+        if checkpoint not in self._by_checkpoint:
+            made = RecordedPoints(
+                self.trainer, self.model, self.data, self._names, self.space.patterns, self._folder, "search",
+                described=self._described(),
+            )  # fmt: skip
+            self._by_checkpoint[checkpoint] = made
+        return self._by_checkpoint[checkpoint]
+
+    def _described(self) -> dict[str, object]:
+        """What a table of the search depends on; more trials go on in the same."""
+        return {"search": {**asdict(self.settings), "trials": None}, "technology": asdict(self.technology)}
+
+    def _switch(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and checkpoint != self._loaded:
+            if self._load is None:
+                raise ValueError("`search.space.checkpoint` needs a way to load checkpoints, got none")
+            self._load(checkpoint)
+            self._loaded = checkpoint
+
+    def _method(self) -> Method:
+        if self._known is not None:
+            return Listed(iter(self._known))
+        settings = self.settings
+        return Optuna(self.space, settings.most, settings.seed, len(settings.objectives))
+
+    def _plan(self, point: Point) -> tuple[RecordedPoints, list[Point], int]:
+        """The records of a point, its axes on each chip, and its reads."""
+        axes, checkpoint = of_network(point), point.get(CHECKPOINT)
+        records = self._records(None if checkpoint is None else str(checkpoint))
+        chips: list[Point] = [axes]
+        if self.settings.chips is not None:
+            chips = [{**axes, "chip": number} for number in range(self.settings.chips)]
+        return records, chips, self.settings.reads if records.is_noisy(chips[0], "simulated") else 1
+
+    def _trials(self, points: Iterable[Point], start: int = 0) -> Iterator[tuple[Place, Steps]]:
+        """The trials of points, whose numbers begin at one."""
+        for number, point in enumerate(points, start):
+            records, chips, reads = self._plan(point)
+            for chip, axes in enumerate(chips):
+                for read in range(reads):
+                    yield (number, chip, read), self._trial(records, axes, "simulated", read)
+
+    def _evaluated(
+        self, point: Point, of_chips: list[list[Outcomes]], references: Mapping[Kind, Outcomes]
+    ) -> SearchPoint:
+        _, chips, _ = self._plan(point)
+        outcomes = [read for each in of_chips for read in each]
+        result = point_result(point, "simulated", outcomes)
+        condition = condition_at(chips[0], "simulated", 0)
+        figures = {"accuracy": result.accuracy, **self.figures.at(condition, of_technology(point))}
+        for name in MACRO_FIGURES:
+            value = point.get(name, getattr(self.macro, name))
+            figures[name] = float(value) if isinstance(value, (int, float)) else float("inf")
+        share: Interval | None = None
+        if self.settings.chips is not None:
+            found = chip_yield(of_network(point), dict(enumerate(of_chips)))
+            result = replace(
+                result, low=min(found.mean.low, result.accuracy), high=max(found.mean.high, result.accuracy)
+            )
+            if self.settings.question is not None:
+                good = found.good(self.settings.question.accuracy)
+                low, high = clopper_pearson(good, len(chips))
+                share = Interval(good / len(chips), low, high)
+                figures["yield"] = share.mean
+        decisions = tuple(self._decision(each, result, outcomes, figures, references, share) for each in self._targets)
+        return SearchPoint(point, result, figures, decisions)
+
+    @staticmethod
+    def _decision(
+        target: Target,
+        result: PointResult,
+        outcomes: list[Outcomes],
+        figures: Mapping[str, float],
+        references: Mapping[Kind, Outcomes],
+        share: Interval | None,
+    ) -> Decision:
+        if target.question is not None and share is not None:
+            decided = decide(share, target.value, 1)
+            return decided if decided.verdict != "undecided" else Decision("undecided")
+        if target.reference is not None:
+            reference = references[target.reference].correct[:, None]
+            found = difference_interval(np.stack([each.correct for each in outcomes], axis=1), reference)
+            return decide(found, (target.value - 1) * float(reference.mean()), result.images)
+        if target.name == "accuracy":
+            return decide(Interval(result.accuracy, result.low, result.high), target.value, result.images)
+        return Decision("kept" if figures[target.name] <= target.value else "missed")
+
+    @staticmethod
+    def _excess(point: SearchPoint, target: Target, references: list[PointResult]) -> float:
+        """How far a point is from keeping a target, by its means; 0 or less where it keeps it."""
+        if target.reference is not None:
+            of_kind = {each.kind: each.accuracy for each in references}
+            return target.value * of_kind[target.reference] - point.figures["accuracy"]  # type: ignore[index]
+        if target.name in ("accuracy", "yield"):
+            return target.value - point.figures[target.name]
+        return point.figures[target.name] / target.value - 1.0
+
+    def _trial(self, records: RecordedPoints, axes: Point, kind: Kind, trial: int) -> Steps:
+        # of several trials at a time none waits for another command, which may wait for one of them
+        is_claimed = records.claim(axes, kind, trial, wait=self.runner.workers == 1)
+        try:
+            is_known = trial in records.record.trials(axes, kind) or records.is_finished(axes, kind, trial)
+            self._read, self._computed = self._read + is_known, self._computed + (not is_known)
+            return (yield from records.trial(axes, kind, trial))
+        finally:
+            if is_claimed:
+                records.release(axes, kind, trial)
+
+
+def _space(settings: SearchSettings) -> SearchSpace:
+    """The space of a search; that of a list is the values that its points have."""
+    if settings.method != "list":
+        return SearchSpace(settings.space)
+    if settings.space:
+        raise ValueError("`search.space` must be absent with the method list, whose `search.points` have their axes")
+    names = settings.points[0]
+    return SearchSpace({name: [point[name] for point in settings.points] for name in names})
+
+
+def _one_at_a_time(space: SearchSpace) -> Iterator[Point]:
+    """Points that have each value of a list, and both ends of a range, once."""
+    values = {name: axis if isinstance(axis, list) else [axis.low, axis.high] for name, axis in space.axes.items()}
+    base = {name: each[0] for name, each in values.items()}
+    for name, each in values.items():
+        for value in each:
+            yield {**base, name: value}

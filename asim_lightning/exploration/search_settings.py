@@ -1,0 +1,103 @@
+"""What a search is asked for: its space, how it looks through it, what it trades and what must be kept."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.targets import Target
+from asim_lightning.exploration.figures import FIGURES
+from asim_lightning.exploration.methods import METHODS
+
+MACRO_FIGURES = tuple(name for name, value in asdict(MacroConfig(adc_step=1)).items() if type(value) is int)
+"""Fields of the macro that are numbers of bits, rows or reads."""
+OBJECTIVES = ("accuracy", "yield", *FIGURES, *MACRO_FIGURES)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """A search.
+
+    Raises:
+        ValueError: A setting is not allowed.
+    """
+
+    space: dict[str, Any] = field(default_factory=dict)
+    """Values of each axis, by name as in a sweep's axes, and of checkpoint and technology: lists, or ranges such as
+    {low: 0.02, high: 0.2}, with step or log."""
+    method: str = "grid"
+    """grid (every combination), list (`points`), random, or optuna."""
+    trials: int | None = None
+    """Points at most: 1..100000; null: all of a grid or list, 60 of the others."""
+    seed: int = 0
+    """Seed of random and optuna: 0..2^32-1."""
+    objectives: list[str] = field(default_factory=lambda: ["accuracy", "energy"])
+    """What is traded: accuracy, yield (at the accuracy of a constraint such as "yield 0.9 at 85 %"), energy (uJ an
+    image), latency (ms), tops_per_watt, or a number of the macro such as adc_bits."""
+    constraints: list[str] = field(default_factory=list)
+    """What must be kept, by bounds: "accuracy 99 % of quantized", "accuracy 88 %", "energy 2 uJ", "latency 5 ms"."""
+    points: list[dict[str, Any]] = field(default_factory=list)
+    """Points of the method list, such as {adc_bits: 7, rows: 64}."""
+    reads: int = 1
+    """Reads of the chip for each noisy point: 1..65535."""
+    chips: int | None = None
+    """Chips of each point: 2..10000; null: the model's alone."""
+
+    def __post_init__(self) -> None:
+        check_choice("`search.method`", self.method, METHODS)
+        if self.trials is not None:
+            check_whole("`search.trials`", self.trials, 1, 100_000)
+        check_whole("`search.seed`", self.seed, 0, 2**32 - 1)
+        check_whole("`search.reads`", self.reads, 1, 65535)
+        if self.chips is not None:
+            check_whole("`search.chips`", self.chips, 2, 10000)
+        self._check_objectives()
+        if self.method == "list":
+            if not self.points or not all(isinstance(point, Mapping) and point for point in self.points):
+                raise ValueError(
+                    "`search.points` must be a list of one or more mappings, such as [{adc_bits: 7, rows: 64}], with "
+                    f"the method list, got {self.points!r}"
+                )
+            if len({tuple(sorted(point)) for point in self.points}) > 1:
+                raise ValueError(f"`search.points` must all have the same axes, got {self.points!r}")
+        elif self.points:
+            raise ValueError(f"`search.points` are those of the method list, got the method {self.method}")
+        targets = self.targets
+        if len({str(each) for each in targets}) < len(targets):
+            raise ValueError(f"`search.constraints` must differ from each other, got {self.constraints}")
+        if ("yield" in self.objectives or self.question) and self.chips is None:
+            raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
+        if "yield" in self.objectives and not self.question:
+            raise ValueError(
+                "`search.objectives` has yield, so that `search.constraints` must say from which accuracy a chip is "
+                f"good, as in 'yield 0.9 at 85 %', got {self.constraints}"
+            )
+
+    @property
+    def targets(self) -> list[Target]:
+        """What must be kept."""
+        return [Target.read(text) for text in self.constraints]
+
+    @property
+    def question(self) -> Any:
+        """The question on the yield; None where there is none."""
+        return next((each.question for each in self.targets if each.question is not None), None)
+
+    @property
+    def most(self) -> int:
+        """Points at most."""
+        endless = 100_000 if self.method in ("grid", "list") else 60
+        return endless if self.trials is None else self.trials
+
+    def _check_objectives(self) -> None:
+        if not isinstance(self.objectives, list) or not self.objectives:
+            raise ValueError(f"`search.objectives` must be a list of one or more, got {self.objectives!r}")
+        for name in self.objectives:
+            if name not in OBJECTIVES:
+                near = get_close_matches(str(name), OBJECTIVES, n=2)
+                hint = f"; nearest: {', '.join(near)}" if near else ""
+                raise ValueError(f"`search.objectives` must be among {', '.join(OBJECTIVES)}, got {name!r}{hint}")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"`search.objectives` must differ from each other, got {self.objectives}")

@@ -1,0 +1,183 @@
+"""The space of a search: values and ranges of axes, by the names that a sweep has for them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from asim_lightning.cost import Technology
+from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
+from asim_lightning.exploration.axes import SweepAxes
+
+TECHNOLOGY = "technology."
+CHECKPOINT = "checkpoint"
+_RANGE = ("low", "high", "step", "log")
+_MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two ends: whole ones where both ends and the step are whole, else any."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return all(isinstance(each, int) for each in (self.low, self.high, 1 if self.step is None else self.step))
+
+    def values(self) -> list[AxisValue] | None:
+        """All of them; None where there is no end of them."""
+        if self.log or (self.step is None and not self.whole):
+            return None
+        step = 1 if self.step is None else self.step
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return [float(f"{self.low + step * place:.12g}") if not self.whole else self.low + step * place
+                for place in range(count)]  # fmt: skip
+
+    def draw(self, rng: np.random.Generator) -> AxisValue:
+        """One of them, each as likely, or each logarithm."""
+        if (values := self.values()) is not None:
+            return values[int(rng.integers(len(values)))]
+        if self.log:
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            return round(value) if self.whole else float(f"{value:.4g}")
+        return float(f"{rng.uniform(self.low, self.high):.4g}")
+
+
+class SearchSpace:
+    """Axes, each with a list of values or a range.
+
+    Args:
+        given: Values by name as in a sweep's axes, with `checkpoint` and `technology` beside them; a range is a mapping
+            of low, high and, where wanted, step or log.
+
+    Raises:
+        ValueError: A name is no axis, or values are not allowed.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        if not isinstance(given, Mapping) or not given:
+            raise ValueError(
+                "`search.space` must be a mapping of axes to values or ranges, such as {adc_bits: [6, 7, 8], "
+                f"random_noise: {{low: 0.02, high: 0.2}}}}, got {given!r}"
+            )
+        self.axes: dict[str, list[AxisValue] | Range] = {}
+        known = [each.name for each in fields(SweepAxes)]
+        flat: dict[str, Any] = {}
+        for name, values in given.items():
+            if str(name).split(".")[0] not in (*known, CHECKPOINT, "technology"):
+                near = get_close_matches(str(name), [*known, CHECKPOINT, "technology"], n=2) or known[:4]
+                raise ValueError(f"`search.space.{name}` is no axis; nearest: {', '.join(near)}")
+            _flatten(str(name), values, flat)
+        for name, values in flat.items():
+            self.axes[name] = _values(name, values)
+        for name in (each.removeprefix(TECHNOLOGY) for each in self.axes if each.startswith(TECHNOLOGY)):
+            Technology().with_fields(**{name: getattr(Technology(), name, None)})  # its refusal names near ones
+        self.patterns = list({name.rpartition(".")[0].removeprefix("rules.").removesuffix(".static"): None
+                              for name in self.axes if name.startswith("rules.")})  # fmt: skip
+        """Patterns of layers in the names of axes."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the axes."""
+        return list(self.axes)
+
+    def listed(self) -> dict[str, list[AxisValue]] | None:
+        """All values of each axis; None where one has no end of them."""
+        found = {name: axis.values() if isinstance(axis, Range) else axis for name, axis in self.axes.items()}
+        return None if None in found.values() else found  # type: ignore[return-value]
+
+    def endless(self) -> list[str]:
+        """Axes that have no end of values."""
+        return [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.values() is None]
+
+    def count(self) -> int | None:
+        """Number of points; None where there is no end of them."""
+        found = self.listed()
+        return None if found is None else prod(map(len, found.values()))
+
+    def grid(self) -> Iterator[dict[str, AxisValue]]:
+        """Every combination, in order.
+
+        Raises:
+            ValueError: An axis has no end of values.
+        """
+        found = self.listed()
+        if found is None:
+            raise ValueError(
+                f"`search.method` grid needs lists, or ranges with a step, for {', '.join(self.endless())}"
+            )
+        for values in product(*found.values()):
+            yield dict(zip(found, values, strict=True))
+
+    def draw(self, rng: np.random.Generator) -> dict[str, AxisValue]:
+        """A point at random, each value of a list as likely."""
+        return {
+            name: axis.draw(rng) if isinstance(axis, Range) else axis[int(rng.integers(len(axis)))]
+            for name, axis in self.axes.items()
+        }
+
+
+def of_network(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+    """What of a point changes the network's answers: all but its technology and checkpoint."""
+    return {name: value for name, value in point.items() if name != CHECKPOINT and not name.startswith(TECHNOLOGY)}
+
+
+def of_technology(point: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+    """What of a point changes the technology."""
+    return {name.removeprefix(TECHNOLOGY): value for name, value in point.items() if name.startswith(TECHNOLOGY)}
+
+
+def _flatten(name: str, values: Any, flat: dict[str, Any]) -> None:
+    """Axes in groups in one another, by full name."""
+    is_group = name.split(".")[0] in ("static", "rules", "technology") and isinstance(values, Mapping)
+    if is_group and not {"low", "high"} <= set(values):
+        if not values:
+            raise ValueError(f"`search.space.{name}` must be a mapping to lists of values, got {{}}")
+        for inner, each in values.items():
+            _flatten(f"{name}.{inner}", each, flat)
+        return
+    if name in flat:
+        raise ValueError(f"`search.space` must name each axis once, got {name} twice")
+    flat[name] = values
+
+
+def _values(name: str, given: Any) -> list[AxisValue] | Range:
+    if isinstance(given, Mapping) and {"low", "high"} & set(given):
+        return _range(name, given)
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        allowed = "a list of one or more values, or a range such as {low: 0.02, high: 0.2}"
+        raise ValueError(f"`search.space.{name}` must be {allowed}, got {given!r}")
+    distinct = {axis_text(value): value for value in given}
+    if len(distinct) > _MOST:
+        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got {len(distinct)}")
+    return list(distinct.values())
+
+
+def _range(name: str, given: Mapping[str, Any]) -> Range:
+    unknown = [key for key in given if key not in _RANGE]
+    if unknown or not {"low", "high"} <= set(given):
+        raise ValueError(f"`search.space.{name}` must be a range of low, high, step and log, got {dict(given)!r}")
+    found = replace(Range(0, 1), **given)
+    ends = [found.low, found.high, *([] if found.step is None else [found.step])]
+    if not all(is_number(each) and math.isfinite(each) for each in ends) or not isinstance(found.log, bool):
+        raise ValueError(
+            f"`search.space.{name}` must be a range of numbers, and log true or false, got {dict(given)!r}"
+        )
+    if found.low >= found.high or (found.step is not None and found.step <= 0) or (found.log and found.low <= 0):
+        allowed = "low below high, step above 0, and low above 0 with log"
+        raise ValueError(f"`search.space.{name}` must be a range with {allowed}, got {dict(given)!r}")
+    if found.log and found.step is not None:
+        raise ValueError(f"`search.space.{name}` must have step or log, not both, got {dict(given)!r}")
+    if (found.values() or [])[_MOST:]:
+        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got more")
+    return found

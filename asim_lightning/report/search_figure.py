@@ -1,0 +1,195 @@
+"""Pictures of a search: what accuracy costs, and accuracy over two or three axes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from asim_lightning.evaluation.results import axes_text, axis_text, distinct_values
+from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.accuracy_figure import COLOURS
+from asim_lightning.report.axis_labels import LABELS, head_of, label_of
+
+_LABELS = {
+    **LABELS, "energy": "energy (uJ an image)", "latency": "latency (ms)", "tops_per_watt": "TOPS/W",
+    "yield": "yield (share of chips)", "checkpoint": "checkpoint",
+}  # fmt: skip
+_DOTS = 100
+_MOST_MAPS = 9
+_VERDICTS = {"kept": ("o", "full"), "undecided": ("o", "none"), "missed": ("x", "full")}
+
+
+def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
+    """Accuracy with its interval over what it costs; None where nothing else is traded.
+
+    The front is a line; points that miss a target are crosses, undecided ones open. The float and the quantised network
+    are horizontal lines, and the all-digital point stands at the quantised accuracy, with its factor as a bar.
+
+    Args:
+        found: What a search found.
+        title: Headline.
+    """
+    others = [name for name in found.objectives if name != "accuracy"]
+    if not others or not all(np.isfinite(point.figures[others[0]]) for point in found.points):
+        return None
+    name = others[0]
+    figure = Figure(figsize=(9.0, 5.8), dpi=_DOTS, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    front = found.front
+    behind = [point for point in found.points if point not in front]
+    _draw_points(axes, behind, name, "0.6", "points")
+    _draw_points(axes, front, name, COLOURS[0], "front")
+    line = sorted(front, key=lambda point: point.figures[name])
+    if len(found.objectives) == 2 and "accuracy" in found.objectives:
+        axes.plot([p.figures[name] for p in line], [100 * p.result.accuracy for p in line], color=COLOURS[0], lw=1)
+    top = max(reference.accuracy for reference in found.references)
+    for reference, dashes in zip(found.references, ("-", "--"), strict=False):
+        percent, above = 100 * reference.accuracy, reference.accuracy == top
+        axes.axhline(percent, color="0.35", lw=1, ls=dashes, zorder=1)
+        place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom" if above else "top"}
+        axes.text(0.995, percent, f"{reference.kind} {percent:.2f} %", fontsize=9, color="0.35", **place)  # type: ignore[arg-type]
+    if name == "energy":
+        _draw_factors(axes, found)
+    if found.best is not None:
+        _mark(axes, found.best, name)
+    values = [point.figures[name] for point in found.points]
+    if min(values) > 0 and max(values) > 8 * min(values):
+        axes.set_xscale("log")
+    axes.set_xlabel(label_of(name, _LABELS) + (", more is better" if name in LARGE else ""), fontsize=12)
+    axes.set_ylabel("accuracy (%)", fontsize=12)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower right", fontsize=9)
+    axes.set_title(fill(title, 80), fontsize=13, pad=10)
+    return figure
+
+
+def maps_figure(found: SearchResult, title: str) -> Figure | None:
+    """Accuracy over two axes as a heat map, over three as one for each value of the third; None for other numbers.
+
+    Args:
+        found: What a search found.
+        title: Headline.
+    """
+    names = [name for name in found.points[0].axes if len(_values(found, name)) > 1]
+    order = sorted(names, key=lambda name: len(_values(found, name)), reverse=True)
+    if len(order) not in (2, 3) or (len(order) == 3 and len(_values(found, order[2])) > _MOST_MAPS):
+        return None
+    along, up, *over = order
+    panels = _values(found, over[0]) if over else [""]
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    across, high = len(_values(found, along)), len(_values(found, up))
+    size = columns * max(3.2, 0.75 * across + 1.2) + 1.4, lines * max(2.6, 0.6 * high + 1.4) + 0.8
+    figure = Figure(figsize=size, dpi=_DOTS, layout="constrained")
+    FigureCanvasAgg(figure)
+    shares = [100 * point.result.accuracy for point in found.points]
+    low, top = min(shares), max([*shares, *(100 * each.accuracy for each in found.references)])
+    for number, value in enumerate(panels):
+        axes = figure.add_subplot(lines, columns, number + 1)
+        points = [point for point in found.points if not over or axis_text(point.axes[over[0]]) == value]
+        image = _draw_map(axes, found, points, (along, up), (low, top))
+        if over:
+            axes.set_title(f"{head_of(over[0], _LABELS)} {value}", fontsize=11)
+    figure.colorbar(image, ax=figure.axes, label="accuracy (%)")
+    references = ", ".join(f"{each.kind} {100 * each.accuracy:.2f} %" for each in found.references)
+    figure.suptitle(fill(f"{title} ({references})", int(11 * size[0])), fontsize=12)
+    return figure
+
+
+def draw_search(found: SearchResult, title: str, folder: Path) -> list[Path]:
+    """Write the pictures of a search as PNG files.
+
+    Args:
+        found: What it found.
+        title: Headline.
+        folder: Where to.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    written = []
+    figures = {"trade_off.png": trade_off_figure(found, title), "accuracy_map.png": maps_figure(found, title)}
+    for name, figure in figures.items():
+        if figure is not None:
+            _save(figure, folder / name)
+            written.append(folder / name)
+    return written
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
+
+
+def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: str, label: str) -> None:
+    for verdict, (marker, filled) in _VERDICTS.items():
+        some = [point for point in points if point.verdict == verdict]
+        if not some:
+            continue
+        shares = np.array([point.result.accuracy for point in some])
+        ends = np.array([[point.result.low, point.result.high] for point in some]).T
+        has_targets = any(point.decisions for point in some)
+        said = {"kept": "keeps the target", "missed": "misses it", "undecided": "undecided"}[verdict]
+        axes.errorbar(
+            [point.figures[name] for point in some], 100 * shares, yerr=100 * np.abs(ends - shares), fmt=marker,
+            color=colour, ecolor=colour, elinewidth=0.7, ms=5, capsize=1.5, fillstyle=filled,  # type: ignore[arg-type]
+            label=f"{label}, {said}" if has_targets else label, zorder=3 if label == "front" else 2, alpha=0.9,
+        )  # fmt: skip
+
+
+def _draw_factors(axes: Axes, found: SearchResult) -> None:
+    """The all-digital point, and the factors within which energies are known."""
+    quantized = 100 * found.references[-1].accuracy
+    if found.all_digital is not None:
+        digital, low, high = found.all_digital
+        axes.errorbar(
+            [digital], [quantized], xerr=[[digital - low], [high - digital]], fmt="D", color=COLOURS[1], ms=7,
+            capsize=3, label="all-digital, with its factor", zorder=4,
+        )  # fmt: skip
+    shown = found.best or found.front[0]
+    energy, low, high = (shown.figures[name] for name in ("energy", "energy_low", "energy_high"))
+    axes.errorbar(
+        [energy], [100 * shown.result.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor=COLOURS[0],
+        alpha=0.35, elinewidth=6, label="factor of the energy model, at one point", zorder=1,
+    )  # fmt: skip
+
+
+def _mark(axes: Axes, best: SearchPoint, name: str) -> None:
+    settings = axes_text(best.axes, {each: head_of(each, _LABELS) for each in best.axes})
+    axes.plot(
+        [best.figures[name]], [100 * best.result.accuracy], "o", ms=13, mfc="none", mec=COLOURS[2], mew=2, zorder=5,
+        label=fill(f"cheapest that keeps it: {settings}", 40),
+    )  # fmt: skip
+
+
+def _draw_map(
+    axes: Axes, found: SearchResult, points: Sequence[SearchPoint], names: tuple[str, str], ends: tuple[float, float]
+) -> AxesImage:
+    along, up = (_values(found, name) for name in names)
+    grid = np.full((len(up), len(along)), np.nan)
+    best = found.best
+    for point in points:
+        x, y = along.index(axis_text(point.axes[names[0]])), up.index(axis_text(point.axes[names[1]]))
+        grid[y, x] = 100 * point.result.accuracy
+        bold = point is best
+        dark = grid[y, x] < (ends[0] + ends[1]) / 2
+        text = f"{grid[y, x]:.1f}" + ("\ncheapest" if bold else "")
+        colour, weight = "white" if dark else "black", "bold" if bold else "normal"
+        axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour, weight=weight)
+    image = axes.imshow(grid, cmap="viridis", vmin=ends[0], vmax=ends[1], aspect="auto", origin="lower")
+    axes.set_xticks(range(len(along)), along)
+    axes.set_yticks(range(len(up)), up)
+    axes.set_xlabel(label_of(names[0], _LABELS))
+    axes.set_ylabel(label_of(names[1], _LABELS))
+    return image
+
+
+def _values(found: SearchResult, name: str) -> list[str]:
+    return [axis_text(value) for value in distinct_values(point.axes[name] for point in found.points)]

@@ -1,0 +1,75 @@
+"""Technologies: presets, what wins over them, sources, and what is refused."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asim_lightning.cost import PRESETS, Technology
+
+
+def test_the_default_is_28_nm_at_0_9_v() -> None:
+    t = Technology()
+    assert str(t) == "28 nm, 0.9 V, 50 ns a conversion"
+    assert t.cell_capacitance == pytest.approx(1.4784)
+    assert t.unit_capacitor is None
+    assert t.cell_area is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_state_a_source_for_every_value(name: str) -> None:
+    t = Technology(preset=name)
+    assert PRESETS[name].values.keys() == PRESETS[name].sources.keys()
+    for field in fields(Technology):
+        assert t.source(field.name)
+    assert "given" not in {t.source(field.name) for field in fields(Technology)}
+
+
+def test_a_field_beside_a_preset_wins_and_is_given() -> None:
+    t = Technology(preset="65nm", supply=0.8, adc_bit=50)
+    assert (t.node, t.supply, t.cell_area) == (65.0, 0.8, 4.93)
+    assert t.source("supply") == "given"
+    assert t.source("adc_bit") == "given"
+    assert "CiMLoop" in t.source("cell_area")
+    assert t.source("unit_capacitor") == "not known"
+
+
+def test_another_preset_takes_its_own_values() -> None:
+    t = Technology(preset="jia_2020", supply=1.2).with_fields(preset="16nm")
+    assert t == Technology(preset="16nm", supply=1.2)
+    assert Technology().with_fields(node=16) == Technology(node=16)
+
+
+def test_numbers_of_numpy_are_taken() -> None:
+    assert Technology(node=np.float32(28.0), columns=np.int64(64)) == Technology(columns=64)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"preset": "28 nm"}, "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, jia_2020, got '28 nm'; did"),
+        ({"supply": 900}, "`technology.supply` must be 0.2..3 V, got 900"),
+        ({"node": 0}, "`technology.node` must be 3..250 nm, got 0"),
+        ({"cycle_ns": -1}, "`technology.cycle_ns` must be 0.01..1000000 ns, got -1"),
+        ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
+        ({"unit_capacitor": "1.5 fF"}, "`technology.unit_capacitor` must be 0.01..1000 fF, got '1.5 fF'"),
+        ({"parasitics": 0.3}, "`technology.parasitics` must be 1..10, got 0.3"),
+        ({"factor": None}, "`technology.factor` must be 1..100, got None"),
+        ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
+        ({"adc_bit": True}, "`technology.adc_bit` must be 0..1e+06, got True"),
+        ({"cell_write": -2}, "`technology.cell_write` must be 0..1e+06, got -2"),
+        ({"float_bits": 0}, "`technology.float_bits` must be 1..32, got 0"),
+        ({"charging": "fix"}, "`technology.charging` must be one of fixed, redistribution, ground, got 'fix'; did"),
+        ({"energy_model_args": [1]}, "`technology.energy_model_args` must be a mapping of argument names, got [1]"),
+    ],
+)
+def test_refusals_say_what_is_allowed(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Technology(**given)
+    assert str(error.value).startswith(message)
+
+
+def test_an_unknown_field_has_near_names() -> None:
+    with pytest.raises(ValueError, match=r"`technology.suply` is no field of a technology, nearest: supply"):
+        Technology().with_fields(suply=1.0)
