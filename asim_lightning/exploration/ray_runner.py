@@ -1,6 +1,8 @@
 """Ray: trials on worker processes of this machine or of a cluster, which may die."""
 
 import os
+import re
+import secrets
 import shutil
 import signal
 import tempfile
@@ -23,6 +25,12 @@ _STORE = 256 << 20
 """Bytes of Ray's object store on this machine: a network and a few outcomes go through it."""
 _SHORT = 30
 """Characters of a folder in which Ray's sockets, of 107 at most, have room."""
+
+_VARIABLES = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
 
 
 @dataclass
@@ -157,7 +165,7 @@ class _Pool:
                 self._advance()
             return outcomes
         except errors.RayTaskError as error:
-            raise ValueError(f"{job.asked.name}: {_words(error)}") from error
+            raise ValueError(f"{job.asked.name}: {words(error)}") from error
         except errors.RayError as error:  # of the system: the worker or its node is gone
             job.deaths += 1
             if job.deaths > MOST_DEATHS:
@@ -170,12 +178,19 @@ class _Pool:
             return None
 
 
-def _words(error: Any) -> str:
-    """What went wrong in a worker, and where, where its node may be the reason."""
+def words(error: Any) -> str:
+    """What went wrong in a worker, in one line, and where, where its node may be the reason.
+
+    Args:
+        error: Ray's error, which holds that of the worker.
+    """
     cause = error.cause
-    what = f"{cause}" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
-    place = f", on the node {error.ip}; every node needs the data, and files that settings name, at the same path"
-    return f"{' '.join(what.split())}{place if isinstance(cause, (OSError, ImportError)) else ''}"
+    what = " ".join((f"{cause}" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}").split())
+    if not isinstance(cause, (OSError, ImportError)):
+        return what
+    found = re.search(r"\bip=([\w.:]+)", str(error))
+    node = f" {found[1]}" if found else ""
+    return f"{what}, on the node{node}; every node needs the data, and files that settings name, at the same path"
 
 
 @contextmanager
@@ -189,9 +204,9 @@ def _connected(address: str | None, cpus: int) -> Iterator[int]:
     Raises:
         ValueError: No cluster answers.
     """
-    # before the import: Ray would upload the working folder under uv, and report what it is used for
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # before the import: Ray would upload the working folder under uv, report what it is used for, and repeat errors
+    for name, value in {**_VARIABLES, **({} if address else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})}.items():
+        os.environ.setdefault(name, value)
     import ray
 
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -206,10 +221,14 @@ def _connected(address: str | None, cpus: int) -> Iterator[int]:
         with _signals_as_before():
             try:
                 ray.init(**options)
-            except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
                 said = " ".join(str(error).split())
-                where = "on this machine" if address is None else f"at {address}"
-                raise ValueError(f"Ray could not be started {where}: {said:.300}") from error
+                if address is None:
+                    raise ValueError(f"Ray could not be started on this machine: {said:.300}") from error
+                raise ValueError(
+                    f"`runner.address` must be a cluster of the same versions of Ray and Python, {address} is none or "
+                    f"refused (one with a token needs RAY_AUTH_MODE=token): {said:.300}"
+                ) from error
         yield int(ray.cluster_resources().get("CPU", 0))
     finally:
         ray.shutdown()

@@ -14,6 +14,7 @@ from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.ray_runner import words
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.yields import with_chips
@@ -110,3 +111,24 @@ def test_processes_of_the_trainer_and_of_ray_do_not_go_together(make: Make) -> N
     sweep = make(trainer_options={"devices": 2, "strategy": "ddp_fork"})
     with pytest.raises(ValueError, match=r"`trainer.devices` must be 1 with `runner: ray`, .*, got 2"):
         runner_of(RunnerSettings("ray", workers=2), sweep.trainer, sweep.model, sweep.data)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (ValueError("`macro.rows` must\nbe 1"), "`macro.rows` must be 1"),
+        (RuntimeError("no such\nlevel"), "RuntimeError: no such level"),
+        (
+            FileNotFoundError("a/b is missing"),
+            "FileNotFoundError: a/b is missing, on the node 10.0.0.3; every node needs",
+        ),
+    ],
+)
+def test_errors_of_a_worker_are_one_line_and_name_the_node_where_it_matters(cause: Exception, message: str) -> None:
+    class OfRay(Exception):
+        pass
+
+    error = OfRay("\x1b[36mray::Worker.evaluate()\x1b[39m (pid=7, ip=10.0.0.3, actor_id=ab)\n  File ...")
+    error.cause = cause  # type: ignore[attr-defined]
+    assert words(error).startswith(message)
+    assert "\n" not in words(error)
