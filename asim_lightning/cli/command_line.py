@@ -13,10 +13,12 @@ from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
 GROUPS = (
     "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro",
-    "model.plan.macro.static", "search", "technology", "trainer",
+    "model.plan.macro.static", "runner", "search", "technology", "trainer",
 )  # fmt: skip
 """Settings that are mappings, and may stand in a file of their own."""
 
+_RUNNER = "runner"
+"""A group in whose place a text is no file: it is the name, as in --runner ray --runner.workers 2."""
 _CONFIG = re.compile(r"(?:--config(?:=|$)|-c=?)(.*)", re.S)
 _OPTION = re.compile(r"-(?![\d.]|$)")  # others that begin with a dash are values, such as -1
 
@@ -228,6 +230,8 @@ def _flag(name: str, text: str | None, files: dict[str, str]) -> Flag:
     if text is None:
         return Flag(name)
     value = _loaded(text, f"`--{name}`")
+    if name == _RUNNER and isinstance(value, str):
+        return Flag(f"{name}.name", text, value)
     if name not in GROUPS:
         return Flag(name, text, value)
     group = _group(name, text if isinstance(value, str) else value, Path(), files)
@@ -260,6 +264,9 @@ def _with_files(settings: Mapping[Any, Any], above: str, folder: Path, files: di
     for key, value in found.items():
         name = f"{above}{key}"
         if name not in GROUPS:
+            continue
+        if name == _RUNNER and isinstance(value, str):
+            found[key] = {"name": value}
             continue
         if name != "data" and not isinstance(value, (dict, str)):
             hint = ", such as {keep: ['*']} for a float network" if name == "model.plan" else " of settings"

@@ -26,6 +26,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
@@ -90,6 +91,7 @@ def sweep(
     until: str | None = None,
     thresholds: list[float] | None = None,
     technology: Technology = Technology(),
+    runner: RunnerSettings = RunnerSettings(),
 ) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
 
@@ -106,11 +108,13 @@ def sweep(
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
         technology: What energy, latency and TOPS/W of each point are computed from.
+        runner: Who computes the trials.
     """
     from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.figures import PointFigures
     from asim_lightning.exploration.publish import publish, publish_yields
+    from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.sweep import Sweep
     from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
@@ -119,6 +123,7 @@ def sweep(
     on_yield = question if isinstance(question, YieldQuestion) else None
     of_chips = chips is not None or on_yield is not None
     levels = thresholds_of(thresholds, of_chips)
+    computing = runner_of(runner, trainer, model, datamodule)
     if of_chips:
         if question is not on_yield:
             raise UsageError(
@@ -131,7 +136,7 @@ def sweep(
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
     figures = PointFigures(model, technology)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question, computing)
     sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)
@@ -149,6 +154,7 @@ def trade_off(
     search: SearchSettings = SearchSettings(),
     technology: Technology = Technology(),
     progress: bool = True,
+    runner: RunnerSettings = RunnerSettings(),
 ) -> None:
     """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
 
@@ -159,11 +165,14 @@ def trade_off(
         search: Space, method, objectives and constraints.
         technology: What energy and latency are computed from.
         progress: Whether a progress bar is shown.
+        runner: Who computes the trials.
     """
     from asim_lightning.exploration.publish_search import publish_search
+    from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.search import Search
 
     trainer, model = setup.trainer, setup.model
+    computing = runner_of(runner, trainer, model, setup.data)
     read_data(model, setup.data)
     prepare(trainer, model, setup.data)
 
@@ -171,7 +180,7 @@ def trade_off(
         path = str(shipped_file("checkpoints", checkpoint))
         load_weights(model, path, read_checkpoint(path))
 
-    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load)
+    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load, computing)
     for note in made.notes:
         setup.say(note)
     count = made.space.count() if search.method in ("grid", "random") else None

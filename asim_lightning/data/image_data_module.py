@@ -73,6 +73,10 @@ class ImageDataModule(LightningDataModule):
         self._training_loader: DataLoader[Sample] | None = None
         self._resumed: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings: a copy, also one in another process, reads the images itself."""
+        return {**vars(self), "trainer": None, "_splits": {}, "_training_loader": None}
+
     def setup(self, stage: str | None = None) -> None:
         """Reads the images that the stage needs, once; the loaders call it where nobody did.
 

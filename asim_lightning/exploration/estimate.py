@@ -44,18 +44,21 @@ def grid_line(model: CimClassifier, data: LightningDataModule, axes: SweepAxes, 
     return line + least if seconds >= 1 else line
 
 
-def time_left(seconds: Sequence[float], left: int) -> str:
+def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
     """About how long the rest takes, from the first simulated trials; empty where too few tell, or it is not long.
 
     Args:
         seconds: What each simulated trial took.
         left: Trials to compute.
+        workers: Trials that are computed at a time.
     """
+    left_each = left / workers
     told = seconds if seconds and seconds[0] >= _LONG else seconds[1:]  # kernels are compiled in the first
-    if not told or left * told[-1] < _LONG:
+    if not told or left_each * told[-1] < _LONG:
         return ""
     mean = sum(told) / len(told)
-    return f"about {duration(left * mean, 0)} for {left:,} more trials, as the last took {told[-1]:.1f} s"
+    several = f", by {workers:,} workers" if workers > 1 else ""
+    return f"about {duration(left_each * mean, 0)} for {left:,} more trials{several}, as the last took {told[-1]:.1f} s"
 
 
 def _images(data: LightningDataModule) -> int:

@@ -11,14 +11,14 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.canonical import digest_of
-from asim_lightning.evaluation.evaluate import Evaluate
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
+from asim_lightning.evaluation.results import AxisValue, Kind, axes_text
 from asim_lightning.evaluation.trial_store import TrialStore, joined
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks, images_are_apart
 from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.runner import Evaluation, Steps
 
 _ORDER = 0
 """Seed of the order of images where they may end early."""
@@ -106,11 +106,10 @@ class RecordedPoints:
             why = "; ".join(found.unknown)
             self.notes = (f"no outcome of an earlier run is used, as this has no fingerprint: {why}", *self.notes)
 
-    def evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+    def trial(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Steps:
         """Compute what no record has of a trial, and store it.
 
         Args:
-            evaluate: Evaluates the network.
             axes: The point.
             kind: What computes the products.
             trial: Number of the read.
@@ -119,6 +118,7 @@ class RecordedPoints:
             The trial's outcomes on the images that are asked for, the same on all processes.
         """
         condition, found = condition_at(axes, kind, trial), self.record.known(axes, kind, trial)
+        name = trial_name(axes, kind, trial)
         if self._trainer.world_size > 1:  # another command may have stored it after some of them looked
             found = self._trainer.strategy.broadcast(found)
         while True:
@@ -126,7 +126,7 @@ class RecordedPoints:
             if wanted is not None and not wanted.size:
                 assert found is not None
                 return self.record.asked(found, kind)
-            new = evaluate(condition, None if wanted is None else self._order[wanted].tolist())
+            new = yield Evaluation(name, condition, None if wanted is None else tuple(self._order[wanted].tolist()))
             if self._trainer.is_global_zero:
                 self.record.store(axes, kind, trial, new)
             found = new if found is None else joined(new, found)
@@ -153,3 +153,8 @@ class RecordedPoints:
     def is_finished(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> bool:
         """Whether a claimed trial is finished by now, by another command."""
         return self._trainer.world_size == 1 and self.record.look_again(axes, kind, trial)
+
+
+def trial_name(axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> str:
+    """What people call a trial, such as "simulated random_noise 0.3 trial 1"."""
+    return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind

@@ -1,6 +1,6 @@
 """A search over macros, chips, checkpoints and technologies for what trades accuracy, energy and time best."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.binomial import clopper_pearson
 from asim_lightning.evaluation.chip_yield import chip_yield
-from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.interval import Interval, difference_interval
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text, point_result
@@ -22,12 +21,15 @@ from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Listed, Method, Optuna, random_points
 from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
 from asim_lightning.exploration.search_space import CHECKPOINT, SearchSpace, of_network, of_technology
 from asim_lightning.surgery import macro_layers
 
 Point = dict[str, AxisValue]
 Load = Callable[[str], None]
+Place = tuple[int, int, int]
+"""Number of a trial's point, of its chip, and of its read."""
 
 
 class Search:
@@ -43,6 +45,7 @@ class Search:
         technology: What energy and latency are computed from.
         folder: Folder below which the search's own is made.
         load: Loads a checkpoint's weights into the model, where the space has checkpoints.
+        runner: Who computes the trials; None: the trainer's processes.
 
     Raises:
         ValueError: No layer is on a macro, or a setting or point is not allowed.
@@ -57,6 +60,7 @@ class Search:
         technology: Technology,
         folder: str | Path,
         load: Load | None = None,
+        runner: Runner | None = None,
     ) -> None:
         layers = macro_layers(model.backbone)
         if not layers:
@@ -65,6 +69,12 @@ class Search:
         self.macro = next(iter(layers.values())).assignment.base
         self.technology, self._load, self._folder = technology, load, Path(folder)
         self.space = _space(settings)
+        self.runner = runner or TrainerRunner(trainer, model, data)
+        if CHECKPOINT in self.space.axes and not self.runner.follows_network:
+            raise ValueError(
+                "`search.space.checkpoint` must be absent with `runner: ray`, whose workers keep the weights that they "
+                "started with; a search for each checkpoint, by `ckpt_path`, takes it"
+            )
         self._targets = settings.targets
         names = [*self.space.names, "chip"] if settings.chips is not None else self.space.names
         if settings.chips is not None and "chip" in self.space.axes:
@@ -96,14 +106,24 @@ class Search:
         self._read = self._computed = 0
         method = self._method()
 
-        def work(evaluate: Evaluate) -> SearchResult:
+        def work(run: Run) -> SearchResult:
             points: list[SearchPoint] = []
             kinds: tuple[Kind, ...] = ("float", "quantized")
-            references = {kind: self._outcomes(evaluate, {}, kind, 0) for kind in kinds}
-            results = [point_result({}, kind, [each]) for kind, each in references.items()]
+            first = self._records(self._checkpoints()[0])
+            references = dict(run((kind, self._trial(first, {}, kind, 0)) for kind in kinds))
+            results = [point_result({}, kind, [references[kind]]) for kind in kinds]
+            finished, outcomes = run(self._trials(self._known or ())), dict[Place, Outcomes]()
             while (point := method.ask()) is not None:
                 bar.describe(f"point {len(points) + 1} of {count}")
-                points.append(self._evaluated(evaluate, point, references))
+                if self._known is None:
+                    finished = run(self._trials([point], len(points)))
+                _, chips, reads = self._plan(point)
+                places = [[(len(points), chip, read) for read in range(reads)] for chip in range(len(chips))]
+                while not all(place in outcomes for chip in places for place in chip):
+                    place, found = next(finished)
+                    outcomes[place] = found
+                of_chips = [[outcomes.pop(place) for place in chip] for chip in places]
+                points.append(self._evaluated(point, of_chips, references))
                 excesses = {str(t): self._excess(points[-1], t, results) for t in self._targets}
                 method.tell(point, costs(points[-1], self.settings.objectives), excesses)
             figures = points[0].figures
@@ -112,7 +132,7 @@ class Search:
             return SearchResult(tuple(points), tuple(results), digital, objectives, targets)
 
         try:
-            found = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
+            found = self.runner.work(work, bar.advance)
         finally:
             bar.close()
         if self._read:
@@ -176,16 +196,27 @@ class Search:
         settings = self.settings
         return Optuna(self.space, settings.most, settings.seed, len(settings.objectives))
 
-    def _evaluated(self, evaluate: Evaluate, point: Point, references: Mapping[Kind, Outcomes]) -> SearchPoint:
+    def _plan(self, point: Point) -> tuple[RecordedPoints, list[Point], int]:
+        """The records of a point, its axes on each chip, and its reads."""
         axes, checkpoint = of_network(point), point.get(CHECKPOINT)
         records = self._records(None if checkpoint is None else str(checkpoint))
         chips: list[Point] = [axes]
         if self.settings.chips is not None:
             chips = [{**axes, "chip": number} for number in range(self.settings.chips)]
-        reads = self.settings.reads if records.is_noisy(chips[0], "simulated") else 1
-        of_chips = [
-            [self._outcomes(evaluate, each, "simulated", trial, records) for trial in range(reads)] for each in chips
-        ]
+        return records, chips, self.settings.reads if records.is_noisy(chips[0], "simulated") else 1
+
+    def _trials(self, points: Iterable[Point], start: int = 0) -> Iterator[tuple[Place, Steps]]:
+        """The trials of points, whose numbers begin at one."""
+        for number, point in enumerate(points, start):
+            records, chips, reads = self._plan(point)
+            for chip, axes in enumerate(chips):
+                for read in range(reads):
+                    yield (number, chip, read), self._trial(records, axes, "simulated", read)
+
+    def _evaluated(
+        self, point: Point, of_chips: list[list[Outcomes]], references: Mapping[Kind, Outcomes]
+    ) -> SearchPoint:
+        _, chips, _ = self._plan(point)
         outcomes = [read for each in of_chips for read in each]
         result = point_result(point, "simulated", outcomes)
         condition = condition_at(chips[0], "simulated", 0)
@@ -195,7 +226,7 @@ class Search:
             figures[name] = float(value) if isinstance(value, (int, float)) else float("inf")
         share: Interval | None = None
         if self.settings.chips is not None:
-            found = chip_yield(axes, dict(enumerate(of_chips)))
+            found = chip_yield(of_network(point), dict(enumerate(of_chips)))
             result = replace(
                 result, low=min(found.mean.low, result.accuracy), high=max(found.mean.high, result.accuracy)
             )
@@ -237,17 +268,16 @@ class Search:
             return target.value - point.figures[target.name]
         return point.figures[target.name] / target.value - 1.0
 
-    def _outcomes(
-        self, evaluate: Evaluate, axes: Point, kind: Kind, trial: int, records: RecordedPoints | None = None
-    ) -> Outcomes:
-        records = records or self._records(self._checkpoints()[0])
-        records.claim(axes, kind, trial, wait=True)
+    def _trial(self, records: RecordedPoints, axes: Point, kind: Kind, trial: int) -> Steps:
+        # of several trials at a time none waits for another command, which may wait for one of them
+        is_claimed = records.claim(axes, kind, trial, wait=self.runner.workers == 1)
         try:
             is_known = trial in records.record.trials(axes, kind) or records.is_finished(axes, kind, trial)
             self._read, self._computed = self._read + is_known, self._computed + (not is_known)
-            return records.evaluate(evaluate, axes, kind, trial)
+            return (yield from records.trial(axes, kind, trial))
         finally:
-            records.release(axes, kind, trial)
+            if is_claimed:
+                records.release(axes, kind, trial)
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

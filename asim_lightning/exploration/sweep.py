@@ -1,26 +1,28 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import time_left
-from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.recorded import RecordedPoints, trial_name
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, nothing
 from asim_lightning.exploration.yields import Answers
 from asim_lightning.surgery import macro_layers
 
 Task = tuple[dict[str, AxisValue], Kind, int]
 """Axis values of a point, its kind, and its number of trials."""
+Place: TypeAlias = tuple[int, int]
+"""Place of a trial's task, and its number."""
 _SILENT = 2.0
 """Seconds of work on the points before a bar shows it."""
 
@@ -38,6 +40,7 @@ class Sweep:
         progress: Whether a progress bar with the time left is shown.
         until: A question on the yield, which ends the chips of each combination of the other axes when it is answered,
             or on the accuracy, which ends the images of each point.
+        runner: Who computes the trials; None: the trainer's processes.
 
     Raises:
         ValueError: No layer is on a macro, there is no trial, or several where the question takes one, or a point is
@@ -54,6 +57,7 @@ class Sweep:
         folder: str | Path,
         progress: bool = True,
         until: YieldQuestion | AccuracyQuestion | None = None,
+        runner: Runner | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
         if not self.layers:
@@ -65,6 +69,7 @@ class Sweep:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         self.until = until
+        self.runner = runner or TrainerRunner(trainer, model, data)
         self.of_chips = until if isinstance(until, YieldQuestion) else None
         """The question on the yield, if any."""
         # that of the plan, as long as no layer was given another by hand
@@ -104,13 +109,13 @@ class Sweep:
         if read:
             say(_record_line(read, left, self.may_stop))
 
-        def work(evaluate: Evaluate) -> tuple[PointResult, ...]:
-            return self._run(evaluate, todo, bar, say)
+        def work(run: Run) -> tuple[PointResult, ...]:
+            return self._run(run, todo, bar, say)
 
         try:
             if not left:  # then no process is needed
-                return self._run(_nothing, todo, bar, say) if first else ()
-            results = run_evaluations(self.trainer, self.model, self.data, work, advance=bar.advance)
+                return self._run(nothing, todo, bar, say) if first else ()
+            results = self.runner.work(work, bar.advance)
             for result in results:
                 self.record.add(result)  # where processes are forked, it was one of them that kept the record
             return results
@@ -120,42 +125,68 @@ class Sweep:
             bar.close()
 
     def _run(
-        self, evaluate: Evaluate, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
+        self, run: Run, todo: list[list[int]], bar: EvaluationBar, say: Callable[[str], None]
     ) -> tuple[PointResult, ...]:
+        """Compute trials, which may be finished in any order, and decide on the points in theirs."""
         if self.trainer.world_size > 1:  # another command may have stored trials after some of them looked
             todo = self.trainer.strategy.broadcast(todo)
         results: dict[int, PointResult] = {}
-        later: list[tuple[int, int]] = []  # places of tasks, and trials, that another command computes
+        later: list[Place] = []  # trials that another command computes
         left, simulated, is_said = sum(map(len, todo)), list[float](), False
         answers, limit = Answers(self.of_chips), "at most, " * self.may_stop
-        for place, ((axes, kind, trials), missing) in enumerate(zip(self.tasks, todo, strict=True)):
-            if kind == "simulated" and answers.is_answered(axes):
-                left -= len(missing)
-                continue
-            computed: dict[int, Outcomes] = {}  # other processes than the first keep no record
-            for trial in missing:
-                bar.describe(f"{kind} {axes_text(axes)} trial {trial}" if axes else kind)
-                outcomes = self._claimed(evaluate, axes, kind, trial, wait=self.of_chips is not None)
-                if outcomes is None:
-                    later.append((place, trial))
-                    continue
-                computed[trial] = outcomes
-                left -= 1
-                simulated += [outcomes.seconds] * (kind == "simulated")
-                if not is_said and (line := time_left(simulated, left)):
+        missing = [set(trials) for trials in todo]
+        finished = run(self._trials(missing, later, answers, bar))
+        for place, (axes, kind, trials) in enumerate(self.tasks):
+            while missing[place] and not self._is_answered(answers, place):
+                if (found := next(finished, None)) is None:
+                    break
+                (where, trial), outcomes = found
+                if trial in missing[where]:  # else its question was answered meanwhile
+                    missing[where].remove(trial)
+                    left -= 1
+                if self.of_chips is not None:
+                    self._computed[self.record.key(*self.tasks[where][:2]), trial] = outcomes
+                simulated += [outcomes.seconds] * (self.tasks[where][1] == "simulated")
+                if not is_said and (line := time_left(simulated, left, self.runner.workers)):
                     is_said = True
                     bar.clear()
                     say(f"time     {limit}{line}")
+            if self._is_answered(answers, place):
+                left -= len(missing[place])
+                missing[place].clear()
+                continue
             if self.of_chips is not None and kind == "simulated":
-                self._computed.update({(self.record.key(axes, kind), trial): one for trial, one in computed.items()})
                 answers.add(axes, [self._outcomes(axes, kind, trial) for trial in range(trials)])
             self._finish(results, place, not later)
-        for place, trial in later:
-            axes, kind, _ = self.tasks[place]
-            self._claimed(evaluate, axes, kind, trial, wait=True)
+        for _ in finished:  # trials that were under way when a question was answered are kept too
+            pass
+        for place, trial in later:  # one at a time, as a command that waits for another holds no trial itself
+            waited = self._claimed(place, trial, wait=True)
+            for _ in run([waited] if waited is not None else []):
+                pass
         for place in range(len(self.tasks)) if later else ():
             self._finish(results, place, True)
         return tuple(results[place] for place in sorted(results))
+
+    def _is_answered(self, answers: Answers, place: int) -> bool:
+        axes, kind, _ = self.tasks[place]
+        return kind == "simulated" and answers.is_answered(axes)
+
+    def _trials(
+        self, missing: list[set[int]], later: list[Place], answers: Answers, bar: EvaluationBar
+    ) -> Iterator[tuple[Place, Steps]]:
+        """The trials to compute, without chips after an answer that is there; those of other commands go to `later`."""
+        for place, (axes, kind, _) in enumerate(self.tasks):
+            for trial in sorted(missing[place]):
+                if self._is_answered(answers, place):
+                    break
+                bar.describe(trial_name(axes, kind, trial))
+                steps = self._claimed(place, trial, wait=self.of_chips is not None and self.runner.workers == 1)
+                if steps is not None:
+                    yield steps
+                else:
+                    missing[place].remove(trial)
+                    later.append((place, trial))
 
     def _finish(self, results: dict[int, PointResult], place: int, is_whole: bool) -> None:
         """Finish a point, where the first process has all its trials."""
@@ -200,26 +231,27 @@ class Sweep:
             read.update((key, trial) for trial in finished if trial < trials)
         return len(read), missing
 
-    def _claimed(
-        self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int, wait: bool
-    ) -> Outcomes | None:
-        """The outcomes of a trial; None where another command computes it."""
-        if not self.recorded.claim(axes, kind, trial, wait):
-            return None
-        try:
-            if self.recorded.is_finished(axes, kind, trial):
-                return self.record.outcomes(axes, kind, trial)
-            return self._evaluate(evaluate, axes, kind, trial)
-        finally:
-            self.recorded.release(axes, kind, trial)
+    def _claimed(self, place: int, trial: int, wait: bool) -> tuple[Place, Steps] | None:
+        """A trial that no other command computes; None where one does."""
+        axes, kind, _ = self.tasks[place]
+        is_claimed = self.recorded.claim(axes, kind, trial, wait)
+        if not is_claimed and self.of_chips is None:
+            return None  # chips are decided on in their order, and cannot wait for it
 
-    def _evaluate(self, evaluate: Evaluate, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Outcomes:
+        def steps() -> Steps:
+            try:
+                if self.recorded.is_finished(axes, kind, trial):
+                    return self.record.outcomes(axes, kind, trial)
+                return (yield from self._evaluate(axes, kind, trial))
+            finally:
+                if is_claimed:
+                    self.recorded.release(axes, kind, trial)
+
+        return (place, trial), steps()
+
+    def _evaluate(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> Steps:
         """Compute and store a trial."""
-        return self.recorded.evaluate(evaluate, axes, kind, trial)
-
-
-def _nothing(condition: Condition, places: Sequence[int] | None = None) -> Outcomes:
-    raise AssertionError(f"nothing is left to compute, got {condition}")
+        return self.recorded.trial(axes, kind, trial)
 
 
 def _record_line(read: int, left: int, may_stop: bool) -> str:

@@ -18,8 +18,9 @@ from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.evaluation.results import Outcomes, PointResult
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
 
@@ -58,7 +59,7 @@ class CountingSweep(Sweep):
     evaluations = 0
     stops_at: int | None = None
 
-    def _evaluate(self, *arguments: Any) -> Outcomes:
+    def _evaluate(self, *arguments: Any) -> Steps:
         self.evaluations += 1
         if self.evaluations == self.stops_at:
             raise KeyboardInterrupt

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
+from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
 
 
@@ -138,16 +138,17 @@ def test_more_images_compute_the_new_ones_alone(make: Make) -> None:
     few = make(images=6)
     few.run()
     more, seen = make(images=8), list[int]()
-    advance = more.recorded.evaluate
+    trial = more.recorded.trial
 
-    def counted(evaluate: Any, *arguments: Any) -> Outcomes:
-        def counting(condition: Any, places: Any = None) -> Outcomes:
-            seen.append(8 if places is None else len(places))
-            return evaluate(condition, places)  # type: ignore[no-any-return]
+    def counted(*arguments: Any) -> Steps:
+        steps = trial(*arguments)
+        found = proceed(steps, None)
+        while isinstance(found, Evaluation):
+            seen.append(8 if found.places is None else len(found.places))
+            found = proceed(steps, (yield found))
+        return found
 
-        return advance(counting, *arguments)
-
-    more.recorded.evaluate = counted  # type: ignore[method-assign]
+    more.recorded.trial = counted  # type: ignore[method-assign]
     found = more.run()
     assert seen == [2] * 6
     whole = make(images=8, folder="b")

@@ -1,0 +1,248 @@
+"""Ray: trials on worker processes of this machine or of a cluster, which may die."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.exploration.ray_worker import Package, Worker, pack
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
+
+MOST_DEATHS = 3
+"""Workers that a trial may lose before it is given up."""
+_STORE = 256 << 20
+"""Bytes of Ray's object store on this machine: a network and a few outcomes go through it."""
+_SHORT = 30
+"""Characters of a folder in which Ray's sockets, of 107 at most, have room."""
+
+_VARIABLES = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+
+
+@dataclass
+class _Job:
+    """A trial, and the worker that computes it."""
+
+    key: Any
+    steps: Steps
+    worker: Any
+    """Ray's handle of it."""
+    asked: Evaluation
+    """What is computed."""
+    deaths: int = 0
+    """Workers that died of it, or beside it."""
+
+
+class RayRunner:
+    """One trial a worker at a time, on this machine or on a cluster that runs.
+
+    A worker that dies takes no finished trial with it: this process keeps the outcomes. Its trial is computed again.
+
+    Args:
+        trainer: The trainer, of one process; its device, precision and limits are those of the workers.
+        model: Converted classifier.
+        data: Its data, which each worker reads on its node.
+        workers: Number of workers: 1 or more; None: as many as the cluster has CPUs for.
+        threads: CPUs of a worker: 1 or more.
+        address: HOST:PORT of a cluster that runs; None: on this machine.
+    """
+
+    follows_network = False
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        model: CimClassifier,
+        data: LightningDataModule,
+        workers: int | None,
+        threads: int = 1,
+        address: str | None = None,
+    ) -> None:
+        self._trainer, self._model, self._data = trainer, model, data
+        self._asked, self._threads, self._address = workers, threads, address
+        self.workers = workers or 1
+        """Workers; of a cluster whose size is not known yet, 1."""
+
+    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
+        """Do some work that computes trials, and end Ray's processes.
+
+        Raises:
+            ValueError: No cluster answers, or it is too small; a trial failed, or lost too many workers.
+        """
+        package = pack(self._trainer, self._model, self._data, self._threads)
+        with _connected(self._address, self.workers * self._threads) as cpus:
+            if self._asked is None or self._asked * self._threads > cpus:
+                self.workers = self._workers(cpus)
+            pool = _Pool(package, self.workers, advance)
+            try:
+                return work(pool.run)
+            finally:
+                pool.close()
+
+    def _workers(self, cpus: int) -> int:
+        """As many as a cluster has CPUs for."""
+        most = cpus // self._threads
+        if most < 1 or (self._asked or 1) > most:
+            raise ValueError(
+                f"`runner.workers` must be 1..{most} at {self._address}, a cluster of {cpus} CPUs, with "
+                f"{self._threads} a worker, got {self._asked}"
+            )
+        return most
+
+
+class _Pool:
+    """Workers, and the trials that they compute."""
+
+    def __init__(self, package: Package, workers: int, advance: Callable[[], None]) -> None:
+        import ray
+
+        self._ray, self._advance = ray, advance
+        gpus = int(package.trainer["accelerator"] == "gpu")
+        # a trial of a worker that died is given to a new one here, and counted
+        self._kind = ray.remote(num_cpus=package.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Worker)
+        self._package = ray.put(package)
+        self._idle = [self._worker() for _ in range(workers)]
+        self._jobs: dict[Any, _Job] = {}
+
+    def run(self, trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
+        """The outcomes of trials, each as soon as it is finished."""
+        waiting = iter(trials)
+        while True:
+            while self._idle and (trial := next(waiting, None)) is not None:
+                yield from self._proceed(trial[0], trial[1], None, self._idle.pop())
+            if not self._jobs:
+                return
+            (done,), _ = self._ray.wait(list(self._jobs))
+            job = self._jobs.pop(done)
+            outcomes = self._outcomes(job, done)
+            if outcomes is None:
+                self._start(job)
+            else:
+                yield from self._proceed(job.key, job.steps, outcomes, job.worker)
+
+    def close(self) -> None:
+        """End the workers, those too that compute."""
+        for worker in [*self._idle, *(job.worker for job in self._jobs.values())]:
+            self._ray.kill(worker)
+
+    def _worker(self) -> Any:
+        return self._kind.remote(self._package)
+
+    def _proceed(
+        self, key: Key, steps: Steps, outcomes: Outcomes | None, worker: Any
+    ) -> Iterator[tuple[Key, Outcomes]]:
+        """Start what a trial asks for, or give its outcomes where it is finished."""
+        found = proceed(steps, outcomes)
+        if isinstance(found, Evaluation):
+            self._start(_Job(key, steps, worker, found))
+        else:
+            self._idle.append(worker)
+            yield key, found
+
+    def _start(self, job: _Job) -> None:
+        self._jobs[job.worker.evaluate.remote(job.asked.condition, job.asked.places)] = job
+
+    def _outcomes(self, job: _Job, done: Any) -> Outcomes | None:
+        """What a worker found; None where it died, and another is to compute it."""
+        errors = self._ray.exceptions
+        try:
+            outcomes, batches = self._ray.get(done)
+            for _ in range(batches):
+                self._advance()
+            return outcomes
+        except errors.RayTaskError as error:
+            raise ValueError(f"{job.asked.name}: {words(error)}") from error
+        except errors.RayError as error:  # of the system: the worker or its node is gone
+            job.deaths += 1
+            if job.deaths > MOST_DEATHS:
+                said = str(error).strip().splitlines()
+                why = f": {said[0]}" if said else ""
+                raise ValueError(
+                    f"{job.asked.name} was given up after {job.deaths} workers died that computed it{why}"
+                ) from error
+            job.worker = self._worker()
+            return None
+
+
+def words(error: Any) -> str:
+    """What went wrong in a worker, in one line, and where, where its node may be the reason.
+
+    Args:
+        error: Ray's error, which holds that of the worker.
+    """
+    cause = error.cause
+    what = " ".join((f"{cause}" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}").split())
+    if not isinstance(cause, (OSError, ImportError)):
+        return what
+    found = re.search(r"\bip=([\w.:]+)", str(error))
+    node = f" {found[1]}" if found else ""
+    return f"{what}, on the node{node}; every node needs the data, and files that settings name, at the same path"
+
+
+@contextmanager
+def _connected(address: str | None, cpus: int) -> Iterator[int]:
+    """Ray within this process, which ends with it, and the number of its CPUs; signals are handled as before.
+
+    Args:
+        address: HOST:PORT of a cluster; None: on this machine.
+        cpus: Of this machine, to be used.
+
+    Raises:
+        ValueError: No cluster answers.
+    """
+    # before the import: Ray would upload the working folder under uv, report what it is used for, and repeat errors
+    for name, value in {**_VARIABLES, **({} if address else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})}.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    folder = None
+    if address is None:
+        # "local" is never another one on this machine, and the folder no other user's
+        folder = tempfile.mkdtemp(prefix="asim-", dir=None if len(tempfile.gettempdir()) <= _SHORT else "/tmp")
+        options |= {"address": "local", "num_cpus": cpus, "object_store_memory": _STORE, "_temp_dir": folder}
+    else:
+        options |= {"address": address}
+    try:
+        with _signals_as_before():
+            try:
+                ray.init(**options)
+            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                said = " ".join(str(error).split())
+                if address is None:
+                    raise ValueError(f"Ray could not be started on this machine: {said:.300}") from error
+                raise ValueError(
+                    f"`runner.address` must be a cluster of the same versions of Ray and Python, {address} is none or "
+                    f"refused (one with a token needs RAY_AUTH_MODE=token): {said:.300}"
+                ) from error
+        yield int(ray.cluster_resources().get("CPU", 0))
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Handlers of signals are afterwards what they were, as Ray sets its own for SIGTERM."""
+    mine = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if mine else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,134 @@
+"""Trials that are finished in another order give the same decisions; settings of a runner that make no sense."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import pytest
+from lightning.pytorch import Trainer
+
+from asim_lightning import CimClassifier
+from asim_lightning.data import FashionMNIST
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
+from asim_lightning.evaluation.chip_yield import YieldQuestion
+from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.ray_runner import words
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
+from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
+from asim_lightning.exploration.yields import with_chips
+from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
+
+
+class Backwards:
+    """Takes several trials at a time, and finishes the last first."""
+
+    follows_network = True
+
+    def __init__(self, trainer: Trainer, model: CimClassifier, data: FashionMNIST, workers: int) -> None:
+        self.given, self.workers = (trainer, model, data), workers
+
+    def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
+        def on_rank(evaluate: Evaluate) -> Result:
+            def run(trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
+                waiting = iter(trials)
+                while taken := [(key, steps, proceed(steps, None)) for key, steps in islice(waiting, self.workers)]:
+                    for key, steps, asked in reversed(taken):
+                        while isinstance(asked, Evaluation):
+                            asked = proceed(steps, evaluate(asked.condition, asked.places))
+                        yield key, asked
+
+            return work(run)
+
+        return run_evaluations(*self.given, on_rank, advance=advance)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 100])
+def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make, workers: int) -> None:
+    whole, other = make(), make(folder="b")
+    other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
+    assert without_time(other.run()) == without_time(whole.run())
+    assert predictions(other) == predictions(whole)
+    assert rows(other.folder) == rows(whole.folder)
+    assert evaluations(other) == 2 + 4
+
+
+@pytest.mark.parametrize("workers", [2, 5, 100])
+def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make, workers: int) -> None:
+    cells = MACRO.with_fields(column="current")
+    question = YieldQuestion(0.5, 0.5)
+    axes = with_chips(SweepAxes(column_args=[{"cell_sigma": 1}, {"cell_sigma": 90}]), 12, question)
+    whole, other = (make(axes, macro=cells, until=question, folder=folder) for folder in ("a", "b"))
+    other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
+    found = without_time(other.run())
+    assert found == without_time(whole.run())
+    assert len(found) == 2 + 7 + 7
+    assert 2 + 14 < evaluations(other) <= 2 + 24  # chips that were under way are kept
+    kept = predictions(other)
+    assert {name: kept[name] for name in predictions(whole)} == predictions(whole)
+    again = make(axes, macro=cells, folder="b")
+    again.run()
+    assert evaluations(again) == 24 - (evaluations(other) - 2)
+
+
+def test_an_answer_on_the_accuracy_ends_the_images_alike(make: Make) -> None:
+    question = AccuracyQuestion.read("accuracy 50 %")
+    whole, other = (make(until=question, trials=1, folder=folder, images=60) for folder in ("a", "b"))
+    other.runner = Backwards(other.trainer, other.model, other.data, 3)  # type: ignore[arg-type]
+    found = without_time(other.run())
+    assert found == without_time(whole.run())
+    assert predictions(other) == predictions(whole)
+    assert min(row[3] for row in found) < 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "rya"}, r"`runner` must be one of trainer, ray, got 'rya'; did you mean ray\?"),
+        ({"name": "ray", "workers": 0}, "`runner.workers` must be 1 or more or null, got 0"),
+        ({"name": "ray", "threads": 0}, "`runner.threads` must be 1 or more, got 0"),
+        ({"name": "ray", "address": "node"}, "must be HOST:PORT of a cluster that runs, .*, got 'node'"),
+        ({"name": "ray", "address": "ray://node:10001"}, "must be HOST:PORT of a cluster that runs"),
+        ({"name": "ray", "address": "node:99999"}, "must be HOST:PORT of a cluster that runs"),
+        ({"workers": 2}, "`runner.workers` is of `runner: ray`, got 2 with `runner: trainer`"),
+        ({"address": "node:6379"}, "`runner.address` is of `runner: ray`, got node:6379 with `runner: trainer`"),
+    ],
+)
+def test_settings_that_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RunnerSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_what_is_not_installed_is_named(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as Python has a module that cannot be imported
+    sweep = make()
+    with pytest.raises(ValueError, match=r"not installed: pip install 'asim_lightning\[ray\]'"):
+        runner_of(RunnerSettings("ray"), sweep.trainer, sweep.model, sweep.data)
+
+
+def test_processes_of_the_trainer_and_of_ray_do_not_go_together(make: Make) -> None:
+    sweep = make(trainer_options={"devices": 2, "strategy": "ddp_fork"})
+    with pytest.raises(ValueError, match=r"`trainer.devices` must be 1 with `runner: ray`, .*, got 2"):
+        runner_of(RunnerSettings("ray", workers=2), sweep.trainer, sweep.model, sweep.data)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (ValueError("`macro.rows` must\nbe 1"), "`macro.rows` must be 1"),
+        (RuntimeError("no such\nlevel"), "RuntimeError: no such level"),
+        (
+            FileNotFoundError("a/b is missing"),
+            "FileNotFoundError: a/b is missing, on the node 10.0.0.3; every node needs",
+        ),
+    ],
+)
+def test_errors_of_a_worker_are_one_line_and_name_the_node_where_it_matters(cause: Exception, message: str) -> None:
+    class OfRay(Exception):
+        pass
+
+    error = OfRay("\x1b[36mray::Worker.evaluate()\x1b[39m (pid=7, ip=10.0.0.3, actor_id=ab)\n  File ...")
+    error.cause = cause  # type: ignore[attr-defined]
+    assert words(error).startswith(message)
+    assert "\n" not in words(error)
