@@ -88,7 +88,9 @@ def _index(product: Product, macro: MacroConfig, shape: torch.Size) -> Tensor:
     bits = 1 if macro.weight_parallel else macro.weight_bits
     shared = torch.arange(outputs * bits, device="cpu").view(outputs, bits) // macro.static.columns_per_adc
     each = int(shared.max()) + 1
-    return torch.arange(tiles * macros, device="cpu").view(tiles, macros, 1, 1) * each + shared
+    index = torch.arange(tiles * macros, device="cpu").view(tiles, macros, 1, 1) * each + shared
+    # columns of a weight bit lie together in memory, which is the order in which kernels read what is looked up by it
+    return index.transpose(2, 3).contiguous().transpose(2, 3)
 
 
 def _dac_tables(chip: Chip, macro: MacroConfig, number: int) -> Tensor:
