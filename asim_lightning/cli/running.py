@@ -19,7 +19,7 @@ from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
-from asim_lightning.engine import ENGINES, choose, refusals
+from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
@@ -226,21 +226,21 @@ def chip(setup: Setup, chip: int | None = None) -> None:
 
     from asim_lightning.report.chip_report import chip_figure, chip_table, worst_converters
 
-    model, number = setup.model, setup.model.chip if chip is None else chip
-    check_whole("`chip`", number, 0, 2**32 - 1)
+    model = setup.model
+    if chip is not None and isinstance(model.chip, SavedChip):
+        raise UsageError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {chip}")
+    shown = model.chip if chip is None else chip
+    if not isinstance(shown, SavedChip):
+        check_whole("`chip`", shown, 0, 2**32 - 1)
     if not any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values()):
         raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
-    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], number)
+    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
     print("\n\n".join(each for each in (chip_table(layers), worst_converters(layers)) if each))
-    tensors = {
-        f"{layer.name}/{kind}": values.contiguous()
-        for layer in layers
-        for kind in ("place", "offset", "gain", "inl", "stuck_at_0", "stuck_at_1")
-        if (values := getattr(layer, kind)) is not None and values.any()
-    }
+    tensors = {f"{layer.name}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
+    number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
-    content = save(tensors, {"chip": str(number)})
+    content = save(tensors, {"chip": number})
     write_whole(folder / "chip.safetensors", lambda file: file.write(content))
     print(f"\nnumbers  {folder / 'chip.safetensors'}")
     figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
@@ -314,7 +314,11 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
     finally:
         for hook in hooks:
             hook.remove()
-    return [verify_layer(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]
+    return [
+        verify_layer(layer, *inputs[layer], max_samples=samples, chip=model.chip)
+        for layer in layers.values()
+        if layer in inputs
+    ]
 
 
 def _engines(circuit: Transfer, device: torch.device) -> str:

@@ -11,6 +11,10 @@ from asim_lightning.engine.converters import Converters
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise, fill
 from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.saved_chip import MACRO_FIELDS, SavedChip, SavedPart
+
+_MOST = 16.0
+"""Largest offset in full scales, gain, and content of a cell that a file may have."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,36 @@ class Chip:
     Attributes:
         number: Number of the chip.
         layer: Full name of the layer, whose place stays the same however often it is called.
-        spread: What the spreads of its static effects are multiplied by, and the shares of stuck cells.
+        spread: What the spreads of its static effects are multiplied by, and the shares of stuck cells (of a chip in a
+            file its deviations from an ideal one; stuck cells stay).
+        saved: What a file has of the layer, in place of a draw.
     """
 
     number: int = 0
     layer: str = ""
     spread: float = 1.0
+    saved: SavedPart | None = None
 
     @classmethod
     def of(cls, noise: Noise) -> "Chip":
         """The chip that a read simulates."""
-        return cls(noise.chip, noise.name)
+        return cls.at(noise.chip, noise.name)
+
+    @classmethod
+    def at(cls, chip: int | SavedChip, layer: str) -> "Chip":
+        """The part of a chip, by number or from a file, that a layer has."""
+        if isinstance(chip, SavedChip):
+            return cls(0, layer, saved=chip.part(layer))
+        return cls(chip, layer)
+
+    def check(self, transfer: Transfer) -> None:
+        """Refuse a chip in a file that is not of a macro's.
+
+        Raises:
+            ValueError: The file lacks what differs on chips of the macro, has more, or is of another macro.
+        """
+        if self.saved is not None:
+            self.saved.check(kinds_of(transfer), macro_tensor(transfer).tolist())
 
     def normals(self, effect: str, count: int, lines: range = range(1)) -> Tensor:
         """Standard normals of places, times the chip's spread, drawn on the CPU for every device. # (lines, count)"""
@@ -39,6 +62,30 @@ class Chip:
         key = (0, layer_key(f"{self.layer}/{effect}"))
         drawn = fill(key, zero, zero, count, lines, 0, self.number)[:, 0]
         return drawn if self.spread == 1.0 else drawn * self.spread
+
+
+def kinds_of(transfer: Transfer) -> dict[str, str]:
+    """What differs on chips of a macro, by `saved_chip.KINDS`, with the setting that says so."""
+    macro, static, found = transfer.macro, transfer.macro.static, dict[str, str]()
+    if macro.converters_differ and macro.top_code is not None:
+        spreads = {"offset": macro.converter_spreads[0], "gain": static.gain_percent, "inl": static.inl_percent}
+        found = {kind: f"`macro.static.{kind}` {getattr(static, kind)}" for kind, spread in spreads.items() if spread}
+        found = {"place": "its converters differ", **found}
+    for kind in ("stuck_at_0", "stuck_at_1"):
+        if share := getattr(static, kind):
+            found[kind] = f"`macro.static.{kind}` {share:g}"
+    if sigma := transfer.column.cell_sigma:
+        found["cells"] = f"its cells differ by {sigma:g} %"
+        if static.cell_percent and static.reference != "summing":
+            found["idle_cells"] = f"`macro.static.reference` {static.reference}"
+    return {"macro": "as every layer", **found} if found else {}
+
+
+def macro_tensor(transfer: Transfer) -> Tensor:
+    """What a file says of a layer's macro: `saved_chip.MACRO_FIELDS`, int64. # (fields,)"""
+    macro = transfer.macro
+    values = [getattr(macro.static if name == "columns_per_adc" else macro, name) for name in MACRO_FIELDS]
+    return torch.tensor([int(value or 0) for value in values], dtype=torch.int64, device="cpu")
 
 
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
@@ -58,6 +105,8 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     if not macro.converters_differ or macro.top_code is None:
         return None
     index = _index(product, macro, shape)
+    if chip.saved is not None:
+        return _saved_converters(chip, chip.saved, transfer, index)
     number, static, (offset, step) = int(index.max()) + 1, macro.static, macro.converter_spreads
     trimmed = {kind: static.trim in (kind, "both") for kind in ("offset", "gain")}
     offsets = gains = curve = tables = None
@@ -69,6 +118,41 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     if static.inl_percent:
         curve, tables = torch.arange(number, device="cpu"), _dac_tables(chip, macro, number)
     return Converters(index, gains, offsets, curve, tables)
+
+
+def _saved_converters(chip: Chip, saved: SavedPart, transfer: Transfer, index: Tensor) -> Converters:
+    """Errors of converters as a file has them."""
+    kinds, top = kinds_of(transfer), float(transfer.macro.top_code or 1)
+    places = places_of(index)
+    saved.check_equal("place", places)
+    number = len(places)
+    offsets = gains = curve = tables = None
+    if "offset" in kinds:
+        offsets = chip.spread * saved.tensor("offset", (number,), -_MOST * top, _MOST * top)
+    if "gain" in kinds:
+        gains = 1.0 + chip.spread * (saved.tensor("gain", (number,), -_MOST, _MOST) - 1.0)
+        gains = saved.tensors["gain"] if chip.spread == 1.0 else gains
+    if "inl" in kinds:
+        codes = _signed_codes(transfer.macro)
+        nibbles = -(-(codes - 1).bit_length() // 4)
+        by_code = saved.tensors["inl"].dim() == 2
+        shape = (number, codes) if by_code else (number, nibbles, 16)
+        curve = torch.arange(number, device="cpu")
+        tables = chip.spread * saved.tensor("inl", shape, -top, top)
+    return Converters(index, gains, offsets, curve, tables)
+
+
+def _signed_codes(macro: MacroConfig) -> int:
+    """Codes of a converter, those below 0 of a weight-parallel one too."""
+    return (2 if macro.weight_parallel else 1) * (macro.top_code or 1) + 1
+
+
+def places_of(index: Tensor) -> Tensor:
+    """Tile, group or head, output and weight bit of the first column of each converter, int64. # (converters, 4)"""
+    columns, count = index.numel(), int(index.max()) + 1
+    every = torch.arange(columns, device="cpu")
+    first = torch.full((count,), columns, device="cpu").scatter_reduce(0, index.flatten(), every, "amin")
+    return torch.stack(torch.unravel_index(first, index.shape), 1)
 
 
 def _left(error: Tensor, step: float | None) -> Tensor:
@@ -130,6 +214,17 @@ def stuck_weights(chip: Chip, transfer: Transfer, w: Tensor, batched: bool) -> T
 def stuck_bits(chip: Chip, transfer: Transfer, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (*weight) each"""
     static, bits = transfer.macro.static, transfer.macro.weight_bits
+    if chip.saved is not None:
+        kinds, most = kinds_of(transfer), 2**bits - 1
+        zeros, ones = (
+            chip.saved.tensor(kind, shape, 0, most)
+            if kind in kinds
+            else torch.zeros(shape, dtype=torch.int32, device="cpu")
+            for kind in ("stuck_at_0", "stuck_at_1")
+        )
+        if bool((zeros & ones).any()):
+            raise ValueError(f"{chip.saved.path}: cells of layer `{chip.layer}` must not be stuck at 0 and 1 at once")
+        return zeros, ones
     normal = replace(chip, spread=1.0).normals("stuck", shape.numel(), range(bits))  # (bits, cells)
     zeros, ones = (torch.zeros(shape.numel(), dtype=torch.int32, device="cpu") for _ in range(2))
     low, high = (_quantile(min(1.0, chip.spread * share)) for share in (static.stuck_at_0, static.stuck_at_1))

@@ -1,6 +1,7 @@
 """What a chip gives a layer: its converters' errors, its stuck cells and the spread of its cells."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class ChipLayer:
         stuck_at_0: Bits of each weight that are stuck at 0, int32. # (*weight)
         stuck_at_1: Bits of each weight that are stuck at 1, int32. # (*weight)
         cell_percent: Standard deviation of its cells, percent.
+        tensors: All of it as a file has it, by kind; see `SavedChip`.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ChipLayer:
     stuck_at_0: Tensor
     stuck_at_1: Tensor
     cell_percent: float
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def converters(self) -> int:

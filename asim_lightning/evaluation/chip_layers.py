@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine.chip import Chip, converters_of, stuck_bits
+from asim_lightning.engine.chip import converters_of, places_of, stuck_bits
+from asim_lightning.engine.chip_tensors import chip_tensors
+from asim_lightning.engine.saved_chip import SavedChip
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
@@ -12,13 +14,13 @@ from asim_lightning.surgery import macro_layers
 
 
 @torch.no_grad()
-def chip_layers(model: CimClassifier, images: Tensor, number: int) -> list[ChipLayer]:
+def chip_layers(model: CimClassifier, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
     """The layers on a macro that an image meets, as a chip has them.
 
     Args:
         model: Converted classifier.
         images: Images, for the shapes that layers meet. # (batch, channels, height, width)
-        number: Number of the chip.
+        chip: Number of the chip, or one from a file.
 
     Raises:
         ValueError: No layer is on a macro.
@@ -38,20 +40,17 @@ def chip_layers(model: CimClassifier, images: Tensor, number: int) -> list[ChipL
     finally:
         for hook in hooks:
             hook.remove()
-    return [_on_chip(layer, inputs[layer], number) for layer in layers.values() if layer in inputs]
+    return [_on_chip(layer, inputs[layer], chip) for layer in layers.values() if layer in inputs]
 
 
-def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], number: int) -> ChipLayer:
+def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
     product, _, w = layer.quantized_operands(*inputs)
     circuit, shape = layer.transfer, w.shape[1:] if product.batched_weight else w.shape
-    chip = Chip(number, layer.name)
+    chip = layer.chip_of(which)
     found = converters_of(chip, product, circuit, shape)
-    if found is None:
-        columns, place = 0, torch.zeros(0, 4, dtype=torch.int64)
-    else:
-        columns, count = found.index.numel(), int(found.index.max()) + 1
-        first = torch.full((count,), columns).scatter_reduce(0, found.index.flatten(), torch.arange(columns), "amin")
-        place = torch.stack(torch.unravel_index(first, found.index.shape), 1)
+    columns, place = 0, torch.zeros(0, 4, dtype=torch.int64)
+    if found is not None:
+        columns, place = found.index.numel(), places_of(found.index)
     zeros, ones = (torch.zeros(shape, dtype=torch.int32) for _ in range(2))
     if circuit.macro.static.has_stuck_cells:
         zeros, ones = stuck_bits(chip, circuit, shape)
@@ -61,5 +60,5 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], number: int) -> ChipLay
         gain=None if found is None else found.gain,
         inl=None if found is None else found.tables,
         cells=shape.numel() * circuit.macro.weight_bits, stuck_at_0=zeros, stuck_at_1=ones,
-        cell_percent=circuit.column.cell_sigma,
+        cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip

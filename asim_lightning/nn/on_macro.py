@@ -16,6 +16,7 @@ from asim_lightning.engine import (
     Product,
     Program,
     Quantizer,
+    SavedChip,
     Weights,
     choose,
     current_scope,
@@ -177,6 +178,19 @@ class OnMacro(QuantizedLayer):
         macro, prepare = self._engine_for(noise)
         return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
 
+    def chip_of(self, chip: int | SavedChip) -> Chip:
+        """The layer's part of a chip.
+
+        Args:
+            chip: Its number, or a chip from a file.
+
+        Raises:
+            ValueError: The file is not of a chip of the layer's macro.
+        """
+        found = Chip.at(chip, self.name)
+        found.check(self.transfer)
+        return found
+
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
         """The key of the layer's programs for a macro, and the function that prepares them.
 
@@ -184,7 +198,8 @@ class OnMacro(QuantizedLayer):
             ValueError: The engine that was set does not compute the macro.
         """
         circuit, device = self.transfer, noise.sample_ids.device
-        chip = Chip.of(noise) if circuit.differs_by_chip else Chip()
+        found = self.chip_of(noise.chip)
+        chip = found if circuit.differs_by_chip else Chip()
 
         def prepare(product: Product, weights: Weights | None) -> Program:
             name = self.engine_on(device)
@@ -240,7 +255,8 @@ class OnMacro(QuantizedLayer):
             x_scale = self._scales(x, weight)[0]
             quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
             step = self._step(self._per_output(x_scale * weight.scale))
-            return Operands(product, self.transfer, quantizer.integers(operand), integers, step, noise)
+            x_integers = quantizer.integers(operand)
+            return Operands(product, self.transfer, x_integers, integers, step, noise, self.chip_of(noise.chip))
 
         # a read has no step, and other reads have other noise
         return self._noisy(y, replace(noise, step=noise.trial), operands)
@@ -254,7 +270,8 @@ class OnMacro(QuantizedLayer):
 
     def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor, noise: Noise) -> Operands:
         product, x, w = self._operands(x, w)
-        return Operands(product, self.transfer, x, w, self._step(self._per_output(scale)), noise)
+        step = self._step(self._per_output(scale))
+        return Operands(product, self.transfer, x, w, step, noise, self.chip_of(noise.chip))
 
     def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
         def normal() -> Tensor:

@@ -14,6 +14,7 @@ from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.settings import (
     apply_point,
     change_macros_,
+    check_chip,
     kept_assignments,
     macro_layers,
     set_fidelity_,
@@ -30,6 +31,7 @@ __all__ = [
     "Rule",
     "apply_point",
     "change_macros_",
+    "check_chip",
     "convert_",
     "fold_batchnorm_",
     "fold_state",

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from asim_lightning.checks import check_choice
+from asim_lightning.engine import SavedChip
 from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
@@ -88,6 +89,23 @@ def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
     """Assignments of layers on macros, and of digital layers that follow the plan's macro."""
     found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}
     return {layer: assignment for layer, assignment in found.items() if assignment is not None}
+
+
+def check_chip(model: nn.Module, chip: int | SavedChip) -> None:
+    """Refuse a chip in a file that is not one of a network's macros; any number passes.
+
+    Raises:
+        ValueError: No chip of the network differs from another, or the file has layers that it lacks, lacks layers that
+            it has, or is of other macros.
+    """
+    if not isinstance(chip, SavedChip):
+        return
+    layers = macro_layers(model)
+    chip.check_layers(list(layers))
+    if not any(layer.transfer.differs_by_chip for layer in layers.values()):
+        raise ValueError(f"{chip.path} changes nothing, as `macro.static` says that no chip differs from another")
+    for layer in layers.values():
+        layer.chip_of(chip)
 
 
 def set_max_elements_(model: nn.Module, count: int | None) -> None:
