@@ -11,6 +11,7 @@ from asim_lightning.circuit.static import StaticEffects, converter_spreads, stat
 from asim_lightning.circuit.units import is_in_lsb, noise_percent
 
 VOTES = ("mode", "median", "mean")
+_MOST_CELLS = 2**28
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class MacroConfig:
                 "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
                 f"one, got {self.static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
             )
+        self._check_reuse(bool(column.cell_sigma))
         if self.weight_parallel and column.cell_sigma and self.static.reference == "absolute":
             raise ValueError(
                 "`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'"
@@ -177,6 +179,19 @@ class MacroConfig:
         scale = self.full_scale_mv
         if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
             raise ValueError(f"`macro.full_scale_mv` must be a positive number of mV or null, got {scale!r}")
+
+    def _check_reuse(self, cells_differ: bool) -> None:
+        columns, macros = self.static.columns or 0, self.static.macros or 0
+        if self.static.is_reused and not self.weight_parallel and columns < self.weight_bits:
+            raise ValueError(
+                f"`macro.static.columns` must be at least `macro.weight_bits`, {self.weight_bits}, got {columns}"
+            )
+        cells = columns * macros * self.rows * (self.weight_bits if self.weight_parallel else 1)
+        if cells > _MOST_CELLS and (cells_differ or self.static.has_stuck_cells):
+            raise ValueError(
+                f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells where cells "
+                f"differ, got {cells}"
+            )
 
     def _check_combinations(self) -> None:
         check_choice("`macro.vote`", self.vote, VOTES)

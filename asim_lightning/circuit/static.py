@@ -10,6 +10,7 @@ from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
 TRIMS = ("none", "offset", "gain", "both")
+PLACEMENTS = ("unrolled", "reuse")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class StaticEffects:
     """What is calibrated before use: none, offset, gain or both."""
     trim_step: float | str = 0.0
     """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left."""
+    placement: str = "unrolled"
+    """Where weights lie: unrolled (each tile of each layer is a macro of its own) or reuse (weights are loaded into
+    `macros` macros in turn, so that layers share their converters and cells)."""
+    macros: int | None = None
+    """Macros that layers share, with placement reuse: 1..1048576; null where unrolled."""
+    columns: int | None = None
+    """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
 
     def __post_init__(self) -> None:
         take_numpy_numbers(self)
@@ -61,6 +69,15 @@ class StaticEffects:
         check_whole("`macro.static.columns_per_adc`", self.columns_per_adc, 1, 2**20)
         check_choice("`macro.static.reference`", self.reference, REFERENCES)
         check_choice("`macro.static.trim`", self.trim, TRIMS)
+        check_choice("`macro.static.placement`", self.placement, PLACEMENTS)
+        for name in ("macros", "columns"):
+            value = getattr(self, name)
+            if self.placement == "reuse":
+                if value is None:
+                    raise ValueError(f"`macro.static.{name}` must be 1..{2**20} with placement reuse, got null")
+                check_whole(f"`macro.static.{name}`", value, 1, 2**20)
+            elif value is not None:
+                raise ValueError(f"`macro.static.{name}` must be null where placement is unrolled, got {value!r}")
         if self.parasitics and self.reference != "absolute":
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
@@ -99,7 +116,14 @@ class StaticEffects:
             kinds = "offset and gain" if self.trim == "both" else self.trim
             unit = " %" if isinstance(self.trim_step, (int, float)) else ""
             found.append(f"{kinds} trimmed to {self.trim_step}{unit}")
+        if self.is_reused and found:
+            found.append(f"weights reloaded into {self.macros} macros of {self.columns} columns")
         return ", ".join(found)
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether layers share macros."""
+        return self.placement == "reuse"
 
     @property
     def has_stuck_cells(self) -> bool:

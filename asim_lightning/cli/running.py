@@ -25,6 +25,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.nn import OnMacro
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
@@ -187,6 +188,8 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
         print(explain(circuit.macro, signed, circuit.rows_in_use))
         print(_engines(circuit, setup.trainer.strategy.root_device))
+        if circuit.macro.static.is_reused:
+            print(_places(circuit, names, macro_layers(setup.model.backbone)))
     if plot is not None:
         prepare(setup.trainer, setup.model, setup.data)
         print(f"\nplot     {write_page(setup, seen, Path(plot), images)}")
@@ -237,7 +240,7 @@ def chip(setup: Setup, chip: int | None = None) -> None:
     prepare(setup.trainer, model, setup.data)
     layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
     print("\n\n".join(each for each in (chip_table(layers), worst_converters(layers)) if each))
-    tensors = {f"{layer.name}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
+    tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
     content = save(tensors, {"chip": number})
@@ -328,6 +331,19 @@ def _engines(circuit: Transfer, device: torch.device) -> str:
     others = "; ".join(f"{name}: {why}" for name, why in refused.items())
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
     return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+
+
+def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) -> str:
+    """Which of the macros that layers share hold their tiles."""
+    count, shown = circuit.macro.static.macros or 1, names[:6]
+    first = ", ".join(f"{name} from macro {layers[name].first_tile % count}" for name in shown)
+    more = f" and {len(names) - 6} more layers" if len(names) > 6 else ""
+    text = (
+        f"placement: the tiles of all layers are given to the {count} macros in turn, layer after layer, tile after "
+        f"tile, groups of a tile one after the other; output and weight bit to column (output * weight_bits + bit) mod "
+        f"{circuit.macro.static.columns}; {first}{more}"
+    )
+    return textwrap.fill(text, 120, subsequent_indent="    ")
 
 
 def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chip import Chip, physical_shape
 from asim_lightning.engine.integer import digits
+from asim_lightning.engine.placement import arrays_of, macro_numbers, physical_cells, physical_columns
 from asim_lightning.engine.product import Conv2dProduct, Product, Tile
 
 GRID = 2.0**-12
@@ -49,13 +50,26 @@ def _cells(shape: torch.Size, cycle: Cycle, transfer: Transfer, chip: Chip) -> T
     """What each cell holds, in units of the cycle's lowest bit. # (weight bits, *weight)"""
     first, last = cycle.weight_bits[0], cycle.weight_bits[-1]
     size = 2.0 ** torch.arange(last - first + 1, dtype=torch.float32, device="cpu").view(-1, *[1] * len(shape))
-    return cells_of(chip, transfer, shape, range(first, last + 1)) * size
+    macro, bits = transfer.macro, range(first, last + 1)
+    if not macro.static.is_reused:
+        return cells_of(chip, transfer, shape, bits) * size
+    lines, _ = physical_shape(macro)
+    held = cells_of(chip, transfer, shape, range(lines)).flatten(1)
+    numbers = [physical_cells(chip.required_product, macro, shape, chip.first_tile, bit) for bit in bits]
+    return torch.stack([held[bit if lines > 1 else 0][cell] for bit, cell in zip(bits, numbers, strict=True)]) * size
 
 
 def cells_of(chip: Chip, transfer: Transfer, shape: torch.Size, bits: range) -> Tensor:
-    """What each 1-cell of some weight bits holds, nominal 1: multiples of `GRID`, float32. # (weight bits, *weight)"""
+    """What each 1-cell of some weight bits holds, nominal 1: multiples of `GRID`, float32; of macros that layers share
+    at all places.
+
+    # (weight bits, *weight), or (bits of a place, macros, rows, columns)
+    """
+    every = transfer.macro.weight_bits
+    if transfer.macro.static.is_reused:
+        every, shape = physical_shape(transfer.macro)
     if chip.saved is not None:
-        held = chip.saved.tensor("cells", (transfer.macro.weight_bits, *shape), -MOST_CELL, MOST_CELL)
+        held = chip.saved.tensor("cells", (every, *shape), -MOST_CELL, MOST_CELL)
         cells = 1.0 + chip.spread * (held[bits.start : bits.stop] - 1.0)
     else:
         normal = chip.normals("cells", shape.numel(), bits).view(-1, *shape)
@@ -123,6 +137,18 @@ class ChargeGains:
             found += [self.idle_cells(number, bit, idle, columns.shape[:-1]) for bit in range(bits)]
         return torch.stack(found).unflatten(0, (-1, bits))
 
+    def _of_whole_columns(self, number: int, bit: int) -> Tensor:
+        """Sum over all cells of the columns of shared macros that a tile uses. # (*columns)"""
+        macro, lines = self.transfer.macro, physical_shape(self.transfer.macro)[0]
+        cells = cells_of(self.chip, self.transfer, self.shape, range(lines)).double()
+        size = 2.0 ** torch.arange(lines, dtype=torch.float64, device="cpu").view(-1, 1, 1, 1)
+        sums = (cells * size).sum((0, 2))  # (macros, columns)
+        _, outputs = arrays_of(self.product, self.shape)
+        numbers = macro_numbers(self.product, macro, self.shape, self.chip.first_tile)[number]  # (groups or heads,)
+        columns = physical_columns(macro, outputs)[:, 0 if macro.weight_parallel else bit]
+        found = sums[numbers[:, None], columns]  # (groups or heads, outputs)
+        return found.flatten() if isinstance(self.product, Conv2dProduct) else found.view(self.shape[:-1])
+
     def _held(self, cells: Tensor, tile: Tile) -> Tensor:
         """The cells of a tile that hold weights, column by column. # (*columns, rows)"""
         if not isinstance(self.product, Conv2dProduct):
@@ -132,12 +158,15 @@ class ChargeGains:
 
     def _gains(self, number: int, tile: Tile, cycle: Cycle) -> Tensor:
         macro, static = self.transfer.macro, self.transfer.macro.static
-        cells = _cells(self.shape, cycle, self.transfer, self.chip).double().sum(0)  # (*weight)
-        held = self._held(cells, tile)
-        used, total = held.shape[-1], held.sum(-1)  # (*columns)
         units = float(2 ** len(cycle.weight_bits) - 1)
-        idle = (macro.rows - used) * units
-        total = total + idle + self.idle_cells(number, cycle.weight_bits[0], idle, total.shape)
+        if static.is_reused:
+            total = self._of_whole_columns(number, cycle.weight_bits[0])
+        else:
+            cells = _cells(self.shape, cycle, self.transfer, self.chip).double().sum(0)  # (*weight)
+            held = self._held(cells, tile)
+            used, total = held.shape[-1], held.sum(-1)  # (*columns)
+            idle = (macro.rows - used) * units
+            total = total + idle + self.idle_cells(number, cycle.weight_bits[0], idle, total.shape)
         n = macro.rows * units
         gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
         if isinstance(self.product, Conv2dProduct):

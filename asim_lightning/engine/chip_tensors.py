@@ -5,7 +5,15 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.cells import ChargeGains, cells_of
-from asim_lightning.engine.chip import Chip, converters_of, kinds_of, macro_tensor, places_of, stuck_bits
+from asim_lightning.engine.chip import (
+    Chip,
+    converters_of,
+    kinds_of,
+    macro_tensor,
+    physical_shape,
+    saved_places,
+    stuck_bits,
+)
 from asim_lightning.engine.product import Product
 
 
@@ -22,13 +30,15 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
     found = {"macro": macro_tensor(transfer)} if kinds else {}
     converters = converters_of(chip, product, transfer, shape)
     if converters is not None:
-        found["place"] = places_of(converters.index)
+        found["place"] = saved_places(macro, converters.index)
         errors = (("offset", converters.offset), ("gain", converters.gain), ("inl", converters.tables))
         found |= {kind: values for kind, values in errors if values is not None and kind in kinds}
     if macro.static.has_stuck_cells:
         found |= dict(zip(("stuck_at_0", "stuck_at_1"), stuck_bits(chip, transfer, shape), strict=True))
     if "cells" in kinds:
-        found["cells"] = cells_of(chip, transfer, shape, range(macro.weight_bits))
+        found["cells"] = cells_of(
+            chip, transfer, shape, range(physical_shape(macro)[0] if macro.static.is_reused else macro.weight_bits)
+        )
     if "idle_cells" in kinds:
         found["idle_cells"] = ChargeGains(product, transfer, chip, shape).all_idle_cells()
     return {kind: values.contiguous() for kind, values in found.items() if kind in kinds}

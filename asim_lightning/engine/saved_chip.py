@@ -9,7 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-MACRO_FIELDS = ("weight_bits", "rows", "adc_bits", "adc_step", "weight_parallel", "columns_per_adc")
+MACRO_FIELDS = (
+    "weight_bits",
+    "rows",
+    "adc_bits",
+    "adc_step",
+    "weight_parallel",
+    "columns_per_adc",
+    "macros",
+    "columns",
+)
 """What a layer's tensor ``macro`` says of the macro whose chip it is; 0 stands for null and false."""
 KINDS = {
     "macro": torch.int64, "place": torch.int64, "offset": torch.float32, "gain": torch.float32, "inl": torch.float32,
@@ -109,8 +118,9 @@ class SavedChip:
     bit of the first column), ``offset`` (LSB), ``gain`` and ``inl`` (LSB; by nibbles of the code, or by code), after
     calibration; of its cells ``stuck_at_0`` and ``stuck_at_1`` (bits of each weight), ``cells`` (what a 1-cell holds,
     nominal 1, by weight bit) and ``idle_cells`` (what the cells of a column that no weight uses hold together, beside
-    their nominal sum). `asim chip` writes those that `macro.static` says differ; the file must have these of each
-    layer, and no other.
+    their nominal sum). Where layers share macros (placement reuse), `macros 0`, `macros 1`, ... stand for layers, place
+    is macro and first column, and cells are those of (macro, row, column). `asim chip` writes those that `macro.static`
+    says differ; the file must have these of each layer, and no other.
 
     Attributes:
         digest: Of the file's bytes.

@@ -110,7 +110,7 @@ class Points:
                 f"{chip}"
             )
         for family, pair in zip(self._families, self._macros(assignments), strict=True):
-            if pair is not None:
+            if pair is not None and not pair[0].static.is_reused:  # of macros that layers share: when they are placed
                 for name in family.layers:
                     Chip.at(saved, name).check(transfer(*pair))
 

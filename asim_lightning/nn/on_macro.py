@@ -12,6 +12,8 @@ from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import (
     ENGINES,
     Chip,
+    Conv2dProduct,
+    MatmulProduct,
     Noise,
     Product,
     Program,
@@ -41,7 +43,14 @@ class OnMacro(QuantizedLayer):
         self.train_noise_model = "proportional"
         self.max_elements = None
         self.engine = None
+        self.pool = 0
+        self.first_tile = 0
         self._steps = 0
+
+    pool: int
+    """Which macros the layer shares with others, where weights are reloaded (`surgery.place_tiles_`)."""
+    first_tile: int
+    """Tiles of layers before that were given to these macros."""
 
     @property
     def train_noise(self) -> float:
@@ -178,6 +187,22 @@ class OnMacro(QuantizedLayer):
         macro, prepare = self._engine_for(noise)
         return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
 
+    @property
+    def chip_part(self) -> str:
+        """What a chip's draws and files know the layer by: its full name, or that of the macros that it shares."""
+        return f"macros {self.pool}" if self.macro.static.is_reused else self.name
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that the weights take, those of all groups; 0 where they come with each call."""
+        weight = getattr(self, "weight", None)
+        if not isinstance(weight, Tensor):
+            return 0
+        if weight.dim() == 2:
+            return len(MatmulProduct().tiles(weight, self.macro.rows))
+        groups = int(getattr(self, "groups", 1))
+        return groups * len(Conv2dProduct((1, 1), (0, 0), (1, 1), groups).tiles(weight, self.macro.rows))
+
     def chip_of(self, chip: int | SavedChip) -> Chip:
         """The layer's part of a chip.
 
@@ -187,7 +212,7 @@ class OnMacro(QuantizedLayer):
         Raises:
             ValueError: The file is not of a chip of the layer's macro.
         """
-        found = Chip.at(chip, self.name)
+        found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
         found.check(self.transfer)
         return found
 
@@ -205,9 +230,10 @@ class OnMacro(QuantizedLayer):
             name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
+            placed = replace(chip, product=product) if circuit.macro.static.is_reused else chip
             if weights is not None and circuit.macro.static.has_stuck_cells:
-                weights = Weights(stuck_weights(chip, circuit, weights.integers, batched=False))
-            program = ENGINES[name].prepare(product, circuit, weights, chip)
+                weights = Weights(stuck_weights(placed, circuit, weights.integers, batched=False))
+            program = ENGINES[name].prepare(product, circuit, weights, placed)
             program.max_elements = self.max_elements
             return program
 

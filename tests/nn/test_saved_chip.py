@@ -1,6 +1,7 @@
 """A chip in a file is the chip that was saved, to the bit, and what is edited changes nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from asim_lightning.engine.chip_tensors import chip_tensors
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
 
 CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
+REUSE = {"placement": "reuse", "macros": 3, "columns": 7}
 EFFECTS: dict[str, dict[str, Any]] = {
     "offset": {"offset": "1 lsb"},
     "converters": {**CONVERTERS, "columns_per_adc": 3},
@@ -28,6 +30,12 @@ EFFECTS: dict[str, dict[str, Any]] = {
 MACROS = {name: MacroConfig(4, 4, 40, 5, random_noise=0.5, static=effects) for name, effects in EFFECTS.items()} | {
     "weight-parallel": MacroConfig(
         3, 4, 40, 6, weight_parallel=True, static={**CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse": MacroConfig(
+        4, 4, 20, 5, static={**CONVERTERS, **REUSE, "columns_per_adc": 3, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse, weight-parallel": MacroConfig(
+        3, 4, 20, 6, weight_parallel=True, static={"offset": "1 lsb", **REUSE, "cell_mismatch": 5, "stuck_at_0": 0.1}
     ),
     "current": MacroConfig(4, 4, 40, 8, column="current", column_args={"cell_sigma": 5.0}),
 }
@@ -48,8 +56,9 @@ def saved(layer: OnMacro, inputs: tuple[Tensor, ...], path: Path, number: int = 
     """Save a chip of a layer; its tensors."""
     product, _, w = layer.quantized_operands(*inputs)
     shape = w.shape[1:] if product.batched_weight else w.shape
-    found = chip_tensors(layer.chip_of(number), product, layer.transfer, shape)
-    save_file({f"layer/{kind}": values for kind, values in found.items()}, path)
+    chip = replace(layer.chip_of(number), product=product)
+    found = chip_tensors(chip, product, layer.transfer, shape)
+    save_file({f"{layer.chip_part}/{kind}": values for kind, values in found.items()}, path)
     return found
 
 
@@ -152,10 +161,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         "has stuck_at_0 of layer `layer`, which differs on no chip of its macro",
     ),
     "another ADC": (
-        changed("macro", lambda m: m + torch.eye(6)[2].long()),
+        changed("macro", lambda m: m + torch.eye(8)[2].long()),
         "with adc_bits 5, got one with 6",
     ),
-    "other rows": (changed("macro", lambda m: m - torch.eye(6)[1].long()), "with rows 40, got one with 39"),
+    "other rows": (changed("macro", lambda m: m - torch.eye(8)[1].long()), "with rows 40, got one with 39"),
     "shape": (changed("offset", lambda v: v[:-1].clone()), "must have offset of shape 48, got 47"),
     "dtype": (changed("gain", lambda v: v.double()), "`layer/gain` must be of torch.float32, got torch.float64"),
     "NaN": (changed("gain", first_set(float("nan"))), "`layer/gain` must have finite values"),
