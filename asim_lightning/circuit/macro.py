@@ -81,6 +81,17 @@ class MacroConfig:
                 "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
                 f"one, got {self.static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
             )
+        table = self.static.inl_table
+        if table is not None and self.adc_bits is not None:
+            codes = 2**self.adc_bits - self.weight_parallel
+            if len(table) != codes:
+                raise ValueError(
+                    f"`macro.static.inl` must have a number for each of the {codes} codes of the ADC, got {len(table)}"
+                )
+            if max(map(abs, table)) > codes / 2:
+                raise ValueError(
+                    f"`macro.static.inl` must be at most half of the {codes} codes, got {max(table, key=abs):g} LSB"
+                )
         self._check_reuse(bool(column.cell_sigma))
         if self.weight_parallel and column.cell_sigma and self.static.reference == "absolute":
             raise ValueError(
@@ -108,10 +119,16 @@ class MacroConfig:
 
     @property
     def converters_differ(self) -> bool:
-        """Whether converters have an offset, gain or INL of their own, after calibration."""
+        """Whether converters have an offset, gain or INL, after calibration."""
+        return self.converters_differ_by_chip or bool(self.static.inl_percent)
+
+    @property
+    def converters_differ_by_chip(self) -> bool:
+        """The same, but for an INL that all have."""
         static, (offset, step) = self.static, self.converter_spreads
         left = {kind: step > 0 or static.trim not in (kind, "both") for kind in ("offset", "gain")}
-        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or static.inl_percent)
+        own_inl = static.inl_percent and static.inl_table is None
+        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or own_inl)
 
     @property
     def codes_of_full_scale(self) -> float | None:

@@ -60,7 +60,7 @@ class Transfer:
     def differs_by_chip(self) -> bool:
         """Whether cells or converters differ from chip to chip."""
         macro = self.macro
-        return bool(self.column.cell_sigma) or macro.converters_differ or macro.static.has_stuck_cells
+        return bool(self.column.cell_sigma) or macro.converters_differ_by_chip or macro.static.has_stuck_cells
 
     @property
     def most_votes(self) -> int:

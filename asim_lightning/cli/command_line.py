@@ -208,6 +208,8 @@ def _with_columns(settings: Any, folder: Path) -> Any:
     found = {key: _with_columns(value, folder) for key, value in settings.items()}
     if isinstance(file := found.get("chip_file"), str) and (path := _file(folder, file)) is not None:
         found["chip_file"] = shorter_path(path)
+    if isinstance(file := found.get("inl"), str) and (path := _file(folder, file)) is not None:
+        found["inl"] = shorter_path(path)
     for arguments in (each for each in _as_list(found.get("column_args")) if isinstance(each, dict)):
         if isinstance(file := arguments.get("file"), str) and (path := _file(folder, file)) is not None:
             shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine

@@ -85,8 +85,9 @@ class Chip:
 def kinds_of(transfer: Transfer) -> dict[str, str]:
     """What differs on chips of a macro, by `saved_chip.KINDS`, with the setting that says so."""
     macro, static, found = transfer.macro, transfer.macro.static, dict[str, str]()
-    if macro.converters_differ and macro.top_code is not None:
-        spreads = {"offset": macro.converter_spreads[0], "gain": static.gain_percent, "inl": static.inl_percent}
+    if macro.converters_differ_by_chip and macro.top_code is not None:
+        own_inl = static.inl_table is None and static.inl_percent
+        spreads = {"offset": macro.converter_spreads[0], "gain": static.gain_percent, "inl": own_inl}
         found = {kind: f"`macro.static.{kind}` {getattr(static, kind)}" for kind, spread in spreads.items() if spread}
         found = {"place": "its converters differ", **found}
     for kind in ("stuck_at_0", "stuck_at_1"):
@@ -123,7 +124,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     if not macro.converters_differ or macro.top_code is None:
         return None
     index = _index(product, macro, shape, chip.first_tile)
-    if chip.saved is not None:
+    if chip.saved is not None and macro.converters_differ_by_chip:
         return _saved_converters(chip, chip.saved, transfer, index)
     number, static, (offset, step) = _converter_count(macro, index), macro.static, macro.converter_spreads
     trimmed = {kind: static.trim in (kind, "both") for kind in ("offset", "gain")}
@@ -133,7 +134,9 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     if static.gain_percent:
         error = static.gain_percent / 100.0 * chip.normals("gain", number)[0]
         gains = 1.0 + _left(error, step / macro.top_code if trimmed["gain"] else None)
-    if static.inl_percent:
+    if static.inl_table is not None:
+        curve, tables = _same_table(chip, macro, number)
+    elif static.inl_percent:
         curve, tables = torch.arange(number, device="cpu"), _dac_tables(chip, macro, number)
     return Converters(index, gains, offsets, curve, tables)
 
@@ -157,7 +160,15 @@ def _saved_converters(chip: Chip, saved: SavedPart, transfer: Transfer, index: T
         shape = (number, codes) if by_code else (number, nibbles, 16)
         curve = torch.arange(number, device="cpu")
         tables = chip.spread * saved.tensor("inl", shape, -top, top)
+    elif transfer.macro.static.inl_table is not None:
+        curve, tables = _same_table(chip, transfer.macro, number)
     return Converters(index, gains, offsets, curve, tables)
+
+
+def _same_table(chip: Chip, macro: MacroConfig, number: int) -> tuple[Tensor, Tensor]:
+    """Number of each converter's table of INL, and the one table, in codes. # (converters,) and (1, codes)"""
+    table = torch.tensor([macro.static.inl_table or ()], dtype=torch.float32, device="cpu")
+    return torch.zeros(number, dtype=torch.int64, device="cpu"), chip.spread * table
 
 
 def _signed_codes(macro: MacroConfig) -> int:

@@ -18,7 +18,8 @@ class ChipLayer:
         place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
         offset: Offset of each converter, LSB; None: none has one. # (converters,)
         gain: Gain of each converter; None: all are 1. # (converters,)
-        inl: INL of each converter by nibbles of the code, LSB; None: none has any. # (converters, nibbles, 16)
+        inl: INL of each converter by nibbles of the code, or by code, LSB; None: none has any.
+            # (converters, nibbles, 16) or (converters, codes)
         cells: Cells that hold its weights.
         stuck_at_0: Bits of each weight that are stuck at 0, int32. # (*weight)
         stuck_at_1: Bits of each weight that are stuck at 1, int32. # (*weight)
@@ -49,6 +50,8 @@ class ChipLayer:
         """Largest magnitude of each converter's INL over all codes, LSB. # (converters,)"""
         if self.inl is None:
             return None
+        if self.inl.dim() == 2:
+            return self.inl.abs().amax(1)
         nibbles = self.inl.shape[1]
         most = torch.zeros(len(self.inl))
         for code in range(16 ** min(nibbles, 2)):  # what lies above two nibbles is added as it is at its largest

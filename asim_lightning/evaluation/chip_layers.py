@@ -62,7 +62,7 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
         name=layer.name, part=chip.layer, columns=columns, place=place,
         offset=None if found is None or found.offset is None else found.offset[used],
         gain=None if found is None or found.gain is None else found.gain[used],
-        inl=None if found is None or found.tables is None else found.tables[used],
+        inl=None if found is None or found.tables is None or found.curve is None else found.tables[found.curve[used]],
         cells=shape.numel() * circuit.macro.weight_bits, stuck_at_0=zeros, stuck_at_1=ones,
         cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip
