@@ -35,6 +35,8 @@ class Column:
     settled: Mapping[str, Any] = MappingProxyType({})
     """What the column found where its arguments point, such as the digest of a file, by names of further arguments: the
     macro takes them among its own, so that they say all that decides codes."""
+    curves: int = 1
+    """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average."""
     note: str = ""
     """What a reader of `asim explain` should know of the column."""
 
@@ -50,6 +52,16 @@ class Column:
         Raises:
             ValueError: It is refused.
         """
+
+    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        """Level and sigma of converters that have curves of their own.
+
+        Args:
+            curve: Number of each converter's curve, int64. # broadcasts against the count
+            count: Counts.
+            cycle: The cycle.
+        """
+        return self.level(count, cycle), self.sigma(count, cycle)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; of an ADC with

@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.engine.product import Conv2dProduct, Product
 
 
@@ -61,3 +61,25 @@ def physical_cells(product: Product, macro: MacroConfig, shape: torch.Size, firs
         tile_of[tile.channels, kernel] = number
     lines = numbers.T[:, None, tile_of.flatten()] * macro.rows + row_of.flatten()  # (groups, 1, terms)
     return (lines * (macro.static.columns or 1) + column[:, None]).reshape(shape)  # from (groups, outputs, terms)
+
+
+def curve_numbers(product: Product, transfer: Transfer, cycle: Cycle, count: Tensor) -> Tensor:
+    """Number of the curve of each output's converter, where converters of a measured column have their own:
+    ``(output * weight_bits + bit) mod curves`` (of a physical column where layers share macros).
+
+    Args:
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        cycle: The cycle.
+        count: Counts, for their shape. # (batch, *outputs)
+
+    Returns:
+        int64. # broadcasts against (*outputs)
+    """
+    macro, is_image = transfer.macro, isinstance(product, Conv2dProduct)
+    groups = product.groups if isinstance(product, Conv2dProduct) else 1
+    outputs = (count.shape[1] if is_image else count.shape[-1]) // groups
+    columns = torch.arange(outputs, device="cpu") * macro.weight_bits + cycle.weight_bits[0]
+    columns = columns % macro.static.columns if macro.static.columns else columns
+    number = columns % transfer.column.curves
+    return number.repeat(groups)[:, None, None] if is_image else number

@@ -33,7 +33,7 @@ def test_thresholds_stand_where_the_table_says(sigma: float) -> None:
         for bit, normal in ((1, plane), (0, signs))
     ]
     assert torch.equal(found, (expected[0] - 2 * expected[1]).double())
-    assert not torch.equal(found, torch.arange(64).double())
+    assert torch.equal(found, torch.arange(64).double()) == (sigma == 0)  # 0.46 LSB alone move no count
 
 
 @pytest.mark.parametrize(
