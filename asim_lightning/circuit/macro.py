@@ -12,6 +12,7 @@ from asim_lightning.circuit.units import is_in_lsb, noise_percent
 
 VOTES = ("mode", "median", "mean")
 _MOST_CELLS = 2**28
+_BOLTZMANN = 1.380649e-23  # J/K
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class MacroConfig:
     """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
     full_scale_mv: float | None = None
     """Full scale of a column in millivolt; needed only where a noise is given in mV."""
+    unit_capacitor_ff: float | None = field(default=None, kw_only=True)
+    """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) that asim explain names; it simulates none."""
     digital_levels: int = 0
     """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
     digital_adc: bool = False
@@ -116,6 +119,15 @@ class MacroConfig:
     def converter_spreads(self) -> tuple[float, float]:
         """Standard deviation of a converter's offset, and step of its calibration, in codes."""
         return converter_spreads(self.static, self.codes_of_full_scale, self.full_scale_mv)
+
+    @property
+    def thermal_noise_mv(self) -> float | None:
+        """Thermal noise of a column, ``sqrt(k T / C)`` at 300 K with the capacitors of all its cells, mV; None where
+        those are not known."""
+        if self.unit_capacitor_ff is None:
+            return None
+        units = self.rows * (2**self.weight_bits - 1 if self.weight_parallel else 1)
+        return 1e3 * math.sqrt(_BOLTZMANN * 300.0 / (units * self.unit_capacitor_ff * 1e-15))
 
     @property
     def converters_differ(self) -> bool:
@@ -193,9 +205,10 @@ class MacroConfig:
         check_whole("`macro.votes`", self.votes, 1, 65535)
         for name in ("weight_parallel", "digital_adc"):
             check_flag(f"`macro.{name}`", getattr(self, name))
-        scale = self.full_scale_mv
-        if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
-            raise ValueError(f"`macro.full_scale_mv` must be a positive number of mV or null, got {scale!r}")
+        for name, unit in (("full_scale_mv", "mV"), ("unit_capacitor_ff", "fF")):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
 
     def _check_reuse(self, cells_differ: bool) -> None:
         columns, macros = self.static.columns or 0, self.static.macros or 0
