@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,9 @@ from asim_lightning.checks import check_number
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
     from asim_lightning.circuit.schedule import Cycle
+
+
+RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`; use that"
 
 
 class Column:
@@ -35,6 +40,8 @@ class Column:
     settled: Mapping[str, Any] = MappingProxyType({})
     """What the column found where its arguments point, such as the digest of a file, by names of further arguments: the
     macro takes them among its own, so that they say all that decides codes."""
+    curves: int = 1
+    """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average."""
     note: str = ""
     """What a reader of `asim explain` should know of the column."""
 
@@ -50,6 +57,16 @@ class Column:
         Raises:
             ValueError: It is refused.
         """
+
+    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        """Level and sigma of converters that have curves of their own.
+
+        Args:
+            curve: Number of each converter's curve, int64. # broadcasts against the count
+            count: Counts.
+            cycle: The cycle.
+        """
+        return self.level(count, cycle), self.sigma(count, cycle)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level before rounding, float32, in codes: ``clamp(count / full_scale, 0, 1) * top_code``; of an ADC with
@@ -78,7 +95,9 @@ class Current(Column):
     Args:
         macro: The macro whose column this is.
         alpha: Gain compression per raw count: 0 or more.
-        cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100.
+        cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100; an old name of
+            `static.cell_mismatch` with reference summing, which a warning says once (weight-parallel, a cell of 2^b
+            units differs by so many percent of them, there by 2^(b/2) times the unit's).
     """
 
     def __init__(self, macro: MacroConfig, alpha: float = 0.0, cell_sigma: float = 0.0) -> None:
@@ -87,6 +106,8 @@ class Current(Column):
             check_number(f"`macro.column_args.{name}`", value, high)
         self.alpha = float(alpha)
         self.cell_sigma = float(cell_sigma)
+        if cell_sigma and not macro.weight_parallel:  # where cells of several bits would differ otherwise
+            _warn_of_old_name()
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level of the compressed count, float32, in codes."""
@@ -98,6 +119,11 @@ class Current(Column):
 
     def _compressed(self, count: Tensor) -> Tensor:
         return count / (1.0 + self.alpha * count.abs())
+
+
+@lru_cache
+def _warn_of_old_name() -> None:
+    warnings.warn(RENAMED, FutureWarning, stacklevel=2)
 
 
 class ColumnInRange(Column):

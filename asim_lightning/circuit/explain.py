@@ -336,6 +336,10 @@ def _conditions(macro: MacroConfig, signed_input: bool) -> str:
     parts = [note or f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
     if macro.full_scale_mv is not None:
         parts.append(f"full scale {macro.full_scale_mv:g} mV")
+    if (thermal := macro.thermal_noise_mv) is not None:
+        known = macro.full_scale_mv is not None and macro.codes_of_full_scale is not None
+        lsb = f" = {thermal / macro.full_scale_mv * macro.codes_of_full_scale:.2g} LSB" if known else ""  # type: ignore[operator]
+        parts.append(f"kT/C of the column {1e3 * thermal:.3g} uV{lsb}, which the noise above is to hold")
     if macro.digital_levels:
         parts.append(f"{_plural(macro.digital_levels, 'digital level')}")
     if macro.vote_levels and macro.votes > 1:

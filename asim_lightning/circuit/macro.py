@@ -11,6 +11,8 @@ from asim_lightning.circuit.static import StaticEffects, converter_spreads, stat
 from asim_lightning.circuit.units import is_in_lsb, noise_percent
 
 VOTES = ("mode", "median", "mean")
+_MOST_CELLS = 2**28
+_BOLTZMANN = 1.380649e-23  # J/K
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class MacroConfig:
     """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
     full_scale_mv: float | None = None
     """Full scale of a column in millivolt; needed only where a noise is given in mV."""
+    unit_capacitor_ff: float | None = field(default=None, kw_only=True)
+    """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) that asim explain names; it simulates none."""
     digital_levels: int = 0
     """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
     digital_adc: bool = False
@@ -80,6 +84,18 @@ class MacroConfig:
                 "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
                 f"one, got {self.static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
             )
+        table = self.static.inl_table
+        if table is not None and self.adc_bits is not None:
+            codes = 2**self.adc_bits - self.weight_parallel
+            if len(table) != codes:
+                raise ValueError(
+                    f"`macro.static.inl` must have a number for each of the {codes} codes of the ADC, got {len(table)}"
+                )
+            if max(map(abs, table)) > codes / 2:
+                raise ValueError(
+                    f"`macro.static.inl` must be at most half of the {codes} codes, got {max(table, key=abs):g} LSB"
+                )
+        self._check_reuse(bool(column.cell_sigma))
         if self.weight_parallel and column.cell_sigma and self.static.reference == "absolute":
             raise ValueError(
                 "`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'"
@@ -105,11 +121,26 @@ class MacroConfig:
         return converter_spreads(self.static, self.codes_of_full_scale, self.full_scale_mv)
 
     @property
+    def thermal_noise_mv(self) -> float | None:
+        """Thermal noise of a column, ``sqrt(k T / C)`` at 300 K with the capacitors of all its cells, mV; None where
+        those are not known."""
+        if self.unit_capacitor_ff is None:
+            return None
+        units = self.rows * (2**self.weight_bits - 1 if self.weight_parallel else 1)
+        return 1e3 * math.sqrt(_BOLTZMANN * 300.0 / (units * self.unit_capacitor_ff * 1e-15))
+
+    @property
     def converters_differ(self) -> bool:
-        """Whether converters have an offset, gain or INL of their own, after calibration."""
+        """Whether converters have an offset, gain or INL, after calibration."""
+        return self.converters_differ_by_chip or bool(self.static.inl_percent)
+
+    @property
+    def converters_differ_by_chip(self) -> bool:
+        """The same, but for an INL that all have."""
         static, (offset, step) = self.static, self.converter_spreads
         left = {kind: step > 0 or static.trim not in (kind, "both") for kind in ("offset", "gain")}
-        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or static.inl_percent)
+        own_inl = static.inl_percent and static.inl_table is None
+        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or own_inl)
 
     @property
     def codes_of_full_scale(self) -> float | None:
@@ -174,9 +205,23 @@ class MacroConfig:
         check_whole("`macro.votes`", self.votes, 1, 65535)
         for name in ("weight_parallel", "digital_adc"):
             check_flag(f"`macro.{name}`", getattr(self, name))
-        scale = self.full_scale_mv
-        if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
-            raise ValueError(f"`macro.full_scale_mv` must be a positive number of mV or null, got {scale!r}")
+        for name, unit in (("full_scale_mv", "mV"), ("unit_capacitor_ff", "fF")):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
+
+    def _check_reuse(self, cells_differ: bool) -> None:
+        columns, macros = self.static.columns or 0, self.static.macros or 0
+        if self.static.is_reused and not self.weight_parallel and columns < self.weight_bits:
+            raise ValueError(
+                f"`macro.static.columns` must be at least `macro.weight_bits`, {self.weight_bits}, got {columns}"
+            )
+        cells = columns * macros * self.rows * (self.weight_bits if self.weight_parallel else 1)
+        if cells > _MOST_CELLS and (cells_differ or self.static.has_stuck_cells):
+            raise ValueError(
+                f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells where cells "
+                f"differ, got {cells}"
+            )
 
     def _check_combinations(self) -> None:
         check_choice("`macro.vote`", self.vote, VOTES)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +15,14 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit.code_fit import Array, fit_reads
 from asim_lightning.circuit.code_moments import fit_moments, impossible_moments
 from asim_lightning.circuit.columns import Column
-from asim_lightning.circuit.measured_file import Measurement, content_of, read_measurement
+from asim_lightning.circuit.measured_file import Measurement, content_of, converters_in, read_measurement
 
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
     from asim_lightning.circuit.schedule import Cycle
+
+
+EACH = "each"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,10 @@ class Measured(Column):
     The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (single reads, of each
     count 20 or more), for every count from 0 to the full scale; lines that begin with # are comments. With a further
     column ``column``, the number of a converter, each converter has its own curve, and `converter` says which one all
-    columns of the macro have. Where all reads gave one code, sigma is 0 and the level that code (see `code_fit`).
+    columns of the macro have; with `each` they have those of the file in turn: the column of an output's weight bit has
+    curve ``(output * weight_bits + bit) mod curves`` of the file's converters by rising number, in every tile, and
+    groups and heads begin anew (where layers share macros, it is that of the physical column). Where all reads gave one
+    code, sigma is 0 and the level that code (see `code_fit`).
 
     A curve is of one full scale: what another reference voltage would make of it, nobody measured. Cycles that are
     converted at another full scale (a remainder group or a sign plane of encoded inputs, another number of rows) are
@@ -59,7 +65,7 @@ class Measured(Column):
     Args:
         macro: The macro whose column this is.
         file: Path of the file, or name of a shipped one.
-        converter: Number of the converter; None where the file has no column ``column``.
+        converter: Number of the converter, or "each"; None where the file has no column ``column``.
         content: Digest of the file's bytes, as a macro that was built from it has it; another content is refused.
 
     Raises:
@@ -67,10 +73,12 @@ class Measured(Column):
             own, an ideal converter, or one conversion for all bits.
     """
 
-    def __init__(self, macro: MacroConfig, file: str, converter: int | None = None, content: str | None = None) -> None:
+    def __init__(
+        self, macro: MacroConfig, file: str, converter: int | str | None = None, content: str | None = None
+    ) -> None:
         super().__init__(macro)
-        if converter is not None:
-            check_whole("`converter`", converter, 0, 2**20, " or null")
+        if converter not in (None, EACH):
+            check_whole("`converter`", converter, 0, 2**20, ", each or null")
         bytes_, digest = content_of(file)
         if content is not None and content != digest:
             raise ValueError(
@@ -79,16 +87,32 @@ class Measured(Column):
             )
         top_code = _top_code(macro)
         self.file, self.converter = file, converter
-        self.curve = measured_curve(bytes_, file, converter, top_code)
-        self.settled = {"content": digest}
-        self._level, self._sigma = (
-            torch.from_numpy(each.astype(np.float32)) for each in (self.curve.level, self.curve.sigma)
+        self.by_converter: Mapping[Any, MeasuredCurve] = (
+            measured_curves(bytes_, file, top_code)
+            if isinstance(converter, str)
+            else {converter: measured_curve(bytes_, file, converter, top_code)}
         )
+        self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
+        self.settled = {"content": digest}
+        own = list(self.by_converter.values())
+        if len({curve.full_scale for curve in own}) > 1:
+            scales = ", ".join(str(scale) for scale in sorted({curve.full_scale for curve in own}))
+            raise ValueError(f"{file} must have the same counts of each converter, got last counts {scales}")
+        levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
+        self._levels, self._sigmas = (torch.from_numpy(each.astype(np.float32)) for each in (levels, sigmas))
+        averages = (levels[0], sigmas[0]) if len(own) == 1 else (levels.mean(0), np.sqrt((sigmas**2).mean(0)))
+        self._level, self._sigma = (torch.from_numpy(each.astype(np.float32)) for each in averages)
 
     @property
     def note(self) -> str:  # type: ignore[override]
         """Range of sigma, and where it is 0."""
         curve, reads = self.curve, self.curve.measurement.reads
+        if self.curves > 1:
+            sigmas = np.stack([each.sigma for each in self.by_converter.values()])
+            return (
+                f"measured: {self.curves} converters, which columns have in turn, by (output * weight_bits + bit) mod "
+                f"{self.curves}; sigma {sigmas.min():.4g} to {sigmas.max():.4g} LSB"
+            )
         number = "" if reads is None else f" of {int(reads.sum(1).min())} or more reads"
         return (
             f"measured: sigma {curve.sigma.min():.4g} to {curve.sigma.max():.4g} LSB; all codes{number} were the same, "
@@ -108,6 +132,10 @@ class Measured(Column):
                 "times the largest input digit; remainders and sign planes of `encoding_bits` have their own), "
                 f"{', '.join(map(str, others))}, got counts 0..{self.curve.full_scale}"
             )
+
+    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        """See `Column.of_curves`."""
+        return _of_curve(self._levels, curve, count), _of_curve(self._sigmas, curve, count)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Level of the codes measured at a count, float32; linear between counts."""
@@ -175,6 +203,20 @@ def measured_curve(content: bytes, name: str, converter: int | None, top: int) -
             f"count {at}"
         )
     return MeasuredCurve(level, sigma, measurement)
+
+
+@lru_cache(maxsize=8)
+def measured_curves(content: bytes, name: str, top: int) -> dict[int, MeasuredCurve]:
+    """The curves of all converters in a file, by rising number; see `measured_curve`."""
+    return {number: measured_curve(content, name, number, top) for number in converters_in(content, name)}
+
+
+def _of_curve(tables: Tensor, curve: Tensor, count: Tensor) -> Tensor:
+    tables, curve = tables.to(count.device), curve.to(count.device)
+    at = count.float().clamp(0, tables.shape[1] - 1)
+    low = at.floor().long()
+    below, above = tables[curve, low], tables[curve, (low + 1).clamp_max(tables.shape[1] - 1)]
+    return below + (at - low) * (above - below)
 
 
 def _interpolated(table: Tensor, count: Tensor) -> Tensor:

@@ -107,6 +107,23 @@ def read_measurement(content: bytes, name: str, converter: int | None) -> Measur
     return measurement
 
 
+def converters_in(content: bytes, name: str) -> list[int]:
+    """Numbers of the converters in a file, rising.
+
+    Args:
+        content: What the file holds.
+        name: The file, for messages.
+
+    Raises:
+        ValueError: The file is no such table, or has no column `column`.
+    """
+    lines = _lines(content, name)
+    header = _header(lines, name)[1]
+    if "column" not in header:
+        raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got 'each'")
+    return sorted({int(row["column"]) for row in _rows(lines[1:], header, name)})
+
+
 def _lines(content: bytes, name: str) -> list[tuple[int, list[str]]]:
     """Fields of each line that is neither empty nor a comment, with its number."""
     try:
@@ -169,10 +186,7 @@ def _of_converter(
     if converter not in known:
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
-        raise ValueError(
-            f"`converter` must be one of those in {name}, {shown}, as all columns of a macro have "
-            f"one curve, got {given}"
-        )
+        raise ValueError(f"`converter` must be one of those in {name}, {shown}, or in a macro `each`, got {given}")
     return [row for row in rows if row["column"] == converter]
 
 

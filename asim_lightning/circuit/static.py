@@ -1,8 +1,10 @@
 """Static effects: what differs from place to place on a chip, and stays the same for its life."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
@@ -10,6 +12,7 @@ from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
 TRIMS = ("none", "offset", "gain", "both")
+PLACEMENTS = ("unrolled", "reuse")
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,10 @@ class StaticEffects:
     """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV")."""
     gain: float | str = 0.0
     """Standard deviation of a converter's gain: percent, 0..100."""
-    inl: float | str = 0.0
-    """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20."""
+    inl: float | str | list[float] = 0.0
+    """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
+    the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
+    file of a number a line."""
     columns_per_adc: int = 1
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
     cell_mismatch: float | str = 0.0
@@ -46,10 +51,22 @@ class StaticEffects:
     """What is calibrated before use: none, offset, gain or both."""
     trim_step: float | str = 0.0
     """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left."""
+    placement: str = "unrolled"
+    """Where weights lie: unrolled (each tile of each layer is a macro of its own) or reuse (weights are loaded into
+    `macros` macros in turn, so that layers share their converters and cells)."""
+    macros: int | None = None
+    """Macros that layers share, with placement reuse: 1..1048576; null where unrolled."""
+    columns: int | None = None
+    """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
 
     def __post_init__(self) -> None:
         take_numpy_numbers(self)
-        for name, most in (("gain", 100.0), ("inl", 20.0), ("cell_mismatch", 100.0)):
+        if isinstance(self.inl, str) and self.inl.lower().endswith(".csv"):
+            object.__setattr__(self, "inl", read_inl(self.inl))
+        if isinstance(self.inl, (list, tuple)):
+            object.__setattr__(self, "inl", checked_inl(self.inl, "`macro.static.inl`"))
+        percents = (("gain", 100.0), ("inl", 20.0), ("cell_mismatch", 100.0))
+        for name, most in percents if self.inl_table is None else (percents[0], percents[2]):
             _percent(getattr(self, name), name, most)
         for name, high in (("parasitics", 10), ("stuck_at_0", 1), ("stuck_at_1", 1)):
             check_number(f"`macro.static.{name}`", getattr(self, name), high)
@@ -61,6 +78,15 @@ class StaticEffects:
         check_whole("`macro.static.columns_per_adc`", self.columns_per_adc, 1, 2**20)
         check_choice("`macro.static.reference`", self.reference, REFERENCES)
         check_choice("`macro.static.trim`", self.trim, TRIMS)
+        check_choice("`macro.static.placement`", self.placement, PLACEMENTS)
+        for name in ("macros", "columns"):
+            value = getattr(self, name)
+            if self.placement == "reuse":
+                if value is None:
+                    raise ValueError(f"`macro.static.{name}` must be 1..{2**20} with placement reuse, got null")
+                check_whole(f"`macro.static.{name}`", value, 1, 2**20)
+            elif value is not None:
+                raise ValueError(f"`macro.static.{name}` must be null where placement is unrolled, got {value!r}")
         if self.parasitics and self.reference != "absolute":
             raise ValueError(
                 f"`macro.static.parasitics` needs an absolute reference, got {self.parasitics} with {self.reference!r}"
@@ -73,8 +99,16 @@ class StaticEffects:
 
     @property
     def inl_percent(self) -> float:
-        """Standard deviation of a unit capacitor of the C-DAC, percent."""
+        """Standard deviation of a unit capacitor of the C-DAC, percent; of a table, that of the C-DACs whose INL at
+        mid-code, where it is largest, has the standard deviation ``0.5 s 2^(B/2)`` of its largest magnitude."""
+        if self.inl_table is not None:
+            return 200.0 * max(map(abs, self.inl_table)) / math.sqrt(len(self.inl_table))
         return _percent(self.inl, "inl", 20.0)
+
+    @property
+    def inl_table(self) -> tuple[float, ...] | None:
+        """INL of all converters by code, LSB; None where converters have C-DACs of their own."""
+        return tuple(self.inl) if isinstance(self.inl, (list, tuple)) else None
 
     @property
     def cell_percent(self) -> float:
@@ -87,6 +121,9 @@ class StaticEffects:
         found = []
         for name in spreads:
             value = getattr(self, name)
+            if name == "inl" and self.inl_table is not None:
+                found.append(f"INL of all converters by a table, {max(map(abs, self.inl_table)):.3g} LSB at most")
+                continue
             unit = " %" if isinstance(value, (int, float)) and not name.startswith("stuck") else ""
             if _is_set(value):
                 found.append(f"{name.replace('_', ' ')} {value}{unit}")
@@ -99,7 +136,14 @@ class StaticEffects:
             kinds = "offset and gain" if self.trim == "both" else self.trim
             unit = " %" if isinstance(self.trim_step, (int, float)) else ""
             found.append(f"{kinds} trimmed to {self.trim_step}{unit}")
+        if self.is_reused and found:
+            found.append(f"weights reloaded into {self.macros} macros of {self.columns} columns")
         return ", ".join(found)
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether layers share macros."""
+        return self.placement == "reuse"
 
     @property
     def has_stuck_cells(self) -> bool:
@@ -159,12 +203,55 @@ def check_names(given: Iterable[str], where: str) -> None:
             raise ValueError(f"`{where}.{name}` is no static effect, nearest: {', '.join(near)}")
 
 
-def _is_set(value: float | str) -> bool:
+def read_inl(path: str) -> tuple[float, ...]:
+    """INL by code from a CSV file of one number a line; lines that begin with # are comments.
+
+    Raises:
+        ValueError: The file is not there or has anything else.
+    """
+    where = f"`macro.static.inl` {path}"
+    try:
+        if Path(path).stat().st_size > 2**22:
+            raise ValueError(f"{where} must be a CSV file of at most {2**22} bytes")
+        text = Path(path).read_text(encoding="utf-8-sig") if Path(path).is_file() else None
+    except UnicodeDecodeError:
+        raise ValueError(f"{where} must be a CSV file, got one that is no text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read: {error.strerror}") from None
+    if text is None:
+        raise ValueError(f"{where} must be a CSV file, got a folder, a pipe or a device")
+    values = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip()[:1] not in ("", "#"):
+            try:
+                values.append(float(line))
+            except ValueError:
+                raise ValueError(f"{where}, line {number} must be a number of LSB, got {line.strip()[:60]!r}") from None
+    return checked_inl(values, where)
+
+
+def checked_inl(values: Sequence[Any], where: str) -> tuple[float, ...]:
+    """INL by code, LSB.
+
+    Raises:
+        ValueError: There is none, or one is no finite number.
+    """
+    if not values:
+        raise ValueError(f"{where} must have a number of LSB for each code, got none")
+    for code, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{where} must have finite numbers of LSB, got {value!r:.60} at code {code}")
+    return tuple(float(value) for value in values)
+
+
+def _is_set(value: float | str | Sequence[float]) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(value)
     found = quantity(value)
     return found is not None and found[0] > 0
 
 
-def _percent(value: float | str, name: str, most: float) -> float:
+def _percent(value: object, name: str, most: float) -> float:
     found = quantity(value)
     if found is None or found[1] != "%" or not 0 <= found[0] <= most:
         raise ValueError(f"`macro.static.{name}` must be 0..{most:g} %, got {value!r}")

@@ -60,7 +60,7 @@ class Transfer:
     def differs_by_chip(self) -> bool:
         """Whether cells or converters differ from chip to chip."""
         macro = self.macro
-        return bool(self.column.cell_sigma) or macro.converters_differ or macro.static.has_stuck_cells
+        return bool(self.column.cell_sigma) or macro.converters_differ_by_chip or macro.static.has_stuck_cells
 
     @property
     def most_votes(self) -> int:
@@ -143,7 +143,9 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_i
         column = _transfer(macro, signed_input, kind, None).column  # type: ignore[arg-type]
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {
-        key: Conversion.LOSSY if macro.converters_differ and cycle.converted else classify(column, cycle)
+        key: Conversion.LOSSY
+        if (macro.converters_differ or column.curves > 1) and cycle.converted
+        else classify(column, cycle)
         for key, cycle in first.items()
     }
     per_cycle = tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)

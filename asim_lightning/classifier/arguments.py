@@ -52,6 +52,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ("calibration_images", 1, None),
     ):
         check_whole(f"`model.{name}`", settings[name], low, high)
+    if settings["chip_file"] is not None:
+        if not isinstance(settings["chip_file"], str) or not settings["chip_file"].strip():
+            raise ValueError(f"`model.chip_file` must be a .safetensors file or null, got {settings['chip_file']!r}")
+        if settings["chip"] != 0:
+            raise ValueError(
+                "`model.chip` must be left out, or 0, with `model.chip_file`, as a file is one chip, got "
+                f"{settings['chip']}"
+            )
     if settings["max_elements"] is not None:
         check_whole("`model.max_elements`", settings["max_elements"], 1)
     for name, allowed in (("fidelity", FIDELITIES), ("calibration_method", METHODS)):

@@ -152,7 +152,7 @@ class _Reading:
             )
         if last in _PATTERNS:
             self.pattern(value, name)
-        elif name.endswith(".column_args.file"):
+        elif name.endswith((".column_args.file", "model.chip_file")):
             if not (_FILE.fullmatch(value) and len(value) <= 200):
                 raise self.wrong(
                     f"`{name}` must be a file below the working folder, as a checkpoint may name no other, got "

@@ -23,11 +23,19 @@ from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metr
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.shared_ranges import fitted_ranges, restore_ranges, synchronize_ranges
-from asim_lightning.engine import noise_context
+from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
-from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
+from asim_lightning.nn.training_noise import ChipNoise, training_noise
+from asim_lightning.surgery import (
+    ConversionReport,
+    Plan,
+    check_chip,
+    convert_,
+    set_fidelity_,
+    set_max_elements_,
+    set_train_noise_,
+)
 
 
 class CimClassifier(LightningModule):
@@ -51,6 +59,7 @@ class CimClassifier(LightningModule):
         noise_seed: Seed of all simulated noise: 0..2^32-1.
         trial: Number of the read that an evaluation simulates: 0..65535.
         chip: Number of the chip, which decides the static effects: 0..2^32-1.
+        chip_file: A .safetensors file, as asim chip writes it, of a chip in place of a draw; null: chip `chip`.
         calibration_images: Training images that input ranges are fitted to.
         calibration_method: How ranges are fitted: max, percentile or mse.
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
@@ -79,6 +88,7 @@ class CimClassifier(LightningModule):
         noise_seed: int = 0,
         trial: int = 0,
         chip: int = 0,
+        chip_file: str | None = None,
         calibration_images: int = 512,
         calibration_method: str = "max",
         max_elements: int | None = None,
@@ -103,22 +113,27 @@ class CimClassifier(LightningModule):
             "noise_seed": noise_seed,
             "trial": trial,
             "chip": chip,
+            "chip_file": chip_file,
             "calibration_images": calibration_images,
             "calibration_method": calibration_method,
             "max_elements": max_elements,
         }
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
+        if chip_file is not None and isinstance(noise, ChipNoise):
+            noise.check_file(chip_file)
         self.save_hyperparameters(settings)
         self.num_classes, self.optimizer_config = num_classes, optimizer
         self.label_smoothing, self.mixup = label_smoothing, mixup
-        self.noise_seed, self.trial, self.chip = noise_seed, trial, chip
+        self.noise_seed, self.trial = noise_seed, trial
+        self.chip: int | SavedChip = chip if chip_file is None else SavedChip.read(chip_file)
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         pretrained = read_pretrained(backbone)
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
         report = convert_(self.backbone, plan, self.example)
         self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
+        check_chip(self.backbone, self.chip)
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
         set_max_elements_(self.backbone, max_elements)

@@ -209,12 +209,16 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _with_columns(settings: Any, folder: Path) -> Any:
-    """Settings where files of measured columns that lie in the folder of their recipe are named from here."""
+    """Settings where files of chips and measured columns that lie in the folder of their recipe are named from here."""
     if isinstance(settings, list):
         return [_with_columns(each, folder) for each in settings]
     if not isinstance(settings, dict):
         return settings
     found = {key: _with_columns(value, folder) for key, value in settings.items()}
+    if isinstance(file := found.get("chip_file"), str) and (path := _file(folder, file)) is not None:
+        found["chip_file"] = shorter_path(path)
+    if isinstance(file := found.get("inl"), str) and (path := _file(folder, file)) is not None:
+        found["inl"] = shorter_path(path)
     for arguments in (each for each in _as_list(found.get("column_args")) if isinstance(each, dict)):
         if isinstance(file := arguments.get("file"), str) and (path := _file(folder, file)) is not None:
             shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine

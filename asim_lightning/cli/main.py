@@ -166,6 +166,7 @@ def _quieten() -> None:
         ".*does not have many workers.*",
         ".* exists and is not empty.*",
         ".*log_every_n_steps.*",
+        ".*column_args.cell_sigma.*",  # said in a line of its own
         ".*could not find the monitored key in the returned metrics.*",  # a fit says at its end what it kept
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.callbacks import ImageCounter, NoiseRamp, PredictionWriter
+from asim_lightning.circuit.columns import RENAMED
 from asim_lightning.circuit.presets import Preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.network_size import check_size
@@ -198,6 +199,10 @@ class AsimCLI(LightningCLI):
             self._say(
                 fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
             )
+        macros = [layer.macro for layer in macro_layers(self.model.backbone).values()]
+        old = [macro for macro in macros if macro.column == "current" and macro.column_args.get("cell_sigma")]
+        if any(not macro.weight_parallel for macro in old):
+            self._say(f"note     {RENAMED}")
         if self.start.found_by_lightning or not self._takes_weights:
             return
         for note in self.model.pretrained:

@@ -20,7 +20,7 @@ from asim_lightning.cli.recorded_command import recorded
 from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import Technology
-from asim_lightning.engine import ENGINES, choose, refusals
+from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
@@ -28,6 +28,7 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.nn import OnMacro
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.measured_figure import draw_measured
@@ -252,6 +253,8 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
         print(explain(circuit.macro, signed, circuit.rows_in_use))
         print(_engines(circuit, setup.trainer.strategy.root_device))
+        if circuit.macro.static.is_reused:
+            print(_places(circuit, names, macro_layers(setup.model.backbone)))
     if plot is not None:
         prepare(setup.trainer, setup.model, setup.data)
         print(f"\nplot     {write_page(setup, seen, Path(plot), images)}")
@@ -291,21 +294,21 @@ def chip(setup: Setup, chip: int | None = None) -> None:
 
     from asim_lightning.report.chip_report import chip_figure, chip_table, worst_converters
 
-    model, number = setup.model, setup.model.chip if chip is None else chip
-    check_whole("`chip`", number, 0, 2**32 - 1)
+    model = setup.model
+    if chip is not None and isinstance(model.chip, SavedChip):
+        raise UsageError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {chip}")
+    shown = model.chip if chip is None else chip
+    if not isinstance(shown, SavedChip):
+        check_whole("`chip`", shown, 0, 2**32 - 1)
     if not any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values()):
         raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
-    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], number)
+    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
     print("\n\n".join(each for each in (chip_table(layers), worst_converters(layers)) if each))
-    tensors = {
-        f"{layer.name}/{kind}": values.contiguous()
-        for layer in layers
-        for kind in ("place", "offset", "gain", "inl", "stuck_at_0", "stuck_at_1")
-        if (values := getattr(layer, kind)) is not None and values.any()
-    }
+    tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
+    number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
-    content = save(tensors, {"chip": str(number)})
+    content = save(tensors, {"chip": number})
     write_whole(folder / "chip.safetensors", lambda file: file.write(content))
     print(f"\nnumbers  {folder / 'chip.safetensors'}")
     figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
@@ -381,7 +384,11 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
     finally:
         for hook in hooks:
             hook.remove()
-    return [verify_layer(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]
+    return [
+        verify_layer(layer, *inputs[layer], max_samples=samples, chip=model.chip)
+        for layer in layers.values()
+        if layer in inputs
+    ]
 
 
 def _engines(circuit: Transfer, device: torch.device) -> str:
@@ -391,3 +398,16 @@ def _engines(circuit: Transfer, device: torch.device) -> str:
     others = "; ".join(f"{name}: {why}" for name, why in refused.items())
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
     return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+
+
+def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) -> str:
+    """Which of the macros that layers share hold their tiles."""
+    count, shown = circuit.macro.static.macros or 1, names[:6]
+    first = ", ".join(f"{name} from macro {layers[name].first_tile % count}" for name in shown)
+    more = f" and {len(names) - 6} more layers" if len(names) > 6 else ""
+    text = (
+        f"placement: the tiles of all layers are given to the {count} macros in turn, layer after layer, tile after "
+        f"tile, groups of a tile one after the other; output and weight bit to column (output * weight_bits + bit) mod "
+        f"{circuit.macro.static.columns}; {first}{more}"
+    )
+    return textwrap.fill(text, 120, subsequent_indent="    ")

@@ -23,6 +23,7 @@ from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope,
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
 from asim_lightning.engine.program import Engine, Program, sums_of
 from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.saved_chip import SavedChip
 from asim_lightning.engine.weights import Weights
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Product",
     "Program",
     "Quantizer",
+    "SavedChip",
     "Tile",
     "Weights",
     "choose",

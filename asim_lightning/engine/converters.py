@@ -43,7 +43,7 @@ class Converters:
         if isinstance(product, Conv2dProduct):
             number = own.flatten()[:, None, None]
         else:
-            number = own[:, None] if product.batched_weight else own[0]
+            number = own.view(*count.shape[1:-2], 1, -1) if product.batched_weight else own[0]
         errors = (self.gain, self.offset)
         gain, offset = (None if each is None else each.float()[number].to(count.device) for each in errors)
         if self.tables is None or self.curve is None:

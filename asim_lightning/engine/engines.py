@@ -4,7 +4,7 @@ import torch
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import events, exact, split
-from asim_lightning.engine.every_conversion import KERNELS, kernel_for
+from asim_lightning.engine.every_conversion import KERNELS, kernel_for, why_refused
 from asim_lightning.engine.program import Engine
 
 ENGINES: dict[str, Engine] = {"exact": exact, "events": events, "split": split, **KERNELS}
@@ -27,5 +27,8 @@ def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
 def refusals(transfer: Transfer, device: str | torch.device = "cpu") -> dict[str, str]:
     """Reasons of the engines that do not compute a macro on a device, by the engine's name."""
     place = torch.device(device)
-    found = {name: engine.refuses(transfer) or engine.why_not_on(place) for name, engine in ENGINES.items()}
+    found = {
+        name: (why_refused(name, transfer) if name in KERNELS else engine.refuses(transfer)) or engine.why_not_on(place)
+        for name, engine in ENGINES.items()
+    }
     return {name: why for name, why in found.items() if why is not None}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
+from asim_lightning.engine.saved_chip import SavedChip
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Noise:
     name: str
     call: int
     trial: int
-    chip: int
+    chip: int | SavedChip
     sample_ids: Tensor
     """Sample of each row of the leading dimension, int64. # (rows,)"""
     offsets: Tensor
@@ -65,7 +66,7 @@ class NoiseScope:
     seed: int = 0
     trial: int = 0
     sample_ids: Tensor | None = None
-    chip: int = 0
+    chip: int | SavedChip = 0
     step: int | None = None
     """Training step; None: each layer counts the calls in which it is trained."""
     calls: dict[str, int] = field(default_factory=dict)
@@ -119,7 +120,7 @@ def noise_context(
     seed: int = 0,
     trial: int = 0,
     sample_ids: Tensor | Sequence[int] | None = None,
-    chip: int = 0,
+    chip: int | SavedChip = 0,
     step: int | None = None,
 ) -> Iterator[NoiseScope]:
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
@@ -133,7 +134,7 @@ def noise_context(
         seed: Seed of all noise: 0..2^32-1.
         trial: Number of the read: 0..65535.
         sample_ids: One id a sample: integers 0..2^32-1. Default: 0, 1, 2, ...
-        chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1.
+        chip: Number of the chip, whose static effects stay the same for every read: 0..2^32-1; or one from a file.
         step: Number of the training step, for the noise of training: 0..2^32-1. Default: each layer counts the calls
             in which it is trained, so that no two steps have the same noise; a number repeats that of its step.
 
@@ -143,7 +144,7 @@ def noise_context(
     for name, value, high in (
         ("seed", seed, WORD),
         ("trial", trial, 0xFFFF),
-        ("chip", chip, WORD),
+        ("chip", 0 if isinstance(chip, SavedChip) else chip, WORD),
         ("step", 0 if step is None else step, WORD),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:

@@ -134,6 +134,7 @@ def sums_of(
     """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them; of the chip that
     the read simulates, where no other one is given."""
     chip = Chip.of(noise) if chip is None else chip
+    chip = replace(chip, product=product)
     held = Weights(stuck_weights(chip, transfer, w, product.batched_weight))
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 

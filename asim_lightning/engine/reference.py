@@ -18,6 +18,7 @@ from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.converters import Converters, OutputConverters
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.placement import curve_numbers
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, required, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
@@ -138,12 +139,19 @@ class ReferenceProgram(Program):
         count."""
         column = self.transfer.column
         own = OutputConverters() if errors is None else errors.of_outputs(self.product, tile, cycle, count)
-        level = own.level(column.level(count, cycle))
+        if column.curves > 1:
+            curve = curve_numbers(self.product, self.transfer, cycle, count)
+            own_level, sigma = column.of_curves(curve, count, cycle)
+        else:
+            own_level, sigma = column.level(count, cycle), None
+        level = own.level(own_level)
         top = cycle.full_scale if cycle.top_code is None else cycle.top_code
         low = -top if cycle.signed else 0
 
         def read(normal: Tensor | None) -> Tensor:
-            value = level if normal is None else level + column.sigma(count, cycle) * normal
+            value = level
+            if normal is not None:
+                value = level + (column.sigma(count, cycle) if sigma is None else sigma) * normal
             if cycle.top_code is None:
                 return value.clamp(low, top)
             return own.moved(value.round().clamp(low, top), value, low, top)

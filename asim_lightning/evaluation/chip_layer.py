@@ -1,6 +1,7 @@
 """What a chip gives a layer: its converters' errors, its stuck cells and the spread of its cells."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,18 +13,22 @@ class ChipLayer:
 
     Attributes:
         name: Full name of the layer.
+        part: What a file of the chip knows it by: its name, or that of the macros that it shares.
         columns: Columns that it takes, over all tiles.
         place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
         offset: Offset of each converter, LSB; None: none has one. # (converters,)
         gain: Gain of each converter; None: all are 1. # (converters,)
-        inl: INL of each converter by nibbles of the code, LSB; None: none has any. # (converters, nibbles, 16)
+        inl: INL of each converter by nibbles of the code, or by code, LSB; None: none has any.
+            # (converters, nibbles, 16) or (converters, codes)
         cells: Cells that hold its weights.
         stuck_at_0: Bits of each weight that are stuck at 0, int32. # (*weight)
         stuck_at_1: Bits of each weight that are stuck at 1, int32. # (*weight)
         cell_percent: Standard deviation of its cells, percent.
+        tensors: All of it as a file has it, by kind; see `SavedChip`.
     """
 
     name: str
+    part: str
     columns: int
     place: Tensor
     offset: Tensor | None
@@ -33,6 +38,7 @@ class ChipLayer:
     stuck_at_0: Tensor
     stuck_at_1: Tensor
     cell_percent: float
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def converters(self) -> int:
@@ -44,6 +50,8 @@ class ChipLayer:
         """Largest magnitude of each converter's INL over all codes, LSB. # (converters,)"""
         if self.inl is None:
             return None
+        if self.inl.dim() == 2:
+            return self.inl.abs().amax(1)
         nibbles = self.inl.shape[1]
         most = torch.zeros(len(self.inl))
         for code in range(16 ** min(nibbles, 2)):  # what lies above two nibbles is added as it is at its largest

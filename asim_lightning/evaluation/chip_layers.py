@@ -1,10 +1,14 @@
 """What a chip gives each layer of a network."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine.chip import Chip, converters_of, stuck_bits
+from asim_lightning.engine.chip import converters_of, held_stuck_bits, places_of
+from asim_lightning.engine.chip_tensors import chip_tensors
+from asim_lightning.engine.saved_chip import SavedChip
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
@@ -12,13 +16,13 @@ from asim_lightning.surgery import macro_layers
 
 
 @torch.no_grad()
-def chip_layers(model: CimClassifier, images: Tensor, number: int) -> list[ChipLayer]:
+def chip_layers(model: CimClassifier, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
     """The layers on a macro that an image meets, as a chip has them.
 
     Args:
         model: Converted classifier.
         images: Images, for the shapes that layers meet. # (batch, channels, height, width)
-        number: Number of the chip.
+        chip: Number of the chip, or one from a file.
 
     Raises:
         ValueError: No layer is on a macro.
@@ -38,28 +42,27 @@ def chip_layers(model: CimClassifier, images: Tensor, number: int) -> list[ChipL
     finally:
         for hook in hooks:
             hook.remove()
-    return [_on_chip(layer, inputs[layer], number) for layer in layers.values() if layer in inputs]
+    return [_on_chip(layer, inputs[layer], chip) for layer in layers.values() if layer in inputs]
 
 
-def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], number: int) -> ChipLayer:
+def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
     product, _, w = layer.quantized_operands(*inputs)
     circuit, shape = layer.transfer, w.shape[1:] if product.batched_weight else w.shape
-    chip = Chip(number, layer.name)
+    chip = replace(layer.chip_of(which), product=product)
     found = converters_of(chip, product, circuit, shape)
-    if found is None:
-        columns, place = 0, torch.zeros(0, 4, dtype=torch.int64)
-    else:
-        columns, count = found.index.numel(), int(found.index.max()) + 1
-        first = torch.full((count,), columns).scatter_reduce(0, found.index.flatten(), torch.arange(columns), "amin")
-        place = torch.stack(torch.unravel_index(first, found.index.shape), 1)
+    columns, used, place = 0, torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, dtype=torch.int64)
+    if found is not None:
+        columns = found.index.numel()
+        used, index = found.index.unique(return_inverse=True)  # of macros that layers share some are another layer's
+        place = places_of(index)
     zeros, ones = (torch.zeros(shape, dtype=torch.int32) for _ in range(2))
     if circuit.macro.static.has_stuck_cells:
-        zeros, ones = stuck_bits(chip, circuit, shape)
+        zeros, ones = held_stuck_bits(chip, circuit, shape)
     return ChipLayer(
-        name=layer.name, columns=columns, place=place,
-        offset=None if found is None else found.offset,
-        gain=None if found is None else found.gain,
-        inl=None if found is None else found.tables,
+        name=layer.name, part=chip.layer, columns=columns, place=place,
+        offset=None if found is None or found.offset is None else found.offset[used],
+        gain=None if found is None or found.gain is None else found.gain[used],
+        inl=None if found is None or found.tables is None or found.curve is None else found.tables[found.curve[used]],
         cells=shape.numel() * circuit.macro.weight_bits, stuck_at_0=zeros, stuck_at_1=ones,
-        cell_percent=circuit.column.cell_sigma,
+        cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip

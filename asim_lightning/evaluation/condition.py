@@ -7,9 +7,10 @@ from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import SavedChip
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
-from asim_lightning.surgery import apply_point, kept_assignments, macro_layers
+from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
 from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.settings import kept_fidelities
 
@@ -68,6 +69,13 @@ def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
                     layers[name].fidelity = fidelity
             patterns = {pattern: matched(model, pattern, "compare.rules") for pattern in condition.rules}
             apply_point(model.backbone, condition.macro, condition.rules, patterns)
+            if condition.chip is not None and isinstance(model.chip, SavedChip):
+                raise ValueError(
+                    f"`chip` must be left out with `model.chip_file` {model.chip.path}, which is one chip, got "
+                    f"{condition.chip}"
+                )
+            if condition.fidelity == "simulated":
+                check_chip(model.backbone, model.chip)
             model.trial = model.trial if condition.trial is None else condition.trial
             model.chip = model.chip if condition.chip is None else condition.chip
             yield

@@ -47,6 +47,8 @@ class SweepAxes:
     """Nonlinear noise: percent of full scale, or with a unit."""
     full_scale_mv: list[float] | None = None
     """Full scale of a column, mV."""
+    unit_capacitor_ff: list[float] | None = None
+    """Capacitor of a cell, fF; no accuracy depends on it."""
     digital_levels: list[int] | None = None
     """Digital anti-diagonals."""
     digital_adc: list[bool] | None = None

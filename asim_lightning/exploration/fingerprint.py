@@ -15,17 +15,18 @@ from torch import nn
 from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.sources import is_installed, package_content
 from asim_lightning.nn.calibration import quantized_layers
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
-_NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements"}
-"""Hyperparameters that a sweep sets itself, or that no outcome depends on."""
+_NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
+"""Hyperparameters that a sweep sets itself, that no outcome depends on, or that stand elsewhere by their content."""
 _NO_LAYER_SETTING = {
     "training", "name", "has_range", "_warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
-    "_engine", "_steps",
+    "_engine", "_steps", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of a layer that a sweep sets itself, or that no simulated answer depends on."""
 _BATCHES = {"batch_size", "eval_batch_size", "val_batch_size", "test_batch_size", "train_batch_size"}
@@ -95,7 +96,7 @@ def fingerprint(
         "weights": _digest(model.backbone),
         "model": contents.of(_hyperparameters(model, set(swept)), "model"),
         "network": _network(model, contents),
-        "noise": {"seed": model.noise_seed, "chip": model.chip},
+        "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
         "data": _data(data, contents, _BATCHES if images_are_apart(model, data, trainer) else set()),
         "trainer": _trainer(trainer, contents),
     }

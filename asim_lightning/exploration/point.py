@@ -11,6 +11,7 @@ from asim_lightning.circuit.columns import ColumnInRange
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.engine import Chip, SavedChip
 from asim_lightning.evaluation.canonical import canonical_json, digest_of
 from asim_lightning.evaluation.condition import matched
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
@@ -94,7 +95,9 @@ class Points:
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
-        if chip is not None and chip != self._chip:
+        if isinstance(self._chip, SavedChip):
+            self._check_chip(self._chip, assignments, chip)
+        elif chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(
                     "`chip` changes nothing, as cells and converters of no macro differ from chip to chip; "
@@ -102,6 +105,18 @@ class Points:
                 )
             content["chip"] = chip
         return content
+
+    def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
+        """Refuse an axis of chips beside a chip in a file, and macros whose chip that is not."""
+        if chip is not None:
+            raise ValueError(
+                f"`chip` and `chips` must be left out with `model.chip_file` {saved.path}, which is one chip, got chip "
+                f"{chip}"
+            )
+        for family, pair in zip(self._families, self._macros(assignments), strict=True):
+            if pair is not None and not pair[0].static.is_reused:  # of macros that layers share: when they are placed
+                for name in family.layers:
+                    Chip.at(saved, name).check(transfer(*pair))
 
     def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
         """The macro of each family and whether its input is signed; None where it is on none."""

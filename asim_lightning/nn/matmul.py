@@ -1,12 +1,13 @@
 """Product of two activations on a macro: QK^T and AV of attention."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import Chip, MatmulProduct, Noise, Product, Program, Weights, stuck_weights
+from asim_lightning.engine import MatmulProduct, Noise, Product, Program, Weights, stuck_weights
 from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
 from asim_lightning.nn.prepared import Programs, QuantizedWeight
@@ -132,7 +133,7 @@ class CimMatmul(OnMacro):
         if noise is None:
             return self._exact(product, Weights(integers))
         macro, prepare = self._engine_for(noise)
-        held = stuck_weights(Chip.of(noise), self.transfer, integers, batched=True)
+        held = stuck_weights(replace(self.chip_of(noise.chip), product=product), self.transfer, integers, batched=True)
         return self._programs.of(macro, product, lambda: prepare(product, None)).of(held)
 
     def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:

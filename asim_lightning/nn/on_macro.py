@@ -12,10 +12,13 @@ from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import (
     ENGINES,
     Chip,
+    Conv2dProduct,
+    MatmulProduct,
     Noise,
     Product,
     Program,
     Quantizer,
+    SavedChip,
     Weights,
     choose,
     current_scope,
@@ -40,7 +43,14 @@ class OnMacro(QuantizedLayer):
         self.train_noise_model = "proportional"
         self.max_elements = None
         self.engine = None
+        self.pool = 0
+        self.first_tile = 0
         self._steps = 0
+
+    pool: int
+    """Which macros the layer shares with others, where weights are reloaded (`surgery.place_tiles_`)."""
+    first_tile: int
+    """Tiles of layers before that were given to these macros."""
 
     @property
     def train_noise(self) -> float:
@@ -188,6 +198,35 @@ class OnMacro(QuantizedLayer):
         macro, prepare = self._engine_for(noise)
         return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
 
+    @property
+    def chip_part(self) -> str:
+        """What a chip's draws and files know the layer by: its full name, or that of the macros that it shares."""
+        return f"macros {self.pool}" if self.macro.static.is_reused else self.name
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that the weights take, those of all groups; 0 where they come with each call."""
+        weight = getattr(self, "weight", None)
+        if not isinstance(weight, Tensor):
+            return 0
+        if weight.dim() == 2:
+            return len(MatmulProduct().tiles(weight, self.macro.rows))
+        groups = int(getattr(self, "groups", 1))
+        return groups * len(Conv2dProduct((1, 1), (0, 0), (1, 1), groups).tiles(weight, self.macro.rows))
+
+    def chip_of(self, chip: int | SavedChip) -> Chip:
+        """The layer's part of a chip.
+
+        Args:
+            chip: Its number, or a chip from a file.
+
+        Raises:
+            ValueError: The file is not of a chip of the layer's macro.
+        """
+        found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
+        found.check(self.transfer)
+        return found
+
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
         """The key of the layer's programs for a macro, and the function that prepares them.
 
@@ -195,15 +234,17 @@ class OnMacro(QuantizedLayer):
             ValueError: The engine that was set does not compute the macro.
         """
         circuit, device = self.transfer, noise.sample_ids.device
-        chip = Chip.of(noise) if circuit.differs_by_chip else Chip()
+        found = self.chip_of(noise.chip)
+        chip = found if circuit.differs_by_chip else Chip()
 
         def prepare(product: Product, weights: Weights | None) -> Program:
             name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
+            placed = replace(chip, product=product) if circuit.macro.static.is_reused else chip
             if weights is not None and circuit.macro.static.has_stuck_cells:
-                weights = Weights(stuck_weights(chip, circuit, weights.integers, batched=False))
-            program = ENGINES[name].prepare(product, circuit, weights, chip)
+                weights = Weights(stuck_weights(placed, circuit, weights.integers, batched=False))
+            program = ENGINES[name].prepare(product, circuit, weights, placed)
             program.max_elements = self.max_elements
             return program
 
@@ -251,7 +292,8 @@ class OnMacro(QuantizedLayer):
             x_scale = self._scales(x, weight)[0]
             quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
             step = self._step(self._per_output(x_scale * weight.scale))
-            return Operands(product, self.transfer, quantizer.integers(operand), integers, step, noise)
+            x_integers = quantizer.integers(operand)
+            return Operands(product, self.transfer, x_integers, integers, step, noise, self.chip_of(noise.chip))
 
         # a read has no step, and other reads have other noise
         return self._noisy(y, replace(noise, step=noise.trial), operands)
@@ -265,7 +307,8 @@ class OnMacro(QuantizedLayer):
 
     def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor, noise: Noise) -> Operands:
         product, x, w = self._operands(x, w)
-        return Operands(product, self.transfer, x, w, self._step(self._per_output(scale)), noise)
+        step = self._step(self._per_output(scale))
+        return Operands(product, self.transfer, x, w, step, noise, self.chip_of(noise.chip))
 
     def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
         def normal() -> Tensor:

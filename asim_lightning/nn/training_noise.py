@@ -31,6 +31,7 @@ class Operands:
         w: Integers in float32. # (*weight), or (batch, *weight) where the product says so
         step: Value of one count in the output, broadcasts against it; in training it carries a gradient.
         noise: Noise of the layer in this step: its seed, chip, samples, and the step's number.
+        chip: The layer's part of the chip.
     """
 
     product: Product
@@ -39,6 +40,7 @@ class Operands:
     w: Tensor
     step: Tensor
     noise: Noise
+    chip: Chip
 
 
 class TrainingNoise:
@@ -120,7 +122,9 @@ class ChipNoise(TrainingNoise):
         if not self.read_noise:
             macro = circuit.macro.with_fields(random_noise=0.0, nonlinear_noise=0.0)
             circuit = transfer(macro, circuit.signed_input)
-        chip = replace(Chip.of(noise), number=self._number(noise), spread=amount)
+        if given.chip.saved is not None:
+            self.check_file(given.chip.saved.path)
+        chip = replace(given.chip, number=self.number(noise, given.chip), spread=amount)
         # a read has 16 bits of trial: the seed counts further steps
         read = replace(noise, trial=noise.step & 0xFFFF, seed=(noise.seed + (noise.step >> 16)) & WORD)
         with torch.no_grad():
@@ -131,9 +135,30 @@ class ChipNoise(TrainingNoise):
             error = (sums - given.product.integer(x, w, limit)).view(y.shape) * given.step
         return y + error.to(y.dtype)
 
-    def _number(self, noise: Noise) -> int:
+    def check_file(self, path: str) -> None:
+        """Refuse a chip in a file where another one is asked for.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: It is.
+        """
+        if self.chip is not None:
+            raise ValueError(
+                f"`train_noise_args.chip` must be null with `model.chip_file` {path}, which is one chip, got "
+                f"{self.chip!r}"
+            )
+
+    def number(self, noise: Noise, chip: Chip) -> int:
+        """Number of the chip in a step, which is the same in all layers.
+
+        Args:
+            noise: Noise of a layer in the step.
+            chip: The layer's part of the model's chip.
+        """
         if self.chip != "fresh":
-            return noise.chip if self.chip is None else int(self.chip)
+            return chip.number if self.chip is None else int(self.chip)
         words = (torch.tensor(word, device="cpu") for word in (noise.step, 0, 0, 0))
         return int(philox(tuple(words), (noise.seed, layer_key("fresh chip")))[0])  # type: ignore[arg-type]
 

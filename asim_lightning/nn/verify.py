@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer
 from asim_lightning.circuit.columns import codes_of_full_scale
-from asim_lightning.engine import ENGINES, Engine, exact, noise_context, reference, refusals, sums_of
+from asim_lightning.engine import ENGINES, Engine, SavedChip, exact, noise_context, reference, refusals, sums_of
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
@@ -98,7 +98,9 @@ class Verification:
         return "\n".join([head, text_table(rows, 1, "lrrrl"), tail])
 
 
-def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4) -> Verification:
+def verify(
+    layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4, chip: int | SavedChip = 0
+) -> Verification:
     """Compute a layer's simulated product in every possible way, and compare all sums one by one.
 
     The layer quantises its inputs; the first `max_samples` samples of these integers go through the reference engine
@@ -111,18 +113,21 @@ def verify(layer: OnMacro, *inputs: Tensor, seed: int = 0, max_samples: int = 4)
         inputs: What the layer's forward takes.
         seed: Seed of the noise.
         max_samples: Most samples that are computed: 1 or more.
+        chip: Number of the chip, or one from a file.
 
     Raises:
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
     """
     _check(layer, inputs, max_samples)
-    return _Samples(layer, inputs, seed, max_samples).verification()
+    return _Samples(layer, inputs, seed, max_samples, chip).verification()
 
 
 class _Samples:
     """Some samples of a layer's inputs, and the sums and outputs that each way to compute the layer gives."""
 
-    def __init__(self, layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int) -> None:
+    def __init__(
+        self, layer: OnMacro, inputs: tuple[Tensor, ...], seed: int, max_samples: int, chip: int | SavedChip
+    ) -> None:
         self.layer = copy.deepcopy(layer).eval()
         self.layer.fidelity = "simulated"
         if not all(x.numel() for x in inputs):
@@ -134,7 +139,8 @@ class _Samples:
         self.x, self.w = x[:max_samples], w[:max_samples] if self.product.batched_weight else w
         # a convolution and a linear layer take a sample without a batch
         first = inputs[0].view(-1, *inputs[0].shape) if inputs[0].dim() < self.x.dim() else inputs[0]
-        self.inputs, self.samples, self.seed = (first, *inputs[1:]), len(self.x), seed
+        self.inputs, self.samples = (first, *inputs[1:]), len(self.x)
+        self.seed, self.chip = seed, chip
 
     @torch.no_grad()
     def verification(self) -> Verification:
@@ -179,9 +185,9 @@ class _Samples:
 
     def sums(self, engine: Engine, circuit: Transfer) -> Tensor:
         """Sums of an engine."""
-        with noise_context(seed=self.seed) as scope:
+        with noise_context(seed=self.seed, chip=self.chip) as scope:
             noise = scope.source(self.layer.name, self.samples, self.x.device)
-        return sums_of(engine, self.product, circuit, self.x, self.w, noise)
+        return sums_of(engine, self.product, circuit, self.x, self.w, noise, self.layer.chip_of(self.chip))
 
     def outputs(self, sums: Tensor) -> Tensor:
         """The layer's output where its product is these sums."""
@@ -208,7 +214,7 @@ class _Samples:
         for low, high in pairwise(edges):
             # the second operand of a product of two activations has samples, too
             others = [each[low:high] if self.product.batched_weight else each for each in self.inputs[1:]]
-            with noise_context(seed=self.seed, sample_ids=range(low, high)):
+            with noise_context(seed=self.seed, sample_ids=range(low, high), chip=self.chip):
                 parts.append(self.layer(self.inputs[0][low:high], *others))
         y = torch.cat(parts)
         differ, largest = _difference(y, expected.view(y.shape).to(y.dtype))

@@ -17,6 +17,7 @@ LABELS: Mapping[str, str] = {
     "encoding_bits": "input bits a cycle",
     "rows": "rows",
     "full_scale_mv": "full scale (mV)",
+    "unit_capacitor_ff": "capacitor of a cell (fF)",
     "digital_adc": "digital cycles pass the ADC",
     "column": "column model",
     "column_args": "arguments of the column model",

@@ -28,15 +28,16 @@ def draw_measured(columns: Iterable[Column], folder: Path) -> list[Path]:
     Returns:
         The files.
     """
-    measured = {(c.file, c.converter): c for c in columns if isinstance(c, Measured)}
+    found = [column for column in columns if isinstance(column, Measured)]
+    measured = {(c.file, number): (c, curve) for c in found for number, curve in c.by_converter.items()}
     drawn: list[Path] = []
-    for (file, converter), column in measured.items():
+    for (file, converter), (column, curve) in measured.items():
         name = Path(file).stem + ("" if converter is None else f"_converter_{converter}")
         path = folder / f"{name}.png"
         if path in drawn:  # another folder's file of the same name
             path = folder / f"{name}_{len(drawn)}.png"
         title = f"{Path(file).name}" + ("" if converter is None else f", converter {converter}")
-        figure = measured_figure(column.curve, column.macro.top_code or 1, title)
+        figure = measured_figure(curve, column.macro.top_code or 1, title)
         write_whole(path, functools.partial(figure.savefig, format="png"))
         drawn.append(path)
     return drawn

@@ -28,7 +28,7 @@ from asim_lightning.surgery.plan import Plan
 from asim_lightning.surgery.probe import Operand, Probe, on_example, probe
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
-from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
+from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
 
 
 def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> ConversionReport:
@@ -118,6 +118,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         new[layer.name] = module
         rows.append(_row(layer, module, seen, how, why))
     undo = install_(model, layers, new, seen)
+    place_tiles_(model)
     try:
         check_installed(model, layers, new, seen, shown)
     except BaseException:

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from asim_lightning.checks import check_choice
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import SavedChip
 from asim_lightning.nn import Assignment, OnMacro, QuantConv2d, TrainingNoise
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
@@ -16,6 +19,31 @@ from asim_lightning.surgery.families import assignments_at, families_of
 def macro_layers(model: nn.Module) -> dict[str, OnMacro]:
     """Layers of a network that are on a macro, by full name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, OnMacro)}
+
+
+def place_tiles_(model: nn.Module) -> None:
+    """Give the tiles of all layers to the macros that they share, in place, where the placement is reuse.
+
+    Layers on one macro share macros 0, those of another macro (a rule's) macros 1, and so on, in the order of the
+    network's modules. Their tiles are given to these macros in turn: layer after layer, tile after tile, and the groups
+    of a tile one after the other. Products of two activations, whose sizes belong to a call, go on where the layers
+    before them end, and take no turn: the next layer goes on there, too. Conversion and changes of macros by functions
+    of this package do this; after a layer's `macro` was assigned by hand, it is to be done again.
+
+    Args:
+        model: Converted network.
+    """
+    pools: dict[MacroConfig, int] = {}
+    tiles: list[int] = []
+    for layer in macro_layers(model).values():
+        if not layer.macro.static.is_reused:
+            continue
+        # attention scores have inputs of their own, on the same macros
+        macro = replace(layer.assignment, is_scores=False).macro
+        pool = pools.setdefault(macro, len(pools))
+        tiles += [0] * (pool == len(tiles))
+        layer.pool, layer.first_tile = pool, tiles[pool]
+        tiles[pool] += layer.tiles
 
 
 def set_fidelity_(model: nn.Module, fidelity: str) -> None:
@@ -60,6 +88,7 @@ def apply_point(
         for layer in family.layers.values():
             if assignment is not None and isinstance(layer, (OnMacro, QuantConv2d)):
                 layer.assignment = assignment
+    place_tiles_(model)
 
 
 @contextmanager
@@ -71,6 +100,7 @@ def kept_assignments(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, assignment in before.items():
             layer.assignment = assignment
+        place_tiles_(model)
 
 
 @contextmanager
@@ -88,6 +118,23 @@ def _assignments(model: nn.Module) -> dict[OnMacro | QuantConv2d, Assignment]:
     """Assignments of layers on macros, and of digital layers that follow the plan's macro."""
     found = {each: each.assignment for each in model.modules() if isinstance(each, (OnMacro, QuantConv2d))}
     return {layer: assignment for layer, assignment in found.items() if assignment is not None}
+
+
+def check_chip(model: nn.Module, chip: int | SavedChip) -> None:
+    """Refuse a chip in a file that is not one of a network's macros; any number passes.
+
+    Raises:
+        ValueError: No chip of the network differs from another, or the file has layers that it lacks, lacks layers that
+            it has, or is of other macros.
+    """
+    if not isinstance(chip, SavedChip):
+        return
+    layers = macro_layers(model)
+    chip.check_layers([layer.chip_part for layer in layers.values()])
+    if not any(layer.transfer.differs_by_chip for layer in layers.values()):
+        raise ValueError(f"{chip.path} changes nothing, as `macro.static` says that no chip differs from another")
+    for layer in layers.values():
+        layer.chip_of(chip)
 
 
 def set_max_elements_(model: nn.Module, count: int | None) -> None:

@@ -263,3 +263,23 @@ def test_static_effects_are_said_with_their_units_and_what_they_cost() -> None:
     assert "a chip: cell mismatch 3 %, stuck at 1 0.001, absolute reference with parasitics 0.3" in text
     assert "algorithm: every conversion: cells differ" in text
     assert "a chip" not in str(explain(MacroConfig()))
+
+
+@pytest.mark.parametrize(
+    ("rows", "bits", "microvolt", "lsb"), [(255, 8, 104.1, 0.0295), (1088, 10, 50.4, 0.0573)], ids=["8 bits", "10 bits"]
+)
+def test_thermal_noise_of_a_column(rows: int, bits: int, microvolt: float, lsb: float) -> None:
+    """FIELD: 255 x 1.5 fF: 0.10 mV, 0.03 LSB at 8 bits and 0.9 V; 1088 rows, 10 bits: 0.057 LSB."""
+    macro = MacroConfig(rows=rows, adc_bits=bits, unit_capacitor_ff=1.5, full_scale_mv=900)
+    assert macro.thermal_noise_mv == pytest.approx(microvolt / 1e3, rel=1e-3)
+    said = " ".join(str(explain(macro)).split())
+    assert f"kT/C of the column {microvolt:.3g} uV = {lsb:.2g} LSB" in said
+    in_volts = " ".join(str(explain(macro.with_fields(full_scale_mv=None))).split())
+    assert f"kT/C of the column {microvolt:.3g} uV, which" in in_volts
+    assert "kT/C" not in str(explain(MacroConfig()))
+
+
+@pytest.mark.parametrize("value", [0, -1.5, "1.5 fF", float("nan"), True])
+def test_a_capacitor_is_a_positive_number(value: object) -> None:
+    with pytest.raises(ValueError, match=r"`macro.unit_capacitor_ff` must be a positive number of fF or null, got"):
+        MacroConfig(unit_capacitor_ff=value)  # type: ignore[arg-type]

@@ -54,6 +54,7 @@ CASES: list[Case] = [
     ("random_noise", {"random_noise": "0.5 lsb", "adc_bits": None}, "in % or mV for an ideal converter", "'0.5 lsb'"),
     ("random_noise", {"random_noise": None}, "a number (percent) or a string such as '0.5 lsb'", "None"),
     ("nonlinear_noise", {"nonlinear_noise": float("nan")}, "0..100 % of full scale", "nan"),
+    ("unit_capacitor_ff", {"unit_capacitor_ff": 0}, "positive number of fF", "0"),
     ("nonlinear_noise", {"nonlinear_noise": "1.2 mV"}, "needs `macro.full_scale_mv`", "'1.2 mV'"),
     ("full_scale_mv", {"full_scale_mv": 0}, "a positive number of mV or null", "0"),
     ("full_scale_mv", {"full_scale_mv": "400"}, "a positive number of mV or null", "'400'"),

@@ -51,7 +51,7 @@ def test_what_nobody_published_is_the_default() -> None:
 
 def test_fields_beside_a_preset_win() -> None:
     assert preset("cr_cim_2024").config(adc_bits=8, weight_bits=4) == MacroConfig(
-        weight_bits=4, rows=1088, adc_bits=8, random_noise="0.58 lsb"
+        weight_bits=4, rows=1088, adc_bits=8, random_noise="0.58 lsb", unit_capacitor_ff=1.5
     )
     with pytest.raises(ValueError, match=r"`macro.adc_bit` is no field of a macro, nearest: adc_bits"):
         preset("cr_cim_2024").config(adc_bit=8)

@@ -28,6 +28,13 @@ def test_chips_give_a_yield(asim: Asim, written: Write) -> None:
     assert "record   all 8 trials are of an earlier run" in again.out
 
 
+def test_the_old_name_of_cells_that_differ_is_said_in_a_line(asim: Asim, written: Write) -> None:
+    answer = asim("validate", "-c", written(), *CELLS)
+    assert answer.out.count("`column_args.cell_sigma` is an old name of `static.cell_mismatch`") == 1
+    assert "cell_sigma" not in answer.err
+    assert "cell_sigma" not in asim("validate", "-c", "tiny.yaml", "--model.plan.macro.column", "current").out
+
+
 def test_a_question_ends_the_chips(asim: Asim, written: Write) -> None:
     answer = asim("sweep", "-c", written(), *CELLS, "--until", "yield 0.99 at 100 %", "--chips", "30", *QUIET)
     assert "fewer where the question on the yield is answered before" in answer.out

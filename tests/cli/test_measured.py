@@ -78,18 +78,21 @@ FILES = {
         IDEAL.replace("\n0,0.000000,0.000000", "\n0,0,9"),
     ),
     "converter not named": wrong_file(
-        "`converter` must be one of those in chip.csv, 0, as all columns of a macro have one curve, got none",
+        "`converter` must be one of those in chip.csv, 0, or in a macro `each`, got none",
         IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1),
     ),
     "unknown converter": wrong_file(
-        "`converter` must be one of those in chip.csv, 0, as all columns of a macro have one curve, got 3",
+        "`converter` must be one of those in chip.csv, 0, or in a macro `each`, got 3",
         IDEAL.replace("\n", "\n0,").replace("count", "column,count", 1),
         converter=3,
     ),
     "converter of none": wrong_file(
         "`converter` must be left out, as chip.csv has no column `column`, got 3", IDEAL, converter=3
     ),
-    "converter no number": wrong_file("`converter` must be 0..1048576 or null, got 'a'", IDEAL, converter="a"),
+    "each of none": wrong_file(
+        "`converter` must be left out, as chip.csv has no column `column`, got 'each'", IDEAL, converter="each"
+    ),
+    "converter no number": wrong_file("`converter` must be 0..1048576, each or null, got 'a'", IDEAL, converter="a"),
     "other content": wrong_file(
         "must be the file of content 'sha256-0', got chip.csv of content", IDEAL, content="sha256-0"
     ),

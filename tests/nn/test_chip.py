@@ -1,5 +1,6 @@
 """Cell mismatch belongs to the chip: every read of it meets the same cells."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, columns
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
@@ -106,3 +107,25 @@ def test_read_noise_belongs_to_the_read_and_not_to_the_chip() -> None:
     function = function_of("linear", MACRO.with_fields(random_noise=2.0, column_args={}))
     assert torch.equal(read(function, chip=1), read(function, chip=2))
     assert not torch.equal(read(function, chip=1), read(function, chip=1, trial=1))
+
+
+@every_kind
+def test_the_old_name_of_cell_mismatch_draws_the_same_cells(kind: str) -> None:
+    static = {"cell_mismatch": "5 %", "reference": "summing"}
+    new = MacroConfig(4, 4, rows=40, adc_bits=8, column="current", static=static)
+    for chip in (0, 3):
+        assert torch.equal(read(function_of(kind, MACRO), chip=chip), read(function_of(kind, new), chip=chip))
+
+
+def test_the_old_name_says_the_new_one_once() -> None:
+    columns._warn_of_old_name.cache_clear()
+    old = {"column": "current", "column_args": {"cell_sigma": 1.0}}
+    with pytest.warns(FutureWarning, match="`static.cell_mismatch` with `static.reference: summing`; use"):
+        MacroConfig(**old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MacroConfig(**old)
+    columns._warn_of_old_name.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MacroConfig(column="current", column_args={"cell_sigma": 0, "alpha": 0.1})

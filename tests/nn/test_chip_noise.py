@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import noise_context
+from asim_lightning.engine import Chip, noise_context
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
 from asim_lightning.nn.training_noise import ChipNoise
 
@@ -88,10 +88,10 @@ def test_fresh_chips_are_a_function_of_seed_and_step() -> None:
     assert not torch.allclose(found[0], found[2], atol=1e-2)
     assert not torch.allclose(found[0], found[3], atol=1e-2)
     other = case("linear")
-    number = ChipNoise("fresh")._number
+    number = ChipNoise("fresh").number
     with noise_context(seed=1, step=5) as scope:
         sources = [scope.source(name, 3, torch.device("cpu")) for name in ("a", "b")]
-    assert number(sources[0]) == number(sources[1]), other  # all layers are on one chip
+    assert number(sources[0], Chip()) == number(sources[1], Chip()), other  # all layers are on one chip
 
 
 def test_the_amount_scales_the_spreads() -> None:

@@ -1,0 +1,206 @@
+"""A chip in a file: one that `asim chip` saved, edited or not, or one that was measured elsewhere."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MACRO_FIELDS = (
+    "weight_bits",
+    "rows",
+    "adc_bits",
+    "adc_step",
+    "weight_parallel",
+    "columns_per_adc",
+    "macros",
+    "columns",
+)
+"""What a layer's tensor ``macro`` says of the macro whose chip it is; 0 stands for null and false."""
+KINDS = {
+    "macro": torch.int64, "place": torch.int64, "offset": torch.float32, "gain": torch.float32, "inl": torch.float32,
+    "stuck_at_0": torch.int32, "stuck_at_1": torch.int32, "cells": torch.float32, "idle_cells": torch.float64,
+}  # fmt: skip
+"""Tensors that a layer may have, and their types."""
+MOST_BYTES = 2**34
+
+
+@dataclass(frozen=True)
+class SavedPart:
+    """A layer's part of a chip in a file; equal to that of another file with the same content.
+
+    Attributes:
+        digest: Of the file's bytes.
+        name: Full name of the layer.
+        path: The file, for messages.
+        tensors: Tensors by kind (`KINDS`).
+    """
+
+    digest: str
+    name: str
+    path: str = field(compare=False)
+    tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
+
+    def check(self, asked: Mapping[str, str], macro: Sequence[int]) -> None:
+        """Refuse a part that lacks what the layer's macro says differs, or has what it says is equal everywhere.
+
+        Args:
+            asked: Kinds that the macro asks for, with the setting that does.
+            macro: Values of `MACRO_FIELDS`.
+
+        Raises:
+            ValueError: It is refused, or is of another macro.
+        """
+        if asked and not self.tensors:
+            raise ValueError(f"{self.path} must have layer `{self.name}`, which it lacks")
+        for kind, setting in asked.items():
+            if kind not in self.tensors:
+                raise self._wrong(f"must have {kind} ({setting})", ", ".join(sorted(self.tensors)))
+        for kind in self.tensors:
+            if kind not in asked:
+                raise ValueError(
+                    f"{self.path} has {kind} of layer `{self.name}`, which differs on no chip of its macro; "
+                    "`macro.static` says what does"
+                )
+        if asked:
+            found = self.tensor("macro", (len(MACRO_FIELDS),)).tolist()
+            for name, own, its in zip(MACRO_FIELDS, macro, found, strict=True):
+                if own != its:
+                    raise self._wrong(f"must be of a macro with {name} {own}", f"one with {its}")
+
+    def tensor(self, kind: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> Tensor:
+        """A tensor of the file.
+
+        Args:
+            kind: Its name behind the layer's.
+            shape: The shape that it must have.
+            low: Least value.
+            high: Largest value.
+
+        Raises:
+            ValueError: It is missing, of another shape or out of range.
+        """
+        found = self.tensors.get(kind)
+        if found is None:
+            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
+        if found.shape != torch.Size(shape):
+            raise self._wrong(f"must have {kind} of shape {_shown(shape)}", _shown(found.shape))
+        if low is not None and high is not None and found.numel():
+            least, most = float(found.min()), float(found.max())
+            if not low <= least <= most <= high:
+                raise self._wrong(f"must have {kind} of {low:g}..{high:g}", f"{least if least < low else most:g}")
+        return found
+
+    def check_equal(self, kind: str, expected: Tensor) -> None:
+        """Refuse a tensor of whole numbers that is not as the layer needs it.
+
+        Raises:
+            ValueError: It is missing or another.
+        """
+        found = self.tensor(kind, expected.shape)
+        wrong = (found != expected).flatten(1).any(1).nonzero()
+        if len(wrong):
+            at = int(wrong[0])
+            raise self._wrong(f"must have {expected[at].tolist()} in line {at} of {kind}", str(found[at].tolist()))
+
+    def _wrong(self, must: str, got: str) -> ValueError:
+        return ValueError(f"{self.path}: layer `{self.name}` {must}, got {got}")
+
+
+@dataclass(frozen=True)
+class SavedChip:
+    """A chip in a .safetensors file: tensors LAYER/KIND; equal to another with the same content.
+
+    Kinds of a layer: ``macro`` (`MACRO_FIELDS`); of its converters ``place`` (tile, group or head, output and weight
+    bit of the first column), ``offset`` (LSB), ``gain`` and ``inl`` (LSB; by nibbles of the code, or by code), after
+    calibration; of its cells ``stuck_at_0`` and ``stuck_at_1`` (bits of each weight), ``cells`` (what a 1-cell holds,
+    nominal 1, by weight bit) and ``idle_cells`` (what the cells of a column that no weight uses hold together, beside
+    their nominal sum). Where layers share macros (placement reuse), `macros 0`, `macros 1`, ... stand for layers, place
+    is macro and first column, and cells are those of (macro, row, column). `asim chip` writes those that `macro.static`
+    says differ; the file must have these of each layer, and no other.
+
+    Attributes:
+        digest: Of the file's bytes.
+        path: The file, for messages.
+        layers: Tensors by layer and kind.
+    """
+
+    digest: str
+    path: str = field(compare=False)
+    layers: Mapping[str, Mapping[str, Tensor]] = field(compare=False, repr=False)
+
+    @classmethod
+    def read(cls, path: str) -> "SavedChip":
+        """The chip in a file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no .safetensors file or no chip, or a tensor is of another type or not finite.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        content = _content(path)
+        try:
+            tensors = load(content)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} is no .safetensors file, or a damaged one: {error}") from None
+        layers: dict[str, dict[str, Tensor]] = {}
+        for key, values in sorted(tensors.items()):
+            name, _, kind = key.rpartition("/")
+            if not name or kind not in KINDS:
+                near = get_close_matches(kind, KINDS, n=1) or list(KINDS)
+                raise ValueError(f"{path} must have tensors LAYER/KIND, got {key[:80]!r}; nearest: {', '.join(near)}")
+            if values.dtype != KINDS[kind]:
+                raise ValueError(f"{path}: `{key}` must be of {KINDS[kind]}, got {values.dtype}")
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"{path}: `{key}` must have finite values, got NaN or an infinite one")
+            layers.setdefault(name, {})[kind] = values
+        if not layers:
+            raise ValueError(f"{path} must hold a chip, tensors LAYER/KIND, got none")
+        return cls(f"sha256-{hashlib.sha256(content).hexdigest()[:16]}", path, layers)
+
+    def part(self, layer: str) -> SavedPart:
+        """What the file has of a layer."""
+        return SavedPart(self.digest, layer, self.path, self.layers.get(layer, {}))
+
+    def check_layers(self, names: Sequence[str]) -> None:
+        """Refuse a file with layers of another network.
+
+        Args:
+            names: The layers on a macro.
+
+        Raises:
+            ValueError: It has a layer that is not among them.
+        """
+        for name in self.layers:
+            if name not in names:
+                near = get_close_matches(name, names, n=1, cutoff=0.4)
+                raise ValueError(
+                    f"{self.path} has layer `{name}`, which is none of the network's on a macro"
+                    + (f"; nearest: {near[0]}" if near else "")
+                )
+
+
+def _content(path: str) -> bytes:
+    file = Path(path)
+    try:
+        if not file.exists():
+            raise FileNotFoundError(f"There is no file {path!r}, as `model.chip_file` names it")
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "a pipe or a device"
+            raise ValueError(f"`model.chip_file` must be a .safetensors file, got {path!r}, {kind}")
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise ValueError(f"{path} must have at most {MOST_BYTES} bytes, got {size}")
+        return file.read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.errno is None:
+            raise
+        raise ValueError(f"{path[:200]!r} cannot be read: {error.strerror}") from None
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "()"

@@ -1,0 +1,110 @@
+"""The INL that all converters have, by code, in the settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
+from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
+from asim_lightning.engine.chip import Chip
+from tests.engine.native.test_conversion import operands
+from tests.engine.products import NOISY, PRODUCTS, noise_of
+
+TABLE = [0.0, *(0.9 * (-1) ** code * (code % 7) / 7 for code in range(1, 64))]
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0])
+def test_thresholds_stand_where_the_table_says(sigma: float) -> None:
+    """In plain float64: a code is the number of thresholds c - 1/2 + inl[c] that the value reaches."""
+    macro = MacroConfig(2, 1, 63, 6, random_noise=sigma, static={"inl": [0.6 * value for value in TABLE]})
+    x = torch.zeros(64, 63)
+    for count in range(64):
+        x[count, :count] = 1
+    w = torch.ones(1, 63)
+    noise = noise_of(64)
+    found = sums_of(ENGINES["reference"], MatmulProduct(), transfer(macro, False), x, w, noise)[:, 0]
+    plane = noise.conversions(1, range(1), 0, 0)[0, :, 0].double()
+    signs = noise.conversions(1, range(1, 2), 0, 0)[0, :, 0].double()
+    thresholds = torch.arange(1, 64).double() - 0.5 + 0.6 * torch.tensor(TABLE[1:]).double()
+    expected = [
+        ((torch.arange(64) * bit + sigma / 100 * 63 * normal)[:, None] >= thresholds).sum(1)
+        for bit, normal in ((1, plane), (0, signs))
+    ]
+    assert torch.equal(found, (expected[0] - 2 * expected[1]).double())
+    assert torch.equal(found, torch.arange(64).double()) == (sigma == 0)  # 0.46 LSB alone move no count
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        NOISY,
+        {"encoding_bits": 2, "rows": 21},
+        {"adc_bits": 7, "weight_parallel": True},
+        {"vote_levels": 3, "votes": 3},
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"offset": "0.4 lsb", "gain": 1}, {"cell_mismatch": 2}])
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_engines_agree(product: Product, settings: dict[str, Any], more: dict[str, Any]) -> None:
+    table = [*TABLE, *TABLE[1:]] if settings.get("weight_parallel") else TABLE
+    circuit = transfer(
+        MacroConfig(4, 4, **{"rows": 63, "adc_bits": 6, **settings}, static={"inl": table, **more}), True
+    )
+    x, w = operands(product, circuit.macro, True, batch=2)
+    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(2, chip=3)) for name in ("native", "reference")]
+    assert torch.equal(*sums)
+
+
+def test_all_converters_of_all_chips_have_it() -> None:
+    circuit = transfer(MacroConfig(4, 4, 63, 6, static={"inl": TABLE}), False)
+    assert not circuit.differs_by_chip
+    assert algorithm(circuit) is not Algorithm.EXACT
+    assert "exact" in refusals(circuit)
+    found = converters_of(Chip(17, "layer"), MatmulProduct(), circuit, torch.Size((5, 100)))
+    assert found is not None
+    assert found.tables is not None
+    assert found.tables.tolist() == [pytest.approx(TABLE)]
+    assert "INL of all converters by a table, 0.771 LSB at most" in circuit.macro.static.words()
+
+
+def test_a_table_of_zeros_changes_nothing() -> None:
+    assert algorithm(transfer(MacroConfig(4, 4, 63, 6, static={"inl": [0] * 64}), False)) is Algorithm.EXACT
+
+
+def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("inl.csv").write_text("# of chip 3, LSB\n" + "\n".join(map(str, TABLE)) + "\n")
+    assert MacroConfig(4, 4, 63, 6, static={"inl": "inl.csv"}) == MacroConfig(4, 4, 63, 6, static={"inl": TABLE})
+
+
+@pytest.mark.parametrize(
+    ("inl", "message"),
+    [
+        ([0.1] * 63, "`macro.static.inl` must have a number for each of the 64 codes of the ADC, got 63"),
+        ([], "`macro.static.inl` must have a number of LSB for each code, got none"),
+        ([0.0] * 63 + [float("nan")], "`macro.static.inl` must have finite numbers of LSB, got nan at code 63"),
+        ([0.0] * 63 + ["0.1"], "must have finite numbers of LSB, got '0.1' at code 63"),
+        ([0.0] * 63 + [-40], "`macro.static.inl` must be at most half of the 64 codes, got -40 LSB"),
+        ("none.csv", "`macro.static.inl` none.csv cannot be read: No such file or directory"),
+        ("text.csv", "`macro.static.inl` text.csv, line 2 must be a number of LSB, got 'much'"),
+        ("bytes.csv", "`macro.static.inl` bytes.csv must be a CSV file, got one that is no text in UTF-8"),
+        ("folder.csv", "`macro.static.inl` folder.csv must be a CSV file, got a folder, a pipe or a device"),
+        ("inl.txt", "`macro.static.inl` must be 0..20 %, got 'inl.txt'"),
+    ],
+)
+def test_wrong_tables(inl: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.csv").write_text("0.1\nmuch\n")
+    Path("bytes.csv").write_bytes(b"\xff\xfe\x00")
+    Path("folder.csv").mkdir()
+    with pytest.raises(ValueError, match="inl") as caught:
+        MacroConfig(4, 4, 63, 6, static={"inl": inl})
+    assert message in str(caught.value)
+
+
+def test_an_ideal_converter_has_no_codes() -> None:
+    with pytest.raises(ValueError, match="needs a converter with codes"):
+        MacroConfig(adc_bits=None, static={"inl": [0.1] * 256})

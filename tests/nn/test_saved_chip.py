@@ -1,0 +1,210 @@
+"""A chip in a file is the chip that was saved, to the bit, and what is edited changes nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.engine.chip_tensors import chip_tensors
+from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+
+CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
+REUSE = {"placement": "reuse", "macros": 3, "columns": 7}
+EFFECTS: dict[str, dict[str, Any]] = {
+    "offset": {"offset": "1 lsb"},
+    "converters": {**CONVERTERS, "columns_per_adc": 3},
+    "trimmed": {**CONVERTERS, "trim": "both", "trim_step": "0.9 lsb"},
+    "cells": {"cell_mismatch": "5 %"},
+    "absolute": {"cell_mismatch": "5 %", "reference": "absolute", "parasitics": 0.3},
+    "summing": {"cell_mismatch": "5 %", "reference": "summing"},
+    "stuck": {"stuck_at_0": 0.1, "stuck_at_1": 0.05},
+    "all": {**CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1},
+}
+MACROS = {name: MacroConfig(4, 4, 40, 5, random_noise=0.5, static=effects) for name, effects in EFFECTS.items()} | {
+    "weight-parallel": MacroConfig(
+        3, 4, 40, 6, weight_parallel=True, static={**CONVERTERS, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse": MacroConfig(
+        4, 4, 20, 5, static={**CONVERTERS, **REUSE, "columns_per_adc": 3, "cell_mismatch": "5 %", "stuck_at_1": 0.1}
+    ),
+    "reuse, weight-parallel": MacroConfig(
+        3, 4, 20, 6, weight_parallel=True, static={"offset": "1 lsb", **REUSE, "cell_mismatch": 5, "stuck_at_0": 0.1}
+    ),
+    "current": MacroConfig(4, 4, 40, 8, column="current", column_args={"cell_sigma": 5.0}),
+}
+every_kind = pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+
+
+def layer_of(kind: str, macro: MacroConfig) -> tuple[OnMacro, tuple[Tensor, ...]]:
+    """A layer and what it is called with."""
+    torch.manual_seed(0)
+    if kind == "matmul":
+        return CimMatmul(macro, signed_input=False, name="layer").eval(), (torch.rand(2, 2, 25), torch.randn(2, 6, 25))
+    if kind == "linear":
+        return CimLinear(50, 6, macro=macro, name="layer").eval(), (torch.rand(2, 50),)
+    return CimConv2d(4, 6, 3, macro=macro, groups=2, name="layer").eval(), (torch.rand(2, 4, 5, 5),)
+
+
+def saved(layer: OnMacro, inputs: tuple[Tensor, ...], path: Path, number: int = 17) -> dict[str, Tensor]:
+    """Save a chip of a layer; its tensors."""
+    product, _, w = layer.quantized_operands(*inputs)
+    shape = w.shape[1:] if product.batched_weight else w.shape
+    chip = replace(layer.chip_of(number), product=product)
+    found = chip_tensors(chip, product, layer.transfer, shape)
+    save_file({f"{layer.chip_part}/{kind}": values for kind, values in found.items()}, path)
+    return found
+
+
+def answer(layer: OnMacro, inputs: tuple[Tensor, ...], chip: int | Path) -> Tensor:
+    which = SavedChip.read(str(chip)) if isinstance(chip, Path) else chip
+    with noise_context(seed=1, chip=which):
+        return layer(*inputs)
+
+
+@every_kind
+@pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
+def test_a_saved_draw_is_that_draw_to_the_bit(kind: str, macro: MacroConfig, tmp_path: Path) -> None:
+    layer, inputs = layer_of(kind, macro)
+    saved(layer, inputs, tmp_path / "chip.safetensors")
+    expected = answer(layer, inputs, 17)
+    assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), expected)
+    assert not torch.equal(answer(layer, inputs, 18), expected)
+    layer.engine = "reference"
+    assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, 17))
+
+
+@every_kind
+def test_an_edited_offset_changes_its_column_alone(kind: str, tmp_path: Path) -> None:
+    macro = MACROS["offset"].with_fields(random_noise=0.0)
+    layer, inputs = layer_of(kind, macro)
+    path = tmp_path / "chip.safetensors"
+    tensors = saved(layer, inputs, path)
+    at = 13
+    column = int(tensors["place"][at, 2]) + 3 * int(tensors["place"][at, 1]) * (kind == "conv")
+    tensors["offset"][at] += 9.0
+    save_file({f"layer/{name}": values for name, values in tensors.items()}, path)
+    differs = answer(layer, inputs, path) != answer(layer, inputs, 17)
+    outputs = differs.movedim(1 if kind == "conv" else -1, 0).flatten(1).any(1)
+    assert outputs.nonzero().flatten().tolist() == [column]
+
+
+def test_another_content_is_another_chip_for_the_same_layer(tmp_path: Path) -> None:
+    layer, inputs = layer_of("linear", MACROS["offset"])
+    for number in (17, 18):
+        saved(layer, inputs, tmp_path / "chip.safetensors", number)
+        assert torch.equal(answer(layer, inputs, tmp_path / "chip.safetensors"), answer(layer, inputs, number))
+
+
+def test_a_curve_by_code_is_the_nibbles_that_add_up_to_it(tmp_path: Path) -> None:
+    layer, inputs = layer_of("linear", MACROS["converters"])
+    tensors = saved(layer, inputs, tmp_path / "nibbles.safetensors")
+    codes = torch.arange(32)
+    tensors["inl"] = sum((tensors["inl"][:, n, codes >> 4 * n & 15] for n in range(2)), torch.zeros(1))
+    save_file({f"layer/{name}": values for name, values in tensors.items()}, tmp_path / "codes.safetensors")
+    assert torch.equal(answer(layer, inputs, tmp_path / "codes.safetensors"), answer(layer, inputs, 17))
+
+
+@pytest.mark.parametrize("kind", ["linear", "matmul"])
+def test_training_with_a_chip_in_the_loop_takes_the_file(kind: str, tmp_path: Path) -> None:
+    layer, inputs = layer_of(kind, MACROS["all"])
+    saved(layer, inputs, tmp_path / "chip.safetensors")
+    layer.train_noise_model = "chip"  # type: ignore[assignment]
+    layer.train()
+    outputs = {}
+    for amount in (1.0, 0.5):
+        layer.train_noise = amount
+        for chip in (17, tmp_path / "chip.safetensors"):
+            which = SavedChip.read(str(chip)) if isinstance(chip, Path) else chip
+            with noise_context(seed=1, chip=which, step=3):
+                outputs[amount, str(chip)] = layer(*inputs).detach()
+    first, same, half, scaled = outputs.values()
+    assert torch.equal(first, same)
+    assert not torch.equal(scaled, same)
+    assert scaled.shape == half.shape
+
+
+Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def without(kind: str) -> Change:
+    return lambda tensors: {name: values for name, values in tensors.items() if name != f"layer/{kind}"}
+
+
+def changed(kind: str, change: Callable[[Tensor], Tensor]) -> Change:
+    return lambda tensors: {**tensors, f"layer/{kind}": change(tensors[f"layer/{kind}"])}
+
+
+def first_set(value: float) -> Callable[[Tensor], Tensor]:
+    def change(values: Tensor) -> Tensor:
+        values.view(-1)[0] = value
+        return values
+
+    return change
+
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "no layer": (lambda tensors: {"other/offset": tensors["layer/offset"]}, "must have layer `layer`, which it lacks"),
+    "no offset": (without("offset"), "layer `layer` must have offset (`macro.static.offset` 1 lsb), got cells, gain"),
+    "no place": (without("place"), "must have place (its converters differ)"),
+    "no cells": (without("cells"), "must have cells (its cells differ by 5 %)"),
+    "no idle cells": (without("idle_cells"), "must have idle_cells (`macro.static.reference` ratiometric)"),
+    "no macro": (without("macro"), "must have macro"),
+    "more than differs": (
+        lambda tensors: {**tensors, "layer/stuck_at_0": tensors["layer/stuck_at_1"].clone()},
+        "has stuck_at_0 of layer `layer`, which differs on no chip of its macro",
+    ),
+    "another ADC": (
+        changed("macro", lambda m: m + torch.eye(8)[2].long()),
+        "with adc_bits 5, got one with 6",
+    ),
+    "other rows": (changed("macro", lambda m: m - torch.eye(8)[1].long()), "with rows 40, got one with 39"),
+    "shape": (changed("offset", lambda v: v[:-1].clone()), "must have offset of shape 48, got 47"),
+    "dtype": (changed("gain", lambda v: v.double()), "`layer/gain` must be of torch.float32, got torch.float64"),
+    "NaN": (changed("gain", first_set(float("nan"))), "`layer/gain` must have finite values"),
+    "infinite": (changed("cells", first_set(float("inf"))), "`layer/cells` must have finite values"),
+    "offset": (changed("offset", first_set(-500.0)), "must have offset of -496..496, got -500"),
+    "gain": (changed("gain", first_set(17.0)), "must have gain of -16..16, got 17"),
+    "INL": (changed("inl", first_set(32.0)), "must have inl of -31..31, got 32"),
+    "INL by too few codes": (changed("inl", lambda v: v[:, 0].clone()), "must have inl of shape 48 x 32, got 48 x 16"),
+    "cell": (changed("cells", first_set(99.0)), "must have cells of -16..16, got 99"),
+    "cells": (changed("cells", lambda v: v[:3].clone()), "must have cells of shape 4 x 6 x 50, got 3 x 6 x 50"),
+    "bits": (changed("stuck_at_1", first_set(16)), "must have stuck_at_1 of 0..15, got 16"),
+    "place": (changed("place", lambda v: v.flip(0)), "must have [0, 0, 0, 0] in line 0 of place, got [1, 0, 5, 3]"),
+    "kind": (
+        lambda tensors: {**tensors, "layer/ofset": tensors["layer/offset"].clone()},
+        "must have tensors LAYER/KIND, got 'layer/ofset'; nearest: offset",
+    ),
+    "no name": (lambda tensors: {"offset": tensors["layer/offset"]}, "must have tensors LAYER/KIND, got 'offset'"),
+    "nothing": (lambda tensors: {}, "must hold a chip, tensors LAYER/KIND, got none"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_files_that_are_no_chip_of_the_layer_are_refused(change: Change, message: str, tmp_path: Path) -> None:
+    layer, inputs = layer_of("linear", MACROS["all"])
+    path = tmp_path / "chip.safetensors"
+    saved(layer, inputs, path)
+    save_file(change(load_file(path)), path)
+    with pytest.raises(ValueError, match="") as caught:
+        answer(layer, inputs, path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_cells_stuck_both_ways_are_refused(tmp_path: Path) -> None:
+    layer, inputs = layer_of("linear", MACROS["stuck"])
+    path = tmp_path / "chip.safetensors"
+    tensors = saved(layer, inputs, path)
+    tensors["stuck_at_0"].fill_(1)
+    tensors["stuck_at_1"].fill_(3)
+    save_file({f"layer/{name}": values for name, values in tensors.items()}, path)
+    with pytest.raises(ValueError, match="cells of layer `layer` must not be stuck at 0 and 1 at once"):
+        answer(layer, inputs, path)
