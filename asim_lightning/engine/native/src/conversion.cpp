@@ -60,10 +60,10 @@ bool is_known(const ConversionJob* job) { return job->bytes == int64_t(sizeof(Co
 // Bytes of a ConversionJob, which both sides must agree on.
 ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
 
-// Whether this library counts in a way.
+// Whether this library counts in a way on this processor.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
 #if defined(__AMX_INT8__)
-    if (counting == AMX) return 1;
+    if (counting == AMX) return processor_has_amx();
 #endif
 #if defined(__AVX2__)
     if (counting == LOOK_UPS) return 1;
