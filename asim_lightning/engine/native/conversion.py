@@ -37,6 +37,7 @@ def kernels(level: str | None = None) -> Any:
     loaded.asim_sizeof_conversion_job.restype = ctypes.c_int64
     loaded.asim_weight_form.restype = ctypes.c_int64
     loaded.asim_weight_form.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    loaded.asim_convert.restype = ctypes.c_int64
     loaded.asim_convert.argtypes = [ctypes.c_void_p]
     loaded.asim_quiet_converters.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     if loaded.asim_sizeof_conversion_job() != ctypes.sizeof(ConversionJob):

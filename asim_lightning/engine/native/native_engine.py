@@ -127,9 +127,9 @@ class NativeProgram(Program):
             shape = w.shape[1:] if self.product.batched_weight else w.shape
             job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
         if not self.product.batched_weight:
-            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
+            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
             job.weight_form = form.data_ptr()
-        loaded.asim_convert(ctypes.byref(job))
+        _check_memory(loaded.asim_convert(ctypes.byref(job)), noise.name)
 
     def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int, shape: torch.Size) -> Tensor:
         """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
@@ -142,8 +142,23 @@ class NativeProgram(Program):
         return self.quiet[shape]
 
 
-def _form(loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:
+def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:
     """The form of a job's weights."""
-    out = aligned(loaded.asim_weight_form(ctypes.byref(job), None))
-    loaded.asim_weight_form(ctypes.byref(job), out.data_ptr())
+    size = loaded.asim_weight_form(ctypes.byref(job), None)
+    _check_memory(-size, layer)
+    out = aligned(size)
+    _check_memory(-loaded.asim_weight_form(ctypes.byref(job), out.data_ptr()), layer)
     return out
+
+
+def _check_memory(refused: int, layer: str) -> None:
+    """Raise where the system refused so many bytes to a kernel.
+
+    Raises:
+        MemoryError: It refused some.
+    """
+    if refused > 0:
+        raise MemoryError(
+            f"The C++ kernels asked for {refused} bytes to convert layer `{layer}`, which the system refused; a "
+            "smaller batch, or a smaller `max_elements`, takes less memory"
+        )

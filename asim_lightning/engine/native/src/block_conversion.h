@@ -41,6 +41,7 @@ public:
         : job_(job), macros_(job.outputs.problems_a_row), lanes_(lanes_of(job).lanes()), between_(block * GROUP),
           has_static_(job.converters.gain || job.converters.offset || job.converters.curve), fours_(job.cycle_count / 4),
           keys_(job.key[0], job.key[1]), ways_(fours_), normals_(4 * CELLS) {
+        if (asim::refused_bytes) return;
         for (int f = 0; f < fours_; ++f) {
             ways_[f] = Four(job, job.cycles + 4 * f, most_count(job.cycles + 4 * f));
             most_votes_ = ways_[f].votes > most_votes_ ? ways_[f].votes : most_votes_;
