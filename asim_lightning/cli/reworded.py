@@ -44,10 +44,11 @@ _LONGEST = 200
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether an error is about what the user wrote or has not installed, so that its message says enough."""
+    """Whether an error is about what the user wrote, has not installed or has no memory for, so that its message says
+    enough."""
     if isinstance(error, RuntimeError):  # Lightning's for an unknown metric or a callback given twice have no class
         return str(error).startswith((_EARLY, _TWICE))
-    return isinstance(error, (ValueError, OSError, MisconfigurationException, ModuleNotFoundError))
+    return isinstance(error, (ValueError, OSError, MemoryError, MisconfigurationException, ModuleNotFoundError))
 
 
 def reworded(message: str, key: str) -> str | None:

@@ -24,7 +24,7 @@ WAYS: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("simulated", "exact + events", "events"), ("simulated", "every conversion", "native")],
     ),
     "native": ({"random_noise": 0.3}, [("simulated", "every conversion", "native")]),
-    "ideal": ({"adc_bits": None, "random_noise": 0.3}, [("simulated", "every conversion", "native")]),
+    "ideal": ({"adc_bits": None, "random_noise": 0.3}, [("simulated", "every conversion", "reference")]),
 }
 
 

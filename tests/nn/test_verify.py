@@ -30,7 +30,7 @@ MACROS = {
     "ideal": SMALL.with_fields(adc_bits=None, random_noise=0.3),
     "cells": NOISY.with_fields(column="current", column_args={"alpha": 1e-3, "cell_sigma": 5.0}),
 }
-ENGINES_OF = {"exact": "exact"}
+ENGINES_OF = {"exact": "exact", "parallel": "reference", "ideal": "reference", "cells": "reference"}
 LOSSLESS = ("exact", "noisy", "votes", "ideal")
 LAYER = "layer"
 AUTOCAST = "layer, bfloat16 autocast"

@@ -23,6 +23,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ _AVX512 = f"""
     {_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bitalg -mavx512vpopcntdq
     -mprefer-vector-width=512
 """
-_AMX = f"{_AVX512} -mamx-tile -mamx-int8"
+_AMX = "-mamx-tile -mamx-int8"
+"""Of the library of AVX-512, where the compiler knows them: it counts by AMX where the processor has it, too."""
 
 _PROBE = """
 #include <pthread.h>
@@ -68,7 +70,7 @@ def levels(system: str, machine: str) -> dict[str, str]:
         return {}
     if machine != "x86_64":
         return {"portable": ""}
-    return {"portable": "", "avx2": _AVX2, "avx512": _AVX512} | ({"amx": _AMX} if system == "linux" else {})
+    return {"portable": "", "avx2": _AVX2, "avx512": _AVX512}
 
 
 LEVELS = levels(*PLATFORM)
@@ -81,7 +83,7 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 def digest(level: str, folder: Path = FOLDER) -> str:
     """Digest of what makes a library: its sources, with the structures of the C interface, its level and flags."""
-    content = hashlib.sha256(repr((PLATFORM, level, _FLAGS, LEVELS[level])).encode())
+    content = hashlib.sha256(repr((PLATFORM, level, _FLAGS, LEVELS[level], _AMX)).encode())
     for path in sources(folder):
         content.update(repr((path.name, path.read_bytes())).encode())
     return content.hexdigest()[:32]
@@ -130,12 +132,14 @@ def _run(arguments: Sequence[str], scratch: Path) -> str | None:
     return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else None
 
 
-def _compile(compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, scratch: Path) -> str | None:
-    """Compile and link a library of a level; what the compiler says when it fails."""
-    mark = f'-DASIM_DIGEST="{digest(level)}"'
+def _compile(
+    compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, scratch: Path, more: str = ""
+) -> str | None:
+    """Compile and link a library of a level, with more flags; what the compiler says when it fails."""
+    own = [f'-DASIM_DIGEST="{digest(level)}"', *more.split()]
     objects = [output.with_name(f"{file.stem}.o") for file in files]
     for file, object_file in zip(files, objects, strict=True):
-        failure = _run([*command(compiler, level, [file], object_file), mark], scratch)
+        failure = _run([*command(compiler, level, [file], object_file), *own], scratch)
         if failure is not None:
             return failure
     return _run(command(compiler, level, objects, output), scratch)
@@ -147,15 +151,16 @@ def _build_level(level: str, scratch: Path) -> bool:
     part = Path(tempfile.mkdtemp(dir=scratch), path.name)
     files = [file for file in sources() if file.suffix == ".cpp"]
     failures = []
-    for compiler in compilers():
-        failure = _compile(compiler, level, files, part, scratch)
+    ways = [_AMX, ""] if level == "avx512" and PLATFORM[0] == "linux" else [""]
+    for compiler, more in product(compilers(), ways):
+        failure = _compile(compiler, level, files, part, scratch, more)
         if failure is None:
             new = shutil.copy(part, path.with_suffix(".new"))
             Path(new).replace(path)  # not written over: a process may have the old one loaded
             print(f"{path.name}: built by {shlex.join(compiler)}", flush=True)
             return True
         failures.append(f"\n{shlex.join(compiler)}: {failure}")
-    print(f"{path.name}: not built; {len(failures)} compilers tried", *failures, file=sys.stderr, flush=True)
+    print(f"{path.name}: not built; {len(compilers())} compilers tried", *failures, file=sys.stderr, flush=True)
     if path.exists() and digest(level).encode() not in path.read_bytes():
         path.unlink()
     return path.exists()

@@ -12,7 +12,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.library import library
-from asim_lightning.engine.native.structures import VOTE_RULES, ConversionJob, Counting, LevelsJob, Outputs, Side, Tile
+from asim_lightning.engine.native.structures import VOTE_RULES, ConversionJob, Counting, Outputs, Side, Tile
 from asim_lightning.engine.product import Conv2dProduct, Product
 
 _BYTES = 2**26
@@ -37,12 +37,10 @@ def kernels(level: str | None = None) -> Any:
     loaded.asim_sizeof_conversion_job.restype = ctypes.c_int64
     loaded.asim_weight_form.restype = ctypes.c_int64
     loaded.asim_weight_form.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    loaded.asim_convert.restype = ctypes.c_int64
     loaded.asim_convert.argtypes = [ctypes.c_void_p]
     loaded.asim_quiet_converters.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    loaded.asim_sizeof_levels_job.restype = ctypes.c_int64
-    loaded.asim_convert_levels.argtypes = [ctypes.c_void_p]
-    theirs = loaded.asim_sizeof_conversion_job(), loaded.asim_sizeof_levels_job()
-    if theirs != (ctypes.sizeof(ConversionJob), ctypes.sizeof(LevelsJob)):
+    if loaded.asim_sizeof_conversion_job() != ctypes.sizeof(ConversionJob):
         raise RuntimeError("The C++ kernels lay out a job of conversions otherwise than Python does.")
     return loaded
 

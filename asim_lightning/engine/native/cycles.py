@@ -13,8 +13,6 @@ from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.engine.native.structures import CycleOfJob, Digit, Level, Sigma
 
-_LONGEST_TABLE = 2**20
-_MOST_VOTES = 64
 _ROOT_ERROR = 2e-6
 _LARGEST_SHRINKING = 10.0
 """Largest sigma, in codes, whose root may be off by so much."""
@@ -41,23 +39,9 @@ class Schedule:
     sigmas: Tensor
 
 
-def counts_in_kernel(transfer: Transfer) -> bool:
-    """Whether the kernels count a macro's cycles: counts are whole numbers of one weight bit, and few enough to
-    tabulate; codes are whole numbers, and their sums over a tile fit into 31 bits."""
-    cycles = transfer.cycles
-    return (
-        not transfer.column.cell_sigma
-        and transfer.macro.adc_bits is not None
-        and not any(cycle.signed for cycle in cycles)
-        and max(cycle.votes for cycle in cycles) <= _MOST_VOTES
-        and max(cycle.full_scale for cycle in cycles) < _LONGEST_TABLE
-        and transfer.largest_sum < 2**31
-    )
-
-
 @lru_cache(maxsize=64)
 def schedule_of(transfer: Transfer, to_the_bit: bool = False) -> Schedule:
-    """The structures of a macro whose cycles the kernels count.
+    """The structures of a macro that the native engine computes.
 
     Args:
         transfer: The macro's schedule and column.

@@ -7,11 +7,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.cells import ChargeGains
 from asim_lightning.engine.chip import Chip, converters_of
 from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
-from asim_lightning.engine.native.cycles import counts_in_kernel
-from asim_lightning.engine.native.given_levels import GivenLevels
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.structures import ConversionJob, Counting
@@ -21,10 +18,24 @@ from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.program import Program, required
 from asim_lightning.engine.weights import Weights
 
+_LONGEST_TABLE, _MOST_VOTES = 2**20, 64
+
 
 def refuses(transfer: Transfer) -> str | None:
-    """Nothing: the native engine computes every macro."""
-    return None
+    """Why the native engine does not compute a macro; None where counts are whole numbers of one weight bit, few enough
+    to tabulate, and codes are whole numbers whose sums over a tile fit into 31 bits."""
+    cycles, votes = transfer.cycles, max(cycle.votes for cycle in transfer.cycles)
+    if transfer.column.cell_sigma:
+        return "cells differ, so that counts are no whole numbers"
+    if transfer.macro.adc_bits is None:
+        return "an ideal converter's codes are no whole numbers"
+    if any(cycle.signed for cycle in cycles):
+        return "several weight bits are converted at once"
+    if votes > _MOST_VOTES:
+        return f"{votes} votes of a conversion are more than {_MOST_VOTES}"
+    if (counts := max(cycle.full_scale for cycle in cycles)) >= _LONGEST_TABLE:
+        return f"{counts} counts in a cycle are too many to tabulate"
+    return None if transfer.largest_sum < 2**31 else "sums of a tile's codes take more than 31 bits"
 
 
 def why_not_on(device: torch.device) -> str | None:
@@ -43,11 +54,11 @@ class NativeProgram(Program):
 
     Attributes:
         transfer: The macro's schedule and column.
-        chip: The chip, whose cells may differ.
+        chip: The chip.
         converters: Errors of its converters; None: those that the macro has on this chip.
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
-        drawn: What the chip gives weights of each shape, once it is known; shared by all calls.
+        drawn: Errors of the converters of weights of each shape, once they are drawn; shared by all calls.
         quiet: Flags of converters that give code 0 for a count of 0, for each shape of weights; shared by all calls.
     """
 
@@ -56,9 +67,7 @@ class NativeProgram(Program):
     converters: PlacedConverters | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)
-    drawn: dict[torch.Size, tuple[PlacedConverters | None, ChargeGains]] = field(
-        default_factory=dict, kw_only=True, repr=False
-    )
+    drawn: dict[torch.Size, PlacedConverters | None] = field(default_factory=dict, kw_only=True, repr=False)
     quiet: dict[torch.Size, Tensor] = field(default_factory=dict, kw_only=True, repr=False)
 
     def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
@@ -67,10 +76,7 @@ class NativeProgram(Program):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        converters, charge = self._of_chip(w.shape[1:] if product.batched_weight else w.shape)
-        if not counts_in_kernel(self.transfer):
-            given = GivenLevels(product, self.transfer, self.chip, converters, charge, kernels(self.level))
-            return given.sums(x, w, source, self.max_elements)
+        converters = self._of_chip(w.shape[1:] if product.batched_weight else w.shape)
         plan = self._plan(x, w, batch, converters)
         out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
@@ -88,12 +94,11 @@ class NativeProgram(Program):
             self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], converters)
         return out.add_(plan.offset) if plan.offset else out
 
-    def _of_chip(self, shape: torch.Size) -> tuple[PlacedConverters | None, ChargeGains]:
-        """What the chip gives weights of a shape."""
+    def _of_chip(self, shape: torch.Size) -> PlacedConverters | None:
+        """Errors of the converters of weights of a shape."""
         if shape not in self.drawn:
             found = converters_of(self.chip, self.product, self.transfer, shape)
-            own = self.converters if found is None else placed(found)
-            self.drawn[shape] = own, ChargeGains(self.product, self.transfer, self.chip, shape)
+            self.drawn[shape] = self.converters if found is None else placed(found)
         return self.drawn[shape]
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
@@ -122,9 +127,9 @@ class NativeProgram(Program):
             shape = w.shape[1:] if self.product.batched_weight else w.shape
             job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
         if not self.product.batched_weight:
-            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job))
+            form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
             job.weight_form = form.data_ptr()
-        loaded.asim_convert(ctypes.byref(job))
+        _check_memory(loaded.asim_convert(ctypes.byref(job)), noise.name)
 
     def _quiet(self, loaded: ctypes.CDLL, job: ConversionJob, outputs: int, shape: torch.Size) -> Tensor:
         """Flags of the converters that give code 0 for a count of 0 (src/conversion_job.h), one for each tile, group or
@@ -137,8 +142,23 @@ class NativeProgram(Program):
         return self.quiet[shape]
 
 
-def _form(loaded: ctypes.CDLL, job: ConversionJob) -> Tensor:
+def _form(loaded: ctypes.CDLL, job: ConversionJob, layer: str) -> Tensor:
     """The form of a job's weights."""
-    out = aligned(loaded.asim_weight_form(ctypes.byref(job), None))
-    loaded.asim_weight_form(ctypes.byref(job), out.data_ptr())
+    size = loaded.asim_weight_form(ctypes.byref(job), None)
+    _check_memory(-size, layer)
+    out = aligned(size)
+    _check_memory(-loaded.asim_weight_form(ctypes.byref(job), out.data_ptr()), layer)
     return out
+
+
+def _check_memory(refused: int, layer: str) -> None:
+    """Raise where the system refused so many bytes to a kernel.
+
+    Raises:
+        MemoryError: It refused some.
+    """
+    if refused > 0:
+        raise MemoryError(
+            f"The C++ kernels asked for {refused} bytes to convert layer `{layer}`, which the system refused; a "
+            "smaller batch, or a smaller `max_elements`, takes less memory"
+        )

@@ -115,26 +115,3 @@ class ConversionJob(Structure):
     inputs: Side
     weights: Side
     outputs: Outputs
-
-
-class LevelCycle(Structure):
-    """A cycle whose levels are given."""
-
-    _fields_ = _fields(c_int32, "converter votes weight")
-
-
-class LevelsJob(Structure):
-    """Conversions of consecutive cycles of a tile whose levels are given."""
-
-    _fields_ = [
-        ("bytes", c_int64),
-        *_fields(c_void_p, "levels sigmas ids offsets"),
-        *_fields(c_int64, "rows outputs"),
-        ("converters", ConvertersOfJob),
-        *_fields(c_void_p, "converter_of cycles codes"),
-        ("key", c_uint32 * 2),
-        ("last_word", c_uint32),
-        *_fields(c_int32, "one_sigma first_cycle cycle_count word_base real"),
-        *_fields(c_float, "low top"),
-        *_fields(c_int32, "vote_rule threads"),
-    ]

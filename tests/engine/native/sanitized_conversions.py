@@ -10,7 +10,7 @@ from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, W
 from asim_lightning.engine.native import conversion, native_engine
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
-from tests.engine.native.test_conversion import GIVEN_LEVELS, MACROS, operands
+from tests.engine.native.test_conversion import MACROS, operands
 from tests.engine.products import PRODUCTS, noise_of
 from tests.engine.random_converters import converters as random_converters
 
@@ -32,7 +32,7 @@ def main(path: str) -> None:
     conversion.library = lambda level=None: loaded
     torch.set_num_threads(2)
     made = 0
-    for settings in {**MACROS, **GIVEN_LEVELS}.values():
+    for settings in MACROS.values():
         circuit = transfer(MacroConfig(**settings), False)
         own = [(product, *operands(product, circuit.macro, False, batch=2)) for product in PRODUCTS.values()]
         top, largest = 2**circuit.macro.input_bits - 1, 2 ** (circuit.macro.weight_bits - 1) - 1

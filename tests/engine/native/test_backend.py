@@ -33,7 +33,7 @@ def _old_compiler(folder: Path, refused: str) -> str:
 
 
 def test_levels_of_each_platform() -> None:
-    assert [*backend.levels("linux", "x86_64")] == ["portable", "avx2", "avx512", "amx"]
+    assert [*backend.levels("linux", "x86_64")] == ["portable", "avx2", "avx512"]
     assert [*backend.levels("darwin", "x86_64")] == ["portable", "avx2", "avx512"]
     assert [*backend.levels("linux", "aarch64")] == [*backend.levels("darwin", "aarch64")] == ["portable"]
     assert [*backend.levels("win32", "x86_64")] == []
@@ -117,7 +117,18 @@ def test_an_old_compiler_builds_the_levels_that_it_can(
     monkeypatch.setenv("CXX", _old_compiler(tmp_path, "avx512"))
     assert module.build()
     assert sorted(path.name for path in module.FOLDER.glob("*.so")) == ["libasim_avx2.so", "libasim_portable.so"]
-    assert "libasim_amx.so: not built; 1 compilers tried" in capsys.readouterr().err
+    assert "libasim_avx512.so: not built; 1 compilers tried" in capsys.readouterr().err
+
+
+def test_an_old_compiler_builds_avx512_without_amx(
+    copied: Copied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = copied()
+    _without_compilers(module, monkeypatch)
+    monkeypatch.setattr(module, "LEVELS", {"avx512": module.LEVELS["avx512"]})
+    monkeypatch.setenv("CXX", _old_compiler(tmp_path, "amx"))
+    assert module.build()
+    assert "libasim_avx512.so: built by" in capsys.readouterr().out
 
 
 def test_without_a_compiler_only_libraries_of_these_sources_stay(

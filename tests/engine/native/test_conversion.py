@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, reference, sums_of
+from asim_lightning.engine import (
+    Chip,
+    Conv2dProduct,
+    MatmulProduct,
+    Noise,
+    Product,
+    Weights,
+    choose,
+    reference,
+    refusals,
+    sums_of,
+)
 from asim_lightning.engine.native import conversion, library, native_engine
-from asim_lightning.engine.native.cycles import counts_in_kernel
 from asim_lightning.engine.native.structures import Counting
 from tests.engine.conversion_cases import MACROS, most_different, operands, whole
 from tests.engine.products import NOISY, PRODUCTS, noise_of
@@ -294,36 +304,24 @@ def test_a_users_column() -> None:
     check(*args, most_different(*args[:4]))
 
 
-GIVEN_LEVELS: dict[str, dict[str, Any]] = {
-    "cells": {"column": "current", "column_args": {"alpha": 1e-3, "cell_sigma": 5.0}},
-    "cells, hybrid, noisy": {"column": "current", "column_args": {"cell_sigma": 5.0}, "digital_levels": 4, **NOISY},
-    "cells, 5 by 6 bits": {"weight_bits": 5, "input_bits": 6, "column": "current", "column_args": {"cell_sigma": 5.0}},
-    "ideal, cells": {"adc_bits": None, "encoding_bits": 5, "column": "current", "column_args": {"cell_sigma": 2.0}},
-    "ideal, noisy": {"adc_bits": None, **NOISY},
-    "ideal, mean of 3": {"adc_bits": None, "vote_levels": 2, "votes": 3, "vote": "mean", "random_noise": 0.3},
-    "weight-parallel": {"weight_parallel": True},
-    "weight-parallel, noisy": {"weight_parallel": True, **NOISY},
-    "weight-parallel, mode of 3": {"weight_parallel": True, "vote_levels": 1, "votes": 3, "random_noise": 0.3},
-    "weight-parallel, median of 5": {
-        "weight_parallel": True, "vote_levels": 1, "votes": 5, "vote": "median", "random_noise": 0.3,
+REFUSED: dict[str, dict[str, Any]] = {
+    "cells differ, so that counts are no whole numbers": {"static": {"cell_mismatch": "1 %"}},
+    "an ideal converter's codes are no whole numbers": {"adc_bits": None, **NOISY},
+    "several weight bits are converted at once": {"weight_parallel": True, **NOISY},
+    "65 votes of a conversion are more than 64": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},
+    "2092545 counts in a cycle are too many to tabulate": {"rows": 4095, "input_bits": 9, "encoding_bits": 9},
+    "sums of a tile's codes take more than 31 bits": {
+        "weight_bits": 16, "input_bits": 16, "adc_bits": 16, "random_noise": 0.01,
     },
-    "65 votes": {"vote_levels": 1, "votes": 65, "random_noise": 0.3},
-    "16 by 16 bits": {"weight_bits": 16, "input_bits": 16, "adc_bits": 16, "random_noise": 0.01},
-    "weight-parallel, 12 by 12 bits": {"weight_parallel": True, "weight_bits": 12, "input_bits": 12, "adc_bits": 12},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", GIVEN_LEVELS.values(), ids=GIVEN_LEVELS)
-@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-@pytest.mark.parametrize("signed", [False, True])
-def test_counts_that_are_no_small_integers(product: Product, settings: dict[str, Any], signed: bool) -> None:
-    circuit = transfer(MacroConfig(**settings), signed)
-    assert not counts_in_kernel(circuit)
-    x, w = operands(product, circuit.macro, signed)
-    found = check(product, circuit, x, w, noise_of(3, trial=2), most_different(product, circuit, x, w))
-    own = program(product, circuit, w)
-    for own.max_elements in (1, 10_000):
-        assert torch.equal(own.sums(x, noise_of(3, trial=2)), found)
+@pytest.mark.parametrize("why", REFUSED)
+def test_other_macros_are_refused_and_the_reference_computes_them(why: str) -> None:
+    circuit = transfer(MacroConfig(**REFUSED[why]), False)
+    assert native_engine.refuses(circuit) == why
+    assert refusals(circuit)["native"] == why
+    assert choose(circuit) == "reference"
 
 
 def test_noise_at_count_0_is_rectified() -> None:

@@ -127,6 +127,8 @@ def check(
     own = placed(errors)
     reference = ReferenceProgram(product, Weights(w), circuit, chip, converters=errors)
     assert torch.equal(reference.sums(x, noise), expected)
+    if native_engine.refuses(circuit) is not None:
+        return
     for level, counting in WAYS:
         found = native_engine.NativeProgram(
             product, Weights(w), circuit, chip, converters=own, level=level, counting=counting

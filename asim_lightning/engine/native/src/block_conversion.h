@@ -41,6 +41,7 @@ public:
         : job_(job), macros_(job.outputs.problems_a_row), lanes_(lanes_of(job).lanes()), between_(block * GROUP),
           has_static_(job.converters.gain || job.converters.offset || job.converters.curve), fours_(job.cycle_count / 4),
           keys_(job.key[0], job.key[1]), ways_(fours_), normals_(4 * CELLS) {
+        if (asim::refused_bytes) return;
         for (int f = 0; f < fours_; ++f) {
             ways_[f] = Four(job, job.cycles + 4 * f, most_count(job.cycles + 4 * f));
             most_votes_ = ways_[f].votes > most_votes_ ? ways_[f].votes : most_votes_;
@@ -137,12 +138,12 @@ private:
         auto take = [&](int place, i32v code) INLINE_LAMBDA { store(reads + place, code); };
         if (!has_static_) return each_code(cycle, IdealAdc{cycle.top}, job_.levels, job_.sigmas, counts, normals, at_.held, take);
         const int64_t first = first_converter(job_.converters, macros_, job_.weights.lanes(), at_.tile, at_.problem % macros_, cycle.weight_bit);
-        const StaticAdc<BlockConverters> adc{0.0f, cycle.top, job_.converters, {first + first_output(), !job_.inputs_in_lanes}};
+        const StaticAdc adc{cycle.top, job_.converters, {first + first_output(), !job_.inputs_in_lanes}};
         each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, at_.held, take);
     }
     void add_reads(const Cycle& cycle, const int32_t* reads) {
         for (int m = 0; m < at_.held * GROUP; m += LANES) {
-            const i32v code = voted<i32v>(reads + m, 4 * CELLS, cycle.votes, job_.vote_rule);
+            const i32v code = voted(reads + m, 4 * CELLS, cycle.votes, job_.vote_rule);
             store(sums_.codes + m, load<i32v>(sums_.codes + m) + code * cycle.weight);
         }
     }
@@ -212,7 +213,7 @@ inline void find_quiet(const ConversionJob& job, uint8_t* quiet) {
                     Cycle cycle = *c;
                     cycle.sigma = SILENT;
                     const int64_t converter = first_converter(job.converters, macros, outputs, unit / macros, unit % macros, c->weight_bit);
-                    const StaticAdc<BlockConverters> adc{0.0f, c->top, job.converters, {converter + first, true}};
+                    const StaticAdc adc{c->top, job.converters, {converter + first, true}};
                     each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, [&](int place, i32v code) {
                         for (int l = 0; l < LANES; ++l)
                             quiet[place + l] = quiet[place + l] && c->silent && code[l] == 0;

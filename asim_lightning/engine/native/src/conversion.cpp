@@ -35,10 +35,13 @@ template <class Counting> void convert(const ConversionJob& job) {
     const uint32_t* form = of_weights ? job.weight_form : nullptr;
     Scratch<uint32_t> own(form ? 0 : Counting::form_size(job));
     if (!form) {
-        Counting::make_form(job, Operand(formed, job.tiles, job.tile_count, job.threads), own.data());
+        const Operand operand(formed, job.tiles, job.tile_count, job.threads);
+        if (asim::refused_bytes) return;
+        Counting::make_form(job, operand, own.data());
         form = own.data();
     }
     const Operand operand(turned, job.tiles, job.tile_count, job.threads, of_weights ? nullptr : job.weight_form);
+    if (asim::refused_bytes) return;
     using Work = Conversion<Counting>;
     const int64_t turns = Work::turns(job), others = Work::others(job), units = turned.problems * turns;
     // parts of the other side, where units are few: each thread has several shares, or their sums would be too many
@@ -60,10 +63,10 @@ bool is_known(const ConversionJob* job) { return job->bytes == int64_t(sizeof(Co
 // Bytes of a ConversionJob, which both sides must agree on.
 ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
 
-// Whether this library counts in a way.
+// Whether this library counts in a way on this processor.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
 #if defined(__AMX_INT8__)
-    if (counting == AMX) return 1;
+    if (counting == AMX) return processor_has_amx();
 #endif
 #if defined(__AVX2__)
     if (counting == LOOK_UPS) return 1;
@@ -71,31 +74,35 @@ ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
     return counting == POPCOUNT;
 }
 
-// Words of the form of a job's weights, or (not null) make it; -1: another layout of the job.
+// Words of the form of a job's weights, or (not null) make it. -1: another layout of the job; less: minus the bytes of
+// memory that the system refused.
 ASIM_EXPORT int64_t asim_weight_form(const ConversionJob* job, uint32_t* out) {
-    int64_t size = -1;
-    if (!is_known(job)) return size;
+    if (!is_known(job)) return -1;
+    int64_t size = 0;
+    asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) {
         using Counting = std::remove_pointer_t<decltype(counting)>;
         const bool forms = forms_weights<Counting>(*job);
         if (forms) size = Counting::form_size(*job);
         else size = Operand::size_of(job->weights, job->tiles, job->tile_count);
-        if (!out) return;
+        if (!out || asim::refused_bytes) return;
         const Operand operand(job->weights, job->tiles, job->tile_count, job->threads);
+        if (asim::refused_bytes) return;
         if (forms) Counting::make_form(*job, operand, out);
         else std::memcpy(out, operand.quads(), size * sizeof(uint32_t));
     });
-    return size;
+    return asim::refused_bytes ? -asim::refused_bytes : size;
 }
 
 // Whether the processor counts the ones of words by an instruction.
 ASIM_EXPORT int32_t asim_has_popcount() { return Popcount::MOST > 31; }
 
-// Make every conversion. 0: done; 1: another layout of the job.
-ASIM_EXPORT int32_t asim_convert(const ConversionJob* job) {
-    if (!is_known(job)) return 1;
+// Make every conversion. 0: done; -1: another layout of the job; else the bytes of memory that the system refused.
+ASIM_EXPORT int64_t asim_convert(const ConversionJob* job) {
+    if (!is_known(job)) return -1;
+    asim::refused_bytes = 0;
     with_counting(*job, [&](auto* counting) { convert<std::remove_pointer_t<decltype(counting)>>(*job); });
-    return 0;
+    return asim::refused_bytes;
 }
 
 // Fill what job->converters.quiet points to; see Converters.

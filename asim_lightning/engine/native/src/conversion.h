@@ -26,6 +26,7 @@ public:
         const LaneGroup in_turn(turn_, problem, turn * (LANES_IN_TURN ? GROUP : block_));
         codes_.resize((high - low) * size);
         counts_.resize(digital ? (high - low) * size : 0);
+        if (asim::refused_bytes) return;
         for (int tile = 0; tile < tiles_; ++tile) {
             counting_.arrange(in_turn, problem, tile);
             for (int64_t other = low; other < high; ++other) {

@@ -59,9 +59,6 @@ struct Converters {
     const uint8_t* quiet;             // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
 };                                    // whether a count of 0 gives code 0 in all of the four
 
-// A cycle whose levels are given.
-struct LevelCycle { int32_t converter, votes, weight; };   // from the converter of weight bit 0 to its own
-
 enum CountingWay : int32_t { POPCOUNT, LOOK_UPS, AMX };
 
 struct ConversionJob {
@@ -79,21 +76,4 @@ struct ConversionJob {
     uint32_t key[2], last_word;
     int32_t tile_count, cycle_count, schedule_cycles, digit_count;
     int32_t counting, inputs_in_lanes, vote_rule, threads;
-};
-
-// Conversions of consecutive cycles of a tile whose levels are given, in codes: where counts are real numbers or too large
-// for tables. Levels and sigmas: # (rows of the batch, cycles, outputs of a row)
-struct LevelsJob {
-    int64_t bytes;                    // sizeof(LevelsJob)
-    const float *levels, *sigmas;     // sigmas: null, where sigma is 0; one_sigma: a single number
-    const int64_t *ids, *offsets;     // as Outputs has them
-    int64_t rows, outputs;
-    Converters converters;
-    const int32_t* converter_of;      // converter of weight bit 0 for each output of a row, or null: none has errors
-    const LevelCycle* cycles;
-    double* codes;                    // (rows, outputs): weighted codes are added
-    uint32_t key[2], last_word;
-    int32_t one_sigma, first_cycle, cycle_count, word_base, real;   // real: codes are not rounded
-    float low, top;                   // least and largest code
-    int32_t vote_rule, threads;
 };

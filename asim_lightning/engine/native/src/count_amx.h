@@ -24,6 +24,7 @@ class CountAmx {
         explicit Registers(const ConversionJob& job)
             : block(block_size(singles_of(job).lanes(), MULTIPLE)), together(cycles_together(job, block)),
               blocks(ceil_div(singles_of(job).lanes(), block)), digits(4 * job.cycle_count), of_cycles(job.cycle_count) {
+            if (asim::refused_bytes) return;
             for (int c = 0; c < job.cycle_count; c += together) of_cycles[c / together] = number(job, c);
         }
     private:
@@ -61,6 +62,7 @@ public:
 
     static void make_form(const ConversionJob& job, const Operand& operand, uint32_t* out) {
         const Registers registers(job);
+        if (asim::refused_bytes) return;
         std::memset(out, 0, form_size(job) * sizeof(uint32_t));
         const int64_t step = problem_size(job, registers);
         asim::parallel_for(operand.side.problems * registers.blocks, job.threads, [&](asim::Shares& shares) {

@@ -8,7 +8,8 @@
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// Elements of a plain type, zeros at first, at a multiple of 64 bytes.
+// Elements of a plain type, zeros at first, at a multiple of 64 bytes. Where the system refuses memory there are none, and
+// `refused_bytes` says so.
 template <class T> class Scratch {
     void* block_ = nullptr;
     T* data_ = nullptr;
@@ -19,10 +20,11 @@ public:
     void resize(int64_t size) {
         if (size <= size_) return;
         std::free(block_);
-        block_ = std::calloc(size * sizeof(T) + 64, 1);
-        if (!block_) std::abort();
-        data_ = reinterpret_cast<T*>(round_up(reinterpret_cast<int64_t>(block_), 64));
-        size_ = size;
+        const int64_t bytes = size * int64_t(sizeof(T)) + 64;
+        block_ = std::calloc(bytes, 1);
+        if (!block_) asim::refused_bytes = bytes;
+        data_ = block_ ? reinterpret_cast<T*>(round_up(reinterpret_cast<int64_t>(block_), 64)) : nullptr;
+        size_ = block_ ? size : 0;
     }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
@@ -33,8 +35,9 @@ public:
     const T& operator[](int64_t i) const { return data_[i]; }
 };
 
-// Call work(unit) for each unit of a thread's shares.
+// Call work(unit) for each unit of a thread's shares; for none, once the system has refused memory to it.
 template <class Work> void for_units(asim::Shares& shares, Work work) {
+    if (asim::refused_bytes) return;
     for (int64_t low, high; shares.next(low, high);)
         for (int64_t unit = low; unit < high; ++unit) work(unit);
 }

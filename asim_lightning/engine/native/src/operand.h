@@ -16,6 +16,7 @@ public:
     int64_t quads = 0;                  // of a pixel
     QuadsOfTiles(const Tile* tiles, int tile_count, int64_t channels)
         : first_(tile_count), channel_(channels), held_(channels) {
+        if (asim::refused_bytes) return;
         for (int t = 0; t < tile_count; ++t) {
             const bool repeats = t > 0 && tiles[t].first == tiles[t - 1].first;
             first_[t] = repeats ? first_[t - 1] : quads;
@@ -44,7 +45,7 @@ public:
           padded_((given.height + 2 * given.pad_y) * line_), bytes_(ceil_div(given.bits, 8)),
           own_(packed ? 0 : given.problems * given.sources * bytes_ * tiles_.quads * padded_),
           quads_(packed ? packed : own_.data()), side(given) {
-        if (packed) return;
+        if (packed || asim::refused_bytes) return;
         asim::parallel_for(side.problems * side.sources * tiles_.quads, threads, [&](asim::Shares& shares) {
             for_units(shares, [&](int64_t unit) { pack(unit / tiles_.quads, unit % tiles_.quads); });
         });

@@ -19,7 +19,7 @@
 
 namespace {
 
-enum Level { PORTABLE, AVX2, AVX512, AMX };  // as LEVELS of backend.py
+enum Level { PORTABLE, AVX2, AVX512 };  // as LEVELS of backend.py
 
 #if defined(__x86_64__)
 template <class... Bits> bool has(unsigned word, Bits... bits) { return ((word >> bits & 1) && ...); }
@@ -44,14 +44,25 @@ Level processor_level() {
     if (!has(saved, 1, 2) || !has(b, 5, 8)) return PORTABLE;  // AVX2, BMI2
     // F, DQ, BW, VL; VBMI, VNNI, BITALG, VPOPCNTDQ
     if (!has(saved, 5, 6, 7) || !has(b, 16, 17, 30, 31) || !has(c, 1, 11, 12, 14)) return AVX2;
-    if (!has(saved, 17, 18) || !has(d, 24, 25) || !may_use_tiles()) return AVX512;  // AMX-TILE, AMX-INT8
-    return AMX;
+    return AVX512;
 }
 #else
 Level processor_level() { return PORTABLE; }
 #endif
 
 }  // namespace
+
+bool processor_has_amx() {
+#if defined(__x86_64__)
+    if (processor_level() < AVX512) return false;
+    unsigned a, b, c, d, saved, high;
+    asm volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    __cpuid_count(7, 0, a, b, c, d);
+    return has(saved, 17, 18) && has(d, 24, 25) && may_use_tiles();  // AMX-TILE, AMX-INT8
+#else
+    return false;
+#endif
+}
 
 // Digest of what the library is built from (backend.py), which library.py looks for in the file before it loads it.
 ASIM_EXPORT const char* asim_digest() { return ASIM_DIGEST; }

@@ -23,6 +23,10 @@ namespace asim {
 using ParallelEntry = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
 inline std::atomic<ParallelEntry> parallel_entry{nullptr};
 
+// Bytes that the system refused to this thread (Scratch in memory.h); 0: none. Who allocates asks before it uses what it got,
+// and a function of the C interface returns them.
+inline thread_local int64_t refused_bytes = 0;
+
 // Ranges that together cover 0..units-1 once.
 class Shares {
   public:
@@ -44,23 +48,33 @@ class Shares {
     alignas(64) std::atomic<int64_t> taken_{0};
 };
 
-// Call work(shares) on each thread; it allocates its scratch and then works while shares.next(low, high).
+// Call work(shares) on each thread; it allocates its scratch and then works while shares.next(low, high). What the system
+// refused to any thread is refused to the caller.
 template <class Work> void parallel_for(int64_t units, int threads, Work work) {
     const int workers = static_cast<int>(std::min<int64_t>(threads, units));
     struct Call {
         Work& work;
         Shares shares;
-        static void run(void* data) { static_cast<Call*>(data)->work(static_cast<Call*>(data)->shares); }
+        std::atomic<int64_t> refused{0};
+        static void run(void* data) {
+            Call& call = *static_cast<Call*>(data);
+            refused_bytes = 0;
+            call.work(call.shares);
+            if (refused_bytes) call.refused.store(refused_bytes);
+        }
         static void* start(void* data) { return run(data), nullptr; }
     } call{work, Shares(units, std::max(workers, 1))};
-    if (workers <= 1) return Call::run(&call);
-    if (const ParallelEntry parallel = parallel_entry.load()) return parallel(Call::run, &call, threads, 0);
+    const ParallelEntry parallel = workers > 1 ? parallel_entry.load() : nullptr;
     constexpr int MOST = 255;
     pthread_t others[MOST];
     int started = 0;  // where the system gives fewer threads, those there are do all the work
-    while (started < std::min(workers - 1, MOST) && !pthread_create(&others[started], nullptr, Call::start, &call)) ++started;
-    Call::run(&call);
-    for (int i = 0; i < started; ++i) pthread_join(others[i], nullptr);
+    if (parallel) parallel(Call::run, &call, threads, 0);
+    else {
+        while (started < std::min(workers - 1, MOST) && !pthread_create(&others[started], nullptr, Call::start, &call)) ++started;
+        Call::run(&call);
+        for (int i = 0; i < started; ++i) pthread_join(others[i], nullptr);
+    }
+    refused_bytes = call.refused.load();
 }
 
 }  // namespace asim

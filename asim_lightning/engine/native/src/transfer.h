@@ -73,25 +73,17 @@ struct BlockConverters {
     }
     INLINE bool is_one() const { return !in_lanes; }   // for all lanes of a vector
 };
-// Any converters, one for each lane of a vector.
-struct LaneConverters {
-    int64_t first;
-    i32v places;
-    INLINE f32v numbers(const float* array, int, int) const { return look_up<f32v>(array + first, places); }
-    INLINE i32v numbers(const int32_t* array, int, int) const { return look_up<i32v>(array + first, places); }
-    INLINE bool is_one() const { return false; }
-};
 
 // Place of the first converter of a tile, group or head and weight bit in the arrays of converters.
 INLINE int64_t first_converter(const Converters& of, int64_t macros, int64_t outputs, int64_t tile, int64_t macro, int bit) {
     return ((tile * macros + macro) * of.weight_bits + bit) * ((outputs + GROUP - 1) / GROUP * GROUP);
 }
 
-// An ADC with gain, offset and INL of its own, whose codes are whole numbers within low .. top.
-template <class Places> struct StaticAdc {
-    float low, top;
+// An ADC with gain, offset and INL of its own, whose codes are 0 .. top.
+struct StaticAdc {
+    float top;
     const Converters& of;
-    Places places;
+    BlockConverters places;
 
     INLINE f32v input(f32v level, int single, int vector) const {
         if (of.gain) level = level * places.numbers(of.gain, single, vector);
@@ -99,7 +91,7 @@ template <class Places> struct StaticAdc {
         return level;
     }
     INLINE i32v code(f32v v, int single, int vector) const {
-        i32v code = nearest(smaller(larger(v, all(low)), all(top)));
+        i32v code = nearest(smaller(larger(v, f32v{}), all(top)));
         if (of.curve) {
             const i32v table = places.numbers(of.curve, single, vector);
             for (int pass = 0; pass < of.passes; ++pass) code = moved(v, code, table);
@@ -111,21 +103,20 @@ private:
     // A code after one comparison with the thresholds below and above it.
     INLINE i32v moved(f32v v, i32v code, i32v table) const {
         const f32v real = to_float(code);
-        const i32v least = i32v{} + (int32_t)low, most = i32v{} + (int32_t)top;
-        const i32v below = (v < real - 0.5f + inl(code, table)) & (code > least);   // true is -1
+        const i32v most = i32v{} + (int32_t)top;
+        const i32v below = (v < real - 0.5f + inl(code, table)) & (code > 0);       // true is -1
         const i32v above = (v >= real + 0.5f + inl(code + 1, table)) & (code < most) & ~below;
         return code + below - above;
     }
-    // INL of the thresholds below codes low .. top + 1, of which the last is not used.
+    // INL of the thresholds below codes 0 .. top + 1, of which the last is not used.
     INLINE f32v inl(i32v code, i32v table) const {
-        const i32v place = code - (int32_t)low;
         if (!of.nibbles) {
             const i32v last = i32v{} + (of.length - 1);
-            return look_up<f32v>(of.tables, table * of.length + (place > last ? last : place));
+            return look_up<f32v>(of.tables, table * of.length + (code > last ? last : code));
         }
         f32v sum{};
         for (int n = 0; n < of.nibbles; ++n) {
-            const i32v nibble = (place >> (4 * n)) & 15;
+            const i32v nibble = (code >> (4 * n)) & 15;
             sum += places.is_one() ? look_up_16(of.tables + (int64_t(table[0]) * of.nibbles + n) * 16, nibble)
                                    : look_up<f32v>(of.tables, (table * of.nibbles + n) * 16 + nibble);
         }

@@ -4,19 +4,19 @@
 #include "conversion_job.h"
 #include "lanes.h"
 
-// Codes: the reads, `step` elements from one to the next, as integers or as floats.
-template <class V, class T> INLINE V voted(const T* codes, int64_t step, int votes, int32_t rule) {
-    V best = load<V>(codes);
+// Codes: the reads, `step` elements from one to the next.
+INLINE i32v voted(const int32_t* codes, int64_t step, int votes, int32_t rule) {
+    i32v best = load<i32v>(codes);
     if (rule == MEAN) {
-        for (int a = 1; a < votes; ++a) best += load<V>(codes + a * step);
+        for (int a = 1; a < votes; ++a) best += load<i32v>(codes + a * step);
         return best;
     }
     i32v agreement{};
     for (int a = 0; a < votes; ++a) {
-        const V code = load<V>(codes + a * step);
+        const i32v code = load<i32v>(codes + a * step);
         i32v not_above{}, below{};     // reads that are not above this one, and below it
         for (int b = 0; b < votes; ++b) {
-            const V other = load<V>(codes + b * step);
+            const i32v other = load<i32v>(codes + b * step);
             not_above -= other <= code;
             below -= other < code;
         }
