@@ -11,6 +11,7 @@ from typing import Any
 
 from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.cli.start import Setup
+from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.command_record import CommandRecord, called_again
 from asim_lightning.surgery import macro_layers
 
@@ -38,7 +39,7 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
         seeds={
             "seed_everything": arguments.written.get("seed_everything", 0),
             "model.noise_seed": setup.model.noise_seed,
-            "model.chip": setup.model.chip,
+            "model.chip": chip.path if isinstance(chip := setup.model.chip, SavedChip) else chip,
             "data.seed": getattr(setup.data, "seed", None),
         },
         machine=this_machine(setup.trainer.strategy.root_device).to_dict(),

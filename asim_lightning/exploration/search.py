@@ -162,7 +162,9 @@ class Search:
         return known
 
     def _of_chip(self, axes: Point) -> Point:
-        return axes if self.settings.chips is None else {**axes, "chip": self.model.chip + 1}
+        """A point as it is checked: on a chip that is not the model's where the search is over chips."""
+        own = self.model.chip
+        return axes if self.settings.chips is None else {**axes, "chip": 1 if own == 0 else 0}
 
     def _checkpoints(self) -> list[str | None]:
         axis = self.space.axes.get(CHECKPOINT)
