@@ -96,7 +96,7 @@ class CostReport:
     @property
     def tops(self) -> float | None:
         """Operations a second, 10^12, of one image after another; a multiplication counts as two. None without time."""
-        return 2e-12 * self.done.macs / self.latency if self.latency else None
+        return tops(self.done, self.technology)
 
     @property
     def tops_per_watt(self) -> float | None:
@@ -125,10 +125,7 @@ class CostReport:
     @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None where the technology does not give both."""
-        cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
-        if cell is None or adc is None:
-            return None
-        return 1e-6 * float(self.done.all_cells * cell + self.done.converters * adc)
+        return area(self.done, self.technology)
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON has it: technology with sources, layers, totals; energies in pJ, times in s."""
@@ -168,7 +165,9 @@ class CostReport:
                 **{f"{part}_pj": 1e-3 * value for part, value in layer.energy.parts.items()},
                 "all_digital_pj": 1e-3 * layer.all_digital,
                 "latency_s": layer.done.cycles * self.technology.cycle_seconds,
+                "tops": tops(layer.done, self.technology),
                 "tops_per_watt": tops_per_watt(layer.done.macs, layer.energy.total),
+                "area_mm2": area(layer.done, self.technology),
                 "why_digital": layer.why_digital,
             }
             for layer in self.layers
@@ -185,3 +184,16 @@ def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
 def tops_per_watt(macs: int, femtojoules: float) -> float | None:
     """Operations a picojoule, two a multiplication; None without energy."""
     return 2e3 * macs / femtojoules if femtojoules else None
+
+
+def tops(done: Operations, technology: Technology) -> float | None:
+    """Operations a second, 10^12, two a multiplication; None without time."""
+    return 2e-12 * done.macs / (done.cycles * technology.cycle_seconds) if done.cycles else None
+
+
+def area(done: Operations, technology: Technology) -> float | None:
+    """Area of cells and converters, mm^2; None where the technology does not give both."""
+    cell, adc = (technology.value(name) for name in ("cell_area", "adc_area"))
+    if cell is None or adc is None:
+        return None
+    return 1e-6 * float(done.all_cells * cell + done.converters * adc)

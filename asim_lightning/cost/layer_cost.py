@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, converter_bits
@@ -24,6 +24,10 @@ class Energy:
 
     def __add__(self, other: "Energy") -> "Energy":
         return Energy(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def times(self, number: int) -> "Energy":
+        """Energy of so many of them."""
+        return Energy(*(number * value for value in self.parts.values()))
 
     @property
     def total(self) -> float:
@@ -59,13 +63,24 @@ class LayerCost:
         return self.done.macs * self.bits[0] * self.bits[1]
 
 
+def output_energy(circuit: Transfer, model: EnergyModel, active: Sequence[ActiveCells] | None = None) -> Energy:
+    """Energy of all cycles of one output on one tile, and of its shift-adds.
+
+    Args:
+        circuit: Schedule of the macro.
+        model: Energy of a conversion and of a digital cycle.
+        active: Cells that are on in each cycle, where the technology asks for them.
+    """
+    energy = Energy()
+    for number, cycle in enumerate(circuit.cycles):
+        energy += _of_cycle(model, circuit.macro, cycle, None if active is None else active[number])
+    for digit in input_digits(circuit.cycles):
+        energy += Energy(shift_add=_shift_add_energy(model, circuit.macro, digit))
+    return energy
+
+
 def macro_cost(
-    name: str,
-    kind: str,
-    circuit: Transfer,
-    shapes: Sequence[ProductShape],
-    model: EnergyModel,
-    active: Sequence[ActiveCells] | None = None,
+    name: str, kind: str, circuit: Transfer, shapes: Sequence[ProductShape], model: EnergyModel, output: Energy
 ) -> LayerCost:
     """Cost of a layer on a macro.
 
@@ -74,19 +89,16 @@ def macro_cost(
         kind: Its kind.
         circuit: Schedule of its macro.
         shapes: Its products, one a call.
-        model: Energy of a conversion and of a digital cycle.
-        active: Cells that are on in each cycle, where the technology asks for them.
+        model: Energy of digital products and of written cells.
+        output: Energy of one output on one tile.
     """
-    macro, energy, done = circuit.macro, Energy(), Operations()
-    for shape in shapes:
-        new = operations(shape, circuit)
-        done += new
-        times = shape.outputs * len(shape.tiles(macro.rows))
-        for number, cycle in enumerate(circuit.cycles):
-            energy += _of_cycle(model, macro, cycle, times, None if active is None else active[number])
-        for digit in input_digits(circuit.cycles):
-            energy += Energy(shift_add=times * _shift_add_energy(model, macro, digit))
-        energy += Energy(writes=new.cells_written * _write_energy(model))
+    macro = circuit.macro
+    calls = [operations(shape, circuit) for shape in shapes]
+    # each call takes time and energy, on the arrays of the largest
+    held = {each: max(getattr(call, each) for call in calls) for each in ("cells", "all_cells", "converters")}
+    done = replace(sum(calls, Operations()), **held)
+    outputs = sum(shape.outputs * len(shape.tiles(macro.rows)) for shape in shapes)
+    energy = output.times(outputs) + Energy(writes=done.cells_written * _write_energy(model))
     bits = macro.weight_bits, macro.input_bits
     return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
 
@@ -108,12 +120,11 @@ def digital_cost(
     return LayerCost(name, kind, None, bits, why_digital, Operations(macs=macs), Energy(digital=energy), energy)
 
 
-def _of_cycle(model: EnergyModel, macro: MacroConfig, cycle: Cycle, times: int, active: ActiveCells | None) -> Energy:
+def _of_cycle(model: EnergyModel, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None) -> Energy:
     if not cycle.converted:
-        return Energy(digital=times * model.digital_cycle(macro.rows, len(cycle.weight_bits), len(cycle.input_bits)))
+        return Energy(digital=model.digital_cycle(macro.rows, len(cycle.weight_bits), len(cycle.input_bits)))
     one = model.conversion(macro, cycle, active)
-    made = times * cycle.votes
-    return Energy(array=made * one.array, adc=made * one.adc, drivers=made * one.drivers)
+    return Energy(one.array, one.adc, one.drivers).times(cycle.votes)
 
 
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, Transfer
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
-from asim_lightning.cost.layer_cost import LayerCost, digital_cost, macro_cost
+from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy
 from asim_lightning.cost.network_shape import NetworkShape, network_shape
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
@@ -52,6 +52,7 @@ def cost(
     energies, found = energy_model(technology), list[LayerCost]()
     for name, macs in seen.macs.items():
         found.append(_kept(name, model.get_submodule(name), macs, rows.get(name or "(network)"), energies))
+    outputs: dict[Transfer, Energy] = {}  # of the last layer, where counts of images decide it
     for name, shapes in seen.products.items():
         layer, kind = layers[name], rows[name].kind if name in rows else type(layers[name]).__name__
         if name in digital:
@@ -59,8 +60,10 @@ def cost(
             bits = layer.macro.weight_bits, layer.macro.input_bits
             found.append(digital_cost(name, kind, macs, bits, "computed by integers", energies))
         else:
-            active = _active(name, layer, technology, counts)
-            found.append(macro_cost(name, kind, layer.transfer, shapes, energies, active))
+            circuit, active = layer.transfer, _active(name, layer, technology, counts)
+            if active is not None or circuit not in outputs:
+                outputs[circuit] = output_energy(circuit, energies, active)
+            found.append(macro_cost(name, kind, circuit, shapes, energies, outputs[circuit]))
     ordered = _in_order(found, rows, model)
     on_macro = [layers[name].macro for name in seen.products if name not in digital]
     return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies)))

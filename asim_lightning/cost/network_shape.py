@@ -47,7 +47,7 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
 
     def run(x: Tensor) -> Probe:
         found.clear()
-        return probe(model, {}, x[:1])
+        return probe(model, {}, x[:1].to(next(model.parameters(), x).device))
 
     layers = macro_layers(model)
     hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]

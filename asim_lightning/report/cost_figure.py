@@ -44,7 +44,7 @@ def cost_figure(report: CostReport, title: str) -> Figure:
         whole.annotate(
             energy(value), (place, value / size), xytext=(6, 4), textcoords="offset points", fontsize=10, color=_DARK
         )
-    whole.set_xticks([0, 1], ["as configured", "all digital"])
+    whole.set_xticks([0, 1], ["as\nconfigured", "all\ndigital"])
     whole.set_xlim(-0.7, 1.9)
     whole.set_ylabel(f"energy an image ({unit})")
     whole.set_title("all layers", fontsize=11)

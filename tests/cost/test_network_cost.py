@@ -250,3 +250,31 @@ def test_every_published_macro_has_a_cost(name: str) -> None:
     assert found.energy.array > 0 < found.energy.adc
     assert (found.energy.drivers > 0) == (chip.config().encoding_bits > 1 or chip.config().weight_parallel)
     assert found.rows_in_use <= 1
+
+
+def test_a_layer_that_is_called_twice_takes_twice_the_time_on_the_same_arrays() -> None:
+    class Twice(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(8, 8, 3, padding=1)
+            self.line, self.head = nn.Conv1d(8, 16, 1), nn.Linear(16, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(self.conv(self.stem(x).relu()).relu()).relu()
+            return self.head(self.line(x.flatten(2)).relu().mean(2))
+
+    model = Twice().eval()
+    convert_(model, Plan(), torch.randn(2, 3, 8, 8))
+    found = next(each for each in cost(model, example=IMAGE).layers if each.name == "conv")
+    assert found.done.conversions == 2 * 8 * 64 * 64
+    assert found.done.cycles == 2 * 64 * 8
+    assert (found.done.cells, found.done.converters) == (8 * 8 * 9 * 8, 64)
+
+
+def test_layers_have_time_and_area_of_their_own() -> None:
+    found = costs(Technology(preset="65nm"))
+    rows = found.rows()
+    assert sum(row["area_mm2"] for row in rows) == pytest.approx(found.area)
+    conv = next(row for row in rows if row["layer"] == "conv")
+    assert conv["tops"] == pytest.approx(2e-12 * 16 * 16 * 72 / (16 * 8 * 25e-9))
+    assert next(row for row in rows if row["layer"] == "stem")["tops"] is None

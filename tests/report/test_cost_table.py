@@ -66,5 +66,5 @@ def test_pictures_show_every_layer_and_every_chip() -> None:
     figure = cost_figure(report(), "a title")
     whole, single = figure.axes
     assert [text.get_text() for text in single.get_xticklabels()] == ["0", "2", "4"]
-    assert [text.get_text() for text in whole.get_xticklabels()] == ["as configured", "all digital"]
+    assert [text.get_text() for text in whole.get_xticklabels()] == ["as\nconfigured", "all\ndigital"]
     assert len(validation_figure(validate_model()).axes) == 3
