@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asim_lightning.report.interactive_figures import Drawing, Rows
+from asim_lightning.report.drawing import Drawing, Rows
 
 MISSING_PLOTLY = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
 _NUMBER = re.compile(r"|-|null|[+-]?[\d.,]+(e[+-]?\d+)?( \[.*\])?|\[-?[\d.]+, -?[\d.]+\]")

@@ -11,20 +11,17 @@ from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import KINDS, axis_text
 from asim_lightning.evaluation.run_results import CHIP, RunResults
+from asim_lightning.report.accuracy_drawing import accuracy_drawing
 from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
 from asim_lightning.report.choices import choices, digital_energy, pareto, varied
 from asim_lightning.report.cost_names import cost_label, main_costs
+from asim_lightning.report.drawing import Drawing, Rows
 from asim_lightning.report.html_page import figure_html, list_html, table_html
-from asim_lightning.report.interactive_figures import (
-    Drawing,
-    Rows,
-    accuracy_drawing,
-    layer_drawing,
-    pareto_drawing,
-    yield_drawing,
-)
+from asim_lightning.report.layer_drawing import layer_drawing
 from asim_lightning.report.numbers import duration, interval_text
+from asim_lightning.report.trade_off_drawing import trade_off_drawing
 from asim_lightning.report.verdict import point_words, verdict
+from asim_lightning.report.yield_drawing import yield_drawing
 
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
@@ -76,7 +73,7 @@ def drawings(run: RunResults) -> list[Drawing]:
     """The figures of a run."""
     several = [name for name in varied(run) if name != CHIP or not run.yields]
     axes = several or [name for name in run.axes if not run.yields][:1]
-    found: list[Drawing | None] = [pareto_drawing(run), yield_drawing(run)]
+    found: list[Drawing | None] = [trade_off_drawing(run), yield_drawing(run)]
     if not run.yields:
         found += [accuracy_drawing(run, name) for name in axes[:_MOST_AXES]]
     return [each for each in (*found, layer_drawing(run)) if each is not None]

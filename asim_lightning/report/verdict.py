@@ -8,7 +8,7 @@ from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
-from asim_lightning.report.choices import Choice, choices, energy_of, is_condition, ordered_bits, varied
+from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, is_condition, ordered_bits, varied
 from asim_lightning.report.cost_names import cost_text
 from asim_lightning.report.numbers import interval_text
 
@@ -73,7 +73,13 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         rest = [choice for choice in found if choice.best is None]
         sentence += f" A point keeps it under {len(keeping)} of {len(found)} conditions"
         without = [legend_text(choice.conditions, LABELS) for choice in rest]
-        sentence += f"; at {_listed(without)} none is known to." if rest else "."
+        undecided = sum(choice.undecided for choice in rest)
+        more = f" ({undecided} undecided)" if undecided else ""
+        sentence += f"; at {_listed(without)} none is known to{more}." if rest else "."
+    if energy_of(run) is not None and (digital := digital_energy(run)) is not None:
+        sentence += (
+            f" A digital macro takes {cost_text('all_digital', {'all_digital': digital})} for the same products."
+        )
     return sentence[0].upper() + sentence[1:]
 
 

@@ -27,6 +27,15 @@ def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() 
     assert [(each.kept, each.undecided, each.missed) for each in (without, under)] == [(2, 0, 1), (1, 0, 2)]
 
 
+def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
+    points = [point(368, {"adc_bits": 8, "random_noise": 0}, {"energy": 3.0, "all_digital": 2.5}, (0, -0.005, 0.005))]
+    points.append(point(364, {"adc_bits": 7, "random_noise": 0.1}, {"energy": 2.0}, (-0.01, -0.03, 0.01)))
+    said = verdict(run(points), QUANTIZED)
+    assert (
+        "1 of 2 conditions; at random noise 0.1 % none is known to (1 undecided). A digital macro takes 2.5 µJ" in said
+    )
+
+
 def test_the_fewest_bits_where_no_energy_is_known_and_what_it_saves_where_it_is() -> None:
     without_noise = [each for each in of_adc(False).of_kind("simulated") if each.result.axes["random_noise"] == 0]
     said = verdict(run(without_noise), QUANTIZED)

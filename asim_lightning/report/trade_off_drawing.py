@@ -1,0 +1,91 @@
+"""Accuracy against energy of the points of a run, as a figure of a report."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, pareto, varied
+from asim_lightning.report.cost_names import cost_label, cost_text, main_costs, unit_of
+from asim_lightning.report.drawing import Drawing, Rows, Traces, accuracy_trace, layout_of, references
+from asim_lightning.report.numbers import interval_text
+
+
+def trade_off_drawing(run: RunResults) -> Drawing | None:
+    """Accuracy against energy, a line along the points that no other betters under the same conditions.
+
+    None where no energies are known.
+    """
+    energy = energy_of(run)
+    if energy is None:
+        return None
+    several, front = varied(run), pareto(run)
+    numbers: Rows = [["conditions", "point", energy, "accuracy", "low", "high", "on_the_front"]]
+    under: dict[str, list[int]] = {}
+    for place, point in enumerate(run.points):
+        if point.result.kind == "simulated" and energy in point.costs:
+            conditions = conditions_of(point, several)
+            under.setdefault(legend_text(conditions, LABELS) or "simulated", []).append(place)
+    if not under:
+        return None
+    traces: Traces = []
+    for index, (name, places) in enumerate(under.items()):
+        places.sort(key=lambda place: run.points[place].costs[energy])
+        for is_front in (True, False):
+            drawn = [run.points[place] for place in places if (place in front) is is_front]
+            if not drawn:
+                continue
+            texts = [_cost_hover(run, point, energy) for point in drawn]
+            for point in drawn:
+                row = point.result
+                where = legend_text(row.axes, LABELS)
+                numbers.append([name, where, point.costs[energy], row.accuracy, row.low, row.high, is_front])
+            trace = accuracy_trace(
+                [point.result for point in drawn],
+                x=[point.costs[energy] for point in drawn],
+                texts=texts,
+                name=name,
+                index=index,
+                mode="lines+markers" if is_front else "markers",
+            )
+            if not is_front:
+                trace.update(opacity=0.45, showlegend=not any(place in front for place in places))
+                trace["error_y"]["visible"] = False
+            traces.append({**trace, "legendgroup": name})
+    found = [point.costs[energy] for point in run.points if energy in point.costs]
+    digital = digital_energy(run)
+    if digital is not None and unit_of(energy) == "µJ" and run.of_kind("quantized"):
+        found.append(digital)
+        traces.append(_all_digital(run, digital, numbers))
+    ends = (min(found), max(found))
+    logarithmic = ends[1] > 20 * ends[0] > 0
+    traces += references([point.result for point in run.points], ends, numbers, before=1)
+    axis = {"title": f"{cost_label(energy)} an image" + (", log scale" if logarithmic else "")}
+    layout = layout_of({**axis, **({"type": "log"} if logarithmic else {})}, {"title": "accuracy (%)"}, len(traces))
+    note = (
+        "Lines join the points that no other betters under the same conditions; pale points are bettered. Bars: 95 %."
+    )
+    return Drawing("Accuracy against energy", note, traces, layout, numbers, "accuracy_vs_energy.csv")
+
+
+def _all_digital(run: RunResults, energy: float, numbers: Rows) -> Mapping[str, Any]:
+    """The quantised network with all products in a digital macro of the same technology."""
+    row = run.of_kind("quantized")[0].result
+    numbers.append(["all-digital", "", energy, row.accuracy, row.low, row.high, ""])
+    text = f"all-digital macro<br>{100 * row.accuracy:.2f} % (quantized)<br>{cost_text('energy', {'energy': energy})}"
+    return {
+        "type": "scatter", "mode": "markers", "name": "all-digital", "x": [energy], "y": [100 * row.accuracy],
+        "marker": {"symbol": "star", "size": 14, "color": "black"}, "hovertext": [text], "hoverinfo": "text",
+    }  # fmt: skip
+
+
+def _cost_hover(run: RunResults, point: RunPoint, energy: str) -> str:
+    lines = [legend_text({name: value}, LABELS) for name, value in point.result.axes.items()]
+    row = point.result
+    lines.append(f"{100 * row.accuracy:.2f} % {interval_text(row.low, row.high)}")
+    lines += [
+        f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.costs)}"
+        for name in main_costs(list(point.costs))
+    ]
+    return "<br>".join(map(escape, lines))
