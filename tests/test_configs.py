@@ -12,10 +12,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from asim_lightning.callbacks import NoiseRamp, NoiseSweep
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import build_optimizer
 from asim_lightning.cli import main
 from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cost import cost
 from asim_lightning.nn import PACT
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 from tests.cli.conftest import read_sources_once  # noqa: F401
@@ -32,7 +34,7 @@ def commands(path: Path) -> list[list[str]]:
     """The commands in a recipe's head, the one on line 2 first; without checkpoints, which a run would have to make."""
     head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
     found = []
-    for command in re.findall(r"asim ((?:fit|sweep|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
+    for command in re.findall(r"asim ((?:fit|sweep|search|validate|test) -c .*(?:\n--.*)*)", "\n".join(head)):
         words = shlex.split(re.sub(r" --ckpt_path \S+| gives .*", "", command))
         found.append(words)
     return found
@@ -64,7 +66,7 @@ def test_there_are_recipes() -> None:
         quickstart quickstart_fit fashion_resnet_qat fashion_resnet_nat fashion_vit_qat resnet18_cifar10_qat
         resnet18_cifar10_nat resnet18_cifar10_sim resnet18_imagenet_nat resnet18_imagenet_sim vitb32_cifar10_nat
         vitb32_cifar10_sim vitb32_imagenet_sim vgg16_bn_cifar100_qat resnet50_imagenet_sim
-        efficientnet_lite0_real quickstart_yield
+        efficientnet_lite0_real quickstart_yield quickstart_search
     """
     assert set(wanted.split()) <= {path.stem for path in RECIPES}
 
@@ -94,7 +96,18 @@ def checked(path: Path) -> AsimCLI:
     assert cli.model.report.on_macro
     assert type(data).__name__ == "ImageNet" or data.num_classes == cli.model.num_classes
     assert data.image_size == cli.model.hparams["backbone"]["image_size"]
+    assert_has_a_cost(cli.model)
     return cli
+
+
+def assert_has_a_cost(model: CimClassifier) -> None:
+    """Every layer of a network has a cost for one image, with the multiplications that its conversion counted."""
+    found = cost(model.backbone, example=model.example, report=model.report)
+    macs = {row.name: row.macs for row in model.report if row.macs}
+    assert {layer.name: layer.done.macs for layer in found.layers} == macs
+    assert {layer.name for layer in found.layers if layer.macro} == {row.name for row in model.report.on_macro}
+    assert all(layer.energy.total > 0 and (layer.macro or layer.why_digital) for layer in found.layers)
+    assert found.rows_in_use < 1
 
 
 FITS = [path for path in RECIPES if commands(path)[0][0] == "fit"]

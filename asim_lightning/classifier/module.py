@@ -117,7 +117,7 @@ class CimClassifier(LightningModule):
         pretrained = read_pretrained(backbone)
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
-        report = convert_(self.backbone, plan, _example(self.backbone, backbone.image_size))
+        report = convert_(self.backbone, plan, self.example)
         self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
@@ -228,13 +228,7 @@ class CimClassifier(LightningModule):
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
-        size = self.hparams["backbone"]["image_size"]
-        data_size = getattr(data, "image_size", size)
-        if size is not None and data_size is not None and data_size != size:
-            raise ValueError(
-                f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
-                f"{data_size}, got {size}; null takes the network's own"
-            )
+        self.check_image_size(data)
         channels = getattr(data, "in_channels", self.in_channels)
         if channels != self.in_channels:
             kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
@@ -243,11 +237,34 @@ class CimClassifier(LightningModule):
                 f"them, got {channels} of {kind}; --data asim_lightning.data.CIFAR10 names another"
             )
 
+    def check_image_size(self, data: Any) -> None:
+        """Check that multiplications are counted for images of the data's size; a data module that states none passes.
+
+        Raises:
+            ValueError: They are not.
+        """
+        size = self.hparams["backbone"]["image_size"]
+        data_size = getattr(data, "image_size", size)
+        if size is not None and data_size is not None and data_size != size:
+            raise ValueError(
+                f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
+                f"{data_size}, got {size}; null takes the network's own"
+            )
+
     @property
     def in_channels(self) -> int | None:
         """Channels of an image that the network takes; None where its first layer is not a convolution."""
         first = next((layer for layer in self.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
         return None if first is None else first.in_channels
+
+    @property
+    def example(self) -> Tensor | None:
+        """A random image of the configured size; None where the network's own size is taken."""
+        size, channels = self.hparams["backbone"]["image_size"], self.in_channels
+        if size is None or channels is None:
+            return None
+        # half of the values negative, as in normalised images
+        return torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
 
     def on_fit_start(self) -> None:
         """Keep the seed from which the random numbers of each step derive."""
@@ -387,12 +404,3 @@ class CimClassifier(LightningModule):
         """
         if needs_calibration(self.backbone):
             self.calibrate(calibration_images_of(data, self.calibration_images))
-
-
-def _example(model: nn.Module, image_size: int | None) -> Tensor | None:
-    if image_size is None:
-        return None
-    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    # half of the values negative, as in normalised images
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, first.in_channels, image_size, image_size, generator=generator)

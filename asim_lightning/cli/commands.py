@@ -14,6 +14,7 @@ DESCRIPTIONS = {
     "explain": "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     "verify": "Whether all engines agree on the network's own layers.",
     "chip": "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file.",
+    "cost": "Conversions, energy and time of an image, layer by layer, with the source of every number.",
     "macros": "The published macros that model.plan.preset takes, and what of each is not the chip's.",
     "calibrate-adc": "ADC ranges of all layers, fitted to training images: a table, rules, and the accuracy they give.",
     "fit-column": "Column models fitted to measured codes, with intervals, and the settings to paste.",

@@ -145,7 +145,7 @@ class AsimCLI(LightningCLI):
             check_file(self.run_folder / PREDICTIONS, setting)
         elif self.command in ("sweep", "search") or (self.command == "fit" and not trainer.get("fast_dev_run")):
             check_folder(self.run_folder, setting)
-        if self.command in ("fit", "predict", "sweep", "search", "bench"):
+        if self.command in ("fit", "predict", "sweep", "search", "bench", "cost"):
             remove_partials(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
@@ -188,7 +188,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "search", "bench", "explain", "verify", "chip", "calibrate-adc"):
+        if self.command in ("sweep", "search", "bench", "explain", "verify", "chip", "calibrate-adc", "cost"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 
@@ -198,7 +198,7 @@ class AsimCLI(LightningCLI):
             self._say(
                 fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
             )
-        if self.start.found_by_lightning or (self.command == "explain" and not self.config.get("plot")):
+        if self.start.found_by_lightning or not self._takes_weights:
             return
         for note in self.model.pretrained:
             self._say(f"weights  {note}")
@@ -237,6 +237,13 @@ class AsimCLI(LightningCLI):
     def _say(self, line: str) -> None:
         if self.trainer.is_global_zero:
             print(line)
+
+    @property
+    def _takes_weights(self) -> bool:
+        """Whether anything depends on weights: what a macro does and costs does not, unless images are looked at."""
+        if self.command == "cost":
+            return bool(self.config.technology.charging != "fixed" and not self.config.validate)
+        return self.command != "explain" or bool(self.config.get("plot"))
 
     @property
     def _is_noisy(self) -> bool:

@@ -2,21 +2,20 @@
 
 import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 
-from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
+from asim_lightning.cli.costing import network_cost
 from asim_lightning.cli.fitting import fit
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import Technology
@@ -28,7 +27,6 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.nn.verify import Verification
 from asim_lightning.nn.verify import verify as verify_layer
 from asim_lightning.report.measured_figure import draw_measured
@@ -91,6 +89,7 @@ def sweep(
     chips: int | None = None,
     until: str | None = None,
     thresholds: list[float] | None = None,
+    technology: Technology = Technology(),
     runner: RunnerSettings = RunnerSettings(),
 ) -> None:
     """Accuracy of a checkpoint over a grid of macros, with a 95 % interval a point.
@@ -107,10 +106,12 @@ def sweep(
             most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
         thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
             below the quantised network's.
+        technology: What energy, latency and TOPS/W of each point are computed from.
         runner: Who computes the trials.
     """
     from asim_lightning.evaluation.chip_yield import YieldQuestion
     from asim_lightning.exploration.estimate import grid_line
+    from asim_lightning.exploration.figures import PointFigures
     from asim_lightning.exploration.publish import publish, publish_yields
     from asim_lightning.exploration.runner_settings import runner_of
     from asim_lightning.exploration.sweep import Sweep
@@ -133,12 +134,15 @@ def sweep(
     fewer = "" if question is None else f", fewer where the question on {what} is answered before"
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question, computing)
+    figures = PointFigures(model, technology)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep.runner = computing
+    sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)
     results = sweep.run(setup.say)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 
@@ -340,6 +344,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "verify": verify,
     "chip": chip,
     "calibrate-adc": calibrate_adc,
+    "cost": network_cost,
 }
 
 
@@ -382,21 +387,3 @@ def _engines(circuit: Transfer, device: torch.device) -> str:
     others = "; ".join(f"{name}: {why}" for name, why in refused.items())
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
     return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
-
-
-def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of one of Lightning's stages."""
-    model.check_data(data)
-    data.prepare_data()
-    data.setup(stage)
-
-
-def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
-    """Read the data of a stage, and fit input ranges where they are missing."""
-    read_data(model, data, stage)
-    callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
-    if callback is not None and needs_calibration(model.backbone):
-        callback.calibrate(trainer, model, data)
-    model.calibrate_where_missing(data)
-    with suppress(AttributeError):
-        trainer.strategy.barrier()

@@ -45,6 +45,12 @@ class CostReport:
         return sum((layer.energy for layer in self.layers), Energy())
 
     @property
+    def rows_in_use(self) -> float:
+        """Share of the rows of macros that hold a weight, over all cycles; 1 where no layer is on one."""
+        on_macro = sum((layer.done for layer in self.layers if layer.macro is not None), Operations())
+        return on_macro.rows_in_use
+
+    @property
     def energy_range(self) -> tuple[float, float]:
         """The energy between the factors within which analog and digital energy are known, fJ."""
         return energy_range(self.energy, self.technology)
@@ -59,6 +65,23 @@ class CostReport:
         """The all-digital energy between the factors within which it is known, fJ."""
         factor = self.technology.digital_factor
         return self.all_digital / factor, self.all_digital * factor
+
+    @property
+    def verdict(self) -> str:
+        """Whether layers take less on their macros or in a digital one, or the factors cannot tell; empty where no
+        layer is on a macro."""
+        on_macro = [layer for layer in self.layers if layer.macro is not None]
+        here = sum((layer.energy for layer in on_macro), Energy())
+        there, factor = sum(layer.all_digital for layer in on_macro), self.technology.digital_factor
+        if not there:
+            return ""
+        low, high = energy_range(here, self.technology)
+        times = f"layers on macros take {here.total / there:.2g} times as much there as in it"
+        if high < there / factor:
+            return f"{times}: less, whatever the factors"
+        if low > there * factor:
+            return f"{times}: more, whatever the factors"
+        return f"{times}: within the factors of both"
 
     @property
     def latency(self) -> float:
@@ -102,16 +125,16 @@ class CostReport:
     @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None where the technology does not give both."""
-        t = self.technology
-        if t.cell_area is None or t.adc_area is None:
+        cell, adc = (self.technology.value(name) for name in ("cell_area", "adc_area"))
+        if cell is None or adc is None:
             return None
-        return 1e-6 * (self.done.all_cells * t.cell_area + self.done.converters * t.adc_area)
+        return 1e-6 * float(self.done.all_cells * cell + self.done.converters * adc)
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON has it: technology with sources, layers, totals; energies in pJ, times in s."""
         t = self.technology
         return {
-            "technology": {f.name: {"value": getattr(t, f.name), "source": t.source(f.name)} for f in fields(t)},
+            "technology": {f.name: {"value": t.value(f.name), "source": t.source(f.name)} for f in fields(t)},
             "total": {
                 **asdict(self.done),
                 "energy_pj": 1e-3 * self.energy.total,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, converter_bits
-from asim_lightning.cost.network_shape import ProductShape
 from asim_lightning.cost.operations import Operations, input_digits, operations
+from asim_lightning.cost.product_shape import ProductShape
 
 
 @dataclass(frozen=True)

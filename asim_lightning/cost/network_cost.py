@@ -114,12 +114,16 @@ def _notes(layers: Iterable[LayerCost], macros: Iterable[MacroConfig], model: En
     kept = [layer for layer in layers if layer.macro is None]
     if kept:
         notes.append(
-            f"{len(kept)} layers are on no macro: priced as digital products of their bits "
-            f"(float: {t.float_bits} x {t.float_bits}), without time, memory and movement of data"
+            f"{len(kept)} {'layers are' if len(kept) > 1 else 'layer is'} on no macro: priced as digital products of "
+            f"their bits ({t.float_bits} x {t.float_bits} where float), without time, memory and movement of data"
         )
     if written := sum(layer.done.cells_written for layer in layers):
         priced = "priced" if t.cell_write else "counted and not priced (`technology.cell_write`)"
         notes.append(f"{written:,} cells are written for each image, {priced}; other weights stay in their cells")
+    if t.charging != "fixed":
+        notes.append(
+            "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound"
+        )
     if any(macro.adc_bits is None for macro in macros):
         notes.append("an ideal ADC is priced as one with bits for every count of a cycle")
     if any(macro.column not in ("charge", "measured") for macro in macros) and type(model) is EnergyModel:

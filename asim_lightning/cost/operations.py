@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 
 from asim_lightning.circuit import Cycle, Transfer
-from asim_lightning.cost.network_shape import ProductShape
+from asim_lightning.cost.product_shape import ProductShape
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,6 @@ class Technology:
     def __post_init__(self) -> None:
         take_numpy_numbers(self)
         check_choice("`technology.preset`", self.preset, tuple(PRESETS))
-        for name in _OF_PRESET:
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, PRESETS[self.preset].values.get(name))
         for name, (low, high, unit) in _RANGES.items():
             _check_range(name, getattr(self, name), low, high, unit)
         for name in ("row_capacitance", "adc_bit", "adc_noise", "driver", "digital_mac", "full_adder", "flip_flop"):
@@ -168,7 +165,7 @@ class Technology:
         return hash((self.preset, self.node, self.supply, self.charging, self.energy_model))
 
     def with_fields(self, **changes: Any) -> "Technology":
-        """A copy with some fields changed; of another preset what the old one decided is its own.
+        """A copy with some fields changed.
 
         Raises:
             ValueError: A name is no field (the nearest names are given), or a value is not allowed.
@@ -178,52 +175,51 @@ class Technology:
             if name not in names:
                 near = get_close_matches(name, names, n=2, cutoff=0.4) or names
                 raise ValueError(f"`technology.{name}` is no field of a technology, nearest: {', '.join(near)}")
-        if changes.get("preset", self.preset) != self.preset:
-            old = PRESETS[self.preset].values
-            changes = {**{name: None for name in _OF_PRESET if getattr(self, name) == old.get(name)}, **changes}
         return replace(self, **changes)
+
+    def value(self, name: str) -> Any:
+        """The value of a field: the preset's where none is given."""
+        given = getattr(self, name)
+        return PRESETS[self.preset].values.get(name) if given is None else given
 
     @property
     def nanometres(self) -> float:
         """The node, nm."""
-        return float(self.node)  # type: ignore[arg-type]  # the preset's where none is given
+        return float(self.value("node"))
 
     @property
     def volts(self) -> float:
         """The supply, V."""
-        return float(self.supply)  # type: ignore[arg-type]
+        return float(self.value("supply"))
 
     @property
     def cell_capacitance(self) -> float:
         """Capacitance that a row of a column switches, fF."""
-        if self.unit_capacitor is not None:
-            return self.parasitics * self.unit_capacitor
-        return self.row_capacitance * self.nanometres
+        unit = self.value("unit_capacitor")
+        return float(self.row_capacitance * self.nanometres if unit is None else self.parasitics * unit)
 
     @property
     def cycle_seconds(self) -> float:
         """Time of a conversion, s."""
-        return 1e-9 * float(self.cycle_ns)  # type: ignore[arg-type]
+        return 1e-9 * float(self.value("cycle_ns"))
 
     def source(self, name: str) -> str:
         """Where the value of a field is from."""
-        value, preset = getattr(self, name), PRESETS[self.preset]
+        given = getattr(self, name)
         if name in _OF_PRESET:
-            if value is None:
-                return "not known"
-            return preset.sources[name] if value == preset.values.get(name) else "given"
+            return PRESETS[self.preset].sources.get(name, "not known") if given is None else "given"
         if name not in SOURCES:
             return "a setting"
         default = next(each.default for each in fields(self) if each.name == name)
-        return SOURCES[name] if value == default else "given"
+        return SOURCES[name] if given == default else "given"
 
     def __str__(self) -> str:
         """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion"."""
-        return f"{self.nanometres:g} nm, {self.volts:g} V, {self.cycle_ns:g} ns a conversion"
+        return f"{self.nanometres:g} nm, {self.volts:g} V, {self.value('cycle_ns'):g} ns a conversion"
 
 
 def _check_range(name: str, value: Any, low: float, high: float, unit: str) -> None:
-    if value is None and name in ("unit_capacitor", "cell_area", "adc_area"):
+    if value is None and name in _OF_PRESET:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high:

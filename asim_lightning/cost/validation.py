@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 from asim_lightning.cost.energy_model import ConversionEnergy, charge_column
@@ -75,7 +75,6 @@ class Comparison:
 
 _NOTES = {
     "Wang 22 nm": "the row pairs the efficiency at 0.7 V with a supply of 1.1 V: see the supplies below",
-    "Valavi 65 nm": "1-bit ADC; 3 bits as tabulated",
 }
 JIA_COMPONENTS = {0.85: (9700.0, 1790.0), 1.2: (20400.0, 3560.0)}
 """Jia, JSSC 2020, 65 nm: energy of a column's array and of its ADC, fJ, by supply (CiMLoop jia_jssc_2020)."""
@@ -107,7 +106,8 @@ class Validation:
     Attributes:
         chips: Energy of a column of each published chip.
         components: Parts of it where they were measured.
-        supplies: Energy of Wang's column at each supply, and its fall with the square from the highest.
+        supplies: Energy of Wang's column at each supply, and by the square of it from the highest.
+        absolute: The same energies, and those of the model.
         matching: Supplies, V, at which CR-CIM's column would take what is reported, by what its cell is taken for.
         factor: Factor within which chips are known, as stated.
     """
@@ -115,6 +115,7 @@ class Validation:
     chips: tuple[Comparison, ...]
     components: tuple[Comparison, ...]
     supplies: tuple[Comparison, ...]
+    absolute: tuple[Comparison, ...]
     matching: dict[str, float]
     factor: float
 
@@ -142,10 +143,12 @@ def validate_model(technology: Technology = Technology()) -> Validation:
     plain = technology.with_fields(unit_capacitor=None, preset="28nm")
     measured = plain.with_fields(unit_capacitor=PRESETS["jia_2020"].values["unit_capacitor"])
     chips = published_chips()
+    supplies, absolute = _supplies(next(chip for chip in chips if chip.index == 89), plain)
     return Validation(
         tuple(_column(chip, plain) for chip in chips),
         tuple(_components([chip for chip in chips if chip.index == 5], plain, measured)),
-        tuple(_supplies(next(chip for chip in chips if chip.index == 89), plain)),
+        supplies,
+        absolute,
         {
             f"{plain.row_capacitance:g} fF/nm": _matching_supply(CR_CIM, plain),
             f"{plain.parasitics:g} x 1.5 fF": _matching_supply(CR_CIM, plain.with_fields(unit_capacitor=1.5)),
@@ -176,19 +179,15 @@ def _components(chips: Sequence[Chip], plain: Technology, measured: Technology) 
     return found
 
 
-def _supplies(chip: Chip, technology: Technology) -> list[Comparison]:
+def _supplies(chip: Chip, technology: Technology) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
     highest = max(WANG_SUPPLIES)
-    found = []
+    scaled, absolute = [], []
     for supply, efficiency in WANG_SUPPLIES.items():
-        reported = 2e3 * chip.rows / efficiency
-        scaled = 2e3 * chip.rows / WANG_SUPPLIES[highest] * (supply / highest) ** 2
-        absolute = charge_column(
-            technology.with_fields(node=chip.node, supply=supply),
-            chip.rows, chip.weight_bits, chip.input_bits, chip.adc_bits, chip.converters,
-        ).total  # fmt: skip
-        note = f"V^2 from {highest:g} V; the model gives {absolute:,.0f} fJ, {absolute / reported:.2f} of it"
-        found.append(Comparison(f"{chip.chip}, {supply:g} V", reported, scaled, "fJ", note))
-    return found
+        what, reported = f"{chip.chip}, {supply:g} V", 2e3 * chip.rows / efficiency
+        square = 2e3 * chip.rows / WANG_SUPPLIES[highest] * (supply / highest) ** 2
+        scaled.append(Comparison(what, reported, square, "fJ", f"V^2 from {highest:g} V"))
+        absolute.append(Comparison(what, reported, replace(chip, supply=supply).modelled(technology).total, "fJ"))
+    return tuple(scaled), tuple(absolute)
 
 
 def _matching_supply(chip: Chip, technology: Technology) -> float:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,6 +30,10 @@ from asim_lightning.evaluation.whole_file import write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
+FIGURE_COLUMNS = ("energy_uj", "latency_ms", "tops_per_watt")
+"""Columns behind these, where a point's cost is known."""
+Figures: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], Mapping[str, float]]
+"""What a point costs, from its axes and kind: values of `FIGURE_COLUMNS`, as far as it has them."""
 Content: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], object]
 """All that decides a point's outcomes beside the fingerprint, from its axes and kind; values as JSON has them."""
 _LEAST, _PARTS = 25, 20
@@ -103,6 +107,7 @@ class SweepRecord:
         self._results: dict[str, PointResult] = {}
         self._lines: dict[str, str] = {}  # of results.csv, by row
         self._is_written, self._write_next = True, 0.0
+        self._figures: Figures | None = None
         self._open_settings(fingerprint)
         self.store_of_trials = store or TrialStore(self.folder / "trials", self._digest, reuse)
         if reuse:
@@ -250,10 +255,30 @@ class SweepRecord:
         start = time.monotonic()
         with self.store_of_trials.held(f"write {self.folder.name}/results.csv"):
             self._open_results(self._results)  # what another process has finished since
-            text = _csv_line((*self.columns, *RESULT_COLUMNS)) + "".join(self._lines[row] for row in self._results)
+            text = "".join(self._table())
             write_whole(self.folder / "results.csv", lambda file: file.write(text.encode()))
         end = time.monotonic()
         self._is_written, self._write_next = True, end + _PAUSE * (end - start)
+
+    def show(self, figures: Figures) -> None:
+        """Write what each point costs in results.csv, too.
+
+        Args:
+            figures: Its cost, which no outcome decides.
+        """
+        self._figures, self._is_written = figures, not self._results
+
+    def _table(self) -> Iterator[str]:
+        """Lines of results.csv."""
+        if self._figures is None:
+            yield _csv_line((*self.columns, *RESULT_COLUMNS))
+            yield from (self._lines[row] for row in self._results)
+            return
+        yield _csv_line((*self.columns, *RESULT_COLUMNS, *FIGURE_COLUMNS))
+        for row, result in self._results.items():
+            found = self._figures(result.axes, result.kind)
+            cells = [f"{found[name]:.6g}" if name in found else "" for name in FIGURE_COLUMNS]
+            yield f"{self._lines[row][:-1]},{_csv_line(cells)}"
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         found = [self.outcomes(axes, kind, trial) for trial in range(trials)]

@@ -6,8 +6,12 @@ from typing import Any
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology, cost, network_shape
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.results import AxisValue
+from asim_lightning.evaluation.canonical import canonical_json
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
+from asim_lightning.exploration.axes import condition_at
 
+_FREE = ("chip", *NOISE_AXES)
+"""Axes that change no cost."""
 FIGURES = ("energy", "latency", "tops_per_watt")
 """Figures of a cost that a search may trade."""
 
@@ -22,7 +26,7 @@ class CostFigures:
 
     def __init__(self, model: CimClassifier, technology: Technology) -> None:
         self._model, self._technology = model, technology
-        self._shape = network_shape(model.backbone)
+        self._shape = network_shape(model.backbone, model.example)
 
     def at(self, condition: Condition, changes: Mapping[str, AxisValue]) -> dict[str, float]:
         """Energy (uJ an image), its ends by the model's factor, all-digital energy (uJ), latency (ms) and TOPS/W.
@@ -49,3 +53,49 @@ class CostFigures:
             "latency": 1e3 * found.latency,
             "tops_per_watt": found.tops_per_watt or 0.0,
         }
+
+
+class PointFigures:
+    """What the points of a sweep cost: energy (uJ an image), latency (ms) and TOPS/W, as columns of results.csv.
+
+    A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
+
+    Args:
+        model: Converted classifier.
+        technology: What figures are computed from.
+
+    Raises:
+        ValueError: The technology asks for counts of images, which a sweep does not keep.
+    """
+
+    def __init__(self, model: CimClassifier, technology: Technology) -> None:
+        self.technology = technology
+        self._figures = CostFigures(model, technology)
+        self._known: dict[str, dict[str, float]] = {}
+        self({}, "simulated")  # refuses before the work
+
+    def __call__(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, float]:
+        """Figures of a point; none of a float one.
+
+        Args:
+            axes: Values of axes.
+            kind: What computes the products.
+        """
+        if kind == "float":
+            return {}
+        key = canonical_json({name: value for name, value in axes.items() if name.split(".")[-1] not in _FREE})
+        if key not in self._known:
+            self._known[key] = self._figures.at(condition_at(axes, "simulated"), {})
+        found = self._known[key]
+        energy, digital, efficiency = (found[name] for name in ("energy", "all_digital", "tops_per_watt"))
+        if kind == "quantized":
+            return {"energy_uj": digital, "tops_per_watt": efficiency * energy / digital if digital else 0.0}
+        return {"energy_uj": energy, "latency_ms": found["latency"], "tops_per_watt": efficiency}
+
+    def __str__(self) -> str:
+        """What the figures rest on, in a line."""
+        t = self.technology
+        return (
+            f"cost     of an image at {t} (technology {t.preset}), analog parts within {t.factor:g} times, digital "
+            f"ones within {t.digital_factor:g}; quantized: in a digital macro"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from asim_lightning.evaluation.record import RESULT_COLUMNS
+from asim_lightning.evaluation.record import FIGURE_COLUMNS, RESULT_COLUMNS
 from asim_lightning.evaluation.results import PointResult, axis_value, check_kind
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 
@@ -61,7 +61,8 @@ def read_results(path: str | Path) -> list[PointResult]:
 
 def _point(row: dict[str, str]) -> PointResult:
     check_kind(row["kind"])
-    axes = {name: axis_value(text) for name, text in row.items() if name not in RESULT_COLUMNS and text != ""}
+    others = (*RESULT_COLUMNS, *FIGURE_COLUMNS)
+    axes = {name: axis_value(text) for name, text in row.items() if name not in others and text != ""}
     return PointResult(
         axes=axes,
         kind=row["kind"],  # type: ignore[arg-type]  # checked above

@@ -3,13 +3,22 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
+from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import default_thresholds
-from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values, noise_unit
+from asim_lightning.evaluation.interval import difference_interval
+from asim_lightning.evaluation.results import NOISE_AXES, PointResult, axis_text, distinct_values, noise_unit
+from asim_lightning.exploration.figures import PointFigures
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
+from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
 from asim_lightning.report.yield_figure import plot_yields
@@ -19,7 +28,9 @@ _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
 
-def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int) -> str:
+def publish(
+    results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int, figures: PointFigures | None = None
+) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
     The table has the points that were asked for; plot and dashboard, as results.csv, all that the folder has.
@@ -29,6 +40,7 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
         sweep: The finished sweep.
         name: Name of the run, for the headline.
         num_classes: Number of classes.
+        figures: What each point costs, for columns of the table.
     """
     rows, swept = sweep.record.results(), list(results[-1].axes)
     axis = _axis(rows, swept)
@@ -43,13 +55,59 @@ def publish(results: Sequence[PointResult], sweep: Sweep, name: str, num_classes
     write_dashboard(sweep.folder, rows, plot)
     return "\n".join(
         [
-            _table(results),
+            _table(results, figures),
+            *([] if figures is None else ["", str(figures)]),
+            *_changes(results, sweep, axis),
             "",
             f"numbers  {sweep.folder / 'results.csv'}",
             f"picture  {picture}",
             f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
         ]
     )
+
+
+def differences(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[Difference]:
+    """What each step along an axis changes, for each combination of the other axes.
+
+    Args:
+        results: Results of the sweep, whose trials its record has.
+        sweep: The sweep.
+        axis: Name of the axis.
+    """
+    lines: dict[str, list[PointResult]] = {}
+    for row in (row for row in results if row.kind == "simulated"):
+        others = {name: value for name, value in row.axes.items() if name != axis}
+        lines.setdefault(canonical_json(others), []).append(row)
+    found = []
+    for line in lines.values():
+        order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in line)]
+        line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
+        for before, after in pairwise(line):
+            others = {name: value for name, value in before.axes.items() if name != axis}
+            change = difference_interval(_correct(after, sweep), _correct(before, sweep))
+            found.append(Difference(others, before.axes[axis], after.axes[axis], change))
+    return found
+
+
+def _correct(row: PointResult, sweep: Sweep) -> NDArray[np.bool_]:
+    """Whether each answer of a point is right. # (images, trials)"""
+    reads = [sweep.record.outcomes(row.axes, row.kind, trial).correct for trial in range(row.trials)]
+    return np.stack(reads, axis=1)
+
+
+def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[str]:
+    """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
+    if isinstance(sweep.until, AccuracyQuestion):
+        total = max(row.images for row in results)
+        return [
+            "",
+            f"Images ended by the question '{sweep.until}': intervals bound the accuracy on these {total:,} images, "
+            "and hold with 95 % however often one looks.",
+        ]
+    if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
+        return []
+    found = differences(results, sweep, axis)
+    return ["", differences_text(axis, found)] if found else []
 
 
 def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thresholds: Sequence[float]) -> str:
@@ -93,11 +151,11 @@ def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
     return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
 
 
-def _table(results: Sequence[PointResult]) -> str:
+def _table(results: Sequence[PointResult], figures: PointFigures | None) -> str:
     if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
-        return results_table(results)
+        return results_table(results, figures)
     references = [row for row in results if row.kind != "simulated"]
-    return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
+    return f"{results_table(references, figures)}\n{len(results) - len(references):,} points of chips: see numbers"
 
 
 def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:

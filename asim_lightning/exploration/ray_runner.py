@@ -124,17 +124,20 @@ class _Pool:
             if not self._jobs:
                 return
             (done,), _ = self._ray.wait(list(self._jobs))
-            job = self._jobs.pop(done)
+            job = self._jobs[done]
             outcomes = self._outcomes(job, done)
+            del self._jobs[done]
             if outcomes is None:
                 self._start(job)
             else:
                 yield from self._proceed(job.key, job.steps, outcomes, job.worker)
 
     def close(self) -> None:
-        """End the workers, those too that compute."""
+        """End the workers, those too that compute, and their trials."""
         for worker in [*self._idle, *(job.worker for job in self._jobs.values())]:
             self._ray.kill(worker)
+        for job in self._jobs.values():
+            job.steps.close()
 
     def _worker(self) -> Any:
         return self._kind.remote(self._package)

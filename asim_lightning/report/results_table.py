@@ -1,7 +1,8 @@
 """The results of a sweep as a text table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from asim_lightning.evaluation.record import Figures
 from asim_lightning.evaluation.results import KINDS, PointResult, axis_text, is_number
 from asim_lightning.report.numbers import count_range, interval_text, mean_count
 from asim_lightning.text_table import text_table
@@ -10,23 +11,33 @@ _FEW_IMAGES = 100
 """Below this number of images, right answers are shown too: one of 20 images is 5 %."""
 
 
-def results_table(rows: Sequence[PointResult]) -> str:
+_FIGURES = {"energy_uj": "energy (uJ)", "latency_ms": "latency (ms)", "tops_per_watt": "TOPS/W"}
+"""Columns of what a point costs, and their headings."""
+
+
+def results_table(rows: Sequence[PointResult], figures: Figures | None = None) -> str:
     """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
 
     Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
     the number of right answers: the mean over the trials, and its range. The text ends without a line break.
+
+    Args:
+        rows: The results.
+        figures: What a point costs, for columns beside the accuracy; None: there are none.
     """
     if not rows:
         return "no results"
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     ordered = sorted(rows, key=lambda row: KINDS.index(row.kind))
-    header = ["kind", *axes, "accuracy (%)", "95 % interval", "trials", "images", "seconds", "algorithm"]
+    costs = [] if figures is None else list(_FIGURES.values())
+    header = ["kind", *axes, "accuracy (%)", "95 % interval", *costs, "trials", "images", "seconds", "algorithm"]
     cells = [
         [
             row.kind,
             *(axis_text(row.axes[name]) if name in row.axes else "-" for name in axes),
             f"{100 * row.accuracy:.2f}",
             interval_text(row.low, row.high),
+            *([] if figures is None else _costs(figures(row.axes, row.kind))),
             str(row.trials),
             str(row.images),
             f"{row.seconds:.1f}",
@@ -41,6 +52,10 @@ def results_table(rows: Sequence[PointResult]) -> str:
     text = {"kind", "algorithm", "right", *(name for name in axes if not _is_numeric(ordered, name))}
     sides = "".join("l" if name in text else "r" for name in header)
     return text_table([header, *cells], 1, sides)
+
+
+def _costs(found: Mapping[str, float]) -> list[str]:
+    return [f"{found[name]:.3g}" if name in found else "-" for name in _FIGURES]
 
 
 def _is_numeric(rows: Sequence[PointResult], name: str) -> bool:

@@ -171,7 +171,7 @@ def test_keys_with_dots_are_settings_in_one_another(folder: Path) -> None:
 
 def test_groups_are_those_of_the_parser(folder: Path) -> None:
     found = set()
-    for command in ("fit", "sweep"):
+    for command in ("fit", "sweep", "search", "cost"):
         names = AsimCLI(read(f"{command} --ckpt_path fashion_resnet_qat")).parser.get_defaults().keys()
         found |= {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
     assert found - {"data.init_args"} | {"data"} == set(GROUPS)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_, set_fidelity_
+from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.nn.count_histograms import count_histograms
 from asim_lightning.surgery import macro_layers
@@ -195,6 +196,7 @@ def test_true_counts_draw_less_charge() -> None:
             expected += float((numbers * k * (100 - k) / 100).sum()) / 3 * 0.81 * 0.0528 * 28
     assert found.energy.array == pytest.approx(expected)
     assert found.energy.array < cost(model, example=IMAGE).energy.array
+    assert any(note.endswith("of true counts it is a lower bound") for note in found.notes)
     assert found.energy.adc == pytest.approx(cost(model, example=IMAGE).energy.adc)
     with pytest.raises(ValueError, match=r"`technology.charging` redistribution needs the counts of `conv`"):
         cost(model, technology, IMAGE)
@@ -236,3 +238,15 @@ def test_json_has_every_number_with_its_source() -> None:
     assert found["technology"]["supply"] == {"value": 0.8, "source": "given"}
     assert found["total"]["energy_pj"] == pytest.approx(sum(row["energy_pj"] for row in found["layers"]))
     assert found["total"]["conversions"] == sum(row["conversions"] for row in found["layers"])
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_published_macro_has_a_cost(name: str) -> None:
+    """Ideal columns, digits of several bits, one conversion for all bits: each is priced, within the nodes fitted."""
+    model = Small().eval()
+    chip = preset(name)
+    convert_(model, Plan(macro=chip.config()), torch.randn(2, 3, 8, 8))
+    found = cost(model, Technology(node=chip.node), IMAGE)
+    assert found.energy.array > 0 < found.energy.adc
+    assert (found.energy.drivers > 0) == (chip.config().encoding_bits > 1 or chip.config().weight_parallel)
+    assert found.rows_in_use <= 1

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from asim_lightning import MacroConfig
 from asim_lightning.cost import Operations
-from asim_lightning.cost.network_shape import product_shape
 from asim_lightning.cost.operations import operations
+from asim_lightning.cost.product_shape import product_shape
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 from asim_lightning.nn.functional_linear import CimFunctionalLinear
 from asim_lightning.nn.matmul import CimMatmul

@@ -86,6 +86,57 @@ def test_kill_9_between_chips_leaves_them_and_the_yield_is_that_of_a_whole_run(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    grid = [*command, "--axes.random_noise", "[0.3, 0.5, 0.7, 1.0]", "--data.init_args.test_images", "60"]
+
+    def trials() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/tiny/*/trials/*.npz")}
+
+    for moment in (1, 3, 6, 9, 12):  # after so many trials, and a moment more or less
+        process = subprocess.Popen(grid, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline, before = time.monotonic() + 200, trials()
+        while len(trials()) < moment and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.05 * (moment % 4))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert before.items() <= trials().items()  # nothing is computed twice
+    before = trials()
+    main(grid[3:])
+    assert before.items() <= trials().items()
+    main([*grid[3:], "--trainer.default_root_dir", str(tmp_path / "other")])
+    (folder,), (whole,) = (list(tmp_path.glob(f"{root}/tiny/sweep-*")) for root in ("runs", "other"))
+    assert rows(folder) == rows(whole)
+    assert len(rows(folder)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_commands_share_the_work_and_the_table(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    size = ["--data.init_args.test_images", "60"]
+    grids = ["[0.3, 0.5, 0.7, 1.0]", "[1.0, 0.9, 0.7, 0.5]"]
+    processes = [
+        subprocess.Popen(
+            [*command, *size, "--axes.random_noise", grid], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for grid in grids
+    ]
+    said = [process.communicate(timeout=400)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [text.count("\nsimulated") for text in said] == [4, 4]
+    main([*command[3:], *size, "--axes.random_noise", "[0.3, 0.5, 0.7, 0.9, 1.0]", "--trainer.default_root_dir",
+          str(tmp_path / "other")])  # fmt: skip
+    (folder,), (whole,) = (list(tmp_path.glob(f"{root}/tiny/sweep-*")) for root in ("runs", "other"))
+    mine, its = (sorted(rows(each), key=str) for each in (folder, whole))
+    assert mine == its  # no line is lost, and none is there twice
+    assert len(list(tmp_path.glob("runs/tiny/*/trials/*.npz"))) == 2 + 5 * 3
+
+
+@pytest.mark.slow
 def test_two_processes_stop_at_the_same_chip(command: list[str], tmp_path: Path) -> None:
     cells = ["--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20"]
     noise = ["--axes.random_noise", "[0.3]", "--trials", "1", "--data.init_args.test_images", "41"]

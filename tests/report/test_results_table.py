@@ -25,3 +25,22 @@ def test_table():
 
 def test_no_results():
     assert results_table([]) == "no results"
+
+
+def test_costs_stand_beside_accuracies():
+    """A dash where a point has none."""
+    rows = [
+        PointResult({"adc_bits": 6}, "simulated", 1, 2000, 0.9, 0.89, 0.91, 3, "native"),
+        PointResult({}, "float", 1, 2000, 0.92, 0.91, 0.93, 1, "torch"),
+    ]
+    costs = {"simulated": {"energy_uj": 2.3418, "latency_ms": 1.568}, "float": {}}
+    assert results_table(rows, lambda axes, kind: costs[kind]).splitlines() == [
+        "kind       adc_bits  accuracy (%)   95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials  images  "
+        "seconds  algorithm",
+        "---------  --------  ------------  --------------  -----------  ------------  ------  ------  ------  "
+        "-------  ---------",
+        "float             -         92.00  [91.00, 93.00]            -             -       -       1    2000      "
+        "1.0  torch",
+        "simulated         6         90.00  [89.00, 91.00]         2.34          1.57       -       1    2000      "
+        "3.0  native",
+    ]

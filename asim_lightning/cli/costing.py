@@ -1,0 +1,143 @@
+"""`asim cost`: conversions, energy and time of a network, and the energy model against silicon."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from asim_lightning.checks import check_whole
+from asim_lightning.cli.prepare import prepare
+from asim_lightning.cli.start import Setup
+from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.validation import validate_model
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import matched
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
+from asim_lightning.report.cost_figure import cost_figure, validation_figure
+from asim_lightning.report.cost_table import (
+    cost_csv,
+    layer_table,
+    part_table,
+    technology_line,
+    totals_text,
+    validation_text,
+)
+from asim_lightning.surgery import macro_layers
+
+
+def network_cost(
+    setup: Setup,
+    technology: Technology = Technology(),
+    digital: list[str] | None = None,
+    images: int = 16,
+    validate: bool = False,
+    output: str | None = None,
+) -> None:
+    """Conversions, energy, time and area of the network for one image, layer by layer, beside the all-digital point.
+
+    Writes cost.csv, cost.json and a picture.
+
+    Args:
+        setup: What it works with.
+        technology: Node, supply, capacitances and cycle time; each has a source, and can be overridden.
+        digital: Layers that are computed by integers and not on a macro, as globs, `re:` or kinds, such as [depthwise].
+        images: Test images whose counts `technology.charging` takes where it is not fixed: 1 or more.
+        validate: Whether, in place of the network, the energy model is compared with published chips.
+        output: Folder of the files; null: that of this configuration's runs.
+    """
+    folder, counts = _check_output(setup, output), None
+    if validate:
+        setup.say(_publish_validation(technology, folder))
+        return
+    setup.model.check_image_size(setup.data)  # others would want the data on disk
+    if technology.charging != "fixed":
+        check_whole("`images`", images, 1)
+        prepare(setup.trainer, setup.model, setup.data)
+        counts = _test_counts(setup, images)
+    report = _network_cost(setup, technology, digital or [], counts)
+    if setup.trainer.is_global_zero:
+        print(_publish_cost(report, folder, setup.folder.name))
+
+
+def _check_output(setup: Setup, output: str | None) -> Path:
+    """The folder of the files, which can be written."""
+    folder = setup.folder if output is None else Path(output)
+    check_folder(folder, "`trainer.default_root_dir`" if output is None else "`output`")
+    return folder
+
+
+def _network_cost(
+    setup: Setup, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
+) -> CostReport:
+    """The cost of the configured network for one image.
+
+    Args:
+        setup: What it works with.
+        technology: What energy, time and area are computed from.
+        digital: Patterns of layers that are computed by integers.
+        counts: Counts of layers for some images, where the technology asks for them.
+
+    Raises:
+        ValueError: A pattern matches no layer, or the network has no layer on a macro.
+    """
+    model = setup.model
+    layers = macro_layers(model.backbone)
+    if not layers:
+        raise ValueError("asim cost needs a network with layers on a macro, got one without; set `model.plan`")
+    names = {name for pattern in digital for name in matched(model, pattern, "digital") if name in layers}
+    return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
+
+
+def _test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
+    """Counts of all layers for the data's first test images, which are quantised and meet no noise."""
+    model = setup.model
+
+    def batches() -> Any:
+        left = images
+        for batch in setup.data.test_dataloader():
+            taken: Tensor = batch[0][:left].to(model.device)
+            yield taken
+            left -= len(taken)
+            if left <= 0:
+                return
+
+    with under(model, Condition("quantized")):
+        return count_histograms(model, macro_layers(model.backbone), batches())
+
+
+def _publish_cost(report: CostReport, folder: Path, name: str) -> str:
+    """Write numbers and picture, and return the tables and where the files are."""
+    content = json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
+    write_whole(folder / "cost.json", lambda file: file.write(content))
+    write_whole(folder / "cost.csv", lambda file: file.write(cost_csv(report).encode()))
+    picture = _drawn(cost_figure(report, f"{name}: energy an image, {report.technology}"), folder / "cost.png")
+    return "\n".join(
+        [
+            technology_line(report.technology),
+            "",
+            layer_table(report),
+            "",
+            part_table(report),
+            "",
+            totals_text(report),
+            "",
+            f"numbers   {folder / 'cost.csv'}, {folder / 'cost.json'}",
+            f"picture   {picture}",
+        ]
+    )
+
+
+def _publish_validation(technology: Technology, folder: Path) -> str:
+    """Draw the energy model against silicon, and return the tables and where the picture is."""
+    found = validate_model(technology)
+    picture = _drawn(validation_figure(found), folder / "energy_model.png")
+    return f"{validation_text(found)}\n\npicture   {picture}"
+
+
+def _drawn(figure: Figure, path: Path) -> Path:
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    return path

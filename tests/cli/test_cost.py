@@ -1,0 +1,134 @@
+"""`asim cost`: what it prints and leaves, the energy model against silicon, and what it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from asim_lightning.circuit import Cycle, MacroConfig
+from asim_lightning.cli import main
+from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel
+
+COMMAND = ["cost", "-c", "quickstart"]
+
+
+class Free(EnergyModel):
+    """A column that takes nothing but 1 fJ a conversion."""
+
+    def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
+        return ConversionEnergy(array=1.0, adc=0.0)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    main([*COMMAND, *flags])
+    return capsys.readouterr().out
+
+
+def test_layers_totals_sources_and_files(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """8 x 28 x 28 outputs of 64 conversions in one tile; the picture and the numbers are written."""
+    out = said(capsys)
+    assert "technology 28nm: 28 nm, 0.9 V, 50 ns a conversion" in out
+    assert "macro: W8A8 255 rows ADC 8" in out
+    folder = here / "runs/quickstart"
+    rows = {row["layer"]: row for row in csv.DictReader((folder / "cost.csv").open())}
+    assert rows["layer1.0.conv1"]["conversions"] == str(8 * 28 * 28 * 64)
+    assert rows["layer1.0.conv1"]["array_reads"] == str(28 * 28 * 8)
+    assert rows["conv1.0"]["why_digital"] == "first convolution: digital"
+    values = json.loads((folder / "cost.json").read_text())
+    assert values["total"]["conversions"] == sum(int(row["conversions"]) for row in rows.values()) == 2_802_304
+    assert values["technology"]["supply"] == {
+        "value": 0.9,
+        "source": "Lee, VLSI 2021: UIUC-IMC-Benchmarking (MIT), index 35",
+    }
+    parts = [line for line in out.splitlines() if line.startswith(("array ", "ADC ", "shift-add ", "digital "))]
+    assert sum(float(line.split()[2]) for line in parts[:4]) == pytest.approx(100.0, abs=0.3)
+    assert "fitted to 16 charge-redistribution rows of 12 papers" in out
+    assert "in it: more, whatever the factors" in out
+    assert (folder / "cost.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_preset_and_fields_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag wins over the preset; a recipe may hold the same."""
+    out = said(capsys, "--technology.preset", "jia_2020", "--technology.supply", "1.2")
+    assert "technology jia_2020: 65 nm, 1.2 V, 1750 ns a conversion" in out
+    assert "supply: given" in out
+    assert "unit_capacitor 4.5" in out
+    assert "mm^2 of both" in out
+    Path("mine.yaml").write_text("technology: {preset: 65nm, adc_bit: 200}\n")
+    main([*COMMAND, "-c", "mine.yaml"])
+    out = capsys.readouterr().out
+    assert "technology 65nm: 65 nm, 1 V" in out
+    assert "adc_bit 200             given" in out
+
+
+def test_a_technology_in_a_recipe_is_no_matter_to_other_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("technology: {preset: 65nm}\n")
+    main(["explain", "-c", "quickstart", "-c", "mine.yaml"])
+    assert "14 of 15 layers on a macro" in capsys.readouterr().out
+
+
+def test_a_model_of_ones_own(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    out = said(capsys, "--technology.energy_model", f"{__name__}.Free")
+    assert f"model {__name__}.Free" in out
+    assert json.loads((here / "runs/quickstart/cost.json").read_text())["total"]["array_pj"] == 2_802.304
+
+
+def test_true_counts_of_test_images(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    """Redistribution draws a part of the charge that `fixed` takes; the ADC is the same."""
+    said(capsys)
+    fixed = json.loads((here / "runs/quickstart/cost.json").read_text())["total"]
+    out = said(capsys, "--technology.charging", "redistribution", "--images", "4", "--output", "there")
+    found = json.loads((here / "there/cost.json").read_text())["total"]
+    assert "charging redistribution" in out
+    assert 0 < found["array_pj"] < 0.2 * fixed["array_pj"]
+    assert found["adc_pj"] == fixed["adc_pj"]
+
+
+def test_layers_that_are_computed_digitally(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "--digital", "[layer1.*]")
+    assert sum("computed by integers" in line for line in out.splitlines()) == 2
+    assert "3 layers are on no macro" in out
+
+
+def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    """Every chip, components, supplies, and the supply that would match."""
+    main(["cost", "--validate"])
+    out = capsys.readouterr().out
+    assert "16 within 2" in out
+    assert len([line for line in out.splitlines() if line.startswith("Jia 65 nm")]) == 10
+    assert len([line for line in out.splitlines() if line.startswith("Wang 22 nm")]) == 11
+    assert "would match at 0.68 V by 0.0528 fF/nm, 0.80 V by 1.3 x 1.5 fF" in out
+    assert (here / "runs/default/energy_model.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, jia_2020, got"),
+        (["--technology.supply", "900"], "`technology.supply` must be 0.2..3 V, got 900"),
+        (["--technology.suply", "0.9"], "nearest: --technology.supply"),
+        (["--technology.charging", "redistributed"], "did you mean redistribution?"),
+        (["--technology.energy_model", "no.such.Model"], "`technology.energy_model` must be charge or an import path"),
+        (["--technology", "65nm"], "`technology` must be a mapping, or a YAML file of one, got 65nm"),
+        (["--digital", "[nothing]"], "`digital`"),
+        (["--images", "0", "--technology.charging", "ground"], "`images` must be 1 or more, got 0"),
+        (["--technology.charging", "ground", "--model.plan.macro.encoding_bits", "2", "--images", "1"],
+         "`technology.charging` must be fixed for `conv1.3`"),
+        (["--model.plan.keep", "['*']"], "asim cost needs a network with layers on a macro, got one without"),
+        (["--model.backbone.image_size", "32"], "`model.backbone.image_size`, for which multiplications are counted"),
+    ],
+)  # fmt: skip
+def test_wrong_inputs_are_one_line(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*COMMAND, *flags])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1, error
+    assert message in error[0]

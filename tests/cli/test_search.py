@@ -1,0 +1,84 @@
+"""`asim search`: what it says, what it writes, and what it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Asim, Run
+from tests.cli.wrong_inputs import Wrong, assert_refused
+
+Write = Callable[..., Path]
+
+SEARCH = ("search", "-c", "tiny.yaml", "--progress", "false")
+SPACE = ("--search.space", "{adc_bits: [6, 8], random_noise: [0]}")
+
+
+def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> None:
+    path = written(search={"space": {"adc_bits": [6, 8]}, "constraints": ["accuracy 10 % of quantized"]})
+    answer = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
+    assert answer.code == 0, answer.err
+    assert "search   grid, at most 2 points of adc_bits" in answer.out
+    assert "energy (uJ)" in answer.out
+    assert "at 28 nm, 0.8 V" in answer.out
+    (folder,) = Path("runs/tiny").glob("search-*")
+    assert {"results.csv", "results.json", "trade_off.png"} <= {each.name for each in folder.iterdir()}
+    again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
+    assert "record   4 of 4 trials are of an earlier run, seconds too" in again.out  # the technology changes no answer
+    assert len(list(Path("runs/tiny").glob("search-*"))) == 2
+
+
+def test_other_commands_take_a_recipe_with_a_search(asim: Asim, written: Write) -> None:
+    path = written(search={"space": {"adc_bits": [6, 8]}}, technology={"preset": "65nm"})
+    assert asim("validate", "-c", path).code == 0
+
+
+ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "no space": ((), "`search.space` must be a mapping of axes to values or ranges, such as {adc_bits: [6, 7, 8], "),
+    "unknown field": (("--search.space", "{adc_bit: [6]}"), "`search.space.adc_bit` is no axis; nearest: adc_bits"),
+    "empty list": (
+        ("--search.space", "{adc_bits: []}"),
+        "`search.space.adc_bits` must be a list of one or more values",
+    ),
+    "value out of range": (("--search.space", "{adc_bits: [77]}"), "`macro.adc_bits` must be 1..16 or null, got 77"),
+    "space of no mapping": (("--search.space", "[1]"), "`search.space` must be a mapping"),
+    "an axis twice": (
+        ("--search.space", "{rules: {fc: {adc_bits: [7]}}, rules.fc.adc_bits: [8]}"),
+        "`search.space` must name each axis once, got rules.fc.adc_bits twice",
+    ),
+    "rule of no layer": (("--search.space", "{rules: {layer9.*: {adc_bits: [7]}}}"), "nearest: layer4"),
+    "objective": ((*SPACE, "--search.objectives", "[enrgy]"), "got 'enrgy'; nearest: energy"),
+    "constraint": ((*SPACE, "--search.constraints", "[99 %]"), "`search.constraints` must be as in 'accuracy 99 % of "),
+    "method": ((*SPACE, "--search.method", "gird"), "must be one of grid, list, random, optuna, got 'gird'; did you"),
+    "setting": ((*SPACE, "--search.metod", "grid"), "`--search.metod` is no setting; nearest: --search.method"),
+    "no trials": ((*SPACE, "--search.trials", "0"), "`search.trials` must be 1..100000, got 0"),
+    "half a trial": ((*SPACE, "--search.trials", "1.5"), "`search.trials` must be an integer or null, got 1.5"),
+    "equal chips": ((*SPACE, "--search.chips", "3"), "`chip` changes nothing, as cells and converters of no macro"),
+    "endless grid": (("--search.space", "{random_noise: {low: 0.1, high: 1.0}}"), "grid needs lists, or ranges with"),
+    "no checkpoint": (("--search.space", "{checkpoint: [nosuch]}"), "nosuch"),
+    "unknown preset": ((*SPACE, "--technology.preset", "28"), "`technology.preset` must be one of 28nm, 65nm"),
+    "technology of a space": (("--search.space", "{technology: {suply: [1]}}"), "nearest: supply"),
+    "technology with a typo": ((*SPACE, "--technology.suply", "1"), "nearest: --technology.supply"),
+    "group of no mapping": (("--search", "3"), "`search` must be a mapping"),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("case", ROWS.values(), ids=ROWS)
+def test_wrong_searches(case: tuple[tuple[str, ...], str], asim: Asim, folder: Path, run: Run) -> None:
+    given, said = case
+    assert_refused(Wrong((*SEARCH, *given), said), asim, folder, run)
+
+
+def test_images_end_by_a_question(asim: Asim, written: Write) -> None:
+    noise = ("--axes.random_noise", "[0, 0.1]", "--trials", "1", "--progress", "false")
+    answer = asim("sweep", "-c", written(), *noise, "--data.init_args.test_images", "60", "--until", "accuracy 95 %")
+    assert answer.code == 0, answer.err
+    assert "fewer where the question on the accuracy is answered before" in answer.out
+    assert "Images ended by the question 'accuracy 95 %'" in answer.out
+    refused = asim("sweep", "-c", "tiny.yaml", *noise, "--chips", "3", "--until", "accuracy 95 %").error
+    assert refused == "`until` 'accuracy 95 %' ends the images of a chip, so that `chips` must be null, got 3"
+    assert (
+        "`trials` must be 1 with `until` 'accuracy 95 %'"
+        in asim("sweep", "-c", "tiny.yaml", "--trials", "2", "--until", "accuracy 95 %").error
+    )

@@ -1,0 +1,38 @@
+"""The front has what nothing is better than, and the cheapest point is one that surely keeps the targets."""
+
+from itertools import product
+from typing import Any
+
+from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.targets import Decision, Verdict
+from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, pareto_front
+
+
+def point(accuracy: float, energy: float, verdict: Verdict = "kept", **more: float) -> SearchPoint:
+    result = PointResult({}, "simulated", 1, 100, accuracy, accuracy, accuracy, 1.0, "exact")
+    axes: dict[str, Any] = {"adc_bits": energy}
+    return SearchPoint(axes, result, {"accuracy": accuracy, "energy": energy, **more}, (Decision(verdict),))
+
+
+def test_the_front_is_that_of_all_pairs() -> None:
+    points = [point(accuracy / 5, energy) for accuracy, energy in product(range(5), range(1, 4)) if accuracy <= energy]
+    front = pareto_front(points, ["accuracy", "energy"])
+    assert [(p.figures["accuracy"], p.figures["energy"]) for p in front] == [(0.6, 3), (0.4, 2), (0.2, 1)]
+    assert pareto_front(points, ["accuracy"]) == (point(0.6, 3),)
+    twice = [point(0.5, 1), point(0.5, 1), point(0.5, 2)]
+    assert len(pareto_front(twice, ["accuracy", "energy"])) == 2  # neither is better
+
+
+def test_the_cheapest_keeps_the_targets() -> None:
+    points = (point(0.9, 3), point(0.89, 2), point(0.88, 1, "undecided"), point(0.5, 0.5, "missed"), point(0.85, 2))
+    found = SearchResult(points, (), None, ("accuracy", "energy"), ("accuracy 80 %",))
+    assert found.best is points[1]  # of the same energy the more accurate
+    assert SearchResult(points, (), None, ("accuracy", "energy")).best is None
+    assert SearchResult(points[2:4], (), None, ("accuracy", "energy"), ("x",)).best is None
+
+
+def test_verdict_of_several_targets() -> None:
+    assert point(0.9, 1).verdict == "kept"
+    several = SearchPoint({}, point(0.9, 1).result, {}, (Decision("kept"), Decision("undecided"), Decision("missed")))
+    assert several.verdict == "missed"
+    assert SearchPoint({}, point(0.9, 1).result, {}).verdict == "kept"

@@ -1,0 +1,67 @@
+"""What the points of a sweep cost: beside accuracies in the table and in results.csv."""
+
+import pytest
+
+from asim_lightning.cost import Technology, cost
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.figures import PointFigures
+from asim_lightning.exploration.finished_sweeps import read_results
+from asim_lightning.exploration.publish import publish
+from asim_lightning.surgery import change_macros_
+from tests.exploration.conftest import Make, rows
+
+
+def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> None:
+    model = make().model
+    figures = PointFigures(model, Technology())
+    base = figures({}, "simulated")
+    assert figures({"random_noise": 0.3, "chip": 4}, "simulated") == base
+    fewer = figures({"adc_bits": 6}, "simulated")
+    assert fewer["energy_uj"] < base["energy_uj"]
+    assert fewer["latency_ms"] == base["latency_ms"]
+    assert figures({"rules.layer1.*.adc_bits": 6}, "simulated")["energy_uj"] < base["energy_uj"]
+    assert figures({"static.columns_per_adc": 2}, "simulated")["latency_ms"] == pytest.approx(2 * base["latency_ms"])
+    change_macros_(model.backbone, adc_bits=6)
+    expected = cost(model.backbone, example=model.example)
+    assert fewer["energy_uj"] == pytest.approx(1e-9 * expected.energy.total)
+    assert fewer["latency_ms"] == pytest.approx(1e3 * expected.latency)
+    assert fewer["tops_per_watt"] == pytest.approx(expected.tops_per_watt)
+
+
+def test_a_quantized_network_is_priced_in_a_digital_macro_and_a_float_one_is_not(make: Make) -> None:
+    model = make().model
+    figures = PointFigures(model, Technology())
+    expected = cost(model.backbone, example=model.example)
+    found = figures({}, "quantized")
+    assert found["energy_uj"] == pytest.approx(1e-9 * expected.all_digital)
+    assert found["tops_per_watt"] == pytest.approx(2e3 * expected.done.macs / expected.all_digital)
+    assert "latency_ms" not in found
+    assert figures({}, "float") == {}
+
+
+def test_a_technology_that_asks_for_counts_is_refused_before_the_work(make: Make) -> None:
+    with pytest.raises(ValueError, match=r"`technology.charging` ground needs the counts of `conv1.3`"):
+        PointFigures(make().model, Technology(charging="ground"))
+
+
+def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
+    """Of a sweep that goes on, with the technology that is asked for now; axes are read back as they were."""
+    axes = SweepAxes(adc_bits=[6, 8])
+    first = make(axes, trials=1)
+    plain = first.run()
+    assert "energy_uj" not in rows(first.folder)[0]
+    sweep = make(axes, trials=1)
+    figures = PointFigures(sweep.model, Technology(preset="65nm"))
+    sweep.record.show(figures)
+    results = sweep.run()
+    assert [row.axes for row in read_results(sweep.folder)] == [row.axes for row in plain]
+    written = {(row["kind"], row["adc_bits"]): row for row in rows(sweep.folder)}
+    assert written["float", ""]["energy_uj"] == ""
+    assert written["quantized", ""]["latency_ms"] == ""
+    assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
+        figures({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
+    )
+    text = publish(results, sweep, "tiny", 10, figures)
+    head = text.splitlines()[0]
+    assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in head
+    assert "cost     of an image at 65 nm, 1 V, 25 ns a conversion (technology 65nm)" in text

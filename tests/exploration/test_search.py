@@ -1,0 +1,237 @@
+"""A search finds what its settings say, goes on from its records, and shares them with sweeps."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch import Trainer
+
+from asim_lightning import CimClassifier, Plan
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.classifier import BackboneConfig
+from asim_lightning.cli.start import load_weights, read_checkpoint
+from asim_lightning.cost import Technology, cost
+from asim_lightning.data import FashionMNIST
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.trade_off import SearchResult
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.publish_search import publish_search
+from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.resources import shipped_file
+from tests.exploration.conftest import KWARGS, MACRO, Make, evaluations
+
+MakeSearch = Callable[..., Search]
+GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was evaluated by a network, and not read."""
+    found: list[Any] = []
+    store = RecordedPoints.evaluate
+
+    def counting(self: RecordedPoints, evaluate: Any, axes: Any, kind: Any, trial: int) -> Any:
+        def noted(condition: Any, places: Any = None) -> Any:
+            found.append((kind, dict(axes), trial))
+            return evaluate(condition, places)
+
+        return store(self, noted, axes, kind, trial)
+
+    monkeypatch.setattr(RecordedPoints, "evaluate", counting)
+    return found
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> MakeSearch:
+    """Makes a search of the shipped network in a folder."""
+
+    def made(
+        folder: str = "a",
+        images: int = 8,
+        macro: MacroConfig = MACRO,
+        technology: Technology | None = None,
+        **options: Any,
+    ) -> Search:
+        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(macro))
+
+        def load(name: str) -> None:
+            path = str(shipped_file("checkpoints", name))
+            load_weights(model, path, read_checkpoint(path))
+
+        load("fashion_resnet_qat")
+        data = FashionMNIST(test_images=images, eval_batch_size=8)
+        data.setup("test")
+        trainer = Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        settings = SearchSettings(**{"space": GRID, **options})
+        return Search(trainer, model, data, settings, technology or Technology(), tmp_path / folder, load)
+
+    return made
+
+
+def plain(found: SearchResult) -> list[Any]:
+    return [(p.axes, p.result.right, p.result.low, p.figures, p.decisions) for p in found.points]
+
+
+def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
+    search: MakeSearch, make: Make, counted: list[Any]
+) -> None:
+    sweep = make(SweepAxes(adc_bits=[6, 8], random_noise=[0.3]), trials=1, batch=8)
+    swept = sweep.run()
+    counted.clear()
+    found = search(constraints=["accuracy 99 % of quantized", "energy 1 nJ"]).run(progress=False)
+    assert [axes for _, axes, _ in counted] == [{"adc_bits": b, "random_noise": 1.0} for b in (6, 8)]
+    assert [p.axes for p in found.points] == [{"adc_bits": b, "random_noise": n} for b in (6, 8) for n in (0.3, 1.0)]
+    assert [found.points[place].result.right for place in (0, 2)] == [row.right for row in swept[2:]]
+    assert [each.kind for each in found.references] == ["float", "quantized"]
+    assert found.points[0].figures["energy"] < found.points[2].figures["energy"]
+    assert {str(p.decisions[1]) for p in found.points} == {"missed"}
+    counted.clear()
+    again = make(SweepAxes(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
+    again.run()
+    assert evaluations(again) == 0
+
+
+def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) -> None:
+    one = search(method="list", space={}, points=[{"rows": 64, "technology.supply": 0.8}])
+    figures = one.run(progress=False).points[0].figures
+    with under(one.model, Condition("simulated", {"rows": 64})):
+        expected = cost(one.model.backbone, Technology(supply=0.8))
+    assert figures["energy"] == pytest.approx(1e-9 * expected.energy.total)
+    assert figures["latency"] == pytest.approx(1e3 * expected.latency)
+    assert (figures["rows"], figures["adc_bits"]) == (64, 8)
+
+
+def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSearch, counted: list[Any]) -> None:
+    random = {
+        "method": "random",
+        "seed": 3,
+        "space": {"adc_bits": [5, 6, 7, 8], "random_noise": {"low": 0.1, "high": 1.0}},
+    }
+    few = search(trials=3, **random).run(progress=False)
+    counted.clear()
+    more_search = search(trials=5, **random)
+    more = more_search.run(progress=False)
+    assert plain(more)[:3] == plain(few)
+    assert len(counted) == 2
+    counted.clear()
+    said: list[str] = []
+    again = search(trials=5, **random)
+    assert again.folder == more_search.folder
+    assert plain(again.run(said.append, progress=False)) == plain(more)
+    assert counted == []
+    assert said == ["record   7 of 7 trials are of an earlier run, seconds too"]
+
+
+def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) -> None:
+    settings: dict[str, Any] = {
+        "space": {"checkpoint": ["fashion_resnet_qat", "fashion_resnet_nat"], "static": {"offset": ["0.3 lsb"]}},
+        "chips": 3,
+        "constraints": ["yield 0.5 at 50 %"],
+        "objectives": ["yield", "energy"],
+    }
+    found = search(**settings).run(progress=False)
+    assert [p.axes["checkpoint"] for p in found.points] == ["fashion_resnet_qat", "fashion_resnet_nat"]
+    assert all(p.result.trials == 3 and "yield" in p.figures for p in found.points)
+    assert found.points[0].result.right != found.points[1].result.right
+    assert len(counted) == 2 + 2 * 3
+    counted.clear()
+    other = {**settings, "space": {**settings["space"], "checkpoint": ["fashion_resnet_nat"]}}
+    assert search(**other).run(progress=False).points[0].result.right == found.points[1].result.right
+    assert {kind for kind, _, _ in counted} == {"float", "quantized"}  # of the other network, as a reference
+
+
+def test_files_and_text(search: MakeSearch) -> None:
+    made = search(constraints=["accuracy 50 % of quantized"])
+    text = publish_search(made.run(progress=False), made, "tiny")
+    names = {path.name for path in made.folder.iterdir()}
+    assert {"results.csv", "results.json", "trade_off.png", "accuracy_map.png"} <= names
+    assert len((made.folder / "results.csv").read_text().splitlines()) == 1 + 2 + 4
+    assert "Front: no point is better in one of accuracy and energy" in text
+    assert "all-digital" in text
+    assert text.count("\nfront") + text.count("\ncheapest") >= 1
+
+
+def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: list[Any]) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"space": {"adc_bits": [6, 77]}}, r"`macro.adc_bits` must be 1..16 or null, got 77, at the point adc_bits 77"),
+        ({"space": {"rules": {"layer9.*": {"adc_bits": [7]}}}}, "layer9"),
+        ({"space": {"chip": [0, 1]}}, "`chip` changes nothing"),
+        ({"chips": 3}, "`chip` changes nothing"),
+        ({"space": {"chip": [0]}, "chips": 3}, "`search.space.chip` must be absent"),
+        ({"space": {"checkpoint": ["fashion_resnet_qatt"]}}, "fashion_resnet_qat"),
+        ({"space": {"technology": {"supply": [9]}}}, r"`technology.supply` must be 0.2..3 V, got 9"),
+        ({"method": "list", "points": [{"rows": 9}]}, "`search.space` must be absent with the method list"),
+    ]
+    for options, said in wrong:
+        with pytest.raises((ValueError, FileNotFoundError), match=said):
+            search(**options)
+    if importlib.util.find_spec("optuna") is None:
+        with pytest.raises(ValueError, match=r"needs the package optuna: pip install 'asim_lightning\[search\]'"):
+            search(method="optuna")
+    assert counted == []
+
+
+def program(folder: Path, *options: str) -> list[str]:
+    config = {
+        "trainer": {"accelerator": "cpu"},
+        "model": {
+            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
+            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
+        },
+        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 60}},
+        "ckpt_path": "fashion_resnet_qat",
+        "search": {
+            "space": {"adc_bits": [5, 6, 7, 8], "rows": [64, 255], "random_noise": [0.1, 0.3, 1.0]},
+            "trials": 14,
+        },
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    return [sys.executable, "-m", "asim_lightning", "search", "-c", str(folder / "tiny.yaml"), *options]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("method", ["random", "optuna"])
+def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(method: str, tmp_path: Path) -> None:
+    if method == "optuna":
+        pytest.importorskip("optuna")
+    command = program(tmp_path, "--search.method", method, "--progress", "false")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def trials() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/tiny/*/trials/*.npz")}
+
+    killed = [*command, "--trainer.default_root_dir", str(tmp_path / "killed")]
+    for moment in (1, 3, 6, 9, 13):  # after so many trials, and a moment more or less
+        process = subprocess.Popen(killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline, before = time.monotonic() + 200, trials()
+        while len(trials()) < moment and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.05 * (moment % 4))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert before.items() <= trials().items()  # nothing is computed twice
+    before = trials()
+    for root in ("killed", "whole"):
+        options = ["--trainer.default_root_dir", str(tmp_path / root)]
+        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr
+    assert before.items() <= trials().items()
+    (mine,), (its,) = (list(tmp_path.glob(f"{root}/tiny/search-*/results.csv")) for root in ("killed", "whole"))
+    assert mine.read_text() == its.read_text()
+    assert len(mine.read_text().splitlines()) == 1 + 2 + 14
+    assert {path.name for path in trials()} == {path.name for path in tmp_path.glob("whole/tiny/*/trials/*.npz")}

@@ -1,0 +1,138 @@
+"""Spaces of a search have the points that they say, and methods propose each once, the same each time."""
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asim_lightning.exploration.methods import Optuna, random_points
+from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.search_space import Range, SearchSpace, of_network, of_technology
+
+SPACE = {
+    "adc_bits": [6, 7, 8],
+    "rows": {"low": 64, "high": 256, "step": 64},
+    "random_noise": {"low": 0.01, "high": 1.0, "log": True},
+    "column": ["charge", "current"],
+    "static": {"offset": ["0.1 lsb", "0.3 lsb"]},
+    "rules": {"layer1.*": {"adc_bits": [7, 8]}},
+    "technology": {"supply": [0.8, 0.9]},
+}
+
+
+def test_names_and_values() -> None:
+    space = SearchSpace(SPACE)
+    assert space.names == [
+        "adc_bits", "rows", "random_noise", "column", "static.offset", "rules.layer1.*.adc_bits", "technology.supply",
+    ]  # fmt: skip
+    assert space.patterns == ["layer1.*"]
+    assert space.count() is None
+    rows = space.axes["rows"]
+    assert isinstance(rows, Range)
+    assert rows.values() == [64, 128, 192, 256]
+    assert Range(0.0, 0.2, 0.05).values() == [0, 0.05, 0.1, 0.15, 0.2]
+    assert Range(1, 4).values() == [1, 2, 3, 4]
+    point = {"adc_bits": 6, "checkpoint": "a", "technology.supply": 0.8}
+    assert of_network(point) == {"adc_bits": 6}
+    assert of_technology(point) == {"supply": 0.8}
+
+
+def test_a_grid_has_every_combination() -> None:
+    space = SearchSpace({"adc_bits": [6, 7, 7], "rows": [64, 128]})
+    assert list(space.grid()) == [{"adc_bits": a, "rows": r} for a in (6, 7) for r in (64, 128)]
+    assert space.count() == 4
+    with pytest.raises(ValueError, match=r"grid needs lists, or ranges with a step, for random_noise"):
+        list(SearchSpace(SPACE).grid())
+
+
+def test_random_points_are_within_and_begin_alike() -> None:
+    space = SearchSpace(SPACE)
+    few, many = random_points(space, 5, 3), random_points(space, 40, 3)
+    assert many[:5] == few
+    assert random_points(space, 5, 4) != few
+    noises: list[Any] = [point["random_noise"] for point in many]
+    assert all(0.01 <= noise <= 1 for noise in noises)
+    assert 0.03 < np.median(noises) < 0.3  # of logarithms
+    assert {point["rows"] for point in many} == {64, 128, 192, 256}
+    small = SearchSpace({"adc_bits": [6, 7], "rows": [64, 128]})
+    assert len(random_points(small, 100, 0)) == 4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
+def test_optuna_proposes_each_point_once_and_the_same_again() -> None:
+    def proposed(trials: int, seed: int) -> list[Any]:
+        method, found = Optuna(SearchSpace(SPACE), trials, seed, 2), []
+        while (point := method.ask()) is not None:
+            found.append(point)
+            method.tell(point, (float(point["rows"]), float(point["adc_bits"])), {"t": 7.0 - point["adc_bits"]})  # type: ignore
+        return found
+
+    first = proposed(25, 1)
+    assert len({str(point) for point in first}) == len(first) == 25
+    assert proposed(30, 1)[:25] == first
+    assert proposed(25, 2) != first
+    assert [type(point["rows"]) for point in first] == [int] * 25
+    small, found = Optuna(SearchSpace({"adc_bits": [6, 7]}), 60, 0, 1), []
+    while (point := small.ask()) is not None:
+        found.append(point)
+        small.tell(point, (1.0,), {})
+    assert sorted(found, key=str) == [{"adc_bits": 6}, {"adc_bits": 7}]
+
+
+WRONG_SPACES: dict[str, tuple[Any, str]] = {
+    "no space": ({}, r"`search.space` must be a mapping of axes to values or ranges, such as .*, got \{\}"),
+    "unknown field": ({"adc_bit": [6]}, "`search.space.adc_bit` is no axis; nearest: adc_bits"),
+    "empty list": ({"adc_bits": []}, r"`search.space.adc_bits` must be a list of one or more values, or a range"),
+    "a number": ({"adc_bits": 7}, r"`search.space.adc_bits` must be a list .*, got 7"),
+    "a text": ({"column": "charge"}, "`search.space.column` must be a list"),
+    "half a range": ({"rows": {"low": 3}}, "must be a range of low, high, step and log"),
+    "a range with a typo": ({"rows": {"low": 3, "high": 5, "stepp": 1}}, "must be a range of low, high, step and log"),
+    "a range upside down": ({"rows": {"low": 5, "high": 3}}, "low below high"),
+    "log of 0": ({"random_noise": {"low": 0, "high": 1, "log": True}}, "low above 0 with log"),
+    "step and log": ({"rows": {"low": 1, "high": 8, "step": 1, "log": True}}, "must have step or log, not both"),
+    "a range of texts": ({"random_noise": {"low": "0.1 lsb", "high": "1 lsb"}}, "must be a range of numbers"),
+    "an axis twice": (
+        {"rules": {"fc": {"adc_bits": [7]}}, "rules.fc.adc_bits": [8]},
+        "must name each axis once, got rules.fc.adc_bits twice",
+    ),
+    "unknown technology": ({"technology": {"suply": [0.8]}}, "`technology.suply` is no field .*nearest: supply"),
+    "empty group": ({"technology": {}}, "must be a mapping to lists of values"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SPACES.values(), ids=WRONG_SPACES)
+def test_wrong_spaces(case: tuple[Any, str]) -> None:
+    with pytest.raises(ValueError, match=case[1]):
+        SearchSpace(case[0])
+
+
+WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "method": ({"method": "gird"}, "`search.method` must be one of grid, list, random, optuna, got 'gird'; did you"),
+    "objective": ({"objectives": ["enrgy"]}, "`search.objectives` must be among .*got 'enrgy'; nearest: energy"),
+    "no objective": ({"objectives": []}, r"must be a list of one or more, got \[\]"),
+    "objective twice": ({"objectives": ["energy", "energy"]}, "must differ from each other"),
+    "constraint": ({"constraints": ["keep it good"]}, "`search.constraints` must be as in"),
+    "constraint twice": ({"constraints": ["energy 2 uJ", "energy 2 uJ"]}, "must differ from each other"),
+    "no trials": ({"trials": 0}, r"`search.trials` must be 1\.\.100000, got 0"),
+    "seed": ({"seed": -1}, "`search.seed` must be 0"),
+    "reads": ({"reads": 0}, r"`search.reads` must be 1\.\.65535, got 0"),
+    "one chip": ({"chips": 1}, r"`search.chips` must be 2\.\.10000, got 1"),
+    "yield without chips": ({"constraints": ["yield 0.9 at 85 %"]}, "`search.chips` must say how many chips"),
+    "yield of what": ({"objectives": ["yield"], "chips": 3}, "must say from which accuracy a chip is good"),
+    "list without points": ({"method": "list"}, r"`search.points` must be a list of one or more mappings.*got \[\]"),
+    "points of a grid": (
+        {"points": [{"rows": 8}]},
+        "`search.points` are those of the method list, got the method grid",
+    ),
+    "points of other axes": (
+        {"method": "list", "points": [{"rows": 8}, {"adc_bits": 7}]},
+        "`search.points` must all have the same axes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
+def test_wrong_settings(case: tuple[dict[str, Any], str]) -> None:
+    with pytest.raises(ValueError, match=case[1]):
+        SearchSettings(**case[0])

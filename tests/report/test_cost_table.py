@@ -1,0 +1,70 @@
+"""Costs as tables: units, dashes, columns that stand where something is in them."""
+
+import pytest
+import torch
+from torch import nn
+
+from asim_lightning import MacroConfig, Plan, Rule, convert_
+from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.validation import validate_model
+from asim_lightning.report.cost_figure import cost_figure, validation_figure
+from asim_lightning.report.cost_table import count, energy, layer_table, part_table, time, totals_text
+
+
+def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 10))
+    found = convert_(model.eval(), Plan(macro=MacroConfig(**macro), rules=list(rules)), torch.randn(1, 3, 8, 8))
+    return cost(model, technology, torch.zeros(1, 3, 8, 8), report=found)
+
+
+def test_numbers_have_three_digits_and_a_unit() -> None:
+    assert [energy(x) for x in (0.5, 12.3e3, 2.96e9, 541e9, 1.5e12)] == [
+        "0.50 fJ", "12.3 pJ", "2.96 uJ", "541 uJ", "1.50 mJ",
+    ]  # fmt: skip
+    assert [time(x) for x in (0.0, 4e-9, 1.57e-3, 2.0)] == ["-", "4.00 ns", "1.57 ms", "2.00 s"]
+    assert [count(x) for x in (0, 392, 2_800_512, 1_436_000_000)] == ["-", "392", "2.80 M", "1.44 G"]
+
+
+def test_columns_stand_where_something_is_in_them() -> None:
+    plain, hybrid = layer_table(report()), layer_table(report(digital_levels=2))
+    assert plain.startswith("macro: W8A8 255 rows ADC 8\n")
+    assert "cycles" not in plain
+    assert "cycles" in hybrid
+    assert "written" not in plain
+    assert plain.splitlines()[-1].split()[:2] == ["3", "layers"]
+
+
+def test_macros_are_named_where_they_differ() -> None:
+    text = layer_table(report(Rule("2", {"adc_bits": 6})))
+    assert "W8A8 255 rows ADC 6" in text
+    assert "W8A8 255 rows ADC 8" in text
+
+
+def test_parts_have_shares_and_sources() -> None:
+    text = part_table(report(encoding_bits=2, technology=Technology(driver=10)))
+    assert [line.split()[0] for line in text.splitlines()[2:] if not line.startswith(" ")] == [
+        "array", "ADC", "drivers", "shift-add", "digital",
+    ]  # fmt: skip
+    assert "driver 10" in text
+    assert text.count("given") == 1
+
+
+@pytest.mark.parametrize(
+    ("technology", "verdict"),
+    [
+        (Technology(), "in it: more, whatever the factors"),
+        (Technology(digital_mac=10.0), "in it: within the factors of both"),
+        (Technology(digital_mac=200.0), "in it: less, whatever the factors"),
+    ],
+)
+def test_the_verdict_knows_the_factors(technology: Technology, verdict: str) -> None:
+    found = report(technology=technology)
+    assert verdict in totals_text(found)
+
+
+def test_pictures_show_every_layer_and_every_chip() -> None:
+    figure = cost_figure(report(), "a title")
+    whole, single = figure.axes
+    assert [text.get_text() for text in single.get_xticklabels()] == ["0", "2", "4"]
+    assert [text.get_text() for text in whole.get_xticklabels()] == ["as configured", "all digital"]
+    assert len(validation_figure(validate_model()).axes) == 3
