@@ -6,6 +6,7 @@ Small tensors gain nothing from threads, and on a busy machine waiting for them 
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if find_spec("ray") is None:
+        for item in items:
+            if item.get_closest_marker("ray") is not None:
+                item.add_marker(pytest.mark.skip(reason="ray is not installed: pip install '.[ray]'"))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("cuda") is not None:

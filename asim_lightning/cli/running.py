@@ -137,7 +137,8 @@ def sweep(
     setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
     prepare(trainer, model, datamodule)
     figures = PointFigures(model, technology)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question, computing)
+    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep.runner = computing
     sweep.record.show(figures)
     for note in sweep.notes:
         setup.say(note)

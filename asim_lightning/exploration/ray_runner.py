@@ -26,11 +26,8 @@ _STORE = 256 << 20
 _SHORT = 30
 """Characters of a folder in which Ray's sockets, of 107 at most, have room."""
 
-_VARIABLES = {
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
+_VARIABLES = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Ray's own, where they are not set."""
 
 
 @dataclass
@@ -127,17 +124,20 @@ class _Pool:
             if not self._jobs:
                 return
             (done,), _ = self._ray.wait(list(self._jobs))
-            job = self._jobs.pop(done)
+            job = self._jobs[done]
             outcomes = self._outcomes(job, done)
+            del self._jobs[done]
             if outcomes is None:
                 self._start(job)
             else:
                 yield from self._proceed(job.key, job.steps, outcomes, job.worker)
 
     def close(self) -> None:
-        """End the workers, those too that compute."""
+        """End the workers, those too that compute, and their trials."""
         for worker in [*self._idle, *(job.worker for job in self._jobs.values())]:
             self._ray.kill(worker)
+        for job in self._jobs.values():
+            job.steps.close()
 
     def _worker(self) -> Any:
         return self._kind.remote(self._package)
@@ -204,7 +204,7 @@ def _connected(address: str | None, cpus: int) -> Iterator[int]:
     Raises:
         ValueError: No cluster answers.
     """
-    # before the import: Ray would upload the working folder under uv, report what it is used for, and repeat errors
+    # before the import: Ray would upload the working folder under uv, and report what it is used for
     for name, value in {**_VARIABLES, **({} if address else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})}.items():
         os.environ.setdefault(name, value)
     import ray

@@ -102,10 +102,13 @@ def computed(steps: Steps, evaluate: Evaluate) -> Outcomes:
         steps: The trial.
         evaluate: Evaluates a condition.
     """
-    found = proceed(steps, None)
-    while isinstance(found, Evaluation):
-        found = proceed(steps, evaluate(found.condition, found.places))
-    return found
+    try:
+        found = proceed(steps, None)
+        while isinstance(found, Evaluation):
+            found = proceed(steps, evaluate(found.condition, found.places))
+        return found
+    finally:
+        steps.close()  # a trial that failed leaves what it has claimed
 
 
 def proceed(steps: Steps, outcomes: Outcomes | None) -> Evaluation | Outcomes:

@@ -40,7 +40,6 @@ class Sweep:
         progress: Whether a progress bar with the time left is shown.
         until: A question on the yield, which ends the chips of each combination of the other axes when it is answered,
             or on the accuracy, which ends the images of each point.
-        runner: Who computes the trials; None: the trainer's processes.
 
     Raises:
         ValueError: No layer is on a macro, there is no trial, or several where the question takes one, or a point is
@@ -57,7 +56,6 @@ class Sweep:
         folder: str | Path,
         progress: bool = True,
         until: YieldQuestion | AccuracyQuestion | None = None,
-        runner: Runner | None = None,
     ) -> None:
         self.layers = macro_layers(model.backbone)
         if not self.layers:
@@ -69,7 +67,8 @@ class Sweep:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
         self.trainer, self.model, self.data, self.progress = trainer, model, data, progress
         self.until = until
-        self.runner = runner or TrainerRunner(trainer, model, data)
+        self.runner: Runner = TrainerRunner(trainer, model, data)
+        """Who computes the trials; another may take its place before `run`."""
         self.of_chips = until if isinstance(until, YieldQuestion) else None
         """The question on the yield, if any."""
         # that of the plan, as long as no layer was given another by hand

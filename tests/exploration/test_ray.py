@@ -35,9 +35,10 @@ OWN = """
             self.does = does
         def level(self, count, cycle):
             if sys.argv[0].endswith("default_worker.py"):  # Ray's
-                if self.does == "dies":
+                simulated = self.macro.random_noise == 1
+                if self.does == "dies" and simulated:
                     os._exit(1)
-                if self.does == "fails":
+                if self.does == "fails" and simulated:
                     raise RuntimeError("no such level\\nat all")
             return super().level(count, cycle)
 """
@@ -153,6 +154,7 @@ def _answers(trials: dict[str, Path]) -> dict[str, tuple[list[int], list[int]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_no_process_is_left_where_a_sweep_is_stopped(
     command: Command, tmp_path: Path, sent: signal.Signals, code: int
@@ -167,7 +169,7 @@ def test_no_process_is_left_where_a_sweep_is_stopped(
     said = process.communicate(timeout=60)[0]
     assert process.returncode == code, said
     assert code < 0 or said.splitlines()[-1].endswith("the same command goes on there")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + (60 if code > 0 else 240)  # an agent of Ray looks for its parent now and then
     while left := {number: each for number, (_, each) in processes().items() if started.get(number) == each}:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
@@ -179,7 +181,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
     load("own_column", textwrap.dedent(OWN))
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     for does, message in {
-        "fails": "simulated random_noise 1 trial 0: `macro.column` own_column.Own: level must take counts of any shape",
+        "fails": "simulated random_noise 1 trial 0: Layer `conv1.3`: `macro.column` own_column.Own: level must take",
         "dies": f"simulated random_noise 1 trial 0 was given up after {MOST_DEATHS + 1} workers died that computed it",
     }.items():
         own = MACRO.with_fields(column="own_column.Own", column_args={"does": does})
@@ -193,6 +195,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
