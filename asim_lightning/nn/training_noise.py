@@ -122,6 +122,11 @@ class ChipNoise(TrainingNoise):
         if not self.read_noise:
             macro = circuit.macro.with_fields(random_noise=0.0, nonlinear_noise=0.0)
             circuit = transfer(macro, circuit.signed_input)
+            if any(circuit.noisy):
+                raise ValueError(
+                    "`train_noise_args.read_noise` must be true with a column that has noise of its own, got false "
+                    f"with column {macro.column}"
+                )
         if given.chip.saved is not None:
             self.check_file(given.chip.saved.path)
         chip = replace(given.chip, number=self.number(noise, given.chip), spread=amount)

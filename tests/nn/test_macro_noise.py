@@ -79,6 +79,14 @@ def test_its_deviation_is_that_of_simulated_reads_output_by_output(macro: MacroC
     assert correlation > 0.9
 
 
+def test_its_level_is_that_of_reads_of_a_measured_column() -> None:
+    """Codes of one output are rarely wrong, so that all outputs together are compared."""
+    macro = MacroConfig(4, 4, rows=255, column="measured", column_args={"file": "measured_chip.csv"})
+    predicted_mean, predicted, mean, deviation = moments(*sparse_linear(macro, False), reads=500)
+    assert abs(float(predicted.mean() / deviation.mean()) - 1) < 0.05
+    assert abs(float(predicted_mean.mean() - mean.mean())) < 0.05 * float(deviation.mean())
+
+
 def test_its_mean_is_that_of_simulated_reads_where_noise_is_rectified() -> None:
     """Few active rows and much noise: at count 0 half of the noise is cut off, and what is left adds up."""
     layer, (x,) = sparse_linear(MacroConfig(4, 4, rows=255, adc_bits=8, random_noise=4.0, digital_levels=2), False)
