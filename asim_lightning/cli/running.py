@@ -20,6 +20,7 @@ from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.engine import ENGINES, choose, refusals
+from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
@@ -186,7 +187,7 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
         print(explain(circuit.macro, signed, circuit.rows_in_use))
-        print(_engines(circuit, setup.trainer.strategy.root_device))
+        print(engines_line(circuit, setup.trainer.strategy.root_device))
     if plot is not None:
         prepare(setup.trainer, setup.model, setup.data)
         print(f"\nplot     {write_page(setup, seen, Path(plot), images)}")
@@ -317,13 +318,16 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
     return [verify_layer(layer, *inputs[layer], max_samples=samples) for layer in layers.values() if layer in inputs]
 
 
-def _engines(circuit: Transfer, device: torch.device) -> str:
-    """Which engine computes a macro on a device, which others could, and why the rest cannot."""
+def engines_line(circuit: Transfer, device: torch.device) -> str:
+    """Which engine computes a macro on a device, which others could, and why the rest cannot; a line more where there
+    are no C++ kernels."""
     chosen, refused = choose(circuit, device), refusals(circuit, device)
+    missing = why_missing() if device.type == "cpu" else None
     able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
-    others = "; ".join(f"{name}: {why}" for name, why in refused.items())
+    others = "; ".join(f"{name}: {why}" for name, why in refused.items() if why != missing)
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
-    return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+    text = textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+    return f"{text}\nC++ kernels: none, so torch computes, many times slower. {missing}" if missing else text
 
 
 def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
