@@ -21,6 +21,7 @@ from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import Technology
 from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
+from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
@@ -253,7 +254,7 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         print(f"\n{len(names)} layers, {'signed' if signed else 'unsigned'} input: {shown}")
         print(explain(circuit.macro, signed, circuit.rows_in_use))
-        print(_engines(circuit, setup.trainer.strategy.root_device))
+        print(engines_line(circuit, setup.trainer.strategy.root_device))
         if circuit.macro.static.is_reused:
             print(_places(circuit, names, macro_layers(setup.model.backbone)))
     if plot is not None:
@@ -392,13 +393,16 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
     ]
 
 
-def _engines(circuit: Transfer, device: torch.device) -> str:
-    """Which engine computes a macro on a device, which others could, and why the rest cannot."""
+def engines_line(circuit: Transfer, device: torch.device) -> str:
+    """Which engine computes a macro on a device, which others could, and why the rest cannot; a line more where there
+    are no C++ kernels."""
     chosen, refused = choose(circuit, device), refusals(circuit, device)
+    missing = why_missing() if device.type == "cpu" else None
     able = ", ".join(name for name in ENGINES if name != chosen and name not in refused)
-    others = "; ".join(f"{name}: {why}" for name, why in refused.items())
+    others = "; ".join(f"{name}: {why}" for name, why in refused.items() if why != missing)
     parts = [f"engine on {device.type}: {chosen}", able and f"also {able}", others and f"not {others}"]
-    return textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+    text = textwrap.fill("; ".join(part for part in parts if part), 120, subsequent_indent="    ")
+    return f"{text}\nC++ kernels: none, so torch computes, many times slower. {missing}" if missing else text
 
 
 def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.cli.running import engines_line
 from asim_lightning.engine import Conv2dProduct, choose, noise_context, refusals
 from asim_lightning.engine.digit_sums import input_digit_sums, weight_digit_sums
 from asim_lightning.engine.native import library, passes
@@ -92,6 +93,21 @@ def test_the_noise_of_training_is_the_same(request: pytest.FixtureRequest) -> No
 @pytest.mark.usefixtures("without_kernels")
 def test_the_engine_says_what_is_missing() -> None:
     assert refusals(layers()[0][0].transfer, "cpu")["native"].startswith("The C++ kernels are not built: ")
+
+
+@pytest.mark.filterwarnings("ignore:torch's operations")
+def test_explain_says_in_a_line_what_computes_and_how_to_get_the_kernels(request: pytest.FixtureRequest) -> None:
+    circuit, cpu = layers(**NOISY)[0][0].transfer, torch.device("cpu")
+    assert engines_line(circuit, cpu).startswith("engine on cpu: native; also reference; not exact: ")
+    assert "\nC++ kernels" not in engines_line(circuit, cpu)
+    request.getfixturevalue("without_kernels")
+    first, *_, last = engines_line(circuit, cpu).splitlines()
+    assert first.startswith("engine on cpu: reference; not exact: ")
+    assert last.startswith(
+        "C++ kernels: none, so torch computes, many times slower. The C++ kernels are not built: with a"
+    )
+    assert last.endswith(" builds them.")
+    assert "native" not in engines_line(circuit, cpu).replace(last, "")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])

@@ -59,6 +59,7 @@ def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
     assert rows(folder) == rows(whole)
 
 
+@pytest.mark.slow  # test_yields stops between chips within a process
 def test_kill_9_between_chips_leaves_them_and_the_yield_is_that_of_a_whole_run(
     command: list[str], tmp_path: Path
 ) -> None:

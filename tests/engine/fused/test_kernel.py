@@ -14,7 +14,8 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Product
 from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.digit_layout import operands
-from asim_lightning.engine.fused.tables import tables
+from asim_lightning.engine.fused.kernel_arguments import blocks
+from asim_lightning.engine.fused.tables import VOTES, tables
 from tests.engine.products import silent
 from tests.engine.random_converters import converters
 
@@ -108,6 +109,14 @@ def test_counts_come_from_tensor_cores_and_no_rounding_is_left_out(
     assert not re.search(r"convert_layout.*x(f32|i32), #mma", loops)  # nor counts and noise through shared memory
     for figure, value in _resources(kernel.asm["cubin"], tmp_path).items():
         record_property(figure, value)
+
+
+@pytest.mark.parametrize("vote", VOTES)
+@pytest.mark.parametrize("pixels", [1, 32, 33, 1024])
+def test_blocks_are_no_smaller_than_triton_multiplies(vote: str, pixels: int) -> None:
+    x, w = torch.zeros(1, 3, pixels, 1, dtype=torch.int32), torch.zeros(5, 3, 1, 1, dtype=torch.int32)
+    product = Conv2dProduct((1, 1), (0, 0), (1, 1), 1)
+    assert min(blocks(operands(product, MacroConfig(), [(0,)], x, w), vote)) >= 16
 
 
 def test_another_batch_layer_seed_or_trial_takes_the_same_kernel(compiled: Callable[..., Any]) -> None:
