@@ -70,11 +70,6 @@ class Layout:
     tiles: tuple[Tile, ...]
     geometry: Geometry
 
-    def columns(self, weight_bits: int) -> tuple[int, int, int, int]:
-        """How many columns convert: tiles, groups or heads, output columns of one, weight bits."""
-        g = self.geometry
-        return len(self.tiles), max(g.groups, g.heads), g.group_outputs, weight_bits
-
 
 @lru_cache(maxsize=1024)
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.events.layout import Layout
-from asim_lightning.engine.events.rates import ConverterRates, Rates
+from asim_lightning.engine.events.rates import Rates
 from asim_lightning.engine.events.stream import gap_factor
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
 from asim_lightning.engine.noise_source import Noise
@@ -45,8 +45,8 @@ class _Events(Structure):
         ("tiles places kinds cycles errors shares", ADDRESS),
         ("tile_count kind_count rows divisor positions block_outputs blocks is_outermost inner out_width", INT64),
         ("group_outputs head_rows width stride_y stride_x x_row x_group x_byte x_pixel", INT64),
-        ("w_row w_head w_output w_byte converter_groups weight_bits", INT64),
-        ("out ids offsets x w converters converter_rates", ADDRESS), ("batch out_channel out_pixel", INT64),
+        ("w_row w_head w_output w_byte", INT64),
+        ("out ids offsets x w", ADDRESS), ("batch out_channel out_pixel", INT64),
         ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32),
     )  # fmt: skip
 
@@ -59,13 +59,11 @@ class NativeEvents:
         kernels: The library.
         rates: Rates of the macro.
         layout: Layout of a row of the batch.
-        converters: How often each converter errs; None: all are alike.
     """
 
     kernels: C.CDLL
     rates: Rates
     layout: Layout
-    converters: ConverterRates | None = None
 
     def weight_words(self, w: Tensor) -> Tensor:
         """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
@@ -111,12 +109,6 @@ class NativeEvents:
         job = _Events.from_buffer_copy(_tables(self.rates, self.layout)[0])
         job.out, job.x, job.w = out.data_ptr(), x_words.data_ptr(), words.data_ptr()
         job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
-        if self.converters is not None:
-            index, times = (
-                self.converters.index.int().contiguous(),
-                self.converters.times.double().contiguous(),
-            )
-            job.converters, job.converter_rates = index.data_ptr(), times.data_ptr()
         job.batch, job.is_double = len(out), out.dtype == torch.float64
         job.out_channel, job.out_pixel = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
@@ -162,7 +154,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
         0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
         len(tiles), len(kinds), rates.scale, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
         g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
-        *steps, g.outputs * w_output, w_output, w_byte, max(g.groups, g.heads), macro.weight_bits,
+        *steps, g.outputs * w_output, w_output, w_byte,
     )  # fmt: skip
     if not g.heads:
         job.w_row = job.w_head = 0
