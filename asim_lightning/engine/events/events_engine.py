@@ -13,6 +13,7 @@ The outputs have the distribution of making every conversion, apart from codes o
 defines the candidates.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,19 +47,20 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 
 @dataclass(eq=False)
-class RareErrors:
+class Errors(ABC):
     """The wrong conversions of a product.
 
     Attributes:
         product: The linear map.
         weights: Integers; None where they come with each call.
-        transfer: Schedule and column, or a part of the schedule, which `refuses` does not refuse.
+        transfer: Schedule and column, or a part of the schedule, which the engine does not refuse.
     """
 
     product: Product
     weights: Weights | None
     transfer: Transfer
 
+    @abstractmethod
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
         """Adds the errors of the wrong conversions to the outputs without noise.
 
@@ -71,6 +73,13 @@ class RareErrors:
             Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where
             the device has no float64). # (batch, *outputs)
         """
+
+
+class RareErrors(Errors):
+    """The wrong conversions of converters that are all alike."""
+
+    def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
+        """See `Errors.added`."""
         if x.device.type == "mps":  # has no float64
             moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
             on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
@@ -102,7 +111,7 @@ class EventsProgram(Program):
     """
 
     exact: ExactProgram
-    errors: RareErrors
+    errors: Errors
 
     def of(self, weights: Tensor) -> "EventsProgram":
         """See `Program.of`."""
