@@ -82,8 +82,8 @@ APART void draw(Draws& draws, double factor, uint32_t sample, uint32_t number, u
         store(words[2] + i, w.w2);
         store(words[3] + i, w.w3);
     }
-    for (int i = 0; i < AHEAD; ++i) draws.gaps[i] = logarithm(uniform(words[0][i], words[1][i])) * factor;
-    for (int i = 0; i < AHEAD; ++i) draws.chances[i] = uniform(words[2][i], words[3][i]);
+    for (int i = 0; i < AHEAD; i += WIDE) store(draws.gaps + i, logarithm(uniform(words[0] + i, words[1] + i)) * factor);
+    for (int i = 0; i < AHEAD; i += WIDE) store(draws.chances + i, uniform(words[2] + i, words[3] + i));
 }
 
 // Popcount, at most 65,535, of a weight bit and an input bit over the words of a tile. Its own function, so that the loop

@@ -176,26 +176,26 @@ private:
                 below[l] -= job_.inl_high[of * job_.places + first_ + place + l];
             }
         }
-        bool any = false;
-        for (int l = 0; l < GROUP; ++l) {
-            Rate& rate = rates[l];
-            if (!noisy) {
-                rate.rate = above[l] < 0.0f || below[l] < 0.0f ? 1.0 : 0.0;
-            } else {
-                const float up = above[l] * scale, down = below[l] * scale;
-                rate.above = job_.tails[int32_t(up < 0.0f ? 0.0f : up > last ? last : up)];
-                rate.rate = rate.above + job_.tails[int32_t(down < 0.0f ? 0.0f : down > last ? last : down)];
-            }
-            any = any || rate.rate > 0.0;
+        if (!noisy) {
+            bool any = false;
+            for (int l = 0; l < GROUP; ++l) any |= (rates[l].rate = above[l] < 0.0f || below[l] < 0.0f ? 1.0 : 0.0) > 0.0;
+            return any;
         }
-        if (!noisy) return any;
+        double ups[GROUP], both[GROUP], factors[GROUP];
         for (int l = 0; l < GROUP; ++l) {
-            const bool always = rates[l].rate >= ALWAYS;
-            rates[l].factor = always ? -0.0 : 1.0 / logarithm(1.0 - rates[l].rate);
-            rates[l].above = always ? 0.5 : rates[l].above;
-            rates[l].rate = always ? 1.0 : rates[l].rate;
+            const float up = above[l] * scale, down = below[l] * scale;
+            ups[l] = job_.tails[int32_t(up < 0.0f ? 0.0f : up > last ? last : up)];
+            both[l] = ups[l] + job_.tails[int32_t(down < 0.0f ? 0.0f : down > last ? last : down)];
         }
-        return any;
+        for (int l = 0; l < GROUP; l += WIDE) {
+            const f64v rate = load<f64v>(both + l), factor = 1.0 / logarithm(1.0 - rate);
+            const auto always = rate >= ALWAYS;
+            ::store(factors + l, always ? all(-0.0) : factor);
+            ::store(both + l, always ? all(1.0) : rate);
+            ::store(ups + l, always ? all(0.5) : load<f64v>(ups + l));
+        }
+        for (int l = 0; l < GROUP; ++l) rates[l] = {both[l], ups[l], factors[l]};
+        return true;
     }
 
     // Make every conversion of converters whose rate is not 0, of cycles without noise.
@@ -232,6 +232,8 @@ private:
             lanes.draw[l] = 0, lanes.group[l] = group, lanes.column[l] = column, lanes.next[l] = 0;
             lanes.left[l] = pixels_ * own.cycles;
             lanes.rate[l] = rate.rate, lanes.above[l] = rate.above, lanes.factor[l] = rate.factor;
+            // of large layers the planes are out of cache
+            __builtin_prefetch(job_.w + (plane_ + own.weight_bit * padded_ + column) * job_.words);
             ++column;
             return true;
         };
@@ -264,11 +266,12 @@ private:
             ::store(words[2] + i, w.w2);
             ::store(words[3] + i, w.w3);
         }
-        for (int l = 0; l < GROUP; ++l) gaps[l] = logarithm(uniform(words[0][l], words[1][l])) * lanes.factor[l];
-        for (int l = 0; l < GROUP; ++l) {
-            const double chance = uniform(words[2][l], words[3][l]) * lanes.rate[l], above = lanes.above[l];
-            const double normal = normal_above(chance < above ? chance : chance - above);
-            normals[l] = float(chance < above ? normal : -normal);
+        for (int l = 0; l < GROUP; l += WIDE)
+            ::store(gaps + l, logarithm(uniform(words[0] + l, words[1] + l)) * load<f64v>(lanes.factor + l));
+        for (int l = 0; l < GROUP; l += WIDE) {
+            const f64v chance = uniform(words[2] + l, words[3] + l) * load<f64v>(lanes.rate + l), above = load<f64v>(lanes.above + l);
+            const f64v normal = normal_above(chance < above ? chance : chance - above);
+            ::store(normals + l, __builtin_convertvector(chance < above ? normal : -normal, half_f32v));
         }
     }
 
