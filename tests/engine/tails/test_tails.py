@@ -89,7 +89,7 @@ def test_sums_without_noise_are_the_references(fields: dict[str, Any], kinds: st
 
 
 @pytest.mark.parametrize("static", [{"offset": "0.09 lsb"}, {"offset": "0.12 lsb", "gain": 0.2, "inl": 0.66}], ids=str)
-@pytest.mark.parametrize("fields", [FIELDS[name] for name in ("bit-serial", "2 bits a cycle", "hybrid", "column")])
+@pytest.mark.parametrize("fields", [FIELDS[name] for name in ("bit-serial", "2 bits a cycle", "hybrid")])
 def test_plain_torch_finds_the_same(
     static: dict[str, Any], fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +97,7 @@ def test_plain_torch_finds_the_same(
         MacroConfig(**{"weight_bits": 4, "input_bits": 4, **fields, "random_noise": 0.06}, static=static), True
     )
     for name, (product, x, w) in cases(circuit.macro, True).items():
+        x, w = x[:2], w[:2] if product.batched_weight else w
         noise = noise_of(len(x), trial=3, chip=5)
         found = sums_of(tails, product, circuit, x, w, noise)
         with monkeypatch.context() as patched:
@@ -160,7 +161,7 @@ def test_outputs_have_the_references_distribution(fields: dict[str, Any], name: 
 
 def layer(batch: int) -> tuple[Product, Transfer, Tensor, Tensor]:
     """A convolution of two blocks of pixels, three tiles and two groups."""
-    macro = MacroConfig(4, 4, random_noise="0.2 lsb", static={"offset": "0.1 lsb", "gain": 0.2})
+    macro = MacroConfig(4, 4, random_noise="0.2 lsb", static={"offset": "0.04 lsb", "gain": 0.1})
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, 16, (batch, 120, 18, 17), generator=generator).float()
     w = torch.randint(-7, 8, (40, 60, 3, 3), generator=generator).float()
@@ -212,7 +213,7 @@ def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> No
 
 def test_an_empty_batch_and_digital_cycles_have_no_errors() -> None:
     product, circuit, x, w = layer(1)
-    assert sums_of(tails, product, circuit, x[:0], w, noise_of(0)).shape == (0, 40, 18, 17)
+    assert sums_of(tails, product, circuit, x[:0], w, noise_of(1).rows(0, 0)).shape == (0, 40, 18, 17)
     digital = transfer(circuit.macro.with_fields(digital_levels=99), False)
     assert torch.equal(
         sums_of(tails, product, digital, x, w, noise_of(1)),
