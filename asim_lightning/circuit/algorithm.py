@@ -1,12 +1,17 @@
 """The algorithm that computes a macro: its noise and its conversions decide, never batch, threads or device."""
 
+import math
 from enum import Enum
 from functools import lru_cache
 
-from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts
+from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts, transfer
 
 LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
+LARGEST_EXPECTED_ERROR = 0.03
+"""Up to this share of wrong codes, expected over the spreads of converters, finding those that may be wrong is faster
+than making all of them."""
 MOST_VOTES = 31
 """Most votes for which the distribution of a voted code is enumerated."""
 _MOST_COUNTS = 2**17
@@ -19,6 +24,9 @@ class Algorithm(str, Enum):
     """One integer product: no noise, and every cycle exact."""
     EVENTS = "exact + events"
     """The integer product and the wrong conversions alone: every cycle exact, and codes rarely wrong."""
+    TAILS = "exact + tail events"
+    """The same where converters differ: the integer product, and the conversions whose noise passes their converter's
+    margin."""
     SPLIT = "exact + every other conversion"
     """The same for the input digits whose cycles are exact, and every conversion of the others."""
     CONVERSIONS = "every conversion"
@@ -33,11 +41,14 @@ def algorithm(transfer: Transfer) -> Algorithm:
     """The algorithm for a macro.
 
     Events serve where all cycles are exact noise aside, all cells are equal, there is an ADC, at most 31 votes, at most
-    2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %. See `split` for where
-    that holds for some input digits.
+    2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %. Where converters
+    differ, tail events serve in their place (see `why_no_tails`). See `split` for where that holds for some input
+    digits.
     """
     if transfer.exact:
         return Algorithm.EXACT
+    if why_no_tails(transfer) is None:
+        return Algorithm.TAILS
     if has_rare_errors(transfer) and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
         return Algorithm.EVENTS
     return Algorithm.CONVERSIONS if split(transfer) is None else Algorithm.SPLIT
@@ -87,3 +98,58 @@ def largest_error_probability(transfer: Transfer) -> float:
     kinds = {c.full_scale: c for c, noisy in zip(transfer.cycles, transfer.noisy, strict=True) if noisy}
     errors = (error_probabilities(column, c, possible_counts(c).float()) for c in kinds.values())
     return max((float(each.max()) for each in errors), default=0.0)
+
+
+@lru_cache(maxsize=1024)
+def why_no_tails(circuit: Transfer) -> str | None:
+    """Why tail events do not serve a macro, whose spreads decide, and never the draw; None where they do.
+
+    They serve where converters differ and all cells are equal, all cycles would be exact but for noise and converters,
+    no noisy conversion is voted, there are at most 2^17 counts in a cycle, and no more than 3 % of the codes are wrong,
+    expected over the spreads (`expected_error`).
+    """
+    macro = circuit.macro
+    if not macro.converters_differ:
+        return "converters are all alike"
+    if macro.weight_parallel:
+        return "several weight bits are converted at once"
+    if circuit.column.cell_sigma:
+        return "cells differ"
+    cycles = [(cycle, noisy) for cycle, noisy in zip(circuit.cycles, circuit.noisy, strict=True) if cycle.converted]
+    if any(noisy and cycle.votes > 1 for cycle, noisy in cycles):
+        return "noisy conversions are voted"
+    if any(cycle.full_scale >= _MOST_COUNTS for cycle, _ in cycles):
+        return "there are too many counts to tabulate"
+    alike = macro.with_fields(**{f"static.{name}": 0.0 for name in ("offset", "gain", "inl")})
+    ideal = transfer(alike, circuit.signed_input, circuit.rows_in_use)
+    if any(kind is not Conversion.EXACT for kind in ideal.conversions):
+        return "some cycles would not return their count with ideal converters either"
+    share = expected_error(circuit)
+    if share > LARGEST_EXPECTED_ERROR:
+        return f"{share:.2g} of the codes are wrong by the spreads, more than {LARGEST_EXPECTED_ERROR:g}"
+    return None
+
+
+def expected_error(circuit: Transfer) -> float:
+    """Share of wrong codes at a quarter of the full scale, expected over noise and the spreads of converters; the
+    largest of all cycles.
+
+    Offset, gain times the code, INL and noise are taken as one normal: ``erfc(1 / (2 sqrt 2 sigma))``. What a
+    calibration to a step leaves has the spread ``step / sqrt 12`` at most.
+    """
+    kinds = {(c.full_scale, noisy): c for c, noisy in zip(circuit.cycles, circuit.noisy, strict=True) if c.converted}
+    sigmas = (_total_sigma(circuit, cycle, noisy) for (_, noisy), cycle in kinds.items())
+    return max((math.erfc(1 / (2 * math.sqrt(2) * sigma)) for sigma in sigmas if sigma), default=0.0)
+
+
+def _total_sigma(circuit: Transfer, cycle: Cycle, noisy: bool) -> float:
+    macro, top = circuit.macro, cycle.top_code or 1
+    static, (offset, step) = macro.static, macro.converter_spreads
+    gain, left = static.gain_percent / 100, step / math.sqrt(12)
+    offset = min(offset, left) if static.trim in ("offset", "both") else offset
+    gain = min(gain, left / top) if static.trim in ("gain", "both") else gain
+    code = cycle.full_scale / 4 / cycle.counts_a_code
+    # of a binary C-DAC whose end points are its gain and offset
+    inl = static.inl_percent / 100 * math.sqrt(max(0.0, code * (1 - code / (top + 1))))
+    noise = float(circuit.column.sigma(possible_counts(cycle).float(), cycle).max()) if noisy else 0.0
+    return math.hypot(offset, gain * code, inl, noise)

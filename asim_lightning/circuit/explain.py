@@ -14,8 +14,10 @@ from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
     Algorithm,
     algorithm,
+    expected_error,
     largest_error_probability,
     split,
+    why_no_tails,
 )
 from asim_lightning.circuit.columns import Column, codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
@@ -129,11 +131,15 @@ class Explanation:
             some = f"{len(parts[0].cycles)} of {_plural(len(self.cycles), 'cycle')}"
             errors = " but for rare errors, which are drawn" if any(parts[0].noisy) else ""
             return f"{some} return their count{errors}; the others are converted"
+        if self.algorithm is Algorithm.TAILS:
+            share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
+            made = "only conversions that may be wrong are found and made (on a CPU; elsewhere every conversion is)"
+            return f"every cycle returns its count but for noise and converters, and {share}: {made}"
         if self.macro.converters_differ:
             made = (
                 "every conversion is made, in 1.6 (INL: 1.9) times the time without, 2.6 (4.3) where nothing is noisy"
             )
-            return f"converters differ, so that their codes are no counts: {made}"
+            return f"converters differ, and {why_no_tails(circuit)}: {made}"
         if inexact and circuit.column.cell_sigma:
             return "cells differ, so that counts are real numbers, which a float product makes: many times slower"
         if inexact:

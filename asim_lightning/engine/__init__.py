@@ -13,8 +13,8 @@ Product: the linear map, a convolution or matrix product. Transfer: schedule and
 Program: what an engine prepares for a product on a macro, and runs at each call. Step: output of one count.
 
 The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` adds the
-wrong conversions, `split` does so for some input digits, and `native` (CPU), `fused` (CUDA) and `reference` (any
-device, the specification) make every conversion.
+wrong conversions, `tails` those of converters that differ a little (CPU), `split` does so for some input digits, and
+`native` (CPU), `fused` (CUDA) and `reference` (any device, the specification) make every conversion.
 """
 
 from asim_lightning.engine.chip import Chip, converters_of, stuck_weights

@@ -112,3 +112,37 @@ def most_moves(tables: Tensor) -> int:
     off = tables.float().abs()
     largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
     return 1 + math.floor(largest + 2.0**-8)  # thresholds of up to 16 bits are rounded to so much in float32
+
+
+_TABLES = 2**14
+"""Tables that are worked out at a time."""
+INL_PARTS = 4
+"""Parts of the codes whose INL is bounded together with that of all codes below."""
+_FARTHEST = 0.45
+"""INL up to which thresholds stay in order whatever the others' is."""
+
+
+def inl_bounds(tables: Tensor, top: int) -> Tensor:
+    """Least and largest INL of the thresholds that decide codes below each quarter of the range.
+
+    Args:
+        tables: See `Converters`; of codes from 0.
+        top: Highest code.
+
+    Returns:
+        Least and largest, float32; infinite where thresholds may be out of order. # (2, 4, tables)
+    """
+    tables = tables.float()
+    ends = [min(top, math.ceil((top + 1) / INL_PARTS * (part + 1)) + 2) for part in range(INL_PARTS)]
+    codes = torch.arange(top + 1, device="cpu")
+    found = torch.empty(2, INL_PARTS, len(tables), dtype=torch.float32, device="cpu")
+    for few in range(0, len(tables), _TABLES):
+        part = tables[few : few + _TABLES]
+        numbers = torch.arange(len(part), device="cpu")[:, None]
+        inl = _inl(numbers.expand(-1, top + 1), part, codes.expand(len(part), -1))  # (tables, codes)
+        for k, end in enumerate(ends):
+            low, high = inl[:, : end + 1].aminmax(dim=1)
+            in_order = (low >= -_FARTHEST) & (high <= _FARTHEST)
+            found[0, k, few : few + _TABLES] = low.where(in_order, -math.inf)
+            found[1, k, few : few + _TABLES] = high.where(in_order, math.inf)
+    return found

@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 
 from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, split, transfer
-from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, has_rare_errors, largest_error_probability
+from asim_lightning.circuit.algorithm import (
+    LARGEST_ERROR_PROBABILITY,
+    expected_error,
+    has_rare_errors,
+    largest_error_probability,
+    why_no_tails,
+)
 
 LSB = MacroConfig(weight_bits=2, input_bits=1)
 SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
+
+
+TRIMMED = 0.6 / math.sqrt(12)
+"""What a step of 0.6 LSB leaves; of a gain a quarter of it at a quarter of the range."""
 
 
 def wrong(sigma: float) -> float:
@@ -28,6 +38,12 @@ def wrong(sigma: float) -> float:
         ({"rows": 256}, Algorithm.CONVERSIONS),  # lossy
         ({"rows": 256, "random_noise": "0.2 lsb"}, Algorithm.CONVERSIONS),
         ({"random_noise": "0.2 lsb", "weight_parallel": True}, Algorithm.CONVERSIONS),
+        ({"static": {"offset": "0.1 lsb"}}, Algorithm.TAILS),
+        ({"static": {"offset": "0.3 lsb"}}, Algorithm.CONVERSIONS),  # often wrong
+        ({"static": {"offset": "0.1 lsb"}, "random_noise": "0.1 lsb"}, Algorithm.TAILS),
+        ({"static": {"offset": "3 lsb", "trim": "offset", "trim_step": "0.4 lsb"}}, Algorithm.TAILS),
+        ({"static": {"stuck_at_0": 0.1}}, Algorithm.EXACT),
+        ({"static": {"inl": 0.66}, "random_noise": "0.15 lsb", "digital_levels": 1}, Algorithm.TAILS),
     ],
     ids=str,
 )
@@ -42,6 +58,46 @@ def test_a_sign_plane_alone_is_split_from_digits_of_several_bits() -> None:
     assert found is not None
     assert [len(part.cycles) for part in found] == [8, 16]
     assert split(transfer(MacroConfig(**SIGNED, vote="mean", votes=2, vote_levels=1), True)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"static": {}}, "converters are all alike"),
+        ({"weight_parallel": True}, "several weight bits are converted at once"),
+        ({"column": "current", "column_args": {"cell_sigma": 1.0}}, "cells differ"),
+        ({"votes": 3, "vote_levels": 1, "random_noise": 0.01}, "noisy conversions are voted"),
+        ({"rows": 2**17, "adc_bits": 16}, "there are too many counts to tabulate"),
+        ({"rows": 200}, "some cycles would not return their count with ideal converters either"),
+        ({"random_noise": "0.3 lsb"}, "0.1 of the codes are wrong by the spreads, more than 0.03"),
+    ],
+    ids=str,
+)
+def test_why_tail_events_do_not_serve(fields: dict[str, Any], why: str) -> None:
+    assert why_no_tails(transfer(LSB.with_fields(**{"static": {"offset": "0.05 lsb"}, **fields}), False)) == why
+
+
+@pytest.mark.parametrize(
+    ("static", "sigma"),
+    [
+        ({"offset": "0.3 lsb"}, 0.3),
+        ({"gain": "1 %"}, 255 / 4 / 100),
+        ({"inl": "1 %"}, 0.01 * math.sqrt(255 / 4 * (1 - 255 / 4 / 256))),
+        (
+            {"offset": "3 lsb", "gain": "9 %", "trim": "both", "trim_step": "0.6 lsb"},
+            math.hypot(1, 0.25) * 0.6 / 12**0.5,
+        ),
+        (
+            {"offset": "0.1 lsb", "gain": "9 %", "trim": "offset", "trim_step": "0.6 lsb"},
+            math.hypot(0.1, 9 * 255 / 400),
+        ),
+    ],
+    ids=str,
+)
+def test_the_expected_share_of_wrong_codes(static: dict[str, Any], sigma: float) -> None:
+    assert expected_error(transfer(LSB.with_fields(static=static), False)) == pytest.approx(wrong(sigma))
+    noisy = LSB.with_fields(static=static, random_noise="0.2 lsb")
+    assert expected_error(transfer(noisy, False)) == pytest.approx(wrong(math.hypot(sigma, 0.2)))
 
 
 @pytest.mark.parametrize("above", [False, True])

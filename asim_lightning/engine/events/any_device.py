@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.events.layout import Geometry, Layout
-from asim_lightning.engine.events.rates import ConverterRates, Rates
+from asim_lightning.engine.events.rates import Rates
 from asim_lightning.engine.events.stream import candidates, gap_factor
 from asim_lightning.engine.noise_source import Noise
 
@@ -16,10 +16,7 @@ DEVICE_ELEMENTS = 2**24
 """Draws, and rows of candidates, held at a time on an accelerator."""
 
 
-def with_errors(
-    total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise,
-    converters: ConverterRates | None = None,
-) -> Tensor:  # fmt: skip
+def with_errors(total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise) -> Tensor:
     """The exact outputs, plus the errors of the wrong conversions.
 
     Args:
@@ -30,7 +27,6 @@ def with_errors(
         w: Integers. # (*weight), or (batch, *weight) where the product says so
         key: Key of the layer's events.
         noise: Noise source.
-        converters: How often each converter errs; None: as the rates say. Rates are then `drawn_more_often`.
 
     Returns:
         float64. # (batch, *outputs)
@@ -40,7 +36,7 @@ def with_errors(
     errors = torch.zeros(batch * layout.positions, dtype=torch.int64, device=device)
     elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
     step = max(1, elements // max(layout.draws, default=1))
-    tables = _tables(rates, layout, converters, device)
+    tables = _tables(rates, layout, device)
     for low in range(0, batch * layout.blocks, step):
         unit = torch.arange(low, min(low + step, batch * layout.blocks), device=device)
         row, block = unit // layout.blocks, unit % layout.blocks
@@ -64,14 +60,14 @@ def with_errors(
 
 
 @lru_cache(maxsize=256)
-def _tables(rates: Rates, layout: Layout, converters: ConverterRates | None, device: torch.device) -> "_Tables":
-    return _Tables(rates, layout, converters, device)
+def _tables(rates: Rates, layout: Layout, device: torch.device) -> "_Tables":
+    return _Tables(rates, layout, device)
 
 
 class _Tables:
     """Tables of rates and a layout on a device."""
 
-    def __init__(self, rates: Rates, layout: Layout, converters: ConverterRates | None, device: torch.device) -> None:
+    def __init__(self, rates: Rates, layout: Layout, device: torch.device) -> None:
         def integers(values: list[int]) -> Tensor:
             return torch.tensor(values, dtype=torch.int64, device=device)
 
@@ -86,10 +82,6 @@ class _Tables:
         self.input_mask = integers([2 ** len(cycle.input_bits) - 1 for cycle in cycles])
         self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
         self.tile_rows = self.used.shape[1]
-        self.converters: tuple[Tensor, Tensor] | None = None
-        """Number of the converter of each place, and how much more often each errs upward and downward."""
-        if converters is not None:
-            self.converters = converters.index.to(device).long(), converters.times.to(device, torch.float64)
 
 
 def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,11 +104,6 @@ def _add(
     tile, cycle = place // len(cycles), cycles[place % len(cycles)]
     count = _counts(tables, x, w, row, output, tile, cycle)
     shares = tables.shares[kind][count]
-    if tables.converters is not None:
-        index, factors = tables.converters
-        times = factors[index[_converter_places(tables, output, tile, cycle)]]  # (candidates, 2)
-        downward = (tables.errors[kind][:-1] < 0).long()
-        shares = (shares.diff(dim=1, prepend=shares.new_zeros(len(shares), 1)) * times[:, downward]).cumsum(1)
     which = (chance[:, None] >= shares).sum(1)
     amount = tables.errors[kind][which] * tables.weights[cycle]
     errors.index_add_(0, row * tables.layout.positions + output, amount)
@@ -143,14 +130,6 @@ def _channel_and_pixel(g: Geometry, output: Tensor) -> tuple[Tensor, Tensor]:
     """Output channel and pixel of outputs of a row."""
     outer, inner = output // g.inner, output % g.inner
     return (outer, inner) if g.outputs_outermost else (inner, outer)
-
-
-def _converter_places(tables: _Tables, output: Tensor, tile: Tensor, cycle: Tensor) -> tuple[Tensor, ...]:
-    """Tile, group or head, output column and weight bit of each conversion. # (candidates,) each"""
-    g = tables.layout.geometry
-    channel, pixel = _channel_and_pixel(g, output)
-    group = pixel // g.head_rows if g.heads else channel // g.group_outputs
-    return tile, group, channel % g.group_outputs, tables.weight_bit[cycle]
 
 
 def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ The outputs have the distribution of making every conversion, apart from codes o
 defines the candidates.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,7 +25,7 @@ from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.events import any_device
 from asim_lightning.engine.events.layout import layout
-from asim_lightning.engine.events.rates import ConverterRates, drawn_more_often, rates
+from asim_lightning.engine.events.rates import rates
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native.events import NativeEvents
@@ -46,21 +47,20 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 
 @dataclass(eq=False)
-class RareErrors:
+class Errors(ABC):
     """The wrong conversions of a product.
 
     Attributes:
         product: The linear map.
         weights: Integers; None where they come with each call.
-        transfer: Schedule and column, or a part of the schedule, which `refuses` does not refuse.
-        converters: How often each converter errs; None: all as the column says.
+        transfer: Schedule and column, or a part of the schedule, which the engine does not refuse.
     """
 
     product: Product
     weights: Weights | None
     transfer: Transfer
-    converters: ConverterRates | None = None
 
+    @abstractmethod
     def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
         """Adds the errors of the wrong conversions to the outputs without noise.
 
@@ -73,27 +73,30 @@ class RareErrors:
             Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where
             the device has no float64). # (batch, *outputs)
         """
+
+
+class RareErrors(Errors):
+    """The wrong conversions of converters that are all alike."""
+
+    def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
+        """See `Errors.added`."""
         if x.device.type == "mps":  # has no float64
             moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
             on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
             return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
         kinds = rates(self.transfer)
-        if self.converters is not None:
-            kinds = drawn_more_often(kinds, self.converters.most)
         if total.numel() == 0 or not kinds.kinds or self.weights is None:
             return total if total.dtype == torch.float32 else total.to(torch.float64)
         w, macro = self.weights.integers, self.transfer.macro
         shape = w.shape[1:] if self.product.batched_weight else w.shape
         places = layout(kinds, self.product, x.shape[1:], shape)
-        if self.converters is not None:
-            self.converters.check(places.columns(macro.weight_bits))
         key = layer_key(noise.name + "/events", noise.call)
         kernels = passes.best_library() if x.device.type == "cpu" else None
         if kernels is None:
             x = x.to(torch.int32) - SHIFT * kinds.signed_input if x.dtype == torch.uint8 else x
-            changed = any_device.with_errors(total, kinds, places, x, w, key, noise, self.converters)
+            changed = any_device.with_errors(total, kinds, places, x, w, key, noise)
             return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
-        native = NativeEvents(kernels, kinds, places, self.converters)
+        native = NativeEvents(kernels, kinds, places)
         words = self.weights.form(("words", self.product, macro.rows, macro.weight_bits), native.weight_words)
         return native.added(total, x, words, key, noise)
 
@@ -108,7 +111,7 @@ class EventsProgram(Program):
     """
 
     exact: ExactProgram
-    errors: RareErrors
+    errors: Errors
 
     def of(self, weights: Tensor) -> "EventsProgram":
         """See `Program.of`."""

@@ -52,6 +52,21 @@ class Geometry:
     padding: tuple[int, int]
     dilation: tuple[int, int]
 
+    @property
+    def positions(self) -> int:
+        """Outputs of a row of the batch."""
+        return self.outputs * self.inner if self.outputs_outermost else self.height * self.inner
+
+    @property
+    def macros(self) -> int:
+        """Groups or heads."""
+        return max(self.groups, self.heads)
+
+    @property
+    def macro_pixels(self) -> int:
+        """Pixels of an output of a group or head."""
+        return self.inner if self.outputs_outermost else self.head_rows
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -70,11 +85,6 @@ class Layout:
     tiles: tuple[Tile, ...]
     geometry: Geometry
 
-    def columns(self, weight_bits: int) -> tuple[int, int, int, int]:
-        """How many columns convert: tiles, groups or heads, output columns of one, weight bits."""
-        g = self.geometry
-        return len(self.tiles), max(g.groups, g.heads), g.group_outputs, weight_bits
-
 
 @lru_cache(maxsize=1024)
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:
@@ -86,14 +96,8 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
         x_shape: Shape of one row of x, without the batch dimension.
         w_shape: Shape of the weights (of one row's, where the product is of two activations).
     """
-    # shapes of no memory
-    x, w = torch.empty(1, *x_shape, device="meta"), torch.empty(w_shape, device="meta")
-    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
-    tiles = []
-    for tile in product.tiles(w, rates.macro.rows):
-        kernel = (0, elements) if tile.kernel is None else (tile.kernel.start, tile.kernel.stop)
-        tiles.append(Tile(tile.channels.start, tile.channels.stop, *kernel))
-    positions = product.positions(x, w)
+    tiles, place = tiles_of(product, w_shape, rates.macro.rows), geometry(product, x_shape, w_shape)
+    positions = place.positions
     expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
     size = max(1, min(_MOST_OUTPUTS, positions, int(_CANDIDATES / max(expected, 1e-9))))
     draws = tuple(draws_of(size * len(tiles) * len(kind.cycles), kind.rate) for kind in rates.kinds)
@@ -103,12 +107,26 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
         -(-positions // size),
         size * expected,
         draws,
-        tuple(tiles),
-        _geometry(product, x, w, positions),
+        tiles,
+        place,
     )
 
 
-def _geometry(product: Product, x: torch.Tensor, w: torch.Tensor, positions: int) -> Geometry:
+def tiles_of(product: Product, w_shape: torch.Size, rows: int) -> tuple[Tile, ...]:
+    """Tiles of a product with weights of a shape."""
+    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
+    tiles = []
+    for tile in product.tiles(torch.empty(w_shape, device="meta"), rows):
+        kernel = (0, elements) if tile.kernel is None else (tile.kernel.start, tile.kernel.stop)
+        tiles.append(Tile(tile.channels.start, tile.channels.stop, *kernel))
+    return tuple(tiles)
+
+
+def geometry(product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Geometry:
+    """A product as a convolution, for shapes as `layout` takes them."""
+    # shapes of no memory
+    x, w = torch.empty(1, *x_shape, device="meta"), torch.empty(w_shape, device="meta")
+    positions = product.positions(x, w)
     if isinstance(product, Conv2dProduct):
         outputs, channels, *kernel = w.shape
         height, width = x.shape[2:]

@@ -7,7 +7,7 @@ probability of 1e-12 is as exact as one of 0.1 (1 minus a distribution function 
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -55,48 +55,6 @@ class Rates:
     scale: int
     """An output in counts is ``sum of codes * scale / divisor``."""
     divisor: int
-
-
-@dataclass(frozen=True, eq=False)
-class ConverterRates:
-    """How often each converter errs, compared with the column: twice as often upward at 2.
-
-    Raises:
-        ValueError: A rate is not 0..most, or the index names a converter that has none.
-    """
-
-    index: Tensor
-    """Number of the converter, integers. # (tiles, groups or heads, output columns, weight bits)"""
-    times: Tensor
-    """Upward and downward, 0..most. # (converters, 2)"""
-    most: float
-    """Candidates are drawn so many times as often as the column's rates say; the same for every chip."""
-
-    def __post_init__(self) -> None:
-        low, high = float(self.times.min()), float(self.times.max())
-        if not 0.0 <= low <= high <= self.most:
-            raise ValueError(f"converters' rates must be 0..{self.most:g} times the column's, got {low:g}..{high:g}")
-        first, last, most = int(self.index.min()), int(self.index.max()), len(self.times) - 1
-        if not 0 <= first <= last <= most:
-            raise ValueError(f"converters must be 0..{most}, whose rates are given, got {first}..{last}")
-
-    def check(self, columns: tuple[int, ...]) -> None:
-        """Raise a ValueError where the index is not of so many columns (`Layout.columns`)."""
-        if self.index.shape != columns:
-            raise ValueError(f"the index of converters must have the shape {columns}, got {tuple(self.index.shape)}")
-
-
-@lru_cache(maxsize=256)
-def drawn_more_often(rates: Rates, most: float) -> Rates:
-    """Rates whose candidates are drawn so many times as often, of which as many more are rejected.
-
-    Raises:
-        ValueError: All conversions would be candidates.
-    """
-    if any(kind.rate * most >= 1.0 for kind in rates.kinds):
-        raise ValueError(f"conversions that are wrong {most:g} times as often are not rare")
-    kinds = [replace(kind, rate=kind.rate * most, shares=kind.shares / most) for kind in rates.kinds]
-    return replace(rates, kinds=tuple(kinds))
 
 
 @lru_cache(maxsize=1024)

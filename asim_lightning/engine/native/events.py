@@ -10,22 +10,14 @@ import torch
 from torch import Tensor
 
 from asim_lightning.engine.events.layout import Layout
-from asim_lightning.engine.events.rates import ConverterRates, Rates
+from asim_lightning.engine.events.rates import Rates
 from asim_lightning.engine.events.stream import gap_factor
+from asim_lightning.engine.native.padded_inputs import bytes_of, padded_channels, padded_inputs, padded_size
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
 from asim_lightning.engine.noise_source import Noise
 
-_SHIFT = 128
-"""Added to signed integers in bytes, whose highest bit it turns over."""
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
-
-
-class _InputPacking(Structure):
-    _fields_ = fields(
-        ("x out", ADDRESS), ("batch height width groups channels pad_y pad_x planes", INT64),
-        ("is_bytes flipped threads", INT32),
-    )  # fmt: skip
 
 
 class _WeightPacking(Structure):
@@ -45,8 +37,8 @@ class _Events(Structure):
         ("tiles places kinds cycles errors shares", ADDRESS),
         ("tile_count kind_count rows divisor positions block_outputs blocks is_outermost inner out_width", INT64),
         ("group_outputs head_rows width stride_y stride_x x_row x_group x_byte x_pixel", INT64),
-        ("w_row w_head w_output w_byte converter_groups weight_bits", INT64),
-        ("out ids offsets x w converters converter_rates", ADDRESS), ("batch out_channel out_pixel", INT64),
+        ("w_row w_head w_output w_byte", INT64),
+        ("out ids offsets x w", ADDRESS), ("batch out_channel out_pixel", INT64),
         ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32),
     )  # fmt: skip
 
@@ -59,17 +51,15 @@ class NativeEvents:
         kernels: The library.
         rates: Rates of the macro.
         layout: Layout of a row of the batch.
-        converters: How often each converter errs; None: all are alike.
     """
 
     kernels: C.CDLL
     rates: Rates
     layout: Layout
-    converters: ConverterRates | None = None
 
     def weight_words(self, w: Tensor) -> Tensor:
         """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
-        g, table, planes = self.layout.geometry, _word_table(self.layout), _bytes_of(self.rates.macro.weight_bits)
+        g, table, planes = self.layout.geometry, _word_table(self.layout), bytes_of(self.rates.macro.weight_bits)
         elements = g.kernel[0] * g.kernel[1]
         source = w.to(torch.float32).contiguous()
         outputs = source.numel() // (g.channels * elements)
@@ -79,44 +69,22 @@ class NativeEvents:
         job.call(self.kernels.asim_pack_weights)
         return out
 
-    def input_words(self, x: Tensor) -> Tensor:
-        """Words of an input: integers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are
-        channels_last. # (batch, groups, padded height, padded width, 8 * bytes * groups of 8 channels), uint8"""
-        g, macro = self.layout.geometry, self.rates.macro
-        is_bytes, planes = x.dtype == torch.uint8, _bytes_of(macro.input_bits)
-        x = x if is_bytes else x.to(torch.float32)
-        x = (x.permute(0, 2, 3, 1) if g.outputs_outermost else x).contiguous()
-        height, width = _padded(self.layout)
-        shape = len(x), g.groups, height, width, 8 * _pixel_words(self.rates, self.layout)
-        out = torch.empty(shape, dtype=torch.uint8, device="cpu")
-        sizes = len(x), g.height, g.width, g.groups, g.channels, *g.padding, planes
-        flipped = _SHIFT if is_bytes and self.rates.signed_input else 0
-        threads = threads_for(x.numel(), _PACKED)
-        job = _InputPacking(0, x.data_ptr(), out.data_ptr(), *sizes, is_bytes, flipped, threads)
-        job.call(self.kernels.asim_pack_inputs)
-        return out
-
     def added(self, total: Tensor, x: Tensor, words: Tensor, key: int, noise: Noise) -> Tensor:
         """See `any_device.with_errors`.
 
-        Outputs in float32 or float64 may be written to, and keep their type; x may be what `input_words` takes, and
+        Outputs in float32 or float64 may be written to, and keep their type; x may be what `padded_inputs` takes, and
         weights are words (`weight_words`).
         """
-        g, x_words = self.layout.geometry, self.input_words(x)
+        g, macro = self.layout.geometry, self.rates.macro
+        x_bytes = padded_inputs(self.kernels, x, g, macro.input_bits, self.rates.signed_input)
         if total.dtype not in (torch.float32, torch.float64):
             total = total.to(torch.float64)
         inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
         out = total if inward else total.contiguous()
         ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
         job = _Events.from_buffer_copy(_tables(self.rates, self.layout)[0])
-        job.out, job.x, job.w = out.data_ptr(), x_words.data_ptr(), words.data_ptr()
+        job.out, job.x, job.w = out.data_ptr(), x_bytes.data_ptr(), words.data_ptr()
         job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
-        if self.converters is not None:
-            index, times = (
-                self.converters.index.int().contiguous(),
-                self.converters.times.double().contiguous(),
-            )
-            job.converters, job.converter_rates = index.data_ptr(), times.data_ptr()
         job.batch, job.is_double = len(out), out.dtype == torch.float64
         job.out_channel, job.out_pixel = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
@@ -130,7 +98,8 @@ class NativeEvents:
 def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
     """The structure but for what a call brings, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
-    (height, width), x_pixel, w_byte = _padded(layout), _pixel_words(rates, layout), len(_word_table(layout))
+    (height, width), w_byte = padded_size(g), len(_word_table(layout))
+    x_pixel = bytes_of(macro.input_bits) * padded_channels(g) // 8
     tiles: list[tuple[int, ...]] = []
     places: list[int] = []
     first_word = 0
@@ -156,33 +125,17 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
     arrays = [*(np.array(values, np.int64) for values in (tiles, places, cycles, errors)), np.concatenate(shares)]
     addresses = [array.ctypes.data for array in arrays]
     all_kinds = (_Kind * len(kinds))(*kinds)
-    x_group, w_output = x_pixel * height * width, _bytes_of(macro.weight_bits) * w_byte
+    x_group, w_output = x_pixel * height * width, bytes_of(macro.weight_bits) * w_byte
     steps = g.groups * x_group, x_group, (g.channels + 7) // 8, x_pixel, g.heads * g.outputs * w_output
     job = _Events(
         0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
         len(tiles), len(kinds), rates.scale, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
         g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
-        *steps, g.outputs * w_output, w_output, w_byte, max(g.groups, g.heads), macro.weight_bits,
+        *steps, g.outputs * w_output, w_output, w_byte,
     )  # fmt: skip
     if not g.heads:
         job.w_row = job.w_head = 0
     return job, (all_kinds, arrays)
-
-
-def _bytes_of(bits: int) -> int:
-    """Bytes that hold so many bits."""
-    return (bits + 7) // 8
-
-
-def _padded(layout: Layout) -> tuple[int, int]:
-    """Height and width of the input with padding."""
-    g = layout.geometry
-    return g.height + 2 * g.padding[0], g.width + 2 * g.padding[1]
-
-
-def _pixel_words(rates: Rates, layout: Layout) -> int:
-    """Words of a pixel of x."""
-    return _bytes_of(rates.macro.input_bits) * ((layout.geometry.channels + 7) // 8)
 
 
 @lru_cache(maxsize=256)

@@ -5,11 +5,12 @@ import sys
 
 import torch
 
-from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights
-from asim_lightning.engine.native import conversion, native_engine
+from asim_lightning.circuit import MacroConfig, Transfer, transfer
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, tails
+from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
+from asim_lightning.engine.tails import TailErrors
 from tests.engine.native.test_conversion import MACROS, operands
 from tests.engine.products import PRODUCTS, noise_of
 from tests.engine.random_converters import converters as random_converters
@@ -25,11 +26,18 @@ SHAPES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
 CHIP = Chip()
 
 
+def tails_compute(circuit: Transfer) -> bool:
+    """Whether wrong codes of converters that differ can be found."""
+    macro = circuit.macro.with_fields(**{"static.offset": 1e-3})
+    return tails.refuses(transfer(macro, circuit.signed_input)) is None
+
+
 def main(path: str) -> None:
     """Convert every kind of product by every macro and way of counting of a library."""
     loaded = ctypes.CDLL(path)
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
     conversion.library = lambda level=None: loaded
+    passes.best_library = lambda: loaded
     torch.set_num_threads(2)
     made = 0
     for settings in MACROS.values():
@@ -48,6 +56,12 @@ def main(path: str) -> None:
                     )
                     program.sums(x, noise_of(len(x)))
                     made += 1
+            if errors[1:] and tails_compute(circuit):
+                found = random_converters(product, circuit, w, "gain offset curves")
+                TailErrors(product, Weights(w), circuit, CHIP, converters=found).added(
+                    exact.prepare(product, circuit, Weights(w)).sums(x).double(), x, noise_of(len(x))
+                )
+                made += 1
     print(f"{made} products")
 
 

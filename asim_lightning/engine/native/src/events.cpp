@@ -8,13 +8,11 @@
 //
 // Measured on one core of an EPYC with AVX-512, 3x3, 64 channels, 255 rows: 0.1 us a candidate of one image, 0.2 us where
 // outputs of 16 images are out of cache; inputs are packed at 4e9 bytes a second.
-//
-// Where converters differ, each has two rates: how often it errs upward and downward, as multiples of what `shares`
-// say. converter = converters[tile, group or head, output column, weight bit].
 #include "blocks.h"
 #include "export.h"
 #include "noise.h"
 #include "threads.h"
+#include "uniforms.h"
 
 namespace {
 
@@ -58,12 +56,9 @@ struct Events {
     int64_t group_outputs, head_rows, width, stride_y, stride_x;
     int64_t x_row, x_group, x_byte, x_pixel;              // steps in words
     int64_t w_row, w_head, w_output, w_byte;
-    int64_t converter_groups, weight_bits;                // sizes of the converters' index, of group_outputs columns
     void* out;                                            // float32 or float64. (batch, positions)
     const int64_t *ids, *offsets;                         // (batch)
     const uint64_t *x, *w;
-    const int32_t* converters;                            // null: all are alike
-    const double* converter_rates;                        // upward, downward. (converters, 2)
     int64_t batch, out_channel, out_pixel;                // steps of outputs
     uint32_t key[2], last_word;
     int32_t is_double, threads;
@@ -74,25 +69,6 @@ constexpr int64_t MOST_OUTPUTS = 4096;                    // of a block
 constexpr uint64_t EACH_BYTE = 0x0101010101010101u, EACH_PAIR = 0x0001000100010001u, LOW_BYTES = 0x00FF00FF00FF00FFu;
 
 struct Draws { double gaps[AHEAD], chances[AHEAD]; };     // gaps are to be rounded down
-
-INLINE double uniform(uint32_t high, uint32_t low) {
-    return (double(int32_t(high >> 6)) * 67108864.0 + double(int32_t(low >> 6)) + 0.5) * 0x1p-52;
-}
-
-INLINE double logarithm(double u) {
-    uint64_t bits;
-    std::memcpy(&bits, &u, sizeof bits);
-    // the exponent plus 1024, so that no shift needs a sign
-    const uint64_t above = (bits - 0x3FE6A09E667F3BCDu + (uint64_t(1024) << 52)) >> 52;
-    bits -= (above << 52) - (uint64_t(1024) << 52);
-    double mantissa;
-    std::memcpy(&mantissa, &bits, sizeof mantissa);
-    const double s = (mantissa - 1.0) / (mantissa + 1.0), square = s * s;
-    double value = square * (2.0 / 23) + 2.0 / 21;
-#pragma GCC unroll 16
-    for (int k = 19; k > 0; k -= 2) value = value * square + 2.0 / k;
-    return value * s + double(int32_t(above) - 1024) * 0.6931471805599453;
-}
 
 // Draws third .. third + AHEAD - 1 of a block; not inlined, so that its loops keep the registers.
 APART void draw(Draws& draws, double factor, uint32_t sample, uint32_t number, uint32_t third, const Events& job) {
@@ -106,8 +82,8 @@ APART void draw(Draws& draws, double factor, uint32_t sample, uint32_t number, u
         store(words[2] + i, w.w2);
         store(words[3] + i, w.w3);
     }
-    for (int i = 0; i < AHEAD; ++i) draws.gaps[i] = logarithm(uniform(words[0][i], words[1][i])) * factor;
-    for (int i = 0; i < AHEAD; ++i) draws.chances[i] = uniform(words[2][i], words[3][i]);
+    for (int i = 0; i < AHEAD; i += WIDE) store(draws.gaps + i, logarithm(uniform(words[0] + i, words[1] + i)) * factor);
+    for (int i = 0; i < AHEAD; i += WIDE) store(draws.chances + i, uniform(words[2] + i, words[3] + i));
 }
 
 // Popcount, at most 65,535, of a weight bit and an input bit over the words of a tile. Its own function, so that the loop
@@ -125,18 +101,10 @@ APART int64_t popcount(const uint64_t* x, int64_t x_bit, const uint64_t* w, int6
     return int64_t((sum * EACH_PAIR) >> 48);
 }
 
-// The error that a uniform draws from the running shares of a count's, where `rates` has the converter's.
-INLINE int64_t error(const int64_t* errors, int64_t held, const double* shares, const double* rates, double chance) {
+// The error that a uniform draws from the running shares of a count's.
+INLINE int64_t error(const int64_t* errors, int64_t held, const double* shares, double chance) {
     int64_t which = 0;
-    if (!rates) {
-        while (which < held && chance >= shares[which]) ++which;
-        return errors[which];
-    }
-    double total = 0.0, before = 0.0;
-    for (; which < held; before = shares[which++]) {
-        total += (shares[which] - before) * (errors[which] > 0 ? rates[0] : rates[1]);
-        if (chance < total) break;
-    }
+    while (which < held && chance >= shares[which]) ++which;
     return errors[which];
 }
 
@@ -156,21 +124,14 @@ INLINE int64_t candidate(const Events& job, const Kind& kind, int64_t row, uint6
     const int64_t down = int64_t(uint64_t(at.pixel) / uint64_t(job.out_width)), right = at.pixel - down * job.out_width;
     const uint64_t* x = job.x + row * job.x_row + (down * job.stride_y * job.width + right * job.stride_x) * job.x_pixel;
     const uint64_t* w = job.w + row * job.w_row + at.channel * job.w_output + (cycle.weight_bit >> 3) * job.w_byte + tile.first_word;
-    int64_t group = 0;                                    // or head
-    if (job.x_group != job.x_row) x += (group = at.channel / job.group_outputs) * job.x_group;
-    if (job.w_head) w += (group = at.pixel / job.head_rows) * job.w_head;
+    if (job.x_group != job.x_row) x += at.channel / job.group_outputs * job.x_group;
+    if (job.w_head) w += at.pixel / job.head_rows * job.w_head;
     int64_t count = 0;
     for (int64_t bit = cycle.low_bit; bit < cycle.high_bit; ++bit)
         count += popcount(x + (bit >> 3) * job.x_byte, bit & 7, w, cycle.weight_bit & 7, job.places + tile.first_run, tile)
                  << (bit - cycle.low_bit);
-    const double* rates = nullptr;
-    if (job.converters) {
-        const int64_t column = at.channel % job.group_outputs;
-        const int64_t place = (int64_t(tile_number) * job.converter_groups + group) * job.group_outputs + column;
-        rates = job.converter_rates + 2 * job.converters[place * job.weight_bits + cycle.weight_bit];
-    }
     const double* shares = job.shares + kind.first_share + count * kind.errors;
-    return error(job.errors + kind.first_error, kind.errors, shares, rates, chance) * cycle.weight;
+    return error(job.errors + kind.first_error, kind.errors, shares, chance) * cycle.weight;
 }
 
 template <class T> void add(const Events& job, T* out, int64_t first, int64_t outputs, int64_t* sums) {

@@ -1,0 +1,63 @@
+"""Inputs as bytes beside each other, with the padding that a kernel meets (src/events.cpp)."""
+
+import ctypes as C
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.events.layout import Geometry
+from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, Structure, fields, threads_for
+
+_SHIFT = 128
+"""Added to signed integers in bytes, whose highest bit it turns over."""
+_PACKED = 2**16
+"""Elements to pack that occupy a thread much longer than it takes to wake it."""
+_SLACK = 8
+"""Bytes past the end that may be read."""
+
+
+class _InputPacking(Structure):
+    _fields_ = fields(
+        ("x out", ADDRESS), ("batch height width groups channels pad_y pad_x planes", INT64),
+        ("is_bytes flipped threads", INT32),
+    )  # fmt: skip
+
+
+def bytes_of(bits: int) -> int:
+    """Bytes that hold so many bits."""
+    return (bits + 7) // 8
+
+
+def padded_size(g: Geometry) -> tuple[int, int]:
+    """Height and width of the input with padding."""
+    return g.height + 2 * g.padding[0], g.width + 2 * g.padding[1]
+
+
+def padded_channels(g: Geometry) -> int:
+    """Channels of a group up to a multiple of 8."""
+    return (g.channels + 7) // 8 * 8
+
+
+def padded_inputs(kernels: C.CDLL, x: Tensor, g: Geometry, input_bits: int, signed: bool) -> Tensor:
+    """Bytes of an input, with 8 more behind them that belong to nothing.
+
+    Args:
+        kernels: The library.
+        x: Integers, as floats or as the bytes of `byte_passes.to_bytes`; fastest where images are channels_last.
+        g: The geometry of the product.
+        input_bits: Bits of an integer, sign included.
+        signed: Whether inputs are signed.
+
+    Returns:
+        uint8. # (batch, groups, padded height, padded width, bytes * padded channels)
+    """
+    is_bytes, planes = x.dtype == torch.uint8, bytes_of(input_bits)
+    x = x if is_bytes else x.to(torch.float32)
+    x = (x.permute(0, 2, 3, 1) if g.outputs_outermost else x).contiguous()
+    shape = torch.Size((len(x), g.groups, *padded_size(g), planes * padded_channels(g)))
+    out = torch.empty(shape.numel() + _SLACK, dtype=torch.uint8, device="cpu")
+    sizes = len(x), g.height, g.width, g.groups, g.channels, *g.padding, planes
+    flipped = _SHIFT if is_bytes and signed else 0
+    job = _InputPacking(0, x.data_ptr(), out.data_ptr(), *sizes, is_bytes, flipped, threads_for(x.numel(), _PACKED))
+    job.call(kernels.asim_pack_inputs)
+    return out[: shape.numel()].view(shape)

@@ -1,0 +1,228 @@
+"""Wrong conversions of converters that differ: those of the reference without noise, its distribution with it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, exact, sums_of, tails
+from asim_lightning.engine.reference import ReferenceProgram
+from asim_lightning.engine.tails import TailErrors
+from tests.engine.conversion_cases import operands
+from tests.engine.events.test_distribution import check_same_distribution
+from tests.engine.products import PRODUCTS, noise_of
+from tests.engine.random_converters import converters
+
+DEPTHWISE: dict[str, tuple[Product, tuple[int, ...], tuple[int, ...]]] = {
+    "depthwise": (Conv2dProduct((1, 1), (1, 1), (1, 1), 12), (2, 12, 9, 7), (12, 1, 3, 3)),
+    "pointwise": (Conv2dProduct((2, 2), (0, 0), (1, 1), 1), (2, 300, 5, 5), (19, 300, 1, 1)),
+    "many pixels": (Conv2dProduct((1, 1), (2, 2), (1, 1), 1), (1, 2, 20, 19), (3, 2, 4, 4)),
+}
+
+
+class Droop(Column):
+    """A column whose levels are no whole numbers, but round to counts."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Up to 0.2 codes more."""
+        return super().level(count, cycle) + 0.2 * torch.sin(count.float()) ** 2
+
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "bit-serial": {},
+    "2 bits a cycle": {"encoding_bits": 2, "rows": 85},
+    "4 bits a cycle": {"encoding_bits": 4, "rows": 17, "input_bits": 9},
+    "hybrid": {"digital_levels": 3},
+    "hybrid, digital ADC": {"digital_levels": 3, "digital_adc": True},
+    "range of its own": {"adc_step": 1},
+    "3 by 12 bits": {"weight_bits": 3, "input_bits": 12},
+    "10 by 3 bits": {"weight_bits": 10, "input_bits": 3},
+    "10-bit ADC": {"adc_bits": 10, "rows": 341},
+    "few rows": {"rows": 5},
+    "column": {"column": f"{__name__}.Droop"},
+    "voted without noise": {"votes": 3, "vote_levels": 2, "vote": "mean"},
+}
+
+
+def cases(macro: MacroConfig, signed: bool) -> dict[str, tuple[Product, Tensor, Tensor]]:
+    found = {name: (product, *operands(product, macro, signed)) for name, product in PRODUCTS.items()}
+    generator = torch.Generator().manual_seed(7)
+    for name, (product, x_shape, w_shape) in DEPTHWISE.items():
+        top, largest = 2 ** (macro.input_bits - signed), 2 ** (macro.weight_bits - 1)
+        x = torch.randint(-top * signed + signed, top, x_shape, generator=generator).float()
+        w = torch.randint(1 - largest, largest, w_shape, generator=generator).float()
+        found[name] = product, x, w
+    return found
+
+
+def by_tails(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
+    total = exact.prepare(product, circuit, Weights(w)).sums(x).double()
+    return TailErrors(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).added(total, x, noise)
+
+
+def by_reference(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
+    return ReferenceProgram(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).sums(x, noise)
+
+
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asim_lightning.engine.native.passes.best_library", lambda: None)
+
+
+@pytest.mark.parametrize("kinds", ["offset", "gain", "gain offset nibbles", "offset curves large"])
+@pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
+def test_sums_without_noise_are_the_references(fields: dict[str, Any], kinds: str) -> None:
+    for signed, spread in ((False, 0.1), (True, 0.3), (True, 1.0)):
+        circuit = transfer(MacroConfig(**{"weight_bits": 4, "input_bits": 4, **fields}), signed)
+        for name, (product, x, w) in cases(circuit.macro, signed).items():
+            errors, noise = converters(product, circuit, w, kinds, shared=3), noise_of(len(x))
+            own = replace(
+                errors,
+                gain=None if errors.gain is None else 1 + (errors.gain - 1) * spread,
+                offset=None if errors.offset is None else errors.offset * spread,
+            )
+            expected = by_reference(product, circuit, x, w, own, noise)
+            assert torch.equal(by_tails(product, circuit, x, w, own, noise), expected), (name, signed, spread)
+
+
+@pytest.mark.parametrize("static", [{"offset": "0.09 lsb"}, {"offset": "0.12 lsb", "gain": 0.2, "inl": 0.66}], ids=str)
+@pytest.mark.parametrize("fields", [FIELDS[name] for name in ("bit-serial", "2 bits a cycle", "hybrid")])
+def test_plain_torch_finds_the_same(
+    static: dict[str, Any], fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circuit = transfer(
+        MacroConfig(**{"weight_bits": 4, "input_bits": 4, **fields, "random_noise": 0.06}, static=static), True
+    )
+    for name, (product, x, w) in cases(circuit.macro, True).items():
+        x, w = x[:2], w[:2] if product.batched_weight else w
+        noise = noise_of(len(x), trial=3, chip=5)
+        found = sums_of(tails, product, circuit, x, w, noise)
+        with monkeypatch.context() as patched:
+            without_kernels(patched)
+            assert torch.equal(sums_of(tails, product, circuit, x, w, noise), found), name
+
+
+STATIC: dict[str, dict[str, Any]] = {
+    "offset": {"offset": "0.09 lsb"},
+    "offset, gain": {"offset": "0.09 lsb", "gain": 0.3},
+    "INL": {"inl": 1.5},
+    "shared, trimmed": {"offset": "1 lsb", "trim": "offset", "trim_step": "0.4 lsb", "columns_per_adc": 3},
+    "often wrong": {"offset": "0.5 lsb"},
+}
+
+
+@pytest.mark.parametrize("nonlinear", [0.0, 0.1])
+@pytest.mark.parametrize("static", STATIC.values(), ids=STATIC)
+def test_codes_have_the_references_distribution(static: dict[str, Any], nonlinear: float) -> None:
+    """Outputs of one converter each are codes."""
+    macro = MacroConfig(2, 1, random_noise="0.18 lsb", nonlinear_noise=nonlinear, static=static)
+    circuit, generator = transfer(macro, False), torch.Generator().manual_seed(4)
+    x = (torch.rand(600, 250, generator=generator) < torch.rand(600, 1, generator=generator)).float()
+    w = -(torch.rand(300, 250, generator=generator) < 0.6).float()
+    clean = x.double() @ w.double().T
+    found = [
+        (sums_of(engine, MatmulProduct(), circuit, x, w, noise_of(600, chip=3)) - clean).round().long()
+        for engine in (tails, _Reference)
+    ]
+    check_same_distribution(*found)
+    right = [(each != 0).double() for each in found]  # converter by converter
+    a, b = (each.mean(0) for each in right)
+    spread = ((a * (1 - a) + b * (1 - b)) / 600).sqrt().clamp_min(0.002)
+    assert float(((a - b) / spread).abs().max()) < 5
+
+
+class _Reference:
+    @staticmethod
+    def prepare(product: Product, circuit: Transfer, weights: Weights | None, chip: Chip) -> ReferenceProgram:
+        return ReferenceProgram(product, weights, circuit, chip)
+
+
+@pytest.mark.parametrize("fields", [FIELDS["2 bits a cycle"], FIELDS["hybrid, digital ADC"]])
+@pytest.mark.parametrize("name", ["convolution", "attention", "pointwise"])
+def test_outputs_have_the_references_distribution(fields: dict[str, Any], name: str) -> None:
+    macro = MacroConfig(
+        **{"weight_bits": 3, "input_bits": 3, **fields}, random_noise="0.2 lsb", static=STATIC["offset, gain"]
+    )
+    circuit = transfer(macro, True)
+    product, x, w = cases(macro, True)[name]
+    x = x.repeat(20, *[1] * (x.dim() - 1))
+    w = w.repeat(20, *[1] * (w.dim() - 1)) if product.batched_weight else w
+    clean, noise = exact.prepare(product, circuit, Weights(w)).sums(x).double(), noise_of(len(x), chip=3)
+    unit = circuit.divisor / circuit.scale
+    found = [
+        ((sums_of(engine, product, circuit, x, w, noise) - clean) * unit).round().long()
+        for engine in (tails, _Reference)
+    ]
+    check_same_distribution(*found)
+
+
+def layer(batch: int) -> tuple[Product, Transfer, Tensor, Tensor]:
+    """A convolution of two blocks of pixels, three tiles and two groups."""
+    macro = MacroConfig(4, 4, random_noise="0.2 lsb", static={"offset": "0.04 lsb", "gain": 0.1})
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 16, (batch, 120, 18, 17), generator=generator).float()
+    w = torch.randint(-7, 8, (40, 60, 3, 3), generator=generator).float()
+    return Conv2dProduct((1, 1), (1, 1), (1, 1), 2), transfer(macro, False), x, w
+
+
+def test_batch_and_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
+    product, circuit, x, w = layer(5)
+    noise = replace(
+        noise_of(5), sample_ids=torch.tensor([2**32 - 1, 7, 7, 0, 9]), offsets=torch.tensor([0, 0, 1, 5, 0])
+    )
+    together = sums_of(tails, product, circuit, x, w, noise)
+    for threads in (2, 3):
+        set_threads(threads)
+        assert torch.equal(sums_of(tails, product, circuit, x, w, noise), together)
+        for i in range(5):
+            alone = sums_of(tails, product, circuit, x[i : i + 1], w, noise.rows(i, i + 1))
+            assert torch.equal(alone, together[i : i + 1])
+
+
+def test_seed_trial_call_name_sample_offset_and_chip_each_make_other_errors() -> None:
+    product, circuit, x, w = layer(1)
+    base, one = noise_of(1), torch.ones(1, dtype=torch.int64)
+    others = [
+        replace(base, **{k: v}) for k, v in [("seed", 9), ("trial", 3), ("call", 1), ("name", "other"), ("chip", 4)]
+    ]
+    others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
+    clean = exact.prepare(product, circuit, Weights(w)).sums(x).double()
+    errors = [(sums_of(tails, product, circuit, x, w, n) - clean).flatten() for n in (base, *others)]
+    assert len({tuple(e.tolist()) for e in errors}) == len(errors)
+    for other in errors[1:]:
+        assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> None:
+    product, circuit, x, w = layer(2)
+    noise, x = noise_of(2), x.contiguous(memory_format=form)
+    expected = sums_of(tails, product, circuit, x, w, noise)
+    errors = tails.prepare(product, circuit, Weights(w), Chip(0, "layer")).errors
+    clean = exact.prepare(product, circuit, Weights(w)).sums(x)
+    for dtype in (torch.float32, torch.int64, torch.float64):
+        total = clean.to(dtype).clone(memory_format=form)
+        for given in (x, x.to(torch.uint8)):
+            found = errors.added(total.clone(), given, noise)
+            assert torch.equal(found, expected.to(found.dtype))
+            assert found.dtype == (torch.float32 if dtype == torch.float32 else torch.float64)
+
+
+def test_an_empty_batch_and_digital_cycles_have_no_errors() -> None:
+    product, circuit, x, w = layer(1)
+    assert sums_of(tails, product, circuit, x[:0], w, noise_of(1).rows(0, 0)).shape == (0, 40, 18, 17)
+    digital = transfer(circuit.macro.with_fields(digital_levels=99), False)
+    assert torch.equal(
+        sums_of(tails, product, digital, x, w, noise_of(1)),
+        exact.prepare(product, digital, Weights(w)).sums(x).double(),
+    )
+
+
+def test_wrong_engines_are_refused() -> None:
+    assert tails.refuses(transfer(MacroConfig(random_noise=0.05), False)) == "converters are all alike"
+    assert tails.refuses(layer(1)[1]) is None
+    assert tails.why_not_on(torch.device("cuda")) == "does not run on cuda"
+    assert tails.why_not_on(torch.device("cpu")) is None
