@@ -1,6 +1,6 @@
 """The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
@@ -63,8 +63,9 @@ class SweepAxes:
     """Column model."""
     column_args: list[dict[str, Any]] | None = None
     """Arguments of the column model."""
-    static: dict[str, Any] | None = None
-    """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}."""
+    static: dict[str, Any] | list[dict[str, Any]] | None = None
+    """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}; or whole settings, one by one:
+    [{offset: 0.3 lsb}, {cell_mismatch: 3 %}]."""
     rules: dict[str, Any] | None = None
     """Values of macro fields in some layers alone, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
     chip: list[int] | None = None
@@ -77,19 +78,17 @@ class SweepAxes:
             allowed = "a mapping such as {layer1.*: {adc_bits: [6, 7, 8]}}"
             raise ValueError(f"`axes.rules` must be {allowed}, got {self.rules!r}")
         if self.static is not None:
-            allowed = f"a mapping of {', '.join(f.name for f in fields(StaticEffects))} to lists of values"
-            if not isinstance(self.static, Mapping) or not self.static:
-                raise ValueError(f"`axes.static` must be {allowed}, got {self.static!r}")
-            check_names(self.static, "axes.static")
+            _check_static(self.static)
         for name, values in self.given().items():
             if not isinstance(values, (list, tuple)) or not values:
                 raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
 
     def given(self) -> dict[str, list[AxisValue]]:
-        """Axes that have values, by name: a field, static.EFFECT, chip, or rules.PATTERN.FIELD."""
+        """Axes that have values, by name: a field, static or static.EFFECT, chip, or rules.PATTERN.FIELD."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
-        ruled, static = found.pop("rules", {}), found.pop("static", {})
-        found |= {f"static.{name}": values for name, values in static.items()}
+        ruled = found.pop("rules", {})
+        if isinstance(self.static, Mapping):
+            found |= {f"static.{name}": values for name, values in found.pop("static").items()}
         return found | {
             f"{_RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
         }
@@ -110,6 +109,16 @@ class SweepAxes:
             if name.split(".")[-1] in _QUANTITIES:
                 axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
         return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
+
+
+def _check_static(static: object) -> None:
+    settings: Sequence[Any] = static if isinstance(static, (list, tuple)) else [static]
+    if not settings or not all(isinstance(each, Mapping) and each for each in settings):
+        names = ", ".join(f.name for f in fields(StaticEffects))
+        allowed = f"a mapping of {names} to lists of values, or a list of such settings with a value each"
+        raise ValueError(f"`axes.static` must be {allowed}, got {static!r}")
+    for each in settings:
+        check_names(each, "axes.static")
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:

@@ -90,7 +90,7 @@ class Points:
         content["macros"] = [None if pair is None else known[pair] for pair in pairs]
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
-            content["chips"] = "by number alone"  # records of chips that the seed of the noise changed too are others
+            content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
         if isinstance(self._chip, SavedChip):
             self._check_chip(self._chip, assignments, chip)
         elif chip is not None and chip != self._chip:

@@ -42,9 +42,16 @@ def head_of(name: str, labels: Mapping[str, str]) -> str:
 def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str]) -> str:
     """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
     return ", ".join(
-        f"{head_of(name, labels)} {axis_text(value)}{_unit(name, labels) if is_number(value) else ''}".strip()
+        f"{head_of(name, labels)} {_value_text(value)}{_unit(name, labels) if is_number(value) else ''}".strip()
         for name, value in axes.items()
     )
+
+
+def _value_text(value: AxisValue) -> str:
+    """A value in words; of whole settings "offset 0.3 lsb, gain 1 %"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {axis_text(each)}" for name, each in value.items())
+    return axis_text(value)
 
 
 def in_one_unit(

@@ -1,5 +1,6 @@
 """Figure of yields: the share of chips that are at least so accurate, over accuracy, with its band."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -19,6 +20,7 @@ from asim_lightning.report.curves import MOST_CURVES
 _SIZE, _DOTS = (9.0, 5.4), 100  # inches and dots per inch: 900 x 540 pixels
 _CHARACTERS = 84  # of a line of the headline
 _NOTE = 118  # of a line of the note
+_NUMBER_WIDTH = 0.03  # of the number at a threshold, as a share of the axis
 
 
 def yield_figure(
@@ -63,7 +65,7 @@ def yield_figure(
         plot.spines[side].set_visible(False)
     plot.legend(fontsize=10, framealpha=0.9, loc="best")
     headline = ", ".join(part for part in (title, legend_text(shared, LABELS)) if part)
-    plot.set_title(fill(headline, _CHARACTERS), fontsize=13, pad=18 if thresholds else 10)
+    plot.set_title(fill(headline, _CHARACTERS), fontsize=13, pad=28 if thresholds else 10)
     figure.supxlabel(fill(_note(drawn, len(found)), _NOTE), x=0.995, ha="right", fontsize=9, color="0.3")
     return figure
 
@@ -105,13 +107,16 @@ def _mark(plot: Axes, thresholds: Sequence[float], references: Mapping[str, floa
         if ends[0] <= 100 * accuracy <= ends[1]:
             label = f"{name} {100 * accuracy:.2f} %"
             plot.axvline(100 * accuracy, color="0.35", linestyle="--", linewidth=1.2, label=label)
-    for threshold in thresholds:
-        if ends[0] <= 100 * threshold <= ends[1]:
-            plot.axvline(100 * threshold, color="0.6", linestyle=":", linewidth=1.2)
-            plot.annotate(
-                f"{100 * threshold:g}", (100 * threshold, 1.0), (0, 3), xycoords=("data", "axes fraction"),
-                textcoords="offset points", ha="center", fontsize=9, color="0.4",
-            )  # fmt: skip
+    last, line = -math.inf, 0
+    for threshold in sorted(each for each in thresholds if ends[0] <= 100 * each <= ends[1]):
+        # a number that would touch the one before it stands a line higher
+        line = line + 1 if 100 * threshold - last < _NUMBER_WIDTH * (ends[1] - ends[0]) else 0
+        last = 100 * threshold
+        plot.axvline(last, color="0.6", linestyle=":", linewidth=1.2)
+        plot.annotate(
+            f"{last:g}", (last, 1.0), (0, 3 + 10 * line), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", fontsize=9, color="0.4",
+        )  # fmt: skip
 
 
 def plot_yields(

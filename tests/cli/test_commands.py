@@ -195,8 +195,13 @@ def test_a_sweeps_keys_do_not_disturb_other_commands(asim: Asim, written: Write)
         assert asim(command, "-c", path).code == 0
 
 
-def test_verify_says_how_many_layers_agree(asim: Asim, run: Run) -> None:
-    answer = asim("verify", "-c", run.config, "--ckpt_path", run.checkpoint, "--samples", "1")
+_CHIP = "{offset: 0.3 lsb, gain: 1 %, inl: 0.66 %, columns_per_adc: 3, stuck_at_1: 1e-3}"
+
+
+@pytest.mark.parametrize("static", [None, _CHIP, "{cell_mismatch: 3 %, offset: 0.3 lsb}"])
+def test_verify_says_how_many_layers_agree(static: str | None, asim: Asim, run: Run) -> None:
+    effects = () if static is None else ("--model.plan.macro.static", static, "--model.chip", "17")
+    answer = asim("verify", "-c", run.config, "--ckpt_path", run.checkpoint, "--samples", "1", *effects)
     assert answer.last == "14 of 14 layers agree"
 
 

@@ -52,6 +52,24 @@ def test_fields_of_some_layers_and_chips_are_axes() -> None:
     )
 
 
+def test_whole_settings_of_static_effects_are_one_axis() -> None:
+    axes = SweepAxes(static=[{"offset": "0.3 lsb"}, {"cell_mismatch": "3 %"}], chip=[4])
+    first, second = axes.points()
+    assert (first, axes.count()) == ({"static": {"offset": "0.3 lsb"}, "chip": 4}, 2)
+    assert condition_at(second, "simulated") == Condition(macro={"static": {"cell_mismatch": "3 %"}}, chip=4)
+
+
+@pytest.mark.parametrize("wrong", [[], [{}], [{"offset": "0.3 lsb"}, 3], {}, 3])
+def test_settings_of_static_effects_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"^`axes\.static` must be a mapping of offset, .* or a list of such settings"):
+        SweepAxes(static=wrong)
+
+
+def test_an_effect_that_is_none_is_refused_in_a_list_of_settings_too() -> None:
+    with pytest.raises(ValueError, match=r"^`axes\.static\.ofset` is no static effect, nearest: offset$"):
+        SweepAxes(static=[{"ofset": "0.3 lsb"}])
+
+
 def test_a_rule_of_a_sweep_changes_its_layers_alone_whatever_the_plan_says(make: Make) -> None:
     plan = [Rule("layer1.*", {"adc_bits": 8, "rows": 64})]
     swept = make(SweepAxes(rules={"layer1.*": {"adc_bits": [3]}, "conv": {"adc_bits": [5]}}), trials=1, rules=plan)

@@ -15,6 +15,7 @@ from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, leg
         ({"adc_bits": None, "digital_adc": True}, "ADC bits null, digital cycles pass the ADC true"),
         ({"rules.layer1.*.random_noise": 0.1}, "random noise of layer1.* 0.1 %"),
         ({"rules.re:fc|conv1.adc_bits": 6}, "ADC bits of re:fc|conv1 6"),
+        ({"static": {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}}, "static cell mismatch 3 %, stuck at 1 0.0001"),
         ({}, ""),
     ],
 )

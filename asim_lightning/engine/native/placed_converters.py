@@ -46,7 +46,8 @@ class PlacedConverters:
 
 def placed(converters: Converters) -> PlacedConverters:
     """Errors place by place."""
-    index = F.pad(converters.index.transpose(2, 3), (0, -converters.index.shape[2] % _GROUP))
+    # what is looked up by an index has its memory order, and a pad of 0 leaves that of the transposed one
+    index = F.pad(converters.index.transpose(2, 3), (0, -converters.index.shape[2] % _GROUP)).contiguous()
     each = converters.gain, converters.offset
     gain, offset = (None if values is None else values.float()[index] for values in each)
     curve = None if converters.curve is None else converters.curve[index].int()
