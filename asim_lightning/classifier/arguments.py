@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from torch import nn
+
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.classifier.optimizer import OptimizerConfig
+from asim_lightning.engine import SavedChip
 from asim_lightning.nn.quantized import FIDELITIES, METHODS
-from asim_lightning.surgery import Plan
+from asim_lightning.nn.training_noise import ChipNoise, TrainingNoise
+from asim_lightning.surgery import Plan, check_chip
 
 Config = TypeVar("Config", BackboneConfig, OptimizerConfig, Plan)
 
@@ -33,6 +37,28 @@ def config_of(kind: type[Config], value: Any) -> Config:
         except TypeError as error:
             raise ValueError(f"{kind.__name__} has other fields than given: {error}") from None
     raise ValueError(f"`{kind.__name__}` must be given as itself or as a mapping of its fields, got {value!r}")
+
+
+def chip_of(network: nn.Module, number: int, file: str | None, noise: TrainingNoise) -> int | SavedChip:
+    """The chip of a classifier: its number, or one from a file.
+
+    Args:
+        network: Converted network.
+        number: Number of the chip.
+        file: A .safetensors file; None: there is none.
+        noise: Noise of training, whose chip is that of the file, too.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no chip of the network's macros, or the noise of training asks for another chip.
+    """
+    if file is None:
+        return number
+    if isinstance(noise, ChipNoise):
+        noise.check_file(file)
+    chip = SavedChip.read(file)
+    check_chip(network, chip)
+    return chip
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.classifier.arguments import check_settings, config_of
+from asim_lightning.classifier.arguments import check_settings, chip_of, config_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
 from asim_lightning.classifier.folded_checkpoint import check_folding
@@ -23,19 +23,11 @@ from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metr
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.shared_ranges import fitted_ranges, restore_ranges, synchronize_ranges
-from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
-from asim_lightning.nn.training_noise import ChipNoise, training_noise
-from asim_lightning.surgery import (
-    ConversionReport,
-    Plan,
-    check_chip,
-    convert_,
-    set_fidelity_,
-    set_max_elements_,
-    set_train_noise_,
-)
+from asim_lightning.nn.training_noise import training_noise
+from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
 
 
 class CimClassifier(LightningModule):
@@ -120,20 +112,16 @@ class CimClassifier(LightningModule):
         }
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
-        if chip_file is not None and isinstance(noise, ChipNoise):
-            noise.check_file(chip_file)
         self.save_hyperparameters(settings)
-        self.num_classes, self.optimizer_config = num_classes, optimizer
-        self.label_smoothing, self.mixup = label_smoothing, mixup
-        self.noise_seed, self.trial = noise_seed, trial
-        self.chip: int | SavedChip = chip if chip_file is None else SavedChip.read(chip_file)
+        self.num_classes, self.label_smoothing, self.mixup = num_classes, label_smoothing, mixup
+        self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         pretrained = read_pretrained(backbone)
         self.backbone: nn.Module = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
         report = convert_(self.backbone, plan, self.example)
         self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
-        check_chip(self.backbone, self.chip)
+        self.chip = chip_of(self.backbone, chip, chip_file, noise)
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
         set_max_elements_(self.backbone, max_elements)

@@ -213,9 +213,7 @@ def _index(product: Product, macro: MacroConfig, shape: torch.Size, first_tile: 
         shared = torch.arange(outputs * bits, device="cpu").view(outputs, bits) // macro.static.columns_per_adc
         tiles, each = len(product.tiles(torch.empty(shape, device="meta"), macro.rows)), int(shared.max()) + 1
         numbers = torch.arange(tiles * groups, device="cpu").view(tiles, groups)
-    index = numbers[:, :, None, None] * each + shared
-    # columns of a weight bit lie together in memory, which is the order in which kernels read what is looked up by it
-    return index.transpose(2, 3).contiguous().transpose(2, 3)
+    return numbers[:, :, None, None] * each + shared
 
 
 def _converters_of_macro(macro: MacroConfig) -> int:

@@ -138,7 +138,7 @@ private:
         auto take = [&](int place, i32v code) INLINE_LAMBDA { store(reads + place, code); };
         if (!has_static_) return each_code(cycle, IdealAdc{cycle.top}, job_.levels, job_.sigmas, counts, normals, at_.held, take);
         const int64_t first = first_converter(job_.converters, macros_, job_.weights.lanes(), at_.tile, at_.problem % macros_, cycle.weight_bit);
-        const StaticAdc adc{cycle.top, job_.converters, {first + first_output(), !job_.inputs_in_lanes}};
+        const StaticAdc<BlockConverters> adc{cycle.top, job_.converters, {first + first_output(), !job_.inputs_in_lanes}};
         each_code(cycle, adc, job_.levels, job_.sigmas, counts, normals, at_.held, take);
     }
     void add_reads(const Cycle& cycle, const int32_t* reads) {
@@ -213,7 +213,7 @@ inline void find_quiet(const ConversionJob& job, uint8_t* quiet) {
                     Cycle cycle = *c;
                     cycle.sigma = SILENT;
                     const int64_t converter = first_converter(job.converters, macros, outputs, unit / macros, unit % macros, c->weight_bit);
-                    const StaticAdc adc{c->top, job.converters, {converter + first, true}};
+                    const StaticAdc<BlockConverters> adc{c->top, job.converters, {converter + first, true}};
                     each_code(cycle, adc, job.levels, job.sigmas, nothing, nullptr, 1, [&](int place, i32v code) {
                         for (int l = 0; l < LANES; ++l)
                             quiet[place + l] = quiet[place + l] && c->silent && code[l] == 0;

@@ -301,7 +301,7 @@ private:
             for (int v = 0; v < VECTORS; ++v)
                 ::store(codes + v * LANES, IdealAdc{cycle.top}.code(level(load<i32v>(counts_ + v * LANES)), 0, 0));
         });
-        const StaticAdc<CandidateConverters> adc{0.0f, cycle.top, job_.converters, {first_, places_}};
+        const StaticAdc<CandidateConverters> adc{cycle.top, job_.converters, {first_, places_}};
         i32v any{};
         each_code(cycle, adc, job_.levels, job_.sigmas, counts_, normals_, 1, [&](int place, i32v code) INLINE_LAMBDA {
             const i32v error = code - load<i32v>(codes + place);

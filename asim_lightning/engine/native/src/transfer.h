@@ -80,10 +80,10 @@ INLINE int64_t first_converter(const Converters& of, int64_t macros, int64_t out
 }
 
 // An ADC with gain, offset and INL of its own, whose codes are 0 .. top.
-struct StaticAdc {
+template <class Places> struct StaticAdc {
     float top;
     const Converters& of;
-    BlockConverters places;
+    Places places;
 
     INLINE f32v input(f32v level, int single, int vector) const {
         if (of.gain) level = level * places.numbers(of.gain, single, vector);
