@@ -107,10 +107,13 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
 def pareto(run: RunResults) -> set[int]:
     """Places among the run's points of those that no point under the same conditions betters.
 
-    Better: at least as accurate at no more energy, and one of both; empty without energies.
+    Better: at least as accurate at no more energy, and one of both. Empty where energies do not differ or are not
+    known, and for chips, of which one is no choice.
     """
     name = energy_of(run)
-    if name is None:
+    if name is None or run.yields:
+        return set()
+    if len({point.costs.get(name) for point in run.of_kind("simulated")}) < 2:
         return set()
     several = varied(run)
     under: dict[str, list[int]] = {}

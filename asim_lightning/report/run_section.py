@@ -95,9 +95,11 @@ def facts(run: RunResults) -> list[tuple[str, str]]:
         found.append(("images", _ends(images)))
     if (energy := digital_energy(run)) is not None:
         found.append(("all-digital macro", f"{energy:.4g} µJ an image for the same products"))
+    decided = any(point.difference is not None or point.decisions for point in run.points)
+    pairs = "" if decided or run.yields else "; targets are decided without pairs of images, as none are in the folder"
     found += [
         ("points", f"{len(simulated):,} simulated, {_ends(trials)} reads each" if simulated else "none simulated"),
-        ("intervals", "95 %, over images; nothing in them knows of other chips or other data"),
+        ("intervals", "95 %, over images; nothing in them knows of other chips or other data" + pairs),
         ("files", f"results.csv and those beside it in {run.folder}"),
     ]
     return found

@@ -8,6 +8,7 @@ from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.report.axis_labels import LABELS, legend_text
 from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, pareto, varied
 from asim_lightning.report.cost_names import cost_label, cost_text, main_costs, unit_of
+from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.drawing import Drawing, Rows, Traces, accuracy_trace, layout_of, references
 from asim_lightning.report.numbers import interval_text
 
@@ -15,22 +16,22 @@ from asim_lightning.report.numbers import interval_text
 def trade_off_drawing(run: RunResults) -> Drawing | None:
     """Accuracy against energy, a line along the points that no other betters under the same conditions.
 
-    None where no energies are known.
+    Of more than `MOST_CURVES` conditions some are drawn, from the first to the last. None where there is no front.
     """
-    energy = energy_of(run)
-    if energy is None:
+    energy, several, front = energy_of(run), varied(run), pareto(run)
+    if energy is None or not front:
         return None
-    several, front = varied(run), pareto(run)
     numbers: Rows = [["conditions", "point", energy, "accuracy", "low", "high", "on_the_front"]]
     under: dict[str, list[int]] = {}
     for place, point in enumerate(run.points):
         if point.result.kind == "simulated" and energy in point.costs:
             conditions = conditions_of(point, several)
             under.setdefault(legend_text(conditions, LABELS) or "simulated", []).append(place)
-    if not under:
-        return None
+    groups, last = list(under.items()), len(under) - 1
+    if len(groups) > MOST_CURVES:
+        groups = [groups[round(place * last / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
     traces: Traces = []
-    for index, (name, places) in enumerate(under.items()):
+    for index, (name, places) in enumerate(groups):
         places.sort(key=lambda place: run.points[place].costs[energy])
         for is_front in (True, False):
             drawn = [run.points[place] for place in places if (place in front) is is_front]
@@ -66,6 +67,7 @@ def trade_off_drawing(run: RunResults) -> Drawing | None:
     note = (
         "Lines join the points that no other betters under the same conditions; pale points are bettered. Bars: 95 %."
     )
+    note += f" {len(groups)} of {len(under)} conditions are drawn." if len(groups) < len(under) else ""
     return Drawing("Accuracy against energy", note, traces, layout, numbers, "accuracy_vs_energy.csv")
 
 

@@ -194,7 +194,10 @@ COMMANDS = {
     ),
     "no images to verify": (("verify", "-c", "tiny.yaml", "--samples", "-1"), "`samples` must be 1 or more, got -1"),
     "no images to time": (("bench", "-c", "tiny.yaml", "--batch", "[1, -1]"), "1 or more each, got [1, -1]"),
-    "unknown": (("publish",), "asim has the commands fit, validate, test, predict, sweep, bench, explain, verify"),
+    "unknown": (
+        ("publish",),
+        "asim has the commands fit, validate, test, predict, sweep, search, report, bench, explain, verify",
+    ),
     "none": ((), "asim needs a command first"),
     "after its options": (("-c", "tiny.yaml", "fit"), "Options come after the command, as in asim fit -c CONFIG"),
     "config without a name": (("fit", "-c"), "argument -c/--config: expected one argument"),

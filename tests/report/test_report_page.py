@@ -190,6 +190,24 @@ def test_the_front_the_references_and_the_all_digital_point_are_drawn() -> None:
     assert by_name["float 91.25 %"][0]["x"] == [3.0, 5.5]
 
 
+def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
+    points = [
+        point(300 + bits, {"adc_bits": bits, "random_noise": noise}, {"energy": bits})
+        for bits in (7, 8)
+        for noise in range(20)
+    ]
+    (drawing, *_) = drawings(run(points))
+    names = [trace["name"] for trace in drawing.traces if trace["name"].startswith("random")]
+    assert (len(names), names[0], names[-1]) == (8, "random noise 0 %", "random noise 19 %")
+    assert drawing.note.endswith("8 of 20 conditions are drawn.")
+
+
+def test_it_says_where_there_are_no_pairs_of_images() -> None:
+    without = run([point(300, {"rows": 1})])
+    assert "decided without pairs of images" in " ".join(section(without).texts)
+    assert "decided without pairs of images" not in " ".join(section(of_adc()).texts)
+
+
 def test_a_page_says_where_it_is_from() -> None:
     said = " ".join(section(of_adc()).texts)
     for part in (

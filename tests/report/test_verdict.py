@@ -1,6 +1,7 @@
 """What a run shows in a sentence, and the points behind it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_the_front_is_of_points_under_the_same_conditions() -> None:
         (8, 0.1),
     ]
     assert pareto(of_adc(False)) == set()
+    assert pareto(run([point(300 + rows, {"rows": rows}, {"energy": 1.0}) for rows in (1, 2)])) == set()
+    assert pareto(replace(of_adc(), yields=of_chips().yields)) == set()
 
 
 @pytest.mark.parametrize("name", ["random_noise", "static.offset", "static", "chip", "rules.fc.random_noise", "column"])
