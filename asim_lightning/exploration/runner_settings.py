@@ -76,11 +76,14 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, 
             "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got "
             f"{trainer.world_size}"
         )
-    if find_spec("ray") is None:
-        raise ValueError("`runner: ray` needs a package that is not installed: pip install 'asim_lightning[ray]'")
     workers, cpus = settings.workers, len(_cpus())
     if settings.address is None:
-        most = max(cpus, _FEW) // settings.threads
+        bound = max(cpus, _FEW)
+        if settings.threads > bound:
+            raise ValueError(
+                f"`runner.threads` must be 1..{bound} on this machine of {cpus} CPUs, got {settings.threads}"
+            )
+        most = bound // settings.threads
         workers = max(cpus // settings.threads, 1) if workers is None else workers
         if workers > most:
             raise ValueError(
@@ -89,6 +92,8 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, 
             )
     else:
         _check_answers(settings.address)
+    if find_spec("ray") is None:
+        raise ValueError("`runner: ray` needs a package that is not installed: pip install 'asim_lightning[ray]'")
     from asim_lightning.exploration.ray_runner import RayRunner
 
     return RayRunner(trainer, model, data, workers, settings.threads, settings.address)
