@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.checks import check_choice, check_whole
@@ -84,7 +85,9 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, 
                 f"`runner.threads` must be 1..{bound} on this machine of {cpus} CPUs, got {settings.threads}"
             )
         most = bound // settings.threads
-        workers = max(cpus // settings.threads, 1) if workers is None else workers
+        if workers is None:
+            gpus = torch.cuda.device_count() if trainer.strategy.root_device.type == "cuda" else cpus
+            workers = max(min(cpus // settings.threads, gpus), 1)
         if workers > most:
             raise ValueError(
                 f"`runner.workers` must be 1..{most} on this machine of {cpus} CPUs, with {settings.threads} a "
