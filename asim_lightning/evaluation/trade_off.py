@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from asim_lightning.evaluation.results import AxisValue, PointResult
+from asim_lightning.evaluation.canonical import canonical_json
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult
 from asim_lightning.evaluation.targets import Decision
 
+GIVEN = (*NOISE_AXES, "full_scale_mv", "chip")
+"""Axes that are given and not chosen: beside them, spreads of chips."""
 LARGE = ("accuracy", "yield", "tops_per_watt")
 """Figures of which more is better; of all others less is."""
 
@@ -55,18 +58,32 @@ class SearchResult:
     targets: tuple[str, ...] = ()
 
     @cached_property
-    def front(self) -> tuple[SearchPoint, ...]:
-        """Points that no other is better than in one objective and at least as good in all."""
-        return pareto_front(self.points, self.objectives)
+    def groups(self) -> tuple[tuple[Mapping[str, AxisValue], tuple[SearchPoint, ...]], ...]:
+        """Points at the same noise and spread, which nobody chooses, and the values of these axes."""
+        names = [name for name in self.points[0].axes if name in GIVEN or name.startswith("static.")]
+        found: dict[str, tuple[Mapping[str, AxisValue], list[SearchPoint]]] = {}
+        for point in self.points:
+            given = {name: point.axes[name] for name in names}
+            found.setdefault(canonical_json(given), (given, []))[1].append(point)
+        return tuple((given, tuple(points)) for given, points in found.values())
 
     @cached_property
-    def best(self) -> SearchPoint | None:
-        """The point that keeps all targets and costs least: best in the last objective, then in those before it.
+    def front(self) -> tuple[SearchPoint, ...]:
+        """Points that no other at the same noise is better than in one objective and at least as good in all."""
+        return tuple(point for _, points in self.groups for point in pareto_front(points, self.objectives))
 
-        None where there is no target, or no point surely keeps all.
+    @cached_property
+    def cheapest(self) -> tuple[SearchPoint | None, ...]:
+        """Of each of the `groups` the point that keeps all targets and costs least.
+
+        It is best in the last objective, then in those before it; None where no point surely keeps all, or there is no
+        target.
         """
-        kept = [point for point in self.points if self.targets and point.verdict == "kept"]
-        return min(kept, key=lambda point: costs(point, self.objectives)[::-1], default=None)
+        found = []
+        for _, points in self.groups:
+            kept = [point for point in points if self.targets and point.verdict == "kept"]
+            found.append(min(kept, key=lambda point: costs(point, self.objectives)[::-1], default=None))
+        return tuple(found)
 
 
 def costs(point: SearchPoint, objectives: Sequence[str]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.exploration.search_space import Range, SearchSpace
 
 METHODS = ("grid", "list", "random", "optuna")
-_REPEATS = 200
+_REPEATS = 50
 """Proposals of known points in a row after which a search ends: its space has no more, or few."""
 _STARTS = 16
 """Points at random before Optuna's sampler learns from them."""

@@ -10,11 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from asim_lightning.evaluation.results import axes_text, axis_text, distinct_values
+from asim_lightning.evaluation.results import axis_text, distinct_values
 from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.accuracy_figure import COLOURS
-from asim_lightning.report.axis_labels import LABELS, head_of, label_of
+from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
 
 _LABELS = {
     **LABELS, "energy": "energy (uJ an image)", "latency": "latency (ms)", "tops_per_watt": "TOPS/W",
@@ -42,13 +42,20 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     figure = Figure(figsize=(9.0, 5.8), dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    front = found.front
-    behind = [point for point in found.points if point not in front]
-    _draw_points(axes, behind, name, "0.6", "points")
-    _draw_points(axes, front, name, COLOURS[0], "front")
-    line = sorted(front, key=lambda point: point.figures[name])
-    if len(found.objectives) == 2 and "accuracy" in found.objectives:
-        axes.plot([p.figures[name] for p in line], [100 * p.result.accuracy for p in line], color=COLOURS[0], lw=1)
+    has_line = len(found.objectives) == 2 and "accuracy" in found.objectives
+    for number, (given, points) in enumerate(found.groups):
+        front = [point for point in points if any(point is each for each in found.front)]
+        behind = [point for point in points if all(point is not each for each in front)]
+        colour = COLOURS[number % len(COLOURS)]
+        where = legend_text(given, _LABELS) if len(found.groups) > 1 else ""
+        _draw_points(axes, behind, name, colour, 0.3)
+        _draw_points(axes, front, name, colour, 1.0)
+        line = sorted(front, key=lambda point: point.figures[name])
+        shares = [100 * point.result.accuracy for point in line]
+        dashes = "-" if has_line else ""
+        label = f"front{where and ' at '}{where}"
+        axes.plot([point.figures[name] for point in line], shares, dashes, color=colour, lw=1.3, label=label)
+    _add_verdicts(axes, found)
     top = max(reference.accuracy for reference in found.references)
     for reference, dashes in zip(found.references, ("-", "--"), strict=False):
         percent, above = 100 * reference.accuracy, reference.accuracy == top
@@ -57,8 +64,9 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
         axes.text(0.995, percent, f"{reference.kind} {percent:.2f} %", fontsize=9, color="0.35", **place)  # type: ignore[arg-type]
     if name == "energy":
         _draw_factors(axes, found)
-    if found.best is not None:
-        _mark(axes, found.best, name)
+    for best in found.cheapest:
+        if best is not None:
+            axes.plot([best.figures[name]], [100 * best.result.accuracy], "o", ms=12, mfc="none", mec="black", mew=1.4)
     values = [point.figures[name] for point in found.points]
     if min(values) > 0 and max(values) > 8 * min(values):
         axes.set_xscale("log")
@@ -66,7 +74,7 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     axes.set_ylabel("accuracy (%)", fontsize=12)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="best", fontsize=8, framealpha=0.9)
     axes.set_title(fill(title, 80), fontsize=13, pad=10)
     return figure
 
@@ -128,20 +136,27 @@ def _save(figure: Figure, path: Path) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
 
 
-def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: str, label: str) -> None:
+def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: str, strength: float) -> None:
     for verdict, (marker, filled) in _VERDICTS.items():
         some = [point for point in points if point.verdict == verdict]
-        if not some:
-            continue
         shares = np.array([point.result.accuracy for point in some])
-        ends = np.array([[point.result.low, point.result.high] for point in some]).T
-        has_targets = any(point.decisions for point in some)
-        said = {"kept": "keeps the target", "missed": "misses it", "undecided": "undecided"}[verdict]
+        ends = np.array([[point.result.low, point.result.high] for point in some]).reshape(-1, 2).T
         axes.errorbar(
             [point.figures[name] for point in some], 100 * shares, yerr=100 * np.abs(ends - shares), fmt=marker,
             color=colour, ecolor=colour, elinewidth=0.7, ms=5, capsize=1.5, fillstyle=filled,  # type: ignore[arg-type]
-            label=f"{label}, {said}" if has_targets else label, zorder=3 if label == "front" else 2, alpha=0.9,
+            alpha=strength, zorder=2 + strength,
         )  # fmt: skip
+
+
+def _add_verdicts(axes: Axes, found: SearchResult) -> None:
+    """What markers mean, for the legend, where there is a target."""
+    if not found.targets:
+        return
+    said = {"kept": "keeps", "undecided": "undecided", "missed": "misses"}
+    for verdict, (marker, filled) in _VERDICTS.items():
+        what = f"{said[verdict]}: {' and '.join(found.targets)}" if verdict == "kept" else said[verdict]
+        axes.plot([], [], marker, color="0.3", ms=5, fillstyle=filled, label=what)  # type: ignore[arg-type]
+    axes.plot([], [], "o", ms=12, mfc="none", mec="black", mew=1.4, label="cheapest that keeps it")
 
 
 def _draw_factors(axes: Axes, found: SearchResult) -> None:
@@ -153,19 +168,11 @@ def _draw_factors(axes: Axes, found: SearchResult) -> None:
             [digital], [quantized], xerr=[[digital - low], [high - digital]], fmt="D", color=COLOURS[1], ms=7,
             capsize=3, label="all-digital, with its factor", zorder=4,
         )  # fmt: skip
-    shown = found.best or found.front[0]
+    shown = next((best for best in found.cheapest if best is not None), found.front[0])
     energy, low, high = (shown.figures[name] for name in ("energy", "energy_low", "energy_high"))
     axes.errorbar(
         [energy], [100 * shown.result.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor=COLOURS[0],
         alpha=0.35, elinewidth=6, label="factor of the energy model, at one point", zorder=1,
-    )  # fmt: skip
-
-
-def _mark(axes: Axes, best: SearchPoint, name: str) -> None:
-    settings = axes_text(best.axes, {each: head_of(each, _LABELS) for each in best.axes})
-    axes.plot(
-        [best.figures[name]], [100 * best.result.accuracy], "o", ms=13, mfc="none", mec=COLOURS[2], mew=2, zorder=5,
-        label=fill(f"cheapest that keeps it: {settings}", 40),
     )  # fmt: skip
 
 
@@ -174,11 +181,10 @@ def _draw_map(
 ) -> AxesImage:
     along, up = (_values(found, name) for name in names)
     grid = np.full((len(up), len(along)), np.nan)
-    best = found.best
     for point in points:
         x, y = along.index(axis_text(point.axes[names[0]])), up.index(axis_text(point.axes[names[1]]))
         grid[y, x] = 100 * point.result.accuracy
-        bold = point is best
+        bold = any(point is best for best in found.cheapest)
         dark = grid[y, x] < (ends[0] + ends[1]) / 2
         text = f"{grid[y, x]:.1f}" + ("\ncheapest" if bold else "")
         colour, weight = "white" if dark else "black", "bold" if bold else "normal"

@@ -24,7 +24,7 @@ def search_text(found: SearchResult, technology: str) -> str:
         found: What a search found.
         technology: What energy and latency were computed from, in words.
     """
-    front, best = found.front, found.best
+    front, cheapest = found.front, found.cheapest
     shown = found.points if len(found.points) <= _MOST_ROWS else _shown(found)
     axes = list(found.points[0].axes)
     figures = [name for name in ("energy", "latency", "yield", "tops_per_watt") if _has(found, name)]
@@ -32,7 +32,7 @@ def search_text(found: SearchResult, technology: str) -> str:
     rows = [[each.kind, *("-" for _ in axes), *_accuracy(each), *("-" for _ in header[3 + len(axes) :])]
             for each in found.references]  # fmt: skip
     for point in shown:
-        mark = "cheapest" if point is best else "front" if point in front else ""
+        mark = "cheapest" if _is_among(point, cheapest) else "front" if _is_among(point, front) else ""
         values = [f"{point.figures[name]:.4g}" for name in figures]
         cells = [mark, *(axis_text(value) for value in point.axes.values()), *_accuracy(point.result), *values]
         rows.append([*cells, *map(str, point.decisions)])
@@ -72,21 +72,27 @@ def write_search(found: SearchResult, folder: Path, described: Mapping[str, Any]
     return folder / "results.csv", folder / "results.json"
 
 
-def best_line(found: SearchResult) -> str:
-    """The cheapest point that keeps all targets, and what it saves, in a sentence; why there is none, where so."""
-    best = found.best
+def cheapest_lines(found: SearchResult) -> list[str]:
+    """The cheapest point that keeps all targets at each noise, and what it saves; why there is none, where so."""
     if not found.targets:
-        return "No constraint was given, so that no point is the cheapest that keeps it: see the front."
-    if best is None:
-        undecided = sum(point.verdict == "undecided" for point in found.points)
-        more = f"; {undecided} are undecided on these images" if undecided else ""
-        return f"No point surely keeps {_all(found.targets)}{more}."
-    parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]
-    if "energy" in best.figures:
-        parts.append(f"{best.figures['energy']:.4g} uJ an image")
-        if found.all_digital is not None:
-            parts.append(f"{best.figures['energy'] / found.all_digital[0]:.3g} of an all-digital macro's")
-    return f"Cheapest that keeps {_all(found.targets)}: {axes_text(best.axes)} ({', '.join(parts)})."
+        return ["No constraint was given, so that no point is the cheapest that keeps it: see the front."]
+    lines = []
+    for (given, points), best in zip(found.groups, found.cheapest, strict=True):
+        where = f" at {axes_text(given)}" if len(found.groups) > 1 else ""
+        if best is None:
+            undecided = sum(point.verdict == "undecided" for point in points)
+            more = f"; {undecided} are undecided on these images" if undecided else ""
+            lines.append(f"No point{where} surely keeps {_all(found.targets)}{more}.")
+            continue
+        parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]
+        if "energy" in best.figures:
+            parts.append(f"{best.figures['energy']:.4g} uJ an image")
+            if found.all_digital is not None:
+                parts.append(f"{best.figures['energy'] / found.all_digital[0]:.3g} times the all-digital energy")
+        chosen = {name: value for name, value in best.axes.items() if name not in given}
+        what = axes_text(chosen or best.axes)
+        lines.append(f"Cheapest{where} that keeps {_all(found.targets)}: {what} ({', '.join(parts)}).")
+    return lines
 
 
 def _all(targets: Sequence[str]) -> str:
@@ -95,7 +101,9 @@ def _all(targets: Sequence[str]) -> str:
 
 def _notes(found: SearchResult, technology: str) -> list[str]:
     names = " and ".join(found.objectives)
-    notes = [best_line(found), f"Front: no point is better in one of {names} and at least as good in all."]
+    same = " at the same noise" if len(found.groups) > 1 else ""
+    notes = cheapest_lines(found)
+    notes.append(f"Front: no point{same} is better in one of {names} and at least as good in all.")
     if found.all_digital is not None:
         digital, low, high = found.all_digital
         notes.append(
@@ -110,9 +118,12 @@ def _notes(found: SearchResult, technology: str) -> list[str]:
 
 
 def _shown(found: SearchResult) -> list[SearchPoint]:
-    front = list(found.front)
-    best = found.best
-    return [point for point in found.points if point in front or point is best]
+    front = found.front
+    return [point for point in found.points if _is_among(point, front) or _is_among(point, found.cheapest)]
+
+
+def _is_among(point: SearchPoint, others: Sequence[SearchPoint | None]) -> bool:
+    return any(point is each for each in others)
 
 
 def _has(found: SearchResult, name: str) -> bool:
@@ -147,8 +158,8 @@ def _row(point: SearchPoint, found: SearchResult) -> dict[str, Any]:
             if name not in point.axes and name != "accuracy" and value != float("inf")
         },
         **{target: str(each) for target, each in zip(found.targets, point.decisions, strict=True)},
-        "front": point in found.front,
-        "cheapest": point is found.best,
+        "front": _is_among(point, found.front),
+        "cheapest": _is_among(point, found.cheapest),
     }
 
 

@@ -26,9 +26,9 @@ def test_the_front_is_that_of_all_pairs() -> None:
 def test_the_cheapest_keeps_the_targets() -> None:
     points = (point(0.9, 3), point(0.89, 2), point(0.88, 1, "undecided"), point(0.5, 0.5, "missed"), point(0.85, 2))
     found = SearchResult(points, (), None, ("accuracy", "energy"), ("accuracy 80 %",))
-    assert found.best is points[1]  # of the same energy the more accurate
-    assert SearchResult(points, (), None, ("accuracy", "energy")).best is None
-    assert SearchResult(points[2:4], (), None, ("accuracy", "energy"), ("x",)).best is None
+    assert found.cheapest == (points[1],)  # of the same energy the more accurate
+    assert SearchResult(points, (), None, ("accuracy", "energy")).cheapest == (None,)
+    assert SearchResult(points[2:4], (), None, ("accuracy", "energy"), ("x",)).cheapest == (None,)
 
 
 def test_verdict_of_several_targets() -> None:
@@ -36,3 +36,17 @@ def test_verdict_of_several_targets() -> None:
     several = SearchPoint({}, point(0.9, 1).result, {}, (Decision("kept"), Decision("undecided"), Decision("missed")))
     assert several.verdict == "missed"
     assert SearchPoint({}, point(0.9, 1).result, {}).verdict == "kept"
+
+
+def test_noise_is_given_and_not_chosen() -> None:
+    points = tuple(
+        SearchPoint({"adc_bits": energy, "random_noise": noise}, each.result, each.figures, each.decisions)
+        for noise, energy, each in (
+            (0, 1, point(0.9, 1)), (0, 2, point(0.9, 2)), (0.1, 1, point(0.5, 1, "missed")), (0.1, 2, point(0.8, 2)),
+            (0.2, 1, point(0.3, 1, "missed")),
+        )
+    )  # fmt: skip
+    found = SearchResult(points, (), None, ("accuracy", "energy"), ("accuracy 80 %",))
+    assert [given for given, _ in found.groups] == [{"random_noise": noise} for noise in (0, 0.1, 0.2)]
+    assert found.front == (points[0], points[3], points[2], points[4])
+    assert found.cheapest == (points[0], points[3], None)

@@ -108,7 +108,7 @@ def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) 
     one = search(method="list", space={}, points=[{"rows": 64, "technology.supply": 0.8}])
     figures = one.run(progress=False).points[0].figures
     with under(one.model, Condition("simulated", {"rows": 64})):
-        expected = cost(one.model.backbone, Technology(supply=0.8))
+        expected = cost(one.model.backbone, Technology(supply=0.8), one.model.example)
     assert figures["energy"] == pytest.approx(1e-9 * expected.energy.total)
     assert figures["latency"] == pytest.approx(1e3 * expected.latency)
     assert (figures["rows"], figures["adc_bits"]) == (64, 8)
@@ -159,7 +159,7 @@ def test_files_and_text(search: MakeSearch) -> None:
     names = {path.name for path in made.folder.iterdir()}
     assert {"results.csv", "results.json", "trade_off.png", "accuracy_map.png"} <= names
     assert len((made.folder / "results.csv").read_text().splitlines()) == 1 + 2 + 4
-    assert "Front: no point is better in one of accuracy and energy" in text
+    assert "Front: no point at the same noise is better in one of accuracy and energy" in text
     assert "all-digital" in text
     assert text.count("\nfront") + text.count("\ncheapest") >= 1
 

@@ -1,0 +1,112 @@
+"""A search as table, files and pictures: what they say of the front, the cheapest points and what is undecided."""
+
+import csv
+import json
+import re
+from itertools import product
+from pathlib import Path
+
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import AxisValue, Kind, PointResult
+from asim_lightning.evaluation.targets import Decision
+from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
+from asim_lightning.report.difference_table import Difference, differences_text
+from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
+from asim_lightning.report.search_table import cheapest_lines, search_text, write_search
+
+
+def reference(kind: Kind, accuracy: float) -> PointResult:
+    return PointResult({}, kind, 1, 400, accuracy, accuracy - 0.03, accuracy + 0.03, 1.0, "exact")
+
+
+def found(**space: list[AxisValue]) -> SearchResult:
+    """Each bit more costs 10 uJ and gives 10 points; noise takes its hundredfold in points."""
+    points = []
+    for values in product(*space.values()):
+        axes = dict(zip(space, values, strict=True))
+        bits, noise = axes.get("adc_bits", 8), axes.get("random_noise", 0.0)
+        assert isinstance(bits, int)
+        assert isinstance(noise, float)
+        accuracy, energy = 0.1 * bits + 0.1 - noise, 10.0 * bits
+        decision = (
+            Decision("kept") if accuracy > 0.85 else Decision("undecided", 900) if bits > 6 else Decision("missed")
+        )
+        result = PointResult(axes, "simulated", 1, 400, accuracy, accuracy - 0.02, accuracy + 0.02, 1.0, "native")
+        figures = {
+            "accuracy": accuracy,
+            "energy": energy,
+            "energy_low": energy / 2,
+            "energy_high": 2 * energy,
+            "latency": 1.0,
+        }
+        points.append(SearchPoint(axes, result, figures, (decision,)))
+    references = reference("float", 0.91), reference("quantized", 0.92)
+    return SearchResult(tuple(points), references, (20.0, 10.0, 40.0), ("accuracy", "energy"), ("accuracy 86 %",))
+
+
+def test_text() -> None:
+    one = found(adc_bits=[6, 7, 8])
+    text = search_text(one, "28 nm, 0.9 V")
+    lines = text.splitlines()
+    assert re.split(" {2,}", lines[0].strip()) == [
+        "adc_bits", "accuracy (%)", "95 % interval", "energy (uJ)", "latency (ms)", "accuracy 86 %",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[2:7]] == ["float", "quantized", "front", "front", "cheapest"]
+    assert "undecided (900 images)" in lines[5]
+    assert "keeps accuracy 86 %: adc_bits 8 (90.00 % accuracy, 80 uJ an image, 4 times the all-digital energy)." in text
+    assert "all-digital 20 uJ, 10 to 40." in text
+    assert "Undecided: the interval holds the target" in text
+
+
+def test_each_noise_has_its_cheapest() -> None:
+    both = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
+    said = cheapest_lines(both)
+    assert said[0].startswith("Cheapest at random_noise 0 that keeps accuracy 86 %: adc_bits 8 (")
+    assert said[1] == "No point at random_noise 0.5 surely keeps accuracy 86 %; 2 are undecided on these images."
+    many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05]), "28 nm")
+    assert "more points: see numbers" not in many  # all are on the front of their noise
+    assert len(many.splitlines()) > 48
+
+
+def test_files(tmp_path: Path) -> None:
+    table, whole = write_search(found(adc_bits=[6, 7, 8]), tmp_path, {"name": "tiny"})
+    rows = list(csv.DictReader(table.open()))
+    assert [row["kind"] for row in rows] == ["float", "quantized", *["simulated"] * 3]
+    assert [row["cheapest"] for row in rows[2:]] == ["false", "false", "true"]
+    assert [row["energy"] for row in rows[2:]] == ["60", "70", "80"]
+    assert rows[3]["accuracy 86 %"] == "undecided (900 images)"
+    content = json.loads(whole.read_text())
+    assert content["name"] == "tiny"
+    assert [point["front"] for point in content["points"]] == [True] * 3
+
+
+def test_pictures_by_number_of_axes(tmp_path: Path) -> None:
+    one, two = found(adc_bits=[6, 7, 8]), found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
+    three = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.1, 0.5], rows=[64, 255])
+    assert [path.name for path in draw_search(one, "one", tmp_path)] == ["trade_off.png"]
+    assert [path.name for path in draw_search(two, "two", tmp_path)] == ["trade_off.png", "accuracy_map.png"]
+    figure = maps_figure(three, "three")
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["rows 64", "rows 255"]
+    assert maps_figure(found(adc_bits=[7, 8], random_noise=[0.0, 0.1], rows=[64, 255], votes=[1, 3]), "four") is None
+    drawn = trade_off_figure(two, "two")
+    assert drawn is not None
+    labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
+    assert "front at random noise 0.5 %" in labels
+    assert "all-digital, with its factor" in labels
+    alone = SearchResult(one.points, one.references, None, ("accuracy",))
+    assert trade_off_figure(alone, "accuracy alone") is None
+
+
+def test_differences() -> None:
+    change = Interval(-0.025, -0.04, -0.01)
+    text = differences_text("random_noise", [Difference({"adc_bits": 8}, 0, 0.05, change)])
+    assert text.splitlines()[0].startswith("Changes along random noise, in pairs")
+    assert text.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]
+
+
+def test_no_target() -> None:
+    one = found(adc_bits=[8])
+    free = SearchResult(one.points, one.references, None, one.objectives)
+    (line,) = cheapest_lines(free)
+    assert line == "No constraint was given, so that no point is the cheapest that keeps it: see the front."
