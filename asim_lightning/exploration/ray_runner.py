@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -81,24 +81,25 @@ class RayRunner:
             ValueError: No cluster answers, or it is too small; a trial failed, or lost too many workers.
         """
         package = pack(self._trainer, self._model, self._data, self._threads)
-        with _connected(self._address, self.workers * self._threads) as cpus:
-            if self._asked is None or self._asked * self._threads > cpus:
-                self.workers = self._workers(cpus)
+        with _connected(self._address, self.workers * self._threads) as resources:
+            self.workers = self._fitting(resources, on_gpu=package.trainer["accelerator"] == "gpu")
             pool = _Pool(package, self.workers, advance)
             try:
                 return work(pool.run)
             finally:
                 pool.close()
 
-    def _workers(self, cpus: int) -> int:
-        """As many as a cluster has CPUs for."""
-        most = cpus // self._threads
+    def _fitting(self, resources: Mapping[str, float], on_gpu: bool) -> int:
+        """The workers that were asked for, or as many as there is room for; Ray would wait for room for ever."""
+        cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
+        most = min(cpus // self._threads, gpus if on_gpu else cpus)
         if most < 1 or (self._asked or 1) > most:
+            where = f"at {self._address}" if self._address else "on this machine"
             raise ValueError(
-                f"`runner.workers` must be 1..{most} at {self._address}, a cluster of {cpus} CPUs, with "
-                f"{self._threads} a worker, got {self._asked}"
+                f"`runner.workers` must be 1..{most} {where}, where Ray has {cpus} CPUs and {gpus} GPUs, with "
+                f"{self._threads} CPUs{' and a GPU' * on_gpu} a worker, got {self._asked}"
             )
-        return most
+        return most if self._asked is None else self._asked
 
 
 class _Pool:
@@ -194,8 +195,8 @@ def words(error: Any) -> str:
 
 
 @contextmanager
-def _connected(address: str | None, cpus: int) -> Iterator[int]:
-    """Ray within this process, which ends with it, and the number of its CPUs; signals are handled as before.
+def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
+    """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
 
     Args:
         address: HOST:PORT of a cluster; None: on this machine.
@@ -229,7 +230,7 @@ def _connected(address: str | None, cpus: int) -> Iterator[int]:
                     f"`runner.address` must be a cluster of the same versions of Ray and Python, {address} is none or "
                     f"refused (one with a token needs RAY_AUTH_MODE=token): {said:.300}"
                 ) from error
-        yield int(ray.cluster_resources().get("CPU", 0))
+        yield ray.cluster_resources()
     finally:
         ray.shutdown()
         if folder is not None:

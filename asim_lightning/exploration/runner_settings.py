@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.checks import check_choice, check_whole
@@ -76,12 +77,17 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, 
             "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got "
             f"{trainer.world_size}"
         )
-    if find_spec("ray") is None:
-        raise ValueError("`runner: ray` needs a package that is not installed: pip install 'asim_lightning[ray]'")
     workers, cpus = settings.workers, len(_cpus())
     if settings.address is None:
-        most = max(cpus, _FEW) // settings.threads
-        workers = max(cpus // settings.threads, 1) if workers is None else workers
+        bound = max(cpus, _FEW)
+        if settings.threads > bound:
+            raise ValueError(
+                f"`runner.threads` must be 1..{bound} on this machine of {cpus} CPUs, got {settings.threads}"
+            )
+        most = bound // settings.threads
+        if workers is None:
+            gpus = torch.cuda.device_count() if trainer.strategy.root_device.type == "cuda" else cpus
+            workers = max(min(cpus // settings.threads, gpus), 1)
         if workers > most:
             raise ValueError(
                 f"`runner.workers` must be 1..{most} on this machine of {cpus} CPUs, with {settings.threads} a "
@@ -89,6 +95,8 @@ def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, 
             )
     else:
         _check_answers(settings.address)
+    if find_spec("ray") is None:
+        raise ValueError("`runner: ray` needs a package that is not installed: pip install 'asim_lightning[ray]'")
     from asim_lightning.exploration.ray_runner import RayRunner
 
     return RayRunner(trainer, model, data, workers, settings.threads, settings.address)

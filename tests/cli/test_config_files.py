@@ -180,3 +180,19 @@ def test_groups_are_those_of_the_parser(folder: Path) -> None:
 def test_help_does_not_wait_for_timm() -> None:
     code = "import sys, asim_lightning.cli.parser; sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "runner"),
+    [
+        ("runner: ray", [], {"name": "ray"}),
+        ("runner: ray", ["--runner.workers", "2"], {"name": "ray", "workers": 2}),
+        ("runner: {name: ray, workers: 3}", ["--runner", "trainer"], {"name": "trainer", "workers": 3}),
+        ("{}", ["--runner", "ray"], {"name": "ray"}),
+    ],
+)
+def test_a_text_in_place_of_a_runner_is_its_name(
+    content: str, flags: list[str], runner: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    assert read_arguments(["sweep", "-c", str(tmp_path / "a.yaml"), *flags]).written["runner"] == runner

@@ -23,3 +23,10 @@ def test_the_number_of_points_is_that_of_the_grid() -> None:
 )
 def test_the_time_that_is_left(seconds: list[float], left: int, expected: str) -> None:
     assert time_left(seconds, left) == expected
+
+
+def test_several_workers_share_the_time_that_is_left() -> None:
+    assert (
+        time_left([9.0, 100.0], 6, workers=3) == "about 3 min for 6 more trials, by 3 workers, as the last took 100.0 s"
+    )
+    assert not time_left([9.0, 25.0], 6, workers=3)
