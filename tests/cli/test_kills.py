@@ -126,6 +126,7 @@ def test_a_kill_of_two_processes_in_the_middle_of_a_step(tmp_path: Path) -> None
     assert kills(tmp_path, stops) == 1
 
 
+@pytest.mark.slow  # test_resume cuts a counted epoch short without a kill
 def test_steps_that_are_counted(tmp_path: Path) -> None:
     """At the third epoch's start, of 3 of its 4 batches."""
     trainer = {"max_epochs": 50, "max_steps": 8, "limit_train_batches": 3}
