@@ -92,3 +92,21 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         check_choice(f"`model.{name}`", settings[name], allowed)
     for name, most in (("label_smoothing", 1.0), ("mixup", None), ("train_noise", None)):
         check_number(f"`model.{name}`", settings[name], most)
+
+
+def check_image_size(size: int | None, data: Any) -> None:
+    """Check that multiplications are counted for images of the data's size; a data module that states none passes.
+
+    Args:
+        size: `model.backbone.image_size`; None: the network's own size.
+        data: The data module.
+
+    Raises:
+        ValueError: They are not.
+    """
+    data_size = getattr(data, "image_size", size)
+    if size is not None and data_size is not None and data_size != size:
+        raise ValueError(
+            f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
+            f"{data_size}, got {size}; null takes the network's own"
+        )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
-from asim_lightning.classifier.arguments import check_settings, chip_of, config_of
+from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
 from asim_lightning.classifier.folded_checkpoint import check_folding
@@ -231,27 +231,13 @@ class CimClassifier(LightningModule):
         data_classes = getattr(data, "num_classes", self.num_classes)
         if data_classes != self.num_classes:
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
-        self.check_image_size(data)
+        check_image_size(self.hparams["backbone"]["image_size"], data)
         channels = getattr(data, "in_channels", self.in_channels)
         if channels != self.in_channels:
             kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
             raise ValueError(
                 f"`data` must have images of {self.in_channels} channels, as {self.hparams['backbone']['name']} takes "
                 f"them, got {channels} of {kind}; --data asim_lightning.data.CIFAR10 names another"
-            )
-
-    def check_image_size(self, data: Any) -> None:
-        """Check that multiplications are counted for images of the data's size; a data module that states none passes.
-
-        Raises:
-            ValueError: They are not.
-        """
-        size = self.hparams["backbone"]["image_size"]
-        data_size = getattr(data, "image_size", size)
-        if size is not None and data_size is not None and data_size != size:
-            raise ValueError(
-                f"`model.backbone.image_size`, for which multiplications are counted, must be that of the images, "
-                f"{data_size}, got {size}; null takes the network's own"
             )
 
     @property

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
+from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
@@ -54,7 +55,7 @@ def network_cost(
     if validate:
         setup.say(_publish_validation(technology, folder))
         return
-    setup.model.check_image_size(setup.data)  # others would want the data on disk
+    check_image_size(setup.model.hparams["backbone"]["image_size"], setup.data)  # others would want the data on disk
     if technology.charging != "fixed":
         check_whole("`images`", images, 1)
         prepare(setup.trainer, setup.model, setup.data)
