@@ -309,8 +309,9 @@ def test_an_edited_column_is_measured_anew(load: Load, tmp_path: Path) -> None:
     fixed = MacroConfig(4, 4, column="my_column.Mine")
     assert swept(tmp_path, data, SweepAxes(rows=[64]), fixed)[1] == 3
     assert swept(tmp_path, data, SweepAxes(rows=[64]), fixed)[1] == 0
+    # float and quantized depend on no column
     load("my_column", COLUMN + "# edited\n")
-    assert swept(tmp_path, data, SweepAxes(rows=[64]), fixed)[1] == 3
+    assert swept(tmp_path, data, SweepAxes(rows=[64]), fixed)[1] == 1
 
 
 def test_a_table_that_a_column_reads_counts(load: Load, tmp_path: Path) -> None:
