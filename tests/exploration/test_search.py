@@ -25,6 +25,7 @@ from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
 from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
@@ -38,16 +39,17 @@ GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was evaluated by a network, and not read."""
     found: list[Any] = []
-    store = RecordedPoints.evaluate
+    trial_of = RecordedPoints.trial
 
-    def counting(self: RecordedPoints, evaluate: Any, axes: Any, kind: Any, trial: int) -> Any:
-        def noted(condition: Any, places: Any = None) -> Any:
+    def counting(self: RecordedPoints, axes: Any, kind: Any, trial: int) -> Steps:
+        steps = trial_of(self, axes, kind, trial)
+        asked = proceed(steps, None)
+        while isinstance(asked, Evaluation):
             found.append((kind, dict(axes), trial))
-            return evaluate(condition, places)
+            asked = proceed(steps, (yield asked))
+        return asked
 
-        return store(self, noted, axes, kind, trial)
-
-    monkeypatch.setattr(RecordedPoints, "evaluate", counting)
+    monkeypatch.setattr(RecordedPoints, "trial", counting)
     return found
 
 
