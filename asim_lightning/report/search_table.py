@@ -81,7 +81,7 @@ def cheapest_lines(found: SearchResult) -> list[str]:
         where = f" at {axes_text(given)}" if len(found.groups) > 1 else ""
         if best is None:
             undecided = sum(point.verdict == "undecided" for point in points)
-            more = f"; {undecided} are undecided on these images" if undecided else ""
+            more = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided on these images" if undecided else ""
             lines.append(f"No point{where} surely keeps {_all(found.targets)}{more}.")
             continue
         parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]

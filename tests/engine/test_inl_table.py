@@ -54,8 +54,10 @@ def test_engines_agree(product: Product, settings: dict[str, Any], more: dict[st
         MacroConfig(4, 4, **{"rows": 63, "adc_bits": 6, **settings}, static={"inl": table, **more}), True
     )
     x, w = operands(product, circuit.macro, True, batch=2)
-    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(2, chip=3)) for name in ("native", "reference")]
-    assert torch.equal(*sums)
+    able = [name for name in ("native", "reference") if ENGINES[name].refuses(circuit) is None]
+    assert ("native" in able) == ("cell_mismatch" not in more and not circuit.macro.weight_parallel)
+    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(2, chip=3)) for name in able]
+    assert torch.equal(sums[0], sums[-1])
 
 
 def test_all_converters_of_all_chips_have_it() -> None:

@@ -118,8 +118,10 @@ def test_every_engine_makes_the_conversions_of_the_reference(
     circuit = transfer(MacroConfig(4, 4, 63, **settings, static={**REUSE, **effects}), True)
     x, w = operands(product, circuit.macro, True, batch=2)
     noise, chip = noise_of(2, trial=1), Chip(17, "macros 0", first_tile=1)
-    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise, chip) for name in ("native", "reference")]
-    assert torch.equal(*sums)
+    able = [name for name in ("native", "reference") if ENGINES[name].refuses(circuit) is None]
+    assert ("native" in able) == ("cell_mismatch" not in effects and not circuit.macro.weight_parallel)
+    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise, chip) for name in able]
+    assert torch.equal(sums[0], sums[-1])
     moved = sums_of(ENGINES["reference"], product, circuit, x, w, noise, replace(chip, first_tile=2))
     assert not torch.equal(moved, sums[0])
     around = sums_of(ENGINES["reference"], product, circuit, x, w, noise, replace(chip, first_tile=4))

@@ -44,7 +44,13 @@ def why_not_on(device: torch.device) -> str | None:
 
 
 def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "NativeProgram":
-    """See `Engine.prepare`."""
+    """See `Engine.prepare`.
+
+    Raises:
+        ValueError: The macro is refused.
+    """
+    if why := refuses(transfer):
+        raise ValueError(f"The native engine does not compute this macro: {why}")
     return NativeProgram(product, weights, transfer, chip)
 
 
