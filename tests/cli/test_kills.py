@@ -114,12 +114,14 @@ def kills(tmp_path: Path, stops: Stops) -> int:
     return int(count.split()[0])
 
 
+@pytest.mark.slow
 def test_saves_that_fall_on_the_end_of_an_epoch(tmp_path: Path) -> None:
     """Of 4 steps an epoch, saved every 2: at the second epoch's start, as its validation starts, and as what a step
     logs is written behind a save."""
     assert kills(tmp_path, Stops(2, hooks=FAST, first=2, step=4)) >= 4
 
 
+@pytest.mark.slow
 def test_a_kill_of_two_processes_in_the_middle_of_a_step(tmp_path: Path) -> None:
     """Where each of them may be in another collective operation."""
     stops = Stops(1, DDP | {"max_epochs": 1}, "SIGTERM", ("on_before_optimizer_step",), first=2, step=100)
