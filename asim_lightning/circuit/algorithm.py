@@ -137,8 +137,9 @@ def expected_error(circuit: Transfer) -> float:
     Offset, gain times the code, INL and noise are taken as one normal: ``erfc(1 / (2 sqrt 2 sigma))``. What a
     calibration to a step leaves has the spread ``step / sqrt 12`` at most.
     """
-    kinds = {(c.full_scale, noisy): c for c, noisy in zip(circuit.cycles, circuit.noisy, strict=True) if c.converted}
-    sigmas = (_total_sigma(circuit, cycle, noisy) for (_, noisy), cycle in kinds.items())
+    cycles = zip(circuit.cycles, circuit.noisy, strict=True)
+    kinds = {(cycle.full_scale, cycle.analog, noisy): cycle for cycle, noisy in cycles if cycle.converted}
+    sigmas = (_total_sigma(circuit, cycle, noisy) for (_, _, noisy), cycle in kinds.items())
     return max((math.erfc(1 / (2 * math.sqrt(2) * sigma)) for sigma in sigmas if sigma), default=0.0)
 
 

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.presets import Preset, preset
+from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.cli.command_line import Arguments
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.evaluation.results import axis_text
@@ -51,6 +52,9 @@ def settle_axes(
     if (name := _group(flags, *_PLAN).get(_NAME)) is not None:
         fixed.update(preset(name).macro)
     values = {**_group(model, "plan", "macro"), "chip": model.get("chip")}
+    if isinstance(static := values.get("static"), Mapping):
+        usual = asdict(StaticEffects())
+        values["static"] = {name: value for name, value in static.items() if value != usual.get(name)}
     of_axes = _group(flags, "axes")
     settled = {name: [values[name]] for name in given if name in fixed and name not in of_axes}
     parts = [f"{name} {axis_text(value)} by its flag, not {_values(given[name])}" for name, (value,) in settled.items()]

@@ -1,6 +1,6 @@
 """The cost of a converted network for one image."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -95,7 +95,7 @@ def _active(
             f"`technology.charging` {technology.charging} needs the counts of `{name}` for some images; "
             "`counts` of cost and `images` of asim cost give them"
         )
-    if [cycle.input_bits for cycle in counts[name].circuit.cycles] != [cycle.input_bits for cycle in cycles]:
+    if counts[name].circuit.cycles != cycles:
         raise ValueError(f"`counts` of `{name}` must be those of its macro, got those of another schedule")
     found = []
     for seen in counts[name].histograms:
@@ -111,7 +111,7 @@ def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: 
     return tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
 
 
-def _notes(layers: Iterable[LayerCost], macros: Iterable[MacroConfig], model: EnergyModel) -> list[str]:
+def _notes(layers: Iterable[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel) -> list[str]:
     """What is assumed or left out."""
     t, notes = model.technology, list[str]()
     kept = [layer for layer in layers if layer.macro is None]
@@ -126,6 +126,11 @@ def _notes(layers: Iterable[LayerCost], macros: Iterable[MacroConfig], model: En
     if t.charging != "fixed":
         notes.append(
             "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound"
+        )
+    if any(macro.static.is_reused for macro in macros):
+        notes.append(
+            "weights that are reloaded into shared macros (placement reuse) are priced as on arrays of their own: "
+            "without writes, and without waiting for each other"
         )
     if any(macro.adc_bits is None for macro in macros):
         notes.append("an ideal ADC is priced as one with bits for every count of a cycle")

@@ -49,8 +49,8 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
 
     With O outputs, T tiles, and cycles of which an input digit has one for each weight bit: ``conversions = O T sum of
     votes of converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads =
-    matrices steps T rounds``, where each digit takes as many rounds as its most voted cycle has votes, times the
-    columns that share a converter, one for a digit without conversions; ``cycles = steps rounds``.
+    matrices steps T rounds``, where each digit takes as many rounds as its busiest converter makes conversions, one
+    for a digit without conversions; ``cycles = steps rounds``.
 
     Args:
         shape: The product.
@@ -59,9 +59,9 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
     macro, tiles = circuit.macro, shape.tiles(circuit.macro.rows)
     digits = list(input_digits(circuit.cycles))
     converted = sum(cycle.votes for cycle in circuit.cycles if cycle.converted)
-    shared = macro.static.columns_per_adc
-    rounds = [max((cycle.votes * shared for cycle in digit if cycle.converted), default=1) for digit in digits]
-    columns = shape.matrices * len(tiles) * shape.columns * (1 if macro.weight_parallel else macro.weight_bits)
+    own = shape.columns * (1 if macro.weight_parallel else macro.weight_bits)  # columns of an array
+    shared = min(macro.static.columns_per_adc, own)
+    rounds = [_rounds(digit, shape.columns, shared) for digit in digits]
     weights = shape.matrices * len(tiles) * shape.columns * macro.weight_bits
     return Operations(
         macs=shape.outputs * sum(tiles),
@@ -73,9 +73,22 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
         cells=shape.weights * macro.weight_bits,
         all_cells=weights * macro.rows,
         cells_written=shape.weights * macro.weight_bits if shape.is_written else 0,
-        converters=-(-columns // shared),
+        converters=shape.matrices * len(tiles) * -(-own // shared),
         cycles=shape.steps * sum(rounds),
     )
+
+
+def _rounds(digit: list[Cycle], outputs: int, shared: int) -> int:
+    """Conversions of the busiest converter for a digit; 1 where none is converted.
+
+    Args:
+        digit: Cycles of the digit, one for each weight bit.
+        outputs: Outputs of the array.
+        shared: Neighbouring columns, weight bits of an output and then of the next, that share a converter.
+    """
+    votes = [cycle.votes if cycle.converted else 0 for cycle in digit]
+    columns = (votes * min(outputs, shared + 1))[: len(votes) * outputs]  # then it repeats
+    return max(1, *(sum(columns[first : first + shared]) for first in range(0, len(columns), shared)))
 
 
 def input_digits(cycles: tuple[Cycle, ...]) -> Iterator[list[Cycle]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import clopper_pearson, sequence_decides, sequence_interval
-from asim_lightning.evaluation.interval import Interval, wilson
+from asim_lightning.evaluation.interval import Interval, difference_interval, wilson
 from asim_lightning.evaluation.results import AxisValue, Outcomes
 
 _QUESTION = re.compile(r"\s*yield\s+([\d.]+)\s*(%?)\s+at\s+([\d.]+)\s*%\s*")
@@ -213,6 +213,36 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
         shares: Right answers of each chip at each image, as a share of its reads: 0..1. # (chips, images)
         seed: Seed of the resampling.
     """
+    images = shares.shape[1]
+    low, high = _resampled(shares, seed)
+    mean = float(shares.mean(dtype=np.float64))
+    # all right or all wrong answers would give no width
+    wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(0.975))
+    if images < 100 or images * min(mean, 1.0 - mean) < 10:
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+
+
+def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np.bool_], seed: int = 0) -> Interval:
+    """95 % interval of a mean over chips and images less a reference's on the same images, by resampling both.
+
+    At least as wide as the interval by images alone, which is that of one chip.
+
+    Args:
+        chips: Right answers of each chip. # (images, reads) each
+        reference: Right answers of the reference. # (images,)
+        seed: Seed of the resampling.
+    """
+    of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None])
+    if len(chips) == 1:
+        return of_images
+    shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
+    low, high = _resampled(shares.astype(np.float32), seed)
+    return Interval(of_images.mean, min(low, of_images.low), max(high, of_images.high))
+
+
+def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:
+    """Ends of the 95 % of means over resampled chips and images. # (chips, images)"""
     chips, images = shares.shape
     rng = np.random.default_rng(seed)
     of_chips = rng.multinomial(chips, np.full(chips, 1.0 / chips), size=_RESAMPLES)  # (resamples, chips)
@@ -221,13 +251,8 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
         of_image = of_chips[start : start + step].astype(np.float32) @ shares / chips  # (step, images)
         drawn = rng.integers(0, images, of_image.shape)
         means.append(np.take_along_axis(of_image, drawn, axis=1).mean(axis=1, dtype=np.float64))
-    low, high = (float(end) for end in np.quantile(np.concatenate(means), [0.025, 0.975]))
-    mean = float(shares.mean(dtype=np.float64))
-    # all right or all wrong answers would give no width
-    wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(0.975))
-    if images < 100 or images * min(mean, 1.0 - mean) < 10:
-        low, high = min(low, wilson_low), max(high, wilson_high)
-    return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def yield_curve(found: ChipYield) -> list[tuple[float, float, float, float]]:

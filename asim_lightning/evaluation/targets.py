@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import ceil
+from math import ceil, inf
 from typing import Literal, TypeAlias
 
 from asim_lightning.evaluation.chip_yield import YieldQuestion
@@ -66,6 +66,8 @@ class Target:
             hint = f"; nearest: {near[0]}" if near and (found is None or found[1] not in names) else ""
             raise ValueError(f"`search.constraints` must be as in {_EXAMPLES}, got {text!r}{hint}")
         name, number, unit, reference = found.groups()
+        if name != "yield" and re.search(r"\sat\s", text):
+            raise ValueError(f"`search.constraints` takes 'at' for a yield alone, as in {_EXAMPLES}, got {text!r}")
         if name == "yield":
             question = YieldQuestion.read(text)
             return cls(name, question.share, question=question)
@@ -75,13 +77,13 @@ class Target:
             raise ValueError(f"`search.constraints` must be as in {_EXAMPLES}, got {text!r}") from None
         if name in UNITS:
             shown, units = UNITS[name]
-            if unit not in units or reference or not value > 0:
+            if unit not in units or reference or not 0 < value < inf:
                 raise ValueError(
                     f"`search.constraints` takes a positive {name} with a unit of {', '.join(units)}, as in "
                     f"'{name} 2 {shown}', got {text!r}"
                 )
             return cls(name, value * units[unit])
-        if unit != "%" or not 0 < value <= (200 if reference else 100):
+        if unit != "%" or not 0 < value <= 100:
             raise ValueError(
                 "`search.constraints` takes an accuracy in percent above 0, as in 'accuracy 88 %' or 'accuracy 99 % of "
                 f"quantized', got {text!r}"
@@ -98,7 +100,7 @@ class Target:
         return f"accuracy {100 * self.value:g} %" + (f" of {self.reference}" if self.reference else "")
 
 
-def decide(found: Interval, threshold: float, images: int) -> Decision:
+def decide(found: Interval, threshold: float, images: int | None = None) -> Decision:
     """Whether a mean over images is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images: the end that is on the other side of the threshold is on this
@@ -107,7 +109,7 @@ def decide(found: Interval, threshold: float, images: int) -> Decision:
     Args:
         found: The mean and its interval.
         threshold: What it is compared with.
-        images: Images that it is of.
+        images: Images that it is of; None: more of them alone would not decide.
     """
     if found.low >= threshold:
         return Decision("kept")
@@ -115,4 +117,4 @@ def decide(found: Interval, threshold: float, images: int) -> Decision:
         return Decision("missed")
     margin = found.mean - threshold
     end = found.low if margin > 0 else found.high
-    return Decision("undecided", ceil(images * ((found.mean - end) / margin) ** 2) if margin else None)
+    return Decision("undecided", ceil(images * ((found.mean - end) / margin) ** 2) if margin and images else None)

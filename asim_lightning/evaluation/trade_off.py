@@ -8,8 +8,11 @@ from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult
 from asim_lightning.evaluation.targets import Decision
 
-GIVEN = (*NOISE_AXES, "full_scale_mv", "chip")
-"""Axes that are given and not chosen: beside them, spreads of chips."""
+GIVEN = {
+    *NOISE_AXES, "full_scale_mv", "chip", "static", "offset", "gain", "inl", "cell_mismatch", "parasitics",
+    "stuck_at_0", "stuck_at_1",
+}  # fmt: skip
+"""Axes that are given and not chosen, by the last part of their name: noise, and spreads of chips."""
 LARGE = ("accuracy", "yield", "tops_per_watt")
 """Figures of which more is better; of all others less is."""
 
@@ -60,7 +63,7 @@ class SearchResult:
     @cached_property
     def groups(self) -> tuple[tuple[Mapping[str, AxisValue], tuple[SearchPoint, ...]], ...]:
         """Points at the same noise and spread, which nobody chooses, and the values of these axes."""
-        names = [name for name in self.points[0].axes if name in GIVEN or name.startswith("static.")]
+        names = [name for name in self.points[0].axes if name.split(".")[-1] in GIVEN]
         found: dict[str, tuple[Mapping[str, AxisValue], list[SearchPoint]]] = {}
         for point in self.points:
             given = {name: point.axes[name] for name in names}

@@ -26,7 +26,7 @@ _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets itself, that no outcome depends on, or that stand elsewhere by their content."""
 _NO_LAYER_SETTING = {
     "training", "name", "has_range", "_warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
-    "_engine", "_steps", "pool", "first_tile",
+    "_steps", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of a layer that a sweep sets itself, or that no simulated answer depends on."""
 _BATCHES = {"batch_size", "eval_batch_size", "val_batch_size", "test_batch_size", "train_batch_size"}

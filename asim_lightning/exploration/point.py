@@ -92,6 +92,12 @@ class Points:
         content: dict[str, object] = {"kind": kind, "layers": groups}
         if kind == "quantized":
             return content
+        if any(macro.static.is_reused for macro, _ in known):
+            # layers of equal macros share, fields without effect counted, so that these decide where a layer lies
+            content["placed"] = [
+                [sorted(family.layers), asdict(pair[0])]
+                for family, pair in zip(self._families, pairs, strict=True) if pair is not None
+            ]  # fmt: skip
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others

@@ -168,6 +168,7 @@ class _Pool:
         except errors.RayTaskError as error:
             raise ValueError(f"{job.asked.name}: {words(error)}") from error
         except errors.RayError as error:  # of the system: the worker or its node is gone
+            self._ray.kill(job.worker)  # which may be out of reach alone
             job.deaths += 1
             if job.deaths > MOST_DEATHS:
                 said = str(error).strip().splitlines()

@@ -11,8 +11,8 @@ from lightning.pytorch import LightningDataModule, Trainer
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.chip_yield import chip_yield
-from asim_lightning.evaluation.interval import Interval, difference_interval
+from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
+from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text, point_result
 from asim_lightning.evaluation.targets import Decision, Target, decide
@@ -237,27 +237,28 @@ class Search:
                 low, high = clopper_pearson(good, len(chips))
                 share = Interval(good / len(chips), low, high)
                 figures["yield"] = share.mean
-        decisions = tuple(self._decision(each, result, outcomes, figures, references, share) for each in self._targets)
+        decisions = tuple(self._decision(each, result, of_chips, figures, references, share) for each in self._targets)
         return SearchPoint(point, result, figures, decisions)
 
     @staticmethod
     def _decision(
         target: Target,
         result: PointResult,
-        outcomes: list[Outcomes],
+        of_chips: list[list[Outcomes]],
         figures: Mapping[str, float],
         references: Mapping[Kind, Outcomes],
         share: Interval | None,
     ) -> Decision:
         if target.question is not None and share is not None:
-            decided = decide(share, target.value, 1)
-            return decided if decided.verdict != "undecided" else Decision("undecided")
+            return decide(share, target.value)
+        # images decide on one chip, but not on all chips
+        images = result.images if len(of_chips) == 1 else None
         if target.reference is not None:
-            reference = references[target.reference].correct[:, None]
-            found = difference_interval(np.stack([each.correct for each in outcomes], axis=1), reference)
-            return decide(found, (target.value - 1) * float(reference.mean()), result.images)
+            reference = references[target.reference].correct
+            found = crossed_difference([np.stack([read.correct for read in reads], 1) for reads in of_chips], reference)
+            return decide(found, (target.value - 1) * float(reference.mean()), images)
         if target.name == "accuracy":
-            return decide(Interval(result.accuracy, result.low, result.high), target.value, result.images)
+            return decide(Interval(result.accuracy, result.low, result.high), target.value, images)
         return Decision("kept" if figures[target.name] <= target.value else "missed")
 
     @staticmethod

@@ -67,6 +67,8 @@ class SearchSettings:
         targets = self.targets
         if len({str(each) for each in targets}) < len(targets):
             raise ValueError(f"`search.constraints` must differ from each other, got {self.constraints}")
+        if sum(each.question is not None for each in targets) > 1:
+            raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
         if ("yield" in self.objectives or self.question) and self.chips is None:
             raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
         if "yield" in self.objectives and not self.question:

@@ -84,7 +84,7 @@ def totals_text(report: CostReport) -> str:
         f"{t.source('digital_mac')}",
     ]
     if report.verdict:
-        lines[1] += f"; {report.verdict}"
+        lines.insert(2, f"verdict   {report.verdict}")
     if (each := report.bit_mac_energy) is not None:
         lines.append(
             f"a product {each[0]:.2f} fJ for one bit by one bit as used, {each[1]:.2f} fJ if every row held a weight, "

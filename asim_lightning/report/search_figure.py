@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from asim_lightning.evaluation.results import axis_text, distinct_values
 from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
@@ -70,6 +71,9 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     values = [point.figures[name] for point in found.points]
     if min(values) > 0 and max(values) > 8 * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label_of(name, _LABELS) + (", more is better" if name in LARGE else ""), fontsize=12)
     axes.set_ylabel("accuracy (%)", fontsize=12)
     axes.grid(color="0.9")

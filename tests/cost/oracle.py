@@ -64,7 +64,10 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
                     is_digital = level < macro.get("digital_levels", 0)
                     voted = level < macro.get("vote_levels", 0) and not is_digital
                     kinds.append(macro.get("votes", 1) if voted else 1)
-            rounds = max(kinds) * shared or 1
+            busy = Counter[int]()  # conversions of each converter of an array
+            for column in range(layer.columns * slices):
+                busy[column // shared] += kinds[column % slices]
+            rounds = max(busy.values()) or 1
             found["cycles"] += rounds
             for _ in range(layer.matrices):
                 for used in tiles:
@@ -78,12 +81,9 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
                             found["macs"] += used
                             found["row_macs"] += macro["rows"]
     for _ in range(layer.matrices):
-        columns = 0
         for used in tiles:
+            found["converters"] += len(range(0, layer.columns * slices, shared))
             for _ in range(layer.columns):
-                columns += slices
                 found["cells"] += used * weight_bits
                 found["all_cells"] += macro["rows"] * weight_bits
-        found["columns"] += columns
-    found["converters"] = -(-found.pop("columns") // shared)
     return found

@@ -59,13 +59,13 @@ class TailCycles:
 @lru_cache(maxsize=256)
 def tail_cycles(transfer: Transfer) -> TailCycles:
     """The converted cycles of a macro whose codes are counts but for noise and its converters."""
-    numbers: dict[tuple[int, bool], dict[int, list[int]]] = {}
+    numbers: dict[tuple[int, bool, bool], dict[int, list[int]]] = {}
     for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
         if cycle.converted:
-            of_bit = numbers.setdefault((cycle.full_scale, noisy), {})
+            of_bit = numbers.setdefault((cycle.full_scale, cycle.analog, noisy), {})
             of_bit.setdefault(cycle.weight_bits[0], []).append(number)
     kinds, groups = [], []
-    for number, ((_, noisy), of_bit) in enumerate(numbers.items()):
+    for number, ((_, _, noisy), of_bit) in enumerate(numbers.items()):
         kinds.append(_kind(transfer, next(iter(of_bit.values()))[0], noisy))
         groups += [Group(number, bit, tuple(found)) for bit, found in of_bit.items()]
     return TailCycles(transfer, tuple(kinds), tuple(groups), transfer.macro.top_code or 1)
