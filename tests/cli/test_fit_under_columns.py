@@ -35,14 +35,14 @@ def differ(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return any(not torch.equal(values, second[name]) for name, values in first.items())
 
 
-@pytest.mark.parametrize("model", ["macro", "chip"])
+@pytest.mark.parametrize("model", ["macro", pytest.param("chip", marks=pytest.mark.slow)])
 def test_training_noise_knows_the_range_of_the_adc(asim: Asim, written: Write, model: str) -> None:
     within = fitted(asim, written, RANGE, model)
     assert differ(within, fitted(asim, written, {**RANGE, "adc_low": 0}, model))
     assert not differ(within, fitted(asim, written, RANGE, model))
 
 
-@pytest.mark.parametrize("model", ["macro", "chip"])
+@pytest.mark.parametrize("model", ["macro", pytest.param("chip", marks=pytest.mark.slow)])
 def test_training_noise_is_that_of_a_measured_column(asim: Asim, written: Write, model: str) -> None:
     measured = fitted(asim, written, MEASURED, model)
     assert differ(measured, fitted(asim, written, {"random_noise": 0.2}, model))

@@ -48,6 +48,10 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "rule of no layer": (("--search.space", "{rules: {layer9.*: {adc_bits: [7]}}}"), "nearest: layer4"),
     "objective": ((*SPACE, "--search.objectives", "[enrgy]"), "got 'enrgy'; nearest: energy"),
+    "two yields": (
+        (*SPACE, "--search.constraints", "[yield 0.9 at 80 %, yield 0.5 at 90 %]", "--search.chips", "3"),
+        "`search.constraints` may have one yield, got ['yield 0.9 at 80 %', 'yield 0.5 at 90 %']",
+    ),
     "constraint": ((*SPACE, "--search.constraints", "[99 %]"), "`search.constraints` must be as in 'accuracy 99 % of "),
     "method": ((*SPACE, "--search.method", "gird"), "must be one of grid, list, random, optuna, got 'gird'; did you"),
     "setting": ((*SPACE, "--search.metod", "grid"), "`--search.metod` is no setting; nearest: --search.method"),

@@ -9,6 +9,7 @@ from asim_lightning.evaluation.chip_yield import (
     ChipYield,
     YieldQuestion,
     chip_yield,
+    crossed_difference,
     crossed_interval,
     default_thresholds,
     is_good,
@@ -194,3 +195,14 @@ def test_the_bounds_on_all_images_hold_and_those_on_these_do_not_stand_for_them(
     of_all, of_these = np.mean(wrong, axis=0)
     assert of_all <= 0.05
     assert of_these >= (0.3 if of_images > of_both else 0.05)
+
+
+def test_chips_that_differ_widen_a_difference_to_the_reference() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.random(400) < 0.92
+    chips = [(rng.random((400, 1)) < accuracy) for accuracy in (0.9, 0.905, 0.9, 0.62)]
+    found, alone = crossed_difference(chips, reference), crossed_difference(chips[:1], reference)
+    assert found.mean == pytest.approx(np.mean([each.mean() for each in chips]) - reference.mean())
+    assert found.high - found.low > 0.14 > 0.09 > alone.high - alone.low
+    assert found.low < -0.15
+    assert found.high > -0.03

@@ -3,6 +3,8 @@
 from itertools import product
 from typing import Any
 
+import pytest
+
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.targets import Decision, Verdict
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, pareto_front
@@ -36,6 +38,20 @@ def test_verdict_of_several_targets() -> None:
     several = SearchPoint({}, point(0.9, 1).result, {}, (Decision("kept"), Decision("undecided"), Decision("missed")))
     assert several.verdict == "missed"
     assert SearchPoint({}, point(0.9, 1).result, {}).verdict == "kept"
+
+
+@pytest.mark.parametrize(
+    ("axis", "is_given"),
+    [
+        ("rules.layer1.*.random_noise", True), ("static.offset", True), ("rules.fc.static.gain", True),
+        ("static", True),
+        ("static.columns_per_adc", False), ("static.trim", False), ("rules.fc.adc_bits", False),
+    ],
+)  # fmt: skip
+def test_spreads_are_given_and_what_is_built_is_chosen(axis: str, is_given: bool) -> None:
+    points = tuple(SearchPoint({axis: value}, point(0.9, 1).result, {"accuracy": 0.9, "energy": 1}) for value in (1, 2))
+    found = SearchResult(points, (), None, ("accuracy", "energy"))
+    assert len(found.groups) == (2 if is_given else 1)
 
 
 def test_noise_is_given_and_not_chosen() -> None:

@@ -148,6 +148,17 @@ def test_a_network_is_the_macros_that_its_layers_get() -> None:
     assert of("simulated", votes=3) == of("simulated")
 
 
+def test_layers_that_share_macros_are_told_apart_by_what_parts_them() -> None:
+    static = {"placement": "reuse", "macros": 2, "columns": 64, "offset": "1 lsb"}
+    plan = Plan(MacroConfig(4, 4, static=static))
+    alike, parted = (
+        Points(make_model(plan=plan), Contents(), patterns).content(axes, "simulated")
+        for patterns, axes in (((), {}), (("fc",), {"rules.fc.votes": 3}))
+    )
+    # votes of no cycle change nothing but which layers share macros
+    assert alike != parted
+
+
 def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
     rules = [Rule("fc", {"adc_bits": 8})]
     base, axes = MacroConfig(4, 4), {"rows": 64, "random_noise": 0.5, "weight_bits": 5}

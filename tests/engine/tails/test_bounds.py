@@ -47,3 +47,11 @@ def test_draws_have_a_key_of_their_own() -> None:
     expected = x.double() @ w.double().T + errors.view(3, 20, 30)
     assert int((errors != 0).sum()) > 20
     assert torch.equal(sums_of(tails, product, circuit, x, w, noise), expected)
+
+
+def test_digital_cycles_that_pass_the_adc_are_a_kind_of_their_own() -> None:
+    macro = MacroConfig(4, 4, 63, 6, digital_levels=3, digital_adc=True, static={"offset": "0.1 lsb"})
+    found = tail_cycles(transfer(macro, False))
+    kinds = [{found.transfer.cycles[n].analog for n in group.cycles} for group in found.groups]
+    assert all(len(each) == 1 for each in kinds)
+    assert len(found.kinds) == 2
