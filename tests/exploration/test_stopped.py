@@ -48,7 +48,8 @@ def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(
     (folder,) = tmp_path.glob("runs/tiny/sweep-*")
     finished = rows(folder)
     assert 2 < len(finished) < 4  # float, quantized and the first point
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/tiny/*/trials/*.npz")}
+    assert len(before) >= 6
 
     main(command[3:])
     assert "accuracy (%)" in capsys.readouterr().out
@@ -75,7 +76,7 @@ def test_kill_9_between_chips_leaves_them_and_the_yield_is_that_of_a_whole_run(
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     (folder,) = tmp_path.glob("runs/tiny/sweep-*")
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/tiny/*/trials/*.npz")}
     assert 5 <= len(before) < 8  # float, quantised and three chips
     assert not (folder / "yield.csv").exists()
     main(chips[3:])
