@@ -303,8 +303,8 @@ class SweepRecord:
     def _stop(self, found: Outcomes) -> int | None:
         """After how many images the question is answered; None where those of a trial do not decide."""
         images = self.images
-        assert images is not None
-        assert self.until is not None
+        if images is None or self.until is None:
+            return None
         known = np.isin(images, found.sample_index)
         first = len(images) if known.all() else int(known.argmin())
         right = found.correct[np.searchsorted(found.sample_index, images[:first])]

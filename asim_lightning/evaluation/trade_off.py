@@ -8,11 +8,10 @@ from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult
 from asim_lightning.evaluation.targets import Decision
 
-GIVEN = {
-    *NOISE_AXES, "full_scale_mv", "chip", "static", "offset", "gain", "inl", "cell_mismatch", "parasitics",
-    "stuck_at_0", "stuck_at_1",
+_GIVEN = {
+    *NOISE_AXES, "full_scale_mv", "chip", "column", "column_args", "static", "offset", "gain", "inl", "cell_mismatch",
+    "parasitics", "stuck_at_0", "stuck_at_1",
 }  # fmt: skip
-"""Axes that are given and not chosen, by the last part of their name: noise, and spreads of chips."""
 LARGE = ("accuracy", "yield", "tops_per_watt")
 """Figures of which more is better; of all others less is."""
 
@@ -63,7 +62,7 @@ class SearchResult:
     @cached_property
     def groups(self) -> tuple[tuple[Mapping[str, AxisValue], tuple[SearchPoint, ...]], ...]:
         """Points at the same noise and spread, which nobody chooses, and the values of these axes."""
-        names = [name for name in self.points[0].axes if name.split(".")[-1] in GIVEN]
+        names = [name for name in self.points[0].axes if is_given(name)]
         found: dict[str, tuple[Mapping[str, AxisValue], list[SearchPoint]]] = {}
         for point in self.points:
             given = {name: point.axes[name] for name in names}
@@ -89,6 +88,11 @@ class SearchResult:
         return tuple(found)
 
 
+def is_given(axis: str) -> bool:
+    """Whether an axis is what a design meets, and not what it is: noise, spreads of chips, the column model."""
+    return axis.rpartition(".")[2] in _GIVEN
+
+
 def costs(point: SearchPoint, objectives: Sequence[str]) -> tuple[float, ...]:
     """A point's objectives with signs such that less is better."""
     return tuple(-point.figures[name] if name in LARGE else point.figures[name] for name in objectives)
@@ -101,10 +105,18 @@ def pareto_front(points: Sequence[SearchPoint], objectives: Sequence[str]) -> tu
         points: All points.
         objectives: Names of figures.
     """
-    of_all = [costs(point, objectives) for point in points]
+    return tuple(points[place] for place in places_of_front([costs(point, objectives) for point in points]))
+
+
+def places_of_front(of_all: Sequence[tuple[float, ...]]) -> list[int]:
+    """Places of costs that no other is less than in one and no more than in all, the first cost rising.
+
+    Args:
+        of_all: Costs, equally many each. # (points, costs)
+    """
     found = [
         (mine, place)
         for place, mine in enumerate(of_all)
         if not any(other != mine and all(a <= b for a, b in zip(other, mine, strict=True)) for other in of_all)
     ]
-    return tuple(points[place] for _, place in sorted(found))
+    return [place for _, place in sorted(found)]

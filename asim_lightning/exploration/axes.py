@@ -1,6 +1,6 @@
 """The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
@@ -136,9 +136,20 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
     rules: dict[str, dict[str, AxisValue]] = {}
     for name, value in point.items():
         if name.startswith(_RULES):
-            pattern, _, field = name.removeprefix(_RULES).rpartition(".")
-            if pattern.endswith(".static"):
-                pattern, field = pattern.removesuffix(".static"), f"static.{field}"
+            pattern, field = _rule(name)
             rules.setdefault(pattern, {})[field] = value
     chip: Any = point.get("chip")
     return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)
+
+
+def patterns_of(names: Iterable[str]) -> list[str]:
+    """Patterns of layers in names of axes, each once."""
+    return list(dict.fromkeys(_rule(name)[0] for name in names if name.startswith(_RULES)))
+
+
+def _rule(name: str) -> tuple[str, str]:
+    """Pattern and field of an axis rules.PATTERN.FIELD or rules.PATTERN.static.EFFECT."""
+    pattern, _, field = name.removeprefix(_RULES).rpartition(".")
+    if pattern.endswith(".static"):
+        return pattern.removesuffix(".static"), f"static.{field}"
+    return pattern, field

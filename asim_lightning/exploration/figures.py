@@ -96,6 +96,6 @@ class PointFigures:
         """What the figures rest on, in a line."""
         t = self.technology
         return (
-            f"cost     of an image at {t} (technology {t.preset}), analog parts within {t.factor:g} times, digital "
-            f"ones within {t.digital_factor:g}; quantized: in a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
+            f"analog parts, {t.digital_factor:g} in digital ones; quantized: in a digital macro"
         )

@@ -175,6 +175,8 @@ def _trainer(trainer: Trainer, contents: Contents) -> dict[str, object]:
     counting = [each for each in installed if not _is_harmless(each)]
     limit = repr(trainer.limit_test_batches)
     found: dict[str, object] = {"precision": str(trainer.precision), "limit_test_batches": limit}
+    if (precision := torch.get_float32_matmul_precision()) != "highest":
+        found["float32_matmul"] = precision  # of layers that stay float
     if not _takes_all_batches(trainer):
         found["processes"] = trainer.world_size  # each takes so many batches
     if counting:

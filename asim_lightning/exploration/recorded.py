@@ -14,7 +14,7 @@ from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.record import SweepRecord, sweep_folder
 from asim_lightning.evaluation.results import AxisValue, Kind, axes_text
 from asim_lightning.evaluation.trial_store import TrialStore, joined
-from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.fingerprint import fingerprint, idle_callbacks, images_are_apart
 from asim_lightning.exploration.point import Points
@@ -48,7 +48,6 @@ class RecordedPoints:
         model: CimClassifier,
         data: LightningDataModule,
         names: Sequence[str],
-        patterns: Sequence[str],
         folder: str | Path,
         what: str = "sweep",
         until: AccuracyQuestion | None = None,
@@ -58,9 +57,7 @@ class RecordedPoints:
         self._names, self._folder, self._what, self._until = list(names), Path(folder), what, until
         self._described = dict(described or {})
         self._columns = Contents(leave_out=folder)
-        self.points = Points(model, self._columns, patterns)
-        self.is_noisy = self.points.add
-        """Works a point out, and says whether it is noisy."""
+        self.points = Points(model, self._columns, patterns_of(names))
 
     def open(self) -> None:
         """Open the records, once all points that are known were worked out.
@@ -123,8 +120,7 @@ class RecordedPoints:
             found = self._trainer.strategy.broadcast(found)
         while True:
             wanted = self.record.wanted(found, kind)
-            if wanted is not None and not wanted.size:
-                assert found is not None
+            if found is not None and wanted is not None and not wanted.size:
                 return self.record.asked(found, kind)
             new = yield Evaluation(name, condition, None if wanted is None else tuple(self._order[wanted].tolist()))
             if self._trainer.is_global_zero:

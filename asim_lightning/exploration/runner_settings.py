@@ -43,11 +43,8 @@ class RunnerSettings:
         if self.workers is not None:
             check_whole("`runner.workers`", self.workers, 1, also=" or null")
         check_whole("`runner.threads`", self.threads, 1)
-        if self.address is not None and not _endpoint(self.address):
-            raise ValueError(
-                "`runner.address` must be HOST:PORT of a cluster that runs, as `ray start --head` prints it, such as "
-                f"10.0.0.1:6379, got {self.address!r}"
-            )
+        if self.address is not None:
+            _endpoint(self.address)
         if self.name == "ray":
             return
         for name, value in (("workers", self.workers), ("address", self.address)):
@@ -108,18 +105,21 @@ def _cpus() -> set[int]:
     return set(range(os.cpu_count() or 1)) if given is None else given(0)
 
 
-def _endpoint(address: str) -> tuple[str, int] | None:
+def _endpoint(address: str) -> tuple[str, int]:
     found = _ADDRESS.fullmatch(address)
     port = int(found["port"]) if found else 0
-    return (found["host"].strip("[]"), port) if found and 0 < port < 65536 else None
+    if not found or not 0 < port < 65536:
+        raise ValueError(
+            "`runner.address` must be HOST:PORT of a cluster that runs, as `ray start --head` prints it, such as "
+            f"10.0.0.1:6379, got {address!r}"
+        )
+    return found["host"].strip("[]"), port
 
 
 def _check_answers(address: str) -> None:
     """Refuse an address at which nothing answers, where Ray would try for a minute."""
-    endpoint = _endpoint(address)
-    assert endpoint is not None
     try:
-        socket.create_connection(endpoint, _PATIENCE).close()
+        socket.create_connection(_endpoint(address), _PATIENCE).close()
     except OSError as error:
         why = error.strerror or str(error)
         raise ValueError(

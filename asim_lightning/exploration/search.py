@@ -111,7 +111,8 @@ class Search:
             kinds: tuple[Kind, ...] = ("float", "quantized")
             first = self._records(self._checkpoints()[0])
             references = dict(run((kind, self._trial(first, {}, kind, 0)) for kind in kinds))
-            results = [point_result({}, kind, [references[kind]]) for kind in kinds]
+            first_of = {CHECKPOINT: self._checkpoints()[0]} if CHECKPOINT in self.space.axes else {}
+            results = [point_result(first_of, kind, [references[kind]]) for kind in kinds]
             finished, outcomes = run(self._trials(self._known or ())), dict[Place, Outcomes]()
             while (point := method.ask()) is not None:
                 bar.describe(f"point {len(points) + 1} of {count}")
@@ -151,11 +152,11 @@ class Search:
             given: Iterator[Any] = iter(settings.points) if settings.method == "list" else space.grid()
             known = checked = [dict(point) for _, point in zip(range(settings.most), given, strict=False)]
         for checkpoint in self._checkpoints():
-            self._records(checkpoint).is_noisy({}, "float")
-            self._records(checkpoint).is_noisy({}, "quantized")
+            self._records(checkpoint).points.add({}, "float")
+            self._records(checkpoint).points.add({}, "quantized")
         for point in checked:
             try:
-                self._records(point.get(CHECKPOINT)).is_noisy(self._of_chip(of_network(point)), "simulated")  # type: ignore[arg-type]
+                self._records(point.get(CHECKPOINT)).points.add(self._of_chip(of_network(point)), "simulated")  # type: ignore[arg-type]
                 self.technology.with_fields(**of_technology(point))
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
@@ -175,8 +176,7 @@ class Search:
         self._switch(checkpoint)
         if checkpoint not in self._by_checkpoint:
             made = RecordedPoints(
-                self.trainer, self.model, self.data, self._names, self.space.patterns, self._folder, "search",
-                described=self._described(),
+                self.trainer, self.model, self.data, self._names, self._folder, "search", described=self._described()
             )  # fmt: skip
             self._by_checkpoint[checkpoint] = made
         return self._by_checkpoint[checkpoint]
@@ -205,7 +205,7 @@ class Search:
         chips: list[Point] = [axes]
         if self.settings.chips is not None:
             chips = [{**axes, "chip": number} for number in range(self.settings.chips)]
-        return records, chips, self.settings.reads if records.is_noisy(chips[0], "simulated") else 1
+        return records, chips, self.settings.reads if records.points.add(chips[0], "simulated") else 1
 
     def _trials(self, points: Iterable[Point], start: int = 0) -> Iterator[tuple[Place, Steps]]:
         """The trials of points, whose numbers begin at one."""

@@ -82,9 +82,6 @@ class SearchSpace:
             self.axes[name] = _values(name, values)
         for name in (each.removeprefix(TECHNOLOGY) for each in self.axes if each.startswith(TECHNOLOGY)):
             Technology().with_fields(**{name: getattr(Technology(), name, None)})  # its refusal names near ones
-        self.patterns = list({name.rpartition(".")[0].removeprefix("rules.").removesuffix(".static"): None
-                              for name in self.axes if name.startswith("rules.")})  # fmt: skip
-        """Patterns of layers in the names of axes."""
 
     @property
     def names(self) -> list[str]:

@@ -73,8 +73,8 @@ class Sweep:
         """The question on the yield, if any."""
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
-        names, patterns = list(next(iter(axes.points()))), list(axes.rules or ())
-        self.recorded = RecordedPoints(trainer, model, data, names, patterns, folder, "sweep", of_images)
+        names = list(next(iter(axes.points())))
+        self.recorded = RecordedPoints(trainer, model, data, names, folder, "sweep", of_images)
         self.tasks = self._tasks(axes, trials)  # all points first: a wrong one is refused
         self.recorded.open()
         self.record, self.notes = self.recorded.record, self.recorded.notes
@@ -200,15 +200,15 @@ class Sweep:
         return self.record.outcomes(axes, kind, trial) if computed is None else computed
 
     def _tasks(self, axes: SweepAxes, trials: int) -> list[Task]:
-        self.recorded.is_noisy({}, "float")
-        self.recorded.is_noisy({}, "quantized")
+        self.recorded.points.add({}, "float")
+        self.recorded.points.add({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
         shown = self.progress and self.trainer.is_global_zero
         for point in tqdm(
             axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
         ):
             try:
-                noisy = self.recorded.is_noisy(point, "simulated")
+                noisy = self.recorded.points.add(point, "simulated")
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
             tasks.append((point, "simulated", trials if noisy else 1))

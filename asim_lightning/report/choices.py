@@ -6,8 +6,9 @@ from math import inf
 from typing import TypeAlias
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, distinct_values, is_number
-from asim_lightning.evaluation.run_results import CHIP, RunPoint, RunResults
+from asim_lightning.evaluation.results import AxisValue, distinct_values, is_number
+from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.evaluation.trade_off import is_given, places_of_front
 from asim_lightning.report.axis_labels import LABELS, legend_text
 from asim_lightning.report.cost_names import ALL_DIGITAL
 
@@ -29,12 +30,6 @@ class Choice:
     missed: int
     nearest: RunPoint
     """The point with the largest margin among those not known to keep it; the best where all do."""
-
-
-def is_condition(name: str) -> bool:
-    """Whether an axis is what a design meets, and not what it is: noise, static effects, chips, the column model."""
-    field = name.rpartition(".")[2] if name.startswith("rules.") and ".static." not in name else name
-    return field in (*NOISE_AXES, CHIP, "column", "column_args", "full_scale_mv") or "static" in field.split(".")
 
 
 def energy_of(run: RunResults) -> str | None:
@@ -70,7 +65,7 @@ def conditions_of(point: RunPoint, several: Collection[str]) -> Axes:
         several: Names of the axes that have several values.
     """
     axes = point.result.axes
-    return {name: value for name, value in axes.items() if is_condition(name) and name in several}
+    return {name: value for name, value in axes.items() if is_given(name) and name in several}
 
 
 def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
@@ -121,13 +116,10 @@ def pareto(run: RunResults) -> set[int]:
         if point.result.kind == "simulated" and name in point.costs:
             conditions = conditions_of(point, several)
             under.setdefault(legend_text(conditions, LABELS), []).append(place)
-    front = set()
+    front = set[int]()
     for places in under.values():
-        best = -inf
-        for place in sorted(places, key=lambda p: (run.points[p].costs[name], -run.points[p].result.accuracy)):
-            if run.points[place].result.accuracy > best:
-                best = run.points[place].result.accuracy
-                front.add(place)
+        of_all = [(run.points[place].costs[name], -run.points[place].result.accuracy) for place in places]
+        front.update(places[place] for place in places_of_front(of_all))
     return front
 
 

@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
+from asim_lightning.report.axis_labels import LABELS, head_of
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
+
+_SHOWN = ("rows", "adc_bits", "encoding_bits")
+"""Fields of the macro that the note names."""
 
 
 def layer_drawing(run: RunResults) -> Drawing | None:
@@ -42,5 +47,10 @@ def layer_drawing(run: RunResults) -> Drawing | None:
     numbers: Rows = [list(layers[0]), *([layer.get(name) for name in layers[0]] for layer in layers)]
     technology = run.network_cost.get("technology", {})
     node, supply = (technology.get(name, {}).get("value") for name in ("node", "supply"))
-    note = f"One image, as the run is configured{f', at {node:g} nm and {supply:g} V' if node and supply else ''}."
+    macro = run.commands[-1].macro if run.commands else {}
+    words = ", ".join(f"{head_of(name, LABELS)} {axis_text(macro[name])}" for name in _SHOWN if name in macro)
+    note = (
+        "One image, on the macro that the settings have, whatever the values of axes"
+        f"{f': {words}' if words else ''}{f', at {node:g} nm and {supply:g} V' if node and supply else ''}."
+    )
     return Drawing("Energy by layer", note, traces, layout, numbers, "layers.csv")

@@ -29,8 +29,10 @@ def search_text(found: SearchResult, technology: str) -> str:
     axes = list(found.points[0].axes)
     figures = [name for name in ("energy", "latency", "yield", "tops_per_watt") if _has(found, name)]
     header = ["", *axes, "accuracy (%)", "95 % interval", *(_heading(name) for name in figures), *found.targets]
-    rows = [[each.kind, *("-" for _ in axes), *_accuracy(each), *("-" for _ in header[3 + len(axes) :])]
-            for each in found.references]  # fmt: skip
+    rows = [
+        [each.kind, *(axis_text(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
+         *("-" for _ in header[3 + len(axes) :])] for each in found.references
+    ]  # fmt: skip
     for point in shown:
         mark = "cheapest" if _is_among(point, cheapest) else "front" if _is_among(point, front) else ""
         values = [f"{point.figures[name]:.4g}" for name in figures]
@@ -56,8 +58,8 @@ def write_search(found: SearchResult, folder: Path, described: Mapping[str, Any]
     """
     rows = [_row(point, found) for point in found.points]
     references = [
-        {"kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy, "low": each.low,
-         "high": each.high} for each in found.references
+        {**each.axes, "kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy,
+         "low": each.low, "high": each.high} for each in found.references
     ]  # fmt: skip
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines: list[Sequence[object]] = [columns]
@@ -112,6 +114,8 @@ def _notes(found: SearchResult, technology: str) -> list[str]:
         )
     if any("undecided" in (each.verdict for each in point.decisions) for point in found.points):
         notes.append("Undecided: the interval holds the target; about so many images would decide, if the mean stays.")
+    if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
+        notes.append(f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.")
     if found.targets:
         notes.append("Each bound holds with 95 % for its own point; of many points, some are kept or missed by chance.")
     return notes

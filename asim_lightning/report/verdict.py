@@ -7,8 +7,9 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.evaluation.trade_off import is_given
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
-from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, is_condition, ordered_bits, varied
+from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, ordered_bits, varied
 from asim_lightning.report.cost_names import cost_text
 from asim_lightning.report.numbers import interval_text
 
@@ -30,7 +31,7 @@ def verdict(run: RunResults, target: AccuracyTarget) -> str:
     several = varied(run)
     if not several:
         return _of_one(run, target)
-    if any(not is_condition(name) for name in several):
+    if any(not is_given(name) for name in several):
         return _of_designs(run, target, choices(run, target))
     return _of_conditions(run, target, list(several))
 
@@ -58,16 +59,15 @@ def point_words(run: RunResults, point: RunPoint, without: Sequence[str] = ()) -
 
 
 def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]) -> str:
-    keeping = [choice for choice in found if choice.best is not None]
+    keeping = [(choice, choice.best) for choice in found if choice.best is not None]
     if not keeping:
         return _none_keeps(run, target, found)
-    last = keeping[-1]
-    assert last.best is not None
+    last, best = keeping[-1]
     where = f"At {legend_text(last.conditions, LABELS)}, " if last.conditions else ""
-    what = point_words(run, last.best, list(last.conditions))
+    what = point_words(run, best, list(last.conditions))
     price = f"with the {price_words(run)} of {last.kept} points that do" if last.kept > 1 else "as the only point"
     sentence = (
-        f"{where}{what} keeps {_target(run, target)}, {price}: {accuracy_words(last.best.result)}{_saving(run, last)}."
+        f"{where}{what} keeps {_target(run, target)}, {price}: {accuracy_words(best.result)}{_saving(run, last)}."
     )
     if len(found) > 1:
         rest = [choice for choice in found if choice.best is None]

@@ -44,7 +44,8 @@ def test_verdict_of_several_targets() -> None:
     ("axis", "is_given"),
     [
         ("rules.layer1.*.random_noise", True), ("static.offset", True), ("rules.fc.static.gain", True),
-        ("static", True),
+        ("static", True), ("random_noise", True), ("chip", True), ("column", True), ("adc_bits", False),
+        ("rows", False), ("technology.supply", False), ("checkpoint", False),
         ("static.columns_per_adc", False), ("static.trim", False), ("rules.fc.adc_bits", False),
     ],
 )  # fmt: skip

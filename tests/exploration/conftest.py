@@ -2,7 +2,11 @@
 
 import csv
 import importlib
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -122,3 +126,24 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def evaluations(sweep: Sweep) -> int:
     assert isinstance(sweep, CountingSweep)
     return sweep.evaluations
+
+
+def kill_at(moments: Sequence[int], command: list[str], trials: Callable[[], dict[Path, int]]) -> None:
+    """Start a command again and again, and kill it after so many trials, and a moment more or less.
+
+    Args:
+        moments: Trials that are there, rising.
+        command: The command.
+        trials: The files of trials that there are, and when each was written.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for moment in moments:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline, before = time.monotonic() + 200, trials()
+        while len(trials()) < moment and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.05 * (moment % 4))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert before.items() <= trials().items()  # nothing is computed twice

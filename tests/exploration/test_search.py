@@ -2,10 +2,8 @@
 
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import KWARGS, MACRO, Make, evaluations
+from tests.exploration.conftest import KWARGS, MACRO, Make, evaluations, kill_at
 
 MakeSearch = Callable[..., Search]
 GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
@@ -146,6 +144,7 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
     }
     found = search(**settings).run(progress=False)
     assert [p.axes["checkpoint"] for p in found.points] == ["fashion_resnet_qat", "fashion_resnet_nat"]
+    assert {each.axes["checkpoint"] for each in found.references} == {"fashion_resnet_qat"}
     assert all(p.result.trials == 3 and "yield" in p.figures for p in found.points)
     assert found.points[0].result.right != found.points[1].result.right
     assert len(counted) == 2 + 2 * 3
@@ -217,16 +216,7 @@ def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(method: str, tmp
         return {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/tiny/*/trials/*.npz")}
 
     killed = [*command, "--trainer.default_root_dir", str(tmp_path / "killed")]
-    for moment in (1, 3, 6, 9, 13):  # after so many trials, and a moment more or less
-        process = subprocess.Popen(killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline, before = time.monotonic() + 200, trials()
-        while len(trials()) < moment and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(0.05 * (moment % 4))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert before.items() <= trials().items()  # nothing is computed twice
+    kill_at((1, 3, 6, 9, 13), killed, trials)
     before = trials()
     for root in ("killed", "whole"):
         options = ["--trainer.default_root_dir", str(tmp_path / root)]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asim_lightning.exploration.axes import patterns_of
 from asim_lightning.exploration.methods import Optuna, random_points
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.search_space import Range, SearchSpace, of_network, of_technology
@@ -26,7 +27,7 @@ def test_names_and_values() -> None:
     assert space.names == [
         "adc_bits", "rows", "random_noise", "column", "static.offset", "rules.layer1.*.adc_bits", "technology.supply",
     ]  # fmt: skip
-    assert space.patterns == ["layer1.*"]
+    assert patterns_of([*space.names, "rules.fc.static.offset", "rules.layer1.*.rows"]) == ["layer1.*", "fc"]
     assert space.count() is None
     rows = space.axes["rows"]
     assert isinstance(rows, Range)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from asim_lightning.cli import main
-from tests.exploration.conftest import KWARGS, rows
+from tests.exploration.conftest import KWARGS, kill_at, rows
 
 
 @pytest.fixture
@@ -90,22 +90,12 @@ def test_kill_9_between_chips_leaves_them_and_the_yield_is_that_of_a_whole_run(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(command: list[str], tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     grid = [*command, "--axes.random_noise", "[0.3, 0.5, 0.7, 1.0]", "--data.init_args.test_images", "60"]
 
     def trials() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/tiny/*/trials/*.npz")}
 
-    for moment in (1, 3, 6, 9, 12):  # after so many trials, and a moment more or less
-        process = subprocess.Popen(grid, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline, before = time.monotonic() + 200, trials()
-        while len(trials()) < moment and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(0.05 * (moment % 4))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert before.items() <= trials().items()  # nothing is computed twice
+    kill_at((1, 3, 6, 9, 12), grid, trials)
     before = trials()
     main(grid[3:])
     assert before.items() <= trials().items()

@@ -9,7 +9,7 @@ import pytest
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.evaluation.targets import Decision
-from asim_lightning.report.choices import choices, is_condition, pareto
+from asim_lightning.report.choices import choices, pareto
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import REFERENCES, of_adc, of_chips, point, run
 
@@ -132,16 +132,6 @@ def test_the_front_is_of_points_under_the_same_conditions() -> None:
     assert pareto(of_adc(False)) == set()
     assert pareto(run([point(300 + rows, {"rows": rows}, {"energy": 1.0}) for rows in (1, 2)])) == set()
     assert pareto(replace(of_adc(), yields=of_chips().yields)) == set()
-
-
-@pytest.mark.parametrize("name", ["random_noise", "static.offset", "static", "chip", "rules.fc.random_noise", "column"])
-def test_conditions_are_not_chosen(name: str) -> None:
-    assert is_condition(name)
-
-
-@pytest.mark.parametrize("name", ["adc_bits", "rows", "rules.layer1.*.adc_bits", "technology.supply", "checkpoint"])
-def test_designs_are(name: str) -> None:
-    assert not is_condition(name)
 
 
 @pytest.mark.parametrize("text", ["", "99", "0 %", "101 %", "9.0.5 %", "99 % of int8", "energy 2 uJ"])
