@@ -225,11 +225,10 @@ def test_as_a_program(folder: Path, written: Write) -> None:
     assert found.stderr == "error: `model.fidelity` must be one of float, quantized, estimated, simulated, got 'x'\n"
 
 
-def test_a_column_in_the_current_folder_is_found(tmp_path: Path) -> None:
+def test_a_column_in_the_current_folder_is_found(asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = "from asim_lightning.circuit import Column\n\n\nclass Mine(Column):\n    pass\n"
-    (tmp_path / "my_own_column.py").write_text(source)
-    asim = str(Path(sys.executable).parent / "asim")
-    command = [asim, "explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "Mine" in done.stdout
+    (folder / "my_own_column.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])  # as the program's, without the folder
+    answer = asim("explain", "-c", "quickstart", "--model.plan.macro.column", "my_own_column.Mine")
+    assert answer.code == 0, answer.err
+    assert "Mine" in answer.out

@@ -58,18 +58,26 @@ def test_a_message_on_an_ascii_terminal(folder: Path) -> None:
     assert not contents(folder)
 
 
-def test_a_working_folder_that_is_no_text(no_utf8: bytes) -> None:
-    assert started(no_utf8, "fit", "-c", no_utf8 + b"/tiny.yaml").returncode == 0
-    answer = started(b"/", "explain", "-c", no_utf8 + b"/tiny.yaml", b"--data.init_args.root=" + no_utf8)
-    assert "what is given must be text in UTF-8, got --data.init_args.root=" in refusal(answer)
+def test_a_working_folder_that_is_no_text(no_utf8: bytes, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = os.fsdecode(no_utf8 + b"/tiny.yaml")  # as Python decodes arguments
+    monkeypatch.chdir(os.fsdecode(no_utf8))
+    assert asim("fit", "-c", config).code == 0
+    monkeypatch.chdir("/")
+    answer = asim("explain", "-c", config, f"--data.init_args.root={os.fsdecode(no_utf8)}")
+    assert "what is given must be text in UTF-8, got --data.init_args.root=" in answer.error
     assert sorted(os.listdir(no_utf8)) == [b"runs", b"tiny.yaml"]
 
 
-def test_standard_output_that_is_full(written: Write, folder: Path) -> None:
+def test_standard_output_that_is_full(
+    written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     written()
     with open("/dev/full", "w") as full:
-        answer = started(folder, "explain", "-c", "tiny.yaml", stdout=full)
-    assert refusal(answer) == "standard output cannot be written: No space left on device"
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stop:
+            main(["explain", "-c", "tiny.yaml"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: standard output cannot be written: No space left on device\n"
     assert contents(folder) == {"tiny.yaml"}
 
 
@@ -115,13 +123,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert (stop.value.code, capsys.readouterr().out) == (0, f"asim {__version__}\n")
 
 
-def test_closed_streams(written: Write, folder: Path) -> None:
-    written()
-    command = f"{sys.executable} -m asim_lightning explain -c tiny.yaml"
+def test_closed_streams(folder: Path) -> None:
     shell = {"shell": True, "cwd": folder, "env": environment(), "timeout": SECONDS}
-    assert subprocess.run(f"{command} >&-", capture_output=True, **shell).returncode == 0  # type: ignore[call-overload]
-    wrong = f"{command} --seed_everything -1"
-    assert subprocess.run(f"{wrong} 2>&-", stdout=subprocess.PIPE, **shell).returncode == 2  # type: ignore[call-overload]
+    command = f"{sys.executable} -m asim_lightning"
+    said = subprocess.run(f"{command} --help >&-", capture_output=True, **shell)  # type: ignore[call-overload]
+    assert (said.returncode, said.stderr) == (0, b"")
+    wrong = f"{command} explain -c nosuch.yaml 2>&-"
+    said = subprocess.run(wrong, stdout=subprocess.PIPE, **shell)  # type: ignore[call-overload]
+    assert (said.returncode, said.stdout) == (2, b"")
+
+
+def test_a_command_without_streams(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    written()
+    for name in ("stdout", "stderr"):  # as Python has them where they are closed
+        monkeypatch.setattr(sys, name, None)
+    main(["explain", "-c", "tiny.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "-c", "tiny.yaml", "--seed_everything", "-1"])
+    assert stop.value.code == 2
 
 
 def test_a_large_grid_says_what_it_asks_for(

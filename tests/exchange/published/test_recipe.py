@@ -1,8 +1,6 @@
 """A published config.py becomes a recipe that the command line takes."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +126,8 @@ def test_recipe_runs(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = made(train_dir="sets/train", test_dir="sets/test", **bits, test_workers=0, device="cpu")
     Path("recipe.yaml").write_text(recipe.text)
     narrow = ["--model.backbone.kwargs", "{channels: [4, 4, 8, 8]}", "--data.init_args.test_images", "4"]
-    command = [sys.executable, "-m", "asim_lightning", "explain", "-c", "recipe.yaml"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    main(["explain", "-c", "recipe.yaml"])
+    said = capsys.readouterr().out
     assert "first convolution: digital" in said
     assert "20 layers, unsigned input: layer1.0.conv1" in said
     main(["validate", "-c", "recipe.yaml", *narrow])
