@@ -31,6 +31,8 @@ from tests.classifier.conftest import make_model
 from tests.cli.conftest import write_data
 from tests.cli.runs_to_stop import EPOCHS, ROOT, SECONDS, environment, last_of, write_config
 
+Whole = Callable[..., CimClassifier]
+
 
 def assert_same(killed: Path, whole: Path) -> None:
     """Weights, ranges, running statistics and optimizer state of two checkpoints are equal to the bit."""
@@ -190,15 +192,27 @@ def fit(images: Path, folder: Path, *callbacks: Callback, resume: bool = False, 
     return model
 
 
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A fit that nothing stops, trained once for the tests with the same options."""
+    trained: dict[str, CimClassifier] = {}
+
+    def trained_with(**options: Any) -> CimClassifier:
+        key = repr(options)
+        if key not in trained:
+            trained[key] = fit(images, tmp_path_factory.mktemp("whole"), LastCheckpoint(), **options)
+        return trained[key]
+
+    return trained_with
+
+
 def stopped(
     images: Path, folder: Path, every: int | None, *callbacks: Callable[[], Callback], at: int = 7, **options: Any
-) -> tuple[CimClassifier, CimClassifier]:
-    """A fit that an exception stops at a step and that goes on, and one that nothing stops."""
-    whole = fit(images, folder / "whole", LastCheckpoint(every), *(make() for make in callbacks), **options)
+) -> CimClassifier:
+    """A fit that an exception stops at a step and that goes on."""
     with pytest.raises(Killed):
-        fit(images, folder / "part", LastCheckpoint(every), *(make() for make in callbacks), KillsAt(at), **options)
-    part = folder / "part"
-    return fit(images, part, LastCheckpoint(every), *(make() for make in callbacks), resume=True, **options), whole
+        fit(images, folder, LastCheckpoint(every), *(make() for make in callbacks), KillsAt(at), **options)
+    return fit(images, folder, LastCheckpoint(every), *(make() for make in callbacks), resume=True, **options)
 
 
 def differences(one: CimClassifier, other: CimClassifier) -> list[str]:
@@ -221,81 +235,83 @@ MIDDLE = [(name, 2) for name in SCHEDULES]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("schedule", "every"), [("cosine", None), ("multistep", None), *MIDDLE])
 def test_a_stopped_training_goes_on_to_the_same_weights(
-    schedule: str, every: int | None, images: Path, tmp_path: Path
+    schedule: str, every: int | None, images: Path, whole: Whole, tmp_path: Path
 ) -> None:
-    resumed, whole = stopped(images, tmp_path, every, optimizer=SCHEDULES[schedule])
+    resumed = stopped(images, tmp_path, every, optimizer=SCHEDULES[schedule])
     assert resumed.trainer.global_step == 12
-    assert not differences(resumed, whole)
+    assert not differences(resumed, whole(optimizer=SCHEDULES[schedule]))
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 2], ids=["end of an epoch", "middle"])
-def test_with_averaged_weights_too(every: int | None, images: Path, tmp_path: Path) -> None:
-    resumed, whole = stopped(images, tmp_path, every, lambda: EMAWeightAveraging(decay=0.8))
-    assert not differences(resumed, whole)
-    plain = fit(images, tmp_path / "plain", LastCheckpoint(every))
-    assert differences(plain, whole)
+def test_with_averaged_weights_too(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
+    resumed = stopped(images, tmp_path / "part", every, lambda: EMAWeightAveraging(decay=0.8))
+    averaged = fit(images, tmp_path / "averaged", LastCheckpoint(every), EMAWeightAveraging(decay=0.8))
+    assert not differences(resumed, averaged)
+    assert differences(averaged, whole())
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 3], ids=["end of an epoch", "steps"])
-def test_where_an_epoch_is_limited(every: int | None, images: Path, tmp_path: Path) -> None:
+def test_where_an_epoch_is_limited(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
     """Epochs of 3 of the 4 batches: what comes after the third is no part of the next epoch."""
-    resumed, whole = stopped(images, tmp_path, every, limit_train_batches=3)
+    resumed = stopped(images, tmp_path, every, limit_train_batches=3)
     assert resumed.trainer.global_step == 9
-    assert not differences(resumed, whole)
+    assert not differences(resumed, whole(limit_train_batches=3))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_where_validation_comes_within_an_epoch(images: Path, tmp_path: Path) -> None:
-    assert not differences(*stopped(images, tmp_path, 2, val_check_interval=2))
+def test_where_validation_comes_within_an_epoch(images: Path, whole: Whole, tmp_path: Path) -> None:
+    assert not differences(stopped(images, tmp_path, 2, val_check_interval=2), whole(val_check_interval=2))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_noise_of_the_macro_in_the_middle_of_an_epoch(images: Path, tmp_path: Path) -> None:
-    assert not differences(*stopped(images, tmp_path, 2, train_noise_model="macro", train_noise_args=None))
+def test_noise_of_the_macro_in_the_middle_of_an_epoch(images: Path, whole: Whole, tmp_path: Path) -> None:
+    options = {"train_noise_model": "macro", "train_noise_args": None}
+    assert not differences(stopped(images, tmp_path, 2, **options), whole(**options))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_where_a_step_takes_several_batches(images: Path, tmp_path: Path) -> None:
+def test_where_a_step_takes_several_batches(images: Path, whole: Whole, tmp_path: Path) -> None:
     """Two steps an epoch; the last checkpoint is of step 3, the middle of the second epoch."""
-    assert not differences(*stopped(images, tmp_path, 3, at=4, accumulate_grad_batches=2))
+    resumed = stopped(images, tmp_path, 3, at=4, accumulate_grad_batches=2)
+    assert not differences(resumed, whole(accumulate_grad_batches=2))
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 3], ids=["end of an epoch", "steps"])
 @pytest.mark.parametrize("limits", [{}, {"limit_train_batches": 3}, {"check_val_every_n_epoch": 2}], ids=str)
-def test_where_steps_are_counted(every: int | None, limits: dict[str, int], images: Path, tmp_path: Path) -> None:
-    resumed, whole = stopped(images, tmp_path, every, max_steps=8, **limits)
+def test_where_steps_are_counted(
+    every: int | None, limits: dict[str, int], images: Path, whole: Whole, tmp_path: Path
+) -> None:
+    resumed, unstopped = stopped(images, tmp_path, every, max_steps=8, **limits), whole(max_steps=8, **limits)
     assert resumed.trainer.global_step == 8
-    assert resumed.trainer.current_epoch == whole.trainer.current_epoch
+    assert resumed.trainer.current_epoch == unstopped.trainer.current_epoch
     assert resumed.trainer.fit_loop.epoch_loop._batches_that_stepped == 8  # what is logged
-    assert not differences(resumed, whole)
+    assert not differences(resumed, unstopped)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("every", [None, 2], ids=["end of the fit", "steps"])
 @pytest.mark.parametrize("callbacks", [[], [EndsAt(6)]], ids=["max_steps", "max_time"])
 def test_an_epoch_that_was_cut_short_goes_on(
-    callbacks: list[Callback], every: int | None, images: Path, tmp_path: Path
+    callbacks: list[Callback], every: int | None, images: Path, whole: Whole, tmp_path: Path
 ) -> None:
     """The second epoch's last two batches are trained on where steps or time are raised."""
-    whole = fit(images, tmp_path / "whole", LastCheckpoint(every))
-    part = fit(images, tmp_path / "part", *callbacks, LastCheckpoint(every), max_steps=-1 if callbacks else 6)
+    part = fit(images, tmp_path, *callbacks, LastCheckpoint(every), max_steps=-1 if callbacks else 6)
     assert part.trainer.global_step == 6
-    resumed = fit(images, tmp_path / "part", LastCheckpoint(every), resume=True)
+    resumed = fit(images, tmp_path, LastCheckpoint(every), resume=True)
     assert resumed.trainer.fit_loop.epoch_loop._batches_that_stepped == resumed.trainer.global_step == 12
-    assert not differences(resumed, whole)
+    assert not differences(resumed, whole())
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_epoch_that_was_cut_between_two_batches_of_a_step(images: Path, tmp_path: Path) -> None:
+def test_an_epoch_that_was_cut_between_two_batches_of_a_step(images: Path, whole: Whole, tmp_path: Path) -> None:
     """A part of a gradient is kept nowhere: the run goes on from the end of the first epoch."""
-    whole = fit(images, tmp_path / "whole", LastCheckpoint(), accumulate_grad_batches=2)
-    fit(images, tmp_path / "part", EndsAt(7), LastCheckpoint(), accumulate_grad_batches=2)
-    resumed = fit(images, tmp_path / "part", LastCheckpoint(), resume=True, accumulate_grad_batches=2)
+    fit(images, tmp_path, EndsAt(7), LastCheckpoint(), accumulate_grad_batches=2)
+    resumed = fit(images, tmp_path, LastCheckpoint(), resume=True, accumulate_grad_batches=2)
     assert resumed.trainer.global_step == 6
-    assert not differences(resumed, whole)
+    assert not differences(resumed, whole(accumulate_grad_batches=2))
 
 
 if __name__ == "__main__":
