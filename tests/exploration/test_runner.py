@@ -18,7 +18,7 @@ from asim_lightning.exploration.ray_runner import words
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.yields import with_chips
-from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
+from tests.exploration.conftest import Make, evaluations, predictions, rows, without_time
 
 
 class Backwards:
@@ -57,20 +57,19 @@ def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make) -
 
 
 def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make) -> None:
-    cells = MACRO.with_fields(column="current")
     question = YieldQuestion(0.5, 0.5)
-    axes = with_chips(SweepAxes(column_args=[{"cell_sigma": 1}, {"cell_sigma": 90}]), 12, question)
-    whole = make(axes, macro=cells, until=question)
+    axes = with_chips(SweepAxes(static=[{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]), 12, question)
+    whole = make(axes, until=question)
     found = without_time(whole.run())
     assert len(found) == 2 + 7 + 7
     for workers in (5, 100):  # the answer comes in the middle of the second five; with all under way
-        other = make(axes, macro=cells, until=question, folder=f"of {workers}")
+        other = make(axes, until=question, folder=f"of {workers}")
         other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
         assert without_time(other.run()) == found, workers
         assert 2 + 14 < evaluations(other) <= 2 + 24, workers  # chips that were under way are kept
         kept = predictions(other)
         assert {name: kept[name] for name in predictions(whole)} == predictions(whole), workers
-        again = make(axes, macro=cells, folder=f"of {workers}")
+        again = make(axes, folder=f"of {workers}")
         again.run()
         assert evaluations(again) == 24 - (evaluations(other) - 2), workers
 

@@ -11,7 +11,8 @@ from asim_lightning.exploration.publish import publish_yields
 from asim_lightning.exploration.yields import Answers, thresholds_of, with_chips, yields
 from tests.exploration.conftest import IMAGES, MACRO, Make, evaluations, predictions, without_time
 
-CELLS = MACRO.with_fields(column="current", column_args={"cell_sigma": 30})
+CHIPS = MACRO.with_fields(static={"offset": "0.3 lsb"})
+CELLS = MACRO.with_fields(column="current")  # three times the work, by the reference engine
 EASY, HARD = YieldQuestion(0.3, 0.01), YieldQuestion(0.9, 1.0)
 
 
@@ -20,7 +21,7 @@ def chips(count: int | None, until: YieldQuestion | None = None, **axes: object)
 
 
 def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
-    sweep = make(chips(4, random_noise=[0.0, 1.0]), macro=CELLS)
+    sweep = make(chips(4, random_noise=[0.0, 1.0]), macro=CHIPS)
     results = sweep.run()
     points = [(row.axes["random_noise"], row.axes["chip"]) for row in results[2:]]
     assert points == [(noise, chip) for noise in (0, 1) for chip in range(4)]
@@ -36,32 +37,31 @@ def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
 
 
 def test_more_chips_go_on_where_fewer_ended(make: Make) -> None:
-    make(chips(2), macro=CELLS).run()
-    more = make(chips(5), macro=CELLS)
+    make(chips(2), macro=CHIPS).run()
+    more = make(chips(5), macro=CHIPS)
     results = more.run()
     assert evaluations(more) == 3
-    assert without_time(make(chips(5), macro=CELLS, folder="b").run()) == without_time(results)
+    assert without_time(make(chips(5), macro=CHIPS, folder="b").run()) == without_time(results)
 
 
 @pytest.mark.parametrize("stops_at", [3, 5])
 def test_a_sweep_that_was_stopped_between_chips_goes_on_to_the_same_yield(make: Make, stops_at: int) -> None:
-    stopped = make(chips(4), macro=CELLS)
+    stopped = make(chips(4), macro=CHIPS)
     stopped.stops_at = stops_at
     with pytest.raises(SystemExit):  # Lightning's
         stopped.run()
-    again = make(chips(4), macro=CELLS)
+    again = make(chips(4), macro=CHIPS)
     results = again.run()
     assert evaluations(again) == 2 + 4 - (stops_at - 1)
     text = publish_yields(results, again, "name", [0.5])
-    whole = make(chips(4), macro=CELLS, folder="b")
+    whole = make(chips(4), macro=CHIPS, folder="b")
     assert publish_yields(whole.run(), whole, "name", [0.5]).replace(str(whole.folder), str(again.folder)) == text
 
 
 def test_an_answer_ends_the_chips_of_its_combination_alone(make: Make) -> None:
-    macro = MACRO.with_fields(column="current")
-    args = [{"cell_sigma": 1}, {"cell_sigma": 90}]
-    axes = with_chips(SweepAxes(column_args=args), 12, YieldQuestion(0.5, 0.5))
-    sweep = make(axes, macro=macro, until=YieldQuestion(0.5, 0.5))
+    effects = [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]
+    axes = with_chips(SweepAxes(static=effects), 12, YieldQuestion(0.5, 0.5))
+    sweep = make(axes, until=YieldQuestion(0.5, 0.5))
     good, bad = yields(sweep.run(), sweep.record, True)
     assert (len(good.chips), len(bad.chips)) == (7, 7)  # of coins that all fall alike
     assert (good.good(0.5), bad.good(0.5)) == (7, 0)
@@ -70,7 +70,7 @@ def test_an_answer_ends_the_chips_of_its_combination_alone(make: Make) -> None:
 
 
 def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Make) -> None:
-    macro = CELLS.with_fields(column_args={"cell_sigma": 3})
+    macro = MACRO.with_fields(static={"offset": "0.1 lsb"})
     first = make(chips(20, EASY), macro=macro, until=EASY)
     results = first.run()
     count = len(results) - 2
@@ -87,7 +87,7 @@ def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Mak
 
 
 def test_a_question_that_is_not_decided_says_so(make: Make) -> None:
-    sweep = make(chips(3, HARD), macro=CELLS, until=HARD)
+    sweep = make(chips(3, HARD), macro=CHIPS, until=HARD)
     text = publish_yields(sweep.run(), sweep, "name", [])
     assert re.search(
         r"answer   yield 0\.9 at 100 %, random_noise 0: (undecided at the limit, 0\.\d+ to|no, at most)", text
@@ -95,7 +95,7 @@ def test_a_question_that_is_not_decided_says_so(make: Make) -> None:
 
 
 def test_a_question_counts_all_reads(make: Make) -> None:
-    sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CELLS, until=HARD, trials=3)
+    sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CHIPS, until=HARD, trials=3)
     (found,) = yields(sweep.run(), sweep.record, True)
     assert found.reads == 3
     assert evaluations(sweep) == 2 + 2 * 3
