@@ -1,8 +1,8 @@
 """asim import: published, torchvision's and timm's weights become checkpoints that every command takes."""
 
+import functools
 import os
 import pickle
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from asim_lightning import CimClassifier
+from asim_lightning.cli import main
 from asim_lightning.nn.calibration import quantized_layers
 from tests.cli.conftest import Asim
 from tests.golden_cases import FOLDER, cases, reference_state
@@ -32,8 +33,13 @@ def published(path: Path, state: dict[str, Tensor], **more: Any) -> Path:
     return path
 
 
+@functools.cache
+def drawn_resnet() -> dict[str, Tensor]:
+    return reference_state("resnet18_32px_w8a8", 1000)
+
+
 def small_resnet(**changes: Tensor) -> dict[str, Tensor]:
-    return {**reference_state("resnet18_32px_w8a8", 1000), **changes}
+    return {**drawn_resnet(), **changes}
 
 
 def logits(checkpoint: Path, fidelity: str, x: Tensor) -> Tensor:
@@ -308,12 +314,16 @@ def test_weights_without_a_classifier_are_for_a_backbone(asim: Asim, folder: Pat
     assert "holds no classifier of 2 classes or more" in asim("import", "given.pth", "--to", "got.ckpt").error
 
 
-def test_the_file_is_written_whoever_stops_reading_the_table(folder: Path) -> None:
-    command = [sys.executable, "-m", "asim_lightning", "export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder) as process:
-        process.stdout.close()  # type: ignore[union-attr]
-        assert process.wait(timeout=120) == 141
-        assert process.stderr.read() == b""  # type: ignore[union-attr]
+def test_the_file_is_written_whoever_stops_reading_the_table(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"])
+    assert (stop.value.code, capsys.readouterr().err) == (141, "")
     assert torch.load(folder / "w.pth", weights_only=True)
 
 

@@ -246,8 +246,8 @@ def exact_moments(noise: float) -> str:
 
 @pytest.mark.parametrize(("noise", "form"), [(0.09, "moments"), (0.08, "moments"), (0.09, "reads")])
 def test_accuracy_is_that_of_the_column_that_made_the_file(noise: float, form: str, asim: Asim, folder: Path) -> None:
-    reads = reads_csv(codes_of(COUNTS.astype(float), noise * 2.55, 400, 0))
-    (folder / "chip.csv").write_text(exact_moments(noise) if form == "moments" else reads)
+    codes = codes_of(COUNTS.astype(float), noise * 2.55, 400, 0)
+    (folder / "chip.csv").write_text(exact_moments(noise) if form == "moments" else reads_csv(codes))
     measured = ("--model.plan.macro.column", "measured", "--model.plan.macro.column_args", "{file: chip.csv}")
     predicted = []
     for settings in (("--model.plan.macro.random_noise", noise), ("--model.plan.macro.random_noise", 0, *measured)):
