@@ -1,6 +1,7 @@
 """Trials are found by several stores and processes at once, and each name is held by one."""
 
 import multiprocessing
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,15 @@ def _adds(folder: Path, start: int) -> None:
         store.add("point", 0, outcomes([image]), {})
 
 
-def test_a_trial_is_claimed_by_one_process(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    """Processes that imported what this module does once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def test_a_trial_is_claimed_by_one_process(tmp_path: Path, context: ForkServerContext) -> None:
     answers, store = context.Queue(), TrialStore(tmp_path, "digest")
     assert store.claim("point", 0)
     process = context.Process(target=_claims, args=(tmp_path, answers))
@@ -65,8 +73,7 @@ def test_a_trial_is_claimed_by_one_process(tmp_path: Path) -> None:
     assert store.claim("point", 1)  # the other has ended
 
 
-def test_two_processes_lose_no_image_of_a_trial(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+def test_two_processes_lose_no_image_of_a_trial(tmp_path: Path, context: ForkServerContext) -> None:
     processes = [context.Process(target=_adds, args=(tmp_path, start)) for start in (0, 20)]
     for process in processes:
         process.start()
