@@ -108,7 +108,7 @@ class Search:
         shown = progress and self._left > 0 and self.trainer.is_global_zero
         bar = EvaluationBar(self._left, self.data.test_dataloader(), shown, self.trainer.world_size)
         self._read = self._computed = 0
-        self._time_left = TimeLeft(bar.above(say), self._known is None)
+        self._time_left = TimeLeft(bar.above(say), self._known is None or self.settings.ends is not None)
         method = self._method()
 
         def work(run: Run) -> SearchResult:
@@ -181,7 +181,8 @@ class Search:
         self._switch(checkpoint)
         if checkpoint not in self._by_checkpoint:
             made = RecordedPoints(
-                self.trainer, self.model, self.data, self._names, self._folder, "search", described=self._described()
+                self.trainer, self.model, self.data, self._names, self._folder, "search", self.settings.ends,
+                self._described(),
             )  # fmt: skip
             self._by_checkpoint[checkpoint] = made
         return self._by_checkpoint[checkpoint]
@@ -235,9 +236,9 @@ class Search:
     def _evaluated(
         self, point: Point, of_chips: list[list[Outcomes]], references: Mapping[Kind, Outcomes]
     ) -> SearchPoint:
-        _, chips, _ = self._plan(point)
+        records, chips, _ = self._plan(point)
         outcomes = [read for each in of_chips for read in each]
-        result = point_result(point, "simulated", outcomes)
+        result = records.record.bounded(point_result(point, "simulated", outcomes))
         condition = condition_at(chips[0], "simulated", 0)
         figures = {"accuracy": result.accuracy, **self.figures.at(condition, of_technology(point))}
         for name in MACRO_FIGURES:
@@ -257,8 +258,8 @@ class Search:
         decisions = tuple(self._decision(each, result, of_chips, figures, references, share) for each in self._targets)
         return SearchPoint(point, result, figures, decisions)
 
-    @staticmethod
     def _decision(
+        self,
         target: Target,
         result: PointResult,
         of_chips: list[list[Outcomes]],
@@ -268,8 +269,8 @@ class Search:
     ) -> Decision:
         if target.question is not None and share is not None:
             return decide(share, target.value)
-        # images decide on one chip, but not on all chips
-        images = result.images if len(of_chips) == 1 else None
+        # images decide on one chip, but not on all chips, nor where they ended as they decide another question
+        images = result.images if len(of_chips) == 1 and self.settings.ends is None else None
         if target.reference is not None:
             reference = references[target.reference].correct
             found = crossed_difference([np.stack([read.correct for read in reads], 1) for reads in of_chips], reference)

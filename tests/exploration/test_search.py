@@ -20,6 +20,7 @@ from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.cost import Technology, cost
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
@@ -277,3 +278,30 @@ def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outco
     one.runner = Slow(one.trainer, one.model, one.data)
     one.run(said.append, progress=False)
     assert said == ["time     at most, about 3 min for 2 more trials, as the last took 100.0 s"]
+
+
+def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearch, make: Make) -> None:
+    noise = {"random_noise": [0.02, 1.0]}
+    options: dict[str, Any] = {"images": 120, "constraints": ["accuracy 50 %"], "space": noise}
+    stopped = search(until="accuracy 50 %", **options)
+    found = stopped.run(progress=False)
+    assert [str(point.decisions[0]) for point in found.points] == ["kept", "missed"]
+    assert [each.images for each in found.references] == [120, 120]
+    for point in found.points:
+        result = point.result
+        assert result.images < 120
+        bounds = hypergeometric_interval(sum(result.right), result.images, 120)
+        assert (result.low, result.high) == (bounds.low, bounds.high)
+        assert result.low >= 0.5 or result.high < 0.5
+    assert "Images ended by the question 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
+        found, stopped, "tiny"
+    )
+    sweep = make(SweepAxes(**noise), trials=1, images=120, until=AccuracyQuestion(share=0.5))  # type: ignore[arg-type]
+    assert [(row.right, row.images) for row in sweep.run()[2:]] == [
+        (point.result.right, point.result.images) for point in found.points
+    ]
+    assert evaluations(sweep) == 0
+    whole = search(**options)
+    assert whole.folder != stopped.folder
+    assert all(point.result.images == 120 for point in whole.run(progress=False).points)
+    assert plain(search(until="accuracy 50 %", **options).run(progress=False)) == plain(found)
