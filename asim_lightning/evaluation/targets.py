@@ -62,14 +62,15 @@ class Target:
         names = ("accuracy", "yield", *UNITS)
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None or found[1] not in names:
-            near = get_close_matches(str(text).split(" ")[0], names, n=1) if isinstance(text, str) else []
-            hint = f"; nearest: {near[0]}" if near and (found is None or found[1] not in names) else ""
+            first = str(text).split(" ")[0]
+            near = get_close_matches(first, names, n=1) if first not in names else []
+            hint = f"; nearest: {near[0]}" if near else ""
             raise ValueError(f"`search.constraints` must be as in {_EXAMPLES}, got {text!r}{hint}")
         name, number, unit, reference = found.groups()
         if name != "yield" and re.search(r"\sat\s", text):
             raise ValueError(f"`search.constraints` takes 'at' for a yield alone, as in {_EXAMPLES}, got {text!r}")
         if name == "yield":
-            question = YieldQuestion.read(text)
+            question = YieldQuestion.read(text, "`search.constraints`")
             return cls(name, question.share, question=question)
         try:
             value = float(number)

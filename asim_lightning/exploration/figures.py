@@ -39,8 +39,14 @@ class CostFigures:
             ValueError: The technology does not take a field, or asks for counts of images.
         """
         fields: dict[str, Any] = dict(changes)
+        technology = self._technology.with_fields(**fields)
+        if technology.charging != "fixed":
+            raise ValueError(
+                f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
+                f"{technology.charging!r}; asim cost takes it"
+            )
         with under(self._model, condition):
-            found = cost(self._model.backbone, self._technology.with_fields(**fields), shape=self._shape)
+            found = cost(self._model.backbone, technology, shape=self._shape)
         low, high = found.energy_range
         digital_low, digital_high = found.all_digital_range
         return {

@@ -22,7 +22,7 @@ def test_units() -> None:
     ("text", "said"),
     [
         ("acuracy 99 %", r"must be as in 'accuracy 99 % of quantized'.*nearest: accuracy"),
-        ("accuracy", "must be as in"),
+        ("accuracy", r"must be as in .*, got 'accuracy'$"),
         ("accuracy 0.99", r"takes an accuracy in percent above 0.*got 'accuracy 0.99'"),
         ("accuracy 120 %", "takes an accuracy in percent above 0"),
         ("accuracy 99 % of analog", "takes an accuracy of float or quantized, got 'accuracy 99 % of analog'"),
