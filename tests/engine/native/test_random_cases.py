@@ -35,7 +35,7 @@ REFUSALS = (
     "sums of a tile's codes take more than 31 bits",
     "its tables are of one curve for all converters",
 )
-MOST_REFUSED, MOST_DIFFERENT = 0.08, 1e-5
+MOST_REFUSED, MOST_DIFFERENT = 0.1, 1e-5
 """Shares of the cases, and of noisy conversions, as the last bit of a normal may differ."""
 
 
