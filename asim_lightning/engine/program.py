@@ -92,6 +92,19 @@ class Program(ABC):
         """
 
 
+@dataclass(eq=False)
+class ConvertingProgram(Program):
+    """Every conversion of a product on a chip.
+
+    Attributes:
+        transfer: The macro's schedule and column.
+        chip: The chip.
+    """
+
+    transfer: Transfer
+    chip: Chip
+
+
 class Engine(Protocol):
     """An engine: a module that computes macros."""
 

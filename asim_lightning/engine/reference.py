@@ -20,7 +20,7 @@ from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.placement import curve_numbers
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import Program, required, runs_everywhere
+from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weights import Weights
@@ -44,17 +44,13 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 
 @dataclass(eq=False)
-class ReferenceProgram(Program):
+class ReferenceProgram(ConvertingProgram):
     """Every conversion of a product.
 
     Attributes:
-        transfer: The macro's schedule and column.
-        chip: The chip.
         converters: Errors of its converters; None: those that the macro has on this chip.
     """
 
-    transfer: Transfer
-    chip: Chip
     converters: Converters | None = field(default=None, kw_only=True)
 
     @torch.no_grad()

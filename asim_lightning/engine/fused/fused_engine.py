@@ -21,7 +21,7 @@ from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
-from asim_lightning.engine.program import Program, required
+from asim_lightning.engine.program import ConvertingProgram, required
 from asim_lightning.engine.weights import Weights
 
 LONGEST_TABLE = 2**16
@@ -69,19 +69,15 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 
 @dataclass(eq=False)
-class FusedProgram(Program):
+class FusedProgram(ConvertingProgram):
     """Every conversion of a product in one kernel.
 
     Attributes:
-        transfer: The macro's schedule and column.
-        chip: The chip.
         converters: Errors of its converters; None: those that the macro has on this chip.
         placed: The errors place by place, for each shape of weights and device, once they are there; shared by all
             calls.
     """
 
-    transfer: Transfer
-    chip: Chip
     converters: Converters | None = field(default=None, kw_only=True)
     placed: dict[tuple[torch.Size, torch.device], PlacedErrors] = field(default_factory=dict, kw_only=True, repr=False)
 

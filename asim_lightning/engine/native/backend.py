@@ -114,7 +114,7 @@ def command(
     if "ziglang" in compiler or Path(compiler[0]).name.startswith("zig"):
         # without a target zig compiles for the very processor at hand; its libc++ would take it a minute
         name = f"{machine}-macos.{_MACOS}" if system == "darwin" else f"{machine}-linux-gnu.2.28"
-        flags += ["-target", name, "-fno-sanitize=undefined", "-nostdlib++" if links else "-DASIM_WITHOUT_LIBCXX"]
+        flags += ["-target", name, "-fno-sanitize=undefined", *(["-nostdlib++"] if links else [])]
     elif system == "darwin":
         flags += ["-arch", machine.replace("aarch64", "arm64"), f"-mmacosx-version-min={_MACOS}"]
     return [*compiler, *flags, *map(str, files), "-o", str(output)]

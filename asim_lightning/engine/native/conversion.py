@@ -122,7 +122,7 @@ def plan_of(
     conversions = prod(output_shape) * len(tiles) * len(transfer.cycles)
     job.threads = threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
     pairs = [(c.weight_bits, c.input_bits) for c in transfer.cycles] if job.counting == Counting.AMX else ()
-    key = repr(("native", job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
+    key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
     return Plan(
         job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)

@@ -15,7 +15,7 @@ from asim_lightning.engine.native.structures import ConversionJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
-from asim_lightning.engine.program import Program, required
+from asim_lightning.engine.program import ConvertingProgram, required
 from asim_lightning.engine.weights import Weights
 
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
@@ -55,12 +55,10 @@ def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip:
 
 
 @dataclass(eq=False)
-class NativeProgram(Program):
+class NativeProgram(ConvertingProgram):
     """Every conversion of a product, with weights in the form that a way of counting takes.
 
     Attributes:
-        transfer: The macro's schedule and column.
-        chip: The chip.
         converters: Errors of its converters; None: those that the macro has on this chip.
         level: Level of the kernels' instructions; None: the best one.
         counting: How conversions are counted; None: the fastest way.
@@ -68,8 +66,6 @@ class NativeProgram(Program):
         quiet: Flags of converters that give code 0 for a count of 0, for each shape of weights; shared by all calls.
     """
 
-    transfer: Transfer
-    chip: Chip
     converters: PlacedConverters | None = field(default=None, kw_only=True)
     level: str | None = field(default=None, kw_only=True)
     counting: Counting | None = field(default=None, kw_only=True)

@@ -2,15 +2,20 @@
 
 import ctypes
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, tails
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, events, exact, sums_of, tails
+from asim_lightning.engine.chip import stuck_weights
+from asim_lightning.engine.every_conversion import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.tails import TailErrors
+from tests.engine.native.random_cases import Case, random_case
 from tests.engine.native.test_conversion import MACROS, operands
 from tests.engine.products import PRODUCTS, noise_of
 from tests.engine.random_converters import converters as random_converters
@@ -24,6 +29,7 @@ SHAPES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
     (MatmulProduct(batched_weight=True), (2, 3, 1, 9), (2, 3, 18, 9)),
 ]
 CHIP = Chip()
+RANDOM_CASES = 300
 
 
 def tails_compute(circuit: Transfer) -> bool:
@@ -32,14 +38,38 @@ def tails_compute(circuit: Transfer) -> bool:
     return tails.refuses(transfer(macro, circuit.signed_input)) is None
 
 
+def converted(loaded: ctypes.CDLL, case: Case) -> int:
+    """How many times a random case was computed by the library."""
+    made, circuit, threads = 0, case.circuit, torch.get_num_threads()
+    if why_refused("native", circuit):
+        return 0
+    torch.set_num_threads(case.threads)
+    held = stuck_weights(case.chip, circuit, case.w, case.product.batched_weight)
+    for way in [way for way in Counting if loaded.asim_counts_by(way)]:
+        native_engine.NativeProgram(
+            case.product, Weights(held), circuit, case.chip, counting=way, max_elements=case.max_elements
+        ).sums(case.x, case.noise)
+        made += 1
+    for engine in (tails, events):
+        if engine.refuses(circuit) is None:
+            sums_of(engine, case.product, circuit, case.x, case.w, case.noise, case.chip)
+            made += 1
+    torch.set_num_threads(threads)
+    return made
+
+
 def main(path: str) -> None:
-    """Convert every kind of product by every macro and way of counting of a library."""
+    """Convert every kind of product by every macro and way of counting of a library, and random ones."""
     loaded = ctypes.CDLL(path)
     loaded.asim_set_threads_entry.argtypes = [ctypes.c_void_p]
     conversion.library = lambda level=None: loaded
     passes.best_library = lambda: loaded
+    conversion._NANOSECONDS_WORTH_THREADS = 0.0
     torch.set_num_threads(2)
     made = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(RANDOM_CASES):
+            made += converted(loaded, random_case(seed, Path(folder)))
     for settings in MACROS.values():
         circuit = transfer(MacroConfig(**settings), False)
         own = [(product, *operands(product, circuit.macro, False, batch=2)) for product in PRODUCTS.values()]

@@ -177,6 +177,14 @@ def test_a_weight_of_few_outputs_serves_macros_whose_cycles_stand_in_other_rows(
         check(*args)
 
 
+def test_a_weight_serves_kernels_of_all_levels() -> None:
+    x, w, circuit = whole(0, 255, 5, 300), Weights(whole(-127, 127, 37, 300, seed=1)), transfer(MacroConfig(), False)
+    expected = x.double() @ w.integers.double().T
+    for level, counting in WAYS:
+        held = native_engine.NativeProgram(MatmulProduct(), w, circuit, Chip(), level=level, counting=counting)
+        assert torch.equal(held.sums(x, noise_of(5)), expected), (level, counting)
+
+
 @pytest.mark.parametrize("outputs", [*range(1, 10), 15, 16, 17])
 @pytest.mark.parametrize(
     "settings",

@@ -25,6 +25,7 @@ def test_conversions_stay_within_their_arrays(level: str, tmp_path: Path) -> Non
         [*compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
     ).stdout.strip()
     environment = {**os.environ, "LD_PRELOAD": preloaded, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONMALLOC"] = "malloc"  # so that structures, too, have bounds
     done = subprocess.run(
         [sys.executable, "-m", "tests.engine.native.sanitized_conversions", str(output)],
         env={**environment, "PYTHONPATH": "."}, capture_output=True, text=True,

@@ -90,22 +90,3 @@ ASIM_EXPORT int64_t asim_sum_by_threads(int64_t units, int32_t threads, int32_t*
     *calls = called.load();
     return sum.load();
 }
-
-#if defined(ASIM_WITHOUT_LIBCXX)
-// zig takes a minute to build its libc++. Kernels need no more of it than this, and the library then needs libc alone.
-#include <new>
-
-void* operator new(std::size_t size) {
-    void* memory = std::malloc(size ? size : 1);
-    if (!memory) std::abort();
-    return memory;
-}
-void* operator new[](std::size_t size) { return operator new(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-_LIBCPP_BEGIN_NAMESPACE_STD
-void __libcpp_verbose_abort(const char*, ...) noexcept { std::abort(); }
-_LIBCPP_END_NAMESPACE_STD
-#endif

@@ -62,14 +62,15 @@ struct CandidateConverters {
     INLINE bool is_one() const { return false; }
 };
 
-// How often a converter's conversions are candidates: the probability, its part above, and 1 / log(1 - rate).
-struct Rate { double rate, above, factor; };
+// A converter that may have candidates.
+struct Likely { int32_t group, column; };
 
 class Tails {
 public:
     explicit Tails(const TailsJob& job)
         : job_(job), padded_(round_up(job.columns, GROUP)), keys_(job.key[0], job.key[1]), rows_(job.words),
-          planes_(job.block_pixels * job.input_bits * job.words), caps_(job.digit_count), rates_(job.group_count * padded_) {
+          planes_(job.block_pixels * job.input_bits * job.words), caps_(job.digit_count), rates_(job.group_count * padded_),
+          above_(job.group_count * padded_), factors_(job.group_count * padded_), likely_(job.group_count * padded_) {
         for (int64_t k = 0; k < job.kind_count; ++k) noisy_ = noisy_ || job.kinds[k].sigma > 0.0f;
     }
 
@@ -146,13 +147,13 @@ private:
                 most = caps_[d] > most ? caps_[d] : most;
                 digit = largest > digit ? largest : digit;
             }
-            for (int64_t c = low_; c < high_; c += GROUP) any |= find_rates(group, most, digit, c, rates_.data() + g * padded_ + c);
+            for (int64_t c = low_; c < high_; c += GROUP) any |= find_rates(group, most, digit, c, g * padded_ + c);
         }
         return any;
     }
 
     // Rates of 16 columns whose counts are at most `most`, and at most `digit` for each 1 of the weights.
-    APART bool find_rates(const TailGroup& group, float most, float digit, int64_t column, Rate* rates) const {
+    APART bool find_rates(const TailGroup& group, float most, float digit, int64_t column, int64_t at) {
         const TailKind kind = job_.kinds[group.kind];
         const int64_t place = group.weight_bit * padded_ + column;
         const int32_t* ones = job_.ones + plane_ + place;
@@ -178,23 +179,16 @@ private:
         }
         if (!noisy) {
             bool any = false;
-            for (int l = 0; l < GROUP; ++l) any |= (rates[l].rate = above[l] < 0.0f || below[l] < 0.0f ? 1.0 : 0.0) > 0.0;
+            for (int l = 0; l < GROUP; ++l) any |= (rates_[at + l] = above[l] < 0.0f || below[l] < 0.0f ? 1.0 : 0.0) > 0.0;
             return any;
         }
-        double ups[GROUP], both[GROUP], factors[GROUP];
         for (int l = 0; l < GROUP; ++l) {
             const float up = above[l] * scale, down = below[l] * scale;
-            ups[l] = job_.tails[int32_t(up < 0.0f ? 0.0f : up > last ? last : up)];
-            both[l] = ups[l] + job_.tails[int32_t(down < 0.0f ? 0.0f : down > last ? last : down)];
+            const double part = job_.tails[int32_t(up < 0.0f ? 0.0f : up > last ? last : up)];
+            const double rate = part + job_.tails[int32_t(down < 0.0f ? 0.0f : down > last ? last : down)];
+            rates_[at + l] = rate < ALWAYS ? rate : 1.0;
+            above_[at + l] = rate < ALWAYS ? part : 0.5;
         }
-        for (int l = 0; l < GROUP; l += WIDE) {
-            const f64v rate = load<f64v>(both + l), factor = 1.0 / logarithm(1.0 - rate);
-            const auto always = rate >= ALWAYS;
-            ::store(factors + l, always ? all(-0.0) : factor);
-            ::store(both + l, always ? all(1.0) : rate);
-            ::store(ups + l, always ? all(0.5) : load<f64v>(ups + l));
-        }
-        for (int l = 0; l < GROUP; ++l) rates[l] = {both[l], ups[l], factors[l]};
         return true;
     }
 
@@ -202,7 +196,7 @@ private:
     void make_all(int64_t group, int64_t end) {
         for (; group < end; ++group)
             for (int64_t c = low_; c < high_; ++c)
-                if (rates_[group * padded_ + c].rate > 0.0)
+                if (rates_[group * padded_ + c] > 0.0)
                     for (int64_t n = 0; n < pixels_ * job_.groups[group].cycles; ++n) take(group, c, n, 0.0f);
         make();
     }
@@ -214,27 +208,60 @@ private:
         double rate[GROUP], above[GROUP], factor[GROUP];
     };
 
+    // Place of a converter in the stream, by kind, tile, group or head, weight bit and output column.
+    uint32_t place(const TailGroup& group, int64_t column) const {
+        const int64_t macro = (group.kind * job_.tile_count + tile_) * job_.macros + macro_;
+        return uint32_t((macro * job_.converters.weight_bits + group.weight_bit) * job_.columns + column);
+    }
+
+    // Note those of 16 converters that may have a candidate among n conversions, with what their gaps are multiplied by;
+    // `noted` are, and then its result. Of a first uniform u no other one has any: u <= 1 - n rate <= (1 - rate)^n.
+    APART int64_t note_likely(int64_t group, int64_t column, int64_t noted) {
+        constexpr double ROUNDING = 1e-9;
+        const TailGroup& own = job_.groups[group];
+        const int64_t at = group * padded_ + column, before = noted;
+        const double n = double(pixels_ * own.cycles);
+        uint32_t words[2][GROUP], places[GROUP];
+        double uniforms[GROUP];
+        for (int l = 0; l < GROUP; ++l) places[l] = place(own, column) + uint32_t(l);
+        for (int i = 0; i < GROUP; i += LANES) {
+            const Words w = philox(u32v{} + sample_, u32v{} + number_, load<u32v>(places + i), u32v{} + job_.last_word, keys_);
+            ::store(words[0] + i, w.w0);
+            ::store(words[1] + i, w.w1);
+        }
+        for (int l = 0; l < GROUP; l += WIDE) ::store(uniforms + l, uniform(words[0] + l, words[1] + l));
+        const int columns = high_ - column < GROUP ? int(high_ - column) : GROUP;
+        for (int l = 0; l < columns; ++l) {
+            likely_[noted] = {int32_t(group), int32_t(column) + l};
+            noted += uniforms[l] > 1.0 - n * rates_[at + l] - ROUNDING;
+        }
+        for (int l = 0; l < GROUP && noted > before; l += WIDE) {
+            const f64v rate = load<f64v>(rates_.data() + at + l);
+            ::store(factors_.data() + at + l, rate >= ALWAYS ? all(-0.0) : 1.0 / logarithm(1.0 - rate));
+        }
+        return noted;
+    }
+
     void draw(int64_t group, int64_t end) {
         Lanes lanes{};
-        int64_t column = low_;
+        int64_t noted = 0, next = 0;
+        for (; group < end; ++group)
+            for (int64_t c = low_; c < high_; c += GROUP) noted = note_likely(group, c, noted);
         int live = 0;
         auto refill = [&](int l) INLINE_LAMBDA {
-            if (column == high_) column = low_, ++group;
-            if (group >= end) {
+            if (next == noted) {
                 lanes.left[l] = -1;
                 return false;
             }
-            const TailGroup& own = job_.groups[group];
-            const Rate& rate = rates_[group * padded_ + column];
-            // of the kind, tile, group or head, weight bit and output column
-            const int64_t macro = (own.kind * job_.tile_count + tile_) * job_.macros + macro_;
-            lanes.place[l] = uint32_t((macro * job_.converters.weight_bits + own.weight_bit) * job_.columns + column);
-            lanes.draw[l] = 0, lanes.group[l] = group, lanes.column[l] = column, lanes.next[l] = 0;
-            lanes.left[l] = pixels_ * own.cycles;
-            lanes.rate[l] = rate.rate, lanes.above[l] = rate.above, lanes.factor[l] = rate.factor;
+            const Likely likely = likely_[next++];
+            const TailGroup& own = job_.groups[likely.group];
+            const int64_t at = likely.group * padded_ + likely.column;
+            lanes.place[l] = place(own, likely.column), lanes.draw[l] = 0;
+            lanes.group[l] = likely.group, lanes.column[l] = likely.column;
+            lanes.next[l] = 0, lanes.left[l] = pixels_ * own.cycles;
+            lanes.rate[l] = rates_[at], lanes.above[l] = above_[at], lanes.factor[l] = factors_[at];
             // of large layers the planes are out of cache
-            __builtin_prefetch(job_.w + (plane_ + own.weight_bit * padded_ + column) * job_.words);
-            ++column;
+            __builtin_prefetch(job_.w + (plane_ + own.weight_bit * padded_ + likely.column) * job_.words);
             return true;
         };
         for (int l = 0; l < GROUP; ++l) live += refill(l);
@@ -333,7 +360,10 @@ private:
     Rows rows_;
     Scratch<uint64_t> planes_;         // of a block's inputs. # (pixels, input bits, words)
     Scratch<float> caps_;              // largest counts, digit by digit
-    Scratch<Rate> rates_;              // # (groups of cycles, output columns)
+    // How often conversions are candidates, the part above, and what gaps are multiplied by, 1 / log(1 - rate) (of likely
+    // converters). # (groups of cycles, padded output columns)
+    Scratch<double> rates_, above_, factors_;
+    Scratch<Likely> likely_;           // # (groups of cycles * padded output columns)
     Scratch<int64_t> sums_;            // # (pixels, columns of the unit)
     int64_t row_ = 0, macro_ = 0, low_ = 0, high_ = 0, first_pixel_ = 0, pixels_ = 0, tile_ = 0, first_ = 0, plane_ = 0;
     uint32_t sample_ = 0, number_ = 0;
