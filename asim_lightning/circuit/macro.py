@@ -8,7 +8,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_flag, check_whole, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
-from asim_lightning.circuit.units import is_in_lsb, noise_percent
+from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
 _MOST_CELLS = 2**28
@@ -77,6 +77,7 @@ class MacroConfig:
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
         object.__setattr__(self, "static", static_effects(self.static))
         self.converter_spreads  # noqa: B018 - checks units and combinations
+        self._check_units_of_converters()
         column = build_column(self)
         object.__setattr__(self, "column_args", {**self.column_args, **column.settled})
         if self.static.cell_percent and self.column_args.get("cell_sigma"):
@@ -209,6 +210,18 @@ class MacroConfig:
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 < value < math.inf):
                 raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
+
+    def _check_units_of_converters(self) -> None:
+        if self.adc_step is None or not (self.encoding_bits > 1 or self.weight_parallel):
+            return
+        for name in ("offset", "trim_step"):
+            value = getattr(self.static, name)
+            number, _ = quantity(value) or (0.0, "")
+            if number and not is_in_lsb(value):
+                raise ValueError(
+                    f"`macro.static.{name}` must be in lsb with `macro.adc_step` and several bits a cycle, whose full "
+                    f"scales differ, got {value!r}"
+                )
 
     def _check_reuse(self, cells_differ: bool) -> None:
         columns, macros = self.static.columns or 0, self.static.macros or 0

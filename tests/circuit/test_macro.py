@@ -25,6 +25,8 @@ class NeedsGain(Column):
 
 Case = tuple[str, dict[str, Any], str, str]
 CURRENT = {"column": "current"}
+SEVERAL_BITS = {"adc_step": 3, "encoding_bits": 4}
+DIFFER = "`macro.adc_step` and several bits a cycle, whose full scales differ"
 CASES: list[Case] = [
     ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
     ("weight_bits", {"weight_bits": 17}, "2..16", "17"),
@@ -102,6 +104,13 @@ CASES: list[Case] = [
     ("static.stuck_at_0", {"static": {"stuck_at_0": 0.6, "stuck_at_1": 0.6}}, "at most 1 together", "0.6"),
     ("static.trim", {"static": {"trim": "ofset"}}, "did you mean offset?", "'ofset'"),
     ("static.trim_step", {"static": {"trim_step": 200}}, "0..100 % of full scale", "200"),
+    ("static.offset", SEVERAL_BITS | {"static": {"offset": 0.4}}, f"in lsb with {DIFFER}", "0.4"),
+    (
+        "static.trim_step",
+        {"adc_step": 9, "weight_parallel": True, "full_scale_mv": 600} | {"static": {"trim_step": "1 mV"}},
+        f"in lsb with {DIFFER}",
+        "'1 mV'",
+    ),
     (
         "static.reference",
         {"static": {"reference": "absolute", "cell_mismatch": 1}, "weight_parallel": True},
