@@ -145,13 +145,20 @@ class MacroConfig:
 
     @property
     def codes_of_full_scale(self) -> float | None:
-        """Codes that the full scale of inputs of one bit spans: `top_code`, or ``rows / adc_step``; None for an ideal
-        converter."""
-        return self.top_code if self.adc_step is None else self.rows / self.adc_step
+        """Codes that the full scale of inputs of one bit (weight-parallel: of all bits, unsigned) spans: `top_code`, or
+        ``full_scale / adc_step``; None for an ideal converter."""
+        return self.top_code if self.adc_step is None else self._full_scale / self.adc_step
+
+    @property
+    def _full_scale(self) -> int:
+        if not self.weight_parallel:
+            return self.rows
+        return self.rows * (2**self.input_bits - 1) * (2 ** (self.weight_bits - 1) - 1)
 
     @property
     def random_noise_percent(self) -> float:
-        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of one-bit inputs."""
+        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of
+        `codes_of_full_scale`."""
         return self._percent("random_noise")
 
     @property
@@ -167,7 +174,7 @@ class MacroConfig:
         percents = []
         for name in ("random_noise", "nonlinear_noise"):
             in_counts = self.adc_step is not None and is_in_lsb(getattr(self, name))
-            percents.append(self._percent(name) * (self.rows / full_scale if in_counts else 1.0))
+            percents.append(self._percent(name) * (self._full_scale / full_scale if in_counts else 1.0))
         return percents[0], percents[1]
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
