@@ -8,7 +8,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_flag, check_whole, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
-from asim_lightning.circuit.units import is_in_lsb, noise_percent
+from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
 _MOST_CELLS = 2**28
@@ -77,6 +77,7 @@ class MacroConfig:
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
         object.__setattr__(self, "static", static_effects(self.static))
         self.converter_spreads  # noqa: B018 - checks units and combinations
+        self._check_units_of_converters()
         column = build_column(self)
         object.__setattr__(self, "column_args", {**self.column_args, **column.settled})
         if self.static.cell_percent and self.column_args.get("cell_sigma"):
@@ -144,13 +145,20 @@ class MacroConfig:
 
     @property
     def codes_of_full_scale(self) -> float | None:
-        """Codes that the full scale of inputs of one bit spans: `top_code`, or ``rows / adc_step``; None for an ideal
-        converter."""
-        return self.top_code if self.adc_step is None else self.rows / self.adc_step
+        """Codes that the full scale of inputs of one bit (weight-parallel: of all bits, unsigned) spans: `top_code`, or
+        ``full_scale / adc_step``; None for an ideal converter."""
+        return self.top_code if self.adc_step is None else self._full_scale / self.adc_step
+
+    @property
+    def _full_scale(self) -> int:
+        if not self.weight_parallel:
+            return self.rows
+        return self.rows * (2**self.input_bits - 1) * (2 ** (self.weight_bits - 1) - 1)
 
     @property
     def random_noise_percent(self) -> float:
-        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of one-bit inputs."""
+        """Random noise in percent of full scale; noise in LSB of an ADC with `adc_step`: of that of
+        `codes_of_full_scale`."""
         return self._percent("random_noise")
 
     @property
@@ -166,7 +174,7 @@ class MacroConfig:
         percents = []
         for name in ("random_noise", "nonlinear_noise"):
             in_counts = self.adc_step is not None and is_in_lsb(getattr(self, name))
-            percents.append(self._percent(name) * (self.rows / full_scale if in_counts else 1.0))
+            percents.append(self._percent(name) * (self._full_scale / full_scale if in_counts else 1.0))
         return percents[0], percents[1]
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
@@ -209,6 +217,18 @@ class MacroConfig:
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 < value < math.inf):
                 raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
+
+    def _check_units_of_converters(self) -> None:
+        if self.adc_step is None or not (self.encoding_bits > 1 or self.weight_parallel):
+            return
+        for name in ("offset", "trim_step"):
+            value = getattr(self.static, name)
+            number, _ = quantity(value) or (0.0, "")
+            if number and not is_in_lsb(value):
+                raise ValueError(
+                    f"`macro.static.{name}` must be in lsb with `macro.adc_step` and several bits a cycle, whose full "
+                    f"scales differ, got {value!r}"
+                )
 
     def _check_reuse(self, cells_differ: bool) -> None:
         columns, macros = self.static.columns or 0, self.static.macros or 0

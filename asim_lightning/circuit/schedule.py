@@ -132,7 +132,12 @@ def _adc_range(macro: MacroConfig, converted: bool, digit: int, rows_in_use: int
 
 
 def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool, rows_in_use: int | None) -> Cycle:
-    span = (2 ** (macro.input_bits - signed_input) - 1) * (2 ** (macro.weight_bits - 1) - 1)
+    largest_input = 2 ** (macro.input_bits - signed_input) - 1
+    span = largest_input * (2 ** (macro.weight_bits - 1) - 1)
+    counts = _adc_range(macro, True, span, rows_in_use)
+    if macro.static.has_stuck_cells:  # a weight whose sign bit alone is 1 passes the full scale
+        rows = min(rows_in_use or macro.rows, macro.rows)
+        counts["most_count"] = rows * largest_input * 2 ** (macro.weight_bits - 1)
     return Cycle(
         weight_bits=tuple(range(macro.weight_bits)),
         input_bits=tuple(range(macro.input_bits)),
@@ -145,5 +150,5 @@ def _weight_parallel_cycle(macro: MacroConfig, signed_input: bool, rows_in_use: 
         votes=macro.votes if macro.vote_levels else 1,
         weight_signed=True,
         input_signed=signed_input,
-        **_adc_range(macro, True, span, rows_in_use),
+        **counts,
     )

@@ -27,7 +27,8 @@ class StaticEffects:
     """
 
     offset: float | str = 0.0
-    """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV")."""
+    """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); in lsb
+    with `adc_step` and several bits a cycle."""
     gain: float | str = 0.0
     """Standard deviation of a converter's gain: percent, 0..100."""
     inl: float | str | list[float] = 0.0

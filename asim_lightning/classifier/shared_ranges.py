@@ -27,26 +27,29 @@ def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
 def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
     """Give every process the same input ranges, in place; must be called on all of them.
 
-    Processes may have seen different images. For max, the largest of their maxima is taken, which is the maximum over
-    all images; for other methods, which have no such rule, the ranges of the first process.
+    Processes may have seen different images, and reached different layers. For max, the largest of their maxima is
+    taken, which is the maximum over all images; for other methods, which have no such rule, the ranges of the first
+    process.
 
     Args:
-        module: A converted network, with the same layers calibrated on every process.
+        module: A converted network, with the same layers set to a calibrated range on every process.
         strategy: The trainer's strategy.
         method: How the ranges were fitted: max, percentile or mse.
     """
-    layers = [layer for layer in quantized_layers(module).values() if layer.has_range]
-    operands = [layer for layer in layers if isinstance(layer, CimMatmul) and layer.has_weight_range]
+    layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
+    operands = [layer for layer in layers if isinstance(layer, CimMatmul)]
     values = [*(layer.input_max for layer in layers), *(layer.weight_max for layer in operands)]
     if not values:
         return
-    mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,)
+    mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,), -1 where none
     if method == "max":
         shared = strategy.reduce(mine, reduce_op="max")
     else:
         shared = strategy.broadcast(mine, src=0)
     ranges = [float(value) for value in shared]  # float32 is exact in Python's numbers
     for layer, value in zip(layers, ranges, strict=False):
-        layer.input_max.fill_(value)
+        if value >= 0:
+            layer.store_range(value)
     for operand, value in zip(operands, ranges[len(layers) :], strict=True):
-        operand.weight_max.fill_(value)
+        if value >= 0:
+            operand.store_weight_range(value)

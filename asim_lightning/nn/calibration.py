@@ -25,7 +25,8 @@ def needs_calibration(model: nn.Module) -> bool:
 def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max") -> None:
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
-    Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum.
+    Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum. A
+    layer that no batch reaches stays as it is: without a range it says so at its first call.
 
     Args:
         model: A converted network.
@@ -43,6 +44,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
     if not layers:
         return
     observers: dict[int, list[RangeObserver]] = {}
+    reached: set[nn.Module] = set()
     for layer in layers:
         operands = [RangeObserver(method, layer.input_bits, layer.signed_input)]
         if isinstance(layer, CimMatmul):
@@ -50,6 +52,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
         observers[id(layer)] = operands
 
     def observe(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        reached.add(layer)
         for observer, x in zip(observers[id(layer)], inputs, strict=False):  # a weight needs none
             observer.update(x)
 
@@ -79,6 +82,8 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
     if count == 0:
         raise ValueError("calibrate_ needs at least one batch, got none")
     for layer in layers:
+        if layer not in reached:
+            continue
         operands = observers[id(layer)]
         layer.store_range(operands[0].fit())
         if isinstance(layer, CimMatmul):

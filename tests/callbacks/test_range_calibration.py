@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from asim_lightning import CimClassifier
+from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.callbacks import RangeCalibration
 from asim_lightning.classifier.shared_ranges import synchronize_ranges
 from asim_lightning.nn import CimMatmul
@@ -103,8 +103,6 @@ class TwoProcesses(SingleDeviceStrategy):
 
 @pytest.mark.parametrize("method", ["max", "mse"])
 def test_both_operands_of_a_product_of_activations_are_shared(method: str) -> None:
-    from asim_lightning import MacroConfig
-
     model = torch.nn.ModuleDict({"a": CimMatmul(MacroConfig()), "b": CimMatmul(MacroConfig())})
     model["a"].store_range(2.0)
     model["a"].store_weight_range(5.0)
@@ -112,6 +110,34 @@ def test_both_operands_of_a_product_of_activations_are_shared(method: str) -> No
     assert (float(model["a"].input_max), float(model["a"].weight_max)) == (3.0, 6.0)
     assert not model["b"].has_range
     assert float(model["b"].input_max) == -1.0
+
+
+class ReachedMore(SingleDeviceStrategy):
+    """The other process has ranges of 4 for all layers."""
+
+    def reduce(self, tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return tensor.clamp_min(4.0)
+
+
+def test_processes_may_reach_different_layers() -> None:
+    layers = {name: CimMatmul(MacroConfig(), input_range="calibrated") for name in ("reached", "elsewhere")}
+    model = torch.nn.ModuleDict(layers)
+    model["reached"].store_range(5.0)
+    model["reached"].store_weight_range(3.0)
+    synchronize_ranges(model, SingleDeviceStrategy("cpu"))
+    assert not model["elsewhere"].has_range
+    synchronize_ranges(model, ReachedMore("cpu"))
+    assert not needs_calibration(model)
+    assert [(float(x.input_max), float(x.weight_max)) for x in layers.values()] == [(5.0, 4.0), (4.0, 4.0)]
+
+
+def test_a_layer_that_no_image_reaches_is_asked_for_again(tmp_path: Path) -> None:
+    model = make_model()
+    model.backbone.never = CimMatmul(MacroConfig(), input_range="calibrated")
+    quiet_trainer(tmp_path, RangeCalibration(5), logger=False).validate(model, datamodule=make_data(), verbose=False)
+    assert not model.backbone.never.has_range
+    assert [name for name, layer in quantized_layers(model.backbone).items() if not layer.has_range] == ["never"]
+    assert needs_calibration(model.backbone)
 
 
 @pytest.mark.parametrize(

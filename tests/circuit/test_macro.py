@@ -1,12 +1,14 @@
 """What a macro derives from its fields, and in which words a wrong one is refused."""
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from asim_lightning.circuit import Column, MacroConfig
+from asim_lightning.circuit import Column, MacroConfig, build_column, schedule
 
 HERE = f"{__name__}.NotAColumn"
 
@@ -25,6 +27,8 @@ class NeedsGain(Column):
 
 Case = tuple[str, dict[str, Any], str, str]
 CURRENT = {"column": "current"}
+SEVERAL_BITS = {"adc_step": 3, "encoding_bits": 4}
+DIFFER = "`macro.adc_step` and several bits a cycle, whose full scales differ"
 CASES: list[Case] = [
     ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
     ("weight_bits", {"weight_bits": 17}, "2..16", "17"),
@@ -44,6 +48,12 @@ CASES: list[Case] = [
     ("adc_low", {"adc_low": 4}, "0 where `macro.adc_step` is null", "4"),
     ("adc_low", {"adc_step": 1, "adc_low": 4, "weight_parallel": True}, "0 with weight_parallel", "4"),
     ("random_noise", {"adc_step": 3, "random_noise": "86 lsb"}, "0..100 % of full scale", "'86 lsb'"),
+    (
+        "random_noise",
+        {"adc_step": 65025, "weight_parallel": True, "random_noise": "128 lsb"},
+        "0..100 % of full scale",
+        "'128 lsb'",
+    ),
     ("encoding_bits", {"encoding_bits": 5, "input_bits": 4}, "1..4 (input_bits)", "5"),
     ("encoding_bits", {"encoding_bits": None}, "1..8", "None"),
     ("encoding_bits", {"encoding_bits": 2, "weight_parallel": True}, "1 with weight_parallel", "2"),
@@ -102,6 +112,13 @@ CASES: list[Case] = [
     ("static.stuck_at_0", {"static": {"stuck_at_0": 0.6, "stuck_at_1": 0.6}}, "at most 1 together", "0.6"),
     ("static.trim", {"static": {"trim": "ofset"}}, "did you mean offset?", "'ofset'"),
     ("static.trim_step", {"static": {"trim_step": 200}}, "0..100 % of full scale", "200"),
+    ("static.offset", SEVERAL_BITS | {"static": {"offset": 0.4}}, f"in lsb with {DIFFER}", "0.4"),
+    (
+        "static.trim_step",
+        {"adc_step": 9, "weight_parallel": True, "full_scale_mv": 600} | {"static": {"trim_step": "1 mV"}},
+        f"in lsb with {DIFFER}",
+        "'1 mV'",
+    ),
     (
         "static.reference",
         {"static": {"reference": "absolute", "cell_mismatch": 1}, "weight_parallel": True},
@@ -174,6 +191,8 @@ def test_a_file_that_cannot_be_imported_is_refused(
         ({"random_noise": "0.3 lsb", "adc_bits": 4}, 2.0),
         ({"random_noise": "0.3 lsb", "adc_bits": 5, "weight_parallel": True}, 2.0),
         ({"random_noise": "1.2 mV", "full_scale_mv": 600}, 0.2),
+        ({"random_noise": "0.3 lsb", "adc_step": 65025, "weight_parallel": True}, 30 * 65025 / (255 * 255 * 127)),
+        ({"random_noise": "0.3 lsb", "adc_step": 90, "encoding_bits": 4}, 30 * 90 / 255),
         ({"random_noise": "1.2 mv", "full_scale_mv": 600.0, "adc_bits": None}, 0.2),
     ],
 )
@@ -188,6 +207,15 @@ def test_noise_in_any_unit_is_percent_of_full_scale(given: dict[str, Any], perce
 )
 def test_top_code(adc_bits: int | None, parallel: bool, top: int | None) -> None:
     assert MacroConfig(adc_bits=adc_bits, weight_parallel=parallel).top_code == top
+
+
+def test_noise_in_lsb_is_as_many_codes_in_every_cycle() -> None:
+    for several in ({"weight_parallel": True, "adc_step": 65025}, {"encoding_bits": 4, "adc_step": 90}):
+        macro = MacroConfig(**several, input_bits=9, random_noise="0.3 lsb", nonlinear_noise="0.2 lsb")
+        for signed in (False, True):
+            for cycle in schedule(macro, signed):
+                sigma = build_column(macro).sigma(torch.zeros(()), cycle)
+                assert float(sigma) == pytest.approx(math.hypot(0.3, 0.2), rel=1e-6)
 
 
 def test_changed_fields_leave_the_original() -> None:

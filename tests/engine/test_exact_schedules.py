@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, choose, reference, sums_of
+from asim_lightning.engine import (
+    Chip,
+    Conv2dProduct,
+    MatmulProduct,
+    Noise,
+    Product,
+    choose,
+    noise_context,
+    reference,
+    sums_of,
+)
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimAttention, CimConv2d, CimLinear, CimMatmul, QuantizedLayer
 from tests import oracle
@@ -158,3 +168,28 @@ def test_attention_on_exact_macros_is_quantized_attention() -> None:
     for part in (layer.qkv, layer.qk, layer.av, layer.proj):
         part.fidelity = "quantized"
     assert torch.equal(simulated, layer(x))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_exact"),
+    [
+        ({"rows": 15, "weight_bits": 2, "input_bits": 1, "adc_bits": 5}, False),
+        ({"rows": 15, "weight_bits": 2, "input_bits": 1, "adc_bits": None}, False),
+        ({"rows": 9, "weight_bits": 4, "input_bits": 4, "adc_bits": 11, "adc_step": 1}, False),
+        ({"rows": 9, "weight_bits": 4, "input_bits": 4, "adc_bits": 12, "adc_step": 1}, True),
+    ],
+)
+def test_a_stuck_cell_may_take_a_weight_parallel_count_past_the_full_scale(
+    fields: dict[str, Any], is_exact: bool
+) -> None:
+    """A weight of which the sign bit alone is left is -2^(bits - 1)."""
+    assert transfer(MacroConfig(weight_parallel=True, **fields), False).exact
+    macro = MacroConfig(weight_parallel=True, static={"stuck_at_0": 0.5}, **fields)
+    assert transfer(macro, False).exact is is_exact
+    layer = CimLinear(macro.rows, 64, bias=False, macro=macro, name="a").eval()
+    layer.weight.data.fill_(-1.0)
+    answers = []
+    for layer.engine in (None, "reference"):
+        with torch.no_grad(), noise_context(seed=1, chip=2):
+            answers.append(layer(torch.ones(2, macro.rows)))
+    torch.testing.assert_close(*answers, rtol=1e-6, atol=1e-6)

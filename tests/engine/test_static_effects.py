@@ -250,6 +250,9 @@ def test_an_offset_in_percent_is_of_the_full_swing_whatever_the_range_of_the_adc
     assert MacroConfig(static=static).converter_spreads == pytest.approx((2.55, 0.5))
     assert MacroConfig(adc_bits=5, adc_step=1, static=static).converter_spreads == pytest.approx((2.55, 0.5))
     assert MacroConfig(adc_bits=5, adc_step=3, static=static).converter_spreads == pytest.approx((0.85, 0.5))
+    in_lsb = {"offset": "0.85 lsb", "trim": "offset", "trim_step": "0.5 lsb"}
+    several_bits = MacroConfig(adc_bits=5, adc_step=3, encoding_bits=4, static=in_lsb)
+    assert several_bits.converter_spreads == pytest.approx((0.85, 0.5))
 
 
 def test_products_of_stuck_sign_planes_stay_exact() -> None:

@@ -81,3 +81,32 @@ def test_no_batch_and_no_such_method_are_refused() -> None:
     with pytest.raises(ValueError, match="`method` must be one of max, percentile, mse, got 'entropy'"):
         calibrate_(network, BATCHES, "entropy")
     assert needs_calibration(network)
+
+
+class Branch(nn.Module):
+    """Its second layer takes wide inputs alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always = CimLinear(3, 3, macro=MacroConfig(), input_range="calibrated")
+        self.wide = CimLinear(3, 3, macro=MacroConfig(), input_range="calibrated", signed_input=True)
+        self.product = CimMatmul(MacroConfig(), input_range="calibrated")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.always(x)
+        return self.product(self.wide(y), y) if len(x) > 2 else y
+
+
+def test_a_layer_that_no_batch_reaches_has_no_range_and_says_so() -> None:
+    network = Branch().eval()
+    calibrate_(network, [torch.rand(2, 1, 3)])
+    assert network.always.has_range
+    assert [network.wide.has_range, network.product.has_range, network.product.has_weight_range] == [False] * 3
+    assert needs_calibration(network)
+    with pytest.warns(UserWarning, match="^Layer `wide` has no calibrated input range and uses the maximum of each"):
+        network.wide(torch.rand(2, 1, 3))
+    calibrate_(network, [torch.rand(4, 1, 3)])
+    assert not needs_calibration(network)
+    before = float(network.wide.input_max)
+    calibrate_(network, [torch.rand(2, 1, 3)])
+    assert float(network.wide.input_max) == before > 0
