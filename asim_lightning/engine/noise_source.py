@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -94,12 +95,12 @@ class NoiseScope:
         """Sample ids and offsets of a leading dimension's rows, as `Noise` has them. # (rows,) each"""
         ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
         ids = ids.to(device).contiguous()
-        if leading % len(ids):
+        if leading % len(ids) if len(ids) else leading:
             raise ValueError(
                 f"Layer `{name}` got a leading dimension of {leading}, which must be a multiple of the "
                 f"{len(ids)} sample ids of noise_context"
             )
-        repeats = leading // len(ids)
+        repeats = leading // max(1, len(ids))
         if repeats == 1:
             offsets = torch.zeros(leading, dtype=torch.int64, device=device)
         else:
@@ -147,16 +148,19 @@ def noise_context(
         ("chip", 0 if isinstance(chip, SavedChip) else chip, WORD),
         ("step", 0 if step is None else step, WORD),
     ):
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= high:
             raise ValueError(f"`{name}` of noise_context must be a whole number 0..{high}, got {value!r}")
     ids = None if sample_ids is None else torch.as_tensor(sample_ids)
     if ids is not None:
-        if ids.dim() != 1 or len(ids) == 0 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        if ids.shape == (0,):
+            ids = ids.to(torch.int64)  # an empty list has no type of its own
+        if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise ValueError(f"`sample_ids` of noise_context must be a list of whole numbers, got {sample_ids!r}")
         ids = ids.to(torch.int64)
-        if int(ids.min()) < 0 or int(ids.max()) > WORD:
+        if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > WORD):
             raise ValueError(f"`sample_ids` of noise_context must be 0..{WORD}, got {int(ids.min())}..{int(ids.max())}")
-    token = _SCOPE.set(NoiseScope(seed, trial, ids, chip, step))
+    chip = chip if isinstance(chip, SavedChip) else int(chip)
+    token = _SCOPE.set(NoiseScope(int(seed), int(trial), ids, chip, None if step is None else int(step)))
     try:
         scope = _SCOPE.get()
         yield scope if scope is not None else NoiseScope()
