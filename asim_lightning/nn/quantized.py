@@ -370,6 +370,12 @@ class QuantizedLayer(nn.Module):
         self._forget()
         # a float network's weights have no ranges, and are complete without
         if prefix + "input_max" not in state_dict:
+            if prefix + "weight" in state_dict and self.input_range == "calibrated" and self.has_range:
+                warnings.warn(  # the same words for all layers, so that they are said once
+                    "Weights were loaded without input ranges, and layers keep the ranges that were calibrated for the "
+                    "weights before; call calibrate_ for the new ones",
+                    stacklevel=2,
+                )
             state_dict[prefix + "input_max"] = self.input_max.detach()
         else:
             self.has_range = bool(state_dict[prefix + "input_max"] >= 0)
