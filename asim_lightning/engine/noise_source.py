@@ -127,8 +127,9 @@ def noise_context(
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
     One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
-    layer inside one context gets noise of its own, so open one context for each forward pass. Layers without a name
-    (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
+    layer inside one context gets noise of its own, so open one context for each forward pass; outside of any context
+    every call is a first one, so that a layer that a network uses twice draws the same noise twice. Layers without a
+    name (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
     they share the cells of one layer.
 
     Args:

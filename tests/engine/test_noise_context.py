@@ -39,6 +39,11 @@ def test_a_second_call_differs_and_a_new_context_repeats() -> None:
     assert torch.equal(first, drawn(seed=1))
 
 
+def test_outside_of_a_context_every_call_is_a_first_one() -> None:
+    first, second = (source().conversions(5, range(3), 0, 0) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("change", [{"seed": 2}, {"trial": 1}, {"sample_ids": [5, 6, 7]}])
 def test_each_part_of_a_context_changes_the_noise(change: dict[str, Any]) -> None:
     assert not torch.isin(drawn(**({"seed": 1} | change)), drawn(seed=1)).any()
