@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.callbacks.dashboard import write_layout
 from asim_lightning.checks import check_choice, check_number, check_whole
+from asim_lightning.classifier.optimizer import steps_of_an_epoch
 
 SHAPES = ("constant", "linear", "cosine", "step")
 UNITS = ("epoch", "step")
@@ -91,7 +92,7 @@ class NoiseRamp(Callback):
         if self.unit == "step":
             amount = self.noise(float(trainer.global_step), total)
         else:
-            per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
+            per_epoch = steps_of_an_epoch(trainer)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
         pl_module.log(self.logged[0], amount)

@@ -20,7 +20,7 @@ from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
 from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.loading import load_classifier
 from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
-from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
+from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.resumed_optimizer import change_optimizer_
 from asim_lightning.classifier.shared_ranges import fitted_ranges, restore_ranges, synchronize_ranges
 from asim_lightning.engine import noise_context
@@ -328,8 +328,7 @@ class CimClassifier(LightningModule):
         """The configured optimizer and schedule."""
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
-        per_epoch = max(1.0, trainer.num_training_batches / trainer.accumulate_grad_batches)
-        epochs = max(1, round(steps / per_epoch))  # also where the trainer counts steps
+        epochs = max(1, round(steps / steps_of_an_epoch(trainer)))  # also where the trainer counts steps
         optimizer, schedule, interval = build_optimizer(self.optimizer_config, self.parameters(), epochs, steps)
         if schedule is None:
             return optimizer

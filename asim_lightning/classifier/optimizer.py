@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
@@ -81,3 +82,12 @@ def build_optimizer(
     if config.schedule == "multistep":
         return optimizer, MultiStepLR(optimizer, [round(f * epochs) for f in config.milestones], config.gamma), "epoch"
     return optimizer, None, "epoch"
+
+
+def steps_of_an_epoch(trainer: Trainer) -> float:
+    """Optimizer steps of an epoch of a fit, infinite where its batches are.
+
+    The last batch of an epoch makes a step, however few were accumulated.
+    """
+    steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+    return max(1.0, float(math.ceil(steps))) if math.isfinite(steps) else steps

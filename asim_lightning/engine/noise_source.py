@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -94,12 +95,12 @@ class NoiseScope:
         """Sample ids and offsets of a leading dimension's rows, as `Noise` has them. # (rows,) each"""
         ids = torch.arange(leading) if self.sample_ids is None else self.sample_ids
         ids = ids.to(device).contiguous()
-        if leading % len(ids):
+        if leading % len(ids) if len(ids) else leading:
             raise ValueError(
                 f"Layer `{name}` got a leading dimension of {leading}, which must be a multiple of the "
                 f"{len(ids)} sample ids of noise_context"
             )
-        repeats = leading // len(ids)
+        repeats = leading // max(1, len(ids))
         if repeats == 1:
             offsets = torch.zeros(leading, dtype=torch.int64, device=device)
         else:
@@ -126,8 +127,9 @@ def noise_context(
     """Fix the noise of the simulated layers called inside: one read of one chip, one forward pass of a network.
 
     One image gives the same noisy answer alone or in any batch as long as its id is the same. A second call of the same
-    layer inside one context gets noise of its own, so open one context for each forward pass. Layers without a name
-    (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
+    layer inside one context gets noise of its own, so open one context for each forward pass; outside of any context
+    every call is a first one, so that a layer that a network uses twice draws the same noise twice. Layers without a
+    name (built by hand, and not yet named by `calibrate_`) are told apart by the order of their calls inside a context;
     they share the cells of one layer.
 
     Args:
@@ -147,16 +149,19 @@ def noise_context(
         ("chip", 0 if isinstance(chip, SavedChip) else chip, WORD),
         ("step", 0 if step is None else step, WORD),
     ):
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value <= high:
             raise ValueError(f"`{name}` of noise_context must be a whole number 0..{high}, got {value!r}")
     ids = None if sample_ids is None else torch.as_tensor(sample_ids)
     if ids is not None:
-        if ids.dim() != 1 or len(ids) == 0 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        if ids.shape == (0,):
+            ids = ids.to(torch.int64)  # an empty list has no type of its own
+        if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise ValueError(f"`sample_ids` of noise_context must be a list of whole numbers, got {sample_ids!r}")
         ids = ids.to(torch.int64)
-        if int(ids.min()) < 0 or int(ids.max()) > WORD:
+        if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > WORD):
             raise ValueError(f"`sample_ids` of noise_context must be 0..{WORD}, got {int(ids.min())}..{int(ids.max())}")
-    token = _SCOPE.set(NoiseScope(seed, trial, ids, chip, step))
+    chip = chip if isinstance(chip, SavedChip) else int(chip)
+    token = _SCOPE.set(NoiseScope(int(seed), int(trial), ids, chip, None if step is None else int(step)))
     try:
         scope = _SCOPE.get()
         yield scope if scope is not None else NoiseScope()

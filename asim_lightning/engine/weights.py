@@ -31,11 +31,11 @@ class Weights:
             key: What the form depends on beside the integers.
             make: Makes the form of the integers.
         """
-        if key in self._forms:
-            return self._forms[key]  # type: ignore[return-value]
+        forms = self._forms
+        if key in forms:
+            return forms[key]  # type: ignore[return-value]
         with torch.inference_mode(False), torch.no_grad():
             made = make(self.integers)
-        if len(self._forms) >= _MOST_FORMS:
-            del self._forms[next(iter(self._forms))]
-        self._forms[key] = made
+        # a new dictionary, as other threads may be reading the one before
+        self._forms = {**dict(list(forms.items())[-_MOST_FORMS + 1 :]), key: made}
         return made

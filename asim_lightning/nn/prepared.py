@@ -17,8 +17,7 @@ class Programs:
     """Programs of one layer for one macro, by product. Copies and pickles are empty."""
 
     def __init__(self) -> None:
-        self._macro: Hashable = None
-        self._of: dict[Product, Program] = {}
+        self._kept: tuple[Hashable, dict[Product, Program]] = (None, {})  # one, for threads see both or neither
 
     def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
         """The program of a product, prepared at its first use.
@@ -28,12 +27,14 @@ class Programs:
             product: The linear map.
             prepare: Prepares the program.
         """
-        if self._macro != macro:
-            self._macro, self._of = macro, {}
-        if product not in self._of:
+        of, programs = self._kept
+        if of != macro:
+            programs = {}
+            self._kept = macro, programs
+        if product not in programs:
             with torch.inference_mode(False), torch.no_grad():
-                self._of[product] = prepare()
-        return self._of[product]
+                programs[product] = prepare()
+        return programs[product]
 
     def __deepcopy__(self, memo: Any) -> "Programs":
         return Programs()
@@ -76,10 +77,12 @@ class QuantizedWeight:
 
         # () and () or (outputs,)
         """
-        if self._steps is None or self._steps[0] != key:
+        steps = self._steps
+        if steps is None or steps[0] != key:
             with torch.inference_mode(False), torch.no_grad():
-                self._steps = key, compute()
-        return self._steps[1]
+                steps = key, compute()
+            self._steps = steps
+        return steps[1]
 
 
 class PreparedWeight:
@@ -92,12 +95,11 @@ class PreparedWeight:
     """
 
     def __init__(self) -> None:
-        self._seen: _Snapshot | None = None
-        self._quantized: QuantizedWeight | None = None
+        self._kept: tuple[_Snapshot, QuantizedWeight] | None = None
 
     def forget(self) -> None:
         """Drop everything."""
-        self._seen = self._quantized = None
+        self._kept = None
 
     def of(self, w: Tensor, settings: Hashable, quantize: Callable[[], tuple[Tensor, Tensor]]) -> QuantizedWeight:
         """The quantised weight; quantised again if anything changed.
@@ -111,13 +113,15 @@ class PreparedWeight:
             return QuantizedWeight(*quantize())
         version = None if w.is_inference() else w._version
         key = (w.data_ptr(), version, w.dtype, w.device, w.shape, w.stride(), settings)
-        if self._quantized is None or self._seen is None or not self._seen.matches(w, key):
+        kept = self._kept
+        if kept is None or not kept[0].matches(w, key):
             self.forget()
+            del kept  # frees what was prepared
             with torch.inference_mode(False), torch.no_grad():
                 found, view = QuantizedWeight(*quantize()), _some_of(w)
-                self._seen = _Snapshot(weakref.ref(w), key, view, view.clone())
-            self._quantized = found
-        return self._quantized
+                kept = _Snapshot(weakref.ref(w), key, view, view.clone()), found
+            self._kept = kept
+        return kept[1]
 
     def __deepcopy__(self, memo: Any) -> "PreparedWeight":
         return PreparedWeight()

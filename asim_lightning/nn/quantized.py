@@ -168,9 +168,14 @@ class QuantizedLayer(nn.Module):
         """Refuse inputs with values that the layer does not take.
 
         Raises:
-            ValueError: A value is not finite, or is negative where the layer is unsigned.
+            ValueError: A value is not finite, or is negative where the layer is unsigned; RuntimeError in a graph of
+                torch.compile or torch.export.
         """
-        if torch.compiler.is_compiling() or x.numel() == 0:
+        if x.numel() == 0:
+            return
+        if torch.compiler.is_compiling():
+            if x.device.type in ("cpu", "cuda"):  # torch asserts on no other device
+                self._assert_values(x)
             return
         low, high = (float(v) for v in torch.aminmax(x.detach()))
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -184,6 +189,16 @@ class QuantizedLayer(nn.Module):
                 f"Layer `{self.name}` was declared unsigned, so its inputs must be 0 or more, got values down to "
                 f"{low:.4g}; use signed_input=True"
             )
+
+    def _assert_values(self, x: Tensor) -> None:
+        """The same in a compiled or exported graph, which cannot say the values."""
+        low, high = torch.aminmax(x.detach())
+        allowed, words = low.isfinite() & high.isfinite(), "finite inputs"
+        if not self.signed_input:
+            stored = self._stored_range()
+            reach = torch.maximum(high.abs(), low.abs()) if stored is None else stored
+            allowed, words = allowed & (low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
+        torch._assert_async(allowed, f"Layer `{self.name}` needs {words}")
 
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
@@ -355,6 +370,12 @@ class QuantizedLayer(nn.Module):
         self._forget()
         # a float network's weights have no ranges, and are complete without
         if prefix + "input_max" not in state_dict:
+            if prefix + "weight" in state_dict and self.input_range == "calibrated" and self.has_range:
+                warnings.warn(  # the same words for all layers, so that they are said once
+                    "Weights were loaded without input ranges, and layers keep the ranges that were calibrated for the "
+                    "weights before; call calibrate_ for the new ones",
+                    stacklevel=2,
+                )
             state_dict[prefix + "input_max"] = self.input_max.detach()
         else:
             self.has_range = bool(state_dict[prefix + "input_max"] >= 0)

@@ -60,6 +60,14 @@ def test_every_layer_follows_and_it_is_logged(unit: str, length: float, tmp_path
     assert [event.value for event in logged] == pytest.approx(keep.seen)
 
 
+def test_epochs_end_with_a_step_where_gradients_are_accumulated(tmp_path: Path) -> None:
+    keep, ramp = Keep(), NoiseRamp(end=3.0, unit="epoch", length=3.0)
+    trainer = quiet_trainer(tmp_path, ramp, keep, max_epochs=3, limit_train_batches=5, accumulate_grad_batches=4)
+    trainer.fit(make_model(), datamodule=make_data(batch_size=4))
+    assert trainer.global_step == 3 * 2
+    assert keep.seen[::5] == pytest.approx([0.0, 1.0, 2.0])
+
+
 def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     def run(epochs: int, folder: Path, checkpoint: str | None = None) -> list[float]:
         keep, save = Keep(), ModelCheckpoint(folder, "last", enable_version_counter=False)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -38,6 +39,11 @@ def test_a_second_call_differs_and_a_new_context_repeats() -> None:
     assert torch.equal(first, drawn(seed=1))
 
 
+def test_outside_of_a_context_every_call_is_a_first_one() -> None:
+    first, second = (source().conversions(5, range(3), 0, 0) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("change", [{"seed": 2}, {"trial": 1}, {"sample_ids": [5, 6, 7]}])
 def test_each_part_of_a_context_changes_the_noise(change: dict[str, Any]) -> None:
     assert not torch.isin(drawn(**({"seed": 1} | change)), drawn(seed=1)).any()
@@ -71,6 +77,28 @@ def test_ids_of_any_whole_type(ids: Any) -> None:
     assert rows.conversions(1, range(1), 0, 0).shape == (1, 2, 1)
 
 
+@pytest.mark.parametrize("ids", [[], np.arange(0), torch.zeros(0, dtype=torch.int32)])
+def test_an_empty_batch_has_no_ids(ids: Any) -> None:
+    with noise_context(sample_ids=ids):
+        assert source(leading=0).sample_ids.tolist() == source(leading=0).offsets.tolist() == []
+        with pytest.raises(
+            ValueError, match="got a leading dimension of 3, which must be a multiple of the 0 sample ids"
+        ):
+            source(leading=3)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    numbers = {"seed": np.uint32(2**32 - 1), "trial": np.uint8(200), "chip": np.int64(3), "step": np.int16(4)}
+    with noise_context(**numbers, sample_ids=np.arange(3, dtype=np.uint8)):  # type: ignore[arg-type]
+        found = source()
+    with noise_context(**{name: int(each) for name, each in numbers.items()}):
+        expected = source()
+    for ours, plain in zip((found.seed, found.trial, found.chip, found.step), (2**32 - 1, 200, 3, 4), strict=True):
+        assert type(ours) is int
+        assert ours == plain
+    assert torch.equal(found.conversions(5, range(3), 0, 1), expected.conversions(5, range(3), 0, 1))
+
+
 def test_a_leading_dimension_that_does_not_fit_the_ids_names_the_layer() -> None:
     with (
         noise_context(sample_ids=[1, 2]),
@@ -86,7 +114,9 @@ def test_a_leading_dimension_that_does_not_fit_the_ids_names_the_layer() -> None
         ({"seed": 1.0}, "`seed` .* got 1.0"),
         ({"trial": 65536}, "`trial` of noise_context must be a whole number 0..65535, got 65536"),
         ({"chip": True}, "`chip` .* got True"),
-        ({"sample_ids": []}, r"`sample_ids` of noise_context must be a list of whole numbers, got \[\]"),
+        ({"seed": np.float64(1)}, "`seed` of noise_context must be a whole number"),
+        ({"trial": np.int64(65536)}, "`trial` of noise_context must be a whole number 0..65535, got"),
+        ({"sample_ids": [[]]}, r"`sample_ids` of noise_context must be a list of whole numbers, got \[\[\]\]"),
         ({"sample_ids": [0.5]}, r"`sample_ids` .* got \[0.5\]"),
         ({"sample_ids": [[1], [2]]}, "`sample_ids` .* whole numbers"),
         ({"sample_ids": [-1, 3]}, r"`sample_ids` of noise_context must be 0..4294967295, got -1\.\.3"),

@@ -51,11 +51,23 @@ def test_a_float_networks_state_dict_loads_strictly_and_keeps_the_range(kind: st
     layer, _ = calibrated(kind)
     plain: nn.Module = nn.Linear(12, 4) if kind == "linear" else nn.Conv2d(3, 4, 3)
     state = plain.state_dict()
-    layer.load_state_dict(state)
+    with pytest.warns(UserWarning, match="^Weights were loaded without input ranges, and layers keep the ranges that"):
+        layer.load_state_dict(state)
     assert set(state) == {"weight", "bias"}
     assert torch.equal(layer.weight, plain.weight)
     assert layer.has_range
-    nn.Sequential(layer).load_state_dict(nn.Sequential(plain).state_dict())
+    with pytest.warns(UserWarning, match="call calibrate_ for the new ones$"):
+        nn.Sequential(layer).load_state_dict(nn.Sequential(plain).state_dict())
+
+
+@pytest.mark.parametrize("kind", ["conv", "digital", "linear"])
+@pytest.mark.filterwarnings("error")
+def test_weights_with_ranges_or_into_a_layer_without_are_loaded_without_a_word(kind: str) -> None:
+    layer, _ = calibrated(kind)
+    layer.load_state_dict(layer.state_dict())
+    layer.clear_range()
+    layer.load_state_dict({name: layer.state_dict()[name] for name in ("weight", "bias")})
+    assert not layer.has_range
 
 
 @pytest.mark.parametrize("kind", LAYERS)

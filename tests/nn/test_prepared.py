@@ -212,9 +212,9 @@ def test_copies_and_pickles_have_their_own(layer: Any) -> None:
 
 def test_training_lets_go(layer: Any) -> None:
     answer(layer)
-    assert layer._prepared._quantized is not None
+    assert layer._prepared._kept is not None
     layer.train()
-    assert layer._prepared._quantized is None
+    assert layer._prepared._kept is None
 
 
 def test_another_chip_is_seen(programs: list[Any]) -> None:

@@ -43,6 +43,22 @@ def test_compiled_layer_gives_the_same(kind: str, fidelity: str) -> None:
         assert torch.equal(compiled(*inputs), expected)
 
 
+@pytest.mark.parametrize("value", [-0.5, float("nan"), float("inf")])
+def test_a_compiled_or_exported_layer_refuses_what_it_does_not_take(value: float) -> None:
+    layer = CimLinear(12, 4, macro=MacroConfig(), name="fc").eval()
+    layer.fidelity, x = "quantized", torch.rand(2, 12)
+    layer.calibrate(x)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    exported = torch.export.export(layer, (x,)).module()
+    wrong, nearly = x.clone(), x.clone()
+    wrong[1, 3], nearly[1, 3] = value, -1e-3
+    for function in (compiled, exported):
+        with torch.no_grad():
+            assert torch.equal(function(nearly), layer(nearly))
+        with torch.no_grad(), pytest.raises(RuntimeError, match="Layer `fc` needs finite inputs of 0 or more"):
+            function(wrong)
+
+
 def test_compiled_training_has_the_same_gradients() -> None:
     torch.manual_seed(0)
     layer, x = CimConv2d(4, 6, 3, macro=MACRO).train(), torch.rand(2, 4, 6, 6)

@@ -90,9 +90,9 @@ class TailErrors(Errors):
     def _of_chip(self, shape: torch.Size) -> tuple[Converters, Tensor | None, PlacedTails] | None:
         """What the chip gives weights of a shape: errors of converters, bounds of their INL, and both by place."""
         if shape not in self.drawn:
-            found = self.converters or converters_of(self.chip, self.product, self.transfer, shape)
-            self.drawn[shape] = None
+            found, drawn = self.converters or converters_of(self.chip, self.product, self.transfer, shape), None
             if found is not None:
                 inl = None if found.tables is None else inl_bounds(found.tables, tail_cycles(self.transfer).top)
-                self.drawn[shape] = found, inl, placed_tails(found, inl)
+                drawn = found, inl, placed_tails(found, inl)
+            self.drawn[shape] = drawn  # once it is whole, for other threads
         return self.drawn[shape]
