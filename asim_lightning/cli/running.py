@@ -90,7 +90,7 @@ def sweep(
         setup: What it works with.
         axes: Values of macro fields; several axes give every combination.
         trials: Reads of the chip for each noisy point: 1..65535.
-        progress: Whether a progress bar with the time left is shown.
+        progress: Whether a progress bar with the time left is shown, where standard error is a terminal.
         chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
         until: A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at
             most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
@@ -154,7 +154,7 @@ def trade_off(
         setup: What it works with.
         search: Space, method, objectives and constraints.
         technology: What energy and latency are computed from.
-        progress: Whether a progress bar is shown.
+        progress: Whether a progress bar is shown, where standard error is a terminal.
         runner: Who computes the trials.
     """
     from asim_lightning.exploration.publish_search import publish_search

@@ -1,5 +1,6 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -203,7 +204,7 @@ class Sweep:
         self.recorded.points.add({}, "float")
         self.recorded.points.add({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
-        shown = self.progress and self.trainer.is_global_zero
+        shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
         for point in tqdm(
             axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
         ):
