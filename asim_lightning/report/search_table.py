@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.evaluation.results import PointResult, axes_text, axis_text
+from asim_lightning.evaluation.results import PointResult, axes_text, axis_text, value_words
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.numbers import interval_text
@@ -30,13 +30,13 @@ def search_text(found: SearchResult, technology: str) -> str:
     figures = [name for name in ("energy", "latency", "yield", "tops_per_watt") if _has(found, name)]
     header = ["", *axes, "accuracy (%)", "95 % interval", *(_heading(name) for name in figures), *found.targets]
     rows = [
-        [each.kind, *(axis_text(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
+        [each.kind, *(value_words(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
          *("-" for _ in header[3 + len(axes) :])] for each in found.references
     ]  # fmt: skip
     for point in shown:
         mark = "cheapest" if _is_among(point, cheapest) else "front" if _is_among(point, front) else ""
         values = [f"{point.figures[name]:.4g}" for name in figures]
-        cells = [mark, *(axis_text(value) for value in point.axes.values()), *_accuracy(point.result), *values]
+        cells = [mark, *(value_words(value) for value in point.axes.values()), *_accuracy(point.result), *values]
         rows.append([*cells, *map(str, point.decisions)])
     sides = "l" + "r" * (len(header) - 1 - len(found.targets)) + "l" * len(found.targets)
     lines = [text_table([header, *rows], 1, sides)]
