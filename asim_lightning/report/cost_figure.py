@@ -16,6 +16,8 @@ _COLOURS = {
     "writes": "#CC79A7",
 }  # fmt: skip
 """Apart for colour-blind readers, too."""
+_HATCHES = {"array": "", "adc": "///", "drivers": "xxx", "shift_add": "...", "digital": "\\\\\\", "writes": "+++"}
+"""Apart in black and white."""
 _DIGITAL, _DARK = "#B8B8B8", "#222222"
 _NARROW, _WIDEST = 0.22, 24.0
 
@@ -117,7 +119,10 @@ def _stack(plot: Axes, place: int, found: Energy, parts: Sequence[str], size: fl
     for part in parts:
         height = found.parts[part] / size
         label = LABELS[part] if labelled else "_"
-        plot.bar([place], [height], bottom=bottom, color=_COLOURS[part], label=label)
+        plot.bar(
+            [place], [height], bottom=bottom, color=_COLOURS[part], label=label, hatch=_HATCHES[part],
+            edgecolor="white", linewidth=0.3,
+        )  # fmt: skip
         bottom += height
 
 
