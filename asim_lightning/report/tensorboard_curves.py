@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
@@ -24,25 +25,28 @@ SUFFIX = ".sweep"
 """How the names of event files of a sweep end."""
 
 
-def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot) -> Path:
+def write_dashboard(
+    folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot, figure: Figure | None = None
+) -> Path:
     """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
 
     One run for each combination of the other axes: the folder itself where there is one, else a folder below it, such
     as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
     ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. The folder holds, beside these,
-    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and `sweep_figure`.
+    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and the figure.
 
     Args:
         folder: Folder of the runs; created where absent.
         rows: Results of the sweep.
         plot: Axis of the curves and of the figure, and its headline and marks.
+        figure: The figure; None: `sweep_figure`.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
     folder, axis = Path(folder), plot.axis
     lines = sweep_lines(rows, axis)
-    figure = sweep_figure(rows, plot)
+    figure = figure or sweep_figure(rows, plot)
     for stale in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
         stale.unlink()
 
