@@ -12,7 +12,7 @@ from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import RESULTS, RunResults, read_run
 from asim_lightning.evaluation.whole_file import remove_partials, write_whole
 from asim_lightning.report.html_page import page
-from asim_lightning.report.run_section import run_title, section_html
+from asim_lightning.report.run_section import run_title, run_titles, section_html
 from asim_lightning.report.verdict import verdict
 
 _SUFFIXES = (".html", ".htm")
@@ -61,12 +61,13 @@ def run(arguments: Sequence[str]) -> None:
     check_file(output, "`--output`")
     remove_partials(output.parent, output.name)
     title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
-    first = 1 if len(runs) > 1 else 0
+    titles, first = run_titles(runs), 1 if len(runs) > 1 else 0
     sections = [
-        section_html(each, target, number)
-        for number, (each, target) in enumerate(zip(runs, targets, strict=True), first)
+        section_html(each, target, number, name)
+        for number, (each, target, name) in enumerate(zip(runs, targets, titles, strict=True), first)
     ]
-    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *_contents(runs, targets), *sections])).encode()
+    contents = _contents(runs, targets, titles)
+    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *contents, *sections])).encode()
     write_whole(output, lambda file: file.write(content))
     for each, target in zip(runs, targets, strict=True):
         print(f"verdict  {verdict(each, target)}")
@@ -128,12 +129,12 @@ def _default_output(given: Sequence[str]) -> Path:
     return shared / "report.html"
 
 
-def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget]) -> list[str]:
+def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget], titles: Sequence[str]) -> list[str]:
     """Verdicts of several runs, each with a link to its section."""
     if len(runs) == 1:
         return []
     lines = [
-        f'<li><a href="#run-{number}">{escape(run_title(each))}</a><br>{escape(verdict(each, target))}</li>'
-        for number, (each, target) in enumerate(zip(runs, targets, strict=True), 1)
+        f'<li><a href="#run-{number}">{escape(name)}</a><br>{escape(verdict(each, target))}</li>'
+        for number, (each, target, name) in enumerate(zip(runs, targets, titles, strict=True), 1)
     ]
     return ["<ol>", *lines, "</ol>"]

@@ -134,7 +134,7 @@ def sweep(
         results = sweep.run(setup.say)
     write_cost(setup, technology, sweep.folder)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, figures, levels if of_chips else None))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 

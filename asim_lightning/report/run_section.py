@@ -9,7 +9,7 @@ from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.presets import preset
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.command_record import CommandRecord
-from asim_lightning.evaluation.results import KINDS, axis_text
+from asim_lightning.evaluation.results import KINDS, axis_text, distinct_values, is_number, value_words
 from asim_lightning.evaluation.run_results import CHIP, RunResults
 from asim_lightning.report.accuracy_drawing import accuracy_drawing
 from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
@@ -17,23 +17,26 @@ from asim_lightning.report.choices import choices, digital_energy, pareto, varie
 from asim_lightning.report.cost_names import cost_label, main_costs
 from asim_lightning.report.drawing import Drawing, Rows
 from asim_lightning.report.html_page import figure_html, list_html, table_html
-from asim_lightning.report.layer_drawing import layer_drawing
+from asim_lightning.report.layer_drawing import layer_drawing, layers_shown
 from asim_lightning.report.numbers import duration, interval_text
 from asim_lightning.report.trade_off_drawing import trade_off_drawing
 from asim_lightning.report.verdict import point_words, verdict
 from asim_lightning.report.yield_drawing import yield_drawing
 
+_FEW = 3
+"""Values that a title lists."""
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
 
-def section_html(run: RunResults, target: AccuracyTarget, number: int) -> str:
+def section_html(run: RunResults, target: AccuracyTarget, number: int, title: str = "") -> str:
     """The part of a page about one run.
 
     Args:
         run: The run.
         target: The accuracy to keep.
         number: Place of the run on the page, from 1; 0: alone, under the headline of the page.
+        title: Its headline where it is not alone; empty: `run_title`.
 
     Raises:
         ValueError: The run lacks what the target is a share of.
@@ -41,10 +44,11 @@ def section_html(run: RunResults, target: AccuracyTarget, number: int) -> str:
     """
     command = run.commands[-1].command if run.commands else ""
     figures = [
-        figure_html(drawing, f"figure-{number}-{place}", command) for place, drawing in enumerate(drawings(run), 1)
+        figure_html(drawing, f"figure-{number}-{place}", command)
+        for place, drawing in enumerate(drawings(run, target), 1)
     ]
     parts = [
-        *([f"<h2>{escape(run_title(run))}</h2>"] if number else []),
+        *([f"<h2>{escape(title or run_title(run))}</h2>"] if number else []),
         f'<p class="verdict">{escape(verdict(run, target))}</p>',
         list_html(facts(run)),
         '<div class="figures">',
@@ -54,7 +58,7 @@ def section_html(run: RunResults, target: AccuracyTarget, number: int) -> str:
         *_yields(run),
         "<h3>All points</h3>",
         points_html(run, target),
-        *_layers(run),
+        *_layers(run, target),
         "<h3>What it was computed from</h3>",
         *_origin(run),
     ]
@@ -69,14 +73,36 @@ def run_title(run: RunResults) -> str:
     return f"{recipe}: {kind} of {', '.join(names)}" if names else f"{recipe}: {kind}"
 
 
-def drawings(run: RunResults) -> list[Drawing]:
-    """The figures of a run."""
+def run_titles(runs: Sequence[RunResults]) -> list[str]:
+    """Names of the runs of a report, which tell them apart: of several, with the values of axes and the folder."""
+    if len(runs) == 1:
+        return [run_title(runs[0])]
+    return [f"{_title_with_values(each)} ({each.folder.name})" for each in runs]
+
+
+def _title_with_values(run: RunResults) -> str:
+    """As `run_title`, with the values of all axes: "search of ADC bits 6 to 9; random noise 0.3 lsb"."""
+    rows = [point.result for point in run.of_kind("simulated")]
+    said = []
+    for name in (name for name in run.axes if name != CHIP or not run.yields):
+        values = distinct_values(row.axes[name] for row in rows if name in row.axes)
+        if len(values) > 1 and all(map(is_number, values)):
+            text = f"{axis_text(values[0])} to {axis_text(values[-1])}"
+        else:
+            text = ", ".join(map(value_words, values)) if len(values) <= _FEW else f"({len(values)} values)"
+        said.append(f"{head_of(name, LABELS)} {text}")
+    head = run_title(run).partition(" of ")[0]
+    return f"{head} of {'; '.join(said)}" if said else head
+
+
+def drawings(run: RunResults, target: AccuracyTarget) -> list[Drawing]:
+    """The figures of a run; energy by layer is that of the cheapest point that keeps the target, if one is known to."""
     several = [name for name in varied(run) if name != CHIP or not run.yields]
     axes = several or [name for name in run.axes if not run.yields][:1]
     found: list[Drawing | None] = [trade_off_drawing(run), yield_drawing(run)]
     if not run.yields:
         found += [accuracy_drawing(run, name) for name in axes[:_MOST_AXES]]
-    return [each for each in (*found, layer_drawing(run)) if each is not None]
+    return [each for each in (*found, layer_drawing(run, target)) if each is not None]
 
 
 def facts(run: RunResults) -> list[tuple[str, str]]:
@@ -124,7 +150,7 @@ def points_html(run: RunResults, target: AccuracyTarget) -> str:
         row, difference = point.result, point.difference
         simulated = row.kind == "simulated"
         decided = str(target.decision(point, reference)) if simulated else ""
-        axes = [axis_text(row.axes[name]) if name in row.axes else "-" for name in run.axes]
+        axes = [value_words(row.axes[name]) if name in row.axes else "-" for name in run.axes]
         pair = "-" if difference is None else _difference(difference.mean, difference.low, difference.high)
         costs = [f"{point.costs[name]:.4g}" if name in point.costs else "-" for name in names]
         shown.append([
@@ -133,8 +159,9 @@ def points_html(run: RunResults, target: AccuracyTarget) -> str:
             *[f"{row.seconds:.1f}", row.algorithm] * is_timed,
         ])  # fmt: skip
         ends = ["", "", ""] if difference is None else [difference.mean, difference.low, difference.high]
+        written = [axis_text(row.axes[name]) if name in row.axes else "" for name in run.axes]
         numbers.append([
-            row.kind, *("" if cell == "-" else cell for cell in axes), row.accuracy, row.low, row.high, *ends, decided,
+            row.kind, *written, row.accuracy, row.low, row.high, *ends, decided,
             *(point.costs.get(name, "") for name in run.costs), place in front, row.trials, row.images, row.seconds,
             row.algorithm, " ".join(map(str, row.right)),
         ])  # fmt: skip
@@ -172,15 +199,15 @@ def _yields(run: RunResults) -> list[str]:
         for threshold in reversed(run.thresholds):
             at, mean = found.at(threshold), found.mean
             rows.append([
-                *map(axis_text, found.axes.values()), f"{100 * mean.mean:.2f}", interval_text(mean.low, mean.high),
+                *map(value_words, found.axes.values()), f"{100 * mean.mean:.2f}", interval_text(mean.low, mean.high),
                 f"{100 * found.spread:.2f}", f"{100 * threshold:g}", at.good, at.total, f"{100 * at.share:.1f}",
                 interval_text(at.low, at.high), interval_text(at.low_all, at.high_all),
             ])  # fmt: skip
     return ["<h3>Yields</h3>", table_html(rows, "yields.csv")]
 
 
-def _layers(run: RunResults) -> list[str]:
-    layers: Sequence[dict[str, Any]] = run.network_cost.get("layers", ())
+def _layers(run: RunResults, target: AccuracyTarget) -> list[str]:
+    layers, whose = layers_shown(run, target)
     if not layers:
         return []
     total = sum(layer["energy_pj"] for layer in layers)
@@ -202,7 +229,11 @@ def _layers(run: RunResults) -> list[str]:
             f"{1e6 * layer['latency_s']:.4g}", layer.get("why_digital", ""),
         ])  # fmt: skip
     numbers: Rows = [list(layers[0]), *([layer.get(name, "") for name in layers[0]] for layer in layers)]
-    return ["<h3>Layers, one image</h3>", table_html(rows, "layers.csv", csv_rows=numbers)]
+    return [
+        "<h3>Layers, one image</h3>",
+        f'<p class="note">{escape(whose)}</p>',
+        table_html(rows, "layers.csv", csv_rows=numbers),
+    ]
 
 
 def _origin(run: RunResults) -> list[str]:

@@ -134,7 +134,7 @@ def test_each_number_of_a_table_is_in_a_csv(found: RunResults) -> None:
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_what_figures_draw_is_in_their_csv(found: RunResults) -> None:
     tables = section(found).tables
-    for drawing in drawings(found):
+    for drawing in drawings(found, TARGET):
         rows = tables[drawing.file]
         assert rows[0] == [str(cell) for cell in drawing.numbers[0]]
         cells = {round(float(cell), 6) for row in rows for cell in row if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
@@ -162,7 +162,7 @@ def test_points_have_all_columns_and_their_decision() -> None:
 
 
 def test_figures_of_each_kind_of_run() -> None:
-    titles = [[drawing.title for drawing in drawings(found)] for found in RUNS.values()]
+    titles = [[drawing.title for drawing in drawings(found, TARGET)] for found in RUNS.values()]
     assert titles == [
         ["Accuracy against energy", "Accuracy against ADC bits", "Accuracy against random noise", "Energy by layer"],
         ["Accuracy against ADC bits", "Accuracy against random noise"],
@@ -176,7 +176,7 @@ def test_figures_of_each_kind_of_run() -> None:
 
 
 def test_the_front_the_references_and_the_all_digital_point_are_drawn() -> None:
-    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST))
+    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST), TARGET)
     by_name: dict[str, list[Any]] = {}
     for trace in drawing.traces:
         by_name.setdefault(trace["name"], []).append(trace)
@@ -196,7 +196,7 @@ def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
         for bits in (7, 8)
         for noise in range(20)
     ]
-    (drawing, *_) = drawings(run(points))
+    (drawing, *_) = drawings(run(points), TARGET)
     names = [trace["name"] for trace in drawing.traces if trace["name"].startswith("random")]
     assert (len(names), names[0], names[-1]) == (8, "random noise 0 %", "random noise 19 %")
     assert drawing.note.endswith("8 of 20 conditions are drawn.")
@@ -253,4 +253,4 @@ def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
 def test_the_same_run_gives_the_same_page() -> None:
     first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
     assert first == second
-    assert json.dumps([drawing.layout for drawing in drawings(of_chips())], default=float)
+    assert json.dumps([drawing.layout for drawing in drawings(of_chips(), TARGET)], default=float)
