@@ -90,7 +90,7 @@ def validate_each(
         with under(model, way.condition):
             reads.append(trials if is_noisy(model) else 1)
     first, shown = model.trial, trainer.progress_bar_callback is not None and trainer.is_global_zero
-    bar = EvaluationBar(sum(reads), data.val_dataloader(), shown)
+    bar = EvaluationBar(sum(reads), data.val_dataloader(), shown, trainer.world_size)
 
     def work(evaluate: Evaluate) -> None:
         for way, count in zip(ways, reads, strict=True):
@@ -99,8 +99,7 @@ def validate_each(
                 bar.describe(f"{way}, read {trial}" if count > 1 else str(way))
                 found.append(evaluate(replace(way.condition, trial=(first + trial) & 0xFFFF)))
             images, right = len(found[0].label), [int(outcomes.correct.sum()) for outcomes in found]
-            bar.clear()
-            say(f"accuracy {100 * sum(right) / (images * count):.2f} % ({way}, {count_text(right, images)})")
+            bar.above(say)(f"accuracy {100 * sum(right) / (images * count):.2f} % ({way}, {count_text(right, images)})")
 
     try:
         run_evaluations(trainer, model, data, work, "val", bar.advance)

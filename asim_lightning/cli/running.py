@@ -176,7 +176,8 @@ def trade_off(
     count = made.space.count() if search.method in ("grid", "random") else None
     points = search.most if count is None else min(count, search.most)
     at_most = "" if search.method == "list" else "at most "
-    setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}")
+    fewer = "" if search.until is None else f"; images end where '{search.until}' is answered"
+    setup.say(f"search   {search.method}, {at_most}{points:,} points of {', '.join(made.space.names)}{fewer}")
     with recorded(setup, made.folder):
         found = made.run(setup.say, progress)
     write_cost(setup, technology, made.folder)

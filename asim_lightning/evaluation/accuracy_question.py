@@ -26,8 +26,12 @@ class AccuracyQuestion:
     """Of the interval, 0..1."""
 
     @classmethod
-    def read(cls, text: str) -> "AccuracyQuestion":
+    def read(cls, text: str, setting: str = "`until`") -> "AccuracyQuestion":
         """The question that a text asks: "accuracy 90 %", or "accuracy within 2 %", also as "accuracy 0.02".
+
+        Args:
+            text: The text.
+            setting: What the user calls the setting.
 
         Raises:
             ValueError: It is none, or a number is out of its range.
@@ -40,17 +44,17 @@ class AccuracyQuestion:
             width = target = None
         if width is None and target is None:
             allowed = "'accuracy 90 %' (at least so much) or 'accuracy within 2 %' (width of the interval)"
-            raise ValueError(f"`until` must be as in {allowed}, got {text!r}")
+            raise ValueError(f"{setting} must be as in {allowed}, got {text!r}")
         if is_width:
             value = value / 100 if width is not None and width[2] else value
             if not 0 < value <= _WIDEST:
                 raise ValueError(
-                    f"the width in `until` must be above 0 and at most {_WIDEST:g}, as in 'accuracy within 2 %' (an "
+                    f"the width in {setting} must be above 0 and at most {_WIDEST:g}, as in 'accuracy within 2 %' (an "
                     f"accuracy to reach has a %, as in 'accuracy 90 %'), got {text!r}"
                 )
             return cls(width=value)
         if not 0 < value < 100:
-            raise ValueError(f"the accuracy in `until` must be between 0 % and 100 %, got {text!r}")
+            raise ValueError(f"the accuracy in {setting} must be between 0 % and 100 %, got {text!r}")
         return cls(share=value / 100)
 
     def __str__(self) -> str:
@@ -66,6 +70,17 @@ class AccuracyQuestion:
         if found.low >= self.share:
             return True
         return False if found.high < self.share else None
+
+    def meaning(self, total: int) -> str:
+        """What intervals say of points whose images it ended.
+
+        Args:
+            total: All images.
+        """
+        return (
+            f"Images ended by the question '{self}': intervals bound the accuracy on these {total:,} images, and hold "
+            "with 95 % however often one looks."
+        )
 
     def images(self, correct: NDArray[np.bool_], total: int) -> int | None:
         """After how many images it is answered; all where it is never, None where those so far do not decide.

@@ -31,8 +31,12 @@ class YieldQuestion:
     """0..1."""
 
     @classmethod
-    def read(cls, text: str) -> "YieldQuestion":
+    def read(cls, text: str, setting: str = "`until`") -> "YieldQuestion":
         """The question that a text asks, such as "yield 0.95 at 90 %" or "yield 95 % at 90 %".
+
+        Args:
+            text: The text.
+            setting: What the user calls the setting.
 
         Raises:
             ValueError: It is none, or a number is out of its range.
@@ -43,12 +47,12 @@ class YieldQuestion:
         except ValueError:  # such as 9.0.5
             found = None
         if not found:
-            raise ValueError(f"`until` must be as in 'yield 0.95 at 90 %' (share of chips, accuracy), got {text!r}")
+            raise ValueError(f"{setting} must be as in 'yield 0.95 at 90 %' (share of chips, accuracy), got {text!r}")
         share = share / 100 if found[2] else share
         if not 0 < share < 1:
-            raise ValueError(f"the yield in `until` must be between 0 and 1, or between 0 % and 100 %, got {text!r}")
+            raise ValueError(f"the yield in {setting} must be between 0 and 1, or between 0 % and 100 %, got {text!r}")
         if not 0 < accuracy <= 1:
-            raise ValueError(f"the accuracy in `until` must be above 0 % and at most 100 %, got {text!r}")
+            raise ValueError(f"the accuracy in {setting} must be above 0 % and at most 100 %, got {text!r}")
         return cls(share, accuracy)
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """A progress bar over all evaluations of a command, with the time left."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from lightning.fabric.utilities.data import sized_len
@@ -14,12 +15,13 @@ class EvaluationBar:
         evaluations: Number of evaluations.
         loader: The batches of each; where it has no length, no time left is shown.
         shown: Whether the bar is shown, where standard error is a terminal: in a file or a pipe it would be noise.
+        processes: Processes among which the images of each are shared out; the batches of one are counted.
     """
 
-    def __init__(self, evaluations: int, loader: Any, shown: bool) -> None:
+    def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
         batches = sized_len(loader)
         self._bar = tqdm(
-            total=None if batches is None else evaluations * batches,
+            total=None if batches is None else evaluations * -(-batches // processes),
             disable=not (shown and sys.stderr.isatty()),
             unit="batch",
             dynamic_ncols=True,
@@ -34,9 +36,14 @@ class EvaluationBar:
         """Name the evaluation that begins."""
         self._bar.set_description(evaluation, refresh=False)
 
-    def clear(self) -> None:
-        """Leave the line to another text."""
-        self._bar.clear()
+    def above(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """What says a line as `say` does, which the bar makes room for."""
+
+        def said(line: str) -> None:
+            self._bar.clear()
+            say(line)
+
+        return said
 
     def close(self) -> None:
         """End the bar."""

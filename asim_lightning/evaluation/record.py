@@ -282,8 +282,11 @@ class SweepRecord:
 
     def _result(self, axes: Mapping[str, AxisValue], kind: Kind, trials: int) -> PointResult:
         found = [self.outcomes(axes, kind, trial) for trial in range(trials)]
-        result = point_result(_plain_axes(axes), kind, found)
-        if not self._may_stop(kind) or self.images is None:
+        return self.bounded(point_result(_plain_axes(axes), kind, found))
+
+    def bounded(self, result: PointResult) -> PointResult:
+        """A result with the interval of the sequence that ends images, where a question does."""
+        if not self._may_stop(result.kind) or self.images is None:
             return result
         sequence = hypergeometric_interval(sum(result.right), result.images, len(self.images))
         return replace(result, low=sequence.low, high=sequence.high)

@@ -69,7 +69,7 @@ class Target:
         if name != "yield" and re.search(r"\sat\s", text):
             raise ValueError(f"`search.constraints` takes 'at' for a yield alone, as in {_EXAMPLES}, got {text!r}")
         if name == "yield":
-            question = YieldQuestion.read(text)
+            question = YieldQuestion.read(text, "`search.constraints`")
             return cls(name, question.share, question=question)
         try:
             value = float(number)

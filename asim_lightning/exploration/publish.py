@@ -129,11 +129,7 @@ def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[st
     """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
     if isinstance(sweep.until, AccuracyQuestion):
         total = max(row.images for row in results)
-        return [
-            "",
-            f"Images ended by the question '{sweep.until}': intervals bound the accuracy on these {total:,} images, "
-            "and hold with 95 % however often one looks.",
-        ]
+        return ["", sweep.until.meaning(total)]
     if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
         return []
     found = differences(results, sweep, axis)

@@ -35,6 +35,7 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
     return "\n".join(
         [
             search_text(found, str(search.technology)),
+            *([] if (ends := search.settings.ends) is None else [ends.meaning(found.references[0].images)]),
             "",
             f"numbers  {table}",
             *(f"picture  {picture}" for picture in pictures),

@@ -15,9 +15,10 @@ from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text, point_result
-from asim_lightning.evaluation.targets import Decision, Target, decide
+from asim_lightning.evaluation.targets import REFERENCES, Decision, Target, decide
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, costs
 from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.estimate import TimeLeft
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Listed, Method, Optuna, random_points
 from asim_lightning.exploration.recorded import RecordedPoints
@@ -94,29 +95,33 @@ class Search:
         """Evaluate what is not finished yet.
 
         Args:
-            say: Takes a line on what is of an earlier run, once all points are evaluated.
+            say: Takes a line about the time that is left, once the first simulated trials tell it, and one on what is
+                of an earlier run, once all points are evaluated.
             progress: Whether a progress bar is shown.
 
         Returns:
             All points, in the order in which they were asked for; the same on all processes.
         """
-        reads = self.settings.reads * (self.settings.chips or 1)
         count = len(self._known) if self._known is not None else self.settings.most
-        bar = EvaluationBar(count * reads + 2, self.data.test_dataloader(), progress and self.trainer.is_global_zero)
+        most = self.settings.reads * (self.settings.chips or 1)
+        self._left = self._missing() if self._known is not None else count * most + 2
+        shown = progress and self._left > 0 and self.trainer.is_global_zero
+        bar = EvaluationBar(self._left, self.data.test_dataloader(), shown, self.trainer.world_size)
         self._read = self._computed = 0
+        self._time_left = TimeLeft(bar.above(say), self._known is None or self.settings.ends is not None)
         method = self._method()
 
         def work(run: Run) -> SearchResult:
             points: list[SearchPoint] = []
-            kinds: tuple[Kind, ...] = ("float", "quantized")
             first = self._records(self._checkpoints()[0])
-            references = dict(run((kind, self._trial(first, {}, kind, 0)) for kind in kinds))
+            references = dict(run((kind, self._trial(first, {}, kind, 0)) for kind in REFERENCES))
             first_of = {CHECKPOINT: self._checkpoints()[0]} if CHECKPOINT in self.space.axes else {}
-            results = [point_result(first_of, kind, [references[kind]]) for kind in kinds]
+            results = [point_result(first_of, kind, [references[kind]]) for kind in REFERENCES]
             finished, outcomes = run(self._trials(self._known or ())), dict[Place, Outcomes]()
             while (point := method.ask()) is not None:
                 bar.describe(f"point {len(points) + 1} of {count}")
                 if self._known is None:
+                    self._left = (count - len(points)) * most
                     finished = run(self._trials([point], len(points)))
                 _, chips, reads = self._plan(point)
                 places = [[(len(points), chip, read) for read in range(reads)] for chip in range(len(chips))]
@@ -176,7 +181,8 @@ class Search:
         self._switch(checkpoint)
         if checkpoint not in self._by_checkpoint:
             made = RecordedPoints(
-                self.trainer, self.model, self.data, self._names, self._folder, "search", described=self._described()
+                self.trainer, self.model, self.data, self._names, self._folder, "search", self.settings.ends,
+                self._described(),
             )  # fmt: skip
             self._by_checkpoint[checkpoint] = made
         return self._by_checkpoint[checkpoint]
@@ -200,8 +206,7 @@ class Search:
 
     def _plan(self, point: Point) -> tuple[RecordedPoints, list[Point], int]:
         """The records of a point, its axes on each chip, and its reads."""
-        axes, checkpoint = of_network(point), point.get(CHECKPOINT)
-        records = self._records(None if checkpoint is None else str(checkpoint))
+        axes, records = of_network(point), self._by_checkpoint[_checkpoint_of(point)]
         chips: list[Point] = [axes]
         if self.settings.chips is not None:
             chips = [{**axes, "chip": number} for number in range(self.settings.chips)]
@@ -211,16 +216,29 @@ class Search:
         """The trials of points, whose numbers begin at one."""
         for number, point in enumerate(points, start):
             records, chips, reads = self._plan(point)
+            self._switch(_checkpoint_of(point))
             for chip, axes in enumerate(chips):
                 for read in range(reads):
                     yield (number, chip, read), self._trial(records, axes, "simulated", read)
 
+    def _missing(self) -> int:
+        """Trials to compute: of points that compute the same, of the first alone."""
+        first = self._by_checkpoint[self._checkpoints()[0]].record
+        lacking = {(first.key({}, kind), 0) for kind in REFERENCES if 0 not in first.trials({}, kind)}
+        for point in self._known or ():
+            records, chips, reads = self._plan(point)
+            for axes in chips:
+                finished = records.record.trials(axes, "simulated")
+                key = f"{_checkpoint_of(point)} {records.record.key(axes, 'simulated')}"
+                lacking.update((key, read) for read in range(reads) if read not in finished)
+        return len(lacking)
+
     def _evaluated(
         self, point: Point, of_chips: list[list[Outcomes]], references: Mapping[Kind, Outcomes]
     ) -> SearchPoint:
-        _, chips, _ = self._plan(point)
+        records, chips, _ = self._plan(point)
         outcomes = [read for each in of_chips for read in each]
-        result = point_result(point, "simulated", outcomes)
+        result = records.record.bounded(point_result(point, "simulated", outcomes))
         condition = condition_at(chips[0], "simulated", 0)
         figures = {"accuracy": result.accuracy, **self.figures.at(condition, of_technology(point))}
         for name in MACRO_FIGURES:
@@ -240,8 +258,8 @@ class Search:
         decisions = tuple(self._decision(each, result, of_chips, figures, references, share) for each in self._targets)
         return SearchPoint(point, result, figures, decisions)
 
-    @staticmethod
     def _decision(
+        self,
         target: Target,
         result: PointResult,
         of_chips: list[list[Outcomes]],
@@ -251,8 +269,8 @@ class Search:
     ) -> Decision:
         if target.question is not None and share is not None:
             return decide(share, target.value)
-        # images decide on one chip, but not on all chips
-        images = result.images if len(of_chips) == 1 else None
+        # images decide on one chip, but not on all chips, nor where they ended as they decide another question
+        images = result.images if len(of_chips) == 1 and self.settings.ends is None else None
         if target.reference is not None:
             reference = references[target.reference].correct
             found = crossed_difference([np.stack([read.correct for read in reads], 1) for reads in of_chips], reference)
@@ -277,10 +295,19 @@ class Search:
         try:
             is_known = trial in records.record.trials(axes, kind) or records.is_finished(axes, kind, trial)
             self._read, self._computed = self._read + is_known, self._computed + (not is_known)
-            return (yield from records.trial(axes, kind, trial))
+            found = yield from records.trial(axes, kind, trial)
+            self._left -= not is_known or self._known is None
+            if kind == "simulated" and not is_known:
+                self._time_left.add(found.seconds, self._left, self.runner.workers)
+            return found
         finally:
             if is_claimed:
                 records.release(axes, kind, trial)
+
+
+def _checkpoint_of(point: Point) -> str | None:
+    name = point.get(CHECKPOINT)
+    return None if name is None else str(name)
 
 
 def _space(settings: SearchSettings) -> SearchSpace:

@@ -7,6 +7,7 @@ from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.targets import Target
 from asim_lightning.exploration.figures import FIGURES
 from asim_lightning.exploration.methods import METHODS
@@ -44,6 +45,9 @@ class SearchSettings:
     """Reads of the chip for each noisy point: 1..65535."""
     chips: int | None = None
     """Chips of each point: 2..10000; null: the model's alone."""
+    until: str | None = None
+    """A question that ends the images of each point where it is answered: "accuracy 88 %", or "accuracy within 4 %" for
+    the width of its interval; null: all are read."""
 
     def __post_init__(self) -> None:
         check_choice("`search.method`", self.method, METHODS)
@@ -67,6 +71,7 @@ class SearchSettings:
         targets = self.targets
         if len({str(each) for each in targets}) < len(targets):
             raise ValueError(f"`search.constraints` must differ from each other, got {self.constraints}")
+        self._check_until()
         if sum(each.question is not None for each in targets) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
         if ("yield" in self.objectives or self.question) and self.chips is None:
@@ -88,10 +93,33 @@ class SearchSettings:
         return next((each.question for each in self.targets if each.question is not None), None)
 
     @property
+    def ends(self) -> AccuracyQuestion | None:
+        """The question that ends the images of each point; None where there is none."""
+        return None if self.until is None else AccuracyQuestion.read(self.until, "`search.until`")
+
+    @property
     def most(self) -> int:
         """Points at most."""
         endless = 100_000 if self.method in ("grid", "list") else 60
         return endless if self.trials is None else self.trials
+
+    def _check_until(self) -> None:
+        """Refuse what takes all images, or an image more than once, where images may end early."""
+        if self.ends is None:
+            return
+        name = f"`search.until` '{self.until}'"
+        if self.reads > 1:
+            raise ValueError(f"`search.reads` must be 1 with {name}, which counts an image once, got {self.reads}")
+        if self.chips is not None:
+            raise ValueError(
+                f"`search.chips` must be null with {name}, which ends the images of a chip, got {self.chips}"
+            )
+        for target in self.targets:
+            if target.reference is not None:
+                raise ValueError(
+                    f"`search.constraints` must be as 'accuracy 88 %' with {name}, as the difference to "
+                    f"another network is decided on all images, got '{target}'"
+                )
 
     def _check_objectives(self) -> None:
         if not isinstance(self.objectives, list) or not self.objectives:

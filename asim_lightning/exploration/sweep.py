@@ -14,7 +14,7 @@ from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointResult, axes_text
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.estimate import time_left
+from asim_lightning.exploration.estimate import TimeLeft
 from asim_lightning.exploration.recorded import RecordedPoints, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, nothing
 from asim_lightning.exploration.yields import Answers
@@ -105,7 +105,8 @@ class Sweep:
         read, todo = self._missing()
         first = self.trainer.is_global_zero  # the process that keeps the record; what is to do is the same in all
         left = sum(map(len, todo))
-        bar = EvaluationBar(left, self.data.test_dataloader(), self.progress and left > 0 and first)
+        shown = self.progress and left > 0 and first
+        bar = EvaluationBar(left, self.data.test_dataloader(), shown, self.trainer.world_size)
         if read:
             say(_record_line(read, left, self.may_stop))
 
@@ -132,8 +133,8 @@ class Sweep:
             todo = self.trainer.strategy.broadcast(todo)
         results: dict[int, PointResult] = {}
         later: list[Place] = []  # trials that another command computes
-        left, simulated, is_said = sum(map(len, todo)), list[float](), False
-        answers, limit = Answers(self.of_chips), "at most, " * self.may_stop
+        left, answers = sum(map(len, todo)), Answers(self.of_chips)
+        time_left = TimeLeft(bar.above(say), self.may_stop)
         missing = [set(trials) for trials in todo]
         finished = run(self._trials(missing, later, answers, bar))
         for place, (axes, kind, trials) in enumerate(self.tasks):
@@ -146,11 +147,8 @@ class Sweep:
                     left -= 1
                 if self.of_chips is not None:
                     self._computed[self.record.key(*self.tasks[where][:2]), trial] = outcomes
-                simulated += [outcomes.seconds] * (self.tasks[where][1] == "simulated")
-                if not is_said and (line := time_left(simulated, left, self.runner.workers)):
-                    is_said = True
-                    bar.clear()
-                    say(f"time     {limit}{line}")
+                if self.tasks[where][1] == "simulated":
+                    time_left.add(outcomes.seconds, left, self.runner.workers)
             if self._is_answered(answers, place):
                 left -= len(missing[place])
                 missing[place].clear()

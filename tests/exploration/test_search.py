@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.cost import Technology, cost
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
 from asim_lightning.exploration.recorded import RecordedPoints
-from asim_lightning.exploration.runner import Evaluation, Steps, proceed
+from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
@@ -227,3 +229,79 @@ def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(method: str, tmp
     assert mine.read_text() == its.read_text()
     assert len(mine.read_text().splitlines()) == 1 + 2 + 14
     assert {path.name for path in trials()} == {path.name for path in tmp_path.glob("whole/tiny/*/trials/*.npz")}
+
+
+class Slow(TrainerRunner):
+    """Says of each evaluation that it took 100 s."""
+
+    def work(self, work: Callable[[Run], Any], advance: Callable[[], None] = lambda: None) -> Any:
+        def slow(run: Run) -> Any:
+            def slowed(steps: Steps) -> Steps:
+                asked = proceed(steps, None)
+                while isinstance(asked, Evaluation):
+                    asked = proceed(steps, replace((yield asked), seconds=100.0))
+                return asked
+
+            return work(lambda trials: run((key, slowed(steps)) for key, steps in trials))
+
+        return super().work(slow, advance)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # the first trial tells, as it takes more than a minute; one of 4 points is of the sweep
+        ({}, "time     about 3 min for 2 more trials, as the last took 100.0 s"),
+        ({"reads": 2}, "time     about 10 min for 6 more trials, as the last took 100.0 s"),
+        (
+            {"method": "random", "trials": 3, "seed": 1},  # the sweep's among them
+            "time     about 100 s for 1 more trials, as the last took 100.0 s",
+        ),
+    ],
+)
+def test_the_time_that_is_left_is_of_trials_that_no_record_has(
+    options: dict[str, Any], expected: str, search: MakeSearch, make: Make
+) -> None:
+    make(SweepAxes(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
+    said: list[str] = []
+    one = search(**options)
+    one.runner = Slow(one.trainer, one.model, one.data)
+    one.run(said.append, progress=False)
+    assert said[0] == expected
+    assert len(said) == 2  # and what is of the sweep
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
+def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outcomes(search: MakeSearch) -> None:
+    said: list[str] = []
+    one = search(method="optuna", trials=3)
+    one.runner = Slow(one.trainer, one.model, one.data)
+    one.run(said.append, progress=False)
+    assert said == ["time     at most, about 3 min for 2 more trials, as the last took 100.0 s"]
+
+
+def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearch, make: Make) -> None:
+    noise = {"random_noise": [0.02, 1.0]}
+    options: dict[str, Any] = {"images": 120, "constraints": ["accuracy 50 %"], "space": noise}
+    stopped = search(until="accuracy 50 %", **options)
+    found = stopped.run(progress=False)
+    assert [str(point.decisions[0]) for point in found.points] == ["kept", "missed"]
+    assert [each.images for each in found.references] == [120, 120]
+    for point in found.points:
+        result = point.result
+        assert result.images < 120
+        bounds = hypergeometric_interval(sum(result.right), result.images, 120)
+        assert (result.low, result.high) == (bounds.low, bounds.high)
+        assert result.low >= 0.5 or result.high < 0.5
+    assert "Images ended by the question 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
+        found, stopped, "tiny"
+    )
+    sweep = make(SweepAxes(**noise), trials=1, images=120, until=AccuracyQuestion(share=0.5))  # type: ignore[arg-type]
+    assert [(row.right, row.images) for row in sweep.run()[2:]] == [
+        (point.result.right, point.result.images) for point in found.points
+    ]
+    assert evaluations(sweep) == 0
+    whole = search(**options)
+    assert whole.folder != stopped.folder
+    assert all(point.result.images == 120 for point in whole.run(progress=False).points)
+    assert plain(search(until="accuracy 50 %", **options).run(progress=False)) == plain(found)

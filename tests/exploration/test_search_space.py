@@ -159,6 +159,23 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "one chip": ({"chips": 1}, r"`search.chips` must be 2\.\.10000, got 1"),
     "yield without chips": ({"constraints": ["yield 0.9 at 85 %"]}, "`search.chips` must say how many chips"),
     "yield of what": ({"objectives": ["yield"], "chips": 3}, "must say from which accuracy a chip is good"),
+    "constraint on a yield": (
+        {"constraints": ["yield 2 at 85 %"]},
+        "the yield in `search.constraints` must be between",
+    ),
+    "question": ({"until": "acc 88 %"}, "`search.until` must be as in 'accuracy 90 %' .*got 'acc 88 %'"),
+    "question and reads": (
+        {"until": "accuracy 88 %", "reads": 2},
+        "`search.reads` must be 1 with `search.until` 'accuracy 88 %', which counts an image once, got 2",
+    ),
+    "question and chips": (
+        {"until": "accuracy 88 %", "chips": 3},
+        "`search.chips` must be null with `search.until` 'accuracy 88 %', which ends the images of a chip, got 3",
+    ),
+    "question and a share": (
+        {"until": "accuracy 88 %", "constraints": ["accuracy 99 % of float"]},
+        "`search.constraints` must be as 'accuracy 88 %' .* is decided on all images, got 'accuracy 99 % of float'",
+    ),
     "list without points": ({"method": "list"}, r"`search.points` must be a list of one or more mappings.*got \[\]"),
     "points of a grid": (
         {"points": [{"rows": 8}]},
