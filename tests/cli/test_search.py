@@ -69,6 +69,14 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown preset": ((*SPACE, "--technology.preset", "28"), "`technology.preset` must be one of 28nm, 65nm"),
     "technology of a space": (("--search.space", "{technology: {suply: [1]}}"), "nearest: supply"),
     "technology with a typo": ((*SPACE, "--technology.suply", "1"), "nearest: --technology.supply"),
+    "no worker": (
+        (*SPACE, "--runner", "ray", "--runner.workers", "0"),
+        "`runner.workers` must be 1 or more or null, got 0",
+    ),
+    "nothing at the address": (
+        (*SPACE, "--runner", "ray", "--runner.address", "127.0.0.1:1"),
+        "nothing answers at 127.0.0.1:1: Connection refused",
+    ),
     "group of no mapping": (("--search", "3"), "`search` must be a mapping"),
 }
 
