@@ -161,7 +161,8 @@ def tables_of_other_versions(table: Path, settings: Mapping[str, object]) -> tup
         table: Folder of the new table.
         settings: What it depends on.
     """
-    for path in sorted(table.parent.glob(f"{table.name.partition('-')[0]}-*/settings.json")):
+    what = table.name.partition("-")[0]
+    for path in sorted(table.parent.glob(f"{what}-*/settings.json")):
         try:
             found = json.loads(path.read_bytes())
             there, here = found.pop("versions"), settings["versions"]
@@ -177,7 +178,7 @@ def tables_of_other_versions(table: Path, settings: Mapping[str, object]) -> tup
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # torn or edited, or none of a table
-        return (f"{path.parent} has the same of other versions ({', '.join(said)}), and its trials are not used",)
+        return (f"{path.parent} is the same {what} by other versions ({', '.join(said)}), whose trials are not used",)
     return ()
 
 

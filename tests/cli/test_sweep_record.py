@@ -60,5 +60,5 @@ def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
     )
     table.parent.rename(table.parent.with_name("sweep-00000000"))
     other = asim(*command)
-    assert "sweep-00000000 has the same of other versions (torch 1.0, now " in other.out
+    assert "sweep-00000000 is the same sweep by other versions (torch 1.0, now " in other.out
     assert "other versions" not in asim(*command).out
