@@ -10,7 +10,7 @@ from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import search_text, write_search
+from asim_lightning.report.search_table import changed_line, search_text, write_search
 from asim_lightning.report.tensorboard_curves import SUFFIX, run_name
 from asim_lightning.report.tensorboard_trade_off import energy_run, write_energy_curves
 
@@ -28,12 +28,14 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
     """
     title = f"{name}: {len(found.points)} points by {search.settings.method}, {search.technology}"
     described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
+    changed = changed_line(found, search.folder / "results.csv")
     table, _ = write_search(found, search.folder, described)
     pictures = draw_search(found, title, search.folder)
     write_layers(search.figures, [point.axes for point in found.points], search.folder)
     _write_scalars(found, search, title)
     return "\n".join(
         [
+            *([f"record   {changed}", ""] if changed else []),
             search_text(found, str(search.technology)),
             *([] if (ends := search.settings.ends) is None else [ends.meaning(found.references[0].images)]),
             "",

@@ -1,5 +1,7 @@
 """A search as text, as CSV and as JSON: its points, the Pareto front, and the cheapest point that keeps the targets."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ from asim_lightning.text_table import text_table
 
 FIGURE_UNITS: Mapping[str, str] = {"energy": "uJ", "latency": "ms", "tops_per_watt": "TOPS/W", "yield": ""}
 """Units of figures, as headings and labels have them."""
+_OF_ALL = ("front", "cheapest")
+"""Columns that further points may change."""
 _MOST_ROWS = 40
 """Points up to which all are printed; of more, the front alone."""
 
@@ -56,22 +60,60 @@ def write_search(found: SearchResult, folder: Path, described: Mapping[str, Any]
     Raises:
         OSError: One cannot be written.
     """
-    rows = [_row(point, found) for point in found.points]
-    references = [
-        {**each.axes, "kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy,
-         "low": each.low, "high": each.high} for each in found.references
-    ]  # fmt: skip
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines: list[Sequence[object]] = [columns]
-    lines += [
-        [row["kind"] if name == "kind" else _cell(row.get(name)) for name in columns] for row in [*references, *rows]
-    ]
-    write_lines(folder / "results.csv", lines, "\n")
+    references, rows = _references(found), [_row(point, found) for point in found.points]
+    write_lines(folder / "results.csv", _lines(references, rows), "\n")
     content = {**described, "objectives": found.objectives, "constraints": found.targets, "references": references,
                "all_digital_uj": found.all_digital, "points": rows}  # fmt: skip
     text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
     write_whole(folder / "results.json", lambda file: file.write(text.encode()))
     return folder / "results.csv", folder / "results.json"
+
+
+def changed_line(found: SearchResult, table: Path) -> str | None:
+    """What a user should know of the results.csv of an earlier call, which had the same points first, or some of them.
+
+    Args:
+        found: What the search found now.
+        table: The file; it need not exist.
+
+    Returns:
+        Where it was torn or edited; None where it was not.
+    """
+    points = [_row(point, found) for point in found.points]
+    columns, *rows = _lines(_references(found), points)
+    try:
+        text = table.read_text(encoding="utf-8")
+        before, *others = csv.reader(io.StringIO(text))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, csv.Error):
+        text, before, others = "", [], []
+    changed = [1] * (not set(points[0]) <= set(before)) + [len(others) + 1] * (not text.endswith("\n"))
+    for line, (old, row) in enumerate(zip(others, rows, strict=False), 2):
+        now = {str(name): str(cell) for name, cell in zip(columns, row, strict=True) if name not in _OF_ALL}
+        then = dict(zip(before, old, strict=False))
+        if len(old) != len(before) or any(then[name] != cell for name, cell in now.items() if name in then):
+            changed.append(line)
+    if not changed:
+        return None
+    more = f" and {len(set(changed)) - 1} more" if len(set(changed)) > 1 else ""
+    return f"{table} was torn or edited at line {min(changed)}{more}, and is written anew from the trials"
+
+
+def _references(found: SearchResult) -> list[dict[str, Any]]:
+    return [
+        {**each.axes, "kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy,
+         "low": each.low, "high": each.high} for each in found.references
+    ]  # fmt: skip
+
+
+def _lines(references: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Sequence[object]]:
+    """Lines of results.csv, the names of the columns first."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [
+        [row["kind"] if name == "kind" else _cell(row.get(name)) for name in columns] for row in [*references, *rows]
+    ]
+    return [columns, *cells]
 
 
 def cheapest_lines(found: SearchResult) -> list[str]:

@@ -3,8 +3,11 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+
+import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult
@@ -12,7 +15,7 @@ from asim_lightning.evaluation.targets import Decision
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import cheapest_lines, search_text, write_search
+from asim_lightning.report.search_table import changed_line, cheapest_lines, search_text, write_search
 
 
 def reference(kind: Kind, accuracy: float) -> PointResult:
@@ -78,6 +81,39 @@ def test_files(tmp_path: Path) -> None:
     content = json.loads(whole.read_text())
     assert content["name"] == "tiny"
     assert [point["front"] for point in content["points"]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda text: text[:-20], "line 6, "),
+        (lambda text: text[:-1], "line 6, "),
+        (lambda text: "", "line 1, "),
+        (lambda text: text.replace("simulated,1,400,0.7", "simulated,1,400,0.71"), "line 4, "),
+        (lambda text: text.replace("float,1,400,0.91", "float,1,400,0.92"), "line 2, "),
+        (lambda text: text.replace("undecided (900 images)", "kept"), "line 5, "),
+        (lambda text: text.replace(",60,", ",6,").replace(",70,", ",7,"), "line 4 and 1 more, "),
+        (lambda text: text.replace("accuracy", "acc", 1), "line 1, "),
+    ],
+    ids=["torn", "torn end", "empty", "accuracy", "reference", "decision", "two energies", "column"],
+)
+def test_a_table_that_was_torn_or_edited_is_said(change: Callable[[str], str], line: str, tmp_path: Path) -> None:
+    whole, table = found(adc_bits=[6, 7, 8]), tmp_path / "results.csv"
+    assert changed_line(whole, table) is None
+    write_search(whole, tmp_path, {})
+    assert changed_line(whole, table) is None
+    text = table.read_text()
+    assert change(text) != text
+    table.write_text(change(text))
+    said = changed_line(whole, table)
+    assert said == f"{table} was torn or edited at {line}and is written anew from the trials"
+
+
+def test_a_table_of_fewer_or_more_points_is_not_edited(tmp_path: Path) -> None:
+    few, many = found(adc_bits=[6, 7]), found(adc_bits=[6, 7, 8])
+    for before, now in ((few, many), (many, few)):
+        write_search(before, tmp_path, {})
+        assert changed_line(now, tmp_path / "results.csv") is None
 
 
 def test_pictures_by_number_of_axes(tmp_path: Path) -> None:
