@@ -14,6 +14,8 @@ from asim_lightning.report.cost_names import ALL_DIGITAL
 
 _BITS = ("adc_bits", "weight_bits", "input_bits", "votes", "vote_levels", "digital_levels")
 """Axes that cost more the larger they are, the dearest first."""
+_OF_DIGITAL = ("weight_bits", "input_bits")
+"""Ends of axes that the energy of a digital macro follows."""
 Axes: TypeAlias = Mapping[str, AxisValue]
 
 
@@ -39,11 +41,21 @@ def energy_of(run: RunResults) -> str | None:
     )
 
 
-def digital_energy(run: RunResults) -> float | None:
-    """Energy of all products in a digital macro, µJ an image; None where it is not known or not one for all points."""
-    known = {value for point in run.points for name, value in point.costs.items() if name in ALL_DIGITAL}
+def digital_energy(run: RunResults, point: RunPoint | None = None) -> float | None:
+    """Energy of all products in a digital macro, µJ an image; None where it is not known.
+
+    Args:
+        run: The run.
+        point: A simulated point, by whose bits of weights and inputs it is; None: it must be one for all points.
+    """
+    points = run.of_kind("simulated") if point is None else [point]
+    known = {value for each in points for name, value in each.costs.items() if name in ALL_DIGITAL}
+    if not known and any(name.endswith(_OF_DIGITAL) for name in varied(run)):
+        designs = (next((one for one in run.designs if one.is_of(each)), None) for each in points)
+        known = {1e-6 * sum(layer["all_digital_pj"] for layer in one.layers) for one in designs if one is not None}
+        return known.pop() if len(known) == 1 else None
     if not known:  # a sweep prices the quantised network so
-        known = {point.costs["energy_uj"] for point in run.of_kind("quantized") if "energy_uj" in point.costs}
+        known = {each.costs["energy_uj"] for each in run.of_kind("quantized") if "energy_uj" in each.costs}
     if known:
         return known.pop() if len(known) == 1 else None
     found = run.network_cost.get("total", {}).get("all_digital_pj")

@@ -76,7 +76,7 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         undecided = sum(choice.undecided for choice in rest)
         more = f" ({undecided} undecided)" if undecided else ""
         sentence += f"; at {_listed(without)} none is known to{more}." if rest else "."
-    if energy_of(run) is not None and (digital := digital_energy(run)) is not None:
+    if energy_of(run) is not None and (digital := digital_energy(run, best)) is not None:
         sentence += (
             f" A digital macro takes {cost_text('all_digital', {'all_digital': digital})} for the same products."
         )

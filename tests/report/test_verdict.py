@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.evaluation.targets import Decision
-from asim_lightning.report.choices import choices, pareto
+from asim_lightning.report.choices import choices, digital_energy, pareto
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import REFERENCES, of_adc, of_chips, point, run
 
@@ -35,6 +35,22 @@ def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
     assert (
         "1 of 2 conditions; at random noise 0.1 % none is known to (1 undecided). A digital macro takes 2.5 µJ" in said
     )
+
+
+@pytest.mark.parametrize("axis", ["weight_bits", "rules.layer1.*.weight_bits"])
+def test_a_digital_macro_takes_what_the_bits_of_the_point_ask(axis: str) -> None:
+    designs = tuple(
+        DesignLayers({axis: bits}, ({"all_digital_pj": 1e5 * bits}, {"all_digital_pj": 2e5 * bits})) for bits in (8, 5)
+    )
+    kept = (0, -0.005, 0.005)
+    points = [point(368, {axis: bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
+    quantized = replace(REFERENCES[1], costs={"energy_uj": 2.4})
+    found = RunResults(Path("a"), (REFERENCES[0], quantized, *points), designs=designs)
+    assert "A digital macro takes 1.5 µJ for the same products." in verdict(found, QUANTIZED)
+    assert digital_energy(found) is None
+    assert "digital macro" not in verdict(replace(found, designs=()), QUANTIZED)
+    alike = [point(368, {"adc_bits": bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
+    assert digital_energy(RunResults(Path("a"), (quantized, *alike))) == 2.4
 
 
 def test_the_fewest_bits_where_no_energy_is_known_and_what_it_saves_where_it_is() -> None:
