@@ -9,6 +9,7 @@ from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
 from asim_lightning.report.search_table import changed_line, search_text, write_search
 from asim_lightning.report.tensorboard_curves import SUFFIX, run_name
@@ -26,7 +27,8 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
         search: The search.
         name: Name of the run, for the headline.
     """
-    title = f"{name}: {len(found.points)} points by {search.settings.method}, {search.technology}"
+    title = f"{name}: {len(found.points)} points by {search.settings.method}"
+    title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
     changed = changed_line(found, search.folder / "results.csv")
     table, _ = write_search(found, search.folder, described)

@@ -132,10 +132,8 @@ class Search:
                 points.append(self._evaluated(point, of_chips, references))
                 excesses = {str(t): self._excess(points[-1], t, results) for t in self._targets}
                 method.tell(point, costs(points[-1], self.settings.objectives), excesses)
-            figures = points[0].figures
-            digital = figures["all_digital"], figures["all_digital_low"], figures["all_digital_high"]
             objectives, targets = tuple(self.settings.objectives), tuple(map(str, self._targets))
-            return SearchResult(tuple(points), tuple(results), digital, objectives, targets)
+            return SearchResult(tuple(points), tuple(results), objectives, targets)
 
         try:
             found = self.runner.work(work, bar.advance)

@@ -131,8 +131,8 @@ def cheapest_lines(found: SearchResult) -> list[str]:
         parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]
         if "energy" in best.figures:
             parts.append(f"{best.figures['energy']:.4g} uJ an image")
-            if found.all_digital is not None:
-                parts.append(f"{best.figures['energy'] / found.all_digital[0]:.3g} times the all-digital energy")
+            if digital := best.figures.get("all_digital"):
+                parts.append(f"{best.figures['energy'] / digital:.3g} times the all-digital energy")
         chosen = {name: value for name, value in best.axes.items() if name not in given}
         what = axes_text(chosen or best.axes)
         lines.append(f"Cheapest{where} that keeps {_all(found.targets)}: {what} ({', '.join(parts)}).")
@@ -148,12 +148,13 @@ def _notes(found: SearchResult, technology: str) -> list[str]:
     same = " at the same noise" if len(found.groups) > 1 else ""
     notes = cheapest_lines(found)
     notes.append(f"Front: no point{same} is better in one of {names} and at least as good in all.")
-    if found.all_digital is not None:
-        digital, low, high = found.all_digital
-        notes.append(
-            f"Energy and latency: at {technology}, by the model's factor either way (results.csv); all-digital "
-            f"{digital:.4g} uJ, {low:.3g} to {high:.3g}."
-        )
+    if any("all_digital" in point.figures for point in found.points):
+        own = any(name.startswith("technology.") for name in found.points[0].axes)
+        line = f"Energy and latency: at {'the technology of each point' if own else technology}, by the model's factor"
+        digital = "of each point in results.csv"
+        if found.all_digital is not None:
+            digital = "{:.4g} uJ, {:.3g} to {:.3g}".format(*found.all_digital)
+        notes.append(f"{line} either way (results.csv); all-digital {digital}.")
     if any("undecided" in (each.verdict for each in point.decisions) for point in found.points):
         notes.append("Undecided: the interval holds the target; about so many images would decide, if the mean stays.")
     if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
