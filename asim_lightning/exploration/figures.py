@@ -13,10 +13,10 @@ from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
 from asim_lightning.evaluation.run_results import LAYERS
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.search_space import CHECKPOINT, of_network, of_technology
+from asim_lightning.exploration.search_space import CHECKPOINT, TECHNOLOGY, of_network, of_technology
 
 _FREE = ("chip", *NOISE_AXES)
-"""Axes that change no cost."""
+"""Axes that change no cost by the package's own model of energies."""
 _MOST_DESIGNS = 1000
 """Designs up to which the layers of each are kept: 10 MB for a network of 15."""
 FIGURES = ("energy", "latency", "tops_per_watt")
@@ -63,6 +63,16 @@ class CostFigures:
         """What each layer takes for one image, as in cost.json; arguments as those of `at`."""
         return self._cost(condition, changes).rows()
 
+    def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+        """The axes on which a cost may depend: without noise and chip where no user's own model of energies has them.
+
+        Args:
+            axes: Values of axes.
+        """
+        own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
+        free = () if own else _FREE
+        return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
+
     def _cost(self, condition: Condition, changes: Mapping[str, AxisValue]) -> CostReport:
         fields: dict[str, Any] = dict(changes)
         model, technology = self._model, self._technology.with_fields(**fields)
@@ -85,7 +95,7 @@ def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]]
     """
     path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
     for point in points:
-        axes = {name: value for name, value in point.items() if not _is_free(name)}
+        axes = figures.deciding(point)
         designs.setdefault(canonical_json(axes), axes)
     if len(designs) > _MOST_DESIGNS:
         path.unlink(missing_ok=True)
@@ -97,10 +107,6 @@ def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]]
     text = json.dumps({"designs": found}, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
     return path
-
-
-def _is_free(axis: str) -> bool:
-    return axis == CHECKPOINT or axis.split(".")[-1] in _FREE
 
 
 class PointFigures:
@@ -131,7 +137,7 @@ class PointFigures:
         """
         if kind == "float":
             return {}
-        key = canonical_json({name: value for name, value in axes.items() if not _is_free(name)})
+        key = canonical_json(self.costs.deciding(axes))
         if key not in self._known:
             self._known[key] = self.costs.at(condition_at(axes, "simulated"), {})
         found = self._known[key]

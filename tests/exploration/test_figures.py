@@ -1,14 +1,38 @@
 """What the points of a sweep cost: beside accuracies in the table and in results.csv."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from asim_lightning.cost import Technology, cost
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.figures import PointFigures
+from asim_lightning.exploration.figures import PointFigures, write_layers
 from asim_lightning.exploration.finished_sweeps import read_results
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
 from tests.exploration.conftest import Make, rows
+
+
+class Thermal(EnergyModel):
+    """A converter of less noise takes more."""
+
+    def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
+        one = super().conversion(macro, cycle, active)
+        return ConversionEnergy(one.array, one.adc / (macro.random_noise_percent or 1.0) ** 2, one.drivers)
+
+
+def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) -> None:
+    figures = PointFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
+    at = [figures({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
+    assert at[0] == at[2] > 2 * at[1]
+    path = write_layers(figures.costs, [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)], tmp_path)
+    assert path is not None
+    assert [each["axes"] for each in json.loads(path.read_text())["designs"]] == [
+        {"random_noise": 0.1}, {"random_noise": 0.2},
+    ]  # fmt: skip
 
 
 def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> None:
