@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.evaluation.targets import Decision
 from asim_lightning.report.choices import choices, digital_energy, pareto
@@ -26,6 +27,33 @@ def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() 
     assert under.best is not None
     assert (without.best.result.axes["adc_bits"], under.best.result.axes["adc_bits"]) == (7, 8)
     assert [(each.kept, each.undecided, each.missed) for each in (without, under)] == [(2, 0, 1), (1, 0, 2)]
+
+
+@pytest.mark.parametrize("levels", [(0, 0.1), ("0.02 lsb", "0.1 lsb"), ("0 mV", "10 mV")])
+def test_the_hardest_conditions_are_those_of_most_noise_in_any_order(levels: tuple[AxisValue, AxisValue]) -> None:
+    low, high = levels
+    right = {(8, high): 367, (7, high): 100, (8, low): 368, (7, low): 368}
+    points = [
+        point(found, {"adc_bits": bits, "random_noise": noise}, {"energy": 0.5 * bits}, ((found - 368) / 400,) * 3)
+        for (bits, noise), found in right.items()
+    ]
+    for order in (points, points[::-1]):
+        unit = "" if isinstance(high, str) else " %"
+        assert verdict(run(order), QUANTIZED).startswith(f"At random noise {high}{unit}, ADC bits 8 keeps 99 %")
+
+
+def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
+    missed = (-0.5, -0.6, -0.4)
+    energies = {9: 3.0, 8: 2.0, 7: 2.5}
+    for axes in ({}, {"random_noise": [0, 0.1]}):
+        points = [
+            point(
+                100, {"adc_bits": bits, **({"random_noise": noise} if axes else {})}, {"energy": energy + noise}, missed
+            )
+            for noise in axes.get("random_noise", [0])
+            for bits, energy in energies.items()
+        ]
+        assert "Nearest: ADC bits 8" in verdict(run(points), QUANTIZED)
 
 
 def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
