@@ -19,7 +19,10 @@ UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 }
 """The unit of a figure, and what others are worth in it."""
 _TEXT = re.compile(r"\s*(\w+)\s+(\S+)\s*(%|[a-zA-Z]+)?\s*(?:of\s+(\w+)|at\s+.*)?\s*")
-_EXAMPLES = "'accuracy 99 % of quantized', 'accuracy 88 %', 'energy 2 uJ', 'latency 5 ms', 'yield 0.9 at 85 %'"
+_EXAMPLES = (
+    "'accuracy 99 % of quantized' (a share of quantized or float), 'accuracy 88 %', 'energy 2 uJ', 'latency 5 ms' or "
+    "'yield 0.9 at 85 %' (a share of chips at an accuracy)"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Target:
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None or found[1] not in names:
             near = get_close_matches(str(text).split(" ")[0], names, n=1) if isinstance(text, str) else []
-            hint = f"; nearest: {near[0]}" if near and (found is None or found[1] not in names) else ""
+            hint = f"; nearest: {near[0]}" if near and near[0] != str(text).split()[0] else ""
             raise ValueError(f"`search.constraints` must be as in {_EXAMPLES}, got {text!r}{hint}")
         name, number, unit, reference = found.groups()
         if name != "yield" and re.search(r"\sat\s", text):
