@@ -106,8 +106,8 @@ class Points:
         elif chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(
-                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip; "
-                    "`macro.static` says how much they do"
+                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips "
+                    "are equal where `macro.static` is 0"
                 )
             content["chip"] = chip
         return content

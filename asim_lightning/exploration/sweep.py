@@ -17,7 +17,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import TimeLeft
 from asim_lightning.exploration.recorded import RecordedPoints, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, nothing
-from asim_lightning.exploration.yields import Answers
+from asim_lightning.exploration.yields import CHIP, Answers
 from asim_lightning.surgery import macro_layers
 
 Task = tuple[dict[str, AxisValue], Kind, int]
@@ -209,7 +209,9 @@ class Sweep:
             try:
                 noisy = self.recorded.points.add(point, "simulated")
             except ValueError as error:
-                raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
+                # chips may be no axis that was given
+                where = "" if set(point) == {CHIP} else f", at the point {axes_text(point)} of `axes`"
+                raise ValueError(f"{error}{where}") from None
             tasks.append((point, "simulated", trials if noisy else 1))
         return tasks
 
