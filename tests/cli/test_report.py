@@ -122,7 +122,10 @@ def test_one_line_for_what_is_wrong(
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly", "plotly.offline", "plotly.io", "plotly.graph_objects"):
         monkeypatch.setitem(sys.modules, name, None)
-    expected = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
+    expected = (
+        "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a "
+        "checkout pip install '.[report]'"
+    )
     assert asim("report", sweep).error == expected
 
 
