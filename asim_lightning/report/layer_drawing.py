@@ -86,8 +86,20 @@ def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
     ]
     layout = layout_of({"title": "energy an image (nJ)"}, {"autorange": "reversed", "automargin": True}, len(traces))
     layout["barmode"], layout["height"] = "stack", 160 + 22 * len(layers)
-    numbers: Rows = [list(layers[0]), *([layer.get(name) for name in layers[0]] for layer in layers)]
-    return Drawing("Energy by layer", note, traces, layout, numbers, "layers.csv")
+    return Drawing("Energy by layer", note, traces, layout, layer_numbers(layers), "layers.csv")
+
+
+def layer_numbers(layers: Layers) -> Rows:
+    """All that is known of layers, and the share of the energy that each takes, 0..1; the head first.
+
+    Args:
+        layers: One or more.
+    """
+    total = sum(layer["energy_pj"] for layer in layers)
+    rows: Rows = [[*layers[0], "energy_share"]]
+    for layer in layers:
+        rows.append([*(layer.get(name, "") for name in layers[0]), layer["energy_pj"] / total if total else ""])
+    return rows
 
 
 _PATTERNS = ("", "/", "x", "-", ".", "+")
