@@ -86,8 +86,9 @@ def _draw_group(plot: Axes, place: int, percents: Sequence[float], label: str) -
     )  # fmt: skip
     # beside the bar, where no dot is
     plot.annotate(
-        f"{mean:.2f}", (place + _HALF, mean), (5, 0), textcoords="offset points", va="center", fontsize=9, color="0.2"
-    )
+        f"{mean:.2f}", (place + _HALF, mean), (6, 0), textcoords="offset points", va="center", fontsize=9, color="0.2",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0}, zorder=2,
+    )  # fmt: skip
 
 
 def _draw_levels(plot: Axes, rows: Sequence[PointResult], thresholds: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
 from asim_lightning.report.choices import choices
+from asim_lightning.report.cost_table import LABELS as PARTS
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
 from asim_lightning.report.verdict import point_words
 
@@ -73,10 +74,10 @@ def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
             "orientation": "h",
             "y": names,
             "x": [layer[part] / 1000 for layer in layers],
-            "name": part.removesuffix("_pj").replace("_", " "),
+            "name": _name(part),
             "marker": {"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _PATTERNS[index % len(_PATTERNS)]}},
             "hovertext": [
-                f"{name}<br>{part.removesuffix('_pj').replace('_', ' ')} {layer[part] / 1000:.4g} nJ of "
+                f"{name}<br>{_name(part)} {layer[part] / 1000:.4g} nJ of "
                 f"{layer['energy_pj'] / 1000:.4g} nJ<br>{layer.get('conversions', 0):,} conversions"
                 for name, layer in zip(names, layers, strict=True)
             ],
@@ -86,8 +87,25 @@ def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
     ]
     layout = layout_of({"title": "energy an image (nJ)"}, {"autorange": "reversed", "automargin": True}, len(traces))
     layout["barmode"], layout["height"] = "stack", 160 + 22 * len(layers)
-    numbers: Rows = [list(layers[0]), *([layer.get(name) for name in layers[0]] for layer in layers)]
-    return Drawing("Energy by layer", note, traces, layout, numbers, "layers.csv")
+    return Drawing("Energy by layer", note, traces, layout, layer_numbers(layers), "layers.csv")
+
+
+def layer_numbers(layers: Layers) -> Rows:
+    """All that is known of layers, and the share of the energy that each takes, 0..1; the head first.
+
+    Args:
+        layers: One or more.
+    """
+    total = sum(layer["energy_pj"] for layer in layers)
+    rows: Rows = [[*layers[0], "energy_share"]]
+    for layer in layers:
+        rows.append([*(layer.get(name, "") for name in layers[0]), layer["energy_pj"] / total if total else ""])
+    return rows
+
+
+def _name(part: str) -> str:
+    name = part.removesuffix("_pj")
+    return PARTS.get(name, name.replace("_", " "))
 
 
 _PATTERNS = ("", "/", "x", "-", ".", "+")

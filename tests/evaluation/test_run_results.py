@@ -126,6 +126,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     "other columns": (lambda f: (f / "results.csv").write_text("a,b\n1,2\n"), "lacks kind, trials"),
     "a column twice": (rewritten("results.csv", "adc_bits", "kind"), "must name each column once"),
     "other settings": (lambda f: (f / "settings.json").write_text("[1]"), "must hold a mapping, got a list"),
+    "torn layers": (lambda f: (f / "layers.json").write_text("{"), "layers.json must be a JSON file"),
+    "other layers": (
+        lambda f: (f / "layers.json").write_text('{"designs": [{"axes": {}}]}'),
+        "layers.json must hold axes and layers of designs, and was changed",
+    ),
     "torn settings": (lambda f: (f / "settings.json").write_text("{"), "settings.json must be a JSON file"),
     "torn differences": (rewritten("differences.csv", "-0.3\n", "\n"), "differences.csv was changed at line 2"),
     "differences that fall": (rewritten("differences.csv", "-0.3\n", "-0.6\n"), "low, difference and high must rise"),
