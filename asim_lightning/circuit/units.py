@@ -1,10 +1,29 @@
-"""Noise in the units of circuit design: LSB, percent of full scale, millivolt."""
+"""Noise in the units of circuit design (LSB, percent of full scale, millivolt), and other quantities with a unit."""
 
 import math
 import re
 
 NOISE_UNITS = ("%", "lsb", "mV")
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(%|lsb|mv)\s*", re.IGNORECASE)
+_DECIMALS = {"a": -18, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0}
+_UNIT = re.compile(r"(?P<prefix>[afpnum]?)(?P<base>[VFsm])(?P<square>\^2)?")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+
+
+def number_in(text: str, unit: str) -> float | None:
+    """The number that a text gives in a unit: "800 mV" is 0.8 in V; None where it has another kind of unit, or none.
+
+    Args:
+        text: A number and a unit with a prefix from a to m, or none, such as "800 mV", "28nm", "4.9 um^2".
+        unit: The unit: V, fF, ns, nm or um^2.
+    """
+    found, wanted = _NUMBER.fullmatch(text), _UNIT.fullmatch(unit)
+    given = _UNIT.fullmatch(found[2]) if found else None
+    if not found or not given or not wanted or given.group("base", "square") != wanted.group("base", "square"):
+        return None
+    power = (_DECIMALS[given["prefix"]] - _DECIMALS[wanted["prefix"]]) * (2 if wanted["square"] else 1)
+    # by a whole power of ten, so that 800 mV is 0.8 V to the last bit
+    return float(found[1]) * 10**power if power >= 0 else float(found[1]) / 10**-power
 
 
 def canonical_quantity(value: float | str) -> float | str:

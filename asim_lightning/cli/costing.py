@@ -1,6 +1,8 @@
 """`asim cost`: conversions, energy and time of a network, and the energy model against silicon."""
 
 import json
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
+from asim_lightning.circuit import Transfer
+from asim_lightning.circuit.algorithm import expected_error
+from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
@@ -29,6 +34,10 @@ from asim_lightning.report.cost_table import (
     validation_text,
 )
 from asim_lightning.surgery import macro_layers
+from asim_lightning.surgery.conversion_report import describe
+
+_MANY_WRONG = 0.01
+"""Share of wrong codes from which a line says so."""
 
 
 def network_cost(
@@ -61,8 +70,34 @@ def network_cost(
         prepare(setup.trainer, setup.model, setup.data)
         counts = _test_counts(setup, images)
     report = _network_cost(setup, technology, digital or [], counts)
+    layers, simulated = macro_layers(setup.model.backbone), {each.name for each in report.layers if each.macro}
+    if note := accuracy_note(layers[name].transfer for name in layers if name in simulated):
+        report = replace(report, notes=(note, *report.notes))
     if setup.trainer.is_global_zero:
         print(_publish_cost(report, folder, setup.folder.name))
+
+
+def accuracy_note(circuits: Iterable[Transfer]) -> str:
+    """That a cost is of a macro that loses codes or makes many wrong, of all circuits the worst; empty where none does.
+
+    Args:
+        circuits: Schedule and column of each layer.
+    """
+    kinds: Collection[Transfer] = dict.fromkeys(circuits)
+    lossy = {each: sum(kind is Conversion.LOSSY for kind in each.conversions) for each in kinds}
+    # an ideal converter has no codes
+    wrong = {each: expected_error(each) if each.macro.adc_bits is not None else 0.0 for each in kinds}
+    said = []
+    if worst := max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None):
+        if lossy[worst]:
+            said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
+        noisy = max(wrong, key=lambda each: wrong[each])
+        if wrong[noisy] >= _MANY_WRONG:
+            share = f"{100 * wrong[noisy]:.2g} % of the codes"
+            said.append(f"noise and spreads make about {share} wrong at {describe(noisy.macro)}")
+    if not said:
+        return ""
+    return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"
 
 
 def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:

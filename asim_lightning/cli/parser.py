@@ -1,7 +1,7 @@
 """The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 from textwrap import fill
@@ -23,7 +23,7 @@ from asim_lightning.cli.checkpointing import loggers, with_checkpoints, with_who
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
-from asim_lightning.cli.running import COMMANDS
+from asim_lightning.cli.running import COMMANDS, WITHOUT_PREFIX
 from asim_lightning.cli.setting_checks import (
     check_functions,
     check_monitors,
@@ -83,7 +83,10 @@ class AsimCLI(LightningCLI):
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to go on from."
         )
         parser.add_argument("--weights_only", type=bool | None, help="Always true: no code of a checkpoint is run.")
-        parser.add_function_arguments(COMMANDS[self.command], skip={"setup"})
+        flat = {name: kind for name, kind in _parameters(self.command).items() if kind in WITHOUT_PREFIX}
+        parser.add_function_arguments(COMMANDS[self.command], skip={"setup", *flat})
+        for kind in flat.values():
+            parser.add_class_arguments(kind)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what is written over the settings of the checkpoint that it names."""
@@ -236,7 +239,10 @@ class AsimCLI(LightningCLI):
         """Run the command."""
         preset = None if self.preset is None else self.preset.name
         setup = Setup(self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, preset)
-        options = {name: self.config_init[name] for name in own_options(self.command)}
+        given, options = self.config_init, dict[str, Any]()
+        for name, kind in _parameters(self.command).items():
+            flat = kind in WITHOUT_PREFIX
+            options[name] = kind(**{each.name: given[each.name] for each in fields(kind)}) if flat else given[name]
         with ending_processes(self.trainer):
             COMMANDS[self.command](setup, **options)
 
@@ -271,6 +277,14 @@ class AsimCLI(LightningCLI):
 
 def own_options(command: str) -> dict[str, Any]:
     """Types of the options that a command has of its own, by name."""
+    found: dict[str, Any] = {}
+    for name, kind in _parameters(command).items():
+        found |= {each.name: each.type for each in fields(kind)} if kind in WITHOUT_PREFIX else {name: kind}
+    return found
+
+
+def _parameters(command: str) -> dict[str, Any]:
+    """Types of the parameters of a command, behind the setup."""
     found = {name: each.annotation for name, each in signature(COMMANDS[command]).parameters.items()}
     return {name: kind for name, kind in found.items() if name != "setup"}
 

@@ -1,6 +1,7 @@
 """The commands that run a network: a function each, whose arguments behind the setup are the command's own options."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from asim_lightning.checks import check_whole
@@ -71,14 +72,27 @@ def predict(setup: Setup) -> None:
     setup.say(f"predictions  {setup.predictions}")
 
 
+@dataclass(frozen=True)
+class Reads:
+    """How often each point of a sweep is read, and what its reads are asked; options by the names of its fields."""
+
+    trials: int = 2
+    """Reads of the chip for each noisy point: 1..65535."""
+    chips: int | None = None
+    """Number of chips at each point, for a yield: 2..10000; null: the model's chip alone."""
+    until: str | None = None
+    """A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at most;
+    the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval."""
+    thresholds: list[float] | None = None
+    """Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points below the
+    quantised network's."""
+
+
 def sweep(
     setup: Setup,
     axes: SweepAxes = SweepAxes(),
-    trials: int = 2,
+    reads: Reads = Reads(),
     progress: bool = True,
-    chips: int | None = None,
-    until: str | None = None,
-    thresholds: list[float] | None = None,
     technology: Technology = Technology(),
     runner: RunnerSettings = RunnerSettings(),
 ) -> None:
@@ -89,13 +103,8 @@ def sweep(
     Args:
         setup: What it works with.
         axes: Values of macro fields; several axes give every combination.
-        trials: Reads of the chip for each noisy point: 1..65535.
+        reads: Reads of each point, and what ends them.
         progress: Whether a progress bar with the time left is shown, where standard error is a terminal.
-        chips: Number of chips at each point, for a yield: 2..10000; null: the model's chip alone.
-        until: A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at
-            most; the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval.
-        thresholds: Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points
-            below the quantised network's.
         technology: What energy, latency and TOPS/W of each point are computed from.
         runner: Who computes the trials.
     """
@@ -108,10 +117,10 @@ def sweep(
     from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
     trainer, model, datamodule = setup.trainer, setup.model, setup.data
-    question = None if until is None else read_question(until)
+    chips, question = reads.chips, None if reads.until is None else read_question(reads.until)
     on_yield = question if isinstance(question, YieldQuestion) else None
     of_chips = chips is not None or on_yield is not None
-    levels = thresholds_of(thresholds, of_chips)
+    levels = thresholds_of(reads.thresholds, of_chips)
     computing = runner_of(runner, trainer, model, datamodule)
     if of_chips:
         if question is not on_yield:
@@ -122,10 +131,10 @@ def sweep(
     read_data(model, datamodule)
     what = "the yield" if of_chips else "the accuracy"
     fewer = "" if question is None else f", fewer where the question on {what} is answered before"
-    setup.say(f"grid     {grid_line(model, datamodule, axes, trials)}{fewer}")
+    setup.say(f"grid     {grid_line(model, datamodule, axes, reads.trials)}{fewer}")
     prepare(trainer, model, datamodule)
     figures = PointFigures(model, technology)
-    sweep = Sweep(trainer, model, datamodule, axes, trials, str(setup.folder), progress, question)
+    sweep = Sweep(trainer, model, datamodule, axes, reads.trials, str(setup.folder), progress, question)
     sweep.runner = computing
     sweep.record.show(figures)
     for note in sweep.notes:
@@ -273,6 +282,8 @@ def calibrate_adc(
     calibration.run()
 
 
+WITHOUT_PREFIX = (Reads,)
+"""Kinds of arguments whose fields are options of a command by their own names, as --trials."""
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "fit": fit,
     "validate": validate,

@@ -1,13 +1,14 @@
 """The cost of a network for one image: its layers, totals, and what the numbers rest on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from asim_lightning.cost.layer_cost import Energy, LayerCost
 from asim_lightning.cost.operations import Operations
 from asim_lightning.cost.technology import Technology
+from asim_lightning.cost.weight_loads import WeightLoads
 
 PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "array": ("cells and lines of the columns", ("row_capacitance",)),
@@ -28,11 +29,13 @@ class CostReport:
         layers: Its layers, in the order in which they first run.
         technology: What energy, time and area are computed from.
         notes: What is left out or assumed, a line each.
+        reloads: Weights that are loaded into shared macros, which no energy and no time is counted for.
     """
 
     layers: tuple[LayerCost, ...]
     technology: Technology
     notes: tuple[str, ...] = ()
+    reloads: WeightLoads = field(default_factory=WeightLoads)
 
     @cached_property
     def done(self) -> Operations:
@@ -134,6 +137,8 @@ class CostReport:
             "technology": {f.name: {"value": t.value(f.name), "source": t.source(f.name)} for f in fields(t)},
             "total": {
                 **asdict(self.done),
+                "weight_loads": self.reloads.loads,
+                "weight_cells_loaded": self.reloads.cells,
                 "energy_pj": 1e-3 * self.energy.total,
                 "energy_low_pj": 1e-3 * self.energy_range[0],
                 "energy_high_pj": 1e-3 * self.energy_range[1],

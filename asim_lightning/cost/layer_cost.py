@@ -98,7 +98,7 @@ def macro_cost(
     held = {each: max(getattr(call, each) for call in calls) for each in ("cells", "all_cells", "converters")}
     done = replace(sum(calls, Operations()), **held)
     outputs = sum(shape.outputs * len(shape.tiles(macro.rows)) for shape in shapes)
-    energy = output.times(outputs) + Energy(writes=done.cells_written * _write_energy(model))
+    energy = output.times(outputs) + Energy(writes=done.cells_written * write_energy(model))
     bits = macro.weight_bits, macro.input_bits
     return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
 
@@ -141,6 +141,6 @@ def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cy
     return switched * (t.nanometres / 28.0) * t.volts**2
 
 
-def _write_energy(model: EnergyModel) -> float:
+def write_energy(model: EnergyModel) -> float:
     """Energy of writing a cell, fJ; 0 where it is not priced."""
     return (model.technology.cell_write or 0.0) * model.technology.volts**2

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig, Transfer
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
-from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy
+from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
 from asim_lightning.cost.network_shape import NetworkShape, network_shape
 from asim_lightning.cost.technology import Technology
+from asim_lightning.cost.weight_loads import WeightLoads, weight_loads
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers
@@ -66,7 +67,8 @@ def cost(
             found.append(macro_cost(name, kind, circuit, shapes, energies, outputs[circuit]))
     ordered = _in_order(found, rows, model)
     on_macro = [layers[name].macro for name in seen.products if name not in digital]
-    return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies)))
+    reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
+    return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)
 
 
 def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model: EnergyModel) -> LayerCost:
@@ -111,7 +113,9 @@ def _in_order(found: Iterable[LayerCost], rows: Mapping[str, ReportRow], model: 
     return tuple(sorted(found, key=lambda layer: -order.get(layer.name, 0)))
 
 
-def _notes(layers: Iterable[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel) -> list[str]:
+def _notes(
+    layers: Iterable[LayerCost], macros: Sequence[MacroConfig], model: EnergyModel, reloads: WeightLoads
+) -> list[str]:
     """What is assumed or left out."""
     t, notes = model.technology, list[str]()
     kept = [layer for layer in layers if layer.macro is None]
@@ -128,9 +132,13 @@ def _notes(layers: Iterable[LayerCost], macros: Sequence[MacroConfig], model: En
             "the capacitance of a row is fitted as a fixed charge, lines and all: of true counts it is a lower bound"
         )
     if any(macro.static.is_reused for macro in macros):
+        by_user = (
+            "" if t.cell_write is None else f", {1e-6 * reloads.cells * write_energy(model):.3g} nJ by `cell_write`"
+        )
         notes.append(
-            "weights that are reloaded into shared macros (placement reuse) are priced as on arrays of their own: "
-            "without writes, and without waiting for each other"
+            f"weights are reloaded into shared macros (placement reuse), {reloads.loads:,} loads of {reloads.cells:,} "
+            f"bits for an image, or for a batch that each layer computes as a whole: not priced{by_user}, as no source "
+            "says what a write takes; nor is the time of writing, and of waiting for each other"
         )
     if any(macro.adc_bits is None for macro in macros):
         notes.append("an ideal ADC is priced as one with bits for every count of a cycle")

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
+from asim_lightning.circuit.units import number_in
 
 CHARGING = ("fixed", "redistribution", "ground")
 _UIUC = "UIUC-IMC-Benchmarking (MIT)"
@@ -98,14 +99,15 @@ class Technology:
 
     preset: str = "28nm"
     """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm or jia_2020; a field beside it wins."""
-    node: float | None = None
-    """Technology node: 3..250 nm; null: the preset's. The model is fitted to 16..65 nm."""
-    supply: float | None = None
-    """Supply: 0.2..3 V; null: the preset's."""
-    cycle_ns: float | None = None
-    """Time of a conversion, input to code: 0.01..1000000 ns; null: the preset's."""
-    unit_capacitor: float | None = None
-    """Capacitor of a cell: 0.01..1000 fF; null: the preset's, or none: `row_capacitance` times the node is taken."""
+    node: float | str | None = None
+    """Technology node: 3..250, nm or with a unit ("28 nm"); null: the preset's. The model is fitted to 16..65 nm."""
+    supply: float | str | None = None
+    """Supply: 0.2..3, V or with a unit ("800 mV"); null: the preset's."""
+    cycle_ns: float | str | None = None
+    """Time of a conversion, input to code: 0.01..1000000, ns or with a unit ("2 us"); null: the preset's."""
+    unit_capacitor: float | str | None = None
+    """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or none: `row_capacitance` times the node
+    is taken."""
     columns: int = 256
     """Columns of an array, which share the drivers of its rows: 1..65536."""
     row_capacitance: float = 0.0528
@@ -126,10 +128,10 @@ class Technology:
     """Capacitance that a flip-flop switches, at 28 nm: fF."""
     cell_write: float | None = None
     """Capacitance that writing a cell switches: fF; null: written cells are counted, and not priced."""
-    cell_area: float | None = None
-    """Area of a cell: 0.001..1000 um^2; null: the preset's, or none: no area is given."""
-    adc_area: float | None = None
-    """Area of a converter: 0.1..10000000 um^2; null: as for `cell_area`."""
+    cell_area: float | str | None = None
+    """Area of a cell: 0.001..1000, um^2 or with a unit; null: the preset's, or none: no area is given."""
+    adc_area: float | str | None = None
+    """Area of a converter: 0.1..10000000, um^2 or with a unit; null: as for `cell_area`."""
     float_bits: int = 8
     """Bits of weights and inputs of layers that stay float, as digital hardware computes them: 1..32."""
     factor: float = 1.5
@@ -148,7 +150,10 @@ class Technology:
         take_numpy_numbers(self)
         check_choice("`technology.preset`", self.preset, tuple(PRESETS))
         for name, (low, high, unit) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high, unit)
+            given = getattr(self, name)
+            if isinstance(given, str) and name in _OF_PRESET and (number := number_in(given, unit)) is not None:
+                object.__setattr__(self, name, number)
+            _check_range(name, getattr(self, name), low, high, unit, given)
         for name in ("row_capacitance", "adc_bit", "adc_noise", "driver", "digital_mac", "full_adder", "flip_flop"):
             check_number(f"`technology.{name}`", getattr(self, name), 1e6)
         if self.cell_write is not None:
@@ -218,9 +223,10 @@ class Technology:
         return f"{self.nanometres:g} nm, {self.volts:g} V, {self.value('cycle_ns'):g} ns a conversion"
 
 
-def _check_range(name: str, value: Any, low: float, high: float, unit: str) -> None:
+def _check_range(name: str, value: Any, low: float, high: float, unit: str, given: Any) -> None:
     if value is None and name in _OF_PRESET:
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high:
-        raise ValueError(f"`technology.{name}` must be {low:.7g}..{high:.7g}{unit and f' {unit}'}, got {value!r}")
+        also = f", a number or with a unit such as '{low:.7g} {unit}'" if isinstance(value, str) and unit else ""
+        raise ValueError(f"`technology.{name}` must be {low:.7g}..{high:.7g}{unit and f' {unit}'}{also}, got {given!r}")

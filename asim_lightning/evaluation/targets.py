@@ -65,8 +65,9 @@ class Target:
         names = ("accuracy", "yield", *UNITS)
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None or found[1] not in names:
-            near = get_close_matches(str(text).split(" ")[0], names, n=1) if isinstance(text, str) else []
-            hint = f"; nearest: {near[0]}" if near and near[0] != str(text).split()[0] else ""
+            first = str(text).split(" ")[0]
+            near = get_close_matches(first, names, n=1) if first not in names else []
+            hint = f"; nearest: {near[0]}" if near else ""
             raise ValueError(f"`search.constraints` must be as in {_EXAMPLES}, got {text!r}{hint}")
         name, number, unit, reference = found.groups()
         if name != "yield" and re.search(r"\sat\s", text):

@@ -76,6 +76,11 @@ class CostFigures:
     def _cost(self, condition: Condition, changes: Mapping[str, AxisValue]) -> CostReport:
         fields: dict[str, Any] = dict(changes)
         model, technology = self._model, self._technology.with_fields(**fields)
+        if technology.charging != "fixed":
+            raise ValueError(
+                f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
+                f"{technology.charging!r}; asim cost takes it"
+            )
         with under(model, condition):
             return cost(model.backbone, technology, report=model.report, shape=self._shape)
 

@@ -157,10 +157,13 @@ class Search:
         for checkpoint in self._checkpoints():
             self._records(checkpoint).points.add({}, "float")
             self._records(checkpoint).points.add({}, "quantized")
+        priced = list[Point]()
         for point in checked:
             try:
                 self._records(point.get(CHECKPOINT)).points.add(self._of_chip(of_network(point)), "simulated")  # type: ignore[arg-type]
-                self.technology.with_fields(**of_technology(point))
+                if of_technology(point) not in priced:  # refuses before the work
+                    priced.append(of_technology(point))
+                    self.figures.at(condition_at({}, "simulated", 0), priced[-1])
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
         return known

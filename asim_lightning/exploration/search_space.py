@@ -143,6 +143,9 @@ def _flatten(name: str, values: Any, flat: dict[str, Any]) -> None:
         for inner, each in values.items():
             _flatten(f"{name}.{inner}", each, flat)
         return
+    if name in ("rules", "technology"):
+        example = "{supply: [0.8, 0.9]}" if name == "technology" else "{layer1.*: {adc_bits: [6, 7, 8]}}"
+        raise ValueError(f"`search.space.{name}` must be a mapping such as {example}, got {values!r}")
     if name in flat:
         raise ValueError(f"`search.space` must name each axis once, got {name} twice")
     flat[name] = values

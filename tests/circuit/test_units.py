@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.circuit.units import canonical_quantity, quantity
+from asim_lightning.circuit.units import canonical_quantity, number_in, quantity
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ from asim_lightning.circuit.units import canonical_quantity, quantity
 def test_a_quantity_is_written_in_one_way(given: float | str, written: float | str) -> None:
     assert canonical_quantity(given) == written
     assert canonical_quantity(written) == written
+
+
+def test_a_number_in_a_unit() -> None:
+    assert [number_in(text, "V") for text in ("800 mV", "0.8V", " 8e-1 V ", "800000 uV")] == [0.8] * 4
+    assert [number_in(text, "um^2") for text in ("4.93 um^2", "2 mm^2", "5e5 nm^2")] == [4.93, 2e6, 0.5]
+    assert [number_in(text, "fF") for text in ("1.5 pF", "2 aF")] == [1500.0, 0.002]
+    assert [number_in(text, "V") for text in ("800", "800 m", "0.8 fF", "V", "0.8 MV", "0.8 V V")] == [None] * 6
+    assert number_in("2 um", "um^2") is None
 
 
 def test_number_and_unit() -> None:

@@ -97,6 +97,26 @@ def test_layers_that_are_computed_digitally(capsys: pytest.CaptureFixture[str]) 
     assert "3 layers are on no macro" in out
 
 
+def test_what_a_cost_does_not_say_of_the_accuracy(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    """The shipped macro returns its counts; 6 bits do not, nor does a noise of half an LSB."""
+    line = "note      accuracy is not in this table: "
+    assert line not in said(capsys)
+    out = said(capsys, "--model.plan.macro.adc_bits", "6", "--model.plan.macro.digital_levels", "3")
+    assert f"{line}58 of 64 cycles lose codes at W8A8 255 rows ADC 6" in out
+    assert "; asim explain says where, asim sweep what it costs" in out
+    assert "wrong" not in out
+    out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
+    assert f"{line}noise and spreads make about 32 % of the codes wrong at W8A8 255 rows ADC 8" in out
+    assert "accuracy is not" in json.loads((here / "runs/quickstart/cost.json").read_text())["notes"][0]
+
+
+def test_units_and_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    reuse = "{placement: reuse, macros: 8, columns: 256}"
+    out = said(capsys, "--technology.supply", "800 mV", "--model.plan.macro.static", reuse)
+    assert "28 nm, 0.8 V" in out
+    assert "weights are reloaded into shared macros (placement reuse), 24 loads of 619,616 bits for an image" in out
+
+
 def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     """Every chip, components, supplies, and the supply that would match."""
     main(["cost", "--validate"])
@@ -113,6 +133,15 @@ def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], her
     [
         (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, jia_2020, got"),
         (["--technology.supply", "900"], "`technology.supply` must be 0.2..3 V, got 900"),
+        (["--technology.supply", "800 mA"], "must be 0.2..3 V, a number or with a unit such as '0.2 V', got '800 mA'"),
+        (["--technology.supply", "[0.8]"], "`technology.supply` must be"),
+        (["--technology.adc_bit", "100 fF"], "`technology.adc_bit` must be a number, got 100 fF"),
+        (["--technology.columns", "0"], "`technology.columns` must be 1..65536, got 0"),
+        (["--technology.energy_model_args", "{x: 1}"], "does not fit the energy model charge: EnergyModel.__init__()"),
+        (["--digital", "layer1"], "`digital` must be a list of texts or null, got layer1"),
+        (["--digital", "[re:(]"], "`digital` has an invalid regular expression 're:('"),
+        (["--validate", "perhaps"], "`validate` must be true or false, got perhaps"),
+        (["--chips", "3"], "`--chips` is no setting"),
         (["--technology.suply", "0.9"], "nearest: --technology.supply"),
         (["--technology.charging", "redistributed"], "did you mean redistribution?"),
         (["--technology.energy_model", "no.such.Model"], "`technology.energy_model` must be charge or an import path"),

@@ -77,6 +77,30 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         (*SPACE, "--runner", "ray", "--runner.address", "127.0.0.1:1"),
         "nothing answers at 127.0.0.1:1: Connection refused",
     ),
+    "charging by counts": (
+        (*SPACE, "--technology.charging", "ground"),
+        "`technology.charging` must be fixed in a sweep or search, which keeps no counts, got 'ground'; asim",
+    ),
+    "charging of a space": (
+        ("--search.space", "{technology: {charging: [fixed, ground]}}"),
+        "`technology.charging` must be fixed in a sweep or search",
+    ),
+    "no such model": ((*SPACE, "--technology.energy_model", "nosuch.Model"), "which cannot be imported"),
+    "a list of technologies": (
+        ("--search.space", "{technology: [28nm]}"),
+        "`search.space.technology` must be a mapping such as {supply: [0.8, 0.9]}, got ['28nm']",
+    ),
+    "a list of rules": (("--search.space", "{rules: [layer1]}"), "`search.space.rules` must be a mapping such as"),
+    "unit of a space": (
+        ("--search.space", "{technology: {supply: [800 mA]}}"),
+        "got '800 mA', at the point technology.supply 800 mA of `search.space`",
+    ),
+    "yield of a constraint": (
+        (*SPACE, "--search.constraints", "[yield 2 at 85 %]", "--search.chips", "3"),
+        "the yield in `search.constraints` must be between 0 and 1",
+    ),
+    "question of a sweep": ((*SPACE, "--until", "accuracy 88 %"), "`--until` is no setting; nearest: --search.until"),
+    "question on a yield": ((*SPACE, "--search.until", "yield 0.9 at 88 %"), "`search.until` must be as in 'accuracy"),
     "group of no mapping": (("--search", "3"), "`search` must be a mapping"),
 }
 

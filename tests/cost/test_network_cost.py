@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_, set_fidelity_
+from asim_lightning.circuit import StaticEffects
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
+from asim_lightning.cost.weight_loads import weight_loads
 from asim_lightning.nn.count_histograms import count_histograms
 from asim_lightning.surgery import macro_layers
 
@@ -278,3 +280,43 @@ def test_layers_have_time_and_area_of_their_own() -> None:
     conv = next(row for row in rows if row["layer"] == "conv")
     assert conv["tops"] == pytest.approx(2e-12 * 16 * 16 * 72 / (16 * 8 * 25e-9))
     assert next(row for row in rows if row["layer"] == "stem")["tops"] is None
+
+
+@pytest.mark.parametrize(
+    ("macros", "columns", "loads", "cells"),
+    [
+        # the convolution: 2 tiles of 36 rows and 128 columns in macros 0 and 1; the head: 16 rows and 40 columns, next
+        (2, 64, 2 + 2 + 1, 72 * 128 + 16 * 40),  # a half of a tile's columns at a time
+        (2, 128, 1 + 1, 36 * 128 + 16 * 40),  # macro 1 keeps its tile
+        (3, 128, 0, 0),
+        (1, 1000, 3, 72 * 128 + 16 * 40),
+    ],
+)
+def test_loads_of_weights_into_shared_macros(macros: int, columns: int, loads: int, cells: int) -> None:
+    static = StaticEffects(placement="reuse", macros=macros, columns=columns)
+    found = costs(Technology(cell_write=2.0), rows=36, static=static)
+    assert (found.reloads.loads, found.reloads.cells) == (loads, cells)
+    total = found.as_json()["total"]
+    assert (total["weight_loads"], total["weight_cells_loaded"]) == (loads, cells)
+    (note,) = (note for note in found.notes if "placement reuse" in note)
+    assert f"{loads:,} loads of {cells:,} bits for an image" in note
+    assert f"not priced, {1e-6 * cells * 2 * 0.81:.3g} nJ by `cell_write`" in note
+    apart = costs(rows=36)
+    assert apart.energy == found.energy
+    assert apart.reloads.loads == 0
+
+
+def test_operands_that_are_written_take_the_place_of_weights() -> None:
+    """QK and AV of 3 heads go on in the macros behind the weights before them: of 100 macros they push weights out."""
+    model = timm.create_model("vit_tiny_patch16_224", depth=1, img_size=32, num_classes=10).eval()
+    static = StaticEffects(placement="reuse", macros=100, columns=100_000)
+    convert_(model, Plan(macro=MacroConfig(static=static)))
+    layers = macro_layers(model)
+    shapes = network_shape(model).products
+    tiles = sum(layer.tiles for layer in layers.values())
+    assert 0 < tiles < 50
+    found = weight_loads(layers, shapes)
+    weights = {name: layer for name, layer in layers.items() if layer.tiles}
+    alone = weight_loads(weights, {name: shapes[name] for name in weights})
+    assert (alone.loads, alone.cells) == (0, 0)
+    assert 0 < found.loads <= 6

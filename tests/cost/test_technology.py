@@ -41,6 +41,17 @@ def test_another_preset_takes_its_own_values() -> None:
     assert Technology().with_fields(node=16) == Technology(node=16)
 
 
+def test_units_are_taken_and_give_the_number() -> None:
+    given = Technology(
+        node="0.028 um", supply="800 mV", cycle_ns="2us", unit_capacitor="1500 aF", cell_area="4.93 um^2",
+        adc_area="0.002 mm^2",
+    )  # fmt: skip
+    numbers = Technology(node=28.0, supply=0.8, cycle_ns=2000.0, unit_capacitor=1.5, cell_area=4.93, adc_area=2000.0)
+    assert given == numbers
+    assert given.source("supply") == "given"
+    assert Technology().with_fields(supply="0.85 V").volts == 0.85
+
+
 def test_numbers_of_numpy_are_taken() -> None:
     assert Technology(node=np.float32(28.0), columns=np.int64(64)) == Technology(node=28.0, columns=64)  # type: ignore[arg-type]
 
@@ -53,7 +64,16 @@ def test_numbers_of_numpy_are_taken() -> None:
         ({"node": 0}, "`technology.node` must be 3..250 nm, got 0"),
         ({"cycle_ns": -1}, "`technology.cycle_ns` must be 0.01..1000000 ns, got -1"),
         ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
-        ({"unit_capacitor": "1.5 fF"}, "`technology.unit_capacitor` must be 0.01..1000 fF, got '1.5 fF'"),
+        (
+            {"unit_capacitor": "1.5 nm"},
+            "`technology.unit_capacitor` must be 0.01..1000 fF, a number or with a unit such as '0.01 fF', got '1",
+        ),
+        (
+            {"supply": "much"},
+            "`technology.supply` must be 0.2..3 V, a number or with a unit such as '0.2 V', got 'much'",
+        ),
+        ({"supply": "900 V"}, "`technology.supply` must be 0.2..3 V, got '900 V'"),
+        ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
         ({"parasitics": 0.3}, "`technology.parasitics` must be 1..10, got 0.3"),
         ({"factor": None}, "`technology.factor` must be 1..100, got None"),
         ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),

@@ -22,7 +22,7 @@ def test_units() -> None:
     ("text", "said"),
     [
         ("acuracy 99 %", r"must be as in 'accuracy 99 % of quantized'.*nearest: accuracy"),
-        ("accuracy", "must be as in"),
+        ("accuracy", r"must be as in .*, got 'accuracy'$"),
         (
             "accuracy within 1 % of quantized",
             r"'accuracy 99 % of quantized' \(a share of quantized or float\), 'accuracy 88 %', 'energy 2 uJ', "
