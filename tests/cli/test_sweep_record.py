@@ -33,9 +33,16 @@ def test_a_trial_that_was_changed_is_computed_again_and_said(asim: Asim, written
     assert "changed or damaged" not in asim(*command).out
 
 
-@pytest.mark.parametrize("chips", [(), ("--chips", "2", "--model.plan.macro.static", "{offset: 0.3 lsb}")])
+@pytest.mark.parametrize(
+    ("chips", "damaged"),
+    [
+        ((), '{"command": "asim'),
+        (("--chips", "2", "--model.plan.macro.static", "{offset: 0.3 lsb}"), '{"command": "asim sweep", "calls": "x"}'),
+    ],
+    ids=["sweep", "yield"],
+)
 def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
-    chips: tuple[str, ...], asim: Asim, written: Write
+    chips: tuple[str, ...], damaged: str, asim: Asim, written: Write
 ) -> None:
     """Of a sweep and of a yield."""
     command = ("sweep", "-c", written(axes={"random_noise": [0.5]}, trials=1), "--progress", "false", *chips)
@@ -45,7 +52,11 @@ def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
     whole, settings = table.read_text(), table.with_name("settings.json")
     table.write_text(whole[:-30])
     settings.write_bytes(settings.read_bytes()[:100])
+    (call,) = table.parent.glob("commands/*.json")
+    call.write_text(damaged)
     again = asim(*command)
+    assert f"{call} was torn or edited after it was written, and counts calls and seconds from here" in again.out
+    assert json.loads(call.read_text())["calls"] == 1
     line = len(whole.splitlines())
     assert f"{table} is torn, edited or of points that are others now at line {line}, and is written anew" in again.out
     assert f"{settings} was torn or edited after it was written, and is written anew" in again.out

@@ -64,7 +64,9 @@ def test_points_have_their_axes_other_numbers_and_differences(run: Path) -> None
 
 
 def test_a_command_that_is_called_again_keeps_its_time(run: Path) -> None:
-    again = called_again(CommandRecord("asim sweep -c mine", started="2026-01-03"), run)
+    said: list[str] = []
+    again = called_again(CommandRecord("asim sweep -c mine", started="2026-01-03"), run, said.append)
+    assert said == []
     assert (again.calls, again.ended(1.5).seconds) == (2, 5.0)
     CommandRecord("asim search -c mine", started="2026-01-01").write(run)
     assert [each.command for each in read_commands(run)] == ["asim search -c mine", "asim sweep -c mine"]
