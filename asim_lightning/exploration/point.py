@@ -52,6 +52,16 @@ class Points:
         macros = {pair for pair in self._macros(assignments) if pair is not None}
         return any(any(transfer(*pair).noisy) for pair in macros)
 
+    def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
+        """The macros of all layers on one, at a point, rules counted.
+
+        Raises:
+            ValueError: As for `add`.
+        """
+        condition = condition_at(axes, "simulated")
+        assignments = assignments_at(self._families, condition.macro, condition.rules)
+        return {pair[0] for pair in self._macros(assignments) if pair is not None}
+
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`; kept for points that were added.
 

@@ -123,6 +123,17 @@ def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) 
     assert (figures["rows"], figures["adc_bits"]) == (64, 8)
 
 
+def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rules_part_them(search: MakeSearch) -> None:
+    everywhere = search(space={"rules": {"*": {"adc_bits": [9, 7, 8]}}}, objectives=["accuracy", "adc_bits"])
+    assert [point.figures["adc_bits"] for point in everywhere.run(progress=False).points] == [9, 7, 8]
+    one = {"rules": {"fc": {"adc_bits": [7]}}, "adc_bits": [8]}
+    parted = search(space=one).run(progress=False).points[0].figures
+    assert "adc_bits" not in parted
+    assert parted["rows"] == MACRO.rows
+    with pytest.raises(ValueError, match=r"takes adc_bits where all layers .* got 7 and 8 by rules, at the point"):
+        search(space=one, objectives=["accuracy", "adc_bits"])
+
+
 def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSearch, counted: list[Any]) -> None:
     random = {
         "method": "random",
