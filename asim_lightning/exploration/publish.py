@@ -17,6 +17,7 @@ from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
     NOISE_AXES,
     PointResult,
+    axes_text,
     axis_text,
     distinct_values,
     is_number,
@@ -37,6 +38,8 @@ from asim_lightning.report.tensorboard_trade_off import write_trade_off
 from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
 
+_MOST_EQUAL = 4
+"""Points that a note lists."""
 _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
@@ -86,6 +89,7 @@ def publish(
     return "\n".join(
         [
             _table(results, figures),
+            *_equal_points(results, sweep),
             *([] if figures is None else ["", str(figures)]),
             *_changes(results, sweep, axis),
             "",
@@ -123,6 +127,21 @@ def _correct(row: PointResult, sweep: Sweep) -> NDArray[np.bool_]:
     """Whether each answer of a point is right. # (images, trials)"""
     reads = [sweep.record.outcomes(row.axes, row.kind, trial).correct for trial in range(row.trials)]
     return np.stack(reads, axis=1)
+
+
+def _equal_points(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
+    """A note on points whose layers compute the same, so that an axis does nothing there."""
+    same: dict[str, list[PointResult]] = {}
+    for row in results:
+        if row.kind == "simulated":
+            same.setdefault(sweep.record.key(row.axes, row.kind), []).append(row)
+    groups = [rows for rows in same.values() if len(rows) > 1]
+    if not groups:
+        return []
+    listed = "; ".join(axes_text(row.axes) for row in groups[0][:_MOST_EQUAL])
+    more = [f"{len(groups[0]) - _MOST_EQUAL:,} more"] if len(groups[0]) > _MOST_EQUAL else []
+    more += [f"so do those of {len(groups) - 1:,} more such groups"] if len(groups) > 1 else []
+    return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
 
 
 def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[str]:

@@ -42,6 +42,25 @@ def test_single_chips_are_dots_where_no_line_of_each_has_an_order(axes: SweepAxe
 
 
 @pytest.mark.parametrize(
+    ("axes", "note"),
+    [
+        (SweepAxes(random_noise=[0.3], votes=[1, 3]), "random_noise 0.3, votes 1; random_noise 0.3, votes 3"),
+        (
+            SweepAxes(random_noise=[0.3, 0], votes=[1, 3, 5, 7, 9]),
+            "random_noise 0.3, votes 1; random_noise 0.3, votes 3; random_noise 0.3, votes 5; random_noise 0.3, "
+            "votes 7; 1 more; so do those of 1 more such groups",
+        ),
+        (SweepAxes(random_noise=[0.3, 0]), None),
+    ],
+)
+def test_points_of_an_axis_that_does_nothing_are_named(axes: SweepAxes, note: str | None, make: Make) -> None:
+    sweep = make(axes, trials=1)
+    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    notes = [line for line in said if "compute the same" in line]
+    assert notes == ([] if note is None else [f"note     these points compute the same: {note}"])
+
+
+@pytest.mark.parametrize(
     ("axes", "picture", "title"),
     [
         (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows"),
