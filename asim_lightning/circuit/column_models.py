@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from asim_lightning.circuit.columns import Column, Current
@@ -24,6 +25,13 @@ def build_column(macro: MacroConfig) -> Column:
     try:
         column = kind(macro, **macro.column_args)
     except TypeError as error:
+        names = list(signature(kind).parameters)
+        if not names or names[0] in macro.column_args:
+            expected, given = (", ".join(["self", *each]) for each in (["macro", *names], names))
+            raise ValueError(
+                f"`macro.column` {macro.column} must take the macro first, as in __init__({expected}), got "
+                f"__init__({given})"
+            ) from None
         raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
     except ValueError:
         raise  # a column's own words about its arguments

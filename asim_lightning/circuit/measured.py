@@ -168,7 +168,9 @@ def _top_code(macro: MacroConfig) -> int:
 
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large
-def measured_curve(content: bytes, name: str, converter: int | None, top: int) -> MeasuredCurve:
+def measured_curve(
+    content: bytes, name: str, converter: int | None, top: int, setting: str = "`macro.adc_bits`"
+) -> MeasuredCurve:
     """The curve of a converter in a file.
 
     Args:
@@ -176,6 +178,7 @@ def measured_curve(content: bytes, name: str, converter: int | None, top: int) -
         name: The file, for messages.
         converter: Number of the converter; None where the file has no column ``column``.
         top: Largest code of the ADC.
+        setting: What the user calls the bits of the ADC.
 
     Raises:
         ValueError: The file is refused (`read_measurement`), its codes do not fit the ADC, or no whole codes have such
@@ -184,7 +187,7 @@ def measured_curve(content: bytes, name: str, converter: int | None, top: int) -
     measurement = read_measurement(content, name, converter)
     mean, std, reads = measurement.mean, measurement.std, measurement.reads
     largest = mean.max() if reads is None else reads.shape[1] - 1
-    adc = f"of the {(top + 1).bit_length() - 1}-bit ADC (`macro.adc_bits`)"
+    adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({setting})"
     if largest > top:
         raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
     if mean[-1] < top / 2:

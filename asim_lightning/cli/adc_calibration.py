@@ -82,7 +82,12 @@ class AdcCalibration:
             raise ValueError(
                 f"asim calibrate-adc needs one process, got {self.setup.trainer.world_size}; set `trainer.devices` 1"
             )
-        for layer in self.layers.values():
+        for name, layer in self.layers.items():
+            if layer.macro.adc_bits is None:
+                raise ValueError(
+                    "`macro.adc_bits` must be 1..16 for asim calibrate-adc, as an ideal converter has no range, got "
+                    f"null in the layer {name}"
+                )
             layer.macro.with_fields(adc_step=1, adc_low=0)  # says why it can have no range
         self.file = Path(self.output) if self.output else self.setup.folder / "adc_ranges.yaml"
         check_file(self.file, "`output`")

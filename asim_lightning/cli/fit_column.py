@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     if settings.reads is not None:
         check_whole("`--reads`", settings.reads, 2, 10**9)
     file, top = settings.file, 2**settings.adc_bits - 1
-    curve = measured_curve(content_of(file)[0], file, settings.converter, top)
+    curve = measured_curve(content_of(file)[0], file, settings.converter, top, "`--adc_bits`")
     if settings.reads is not None and curve.measurement.reads is not None:
         raise ValueError(f"`--reads` must be left out where a file has each read, as {file} does, got {settings.reads}")
     digit = 2**settings.encoding_bits - 1

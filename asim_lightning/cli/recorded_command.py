@@ -46,7 +46,7 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    record, start = called_again(record, folder), time.monotonic()
+    record, start = called_again(record, folder, setup.say), time.monotonic()
     record.write(folder)
     yield
     record.ended(time.monotonic() - start).write(folder)

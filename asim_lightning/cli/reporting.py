@@ -1,5 +1,6 @@
-"""`asim report`: finished sweeps, yields and searches of one network as one HTML file."""
+"""`asim report`: finished sweeps, yields and searches of one network as one HTML file, and its numbers as JSON."""
 
+import json
 import os
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +13,7 @@ from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import RESULTS, RunResults, read_run
 from asim_lightning.evaluation.whole_file import remove_partials, write_whole
 from asim_lightning.report.html_page import page
-from asim_lightning.report.run_section import run_title, section_html
+from asim_lightning.report.run_section import run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.verdict import verdict
 
 _SUFFIXES = (".html", ".htm")
@@ -33,14 +34,16 @@ def parser() -> OneLineParser:
         help="accuracy to keep, such as '99 %% of float' or '88 %%'; null: that of a search, else '99 %% of quantized'",
     )
     made.add_argument(
-        "--output", type=str | None, help="HTML file; null: report.html in the folder that holds the runs"
+        "--output",
+        type=str | None,
+        help="HTML file, beside which its numbers go as JSON; null: report.html in the folder that holds the runs",
     )
     made.add_argument("--title", type=str | None, help="headline; null: names of the runs")
     return made
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Write the report, and print the verdicts and where it is.
+    """Write the report and its numbers, and print the verdicts and where they are.
 
     Args:
         arguments: What follows the command.
@@ -58,18 +61,23 @@ def run(arguments: Sequence[str]) -> None:
     output = Path(settings.output) if settings.output is not None else _default_output(settings.runs)
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
-    check_file(output, "`--output`")
-    remove_partials(output.parent, output.name)
+    for path in (output, output.with_suffix(".json")):
+        check_file(path, "`--output`")
+        remove_partials(path.parent, path.name)
     title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
-    first = 1 if len(runs) > 1 else 0
+    titles, first = run_titles(runs), 1 if len(runs) > 1 else 0
     sections = [
-        section_html(each, target, number)
-        for number, (each, target) in enumerate(zip(runs, targets, strict=True), first)
+        section_html(each, target, number, name)
+        for number, (each, target, name) in enumerate(zip(runs, targets, titles, strict=True), first)
     ]
-    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *_contents(runs, targets), *sections])).encode()
+    contents = _contents(runs, targets, titles)
+    content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *contents, *sections])).encode()
+    numbers = _numbers(title, runs, targets, titles)
     write_whole(output, lambda file: file.write(content))
+    write_whole(output.with_suffix(".json"), lambda file: file.write(numbers))
     for each, target in zip(runs, targets, strict=True):
         print(f"verdict  {verdict(each, target)}")
+    print(f"numbers  {output.with_suffix('.json')}")
     print(f"report   {output}")
 
 
@@ -128,12 +136,21 @@ def _default_output(given: Sequence[str]) -> Path:
     return shared / "report.html"
 
 
-def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget]) -> list[str]:
+def _numbers(title: str, runs: Sequence[RunResults], targets: Sequence[AccuracyTarget], titles: Sequence[str]) -> bytes:
+    """All numbers of the page as JSON: of each run its verdict, and rows by the name of their CSV, the head first."""
+    found = [
+        {"title": name, "folder": str(each.folder), "verdict": verdict(each, target), **section_numbers(each, target)}
+        for each, target, name in zip(runs, targets, titles, strict=True)
+    ]
+    return json.dumps({"title": title, "runs": found}, indent=1, default=str).encode() + b"\n"
+
+
+def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget], titles: Sequence[str]) -> list[str]:
     """Verdicts of several runs, each with a link to its section."""
     if len(runs) == 1:
         return []
     lines = [
-        f'<li><a href="#run-{number}">{escape(run_title(each))}</a><br>{escape(verdict(each, target))}</li>'
-        for number, (each, target) in enumerate(zip(runs, targets, strict=True), 1)
+        f'<li><a href="#run-{number}">{escape(name)}</a><br>{escape(verdict(each, target))}</li>'
+        for number, (each, target, name) in enumerate(zip(runs, targets, titles, strict=True), 1)
     ]
     return ["<ol>", *lines, "</ol>"]

@@ -104,7 +104,7 @@ def sweep(
         setup: What it works with.
         axes: Values of macro fields; several axes give every combination.
         reads: Reads of each point, and what ends them.
-        progress: Whether a progress bar with the time left is shown.
+        progress: Whether a progress bar with the time left is shown, where standard error is a terminal.
         technology: What energy, latency and TOPS/W of each point are computed from.
         runner: Who computes the trials.
     """
@@ -143,7 +143,7 @@ def sweep(
         results = sweep.run(setup.say)
     write_cost(setup, technology, sweep.folder)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes, figures))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, figures, levels if of_chips else None))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 
@@ -163,7 +163,7 @@ def trade_off(
         setup: What it works with.
         search: Space, method, objectives and constraints.
         technology: What energy and latency are computed from.
-        progress: Whether a progress bar is shown.
+        progress: Whether a progress bar is shown, where standard error is a terminal.
         runner: Who computes the trials.
     """
     from asim_lightning.exploration.publish_search import publish_search

@@ -3,18 +3,20 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, sqrt
+from math import exp, floor, hypot, sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import clopper_pearson, sequence_decides, sequence_interval
-from asim_lightning.evaluation.interval import Interval, difference_interval, wilson
+from asim_lightning.evaluation.interval import Interval, difference_interval, student, wilson
 from asim_lightning.evaluation.results import AxisValue, Outcomes
 
 _QUESTION = re.compile(r"\s*yield\s+([\d.]+)\s*(%?)\s+at\s+([\d.]+)\s*%\s*")
 _RESAMPLES = 2000
+_MANY_CHIPS = 50
+"""From so many on, resampled chips spread as chips do."""
 _AT_ONCE = 2**24
 """Numbers of one block of resamples."""
 _CLOSE = 1e-9
@@ -208,29 +210,39 @@ def chip_yield(
 
 
 def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
-    """95 % interval of a mean over chips and images, by resampling chips and images independently.
+    """95 % interval of a mean over chips and images, which are both drawn at random.
 
-    Every chip saw the same images, so that pairs of both are no independent answers. A resample draws as many chips and
-    as many images as there are, each with replacement, and takes the mean over all pairs.
+    Every chip saw the same images, so that pairs of both are no independent answers. Of 50 chips or more a resample
+    draws as many chips and as many images as there are, each with replacement, and takes the mean over all pairs. Fewer
+    would resample too narrowly: there the parts of images and of chips add as in `crossed_difference`.
 
     Args:
         shares: Right answers of each chip at each image, as a share of its reads: 0..1. # (chips, images)
         seed: Seed of the resampling.
     """
-    images = shares.shape[1]
-    low, high = _resampled(shares, seed)
-    mean = float(shares.mean(dtype=np.float64))
+    chips, images = shares.shape
+    mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
+    if chips >= _MANY_CHIPS:
+        low, high = _resampled(shares, seed)
+    else:
+        half = z * float(shares.mean(axis=0, dtype=np.float64).std()) / sqrt(images)
+        low, high = mean - half, mean + half
     # all right or all wrong answers would give no width
-    wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(0.975))
+    wilson_low, wilson_high = wilson(mean, images, z)
     if images < 100 or images * min(mean, 1.0 - mean) < 10:
         low, high = min(low, wilson_low), max(high, wilson_high)
+    if chips < _MANY_CHIPS:
+        low, high = _with_chips(Interval(mean, low, high), shares.mean(axis=1, dtype=np.float64))
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
 def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np.bool_], seed: int = 0) -> Interval:
-    """95 % interval of a mean over chips and images less a reference's on the same images, by resampling both.
+    """95 % interval of a mean over chips and images less a reference's on the same images.
 
-    At least as wide as the interval by images alone, which is that of one chip.
+    At least as wide as the interval by images alone, which is that of one chip. Of 50 chips or more both are resampled.
+    Of fewer, how far an end lies from the mean is ``sqrt(images^2 + chips^2)`` of how far those of two intervals do:
+    by images alone, and by chips alone, which is Student's of the logit of their mean accuracy a:
+    ``logit(a) +- t_(chips - 1) s / (sqrt(chips) a (1 - a))`` for chips' standard deviation s.
 
     Args:
         chips: Right answers of each chip. # (images, reads) each
@@ -240,9 +252,28 @@ def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np
     of_images = difference_interval(np.concatenate(chips, axis=1), reference[:, None])
     if len(chips) == 1:
         return of_images
+    if len(chips) < _MANY_CHIPS:
+        low, high = _with_chips(of_images, np.array([each.mean() for each in chips]))
+        return Interval(of_images.mean, max(-1.0, low), min(1.0, high))
     shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
     low, high = _resampled(shares.astype(np.float32), seed)
     return Interval(of_images.mean, min(low, of_images.low), max(high, of_images.high))
+
+
+def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of an interval by images with the part of few chips. # (chips,)"""
+    mean, chips = float(accuracies.mean()), len(accuracies)
+    if not 0.0 < mean < 1.0:
+        return of_images.low, of_images.high
+    half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
+    # far out the ends are 0 and 1, and exp has an end too
+    step = exp(min(half / (mean * (1.0 - mean)), 700.0))
+    low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))
+    below, above = (
+        hypot(of_images.mean - of_images.low, mean - low),
+        hypot(of_images.high - of_images.mean, high - mean),
+    )
+    return of_images.mean - below, of_images.mean + above
 
 
 def _resampled(shares: NDArray[np.float32], seed: int) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from asim_lightning.evaluation.whole_file import write_whole
 
 _FOLDER = "commands"
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What a torn or edited file raises."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,24 @@ class CommandRecord:
         return replace(self, seconds=(self.seconds or 0.0) + seconds)
 
 
-def called_again(record: CommandRecord, folder: Path) -> CommandRecord:
+def called_again(record: CommandRecord, folder: Path, say: Callable[[str], None]) -> CommandRecord:
     """A command that is called, with the calls and seconds that the folder already has of it.
 
     Args:
         record: The command.
         folder: Folder of the run.
+        say: Takes a line where what the folder has is torn or edited.
     """
+    path = _path(folder, record.command)
     try:
-        before = _read(_path(folder, record.command))
-    except (OSError, ValueError):
-        return record
-    return replace(record, seconds=before.seconds, calls=before.calls + 1)
+        before = _read(path)
+        seconds = None if before.seconds is None else float(before.seconds)
+        return replace(record, seconds=seconds, calls=before.calls + 1)
+    except FileNotFoundError:
+        pass
+    except (OSError, *_DAMAGED):
+        say(f"{path} was torn or edited after it was written, and counts calls and seconds from here")
+    return record
 
 
 def read_commands(folder: Path) -> tuple[CommandRecord, ...]:
@@ -70,7 +78,7 @@ def read_commands(folder: Path) -> tuple[CommandRecord, ...]:
     for path in sorted((folder / _FOLDER).glob("*.json")):
         try:
             found.append(_read(path))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except _DAMAGED:
             again = "delete it, or call the command again"
             raise ValueError(f"{path} must be the record of a command, and is torn or edited; {again}") from None
     return tuple(sorted(found, key=lambda each: (each.started, each.command)))

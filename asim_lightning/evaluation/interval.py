@@ -1,7 +1,7 @@
 """How far the accuracy measured on some images may lie from the accuracy on all images of that kind."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import atan, cos, pi, sin, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -121,3 +121,22 @@ def wilson(share: float, count: int, z: float) -> tuple[float, float]:
     middle = share + z * z / (2 * count)
     half = z * sqrt(share * (1.0 - share) / count + z * z / (4 * count * count))
     return (middle - half) / (1.0 + z * z / count), (middle + half) / (1.0 + z * z / count)
+
+
+def student(freedom: int) -> float:
+    """The number that Student's t exceeds in magnitude with probability 5 %, 1 or more degrees of freedom."""
+    low, high = 1.0, 13.0
+    for _ in range(60):
+        t = (low + high) / 2.0
+        low, high = (t, high) if _student_within(t, freedom) < 0.95 else (low, t)
+    return low
+
+
+def _student_within(t: float, freedom: int) -> float:
+    """Probability that Student's t is t at most in magnitude: a finite series in its angle."""
+    angle, is_odd = atan(t / sqrt(freedom)), freedom % 2
+    term = total = 0.0 if freedom == 1 else cos(angle) if is_odd else 1.0
+    for k in range(3 if is_odd else 2, freedom - 1, 2):
+        term *= (k - 1) / k * cos(angle) ** 2
+        total += term
+    return 2.0 / pi * (angle + sin(angle) * total) if is_odd else sin(angle) * total

@@ -14,21 +14,18 @@ class EvaluationBar:
     Args:
         evaluations: Number of evaluations.
         loader: The batches of each; where it has no length, no time left is shown.
-        shown: Whether the bar is shown.
+        shown: Whether the bar is shown, where standard error is a terminal: in a file or a pipe it would be noise.
         processes: Processes among which the images of each are shared out; the batches of one are counted.
     """
 
     def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
         batches = sized_len(loader)
-        # a log file gets a line now and then
-        interval = 0.1 if sys.stderr.isatty() else 30.0
         self._bar = tqdm(
             total=None if batches is None else evaluations * -(-batches // processes),
-            disable=not shown,
+            disable=not (shown and sys.stderr.isatty()),
             unit="batch",
             dynamic_ncols=True,
             leave=False,
-            mininterval=interval,
         )
 
     def advance(self) -> None:

@@ -30,6 +30,8 @@ from asim_lightning.evaluation.whole_file import write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
+_OF_TIME = ("seconds", "algorithm")
+"""Those that change where images were added to the trials."""
 FIGURE_COLUMNS = ("energy_uj", "latency_ms", "tops_per_watt")
 """Columns behind these, where a point's cost is known."""
 Figures: TypeAlias = Callable[[Mapping[str, AxisValue], Kind], Mapping[str, float]]
@@ -107,6 +109,7 @@ class SweepRecord:
         self._results: dict[str, PointResult] = {}
         self._lines: dict[str, str] = {}  # of results.csv, by row
         self._is_written, self._write_next = True, 0.0
+        self._changed: list[str] = []  # what was found of the tables
         self._figures: Figures | None = None
         self._open_settings(fingerprint)
         self.store_of_trials = store or TrialStore(self.folder / "trials", self._digest, reuse)
@@ -115,8 +118,8 @@ class SweepRecord:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the files that were found: a line, or none."""
-        return self.store_of_trials.notes
+        """What a user should know of the files that were found: a line for each kind of trouble, or none."""
+        return [*self._changed, *self.store_of_trials.notes]
 
     def key(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Name of a point in file names and results.csv, the same for points that compute the same.
@@ -319,33 +322,59 @@ class SweepRecord:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             # Absent or damaged: the trials carry the fingerprint too, so that nothing depends on this file.
+            if path.is_file():
+                self._changed.append(f"{path} was torn or edited after it was written, and is written anew")
             text = json.dumps(plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
             write_whole(path, lambda file: file.write(text.encode()))
             return
         if digest_of(found) != self._digest:
-            raise ValueError(f"{self.folder} must hold the sweep that is asked for, but its settings.json differs")
+            raise ValueError(
+                f"{self.folder} must hold the sweep that is asked for, but its settings.json differs; "
+                "delete that file if it was edited, and no trial is lost"
+            )
 
     def _open_results(self, known: Mapping[str, PointResult] | None = None) -> None:
         """Take the rows of results.csv; of those of known points none, but where they have more trials."""
+        path = self.folder / "results.csv"
+        if not path.is_file():
+            return
         try:
-            text = (self.folder / "results.csv").read_text(encoding="utf-8")
-            rows = list(csv.DictReader(io.StringIO(text)))
+            text = path.read_text(encoding="utf-8")
+            reader = csv.DictReader(io.StringIO(text), restval="")
+            rows, columns = [(reader.line_num, row) for row in reader], set(reader.fieldnames or ())
         except (OSError, ValueError, csv.Error):
-            return  # `finish` makes it anew from the trials
-        for row in rows:
+            text, rows, columns = "", [], set()
+        if {"kind", "front", "cheapest"} <= columns:
+            return  # that of a search, which writes it whole at its end
+        needed = (*self.columns, *RESULT_COLUMNS)
+        changed = [1] * (not columns >= set(needed)) + [text.count("\n") + 1] * (not text.endswith("\n"))
+        for line, row in rows:
             try:
                 axes = {name: axis_value(row[name]) for name in self.columns if row[name] != ""}
                 kind: Any = row["kind"]
                 trials, here = int(row["trials"]), _row(axes, kind)
-                if self.key(axes, kind) != row["point"] or (
-                    known is not None and here in known and known[here].trials >= trials
-                ):
-                    continue
-                for trial in range(trials if known is not None else 0):
-                    self.look_again(axes, kind, trial)
+                is_its = self.key(axes, kind) == row["point"]
+            except UNREADABLE:
+                is_its = False
+            if not is_its:
+                changed.append(line)
+            if not is_its or (known is not None and here in known and known[here].trials >= trials):
+                continue
+            for trial in range(trials if known is not None else 0):
+                self.look_again(axes, kind, trial)
+            try:
                 self._keep(here, self._result(axes, kind, trials))
             except UNREADABLE:
-                continue  # `finish` makes it anew
+                continue  # trials are gone: `finish` makes it anew
+            (cells,) = csv.reader([self._lines[here]])
+            if any(row.get(name) != cell for name, cell in zip(needed, cells, strict=True) if name not in _OF_TIME):
+                changed.append(line)
+        if known is None and changed:
+            more = f" and {len(set(changed)) - 1} more" if len(set(changed)) > 1 else ""
+            self._changed.append(
+                f"{path} is torn, edited or of points that are others now at line {min(changed)}{more}, and is written "
+                "anew from the trials, as far as it is asked for"
+            )
 
     def _keep(self, row: str, result: PointResult) -> None:
         axes = [axis_text(result.axes[name]) if name in result.axes else "" for name in self.columns]

@@ -145,6 +145,13 @@ def axis_text(value: AxisValue) -> str:
     return str(value)
 
 
+def value_words(value: AxisValue) -> str:
+    """An axis value as people read it: as `axis_text`, but of whole settings "offset 0.3 lsb, gain 1 %"."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {axis_text(each)}" for name, each in value.items())
+    return axis_text(value)
+
+
 def axis_value(text: str) -> AxisValue:
     """An axis value from its text, as `axis_text` writes it."""
     words: dict[str, AxisValue] = {"null": None, "true": True, "false": False}
@@ -168,7 +175,7 @@ def noise_unit(values: Iterable[AxisValue]) -> str | None:
 def axes_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] | None = None) -> str:
     """Axis values in one line, such as "ADC bits 8, votes 3"; `labels` maps a name to its text."""
     names = labels or {}
-    return ", ".join(f"{names.get(name, name)} {axis_text(value)}" for name, value in axes.items())
+    return ", ".join(f"{names.get(name, name)} {value_words(value)}" for name, value in axes.items())
 
 
 def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:

@@ -20,8 +20,8 @@ from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, axis_value, check_kind
 from asim_lightning.evaluation.targets import Decision
 
-RESULTS, YIELDS, DIFFERENCES, COST, SETTINGS = (
-    "results.csv", "yield.csv", "differences.csv", "cost.json", "settings.json",
+RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
+    "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
 )  # fmt: skip
 """Files of a run."""
 CHIP = "chip"
@@ -49,6 +49,21 @@ class RunPoint:
 
 
 @dataclass(frozen=True)
+class DesignLayers:
+    """What the layers of a network take for one image at the points that share the values of some axes."""
+
+    axes: Mapping[str, AxisValue]
+    """All axes that change a cost."""
+    layers: tuple[Mapping[str, Any], ...]
+    """As in cost.json."""
+
+    def is_of(self, point: RunPoint) -> bool:
+        """Whether a point has these values."""
+        axes = point.result.axes
+        return all(name in axes and axis_text(axes[name]) == axis_text(value) for name, value in self.axes.items())
+
+
+@dataclass(frozen=True)
 class RunResults:
     """What a folder of `asim sweep` or `asim search` keeps."""
 
@@ -63,6 +78,8 @@ class RunResults:
     """Accuracies from which a chip counts as good, rising: 0..1."""
     network_cost: Mapping[str, Any] = field(default_factory=dict)
     """Technology, totals and layers of the network as it is configured, as in cost.json."""
+    designs: tuple[DesignLayers, ...] = ()
+    """Layers at each design that was evaluated, as in layers.json; none where they are not known."""
 
     @property
     def axes(self) -> list[str]:
@@ -110,6 +127,7 @@ def read_run(folder: str | Path) -> RunResults:
         yields=yields,
         thresholds=thresholds,
         network_cost=_mapping(folder / COST),
+        designs=_designs(folder / LAYERS),
     )
 
 
@@ -290,6 +308,16 @@ def _check_columns(file: Path, columns: Sequence[str], needed: Sequence[str]) ->
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ValueError(f"{file} lacks {', '.join(missing)}; {_AGAIN}")
+
+
+def _designs(file: Path) -> tuple[DesignLayers, ...]:
+    try:
+        given = _mapping(file).get("designs", [])
+        return tuple(DesignLayers(dict(each["axes"]), tuple(map(dict, each["layers"]))) for each in given)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and str(file) in str(error):
+            raise
+        raise ValueError(f"{file} must hold axes and layers of designs, and was changed; {_AGAIN}") from None
 
 
 def _mapping(file: Path) -> dict[str, Any]:

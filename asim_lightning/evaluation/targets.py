@@ -19,7 +19,10 @@ UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 }
 """The unit of a figure, and what others are worth in it."""
 _TEXT = re.compile(r"\s*(\w+)\s+(\S+)\s*(%|[a-zA-Z]+)?\s*(?:of\s+(\w+)|at\s+.*)?\s*")
-_EXAMPLES = "'accuracy 99 % of quantized', 'accuracy 88 %', 'energy 2 uJ', 'latency 5 ms', 'yield 0.9 at 85 %'"
+_EXAMPLES = (
+    "'accuracy 99 % of quantized' (a share of quantized or float), 'accuracy 88 %', 'energy 2 uJ', 'latency 5 ms' or "
+    "'yield 0.9 at 85 %' (a share of chips at an accuracy)"
+)
 
 
 @dataclass(frozen=True)

@@ -47,17 +47,25 @@ class SearchResult:
     Attributes:
         points: Its points, in the order in which they were evaluated.
         references: The accuracy of the float and of the quantised network.
-        all_digital: Energy of the same products in a digital macro, uJ, and the ends of the factor within which it is
-            known; None where no technology has it.
         objectives: What is traded, the first first.
         targets: What each point must keep, in words.
     """
 
     points: tuple[SearchPoint, ...]
     references: tuple[PointResult, ...]
-    all_digital: tuple[float, float, float] | None
     objectives: tuple[str, ...]
     targets: tuple[str, ...] = ()
+
+    @cached_property
+    def all_digital(self) -> tuple[float, float, float] | None:
+        """Energy of the same products in a digital macro, uJ, and the ends of the factor within which it is known.
+
+        None where it is not known, or not one for all points: bits and technology decide it.
+        """
+        names = ("all_digital", "all_digital_low", "all_digital_high")
+        found = {tuple(point.figures.get(name) for name in names) for point in self.points}
+        value, low, high = found.pop() if len(found) == 1 else (None, None, None)
+        return None if value is None or low is None or high is None else (value, low, high)
 
     @cached_property
     def groups(self) -> tuple[tuple[Mapping[str, AxisValue], tuple[SearchPoint, ...]], ...]:

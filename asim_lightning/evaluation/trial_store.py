@@ -31,8 +31,8 @@ class TrialStore:
     """Finished trials of one fingerprint, a file each: POINT-TRIAL.npz with every image's label and prediction.
 
     A file is written under another name and then renamed, so that it is whole or absent. One whose checksum does not
-    fit counts as absent, and `notes` say so; so does one of another fingerprint. A trial of more images takes the place
-    of its file with both. Several processes may add at once, and share work out by `claim`.
+    fit counts as absent, and `notes` say so, as of one that belongs to another fingerprint or name. A trial of more
+    images takes the place of its file with both. Several processes may add at once, and share work out by `claim`.
 
     Args:
         folder: Where the files are; made where absent.
@@ -45,6 +45,7 @@ class TrialStore:
         self._images: dict[str, dict[int, NDArray[np.int64]]] = {}
         self._same: dict[bytes, NDArray[np.int64]] = {}  # trials of the same images share their indices
         self._damaged: list[Path] = []
+        self._strange: list[Path] = []
         self._locks = FileLocks(self.folder / "locks")
         if reuse:
             for path in sorted(self.folder.glob("*.npz")):
@@ -56,17 +57,26 @@ class TrialStore:
                     continue
                 if header["fingerprint"] == digest and path == self.path(point, trial):
                     self._know(point, trial, outcomes.sample_index)
+                else:
+                    self._strange.append(path)
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of the files that were found: a line, or none."""
-        if not self._damaged:
-            return []
-        first, more = self._damaged[0], len(self._damaged) - 1
-        if more:
+        """What a user should know of the files that were found: a line for each kind of trouble, or none."""
+        found = []
+        if self._damaged:
+            first, more = self._damaged[0], len(self._damaged) - 1
             where = "they were written, and are computed again where they are needed"
-            return [f"{first} and {more} more were changed or damaged after {where}"]
-        return [f"{first} was changed or damaged after it was written, and is computed again where it is needed"]
+            found.append(
+                f"{first} and {more} more were changed or damaged after {where}"
+                if more
+                else f"{first} was changed or damaged after it was written, and is computed again where it is needed"
+            )
+        if self._strange:
+            first, more = self._strange[0], len(self._strange) - 1
+            which = f"{first} and {more} more are" if more else f"{first} is"
+            found.append(f"{which} of another version, network, data or name, and not used here")
+        return found
 
     def path(self, point: str, trial: int) -> Path:
         """File of a trial."""

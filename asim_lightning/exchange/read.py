@@ -70,6 +70,11 @@ def _load(path: str | Path, mmap: bool, map_location: Any) -> Any:
             warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
             return torch.load(path, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
+        with open(path, "rb") as file:
+            if file.read(1) not in (b"P", b"\x80"):  # of a zip file or a pickle; a text may be read as a pickle of old
+                raise ValueError(
+                    f"{path} is no checkpoint, or a damaged one: no file of torch or safetensors begins so"
+                ) from None
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"{found[1]}, which could run code" if found else "something else"
         raise ValueError(f"{path} is refused: a checkpoint must hold tensors and plain values, got {what}") from None

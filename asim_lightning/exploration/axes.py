@@ -105,10 +105,19 @@ class SweepAxes:
 
     def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
-        for name in axes:
-            if name.split(".")[-1] in _QUANTITIES:
-                axes[name] = [canonical_quantity(value) for value in axes[name]]  # type: ignore[arg-type]  # of noise
-        return {name: list({axis_text(value): value for value in values}.values()) for name, values in axes.items()}
+        return {name: distinct(name, values) for name, values in axes.items()}
+
+
+def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
+    """Each value of an axis once, quantities in one way of writing.
+
+    Args:
+        name: Name of the axis.
+        values: Its values.
+    """
+    if name.split(".")[-1] in _QUANTITIES:
+        values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
+    return list({axis_text(value): value for value in values}.values())
 
 
 def _check_static(static: object) -> None:

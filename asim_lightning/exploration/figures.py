@@ -1,17 +1,24 @@
 """What a network costs at a point: energy, latency and TOPS/W under a condition."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cost import Technology, cost, network_shape
+from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
+from asim_lightning.evaluation.run_results import LAYERS
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import condition_at
+from asim_lightning.exploration.search_space import CHECKPOINT, TECHNOLOGY, of_network, of_technology
 
 _FREE = ("chip", *NOISE_AXES)
-"""Axes that change no cost."""
+"""Axes that change no cost by the package's own model of energies."""
+_MOST_DESIGNS = 1000
+"""Designs up to which the layers of each are kept: 10 MB for a network of 15."""
 FIGURES = ("energy", "latency", "tops_per_watt")
 """Figures of a cost that a search may trade."""
 
@@ -38,15 +45,7 @@ class CostFigures:
         Raises:
             ValueError: The technology does not take a field, or asks for counts of images.
         """
-        fields: dict[str, Any] = dict(changes)
-        technology = self._technology.with_fields(**fields)
-        if technology.charging != "fixed":
-            raise ValueError(
-                f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
-                f"{technology.charging!r}; asim cost takes it"
-            )
-        with under(self._model, condition):
-            found = cost(self._model.backbone, technology, shape=self._shape)
+        found = self._cost(condition, changes)
         low, high = found.energy_range
         digital_low, digital_high = found.all_digital_range
         return {
@@ -59,6 +58,60 @@ class CostFigures:
             "latency": 1e3 * found.latency,
             "tops_per_watt": found.tops_per_watt or 0.0,
         }
+
+    def layers(self, condition: Condition, changes: Mapping[str, AxisValue]) -> list[dict[str, Any]]:
+        """What each layer takes for one image, as in cost.json; arguments as those of `at`."""
+        return self._cost(condition, changes).rows()
+
+    def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
+        """The axes on which a cost may depend: without noise and chip where no user's own model of energies has them.
+
+        Args:
+            axes: Values of axes.
+        """
+        own = f"{TECHNOLOGY}energy_model" in axes or self._technology.energy_model != Technology().energy_model
+        free = () if own else _FREE
+        return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
+
+    def _cost(self, condition: Condition, changes: Mapping[str, AxisValue]) -> CostReport:
+        fields: dict[str, Any] = dict(changes)
+        model, technology = self._model, self._technology.with_fields(**fields)
+        if technology.charging != "fixed":
+            raise ValueError(
+                f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
+                f"{technology.charging!r}; asim cost takes it"
+            )
+        with under(model, condition):
+            return cost(model.backbone, technology, report=model.report, shape=self._shape)
+
+
+def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], folder: Path) -> Path | None:
+    """Write layers.json: what each layer takes for one image at each design among some points.
+
+    Nothing is written, and what an earlier call wrote removed, where there are more than `_MOST_DESIGNS`.
+
+    Args:
+        figures: Figures of the network.
+        points: Values of the axes of all points.
+        folder: Folder of the run.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path, designs = folder / LAYERS, dict[str, dict[str, AxisValue]]()
+    for point in points:
+        axes = figures.deciding(point)
+        designs.setdefault(canonical_json(axes), axes)
+    if len(designs) > _MOST_DESIGNS:
+        path.unlink(missing_ok=True)
+        return None
+    found = []
+    for axes in designs.values():
+        condition = condition_at(of_network(axes), "simulated")
+        found.append({"axes": axes, "layers": figures.layers(condition, of_technology(axes))})
+    text = json.dumps({"designs": found}, allow_nan=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+    return path
 
 
 class PointFigures:
@@ -76,7 +129,7 @@ class PointFigures:
 
     def __init__(self, model: CimClassifier, technology: Technology) -> None:
         self.technology = technology
-        self._figures = CostFigures(model, technology)
+        self.costs = CostFigures(model, technology)
         self._known: dict[str, dict[str, float]] = {}
         self({}, "simulated")  # refuses before the work
 
@@ -89,9 +142,9 @@ class PointFigures:
         """
         if kind == "float":
             return {}
-        key = canonical_json({name: value for name, value in axes.items() if name.split(".")[-1] not in _FREE})
+        key = canonical_json(self.costs.deciding(axes))
         if key not in self._known:
-            self._known[key] = self._figures.at(condition_at(axes, "simulated"), {})
+            self._known[key] = self.costs.at(condition_at(axes, "simulated"), {})
         found = self._known[key]
         energy, digital, efficiency = (found[name] for name in ("energy", "all_digital", "tops_per_watt"))
         if kind == "quantized":

@@ -19,11 +19,15 @@ from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.exploration.contents import Contents
 from asim_lightning.exploration.sources import is_installed, package_content
-from asim_lightning.nn.calibration import quantized_layers
+from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets itself, that no outcome depends on, or that stand elsewhere by their content."""
+_OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
+"""Hyperparameters that our own classifier uses in a training step alone."""
+_OF_RANGES = {"calibration_images", "calibration_method"}
+"""Those that our own classifier uses to fit input ranges alone, which are then among the weights."""
 _NO_LAYER_SETTING = {
     "training", "name", "has_range", "_warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
     "_steps", "pool", "first_tile",
@@ -52,6 +56,8 @@ _OUR_HARMLESS_CALLBACKS = {
 }  # fmt: skip
 """Those that look on, or act in a fit alone; by name, since callbacks stand above sweeps."""
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
+_OF_OTHER_IMAGES = {"held_out", "seed"}
+"""Arguments of our own data modules that decide on training, validation and calibration images alone."""
 _CACHES = {"_splits", "_training_loader", "_resumed"}
 """Attributes of our own data modules that follow from the others and from the files."""
 
@@ -94,10 +100,10 @@ def fingerprint(
         contents.described_elsewhere(value, name)
     settings: dict[str, object] = {
         "weights": _digest(model.backbone),
-        "model": contents.of(_hyperparameters(model, set(swept)), "model"),
+        "model": contents.of(_hyperparameters(model, set(swept), ranges_are_fitted(model, trainer)), "model"),
         "network": _network(model, contents),
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
-        "data": _data(data, contents, _BATCHES if images_are_apart(model, data, trainer) else set()),
+        "data": _data(data, contents, _idle_arguments(model, data, trainer)),
         "trainer": _trainer(trainer, contents),
     }
     settings["named by code"] = contents.named()
@@ -119,8 +125,25 @@ def _without(settings: Any, *names: str) -> Any:
     return {**rest, name: _without(settings[name], *inside)} if inside else rest
 
 
-def _hyperparameters(model: CimClassifier, swept: set[str]) -> dict[str, Any]:
-    found = {name: value for name, value in model.hparams.items() if name not in _NO_SETTING}
+def ranges_are_fitted(model: CimClassifier, trainer: Trainer) -> bool:
+    """Whether no test fits input ranges any more: all layers have theirs, and no callback may fit them anew."""
+    installed: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return not needs_calibration(model.backbone) and all(map(_is_harmless, installed))
+
+
+def _idle_arguments(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> set[str]:
+    """Arguments of a data module on which no answer depends in this run."""
+    if not images_are_apart(model, data, trainer):
+        return set()
+    own = type(data).__module__.startswith("asim_lightning.data.") and ranges_are_fitted(model, trainer)
+    return _BATCHES | (_OF_OTHER_IMAGES if own else set())
+
+
+def _hyperparameters(model: CimClassifier, swept: set[str], has_ranges: bool) -> dict[str, Any]:
+    idle = set(_NO_SETTING)
+    if type(model) is CimClassifier:
+        idle |= _OF_TRAINING | (_OF_RANGES if has_ranges else set())
+    found = {name: value for name, value in model.hparams.items() if name not in idle}
     plan = found.get("plan")
     if isinstance(plan, Mapping) and isinstance(plan.get("macro"), Mapping):
         macro = {name: value for name, value in plan["macro"].items() if name not in swept}

@@ -13,7 +13,7 @@ from asim_lightning.exploration.search_space import Range, SearchSpace
 
 METHODS = ("grid", "list", "random", "optuna")
 _REPEATS = 50
-"""Proposals of known points in a row after which a search ends: its space has no more, or few."""
+"""Proposals of known points in a row after which a method gives up: the space has no more, or few."""
 _STARTS = 16
 """Points at random before Optuna's sampler learns from them."""
 
@@ -101,11 +101,20 @@ class Optuna:
         self._asked: Any = None
 
     def ask(self) -> Point | None:
-        """The next point that is new; None where there are enough, or the sampler proposes known ones alone."""
-        for _ in range(_REPEATS if len(self._known) < self._trials else 0):
+        """The next point that is new; None where there are enough, or draws at random, too, give known ones alone.
+
+        A sampler that is sure of the best points proposes them again and again: then a point at random is taken.
+        """
+        if len(self._known) >= self._trials or len(self._known) == self._space.count():
+            return None
+        for repeats in range(2 * _REPEATS):
             told = len(self._study.trials)
             seed = int.from_bytes(hashlib.sha256(f"{self._seed} {told}".encode()).digest()[:4], "big")
-            self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTS)
+            samplers = self._optuna.samplers
+            learned = repeats < _REPEATS
+            self._study.sampler = (
+                samplers.TPESampler(seed=seed, n_startup_trials=_STARTS) if learned else samplers.RandomSampler(seed)
+            )
             self._asked = self._study.ask()
             point = {name: self._suggested(name, axis) for name, axis in self._space.axes.items()}
             known = self._known.get(canonical_json(point))

@@ -52,6 +52,16 @@ class Points:
         macros = {pair for pair in self._macros(assignments) if pair is not None}
         return any(any(transfer(*pair).noisy) for pair in macros)
 
+    def macros(self, axes: Mapping[str, AxisValue]) -> set[MacroConfig]:
+        """The macros of all layers on one, at a point, rules counted.
+
+        Raises:
+            ValueError: As for `add`.
+        """
+        condition = condition_at(axes, "simulated")
+        assignments = assignments_at(self._families, condition.macro, condition.rules)
+        return {pair[0] for pair in self._macros(assignments) if pair is not None}
+
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`; kept for points that were added.
 
@@ -106,8 +116,8 @@ class Points:
         elif chip is not None and chip != self._chip:
             if not differs:
                 raise ValueError(
-                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip; "
-                    "`macro.static` says how much they do"
+                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips "
+                    "are equal where `macro.static` is 0"
                 )
             content["chip"] = chip
         return content

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
@@ -13,13 +14,23 @@ from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
-from asim_lightning.evaluation.results import NOISE_AXES, PointResult, axis_text, distinct_values, noise_unit
+from asim_lightning.evaluation.results import (
+    NOISE_AXES,
+    PointResult,
+    axes_text,
+    axis_text,
+    distinct_values,
+    is_number,
+    noise_unit,
+)
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.exploration.differences import write_differences
-from asim_lightning.exploration.figures import PointFigures
+from asim_lightning.exploration.figures import PointFigures, write_layers
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
-from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
+from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, save_figure
+from asim_lightning.report.chip_dots_figure import MOST_GROUPS, chip_dots_figure, groups_of_chips
+from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
@@ -27,12 +38,19 @@ from asim_lightning.report.tensorboard_trade_off import write_trade_off
 from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
 
+_MOST_EQUAL = 4
+"""Points that a note lists."""
 _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
 
 def publish(
-    results: Sequence[PointResult], sweep: Sweep, name: str, num_classes: int, figures: PointFigures | None = None
+    results: Sequence[PointResult],
+    sweep: Sweep,
+    name: str,
+    num_classes: int,
+    figures: PointFigures | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
@@ -44,6 +62,7 @@ def publish(
         name: Name of the run, for the headline.
         num_classes: Number of classes.
         figures: What each point costs, for columns of the table.
+        thresholds: Accuracies from which a chip counts as good, 0..1, as in `publish_yields`; None: there are none.
     """
     rows, swept = sweep.record.results(), list(results[-1].axes)
     axis = _axis(rows, swept)
@@ -53,16 +72,24 @@ def publish(
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
-    file = sweep.folder / f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
-    picture = plot_sweep(rows, plot, file)
-    write_dashboard(sweep.folder, rows, plot)
+    figure: Figure | None = None
+    if _is_of_chips(rows, axis):
+        levels = () if thresholds is None else _levels(results, sweep, thresholds)
+        dots = chip_dots_figure(rows, plot.title, levels)
+        figure, picture = dots, save_figure(dots, sweep.folder / "accuracy_of_chips.png")
+    else:
+        file = f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
+        picture = plot_sweep(rows, plot, sweep.folder / file)
+    write_dashboard(sweep.folder, rows, plot, figure)
     write_differences(sweep.record, sweep.record.results())
     if figures is not None:
         points = [RunPoint(row, figures(row.axes, row.kind)) for row in rows]
         write_trade_off(sweep.folder, RunResults(sweep.folder, tuple(points)))
+        write_layers(figures.costs, [row.axes for row in rows if row.kind == "simulated"], sweep.folder)
     return "\n".join(
         [
             _table(results, figures),
+            *_equal_points(results, sweep),
             *([] if figures is None else ["", str(figures)]),
             *_changes(results, sweep, axis),
             "",
@@ -102,6 +129,21 @@ def _correct(row: PointResult, sweep: Sweep) -> NDArray[np.bool_]:
     return np.stack(reads, axis=1)
 
 
+def _equal_points(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
+    """A note on points whose layers compute the same, so that an axis does nothing there."""
+    same: dict[str, list[PointResult]] = {}
+    for row in results:
+        if row.kind == "simulated":
+            same.setdefault(sweep.record.key(row.axes, row.kind), []).append(row)
+    groups = [rows for rows in same.values() if len(rows) > 1]
+    if not groups:
+        return []
+    listed = "; ".join(axes_text(row.axes) for row in groups[0][:_MOST_EQUAL])
+    more = [f"{len(groups[0]) - _MOST_EQUAL:,} more"] if len(groups[0]) > _MOST_EQUAL else []
+    more += [f"so do those of {len(groups) - 1:,} more such groups"] if len(groups) > 1 else []
+    return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
+
+
 def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
     if isinstance(sweep.until, AccuracyQuestion):
@@ -123,16 +165,30 @@ def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thre
         thresholds: Accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
     """
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
-    if not thresholds:
-        known = sweep.of_chips
-        thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
-    thresholds = sorted(set(thresholds), reverse=True)
+    thresholds = _levels(results, sweep, thresholds)
     found = yields(results, sweep.record, sweep.of_chips is not None)
     title = _title(sweep, name, list(results[-1].axes))
     picture = plot_yields(found, title, sweep.folder / "yield.png", thresholds, {"quantized": of_kind["quantized"]})
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
     table = yield_text(found, thresholds, sweep.of_chips)
     return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
+
+
+def _levels(results: Sequence[PointResult], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:
+    """Thresholds, the highest first; where none are given, that of the sweep's question, or the usual ones."""
+    if not thresholds:
+        known, of_kind = sweep.of_chips, {row.kind: row.accuracy for row in results}
+        thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
+    return sorted(set(thresholds), reverse=True)
+
+
+def _is_of_chips(rows: Sequence[PointResult], axis: str) -> bool:
+    """Whether single chips are drawn as dots: several at some points, and no axis that lines of a few could follow."""
+    chips = distinct_values(row.axes[CHIP] for row in rows if CHIP in row.axes)
+    if len(chips) < 2 or len(groups_of_chips(rows)) > MOST_GROUPS:
+        return False
+    is_ordered = axis != CHIP and all(is_number(row.axes[axis]) for row in rows if axis in row.axes)
+    return not is_ordered or len(chips) > MOST_CURVES
 
 
 def _title(sweep: Sweep, name: str, swept: Sequence[str]) -> str:

@@ -4,11 +4,16 @@ from dataclasses import asdict
 
 from torch.utils.tensorboard import SummaryWriter
 
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import search_text, write_search
+from asim_lightning.report.search_table import changed_line, search_text, write_search
+from asim_lightning.report.tensorboard_curves import SUFFIX, run_name
+from asim_lightning.report.tensorboard_trade_off import energy_run, write_energy_curves
 
 _SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
@@ -22,13 +27,17 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
         search: The search.
         name: Name of the run, for the headline.
     """
-    title = f"{name}: {len(found.points)} points by {search.settings.method}, {search.technology}"
+    title = f"{name}: {len(found.points)} points by {search.settings.method}"
+    title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
+    changed = changed_line(found, search.folder / "results.csv")
     table, _ = write_search(found, search.folder, described)
     pictures = draw_search(found, title, search.folder)
+    write_layers(search.figures, [point.axes for point in found.points], search.folder)
     _write_scalars(found, search, title)
     return "\n".join(
         [
+            *([f"record   {changed}", ""] if changed else []),
             search_text(found, str(search.technology)),
             *([] if (ends := search.settings.ends) is None else [ends.meaning(found.references[0].images)]),
             "",
@@ -40,18 +49,24 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
 
 
 def _write_scalars(found: SearchResult, search: Search, title: str) -> None:
-    """Figures of each point with its number as the step, and of the front the accuracy over nJ, which are whole."""
+    """Figures of each point with its number as the step; and the accuracy of the front over whole nJ, a run a noise."""
     folder = search.folder
-    for stale in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
+    for stale in [path for suffix in (_SUFFIX, SUFFIX) for path in folder.rglob(f"events.out.tfevents.*{suffix}")]:
         stale.unlink()
+    curves: dict[str, dict[int, PointResult]] = {}
+    for given, points in found.groups:
+        front = [point for point in points if any(point is each for each in found.front)]
+        by_energy = sorted(front, key=lambda point: (point.figures["energy"], point.result.accuracy))
+        name = energy_run(run_name(given if len(found.groups) > 1 else {}))
+        curves[name] = {round(1000 * point.figures["energy"]): point.result for point in by_energy}
+    if found.all_digital is not None:
+        curves[energy_run("digital")] = {round(1000 * found.all_digital[0]): found.references[-1]}
+    write_energy_curves(folder, curves)
     with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
         for step, point in enumerate(found.points):
             for scalar in _SCALARS:
                 if scalar in point.figures:
                     writer.add_scalar(f"search/{scalar}_of_point", point.figures[scalar], step)
-        for point in found.front:
-            writer.add_scalar("search/front_accuracy_vs_energy_in_nJ", point.result.accuracy,
-                              round(1000 * point.figures["energy"]))  # fmt: skip
         for reference in found.references:
             writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
         for tag, figure in (("trade_off", trade_off_figure(found, title)), ("map", maps_figure(found, title))):

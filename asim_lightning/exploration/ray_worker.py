@@ -62,7 +62,8 @@ def pack(trainer: Trainer, model: CimClassifier, data: LightningDataModule, thre
         "precision": trainer.precision,
         "limit_test_batches": trainer.limit_test_batches,
     }
-    return Package(content, settings, os.getcwd(), tuple(path for path in sys.path if path), threads)
+    # in a notebook the working folder is "", which a worker's path has not
+    return Package(content, settings, os.getcwd(), tuple(map(os.path.abspath, sys.path)), threads)
 
 
 class Worker:

@@ -1,5 +1,6 @@
 """Points of one network, evaluated where no record has them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,10 @@ class RecordedPoints:
             settings["until"] = str(until)
         digest = digest_of(found.shared)
         reuse = not found.unknown
+        table = sweep_folder(self._folder, settings, self._what)
+        old = () if table.exists() else tables_of_other_versions(table, settings)
         self.record = SweepRecord(
-            sweep_folder(self._folder, settings, self._what),
+            table,
             settings,
             self._names,
             self.points.digest,
@@ -97,7 +100,7 @@ class RecordedPoints:
         idle = [
             f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
         ]
-        self.notes = (*self.record.notes, *idle)
+        self.notes = (*self.record.notes, *old, *idle)
         """What a user should know before the points are evaluated, a line each."""
         if found.unknown:
             why = "; ".join(found.unknown)
@@ -149,6 +152,34 @@ class RecordedPoints:
     def is_finished(self, axes: dict[str, AxisValue], kind: Kind, trial: int) -> bool:
         """Whether a claimed trial is finished by now, by another command."""
         return self._trainer.world_size == 1 and self.record.look_again(axes, kind, trial)
+
+
+def tables_of_other_versions(table: Path, settings: Mapping[str, object]) -> tuple[str, ...]:
+    """What a user should know of an earlier table of the same that is not used: a line, or none.
+
+    Args:
+        table: Folder of the new table.
+        settings: What it depends on.
+    """
+    what = table.name.partition("-")[0]
+    for path in sorted(table.parent.glob(f"{what}-*/settings.json")):
+        try:
+            found = json.loads(path.read_bytes())
+            there, here = found.pop("versions"), settings["versions"]
+            rest = {name: value for name, value in settings.items() if name != "versions"}
+            if digest_of(found) != digest_of(rest) or not isinstance(here, Mapping):
+                continue
+            others = [name for name in dict.fromkeys([*here, *there]) if there.get(name) != here.get(name)]
+            said = [
+                f"{name} {there.get(name)}, now {here.get(name)}"
+                if name != "source"
+                else "another source of asim_lightning"
+                for name in others
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # torn or edited, or none of a table
+        return (f"{path.parent} is the same {what} by other versions ({', '.join(said)}), whose trials are not used",)
+    return ()
 
 
 def trial_name(axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> str:

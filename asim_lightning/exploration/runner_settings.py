@@ -18,7 +18,11 @@ _ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 _FEW = 8
 """Workers that any machine may be asked for."""
 _PATIENCE = 5.0
-"""Seconds within which a cluster takes a connection."""
+"""Seconds within which a cluster takes a connection, and answers."""
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""What begins a connection of HTTP/2, which a cluster speaks, and no settings."""
+_SETTINGS = 4
+"""Type of a frame of settings, at its fourth byte: the first that a server sends."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,15 @@ def _endpoint(address: str) -> tuple[str, int]:
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address at which nothing answers, where Ray would try for a minute."""
+    """Refuse an address at which nothing answers, or something else, where Ray would try for minutes."""
+    must = "`runner.address` must be a Ray cluster that runs, and"
     try:
-        socket.create_connection(_endpoint(address), _PATIENCE).close()
+        with socket.create_connection(_endpoint(address), _PATIENCE) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() not in ("", "0", "false"):
+                return  # which begins otherwise
+            connection.sendall(_HELLO)
+            answer = connection.recv(9)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise ValueError(
-            f"`runner.address` must be a Ray cluster that runs, and nothing answers at {address}: {why}"
-        ) from None
+        raise ValueError(f"{must} nothing answers at {address}: {error.strerror or error}") from None
+    if len(answer) < 4 or answer[3] != _SETTINGS:
+        raise ValueError(f"{must} what answers at {address} is none")

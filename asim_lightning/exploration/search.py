@@ -67,7 +67,6 @@ class Search:
         if not layers:
             raise ValueError("A search needs a network with layers on a macro, got one without; set `model.plan`")
         self.trainer, self.model, self.data, self.settings = trainer, model, data, settings
-        self.macro = next(iter(layers.values())).assignment.base
         self.technology, self._load, self._folder = technology, load, Path(folder)
         self.space = _space(settings)
         self.runner = runner or TrainerRunner(trainer, model, data)
@@ -132,10 +131,8 @@ class Search:
                 points.append(self._evaluated(point, of_chips, references))
                 excesses = {str(t): self._excess(points[-1], t, results) for t in self._targets}
                 method.tell(point, costs(points[-1], self.settings.objectives), excesses)
-            figures = points[0].figures
-            digital = figures["all_digital"], figures["all_digital_low"], figures["all_digital_high"]
             objectives, targets = tuple(self.settings.objectives), tuple(map(str, self._targets))
-            return SearchResult(tuple(points), tuple(results), digital, objectives, targets)
+            return SearchResult(tuple(points), tuple(results), objectives, targets)
 
         try:
             found = self.runner.work(work, bar.advance)
@@ -166,9 +163,22 @@ class Search:
                 if of_technology(point) not in priced:  # refuses before the work
                     priced.append(of_technology(point))
                     self.figures.at(condition_at({}, "simulated", 0), priced[-1])
+                self._check_numbers(point)
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
         return known
+
+    def _check_numbers(self, point: Point) -> None:
+        """Refuse a number of the macro as an objective where rules give layers different ones."""
+        names = [name for name in self.settings.objectives if name in MACRO_FIGURES]
+        macros = self._records(_checkpoint_of(point)).points.macros(of_network(point)) if names else ()
+        for name in names:
+            values = {str(getattr(macro, name)) for macro in macros}
+            if len(values) > 1:
+                raise ValueError(
+                    f"`search.objectives` takes {name} where all layers on a macro have the same, got "
+                    f"{' and '.join(sorted(values))} by rules"
+                )
 
     def _of_chip(self, axes: Point) -> Point:
         """A point as it is checked: on a chip that is not the model's where the search is over chips."""
@@ -244,9 +254,12 @@ class Search:
         result = records.record.bounded(point_result(point, "simulated", outcomes))
         condition = condition_at(chips[0], "simulated", 0)
         figures = {"accuracy": result.accuracy, **self.figures.at(condition, of_technology(point))}
+        macros = records.points.macros(chips[0])
         for name in MACRO_FIGURES:
-            value = point.get(name, getattr(self.macro, name))
-            figures[name] = float(value) if isinstance(value, (int, float)) else float("inf")
+            values = {getattr(macro, name) for macro in macros}
+            if len(values) == 1:  # else rules give layers numbers of their own
+                value = values.pop()
+                figures[name] = float("inf") if value is None else float(value)
         share: Interval | None = None
         if self.settings.chips is not None:
             found = chip_yield(of_network(point), dict(enumerate(of_chips)))

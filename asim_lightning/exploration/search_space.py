@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
-from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.evaluation.results import AxisValue, is_number
+from asim_lightning.exploration.axes import SweepAxes, distinct
 
 TECHNOLOGY = "technology."
 CHECKPOINT = "checkpoint"
@@ -157,10 +157,10 @@ def _values(name: str, given: Any) -> list[AxisValue] | Range:
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         allowed = "a list of one or more values, or a range such as {low: 0.02, high: 0.2}"
         raise ValueError(f"`search.space.{name}` must be {allowed}, got {given!r}")
-    distinct = {axis_text(value): value for value in given}
-    if len(distinct) > _MOST:
-        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got {len(distinct)}")
-    return list(distinct.values())
+    values = distinct(name, given)
+    if len(values) > _MOST:
+        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got {len(values)}")
+    return values
 
 
 def _range(name: str, given: Mapping[str, Any]) -> Range:

@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 _OURS = "asim_lightning"
+_CODE = (".py", ".cpp", ".h")
+"""Ends of files that hold code of this package."""
 _STANDARD = tuple(
     os.path.realpath(path) + os.sep for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name))
 )
@@ -60,9 +62,14 @@ def source_content(module: str) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def package_content() -> str:
-    """Digest of this package's own code, which may be edited under one version."""
-    digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
+    """Digest of this package's own code, that of its kernels too, which may be edited under one version."""
+    return digest_of_code(Path(__file__).parents[1])
+
+
+def digest_of_code(root: Path) -> str:
+    """Digest of the names and contents of the files of code in a folder and below."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.suffix in _CODE):
         digest.update(f"{path.relative_to(root).as_posix()} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

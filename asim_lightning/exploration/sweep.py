@@ -1,5 +1,6 @@
 """One checkpoint over a grid of macros: float, quantised and simulated accuracy with error bars."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import TimeLeft
 from asim_lightning.exploration.recorded import RecordedPoints, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner, nothing
-from asim_lightning.exploration.yields import Answers
+from asim_lightning.exploration.yields import CHIP, Answers
 from asim_lightning.surgery import macro_layers
 
 Task = tuple[dict[str, AxisValue], Kind, int]
@@ -201,14 +202,16 @@ class Sweep:
         self.recorded.points.add({}, "float")
         self.recorded.points.add({}, "quantized")
         tasks: list[Task] = [({}, "float", 1), ({}, "quantized", 1)]
-        shown = self.progress and self.trainer.is_global_zero
+        shown = self.progress and self.trainer.is_global_zero and sys.stderr.isatty()
         for point in tqdm(
             axes.points(), "points", axes.count(), leave=False, disable=not shown, delay=_SILENT, dynamic_ncols=True
         ):
             try:
                 noisy = self.recorded.points.add(point, "simulated")
             except ValueError as error:
-                raise ValueError(f"{error}, at the point {axes_text(point)} of `axes`") from None
+                # chips may be no axis that was given
+                where = "" if set(point) == {CHIP} else f", at the point {axes_text(point)} of `axes`"
+                raise ValueError(f"{error}{where}") from None
             tasks.append((point, "simulated", trials if noisy else 1))
         return tasks
 

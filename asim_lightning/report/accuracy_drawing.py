@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from html import escape
 
-from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values, value_words
+from asim_lightning.evaluation.run_results import CHIP, RunResults
 from asim_lightning.report.axis_labels import LABELS, head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_scale import axis_scale, number_ticks
 from asim_lightning.report.curves import drawn_lines
@@ -40,12 +40,12 @@ def accuracy_drawing(run: RunResults, axis: str) -> Drawing:
                 texts=[_hover(name, {axis: row.axes[axis]}, row, names) for row in line],
                 name=name,
                 index=index,
-                mode="lines+markers" if scale.joined else "markers",
+                mode="lines+markers" if scale.joined and axis != CHIP else "markers",
             )
         )
     traces += references(results, ends, numbers)
     if scale.kind == "names":
-        places, texts = scale.positions, [axis_text(value) for value in scale.values]
+        places, texts = scale.positions, [value_words(value) for value in scale.values]
     else:
         places, texts = number_ticks(scale, _PHONE, lambda text: _CHARACTER * len(text))
     log = ", log scale" if scale.kind == "log" else ""

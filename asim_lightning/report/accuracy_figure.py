@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values
+from asim_lightning.evaluation.run_results import CHIP
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_marks import write_marks
@@ -96,9 +97,20 @@ def plot_sweep(rows: Sequence[PointResult], plot: AccuracyPlot, path: str | Path
     Raises:
         ValueError: No simulated point has the axis.
     """
-    figure = sweep_figure(rows, plot)
-    path = Path(path)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
+    return save_figure(sweep_figure(rows, plot), Path(path))
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as a PNG of its size.
+
+    Args:
+        figure: The figure.
+        path: The file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
     return path
 
 
@@ -141,8 +153,8 @@ def _draw_line(
         yerr=[[100 * (row.accuracy - row.low) for row in line], [100 * (row.high - row.accuracy) for row in line]],
         color=COLOURS[index % len(COLOURS)],
         marker=_MARKERS[index % len(_MARKERS)],
-        # between names, such as two column models, there is nothing that a line could stand for
-        linestyle=DASHES[index % len(DASHES)] if scale.joined else "",
+        # between names, such as two column models or chips, there is nothing that a line could stand for
+        linestyle=DASHES[index % len(DASHES)] if scale.joined and axis != CHIP else "",
         markerfacecolor=COLOURS[index % len(COLOURS)] if index < len(DASHES) else "white",
         markersize=5.5,
         linewidth=1.6,

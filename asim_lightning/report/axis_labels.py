@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult, axis_text, is_number, noise_unit
+from asim_lightning.evaluation.results import (
+    NOISE_AXES,
+    AxisValue,
+    PointResult,
+    axis_text,
+    is_number,
+    noise_unit,
+    value_words,
+)
 
 LABELS: Mapping[str, str] = {
     "random_noise": "random noise (% of full scale)",
@@ -42,16 +50,9 @@ def head_of(name: str, labels: Mapping[str, str]) -> str:
 def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str]) -> str:
     """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
     return ", ".join(
-        f"{head_of(name, labels)} {_value_text(value)}{_unit(name, labels) if is_number(value) else ''}".strip()
+        f"{head_of(name, labels)} {value_words(value)}{_unit(name, labels) if is_number(value) else ''}".strip()
         for name, value in axes.items()
     )
-
-
-def _value_text(value: AxisValue) -> str:
-    """A value in words; of whole settings "offset 0.3 lsb, gain 1 %"."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {axis_text(each)}" for name, each in value.items())
-    return axis_text(value)
 
 
 def in_one_unit(

@@ -1,17 +1,22 @@
 """Ticks and their labels on the axis of a figure."""
 
+import re
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from asim_lightning.evaluation.results import axis_text
+from asim_lightning.evaluation.results import value_words
 from asim_lightning.report.axis_scale import AxisScale, number_ticks
 
 _SIZE, _SIZE_ABOVE = 11, 10  # points
 _LONG = 16
 """Length of an import path from which only its class is shown, where that is unambiguous."""
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_LINE = 28
+"""Characters of a line of a label."""
 _BREAK = [(-0.45, -1.0), (0.45, 1.0)]
 
 
@@ -50,11 +55,11 @@ def write_marks(figure: Figure, plot: Axes, scale: AxisScale, bits: int | None) 
 
 
 def _write_names(figure: Figure, plot: Axes, scale: AxisScale, width: float) -> None:
-    texts = [axis_text(value) for value in scale.values]
-    if len({text.rsplit(".", 1)[-1] for text in texts}) == len(texts):
-        texts = [text.rsplit(".", 1)[-1] if len(text) > _LONG else text for text in texts]
+    texts = [value_words(value) for value in scale.values]
+    short = [text.rsplit(".", 1)[-1] if len(text) > _LONG and _PATH.fullmatch(text) else text for text in texts]
+    texts = [fill(text, _LINE) for text in (short if len(set(short)) == len(short) else texts)]
     left, right = scale.ends
-    if max(_dots(figure, text, _SIZE) for text in texts) + 10.0 > width / (right - left):
+    if max(_dots(figure, line, _SIZE) for text in texts for line in text.splitlines()) + 10.0 > width / (right - left):
         plot.set_xticks(scale.positions, texts, rotation=25, ha="right", rotation_mode="anchor")
     else:
         plot.set_xticks(scale.positions, texts)

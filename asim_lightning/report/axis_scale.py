@@ -1,6 +1,6 @@
 """Positions of values along the axis of a figure, and the choice of those that are labelled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
@@ -42,8 +42,8 @@ class AxisScale:
 
     @property
     def joined(self) -> bool:
-        """Whether lines join the values: between two column models, for example, there is nothing."""
-        return not any(isinstance(value, str) for value in self.values)
+        """Whether lines join the values: between two column models or whole settings, for example, there is nothing."""
+        return not any(isinstance(value, (str, Mapping)) for value in self.values)
 
     @property
     def positions(self) -> list[float]:

@@ -45,12 +45,16 @@ def worst_converters(layers: Sequence[ChipLayer]) -> str:
         offset = zero if layer.offset is None else layer.offset
         inl = layer.largest_inl
         for at in (offset.abs() + (zero if inl is None else inl)).topk(min(_WORST, layer.converters)).indices.tolist():
-            gain = 0.0 if layer.gain is None else 100 * float(layer.gain[at] - 1)
-            error = float(offset[at]), gain, 0.0 if inl is None else float(inl[at])
-            found.append((abs(error[0]) + error[2], layer.name, layer.place[at].tolist(), error))
+            size = abs(float(offset[at])) + (0.0 if inl is None else float(inl[at]))
+            errors = (
+                "-" if layer.offset is None else f"{float(layer.offset[at]):+.3g}",
+                "-" if layer.gain is None else f"{100 * float(layer.gain[at] - 1):+.3g}",
+                "-" if inl is None else f"{float(inl[at]):.3g}",
+            )
+            found.append((size, layer.name, layer.place[at].tolist(), errors))
     rows = [["worst converters", "tile", "group", "output", "weight bit", "offset, LSB", "gain, %", "INL, LSB"]]
-    for _, name, place, (offset_lsb, gain, inl_lsb) in sorted(found, reverse=True)[:_WORST]:
-        rows.append([name, *map(str, place), f"{offset_lsb:+.3g}", f"{gain:+.3g}", f"{inl_lsb:.3g}"])
+    for _, name, place, errors in sorted(found, reverse=True)[:_WORST]:
+        rows.append([name, *map(str, place), *errors])
     return text_table(rows, 1, "l" + "r" * 7) if len(rows) > 1 else ""
 
 

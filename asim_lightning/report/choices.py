@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
+from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.results import AxisValue, distinct_values, is_number
+from asim_lightning.evaluation.results import AxisValue, axis_text, distinct_values, is_number
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.evaluation.trade_off import is_given, places_of_front
 from asim_lightning.report.axis_labels import LABELS, legend_text
@@ -14,6 +15,8 @@ from asim_lightning.report.cost_names import ALL_DIGITAL
 
 _BITS = ("adc_bits", "weight_bits", "input_bits", "votes", "vote_levels", "digital_levels")
 """Axes that cost more the larger they are, the dearest first."""
+_OF_DIGITAL = ("weight_bits", "input_bits")
+"""Ends of axes that the energy of a digital macro follows."""
 Axes: TypeAlias = Mapping[str, AxisValue]
 
 
@@ -29,7 +32,8 @@ class Choice:
     undecided: int
     missed: int
     nearest: RunPoint
-    """The point with the largest margin among those not known to keep it; the best where all do."""
+    """The point with the largest margin among those not known to keep it, the cheapest of several; the best where all
+    do."""
 
 
 def energy_of(run: RunResults) -> str | None:
@@ -39,11 +43,21 @@ def energy_of(run: RunResults) -> str | None:
     )
 
 
-def digital_energy(run: RunResults) -> float | None:
-    """Energy of all products in a digital macro, µJ an image; None where it is not known or not one for all points."""
-    known = {value for point in run.points for name, value in point.costs.items() if name in ALL_DIGITAL}
+def digital_energy(run: RunResults, point: RunPoint | None = None) -> float | None:
+    """Energy of all products in a digital macro, µJ an image; None where it is not known.
+
+    Args:
+        run: The run.
+        point: A simulated point, by whose bits of weights and inputs it is; None: it must be one for all points.
+    """
+    points = run.of_kind("simulated") if point is None else [point]
+    known = {value for each in points for name, value in each.costs.items() if name in ALL_DIGITAL}
+    if not known and any(name.endswith(_OF_DIGITAL) for name in varied(run)):
+        designs = (next((one for one in run.designs if one.is_of(each)), None) for each in points)
+        known = {1e-6 * sum(layer["all_digital_pj"] for layer in one.layers) for one in designs if one is not None}
+        return known.pop() if len(known) == 1 else None
     if not known:  # a sweep prices the quantised network so
-        known = {point.costs["energy_uj"] for point in run.of_kind("quantized") if "energy_uj" in point.costs}
+        known = {each.costs["energy_uj"] for each in run.of_kind("quantized") if "energy_uj" in each.costs}
     if known:
         return known.pop() if len(known) == 1 else None
     found = run.network_cost.get("total", {}).get("all_digital_pj")
@@ -69,9 +83,11 @@ def conditions_of(point: RunPoint, several: Collection[str]) -> Axes:
 
 
 def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
-    """The cheapest point that keeps a target under each combination of conditions, in the order of the points.
+    """The cheapest point that keeps a target under each combination of conditions, the hardest last.
 
-    The cheapest has the least energy, where it is known, else the fewest bits; of several the most accurate.
+    Harder are larger numbers, also those with a unit, of the first condition, then of the next; words are in the order
+    of the points. The cheapest has the least energy, where it is known, else the fewest bits; of several the most
+    accurate.
 
     Raises:
         ValueError: The run lacks what the target is a share of.
@@ -81,19 +97,28 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
     for point in run.of_kind("simulated"):
         conditions = conditions_of(point, several)
         under.setdefault(legend_text(conditions, LABELS), (conditions, []))[1].append(point)
+    order = {
+        name: [axis_text(value) for value in distinct_values(map(magnitude, values))]
+        for name, values in several.items()
+        if is_given(name)
+    }
+
+    def hardness(group: tuple[Axes, list[RunPoint]]) -> list[int]:
+        return [order[name].index(axis_text(magnitude(value))) for name, value in group[0].items()]
+
     found = []
-    for conditions, points in under.values():
+    for conditions, points in sorted(under.values(), key=hardness):
         decided = [(target.decision(point, reference).verdict, point) for point in points]
         kept = [point for verdict, point in decided if verdict == "kept"]
         others = [point for verdict, point in decided if verdict != "kept"]
         found.append(
             Choice(
                 conditions,
-                min(kept, key=lambda point: _price(run, point)) if kept else None,
+                min(kept, key=lambda point: price(run, point)) if kept else None,
                 len(kept),
                 sum(verdict == "undecided" for verdict, _ in decided),
                 sum(verdict == "missed" for verdict, _ in decided),
-                max(others or kept, key=lambda point: target.margin(point, reference)[0]),
+                min(others or kept, key=lambda point: (-target.margin(point, reference)[0], *price(run, point))),
             )
         )
     return found
@@ -123,12 +148,19 @@ def pareto(run: RunResults) -> set[int]:
     return front
 
 
-def _price(run: RunResults, point: RunPoint) -> tuple[float, ...]:
+def price(run: RunResults, point: RunPoint) -> tuple[float, ...]:
+    """What orders points by what they cost, the cheapest first; of several the most accurate."""
     name = energy_of(run)
     first = (
         (point.costs.get(name, inf),) if name is not None else tuple(_bits(point, axis) for axis in ordered_bits(run))
     )
     return (*first, -point.result.accuracy)
+
+
+def magnitude(value: AxisValue) -> AxisValue:
+    """The number of a value with a unit; other values as they are."""
+    read = quantity(value) if isinstance(value, str) else None
+    return value if read is None else read[0]
 
 
 def ordered_bits(run: RunResults) -> list[str]:

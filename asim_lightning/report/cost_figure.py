@@ -10,12 +10,15 @@ from asim_lightning.cost.cost_report import CostReport, energy_range
 from asim_lightning.cost.layer_cost import Energy
 from asim_lightning.cost.validation import Comparison, Validation
 from asim_lightning.report.cost_table import LABELS, energy, energy_unit
+from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _COLOURS = {
     "array": "#0072B2", "adc": "#D55E00", "drivers": "#E69F00", "shift_add": "#009E73", "digital": "#5B5B5B",
     "writes": "#CC79A7",
 }  # fmt: skip
 """Apart for colour-blind readers, too."""
+_HATCHES = {"array": "", "adc": "///", "drivers": "xxx", "shift_add": "...", "digital": "\\\\\\", "writes": "+++"}
+"""Apart in black and white."""
 _DIGITAL, _DARK = "#B8B8B8", "#222222"
 _NARROW, _WIDEST = 0.22, 24.0
 
@@ -85,7 +88,8 @@ def validation_figure(found: Validation) -> Figure:
     parts.invert_yaxis()
     parts.axvline(1.0, color=_DARK, linewidth=1)
     for place, each in zip(ticks, found.components, strict=True):
-        parts.annotate(f"{each.ratio:.2f}", (each.ratio, place), xytext=(4, -3), textcoords="offset points", fontsize=8)
+        inside = {"textcoords": "offset points", "ha": "right", "va": "center", "color": "white"}
+        parts.annotate(f"{each.ratio:.2f}", (each.ratio, place), xytext=(-4, 0), fontsize=8, **inside)  # type: ignore[arg-type]
     parts.set_xlim(0.0, 1.25)
     parts.set_xlabel("model / measured")
     parts.set_title("Jia 65 nm, measured parts", fontsize=11)
@@ -109,6 +113,11 @@ def validation_figure(found: Validation) -> Figure:
         plot.grid(alpha=0.3)
         plot.set_axisbelow(True)
     figure.suptitle("energy model against published macros", fontsize=13)
+    places = sorted((1e-3 * each.reported, 1e-3 * each.modelled) for each in found.chips)
+    lines = [[(end, end) for end in chips.get_xlim()]]
+    write_labels(
+        figure, chips, [PointLabel(x, y, str(number)) for number, (x, y) in enumerate(places, 1)], places, lines
+    )
     return figure
 
 
@@ -117,7 +126,10 @@ def _stack(plot: Axes, place: int, found: Energy, parts: Sequence[str], size: fl
     for part in parts:
         height = found.parts[part] / size
         label = LABELS[part] if labelled else "_"
-        plot.bar([place], [height], bottom=bottom, color=_COLOURS[part], label=label)
+        plot.bar(
+            [place], [height], bottom=bottom, color=_COLOURS[part], label=label, hatch=_HATCHES[part],
+            edgecolor="white", linewidth=0.3,
+        )  # fmt: skip
         bottom += height
 
 
@@ -143,8 +155,6 @@ def _scatter(plot: Axes, rows: Sequence[Comparison], factor: float) -> None:
     plot.set_yscale("log")
     plot.set_xlim(*ends)
     plot.set_ylim(*ends)
-    for number, (x, y) in enumerate(sorted(zip(reported, modelled, strict=True))):
-        plot.annotate(str(number + 1), (x, y), xytext=(5, -3), textcoords="offset points", fontsize=8)
     ordered = sorted(zip(reported, modelled, [each.what for each in rows], strict=True))
     key = "\n".join(f"{number + 1} {what}" for number, (_, _, what) in enumerate(ordered))
     plot.text(0.02, 0.98, key, transform=plot.transAxes, fontsize=7, verticalalignment="top", linespacing=1.25)

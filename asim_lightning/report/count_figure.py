@@ -174,7 +174,7 @@ def _draw_cycles(figure: Figure, plot: Axes, cycles: Sequence[CycleCounts], edge
     plot.set_ylim(-0.5, len(cycles) - 0.5)
     plot.set_xlabel("count", fontsize=11)
     plot.set_ylabel("cycle: input bits, weight bits", fontsize=11)
-    plot.set_title("counts, cycle by cycle; orange: the range of the ADC, grey: outside of it", fontsize=11)
+    plot.set_title("counts, cycle by cycle; lines: ends of the ADC's range, shaded: outside of it", fontsize=11)
     bar = figure.add_axes((0.685, 0.044, 0.28, 0.012))
     figure.colorbar(mesh, cax=bar, orientation="horizontal").ax.tick_params(labelsize=8)
     bar.set_title("share of a cycle's counts", fontsize=9, pad=3)
@@ -188,7 +188,7 @@ def _draw_figures(plots: Sequence[Axes], cycles: Sequence[CycleCounts]) -> None:
     shares = [100.0 * cycle.clipped for cycle in cycles]
     clipped.barh(places, shares, color=_BAR, height=0.8)
     clipped.set_xlim(0, 1.15 * max(1.0, *shares))
-    clipped.xaxis.set_major_locator(MaxNLocator(2))
+    clipped.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     widths = [max(0.0, cycle.wrong - _LEAST_WRONG) for cycle in cycles]
     wrong.barh(places, widths, left=_LEAST_WRONG, color=_BAR, height=0.8)
     wrong.set_xscale("log")

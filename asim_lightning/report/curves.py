@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, distinct_values
+from asim_lightning.report.axis_labels import head_of
 
 MOST_CURVES = 8
 """Most curves of one figure that can be told apart."""
@@ -60,7 +61,7 @@ def drawn_lines(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]
     others = list(dict.fromkeys(name for values, _ in lines for name in values))
     if len(others) > 1:
         strongest = max(others, key=lambda name: _effect(lines, name))
-        rest = ", ".join(names.get(name, name.replace("_", " ")) for name in others if name != strongest)
+        rest = ", ".join(head_of(name, names) for name in others if name != strongest)
         lines = _over_the_rest(lines, axis, strongest)
         note = f"points: mean over {rest}; bars: lowest to highest of these"
     if len(lines) > MOST_CURVES:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import AxisValue, axis_text
+from asim_lightning.evaluation.results import AxisValue, value_words
 from asim_lightning.report.axis_labels import LABELS, head_of
 from asim_lightning.text_table import text_table
 
@@ -37,9 +37,9 @@ def differences_text(axis: str, found: Sequence[Difference]) -> str:
     header = [*others, f"{axis} from", "to", "change (points)", "95 % interval"]
     rows = [
         [
-            *(axis_text(value) for value in each.others.values()),
-            axis_text(each.before),
-            axis_text(each.after),
+            *(value_words(value) for value in each.others.values()),
+            value_words(each.before),
+            value_words(each.after),
             f"{100 * each.change.mean:+.2f}",
             f"[{100 * each.change.low:+.2f}, {100 * each.change.high:+.2f}]",
         ]

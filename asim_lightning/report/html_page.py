@@ -10,7 +10,10 @@ from typing import Any
 
 from asim_lightning.report.drawing import Drawing, Rows
 
-MISSING_PLOTLY = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
+MISSING_PLOTLY = (
+    "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a checkout "
+    "pip install '.[report]'"
+)
 _NUMBER = re.compile(r"|-|null|[+-]?[\d.,]+(e[+-]?\d+)?( \[.*\])?|\[-?[\d.]+, -?[\d.]+\]")
 """A cell that stands at the right: a number, an interval, or nothing."""
 _MOST_ROWS = 1000

@@ -1,22 +1,65 @@
-"""Energy by layer, as a figure of a report."""
+"""Energy by layer, as a figure of a report, and whose layers a report shows."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
-from asim_lightning.evaluation.results import axis_text
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
-from asim_lightning.report.axis_labels import LABELS, head_of
+from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
+from asim_lightning.report.choices import choices
+from asim_lightning.report.cost_table import LABELS as PARTS
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
+from asim_lightning.report.verdict import point_words
 
+Layers: TypeAlias = Sequence[Mapping[str, Any]]
+"""What each layer takes for one image, as in cost.json."""
 _SHOWN = ("rows", "adc_bits", "encoding_bits")
 """Fields of the macro that the note names."""
 
 
-def layer_drawing(run: RunResults) -> Drawing | None:
-    """Energy by layer, split into its parts; None where it is not known."""
-    layers: Sequence[Mapping[str, Any]] = run.network_cost.get("layers", ())
+def layers_shown(run: RunResults, target: AccuracyTarget) -> tuple[Layers, str]:
+    """The layers that a report shows, and in words whose they are.
+
+    They are those of the point that the verdict names, the cheapest that keeps the target. Where no point is known to
+    keep it, they are those of all points if these share them, else those of the macro that the settings have.
+
+    Args:
+        run: The run.
+        target: The accuracy to keep.
+
+    Raises:
+        ValueError: The run lacks what the target is a share of.
+    """
+    if len(run.designs) == 1:
+        (design,) = run.designs
+        axes = legend_text(design.axes, LABELS)
+        return design.layers, _words(run, f"on the macro of all points{f', {axes}' if axes else ''}", design.axes)
+    best = None
+    if run.designs and not run.yields and run.of_kind("simulated"):
+        best = next((each.best for each in reversed(choices(run, target)) if each.best is not None), None)
+    found = [] if best is None else [each for each in run.designs if each.is_of(best)]
+    if best is not None and found:
+        whose = f"at the cheapest point that keeps {target}, {point_words(run, best)}"
+        return found[0].layers, _words(run, whose, best.result.axes)
+    why = f", as no point is known to keep {target}" if run.designs and not run.yields else ""
+    whose = f"on the macro that the settings have, whatever the values of axes{why}"
+    return run.network_cost.get("layers", ()), _words(run, whose, {})
+
+
+def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
+    """Energy by layer, split into its parts; None where it is not known.
+
+    Args:
+        run: The run.
+        target: The accuracy to keep, which decides whose layers they are.
+
+    Raises:
+        ValueError: The run lacks what the target is a share of.
+    """
+    layers, note = layers_shown(run, target)
     if not layers:
         return None
     parts = [
@@ -31,10 +74,10 @@ def layer_drawing(run: RunResults) -> Drawing | None:
             "orientation": "h",
             "y": names,
             "x": [layer[part] / 1000 for layer in layers],
-            "name": part.removesuffix("_pj").replace("_", " "),
-            "marker": {"color": COLOURS[index % len(COLOURS)]},
+            "name": _name(part),
+            "marker": {"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _PATTERNS[index % len(_PATTERNS)]}},
             "hovertext": [
-                f"{name}<br>{part.removesuffix('_pj').replace('_', ' ')} {layer[part] / 1000:.4g} nJ of "
+                f"{name}<br>{_name(part)} {layer[part] / 1000:.4g} nJ of "
                 f"{layer['energy_pj'] / 1000:.4g} nJ<br>{layer.get('conversions', 0):,} conversions"
                 for name, layer in zip(names, layers, strict=True)
             ],
@@ -44,13 +87,39 @@ def layer_drawing(run: RunResults) -> Drawing | None:
     ]
     layout = layout_of({"title": "energy an image (nJ)"}, {"autorange": "reversed", "automargin": True}, len(traces))
     layout["barmode"], layout["height"] = "stack", 160 + 22 * len(layers)
-    numbers: Rows = [list(layers[0]), *([layer.get(name) for name in layers[0]] for layer in layers)]
-    technology = run.network_cost.get("technology", {})
-    node, supply = (technology.get(name, {}).get("value") for name in ("node", "supply"))
+    return Drawing("Energy by layer", note, traces, layout, layer_numbers(layers), "layers.csv")
+
+
+def layer_numbers(layers: Layers) -> Rows:
+    """All that is known of layers, and the share of the energy that each takes, 0..1; the head first.
+
+    Args:
+        layers: One or more.
+    """
+    total = sum(layer["energy_pj"] for layer in layers)
+    rows: Rows = [[*layers[0], "energy_share"]]
+    for layer in layers:
+        rows.append([*(layer.get(name, "") for name in layers[0]), layer["energy_pj"] / total if total else ""])
+    return rows
+
+
+def _name(part: str) -> str:
+    name = part.removesuffix("_pj")
+    return PARTS.get(name, name.replace("_", " "))
+
+
+_PATTERNS = ("", "/", "x", "-", ".", "+")
+"""Tell parts apart in black and white."""
+
+
+def _words(run: RunResults, whose: str, axes: Mapping[str, AxisValue]) -> str:
+    """Whose layers are shown, with what else of the macro and the technology matters most."""
     macro = run.commands[-1].macro if run.commands else {}
-    words = ", ".join(f"{head_of(name, LABELS)} {axis_text(macro[name])}" for name in _SHOWN if name in macro)
-    note = (
-        "One image, on the macro that the settings have, whatever the values of axes"
-        f"{f': {words}' if words else ''}{f', at {node:g} nm and {supply:g} V' if node and supply else ''}."
+    fields = [name for name in _SHOWN if name in macro and name not in axes]  # those are in the words
+    words = ", ".join(f"{head_of(name, LABELS)} {axis_text(macro[name])}" for name in fields)
+    technology = run.network_cost.get("technology", {})
+    node, supply = (
+        axes.get(f"technology.{name}", technology.get(name, {}).get("value")) for name in ("node", "supply")
     )
-    return Drawing("Energy by layer", note, traces, layout, numbers, "layers.csv")
+    at = f", at {node:g} nm and {supply:g} V" if is_number(node) and is_number(supply) else ""
+    return f"One image, {whose}{f'; {words}' if words else ''}{at}."

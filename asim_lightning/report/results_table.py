@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from asim_lightning.evaluation.record import Figures
-from asim_lightning.evaluation.results import KINDS, PointResult, axis_text, is_number
+from asim_lightning.evaluation.results import KINDS, PointResult, is_number, value_words
 from asim_lightning.report.numbers import count_range, interval_text, mean_count
 from asim_lightning.text_table import text_table
 
@@ -34,7 +34,7 @@ def results_table(rows: Sequence[PointResult], figures: Figures | None = None) -
     cells = [
         [
             row.kind,
-            *(axis_text(row.axes[name]) if name in row.axes else "-" for name in axes),
+            *(value_words(row.axes[name]) if name in row.axes else "-" for name in axes),
             f"{100 * row.accuracy:.2f}",
             interval_text(row.low, row.high),
             *([] if figures is None else _costs(figures(row.axes, row.kind))),

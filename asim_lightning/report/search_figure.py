@@ -9,13 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.legend import Legend
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from asim_lightning.evaluation.results import axis_text, distinct_values
+from asim_lightning.evaluation.results import axis_text, axis_value, distinct_values, value_words
 from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.report.accuracy_figure import COLOURS
+from asim_lightning.report.accuracy_figure import COLOURS, DASHES
 from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
+from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _LABELS = {
     **LABELS, "energy": "energy (uJ an image)", "latency": "latency (ms)", "tops_per_watt": "TOPS/W",
@@ -23,6 +25,7 @@ _LABELS = {
 }  # fmt: skip
 _DOTS = 100
 _MOST_MAPS = 9
+_MOST_INSIDE = 7  # entries of a legend that stands among the points
 _VERDICTS = {"kept": ("o", "full"), "undecided": ("o", "none"), "missed": ("x", "full")}
 
 
@@ -45,7 +48,7 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     axes = figure.add_subplot()
     has_line = len(found.objectives) == 2 and "accuracy" in found.objectives
     for number, (given, points) in enumerate(found.groups):
-        front = [point for point in points if any(point is each for each in found.front)]
+        front = _front_of(found, points)
         behind = [point for point in points if all(point is not each for each in front)]
         colour = COLOURS[number % len(COLOURS)]
         where = legend_text(given, _LABELS) if len(found.groups) > 1 else ""
@@ -53,16 +56,11 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
         _draw_points(axes, front, name, colour, 1.0)
         line = sorted(front, key=lambda point: point.figures[name])
         shares = [100 * point.result.accuracy for point in line]
-        dashes = "-" if has_line else ""
+        dashes = DASHES[number % len(DASHES)] if has_line else ""
         label = f"front{where and ' at '}{where}"
-        axes.plot([point.figures[name] for point in line], shares, dashes, color=colour, lw=1.3, label=label)
+        axes.plot([point.figures[name] for point in line], shares, ls=dashes, color=colour, lw=1.3, label=label)
     _add_verdicts(axes, found)
-    top = max(reference.accuracy for reference in found.references)
-    for reference, dashes in zip(found.references, ("-", "--"), strict=False):
-        percent, above = 100 * reference.accuracy, reference.accuracy == top
-        axes.axhline(percent, color="0.35", lw=1, ls=dashes, zorder=1)
-        place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom" if above else "top"}
-        axes.text(0.995, percent, f"{reference.kind} {percent:.2f} %", fontsize=9, color="0.35", **place)  # type: ignore[arg-type]
+    _draw_references(axes, found)
     if name == "energy":
         _draw_factors(axes, found)
     for best in found.cheapest:
@@ -78,8 +76,14 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     axes.set_ylabel("accuracy (%)", fontsize=12)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
-    axes.legend(loc="best", fontsize=8, framealpha=0.9)
-    axes.set_title(fill(title, 80), fontsize=13, pad=10)
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries > _MOST_INSIDE:
+        figure.set_size_inches(11.0, 5.8)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    else:
+        _keep_in_place(figure, axes, axes.legend(loc="best", fontsize=8, framealpha=0.9))
+    axes.set_title(fill(title, 76), fontsize=13, pad=10)
+    _name_front(figure, axes, found, name)
     return figure
 
 
@@ -109,7 +113,7 @@ def maps_figure(found: SearchResult, title: str) -> Figure | None:
         points = [point for point in found.points if not over or axis_text(point.axes[over[0]]) == value]
         image = _draw_map(axes, found, points, (along, up), (low, top))
         if over:
-            axes.set_title(f"{head_of(over[0], _LABELS)} {value}", fontsize=11)
+            axes.set_title(legend_text({over[0]: axis_value(value)}, _LABELS), fontsize=11)
     figure.colorbar(image, ax=figure.axes, label="accuracy (%)")
     references = ", ".join(f"{each.kind} {100 * each.accuracy:.2f} %" for each in found.references)
     figure.suptitle(fill(f"{title} ({references})", int(11 * size[0])), fontsize=12)
@@ -163,20 +167,76 @@ def _add_verdicts(axes: Axes, found: SearchResult) -> None:
     axes.plot([], [], "o", ms=12, mfc="none", mec="black", mew=1.4, label="cheapest that keeps it")
 
 
+def _front_of(found: SearchResult, points: Sequence[SearchPoint]) -> list[SearchPoint]:
+    return [point for point in points if any(point is each for each in found.front)]
+
+
+def _draw_references(axes: Axes, found: SearchResult) -> None:
+    """Lines of the float and the quantised network, one with both names where they are equally accurate."""
+    by_percent: dict[str, list[str]] = {}
+    for reference in found.references:
+        by_percent.setdefault(f"{100 * reference.accuracy:.2f}", []).append(reference.kind)
+    for (text, kinds), dashes in zip(by_percent.items(), ("-", "--"), strict=False):
+        label = f"{' and '.join(kinds)} {text} %"
+        axes.axhline(float(text), color="0.35", lw=1, ls=dashes, zorder=1, label=label)
+
+
+def _keep_in_place(figure: Figure, axes: Axes, legend: Legend) -> None:
+    """Fix a legend where it is, as "best" would look for another place once there are names of points."""
+    figure.draw_without_rendering()
+    corner = axes.transAxes.inverted().transform(legend.get_window_extent())[0]
+    legend.set_loc((float(corner[0]), float(corner[1])))
+
+
+def _name_front(figure: Figure, axes: Axes, found: SearchResult, name: str) -> None:
+    """Write at the points of the front what differs among them, and below the figure what the names stand for."""
+    given = {each for groups, _ in found.groups for each in groups} if len(found.groups) > 1 else set()
+    differing = [
+        axis
+        for axis in found.points[0].axes
+        if axis not in given and len({axis_text(point.axes[axis]) for point in found.front}) > 1
+    ]
+    if not differing:
+        return
+    cheapest = [point for point in found.front if any(point is best for best in found.cheapest)]
+    rest = [point for point in found.front if all(point is not best for best in cheapest)]
+    labels, seen = [], set()
+    for point in [*cheapest, *sorted(rest, key=lambda point: -point.result.accuracy)]:
+        text = "/".join(value_words(point.axes[axis]) for axis in differing)
+        # one design at several noises stands on one vertical: its name may be left out at some
+        labels.append(PointLabel(point.figures[name], 100 * point.result.accuracy, text, text not in seen))
+        seen.add(text)
+    labels.sort(key=lambda label: not label.may_be_far)
+    shown = [(point.figures[name], 100 * point.result.accuracy) for point in found.points]
+    bars = [
+        [(point.figures[name], 100 * end) for end in (point.result.low, point.result.high)] for point in found.front
+    ]
+    fronts = [
+        sorted((point.figures[name], 100 * point.result.accuracy) for point in _front_of(found, points))
+        for _, points in found.groups
+    ]
+    levels = [[(x, 100 * each.accuracy) for x in axes.get_xlim()] for each in found.references]
+    write_labels(figure, axes, labels, shown, bars + fronts + levels)
+    key = "numbers at points of the front: " + " / ".join(head_of(axis, _LABELS) for axis in differing)
+    shared = {name: value for name, value in found.front[0].axes.items() if name not in differing and name not in given}
+    key += f"; all with {legend_text(shared, _LABELS)}" if shared else ""
+    figure.supxlabel(fill(key, 118), x=0.995, ha="right", fontsize=9, color="0.3")
+
+
 def _draw_factors(axes: Axes, found: SearchResult) -> None:
     """The all-digital point, and the factors within which energies are known."""
     quantized = 100 * found.references[-1].accuracy
     if found.all_digital is not None:
         digital, low, high = found.all_digital
         axes.errorbar(
-            [digital], [quantized], xerr=[[digital - low], [high - digital]], fmt="D", color=COLOURS[1], ms=7,
+            [digital], [quantized], xerr=[[digital - low], [high - digital]], fmt="*", color="black", ms=11,
             capsize=3, label="all-digital, with its factor", zorder=4,
         )  # fmt: skip
     shown = next((best for best in found.cheapest if best is not None), found.front[0])
     energy, low, high = (shown.figures[name] for name in ("energy", "energy_low", "energy_high"))
     axes.errorbar(
-        [energy], [100 * shown.result.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor=COLOURS[0],
-        alpha=0.35, elinewidth=6, label="factor of the energy model, at one point", zorder=1,
+        [energy], [100 * shown.result.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor="0.45",
+        alpha=0.4, elinewidth=6, label="factor of the energy model, at one point", zorder=1,
     )  # fmt: skip
 
 
@@ -194,8 +254,8 @@ def _draw_map(
         colour, weight = "white" if dark else "black", "bold" if bold else "normal"
         axes.text(x, y, text, ha="center", va="center", fontsize=8, color=colour, weight=weight)
     image = axes.imshow(grid, cmap="viridis", vmin=ends[0], vmax=ends[1], aspect="auto", origin="lower")
-    axes.set_xticks(range(len(along)), along)
-    axes.set_yticks(range(len(up)), up)
+    axes.set_xticks(range(len(along)), [fill(value_words(axis_value(text)), 14) for text in along])
+    axes.set_yticks(range(len(up)), [fill(value_words(axis_value(text)), 24) for text in up])
     axes.set_xlabel(label_of(names[0], _LABELS))
     axes.set_ylabel(label_of(names[1], _LABELS))
     return image

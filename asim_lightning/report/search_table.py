@@ -1,11 +1,13 @@
 """A search as text, as CSV and as JSON: its points, the Pareto front, and the cheapest point that keeps the targets."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.evaluation.results import PointResult, axes_text, axis_text
+from asim_lightning.evaluation.results import PointResult, axes_text, axis_text, value_words
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.numbers import interval_text
@@ -13,6 +15,8 @@ from asim_lightning.text_table import text_table
 
 FIGURE_UNITS: Mapping[str, str] = {"energy": "uJ", "latency": "ms", "tops_per_watt": "TOPS/W", "yield": ""}
 """Units of figures, as headings and labels have them."""
+_OF_ALL = ("front", "cheapest")
+"""Columns that further points may change."""
 _MOST_ROWS = 40
 """Points up to which all are printed; of more, the front alone."""
 
@@ -30,13 +34,13 @@ def search_text(found: SearchResult, technology: str) -> str:
     figures = [name for name in ("energy", "latency", "yield", "tops_per_watt") if _has(found, name)]
     header = ["", *axes, "accuracy (%)", "95 % interval", *(_heading(name) for name in figures), *found.targets]
     rows = [
-        [each.kind, *(axis_text(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
+        [each.kind, *(value_words(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
          *("-" for _ in header[3 + len(axes) :])] for each in found.references
     ]  # fmt: skip
     for point in shown:
         mark = "cheapest" if _is_among(point, cheapest) else "front" if _is_among(point, front) else ""
         values = [f"{point.figures[name]:.4g}" for name in figures]
-        cells = [mark, *(axis_text(value) for value in point.axes.values()), *_accuracy(point.result), *values]
+        cells = [mark, *(value_words(value) for value in point.axes.values()), *_accuracy(point.result), *values]
         rows.append([*cells, *map(str, point.decisions)])
     sides = "l" + "r" * (len(header) - 1 - len(found.targets)) + "l" * len(found.targets)
     lines = [text_table([header, *rows], 1, sides)]
@@ -56,22 +60,60 @@ def write_search(found: SearchResult, folder: Path, described: Mapping[str, Any]
     Raises:
         OSError: One cannot be written.
     """
-    rows = [_row(point, found) for point in found.points]
-    references = [
-        {**each.axes, "kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy,
-         "low": each.low, "high": each.high} for each in found.references
-    ]  # fmt: skip
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines: list[Sequence[object]] = [columns]
-    lines += [
-        [row["kind"] if name == "kind" else _cell(row.get(name)) for name in columns] for row in [*references, *rows]
-    ]
-    write_lines(folder / "results.csv", lines, "\n")
+    references, rows = _references(found), [_row(point, found) for point in found.points]
+    write_lines(folder / "results.csv", _lines(references, rows), "\n")
     content = {**described, "objectives": found.objectives, "constraints": found.targets, "references": references,
                "all_digital_uj": found.all_digital, "points": rows}  # fmt: skip
     text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
     write_whole(folder / "results.json", lambda file: file.write(text.encode()))
     return folder / "results.csv", folder / "results.json"
+
+
+def changed_line(found: SearchResult, table: Path) -> str | None:
+    """What a user should know of the results.csv of an earlier call, which had the same points first, or some of them.
+
+    Args:
+        found: What the search found now.
+        table: The file; it need not exist.
+
+    Returns:
+        Where it was torn or edited; None where it was not.
+    """
+    points = [_row(point, found) for point in found.points]
+    columns, *rows = _lines(_references(found), points)
+    try:
+        text = table.read_text(encoding="utf-8")
+        before, *others = csv.reader(io.StringIO(text))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, csv.Error):
+        text, before, others = "", [], []
+    changed = [1] * (not set(points[0]) <= set(before)) + [len(others) + 1] * (not text.endswith("\n"))
+    for line, (old, row) in enumerate(zip(others, rows, strict=False), 2):
+        now = {str(name): str(cell) for name, cell in zip(columns, row, strict=True) if name not in _OF_ALL}
+        then = dict(zip(before, old, strict=False))
+        if len(old) != len(before) or any(then[name] != cell for name, cell in now.items() if name in then):
+            changed.append(line)
+    if not changed:
+        return None
+    more = f" and {len(set(changed)) - 1} more" if len(set(changed)) > 1 else ""
+    return f"{table} was torn or edited at line {min(changed)}{more}, and is written anew from the trials"
+
+
+def _references(found: SearchResult) -> list[dict[str, Any]]:
+    return [
+        {**each.axes, "kind": each.kind, "trials": each.trials, "images": each.images, "accuracy": each.accuracy,
+         "low": each.low, "high": each.high} for each in found.references
+    ]  # fmt: skip
+
+
+def _lines(references: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Sequence[object]]:
+    """Lines of results.csv, the names of the columns first."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [
+        [row["kind"] if name == "kind" else _cell(row.get(name)) for name in columns] for row in [*references, *rows]
+    ]
+    return [columns, *cells]
 
 
 def cheapest_lines(found: SearchResult) -> list[str]:
@@ -89,8 +131,8 @@ def cheapest_lines(found: SearchResult) -> list[str]:
         parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]
         if "energy" in best.figures:
             parts.append(f"{best.figures['energy']:.4g} uJ an image")
-            if found.all_digital is not None:
-                parts.append(f"{best.figures['energy'] / found.all_digital[0]:.3g} times the all-digital energy")
+            if digital := best.figures.get("all_digital"):
+                parts.append(f"{best.figures['energy'] / digital:.3g} times the all-digital energy")
         chosen = {name: value for name, value in best.axes.items() if name not in given}
         what = axes_text(chosen or best.axes)
         lines.append(f"Cheapest{where} that keeps {_all(found.targets)}: {what} ({', '.join(parts)}).")
@@ -106,12 +148,13 @@ def _notes(found: SearchResult, technology: str) -> list[str]:
     same = " at the same noise" if len(found.groups) > 1 else ""
     notes = cheapest_lines(found)
     notes.append(f"Front: no point{same} is better in one of {names} and at least as good in all.")
-    if found.all_digital is not None:
-        digital, low, high = found.all_digital
-        notes.append(
-            f"Energy and latency: at {technology}, by the model's factor either way (results.csv); all-digital "
-            f"{digital:.4g} uJ, {low:.3g} to {high:.3g}."
-        )
+    if any("all_digital" in point.figures for point in found.points):
+        own = any(name.startswith("technology.") for name in found.points[0].axes)
+        line = f"Energy and latency: at {'the technology of each point' if own else technology}, by the model's factor"
+        digital = "of each point in results.csv"
+        if found.all_digital is not None:
+            digital = "{:.4g} uJ, {:.3g} to {:.3g}".format(*found.all_digital)
+        notes.append(f"{line} either way (results.csv); all-digital {digital}.")
     if any("undecided" in (each.verdict for each in point.decisions) for point in found.points):
         notes.append("Undecided: the interval holds the target; about so many images would decide, if the mean stays.")
     if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):

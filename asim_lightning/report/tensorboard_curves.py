@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
@@ -15,6 +16,7 @@ from asim_lightning.evaluation.results import (
     distinct_values,
     noise_unit,
 )
+from asim_lightning.evaluation.run_results import CHIP
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy_figure import AccuracyPlot, sweep_figure
 from asim_lightning.report.curves import sweep_lines
@@ -24,37 +26,42 @@ SUFFIX = ".sweep"
 """How the names of event files of a sweep end."""
 
 
-def write_dashboard(folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot) -> Path:
+def write_dashboard(
+    folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot, figure: Figure | None = None
+) -> Path:
     """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
 
     One run for each combination of the other axes: the folder itself where there is one, else a folder below it, such
     as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
     ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. The folder holds, beside these,
-    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and `sweep_figure`.
+    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and the figure.
+    Chips have no order, so that along them there is the figure alone.
 
     Args:
         folder: Folder of the runs; created where absent.
         rows: Results of the sweep.
         plot: Axis of the curves and of the figure, and its headline and marks.
+        figure: The figure; None: `sweep_figure`.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
     folder, axis = Path(folder), plot.axis
     lines = sweep_lines(rows, axis)
-    figure = sweep_figure(rows, plot)
+    figure = figure or sweep_figure(rows, plot)
     for stale in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
         stale.unlink()
 
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
     with naming([folder]), SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
-        writer.add_custom_scalars(sweep_layout(tag))
+        if axis != CHIP:
+            writer.add_custom_scalars(sweep_layout(tag))
         for row in rows:
             if row.kind != "simulated":
                 where = f"_{run_name(row.axes)}" if row.axes else ""
                 writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
         writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
-        for others, line in lines:
+        for others, line in lines if axis != CHIP else ():
             stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
             if others:
                 with SummaryWriter(str(folder / run_name(others)), filename_suffix=SUFFIX) as run:

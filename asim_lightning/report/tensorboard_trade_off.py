@@ -1,5 +1,6 @@
-"""Accuracy against energy in TensorBoard: of the points of a sweep that no other betters."""
+"""Accuracy against energy in TensorBoard: of the points of a sweep that no other betters, and of a digital macro."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -7,7 +8,7 @@ from torch.utils.tensorboard import SummaryWriter
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.run_results import CHIP, RunResults
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.choices import conditions_of, energy_of, pareto, varied
+from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, pareto, varied
 from asim_lightning.report.tensorboard_curves import SUFFIX, add_curve, run_name
 from asim_lightning.report.tensorboard_layout import sweep_layout
 
@@ -18,8 +19,9 @@ def write_trade_off(folder: Path, run: RunResults) -> list[Path]:
     """Write the accuracy of the points of `pareto` with its interval, at steps of one nJ an image.
 
     One run for each combination of conditions, such as a noise, in a folder of its own: "energy" or
-    "energy,random_noise=0.1". Nothing is written where there are several chips, whose curves would be too many, and for
-    costs that have no energy in µJ.
+    "energy,random_noise=0.1"; where all take the same energy, of all points. The quantised network in a digital macro
+    is one more, "energy,digital". Nothing is written where there are several chips, whose curves would be too many, and
+    for costs that have no energy in µJ.
 
     Args:
         folder: Folder of the sweep, whose earlier event files are removed already.
@@ -30,11 +32,31 @@ def write_trade_off(folder: Path, run: RunResults) -> list[Path]:
     """
     energy, front, several = energy_of(run), pareto(run), varied(run)
     curves: dict[str, dict[int, PointResult]] = {}
-    for place in sorted(front) if energy == "energy_uj" and CHIP not in several else ():
-        point = run.points[place]
-        conditions = conditions_of(point, several)
-        name = ",".join(each for each in ("energy", run_name(conditions)) if each)
+    if energy != "energy_uj" or CHIP in several or run.yields:
+        return []
+    shown = [point for place, point in enumerate(run.points) if place in front] or [
+        point for point in run.of_kind("simulated") if energy in point.costs
+    ]
+    for point in sorted(shown, key=lambda point: point.result.accuracy):  # of equal energies the best one stays
+        name = energy_run(run_name(conditions_of(point, several)))
         curves.setdefault(name, {})[round(1000 * point.costs["energy_uj"])] = point.result
+    order = list(dict.fromkeys(run_name(conditions_of(point, several)) for point in shown))
+    curves = {name: curves[name] for name in (energy_run(each) for each in order)}
+    if curves and (digital := digital_energy(run)) is not None and run.of_kind("quantized"):
+        curves[energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0].result}
+    return write_energy_curves(folder, curves)
+
+
+def write_energy_curves(folder: Path, curves: Mapping[str, Mapping[int, PointResult]]) -> list[Path]:
+    """Write curves of accuracy over energy, each as a run of its own.
+
+    Args:
+        folder: Folder of all.
+        curves: Results by nJ an image, by the name of the run.
+
+    Returns:
+        The folders of the runs.
+    """
     found = []
     for name, curve in curves.items():
         found.append(folder / name)
@@ -42,3 +64,8 @@ def write_trade_off(folder: Path, run: RunResults) -> list[Path]:
             writer.add_custom_scalars(sweep_layout(TAG))
             add_curve(writer, TAG, sorted(curve.items()))
     return found
+
+
+def energy_run(conditions: str) -> str:
+    """Name of the run of a curve of energies under some conditions: "energy,random_noise=0.1"."""
+    return ",".join(each for each in ("energy", conditions) if each)

@@ -62,7 +62,8 @@ def trade_off_drawing(run: RunResults) -> Drawing | None:
     ends = (min(found), max(found))
     logarithmic = ends[1] > 20 * ends[0] > 0
     traces += references([point.result for point in run.points], ends, numbers, before=1)
-    axis = {"title": f"{cost_label(energy)} an image" + (", log scale" if logarithmic else "")}
+    what, _, unit = cost_label(energy).partition(" (")
+    axis = {"title": f"{what} an image{f' ({unit}' if unit else ''}" + (", log scale" if logarithmic else "")}
     layout = layout_of({**axis, **({"type": "log"} if logarithmic else {})}, {"title": "accuracy (%)"}, len(traces))
     note = (
         "Lines join the points that no other betters under the same conditions; pale points are bettered. Bars: 95 %."

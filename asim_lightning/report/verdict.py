@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from math import ceil
 
-from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.evaluation.trade_off import is_given
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
-from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, ordered_bits, varied
+from asim_lightning.report.choices import (
+    Choice,
+    choices,
+    digital_energy,
+    energy_of,
+    magnitude,
+    ordered_bits,
+    price,
+    varied,
+)
 from asim_lightning.report.cost_names import cost_text
 from asim_lightning.report.numbers import interval_text
 
@@ -76,7 +84,7 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         undecided = sum(choice.undecided for choice in rest)
         more = f" ({undecided} undecided)" if undecided else ""
         sentence += f"; at {_listed(without)} none is known to{more}." if rest else "."
-    if energy_of(run) is not None and (digital := digital_energy(run)) is not None:
+    if energy_of(run) is not None and (digital := digital_energy(run, best)) is not None:
         sentence += (
             f" A digital macro takes {cost_text('all_digital', {'all_digital': digital})} for the same products."
         )
@@ -106,7 +114,10 @@ def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     total = sum(choice.kept + choice.undecided + choice.missed for choice in found)
     undecided = sum(choice.undecided for choice in found)
     reference = target.reference(run)
-    nearest = max((choice.nearest for choice in found), key=lambda point: target.margin(point, reference)[0])
+    nearest = min(
+        (choice.nearest for choice in found),
+        key=lambda point: (-target.margin(point, reference)[0], *price(run, point)),
+    )
     said = f"None of {total} points is known to keep {_target(run, target)}"
     said += f"; {undecided} undecided" if undecided else ""
     needed = _needed(target, nearest, reference)
@@ -131,7 +142,7 @@ def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]
     points = run.of_kind("simulated")
     if len(names) == 1:
         order = [axis_text(value) for value in distinct_values(_magnitudes(points, names[0]))]
-        points = sorted(points, key=lambda point: order.index(axis_text(_magnitude(point.result.axes[names[0]]))))
+        points = sorted(points, key=lambda point: order.index(axis_text(magnitude(point.result.axes[names[0]]))))
     for point in points:
         groups.setdefault(target.decision(point, reference).verdict, []).append(point)
     said = []
@@ -194,10 +205,5 @@ def _tail(text: str, first: str) -> str:
     return " ".join(words[same:])
 
 
-def _magnitude(value: AxisValue) -> AxisValue:
-    read = quantity(value) if isinstance(value, str) else None
-    return value if read is None else read[0]
-
-
 def _magnitudes(points: Sequence[RunPoint], name: str) -> list[AxisValue]:
-    return [_magnitude(point.result.axes[name]) for point in points]
+    return [magnitude(point.result.axes[name]) for point in points]

@@ -8,7 +8,7 @@ import numpy as np
 
 from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, YieldQuestion
-from asim_lightning.evaluation.results import axes_text, axis_text
+from asim_lightning.evaluation.results import axes_text, axis_text, value_words
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.numbers import interval_text
 from asim_lightning.text_table import text_table
@@ -68,7 +68,7 @@ def _spreads(found: Sequence[ChipYield]) -> str:
         percents = 100 * each.accuracies
         rows.append(
             [
-                *map(axis_text, each.axes.values()),
+                *map(value_words, each.axes.values()),
                 str(len(each.chips)),
                 str(each.reads),
                 f"{100 * each.mean.mean:.2f}",
@@ -90,7 +90,7 @@ def _yields(found: Sequence[ChipYield], thresholds: Sequence[float]) -> str:
             at = each.at(threshold)
             rows.append(
                 [
-                    *map(axis_text, each.axes.values()),
+                    *map(value_words, each.axes.values()),
                     f"{100 * threshold:g}",
                     f"{at.good} of {at.total}",
                     f"{at.share:.3f}",

@@ -17,6 +17,11 @@ class NotAColumn:
     """Takes a macro but is no column."""
 
 
+class WithoutMacro(Column):
+    def __init__(self, droop: float) -> None:
+        self.droop = droop
+
+
 class NeedsGain(Column):
     """A column with an argument that has no default."""
 
@@ -92,6 +97,12 @@ CASES: list[Case] = [
     ("column_args", {"column_args": {"alpha": 0.1}}, "does not fit column charge", "alpha"),
     ("column_args", CURRENT | {"column_args": {"beta": 0.1}}, "does not fit column current", "beta"),
     ("column_args", {"column": f"{__name__}.NeedsGain"}, "does not fit column", "gain"),
+    (
+        "column",
+        {"column": f"{__name__}.WithoutMacro", "column_args": {"droop": 1}},
+        "must take the macro first, as in __init__(self, macro, droop)",
+        "__init__(self, droop)",
+    ),
     ("column_args.alpha", CURRENT | {"column_args": {"alpha": -1}}, "0 or more", "-1"),
     ("column_args.alpha", CURRENT | {"column_args": {"alpha": float("inf")}}, "0 or more", "inf"),
     ("column_args.cell_sigma", CURRENT | {"column_args": {"cell_sigma": 101}}, "0..100", "101"),

@@ -72,7 +72,8 @@ WRONG = {
     "no reads": Wrong((*CALIBRATE, "--trials", "0"), "`trials` must be 1..65535, got 0"),
     "against no field": Wrong((*CALIBRATE, "--against", "{adc_bit: 7}"), "`macro.adc_bit` is no field of a macro"),
     "ideal converter": Wrong(
-        (*CALIBRATE, "--model.plan.macro.adc_bits", "null"), "`macro.adc_step` must be null for an ideal converter"
+        (*CALIBRATE, "--model.plan.macro.adc_bits", "null"),
+        "`macro.adc_bits` must be 1..16 for asim calibrate-adc, as an ideal converter has no range, got null in",
     ),
     "digital ADC": Wrong(
         (*CALIBRATE, "--model.plan.macro.digital_adc", "true"), "`macro.adc_step` must be null with digital_adc, got 1"

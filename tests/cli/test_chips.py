@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.cli.conftest import Asim, Run
+from tests.cli.conftest import TINY, Asim, Run
 from tests.cli.wrong_inputs import SWEEP, Wrong, assert_refused, flag, recipe
 
 Write = Callable[..., Path]
@@ -58,7 +59,7 @@ ROWS = {
         "no flag may name one, got --model.chip 17", *CELLS, "--chips", "3", "--model.chip", "17", command=SWEEP
     ),
     "equal chips": flag(
-        "`chip` changes nothing, as cells and converters of no macro differ", "--chips", "3", command=SWEEP
+        "differ from chip to chip: all chips are equal where `macro.static` is 0", "--chips", "3", command=SWEEP
     ),
     "no question": flag("must be as in 'yield 0.95 at 90 %'", *CELLS, "--until", "enough", command=SWEEP),
     "a yield of 1": flag("must be between 0 and 1", *CELLS, "--until", "yield 1 at 90 %", command=SWEEP),
@@ -78,3 +79,11 @@ ROWS = {
 @pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
 def test_wrong_chips(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
     assert_refused(wrong, asim, folder, run)
+
+
+def test_equal_chips_are_of_no_point_of_axes_where_none_is_given(asim: Asim, folder: Path, run: Run) -> None:
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "trained.ckpt").write_bytes(run.checkpoint.read_bytes())
+    assert asim(*SWEEP, "--chips", "3").error.endswith("all chips are equal where `macro.static` is 0")
+    error = asim(*SWEEP, "--chips", "3", "--axes.adc_bits", "[7]").error
+    assert error.endswith("at the point adc_bits 7, chip 1 of `axes`")

@@ -18,6 +18,7 @@ from tests.cli.wrong_inputs import Content, Wrong, assert_refused
 
 Write = Callable[..., Path]
 
+SMALLER = moments_csv(COUNTS / 2.56, [0.5] * 256)
 IDEAL = ideal_csv()
 NOISY = moments_csv(*(f(codes_of(bent_level(), 0.3, 200, 0), 1) for f in (np.mean, np.std)))
 MEASURED = {"column": "measured", "column_args": {"file": "chip.csv"}}
@@ -127,6 +128,11 @@ FILES = {
     ),
     "fit of no noise": Wrong(
         ("fit-column", "chip.csv", "--reads", "9"), "needs 8 or more counts whose reads", {"chip.csv": IDEAL}
+    ),
+    "fit of a smaller ADC": Wrong(
+        ("fit-column", "chip.csv", "--reads", "20"),
+        "of the 8-bit ADC (`--adc_bits`), or outputs",
+        {"chip.csv": SMALLER},
     ),
     "fit without reads": Wrong(("fit-column", "chip.csv"), "fit-column needs `--reads`", {"chip.csv": NOISY}),
     "fit of no file": Wrong(

@@ -1,5 +1,8 @@
 """`asim report`: a file of finished runs, and one line for what is none."""
 
+import html
+import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -122,7 +125,10 @@ def test_one_line_for_what_is_wrong(
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plotly", "plotly.offline", "plotly.io", "plotly.graph_objects"):
         monkeypatch.setitem(sys.modules, name, None)
-    expected = "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]'"
+    expected = (
+        "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a "
+        "checkout pip install '.[report]'"
+    )
     assert asim("report", sweep).error == expected
 
 
@@ -136,4 +142,54 @@ def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
     assert "asim sweep -c " in text
     assert "--axes.random_noise" in text
     assert asim("report", sweep, "--output", "b.html", "--target", "1 %").last == "report   b.html"
+    assert Path("b.json").is_file()
     assert "1 % accuracy" in Path("b.html").read_text(encoding="utf-8")
+
+
+def test_each_number_of_its_tables_is_in_the_json_beside_it_and_in_files_of_the_run(sweep: Path, asim: Asim) -> None:
+    pytest.importorskip("plotly")
+    assert "numbers  runs/tiny/report.json" in asim("report", "runs/tiny").out
+    page = Path("runs/tiny/report.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
+    shown = [text for cell in cells for text in texts_in(html.unescape(cell))]
+    assert len(shown) > 100
+    (found,) = json.loads(Path("runs/tiny/report.json").read_text())["runs"]
+    in_json = [number for cell in flat(found) for number in numbers_in(cell)]
+    assert lacking(shown, in_json) == []
+    # but for how many images would decide, which the report works out; shares are of the sum of energies
+    decisions = {number for cell in cells if cell.startswith("undecided") for number in texts_in(cell)}
+    layers = json.loads((sweep / "cost.json").read_text())["layers"]
+    of_run = [layer["energy_pj"] / sum(each["energy_pj"] for each in layers) for layer in layers]
+    for path in (*sweep.glob("*.csv"), *sweep.glob("*.json"), *sweep.glob("commands/*.json")):
+        text = path.read_text()
+        of_run += numbers_in(text.replace(",", " ") if path.suffix == ".csv" else text)
+    assert set(lacking(shown, of_run)) <= decisions
+
+
+def texts_in(text: str) -> list[str]:
+    found = re.findall(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?![\w.])", text)
+    return [each.replace(",", "") for each in found]
+
+
+def numbers_in(text: str) -> list[float]:
+    return [float(each) for each in texts_in(text)]
+
+
+def flat(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in flat(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in flat(each)]
+    return [str(value)]
+
+
+def lacking(shown: list[str], known: list[float]) -> list[str]:
+    """Numbers that are none of the known ones, in percent, nJ of pJ, or µs of s, to the digits that are shown."""
+    scaled = {scale * value for value in known for scale in (1, 100, 1e-3, 1e6)}
+    missing = []
+    for text in shown:
+        decimals = len(text.partition(".")[2])
+        close = 0.51 * 10.0**-decimals if decimals or abs(float(text)) >= 1000 else 1e-9
+        if not any(abs(float(text) - each) <= close for each in scaled):
+            missing.append(text)
+    return missing

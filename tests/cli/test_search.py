@@ -26,6 +26,12 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
     assert "record   4 of 4 trials are of an earlier run, seconds too" in again.out  # the technology changes no answer
     assert len(list(Path("runs/tiny").glob("search-*"))) == 2
+    table = folder / "results.csv"
+    whole = table.read_text()
+    table.write_text(whole[:-30])
+    last = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
+    assert f"record   {table} was torn or edited at line 5, and is written anew from the trials" in last.out
+    assert table.read_text() == whole
 
 
 def test_other_commands_take_a_recipe_with_a_search(asim: Asim, written: Write) -> None:
@@ -63,6 +69,14 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown preset": ((*SPACE, "--technology.preset", "28"), "`technology.preset` must be one of 28nm, 65nm"),
     "technology of a space": (("--search.space", "{technology: {suply: [1]}}"), "nearest: supply"),
     "technology with a typo": ((*SPACE, "--technology.suply", "1"), "nearest: --technology.supply"),
+    "no worker": (
+        (*SPACE, "--runner", "ray", "--runner.workers", "0"),
+        "`runner.workers` must be 1 or more or null, got 0",
+    ),
+    "nothing at the address": (
+        (*SPACE, "--runner", "ray", "--runner.address", "127.0.0.1:1"),
+        "nothing answers at 127.0.0.1:1: Connection refused",
+    ),
     "charging by counts": (
         (*SPACE, "--technology.charging", "ground"),
         "`technology.charging` must be fixed in a sweep or search, which keeps no counts, got 'ground'; asim",

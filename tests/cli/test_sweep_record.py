@@ -1,7 +1,10 @@
 """What `asim sweep` says of the record that it found."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Asim
 
@@ -28,3 +31,45 @@ def test_a_trial_that_was_changed_is_computed_again_and_said(asim: Asim, written
     assert rows(again.out) == rows(first.out)
     assert {path: path.stat().st_mtime_ns for path in others} == before
     assert "changed or damaged" not in asim(*command).out
+
+
+@pytest.mark.parametrize(
+    ("chips", "damaged"),
+    [
+        ((), '{"command": "asim'),
+        (("--chips", "2", "--model.plan.macro.static", "{offset: 0.3 lsb}"), '{"command": "asim sweep", "calls": "x"}'),
+    ],
+    ids=["sweep", "yield"],
+)
+def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
+    chips: tuple[str, ...], damaged: str, asim: Asim, written: Write
+) -> None:
+    """Of a sweep and of a yield."""
+    command = ("sweep", "-c", written(axes={"random_noise": [0.5]}, trials=1), "--progress", "false", *chips)
+    first = asim(*command)
+    assert first.code == 0, first.err
+    (table,) = Path("runs").glob("tiny/sweep-*/results.csv")
+    whole, settings = table.read_text(), table.with_name("settings.json")
+    table.write_text(whole[:-30])
+    settings.write_bytes(settings.read_bytes()[:100])
+    (call,) = table.parent.glob("commands/*.json")
+    call.write_text(damaged)
+    again = asim(*command)
+    assert f"{call} was torn or edited after it was written, and counts calls and seconds from here" in again.out
+    assert json.loads(call.read_text())["calls"] == 1
+    line = len(whole.splitlines())
+    assert f"{table} is torn, edited or of points that are others now at line {line}, and is written anew" in again.out
+    assert f"{settings} was torn or edited after it was written, and is written anew" in again.out
+    assert "nothing is computed" in again.out
+    assert table.read_text() == whole
+    # as if it were of another version, whose digest it has
+    found = json.loads(settings.read_text())
+    found["versions"]["torch"] = "1.0"
+    settings.write_text(json.dumps(found))
+    assert (
+        f"{table.parent} must hold the sweep that is asked for, but its settings.json differs" in asim(*command).error
+    )
+    table.parent.rename(table.parent.with_name("sweep-00000000"))
+    other = asim(*command)
+    assert "sweep-00000000 is the same sweep by other versions (torch 1.0, now " in other.out
+    assert "other versions" not in asim(*command).out

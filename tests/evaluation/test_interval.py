@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
+from asim_lightning.evaluation.interval import accuracy_interval, difference_interval, student
 
 
 def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
@@ -160,3 +160,8 @@ def test_pairs_tell_more_than_two_intervals() -> None:
 def test_pairs_of_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^both answers must be to the same images, got 3 and 4 images$"):
         difference_interval(np.ones((3, 1), bool), np.ones((4, 1), bool))
+
+
+def test_quantiles_of_student_are_those_of_tables() -> None:
+    expected = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 9: 2.2622, 10: 2.2281, 30: 2.0423}
+    assert {freedom: round(student(freedom), 4) for freedom in expected} == expected

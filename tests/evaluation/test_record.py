@@ -242,9 +242,12 @@ def test_trials_of_another_fingerprint_are_ignored(record, folder, tmp_path):
     other = SweepRecord(tmp_path / "other", {"seed": 1}, COLUMNS)
     store(other, POINT, 0)
     store(record, {"random_noise": 0}, 0)
-    for path in (tmp_path / "other" / "trials").iterdir():
+    for path in (tmp_path / "other" / "trials").glob("*.npz"):
         path.rename(folder / "trials" / path.name)
-    assert reopen(folder).trials(POINT, "simulated") == ()
+    again = reopen(folder)
+    assert again.trials(POINT, "simulated") == ()
+    (note,) = again.notes
+    assert note == f"{folder / 'trials' / path.name} is of another version, network, data or name, and not used here"
 
 
 @pytest.mark.parametrize("name", ["settings.json", "results.csv"])
@@ -256,9 +259,52 @@ def test_damaged_tables_cost_no_trial(record, folder, name, content):
     path.unlink() if content is None else path.write_bytes(content)
     again = reopen(folder)
     assert again.trials(POINT, "simulated") == (0,)
+    said = {"settings.json": f"{path} was torn or edited after it was written, and is written anew",
+            "results.csv": f"{path} is torn, edited or of points that are others now at line 1, and is written anew "
+            "from the trials, as far as it is asked for"}  # fmt: skip
+    assert again.notes == ([] if content is None else [said[name]])
     assert again.finish(POINT, "simulated", 1) == result
     assert json.loads((folder / "settings.json").read_text()) == FINGERPRINT
     assert len(rows(folder)) == 1
+    assert reopen(folder).notes == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda text: text[:-40], "line 3, "),  # in the middle of the last line
+        (lambda text: text[:-1], "line 3, "),
+        (lambda text: text.replace("0.833333", "0.933333"), "line 2 and 1 more, "),
+        (lambda text: text.replace(",simulated,1,120,", ",simulated,1,12,", 1), "line 2, "),
+        (lambda text: text.replace("0.1,8,", "0.2,8,"), "line 2, "),
+        (lambda text: text.replace("right", "left"), "line 1 and 2 more, "),
+    ],
+    ids=["torn", "torn end", "accuracy", "images", "axis", "column"],
+)
+def test_a_torn_or_edited_row_is_said_and_comes_from_the_trials(record, folder, change, line):
+    for axes in (POINT, {"random_noise": 0, "adc_bits": 8}):
+        store(record, axes, 0)
+        record.finish(axes, "simulated", 1)
+    path, before = folder / "results.csv", rows(folder)
+    text = path.read_text()
+    path.write_text(change(text))
+    assert path.read_text() != text
+    again = reopen(folder)
+    (note,) = again.notes
+    assert f"{path} is torn, edited or of points that are others now at {line}" in note
+    for axes in (POINT, {"random_noise": 0, "adc_bits": 8}):
+        again.finish(axes, "simulated", 1)
+    again.write_results()
+    assert sorted(rows(folder), key=str) == sorted(before, key=str)
+    assert reopen(folder).notes == []
+
+
+def test_settings_of_another_sweep_are_refused_with_what_to_do(record, folder):
+    (folder / "settings.json").write_text(json.dumps({**FINGERPRINT, "seed": 7}))
+    with pytest.raises(
+        ValueError, match=r"its settings\.json differs; delete that file if it was edited, and no trial"
+    ):
+        reopen(folder)
 
 
 def test_a_changed_trial_is_computed_again_and_said(record, folder):

@@ -64,7 +64,9 @@ def test_points_have_their_axes_other_numbers_and_differences(run: Path) -> None
 
 
 def test_a_command_that_is_called_again_keeps_its_time(run: Path) -> None:
-    again = called_again(CommandRecord("asim sweep -c mine", started="2026-01-03"), run)
+    said: list[str] = []
+    again = called_again(CommandRecord("asim sweep -c mine", started="2026-01-03"), run, said.append)
+    assert said == []
     assert (again.calls, again.ended(1.5).seconds) == (2, 5.0)
     CommandRecord("asim search -c mine", started="2026-01-01").write(run)
     assert [each.command for each in read_commands(run)] == ["asim search -c mine", "asim sweep -c mine"]
@@ -126,6 +128,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     "other columns": (lambda f: (f / "results.csv").write_text("a,b\n1,2\n"), "lacks kind, trials"),
     "a column twice": (rewritten("results.csv", "adc_bits", "kind"), "must name each column once"),
     "other settings": (lambda f: (f / "settings.json").write_text("[1]"), "must hold a mapping, got a list"),
+    "torn layers": (lambda f: (f / "layers.json").write_text("{"), "layers.json must be a JSON file"),
+    "other layers": (
+        lambda f: (f / "layers.json").write_text('{"designs": [{"axes": {}}]}'),
+        "layers.json must hold axes and layers of designs, and was changed",
+    ),
     "torn settings": (lambda f: (f / "settings.json").write_text("{"), "settings.json must be a JSON file"),
     "torn differences": (rewritten("differences.csv", "-0.3\n", "\n"), "differences.csv was changed at line 2"),
     "differences that fall": (rewritten("differences.csv", "-0.3\n", "-0.6\n"), "low, difference and high must rise"),

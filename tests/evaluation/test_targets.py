@@ -23,6 +23,11 @@ def test_units() -> None:
     [
         ("acuracy 99 %", r"must be as in 'accuracy 99 % of quantized'.*nearest: accuracy"),
         ("accuracy", r"must be as in .*, got 'accuracy'$"),
+        (
+            "accuracy within 1 % of quantized",
+            r"'accuracy 99 % of quantized' \(a share of quantized or float\), 'accuracy 88 %', 'energy 2 uJ', "
+            r"'latency 5 ms' or 'yield 0.9 at 85 %' \(a share of chips at an accuracy\), got '[^']+'$",
+        ),
         ("accuracy 0.99", r"takes an accuracy in percent above 0.*got 'accuracy 0.99'"),
         ("accuracy 120 %", "takes an accuracy in percent above 0"),
         ("accuracy 99 % of analog", "takes an accuracy of float or quantized, got 'accuracy 99 % of analog'"),

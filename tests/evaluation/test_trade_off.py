@@ -27,10 +27,10 @@ def test_the_front_is_that_of_all_pairs() -> None:
 
 def test_the_cheapest_keeps_the_targets() -> None:
     points = (point(0.9, 3), point(0.89, 2), point(0.88, 1, "undecided"), point(0.5, 0.5, "missed"), point(0.85, 2))
-    found = SearchResult(points, (), None, ("accuracy", "energy"), ("accuracy 80 %",))
+    found = SearchResult(points, (), ("accuracy", "energy"), ("accuracy 80 %",))
     assert found.cheapest == (points[1],)  # of the same energy the more accurate
-    assert SearchResult(points, (), None, ("accuracy", "energy")).cheapest == (None,)
-    assert SearchResult(points[2:4], (), None, ("accuracy", "energy"), ("x",)).cheapest == (None,)
+    assert SearchResult(points, (), ("accuracy", "energy")).cheapest == (None,)
+    assert SearchResult(points[2:4], (), ("accuracy", "energy"), ("x",)).cheapest == (None,)
 
 
 def test_verdict_of_several_targets() -> None:
@@ -51,7 +51,7 @@ def test_verdict_of_several_targets() -> None:
 )  # fmt: skip
 def test_spreads_are_given_and_what_is_built_is_chosen(axis: str, is_given: bool) -> None:
     points = tuple(SearchPoint({axis: value}, point(0.9, 1).result, {"accuracy": 0.9, "energy": 1}) for value in (1, 2))
-    found = SearchResult(points, (), None, ("accuracy", "energy"))
+    found = SearchResult(points, (), ("accuracy", "energy"))
     assert len(found.groups) == (2 if is_given else 1)
 
 
@@ -63,7 +63,7 @@ def test_noise_is_given_and_not_chosen() -> None:
             (0.2, 1, point(0.3, 1, "missed")),
         )
     )  # fmt: skip
-    found = SearchResult(points, (), None, ("accuracy", "energy"), ("accuracy 80 %",))
+    found = SearchResult(points, (), ("accuracy", "energy"), ("accuracy 80 %",))
     assert [given for given, _ in found.groups] == [{"random_noise": noise} for noise in (0, 0.1, 0.2)]
     assert found.front == (points[0], points[3], points[2], points[4])
     assert found.cheapest == (points[0], points[3], None)

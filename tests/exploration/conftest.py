@@ -128,17 +128,27 @@ def evaluations(sweep: Sweep) -> int:
     return sweep.evaluations
 
 
-def kill_at(moments: Sequence[int], command: list[str], trials: Callable[[], dict[Path, int]]) -> None:
+def environment() -> dict[str, str]:
+    """Variables of a program that runs this package in any working folder."""
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def kill_at(
+    moments: Sequence[int], command: list[str], trials: Callable[[], dict[Path, int]], folder: Path | None = None
+) -> None:
     """Start a command again and again, and kill it after so many trials, and a moment more or less.
 
     Args:
         moments: Trials that are there, rising.
         command: The command.
         trials: The files of trials that there are, and when each was written.
+        folder: Working folder.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for moment in moments:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline, before = time.monotonic() + 200, trials()
         while len(trials()) < moment and process.poll() is None:
             assert time.monotonic() < deadline

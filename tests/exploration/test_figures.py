@@ -1,14 +1,39 @@
 """What the points of a sweep cost: beside accuracies in the table and in results.csv."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from asim_lightning.cost import Technology, cost
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
+from asim_lightning.evaluation.run_results import read_run
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.figures import PointFigures
+from asim_lightning.exploration.figures import CostFigures, PointFigures, write_layers
 from asim_lightning.exploration.finished_sweeps import read_results
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
 from tests.exploration.conftest import Make, rows
+
+
+class Thermal(EnergyModel):
+    """A converter of less noise takes more."""
+
+    def conversion(self, macro: MacroConfig, cycle: Cycle, active: ActiveCells | None = None) -> ConversionEnergy:
+        one = super().conversion(macro, cycle, active)
+        return ConversionEnergy(one.array, one.adc / (macro.random_noise_percent or 1.0) ** 2, one.drivers)
+
+
+def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) -> None:
+    figures = PointFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
+    at = [figures({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
+    assert at[0] == at[2] > 2 * at[1]
+    path = write_layers(figures.costs, [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)], tmp_path)
+    assert path is not None
+    assert [each["axes"] for each in json.loads(path.read_text())["designs"]] == [
+        {"random_noise": 0.1}, {"random_noise": 0.2},
+    ]  # fmt: skip
 
 
 def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> None:
@@ -67,3 +92,31 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     head = text.splitlines()[0]
     assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in head
     assert "cost     of an image at 65 nm, 1 V, 25 ns a conversion (technology 65nm)" in text
+
+
+def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = SweepAxes(adc_bits=[6, 8], random_noise=[0, 0.1])
+    sweep = make(axes, trials=1)
+    figures = PointFigures(sweep.model, Technology())
+    sweep.record.show(figures)
+    publish(sweep.run(), sweep, "tiny", 10, figures)
+    found = read_run(sweep.folder)
+    assert [dict(design.axes) for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
+    for point in found.of_kind("simulated"):
+        (design,) = (design for design in found.designs if design.is_of(point))
+        energy = sum(layer["energy_pj"] for layer in design.layers)
+        assert 1e-6 * energy == pytest.approx(point.costs["energy_uj"], rel=1e-5)
+    assert found.designs[0].layers[0]["why_digital"] == "first convolution: digital"
+    monkeypatch.setattr("asim_lightning.exploration.figures._MOST_DESIGNS", 1)
+    points = [{"adc_bits": 6}, {"adc_bits": 8}]
+    assert write_layers(figures.costs, points, sweep.folder) is None  # type: ignore[arg-type]
+    assert read_run(sweep.folder).designs == ()
+
+
+def test_layers_follow_the_technology_of_a_search_and_no_checkpoint(make: Make) -> None:
+    sweep = make()
+    points = [{"technology.supply": volts, "checkpoint": name} for volts in (0.8, 0.9) for name in ("a", "b")]
+    path = write_layers(CostFigures(sweep.model, Technology()), points, sweep.folder)  # type: ignore[arg-type]
+    assert path is not None
+    low, high = (design["layers"] for design in json.loads(path.read_text())["designs"])
+    assert low[1]["array_pj"] == pytest.approx((0.8 / 0.9) ** 2 * high[1]["array_pj"])

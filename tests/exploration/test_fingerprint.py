@@ -137,6 +137,38 @@ def test_what_is_known_to_be_harmless_does_not(one: LightningDataModule, other: 
     assert of(one) == of(other)
 
 
+def fitted(**options: Any) -> CimClassifier:
+    """A network whose input ranges are fitted to the same images whatever the settings."""
+    model = make_model(plan=PLAN, **options)
+    model.calibrate([torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
+    return model
+
+
+class OwnClassifier(CimClassifier):
+    """One whose test may use any setting."""
+
+
+def test_settings_of_training_do_not_count_in_our_own_classifier() -> None:
+    training: dict[str, Any] = {"label_smoothing": 0.1, "mixup": 0.2, "train_noise": 1.0}
+    assert of(model=make_model(plan=PLAN, **training)) == of()
+    own = [OwnClassifier(**make_model(plan=PLAN, **each).hparams) for each in ({}, {"label_smoothing": 0.1})]
+    assert of(model=own[0])["model"] != of(model=own[1])["model"]
+
+
+def test_what_ranges_are_fitted_to_does_not_count_where_they_are_fitted() -> None:
+    images = {"calibration_images": 30}
+    assert of(model=fitted(**images)) == of(model=fitted())
+    other = make_data(held_out=100, seed=5)
+    assert of(other, model=fitted()) == of(model=fitted())
+    assert of(model=make_model(plan=PLAN, **images))["model"] != of()["model"]
+    assert of(other)["data"] != of()["data"]
+    anew = [RangeCalibration(20)]
+    assert of(other, fitted(), callbacks=anew)["data"] != of(None, fitted(), callbacks=anew)["data"]
+    assert of(model=fitted(**images), callbacks=anew)["model"] != of(model=fitted(), callbacks=anew)["model"]
+    seeds = [Overridden(test_images=20, seed=seed) for seed in (0, 1)]
+    assert of(seeds[0], fitted())["data"] != of(seeds[1], fitted())["data"]
+
+
 def test_batches_count_where_answers_depend_on_them() -> None:
     one, other = make_data(eval_batch_size=10), make_data(eval_batch_size=5)
     by_batch = make_model(plan=Plan(PLAN.macro, input_range="batch"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asim_lightning import Rule
+from asim_lightning import MacroConfig, Rule
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
 from asim_lightning.report.accuracy_figure import AccuracyPlot
@@ -23,6 +23,41 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
     ]
     assert (sweep.folder / "accuracy_vs_random_noise.png").stat().st_size > 10_000
     assert json.loads((sweep.folder / "settings.json").read_text())["axes"] == ["random_noise"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "picture"),
+    [
+        (SweepAxes(chip=[0, 1, 2]), "accuracy_of_chips.png"),
+        (SweepAxes(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), "accuracy_of_chips.png"),
+        (SweepAxes(chip=[0, 1], random_noise=[0.3, 1.0]), "accuracy_vs_random_noise.png"),
+    ],
+)
+def test_single_chips_are_dots_where_no_line_of_each_has_an_order(axes: SweepAxes, picture: str, make: Make) -> None:
+    macro = MacroConfig(weight_bits=4, input_bits=4, static={"offset": "3 lsb"})  # type: ignore[arg-type]
+    sweep = make(axes, trials=1, macro=macro)
+    said = publish(sweep.run(), sweep, "tiny", 10)
+    assert f"picture  {sweep.folder / picture}" in said
+    assert [path.name for path in sweep.folder.glob("*.png")] == [picture]
+
+
+@pytest.mark.parametrize(
+    ("axes", "note"),
+    [
+        (SweepAxes(random_noise=[0.3], votes=[1, 3]), "random_noise 0.3, votes 1; random_noise 0.3, votes 3"),
+        (
+            SweepAxes(random_noise=[0.3, 0], votes=[1, 3, 5, 7, 9]),
+            "random_noise 0.3, votes 1; random_noise 0.3, votes 3; random_noise 0.3, votes 5; random_noise 0.3, "
+            "votes 7; 1 more; so do those of 1 more such groups",
+        ),
+        (SweepAxes(random_noise=[0.3, 0]), None),
+    ],
+)
+def test_points_of_an_axis_that_does_nothing_are_named(axes: SweepAxes, note: str | None, make: Make) -> None:
+    sweep = make(axes, trials=1)
+    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    notes = [line for line in said if "compute the same" in line]
+    assert notes == ([] if note is None else [f"note     these points compute the same: {note}"])
 
 
 @pytest.mark.parametrize(

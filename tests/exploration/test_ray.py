@@ -20,6 +20,7 @@ import yaml
 
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner
+from asim_lightning.exploration.ray_worker import pack
 from tests.exploration.conftest import KWARGS, MACRO, Load, Make, predictions, rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -193,6 +194,17 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
         assert len(str(raised.value).splitlines()) == 1
         assert len(predictions(sweep)) == 2  # what was finished is kept
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+
+def test_workers_look_for_modules_where_a_notebook_does(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweep = make()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    monkeypatch.setattr(sys, "path", ["", "lib", *sys.path])
+    modules = pack(sweep.trainer, sweep.model, sweep.data, 1).modules
+    assert {str(tmp_path / "mine"), str(tmp_path / "mine" / "lib")} <= set(modules)
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """Trials that are finished in another order give the same decisions; settings of a runner that make no sense."""
 
+import re
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -107,6 +110,44 @@ def test_what_is_not_installed_is_named(make: Make, monkeypatch: pytest.MonkeyPa
     sweep = make()
     with pytest.raises(ValueError, match=r"not installed: pip install 'asim_lightning\[ray\]'"):
         runner_of(RunnerSettings("ray"), sweep.trainer, sweep.model, sweep.data)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"HTTP/1.0 400 Bad request\r\n\r\n", "and what answers at 127.0.0.1:{port} is none"),
+        (b"", "and what answers at 127.0.0.1:{port} is none"),
+        (None, "and nothing answers at 127.0.0.1:{port}: timed out"),
+        (bytes(3) + b"\x04" + bytes(5), None),
+    ],
+    ids=["another server", "closes", "silent", "a server of HTTP/2"],
+)
+def test_an_address_of_something_else_is_refused_at_once(
+    said: bytes | None, message: str | None, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asim_lightning.exploration.runner_settings._PATIENCE", 0.5 if said is None else 30.0)
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)  # so that one that is no other is refused for that
+    sweep, over = make(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1024)
+                if said is None:
+                    over.wait(30)
+                else:
+                    connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        expected = message.format(port=port) if message else "`runner: ray` needs a package"
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            runner_of(RunnerSettings("ray", address=f"127.0.0.1:{port}"), sweep.trainer, sweep.model, sweep.data)
+        over.set()
+        thread.join()
 
 
 def test_processes_of_the_trainer_and_of_ray_do_not_go_together(make: Make) -> None:

@@ -1,14 +1,19 @@
 """A search finds what its settings say, goes on from its records, and shares them with sweeps."""
 
+import csv
 import importlib.util
-import os
+import json
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from lightning.pytorch import Trainer
@@ -22,14 +27,16 @@ from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.evaluation.trade_off import SearchResult
+from asim_lightning.evaluation.trial_store import TrialStore
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
+from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.recorded import RecordedPoints
 from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import KWARGS, MACRO, Make, evaluations, kill_at
+from tests.exploration.conftest import KWARGS, MACRO, Make, environment, evaluations, kill_at
 
 MakeSearch = Callable[..., Search]
 GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
@@ -116,6 +123,17 @@ def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) 
     assert (figures["rows"], figures["adc_bits"]) == (64, 8)
 
 
+def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rules_part_them(search: MakeSearch) -> None:
+    everywhere = search(space={"rules": {"*": {"adc_bits": [9, 7, 8]}}}, objectives=["accuracy", "adc_bits"])
+    assert [point.figures["adc_bits"] for point in everywhere.run(progress=False).points] == [9, 7, 8]
+    one = {"rules": {"fc": {"adc_bits": [7]}}, "adc_bits": [8]}
+    parted = search(space=one).run(progress=False).points[0].figures
+    assert "adc_bits" not in parted
+    assert parted["rows"] == MACRO.rows
+    with pytest.raises(ValueError, match=r"takes adc_bits where all layers .* got 7 and 8 by rules, at the point"):
+        search(space=one, objectives=["accuracy", "adc_bits"])
+
+
 def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSearch, counted: list[Any]) -> None:
     random = {
         "method": "random",
@@ -154,6 +172,14 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
     other = {**settings, "space": {**settings["space"], "checkpoint": ["fashion_resnet_nat"]}}
     assert search(**other).run(progress=False).points[0].result.right == found.points[1].result.right
     assert {kind for kind, _, _ in counted} == {"float", "quantized"}  # of the other network, as a reference
+
+
+def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSearch, tmp_path: Path) -> None:
+    one = search(space={"adc_bits": [6]})
+    settings = SearchSettings(space={"checkpoint": ["fashion_resnet_qat", "fashion_resnet_nat"]})
+    runner = RayRunner(one.trainer, one.model, one.data, 1)
+    with pytest.raises(ValueError, match=r"`search.space.checkpoint` must be absent with `runner: ray`, whose workers"):
+        Search(one.trainer, one.model, one.data, settings, Technology(), tmp_path / "b", lambda name: None, runner)
 
 
 def test_files_and_text(search: MakeSearch) -> None:
@@ -202,33 +228,93 @@ def program(folder: Path, *options: str) -> list[str]:
         },
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-    return [sys.executable, "-m", "asim_lightning", "search", "-c", str(folder / "tiny.yaml"), *options]
+    return [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", *options]
+
+
+def without_time(html: str) -> list[str]:
+    """Lines of a report without wall time, calls and when it was started, which stand in one place."""
+    lines, count = re.subn(r"<dt>wall time</dt><dd>[^<]*</dd>", "", html)
+    assert count == 1
+    return lines.splitlines()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("method", ["random", "optuna"])
-def test_kill_9_at_five_moments_loses_no_point_and_doubles_none(method: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("method", ["grid", "random", "optuna"])
+def test_kill_9_at_five_moments_loses_no_point_doubles_none_and_gives_the_same_report(
+    method: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("plotly")
     if method == "optuna":
         pytest.importorskip("optuna")
-    command = program(tmp_path, "--search.method", method, "--progress", "false")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name in ("killed", "whole"):
+        (tmp_path / name).mkdir()
+        command = program(tmp_path / name, "--search.method", method, "--progress", "false")
 
-    def trials() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/tiny/*/trials/*.npz")}
+    def trials(name: str = "killed") -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / name).glob("runs/tiny/*/trials/*.npz")}
 
-    killed = [*command, "--trainer.default_root_dir", str(tmp_path / "killed")]
-    kill_at((1, 3, 6, 9, 13), killed, trials)
+    kill_at((1, 3, 6, 9, 13), command, trials, tmp_path / "killed")
     before = trials()
-    for root in ("killed", "whole"):
-        options = ["--trainer.default_root_dir", str(tmp_path / root)]
-        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr
+    found = []
+    for name in ("killed", "whole"):
+        report = [*command[:3], "report", "runs/tiny", "--output", "report.html"]
+        for each in (command, report):
+            done = subprocess.run(
+                each, cwd=tmp_path / name, env=environment(), capture_output=True, text=True, timeout=600
+            )
+            assert done.returncode == 0, done.stderr
+        (table,) = (tmp_path / name).glob("runs/tiny/search-*/results.csv")
+        files = [table, *(table.with_name(each) for each in ("results.json", "settings.json", "cost.json"))]
+        html = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        found.append([done.stdout, *(path.read_text() for path in files), *without_time(html)])
+        assert len(table.read_text().splitlines()) == 1 + 2 + 14
     assert before.items() <= trials().items()
-    (mine,), (its,) = (list(tmp_path.glob(f"{root}/tiny/search-*/results.csv")) for root in ("killed", "whole"))
-    assert mine.read_text() == its.read_text()
-    assert len(mine.read_text().splitlines()) == 1 + 2 + 14
-    assert {path.name for path in trials()} == {path.name for path in tmp_path.glob("whole/tiny/*/trials/*.npz")}
+    assert {path.name for path in trials()} == {path.name for path in trials("whole")}
+    assert [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_killed(tmp_path: Path) -> None:
+    space = "{adc_bits: [5, 6, 7, 8], rows: [255], random_noise: [0.1, 0.3, 1.0]}"
+    search = program(tmp_path, "--search.space", space, "--progress", "false")
+    axes = ("--axes.adc_bits", "[5, 6, 7, 8]", "--axes.random_noise", "[1.0, 0.3, 0.1]", "--trials", "1")
+    sweep = [*search[:3], "sweep", "-c", "tiny.yaml", "--progress", "false", *axes]
+    written: dict[Path, int] = {}
+
+    def start(command: list[str]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def until(is_over: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 800
+        while not is_over():
+            assert time.monotonic() < deadline
+            for path in tmp_path.glob("runs/tiny/*/trials/*.npz"):
+                assert written.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, path
+            time.sleep(0.005)
+
+    first, second = start(search), start(sweep)
+    until(lambda: len(written) >= 5 or None not in (first.poll(), second.poll()))
+    second.kill()
+    third = start(sweep)
+    until(lambda: None not in (first.poll(), second.poll(), third.poll()))
+    said = [each.communicate()[0] for each in (first, second, third)]
+    assert [first.returncode, second.returncode, third.returncode] == [0, -signal.SIGKILL, 0], said
+    assert len(written) == 2 + 12
+    with np.load(next(iter(written)), allow_pickle=False) as archive:
+        digest = json.loads(str(archive["header"]))["fingerprint"]
+    assert TrialStore(next(iter(written)).parent, digest).notes == []  # no file is torn
+    tables = [next(tmp_path.glob(f"runs/tiny/{what}-*/results.csv")) for what in ("search", "sweep")]
+    names = ("adc_bits", "random_noise", "kind", "trials", "images", "accuracy", "low", "high")
+    mine, its = (
+        sorted([row[name] for name in names[:5]] + [f"{float(row[name]):.5f}" for name in names[5:]] for row in
+               csv.DictReader(table.open())) for table in tables
+    )  # fmt: skip
+    assert len(mine) == 2 + 12
+    assert mine == its
 
 
 class Slow(TrainerRunner):

@@ -47,6 +47,11 @@ def test_a_grid_has_every_combination() -> None:
         list(SearchSpace(SPACE).grid())
 
 
+def test_one_quantity_in_several_ways_of_writing_is_one_value() -> None:
+    space = SearchSpace({"random_noise": ["0.1 lsb", "0.1LSB", "0.2 %", 0.2], "static": {"offset": ["3 mV", "3mV"]}})
+    assert space.axes == {"random_noise": ["0.1 lsb", 0.2], "static.offset": ["3 mV"]}
+
+
 def test_random_points_are_within_and_begin_alike() -> None:
     space = SearchSpace(SPACE)
     few, many = random_points(space, 5, 3), random_points(space, 40, 3)

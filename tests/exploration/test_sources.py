@@ -8,7 +8,14 @@ from types import ModuleType
 
 import pytest
 
-from asim_lightning.exploration.sources import NoSourceError, is_installed, package_content, source_content
+import asim_lightning
+from asim_lightning.exploration.sources import (
+    NoSourceError,
+    digest_of_code,
+    is_installed,
+    package_content,
+    source_content,
+)
 
 Load = Callable[[str], ModuleType]
 FILES = {
@@ -74,3 +81,18 @@ def test_what_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_package_itself_has_a_digest() -> None:
     assert len(package_content()) == 64
+
+
+@pytest.mark.parametrize(("name", "counts"), [("a.py", True), ("a.cpp", True), ("a.h", True), ("a.so", False)])
+def test_code_of_kernels_counts_and_what_is_built_of_it_does_not(name: str, counts: bool, tmp_path: Path) -> None:
+    (tmp_path / "engine" / "src").mkdir(parents=True)
+    file = tmp_path / "engine" / "src" / name
+    file.write_text("one")
+    before = digest_of_code(tmp_path)
+    file.write_text("two")
+    assert (digest_of_code(tmp_path) != before) is counts
+
+
+def test_kernels_lie_where_they_are_digested() -> None:
+    package = Path(asim_lightning.__file__).parent
+    assert {path.suffix for path in (package / "engine" / "native" / "src").iterdir()} == {".cpp", ".h"}

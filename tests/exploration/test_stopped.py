@@ -129,6 +129,7 @@ def test_two_commands_share_the_work_and_the_table(command: list[str], tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_stop_at_the_same_chip(command: list[str], tmp_path: Path) -> None:
     cells = ["--model.plan.macro.column", "current", "--model.plan.macro.column_args.cell_sigma", "20"]
     noise = ["--axes.random_noise", "[0.3]", "--trials", "1", "--data.init_args.test_images", "41"]
@@ -147,6 +148,7 @@ def test_two_processes_stop_at_the_same_chip(command: list[str], tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_give_the_same(command: list[str], tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = []

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.run_section import difference_rows, drawings, run_title, section_html
+from asim_lightning.report.run_section import drawings, run_title, run_titles, section_html, section_numbers
+from asim_lightning.report.run_tables import difference_rows
 from tests.report.runs import COMMAND, of_adc, of_chips, point, run
 
 plotly = pytest.importorskip("plotly")
@@ -121,8 +122,6 @@ def test_each_number_of_a_table_is_in_a_csv(found: RunResults) -> None:
     ]
     known += numbers([cell for rows in tables.values() for row in rows for cell in row])
     known += [scale * value for value in known for scale in (100, 1e-3, 1e6)]
-    total = sum(layer["energy_pj"] for layer in COST["layers"])  # type: ignore[attr-defined, misc]
-    known += [100 * layer["energy_pj"] / total for layer in COST["layers"]]  # type: ignore[attr-defined, misc]
     shown = numbers([cell for row in parsed.rows for cell in row])
     assert len(shown) > 40
     missing = [
@@ -134,7 +133,7 @@ def test_each_number_of_a_table_is_in_a_csv(found: RunResults) -> None:
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_what_figures_draw_is_in_their_csv(found: RunResults) -> None:
     tables = section(found).tables
-    for drawing in drawings(found):
+    for drawing in drawings(found, TARGET):
         rows = tables[drawing.file]
         assert rows[0] == [str(cell) for cell in drawing.numbers[0]]
         cells = {round(float(cell), 6) for row in rows for cell in row if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
@@ -142,6 +141,66 @@ def test_what_figures_draw_is_in_their_csv(found: RunResults) -> None:
             along = trace["x"] if trace["type"] == "bar" else trace["y"]
             scale = 1e3 if trace["type"] == "bar" else 1 if drawing.title == "Yield" else 0.01
             assert {round(scale * value, 6) for value in along} <= cells
+
+
+@pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
+def test_the_numbers_of_a_section_are_what_its_links_save(found: RunResults) -> None:
+    saved = section_numbers(found, TARGET)
+    text = {name: [["" if cell is None else str(cell) for cell in row] for row in rows] for name, rows in saved.items()}
+    assert text == section(found).tables
+
+
+def designs(*bits: int) -> tuple[DesignLayers, ...]:
+    return tuple(DesignLayers({"adc_bits": each}, ({**LAYER, "energy_pj": 100.0 * each},)) for each in bits)
+
+
+@pytest.mark.parametrize(
+    ("found", "energies", "note"),
+    [
+        (
+            replace(of_adc(), network_cost=COST, designs=designs(6, 7, 8)),
+            [800.0],
+            "One image, at the cheapest point that keeps 99 % of the quantised accuracy, ADC bits 8, random noise "
+            "0.1 %, at 28 nm and 0.9 V.",
+        ),
+        (
+            replace(run(of_adc().points[2:3]), network_cost=COST, designs=designs(6, 7)),
+            [3000.0, 1000.0],
+            "One image, on the macro that the settings have, whatever the values of axes, as no point is known to keep "
+            "99 % of the quantised accuracy, at 28 nm and 0.9 V.",
+        ),
+        (
+            replace(run(of_adc().points[2:3]), network_cost=COST, designs=designs(6)),
+            [600.0],
+            "One image, on the macro of all points, ADC bits 6, at 28 nm and 0.9 V.",
+        ),
+        (
+            replace(of_adc(), network_cost=COST),
+            [3000.0, 1000.0],
+            "One image, on the macro that the settings have, whatever the values of axes, at 28 nm and 0.9 V.",
+        ),
+    ],
+    ids=["of the verdict", "none keeps", "one design", "old run"],
+)
+def test_the_layers_are_those_of_the_point_that_the_verdict_names(
+    found: RunResults, energies: list[float], note: str
+) -> None:
+    drawing = drawings(found, TARGET)[-1]
+    assert drawing.note == note
+    column = drawing.numbers[0].index("energy_pj")
+    assert [row[column] for row in drawing.numbers[1:]] == energies
+    assert note in section(found).texts
+
+
+def test_several_runs_are_told_apart_by_values_and_folder() -> None:
+    other = run([point(300, {"adc_bits": bits, "random_noise": "0.3 lsb"}) for bits in (8, None)])
+    third = replace(of_chips(), folder=of_chips().folder.with_name("sweep-2"))
+    assert run_titles([of_adc(), other, third]) == [
+        "mine: sweep of ADC bits 6 to 8; random noise 0 to 0.1 (sweep-1)",
+        "mine: sweep of ADC bits 8, null; random noise 0.3 lsb (sweep-1)",
+        "mine: yield of static.offset 0.1 lsb, 0.3 lsb (sweep-2)",
+    ]
+    assert run_titles([other]) == ["mine: sweep of ADC bits"]
 
 
 def test_points_have_all_columns_and_their_decision() -> None:
@@ -162,7 +221,7 @@ def test_points_have_all_columns_and_their_decision() -> None:
 
 
 def test_figures_of_each_kind_of_run() -> None:
-    titles = [[drawing.title for drawing in drawings(found)] for found in RUNS.values()]
+    titles = [[drawing.title for drawing in drawings(found, TARGET)] for found in RUNS.values()]
     assert titles == [
         ["Accuracy against energy", "Accuracy against ADC bits", "Accuracy against random noise", "Energy by layer"],
         ["Accuracy against ADC bits", "Accuracy against random noise"],
@@ -176,7 +235,7 @@ def test_figures_of_each_kind_of_run() -> None:
 
 
 def test_the_front_the_references_and_the_all_digital_point_are_drawn() -> None:
-    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST))
+    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST), TARGET)
     by_name: dict[str, list[Any]] = {}
     for trace in drawing.traces:
         by_name.setdefault(trace["name"], []).append(trace)
@@ -196,7 +255,7 @@ def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
         for bits in (7, 8)
         for noise in range(20)
     ]
-    (drawing, *_) = drawings(run(points))
+    (drawing, *_) = drawings(run(points), TARGET)
     names = [trace["name"] for trace in drawing.traces if trace["name"].startswith("random")]
     assert (len(names), names[0], names[-1]) == (8, "random noise 0 %", "random noise 19 %")
     assert drawing.note.endswith("8 of 20 conditions are drawn.")
@@ -253,4 +312,4 @@ def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
 def test_the_same_run_gives_the_same_page() -> None:
     first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
     assert first == second
-    assert json.dumps([drawing.layout for drawing in drawings(of_chips())], default=float)
+    assert json.dumps([drawing.layout for drawing in drawings(of_chips(), TARGET)], default=float)

@@ -3,8 +3,11 @@
 import csv
 import json
 import re
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+
+import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult
@@ -12,7 +15,7 @@ from asim_lightning.evaluation.targets import Decision
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import cheapest_lines, search_text, write_search
+from asim_lightning.report.search_table import changed_line, cheapest_lines, search_text, write_search
 
 
 def reference(kind: Kind, accuracy: float) -> PointResult:
@@ -28,6 +31,7 @@ def found(**space: list[AxisValue]) -> SearchResult:
         assert isinstance(bits, int)
         assert isinstance(noise, float)
         accuracy, energy = 0.1 * bits + 0.1 - noise, 10.0 * bits
+        digital = 20.0 * int(axes.get("weight_bits", 8)) / 8 * axes.get("technology.voltage", 1.0)  # type: ignore[operator, arg-type]
         decision = (
             Decision("kept") if accuracy > 0.85 else Decision("undecided", 900) if bits > 6 else Decision("missed")
         )
@@ -38,10 +42,13 @@ def found(**space: list[AxisValue]) -> SearchResult:
             "energy_low": energy / 2,
             "energy_high": 2 * energy,
             "latency": 1.0,
+            "all_digital": digital,
+            "all_digital_low": digital / 2,
+            "all_digital_high": 2 * digital,
         }
         points.append(SearchPoint(axes, result, figures, (decision,)))
     references = reference("float", 0.91), reference("quantized", 0.92)
-    return SearchResult(tuple(points), references, (20.0, 10.0, 40.0), ("accuracy", "energy"), ("accuracy 86 %",))
+    return SearchResult(tuple(points), references, ("accuracy", "energy"), ("accuracy 86 %",))
 
 
 def test_text() -> None:
@@ -56,6 +63,32 @@ def test_text() -> None:
     assert "keeps accuracy 86 %: adc_bits 8 (90.00 % accuracy, 80 uJ an image, 4 times the all-digital energy)." in text
     assert "all-digital 20 uJ, 10 to 40." in text
     assert "Undecided: the interval holds the target" in text
+
+
+@pytest.mark.parametrize(
+    ("space", "times", "note"),
+    [
+        (
+            {"weight_bits": [8, 2]},
+            "16 times",
+            "at 28 nm, 0.9 V, by the model's factor either way (results.csv); all-digital of each point",
+        ),
+        (
+            {"technology.voltage": [1.0, 0.5]},
+            "8 times",
+            "at the technology of each point, by the model's factor either way (results.csv); all-digital of each",
+        ),
+    ],
+)
+def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisValue]], times: str, note: str) -> None:
+    both = found(**space)
+    assert both.all_digital is None
+    last = SearchResult(both.points[1:], both.references, both.objectives, both.targets)
+    assert f"80 uJ an image, {times} the all-digital energy" in cheapest_lines(last)[0]
+    assert f"Energy and latency: {note}" in search_text(both, "28 nm, 0.9 V")
+    figure = trade_off_figure(both, "two")
+    assert figure is not None
+    assert not any("all-digital" in str(label) for label in figure.axes[0].get_legend_handles_labels()[1])
 
 
 def test_each_noise_has_its_cheapest() -> None:
@@ -80,6 +113,39 @@ def test_files(tmp_path: Path) -> None:
     assert [point["front"] for point in content["points"]] == [True] * 3
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda text: text[:-20], "line 6, "),
+        (lambda text: text[:-1], "line 6, "),
+        (lambda text: "", "line 1, "),
+        (lambda text: text.replace("simulated,1,400,0.7", "simulated,1,400,0.71"), "line 4, "),
+        (lambda text: text.replace("float,1,400,0.91", "float,1,400,0.92"), "line 2, "),
+        (lambda text: text.replace("undecided (900 images)", "kept"), "line 5, "),
+        (lambda text: text.replace(",60,", ",6,").replace(",70,", ",7,"), "line 4 and 1 more, "),
+        (lambda text: text.replace("accuracy", "acc", 1), "line 1, "),
+    ],
+    ids=["torn", "torn end", "empty", "accuracy", "reference", "decision", "two energies", "column"],
+)
+def test_a_table_that_was_torn_or_edited_is_said(change: Callable[[str], str], line: str, tmp_path: Path) -> None:
+    whole, table = found(adc_bits=[6, 7, 8]), tmp_path / "results.csv"
+    assert changed_line(whole, table) is None
+    write_search(whole, tmp_path, {})
+    assert changed_line(whole, table) is None
+    text = table.read_text()
+    assert change(text) != text
+    table.write_text(change(text))
+    said = changed_line(whole, table)
+    assert said == f"{table} was torn or edited at {line}and is written anew from the trials"
+
+
+def test_a_table_of_fewer_or_more_points_is_not_edited(tmp_path: Path) -> None:
+    few, many = found(adc_bits=[6, 7]), found(adc_bits=[6, 7, 8])
+    for before, now in ((few, many), (many, few)):
+        write_search(before, tmp_path, {})
+        assert changed_line(now, tmp_path / "results.csv") is None
+
+
 def test_pictures_by_number_of_axes(tmp_path: Path) -> None:
     one, two = found(adc_bits=[6, 7, 8]), found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
     three = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.1, 0.5], rows=[64, 255])
@@ -94,7 +160,7 @@ def test_pictures_by_number_of_axes(tmp_path: Path) -> None:
     labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
     assert "front at random noise 0.5 %" in labels
     assert "all-digital, with its factor" in labels
-    alone = SearchResult(one.points, one.references, None, ("accuracy",))
+    alone = SearchResult(one.points, one.references, ("accuracy",))
     assert trade_off_figure(alone, "accuracy alone") is None
 
 
@@ -107,6 +173,6 @@ def test_differences() -> None:
 
 def test_no_target() -> None:
     one = found(adc_bits=[8])
-    free = SearchResult(one.points, one.references, None, one.objectives)
+    free = SearchResult(one.points, one.references, one.objectives)
     (line,) = cheapest_lines(free)
     assert line == "No constraint was given, so that no point is the cheapest that keeps it: see the front."

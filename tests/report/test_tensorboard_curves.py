@@ -57,6 +57,14 @@ def test_one_run_for_each_line(tmp_path):
     assert "custom_scalars__config__" in top.Tags()["tensors"]
 
 
+def test_along_chips_there_is_the_figure_and_no_curve(tmp_path):
+    write_dashboard(tmp_path, [*REFERENCES, *(simulated(0.9, chip=chip) for chip in range(3))], AccuracyPlot("chip"))
+    events = read_events(tmp_path)
+    assert set(events.Tags()["scalars"]) == {"sweep/accuracy_float", "sweep/accuracy_quantized"}
+    assert "custom_scalars__config__" not in events.Tags()["tensors"]
+    assert len(events.Images("sweep/chip")) == 1
+
+
 def read_only_top(folder):
     (path,) = folder.glob("events.out.tfevents.*")
     return read_events(path)

@@ -32,6 +32,20 @@ def test_the_points_that_no_other_betters_are_a_curve_under_each_noise(tmp_path:
     assert events.Scalars(f"{TAG}/low")[2].value == pytest.approx(0.8875)
 
 
+def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown(tmp_path: Path) -> None:
+    points = [point(right, {"random_noise": noise}, {"energy_uj": 2.956}) for noise, right in ((0, 368), (0.1, 154))]
+    found = run(points)
+    priced = [
+        replace(each, costs={"energy_uj": 0.342}) if each.result.kind == "quantized" else each for each in found.points
+    ]
+    folders = write_trade_off(tmp_path, replace(found, points=tuple(priced)))
+    assert [folder.name for folder in folders] == ["energy,random_noise=0", "energy,random_noise=0.1", "energy,digital"]
+    shown = [read_events(folder).Scalars(f"{TAG}/mean") for folder in folders]
+    assert [[(event.step, pytest.approx(event.value, abs=1e-6)) for event in events] for events in shown] == [
+        [(2956, 0.92)], [(2956, 0.385)], [(342, 0.92)],
+    ]  # fmt: skip
+
+
 def test_nothing_without_energies_or_with_chips(tmp_path: Path) -> None:
     assert write_trade_off(tmp_path, of_adc(False)) == []
     chips = [point(300 + chip, {"chip": chip}, {"energy_uj": 1.0}) for chip in range(3)]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.results import AxisValue
+from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.evaluation.targets import Decision
-from asim_lightning.report.choices import choices, pareto
+from asim_lightning.report.choices import choices, digital_energy, pareto
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import REFERENCES, of_adc, of_chips, point, run
 
@@ -28,6 +29,33 @@ def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() 
     assert [(each.kept, each.undecided, each.missed) for each in (without, under)] == [(2, 0, 1), (1, 0, 2)]
 
 
+@pytest.mark.parametrize("levels", [(0, 0.1), ("0.02 lsb", "0.1 lsb"), ("0 mV", "10 mV")])
+def test_the_hardest_conditions_are_those_of_most_noise_in_any_order(levels: tuple[AxisValue, AxisValue]) -> None:
+    low, high = levels
+    right = {(8, high): 367, (7, high): 100, (8, low): 368, (7, low): 368}
+    points = [
+        point(found, {"adc_bits": bits, "random_noise": noise}, {"energy": 0.5 * bits}, ((found - 368) / 400,) * 3)
+        for (bits, noise), found in right.items()
+    ]
+    for order in (points, points[::-1]):
+        unit = "" if isinstance(high, str) else " %"
+        assert verdict(run(order), QUANTIZED).startswith(f"At random noise {high}{unit}, ADC bits 8 keeps 99 %")
+
+
+def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
+    missed = (-0.5, -0.6, -0.4)
+    energies = {9: 3.0, 8: 2.0, 7: 2.5}
+    for axes in ({}, {"random_noise": [0, 0.1]}):
+        points = [
+            point(
+                100, {"adc_bits": bits, **({"random_noise": noise} if axes else {})}, {"energy": energy + noise}, missed
+            )
+            for noise in axes.get("random_noise", [0])
+            for bits, energy in energies.items()
+        ]
+        assert "Nearest: ADC bits 8" in verdict(run(points), QUANTIZED)
+
+
 def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
     points = [point(368, {"adc_bits": 8, "random_noise": 0}, {"energy": 3.0, "all_digital": 2.5}, (0, -0.005, 0.005))]
     points.append(point(364, {"adc_bits": 7, "random_noise": 0.1}, {"energy": 2.0}, (-0.01, -0.03, 0.01)))
@@ -35,6 +63,22 @@ def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
     assert (
         "1 of 2 conditions; at random noise 0.1 % none is known to (1 undecided). A digital macro takes 2.5 µJ" in said
     )
+
+
+@pytest.mark.parametrize("axis", ["weight_bits", "rules.layer1.*.weight_bits"])
+def test_a_digital_macro_takes_what_the_bits_of_the_point_ask(axis: str) -> None:
+    designs = tuple(
+        DesignLayers({axis: bits}, ({"all_digital_pj": 1e5 * bits}, {"all_digital_pj": 2e5 * bits})) for bits in (8, 5)
+    )
+    kept = (0, -0.005, 0.005)
+    points = [point(368, {axis: bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
+    quantized = replace(REFERENCES[1], costs={"energy_uj": 2.4})
+    found = RunResults(Path("a"), (REFERENCES[0], quantized, *points), designs=designs)
+    assert "A digital macro takes 1.5 µJ for the same products." in verdict(found, QUANTIZED)
+    assert digital_energy(found) is None
+    assert "digital macro" not in verdict(replace(found, designs=()), QUANTIZED)
+    alike = [point(368, {"adc_bits": bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
+    assert digital_energy(RunResults(Path("a"), (quantized, *alike))) == 2.4
 
 
 def test_the_fewest_bits_where_no_energy_is_known_and_what_it_saves_where_it_is() -> None:
