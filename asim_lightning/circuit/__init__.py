@@ -12,7 +12,7 @@ Transfer: schedule with its column.
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
 from asim_lightning.circuit.column_models import COLUMNS, build_column
-from asim_lightning.circuit.columns import Column, Current, ratio, to_codes
+from asim_lightning.circuit.columns import Charge, Column, Current, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
@@ -22,6 +22,7 @@ from asim_lightning.circuit.transfer import Conversion, Transfer, transfer
 __all__ = [
     "COLUMNS",
     "Algorithm",
+    "Charge",
     "Column",
     "Conversion",
     "Current",

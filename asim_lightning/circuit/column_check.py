@@ -87,6 +87,33 @@ def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> 
                 )
 
 
+def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
+    """Check that noise which the macro names is in a sigma of the column's own: what is set and never simulated would
+    look like a macro that stands it.
+
+    Args:
+        column: The column model.
+        cycles: Its cycles, one of each kind.
+
+    Raises:
+        ValueError: Sigma is the same without that noise.
+    """
+    cycles = [cycle for cycle in cycles if cycle.analog]
+    for name in ("random_noise", "nonlinear_noise"):
+        if not getattr(column.macro, f"{name}_percent"):
+            continue
+        without = build_column(column.macro.with_fields(**{name: 0.0}))
+        ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
+        if all(
+            _same(_codes(without, "sigma", counts, cycle), _codes(column, "sigma", counts, cycle))
+            for counts, cycle in zip(ends, cycles, strict=True)
+        ):
+            raise ValueError(
+                f"`macro.{name}` must be 0 with column {column.macro.column}, whose sigma does not depend on it, "
+                f"got {getattr(column.macro, name)!r}"
+            )
+
+
 def _repeatable_codes(column: Column, function: str, counts: Tensor, cycle: Cycle) -> Tensor:
     """Codes of all counts, checked to be the same at a second call that does not change random numbers. # (counts,)"""
     before = global_random_state()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from asim_lightning.circuit.columns import Column, Current
+from asim_lightning.circuit.columns import Charge, Column, Current
 from asim_lightning.circuit.measured import Measured
 from asim_lightning.circuit.plug_in import named_class
 
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
 
-COLUMNS: dict[str, type[Column]] = {"charge": Column, "current": Current, "measured": Measured}
+COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "measured": Measured}
 
 
 def build_column(macro: MacroConfig) -> Column:

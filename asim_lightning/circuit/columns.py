@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` wit
 
 
 class Column:
-    """Charge-domain column; also the base class of every other column model.
+    """Base class of column models: the level and the noise of a charge-domain column.
 
     A column model is two pure functions of the count, both in ADC codes: its mean level, and the standard deviation
     around it. Both are elementwise and accept counts of any shape. Engines tabulate them, so they must not depend on
@@ -89,7 +90,42 @@ class Column:
         return torch.sqrt(random**2 + nonlinear**2 / (active + 1.0)) * (codes / 100.0)
 
 
-class Current(Column):
+class Charge(Column):
+    """Charge-domain column before converters that share a gain and an offset: ``level * gain + offset``.
+
+    The decoding takes codes as if gain were 1 and offset 0. What differs from converter to converter is `static`.
+
+    Args:
+        macro: The macro whose column this is.
+        gain: Gain of all converters: more than 0, at most 10.
+        offset: Offset of all converters, LSB: at most the largest code either way.
+    """
+
+    def __init__(self, macro: MacroConfig, gain: float = 1.0, offset: float = 0.0) -> None:
+        super().__init__(macro)
+        for name, value in (("gain", gain), ("offset", offset)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"`macro.column_args.{name}` must be a number, got {value!r}")
+            if macro.top_code is None and value != (name == "gain"):
+                raise ValueError(
+                    f"`macro.column_args.{name}` must be {int(name == 'gain')} for an ideal converter (adc_bits null), "
+                    f"got {value!r}"
+                )
+        if not 0 < gain <= 10:
+            raise ValueError(f"`macro.column_args.gain` must be more than 0 and at most 10, got {gain!r}")
+        if abs(offset) > (macro.top_code or 0):
+            raise ValueError(
+                f"`macro.column_args.offset` must be -{macro.top_code}..{macro.top_code} LSB, got {offset!r}"
+            )
+        self.gain, self.offset = float(gain), float(offset)
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """Mean level, float32, in codes."""
+        level = super().level(count, cycle)
+        return level if (self.gain, self.offset) == (1.0, 0.0) else level * self.gain + self.offset
+
+
+class Current(Charge):
     """Current-domain column: the summed count is compressed to ``count / (1 + alpha * count)`` before the ADC.
 
     Args:
@@ -98,10 +134,14 @@ class Current(Column):
         cell_sigma: Standard deviation of a cell's on-current over the chip, percent: 0..100; an old name of
             `static.cell_mismatch` with reference summing, which a warning says once (weight-parallel, a cell of 2^b
             units differs by so many percent of them, there by 2^(b/2) times the unit's).
+        gain: Gain of all converters, as of `Charge`.
+        offset: Offset of all converters, LSB, as of `Charge`.
     """
 
-    def __init__(self, macro: MacroConfig, alpha: float = 0.0, cell_sigma: float = 0.0) -> None:
-        super().__init__(macro)
+    def __init__(
+        self, macro: MacroConfig, alpha: float = 0.0, cell_sigma: float = 0.0, gain: float = 1.0, offset: float = 0.0
+    ) -> None:
+        super().__init__(macro, gain, offset)
         for name, value, high in (("alpha", alpha, None), ("cell_sigma", cell_sigma, 100)):
             check_number(f"`macro.column_args.{name}`", value, high)
         self.alpha = float(alpha)
@@ -111,7 +151,7 @@ class Current(Column):
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Mean level of the compressed count, float32, in codes."""
-        return to_codes(self._compressed(count), cycle)
+        return super().level(self._compressed(count), cycle)
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Standard deviation in codes, at the compressed count."""
@@ -156,7 +196,7 @@ class ColumnInRange(Column):
 
 def in_range(column: Column) -> Column:
     """A column before its macro's ADC: itself, or, of a user's before an ADC with a range of its own, mapped to it."""
-    own = column.macro.adc_step is None or type(column) in (Column, Current)
+    own = column.macro.adc_step is None or type(column) in (Column, Charge, Current)
     return column if own else ColumnInRange(column)
 
 

@@ -51,7 +51,8 @@ class StaticEffects:
     trim: str = "none"
     """What is calibrated before use: none, offset, gain or both."""
     trim_step: float | str = 0.0
-    """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left."""
+    """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left. The
+    range of the calibration is not limited."""
     placement: str = "unrolled"
     """Where weights lie: unrolled (each tile of each layer is a macro of its own) or reuse (weights are loaded into
     `macros` macros in turn, so that layers share their converters and cells)."""
@@ -137,6 +138,8 @@ class StaticEffects:
             kinds = "offset and gain" if self.trim == "both" else self.trim
             unit = " %" if isinstance(self.trim_step, (int, float)) else ""
             found.append(f"{kinds} trimmed to {self.trim_step}{unit}")
+        elif _is_set(self.trim_step) and found:
+            found.append("not trimmed, so that trim_step counts for nothing")
         if self.is_reused and found:
             found.append(f"weights reloaded into {self.macros} macros of {self.columns} columns")
         return ", ".join(found)

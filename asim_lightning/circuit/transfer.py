@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit.column_check import check_functions, check_values
+from asim_lightning.circuit.column_check import check_functions, check_noise_is_used, check_values
 from asim_lightning.circuit.column_models import build_column, column_class
 from asim_lightning.circuit.columns import Column, Current, full_range, in_range
 from asim_lightning.circuit.macro import MacroConfig
@@ -160,10 +160,10 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
         counts = possible_counts(cycle).float()
         check_values(column, cycle, counts)
         check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
-    if macro.adc_step is None or type(column) in (Column, Current):
-        return in_range(column)
     own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
-    if own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
+    if own_sigma:
+        check_noise_is_used(column, dict(zip(keys, cycles, strict=True)).values())
+    if macro.adc_step is not None and own_sigma and any(cycle.full_scale != macro.rows for cycle in cycles):
         for name in ("random_noise", "nonlinear_noise"):
             if is_in_lsb(getattr(macro, name)):
                 raise ValueError(

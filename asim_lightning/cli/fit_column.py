@@ -93,7 +93,7 @@ def _verdict(best: ModelFit, charge: ModelFit, current: ModelFit, own: float, pa
 
 
 def _settings(fit: ModelFit, rows: int, adc_bits: int, encoding_bits: int) -> list[str]:
-    """The recipe's lines; offset and gain, which a macro has no fields for, as comments."""
+    """The recipe's lines."""
     lines = [
         "model:",
         "  plan:",
@@ -103,13 +103,16 @@ def _settings(fit: ModelFit, rows: int, adc_bits: int, encoding_bits: int) -> li
         f"      encoding_bits: {encoding_bits}",
         f"      column: {fit.model}",
     ]
+    arguments = [("gain", fit.gain, ".6g", ""), ("offset", fit.offset, ".4g", "LSB; ")]
     if fit.alpha is not None:
-        lines.append(f"      column_args: {{alpha: {fit.alpha.value:.4g}}}  # per count; {_range(fit.alpha)}")
+        arguments.append(("alpha", fit.alpha, ".4g", "per count; "))
+    lines.append("      column_args:")
+    lines += [
+        f"        {name}: {each.value:{form}}  # {unit}{_range(each, form)}" for name, each, form, unit in arguments
+    ]
     for name in ("random_noise", "nonlinear_noise"):
         each: Estimate = getattr(fit, name)
         lines.append(f"      {name}: {each.value:.4g}  # % of full scale; {_range(each)}")
-    lines.append(f"      # the converter's offset: {fit.offset.value:.4g} lsb; {_range(fit.offset)}")
-    lines.append(f"      # the converter's gain: {fit.gain.value:.6g}; {_range(fit.gain, '.6g')}")
     return lines
 
 

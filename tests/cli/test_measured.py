@@ -231,8 +231,9 @@ def test_fit_column_prints_settings_that_explain_takes(asim: Asim, folder: Path)
     macro = MacroConfig(**settings["model"]["plan"]["macro"])
     assert macro.column_args["alpha"] == pytest.approx(4e-4, rel=0.02)
     assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 255, rel=0.05)
-    assert re.search(r"# the converter's offset: 0\.\d+ lsb; 95 %: ", said)
-    assert re.search(r"# the converter's gain: 1\.\d+; 95 %: ", said)
+    assert macro.column_args["gain"] == pytest.approx(1.1, rel=0.01)
+    assert macro.column_args["offset"] == pytest.approx(0.2, abs=0.1)
+    assert re.search(r"offset: 0\.\d+  # LSB; 95 %: ", said)
     assert max(map(len, said.splitlines())) <= 120
 
 

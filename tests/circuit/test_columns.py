@@ -1,0 +1,64 @@
+"""Gain and offset that all converters of a column share."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from asim_lightning.circuit import Conversion, MacroConfig, explain, transfer
+
+COUNTS = torch.arange(256.0)
+
+
+@pytest.mark.parametrize("column", ["charge", "current"])
+def test_gain_and_offset_are_of_codes(column: str) -> None:
+    circuit = transfer(MacroConfig(column=column, column_args={"gain": 0.97, "offset": -0.4}), False)
+    level = circuit.column.level(COUNTS, circuit.cycles[0])
+    assert torch.allclose(level, COUNTS * 0.97 - 0.4)
+    assert set(circuit.conversions) == {Conversion.LOSSY}
+
+
+def test_gain_and_offset_follow_the_adc_range() -> None:
+    macro = MacroConfig(rows=255, adc_bits=5, adc_step=4, adc_low=20, column_args={"gain": 1.1, "offset": 0.5})
+    circuit = transfer(macro, False)
+    level = circuit.column.level(COUNTS, circuit.cycles[0])
+    assert torch.allclose(level, (COUNTS - 20) / 4 * 1.1 + 0.5)
+
+
+def test_compression_comes_before_gain() -> None:
+    macro = MacroConfig(column="current", column_args={"alpha": 1e-3, "gain": 1.2, "offset": 1.0})
+    circuit = transfer(macro, False)
+    level = circuit.column.level(COUNTS, circuit.cycles[0])
+    assert torch.allclose(level, COUNTS / (1 + 1e-3 * COUNTS) * 1.2 + 1.0)
+
+
+def test_without_gain_and_offset_levels_are_the_published_ones() -> None:
+    bare, named = (transfer(MacroConfig(column_args=each), False) for each in ({}, {"gain": 1.0, "offset": 0}))
+    levels = [each.column.level(COUNTS, each.cycles[0]) for each in (bare, named)]
+    assert torch.equal(*levels)
+    assert set(named.conversions) == {Conversion.EXACT}
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no number": ({"column_args": {"gain": "1 %"}}, "`macro.column_args.gain` must be a number, got '1 %'"),
+    "no gain": ({"column_args": {"gain": 0}}, "`macro.column_args.gain` must be more than 0 and at most 10, got 0"),
+    "far off": ({"column_args": {"offset": 300}}, "`macro.column_args.offset` must be -255..255 LSB, got 300"),
+    "nan": ({"column_args": {"offset": float("nan")}}, "`macro.column_args.offset` must be a number, got nan"),
+    "ideal": (
+        {"adc_bits": None, "column_args": {"offset": 1.0}},
+        "`macro.column_args.offset` must be 0 for an ideal converter (adc_bits null), got 1.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_arguments_are_refused(wrong: str) -> None:
+    fields, said = WRONG[wrong]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        MacroConfig(**fields)
+
+
+def test_explain_says_that_a_step_without_trim_counts_for_nothing() -> None:
+    said = str(explain(MacroConfig(static={"offset": "0.3 lsb", "trim_step": "0.1 lsb"})))
+    assert "not trimmed, so that trim_step counts for nothing" in " ".join(said.split())
