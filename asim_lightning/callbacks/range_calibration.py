@@ -70,22 +70,23 @@ class RangeCalibration(Callback):
         """Fit where ranges are missing."""
         self._calibrate(trainer, pl_module)
 
-    def calibrate(self, trainer: Trainer, module: CimClassifier, data: Any = None) -> None:
-        """Fit all ranges now; on every process.
+    def calibrate(self, trainer: Trainer, module: CimClassifier, data: Any = None, missing: bool = False) -> None:
+        """Fit all ranges now, or those that are missing; on every process.
 
         Args:
             trainer: The trainer.
             module: The classifier.
             data: Data module; null: what the trainer was given.
+            missing: Whether layers that have a range keep it.
 
         Raises:
             ValueError: There are no training images.
         """
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
-        calibrate_(module, (batch.to(module.device) for batch in batches), self.method)
+        calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)
         module.share_ranges(trainer.strategy, self.method)
 
     def _calibrate(self, trainer: Trainer, module: Any, always: bool = False) -> None:
         if always or needs_calibration(module):
-            self.calibrate(trainer, module)
+            self.calibrate(trainer, module, missing=not always)

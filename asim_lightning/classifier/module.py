@@ -334,9 +334,9 @@ class CimClassifier(LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
-    def calibrate(self, images: Iterable[Tensor]) -> None:
-        """Fit and store the input range of every layer that is set to a calibrated one."""
-        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method)
+    def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
+        """Fit and store the input range of every layer that is set to a calibrated one, or of those that have none."""
+        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
 
     def share_ranges(self, strategy: Strategy, method: str) -> None:
         """Give every process the ranges that were just fitted, and keep them; must be called on all processes.
@@ -358,7 +358,7 @@ class CimClassifier(LightningModule):
             ValueError: There are no training images.
         """
         if self.calibrates_itself and (always or needs_calibration(self.backbone)):
-            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images))
+            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
             self.share_ranges(self.trainer.strategy, self.calibration_method)
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
@@ -391,4 +391,4 @@ class CimClassifier(LightningModule):
             ValueError: There are no training images.
         """
         if needs_calibration(self.backbone):
-            self.calibrate(calibration_images_of(data, self.calibration_images))
+            self.calibrate(calibration_images_of(data, self.calibration_images), missing=True)

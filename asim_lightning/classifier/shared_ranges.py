@@ -29,7 +29,7 @@ def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max
 
     Processes may have seen different images, and reached different layers. For max, the largest of their maxima is
     taken, which is the maximum over all images; for other methods, which have no such rule, the ranges of the first
-    process.
+    process, and the largest of a layer that it has not reached.
 
     Args:
         module: A converted network, with the same layers set to a calibrated range on every process.
@@ -42,10 +42,10 @@ def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max
     if not values:
         return
     mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,), -1 where none
-    if method == "max":
-        shared = strategy.reduce(mine, reduce_op="max")
-    else:
-        shared = strategy.broadcast(mine, src=0)
+    shared = strategy.reduce(mine.clone(), reduce_op="max")
+    if method != "max":
+        first = strategy.broadcast(mine, src=0)
+        shared = torch.where(first >= 0, first, shared)
     ranges = [float(value) for value in shared]  # float32 is exact in Python's numbers
     for layer, value in zip(layers, ranges, strict=False):
         if value >= 0:

@@ -20,8 +20,9 @@ def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, s
     """Read the data of a stage, and fit input ranges where they are missing."""
     read_data(model, data, stage)
     callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
-    if callback is not None and needs_calibration(model.backbone):
-        callback.calibrate(trainer, model, data)
-    model.calibrate_where_missing(data)
+    if callback is None:
+        model.calibrate_where_missing(data)
+    elif needs_calibration(model.backbone):
+        callback.calibrate(trainer, model, data, missing=True)
     with suppress(AttributeError):
         trainer.strategy.barrier()

@@ -22,7 +22,7 @@ def needs_calibration(model: nn.Module) -> bool:
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
 
 
-def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max") -> None:
+def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max", missing: bool = False) -> None:
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
     Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum. A
@@ -32,6 +32,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
         model: A converted network.
         batches: Inputs. # (batch, channels, height, width) each
         method: "max", "percentile" or "mse" (see `RangeObserver`).
+        missing: Whether layers that have a range keep it.
 
     Raises:
         ValueError: The method is unknown, or there is no batch.
@@ -40,7 +41,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max")
     named = quantized_layers(model)
     for name, layer in named.items():
         layer.name = layer.name or name  # layers built by hand may share noise until they have names
-    layers = [x for x in named.values() if x.input_range == "calibrated"]
+    layers = [x for x in named.values() if x.input_range == "calibrated" and not (missing and x.has_range)]
     if not layers:
         return
     observers: dict[int, list[RangeObserver]] = {}

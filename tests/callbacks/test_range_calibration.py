@@ -112,6 +112,24 @@ def test_both_operands_of_a_product_of_activations_are_shared(method: str) -> No
     assert float(model["b"].input_max) == -1.0
 
 
+class FirstReachedNone(SingleDeviceStrategy):
+    """The other process is the first, and has no ranges."""
+
+    def reduce(self, tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return tensor
+
+    def broadcast(self, obj: torch.Tensor, src: int = 0) -> torch.Tensor:
+        return torch.full_like(obj, -1.0)
+
+
+def test_a_layer_that_the_first_process_has_not_reached_gets_the_largest_range() -> None:
+    model = torch.nn.ModuleDict({"a": CimMatmul(MacroConfig(), input_range="calibrated")})
+    model["a"].store_range(2.0)
+    model["a"].store_weight_range(5.0)
+    synchronize_ranges(model, FirstReachedNone("cpu"), "mse")
+    assert (float(model["a"].input_max), float(model["a"].weight_max)) == (2.0, 5.0)
+
+
 class ReachedMore(SingleDeviceStrategy):
     """The other process has ranges of 4 for all layers."""
 

@@ -110,3 +110,14 @@ def test_a_layer_that_no_batch_reaches_has_no_range_and_says_so() -> None:
     before = float(network.wide.input_max)
     calibrate_(network, [torch.rand(2, 1, 3)])
     assert float(network.wide.input_max) == before > 0
+
+
+def test_ranges_that_are_there_stay_where_the_missing_ones_are_fitted() -> None:
+    network = Branch().eval()
+    calibrate_(network, [torch.rand(2, 1, 3)])
+    before = float(network.always.input_max)
+    calibrate_(network, [3.0 + torch.rand(4, 1, 3)], missing=True)
+    assert float(network.always.input_max) == before
+    assert not needs_calibration(network)
+    calibrate_(network, [3.0 + torch.rand(4, 1, 3)])
+    assert float(network.always.input_max) > 3.0
