@@ -4,6 +4,9 @@ import math
 from enum import Enum
 from functools import lru_cache
 
+import torch
+
+from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts, transfer
 
@@ -11,7 +14,7 @@ LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
 LARGEST_EXPECTED_ERROR = 0.03
 """Up to this share of wrong codes, expected over the spreads of converters, finding those that may be wrong is faster
-than making all of them."""
+than making all of them; in large layers, as those of few pixels may take longer by them."""
 MOST_VOTES = 31
 """Most votes for which the distribution of a voted code is enumerated."""
 _MOST_COUNTS = 2**17
@@ -134,13 +137,23 @@ def expected_error(circuit: Transfer) -> float:
     """Share of wrong codes at a quarter of the full scale, expected over noise and the spreads of converters; the
     largest of all cycles.
 
-    Offset, gain times the code, INL and noise are taken as one normal: ``erfc(1 / (2 sqrt 2 sigma))``. What a
+    Offset, gain times the code, INL and noise are taken as one normal around levels that lie d beside their code, on
+    average over the counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``. What a
     calibration to a step leaves has the spread ``step / sqrt 12`` at most.
     """
     cycles = zip(circuit.cycles, circuit.noisy, strict=True)
     kinds = {(cycle.full_scale, cycle.analog, noisy): cycle for cycle, noisy in cycles if cycle.converted}
-    sigmas = (_total_sigma(circuit, cycle, noisy) for (_, _, noisy), cycle in kinds.items())
-    return max((math.erfc(1 / (2 * math.sqrt(2) * sigma)) for sigma in sigmas if sigma), default=0.0)
+    sigmas = ((cycle, _total_sigma(circuit, cycle, noisy)) for (_, _, noisy), cycle in kinds.items())
+    return max((_share_wrong(circuit.column, cycle, sigma) for cycle, sigma in sigmas if sigma), default=0.0)
+
+
+def _share_wrong(column: Column, cycle: Cycle, sigma: float) -> float:
+    top = cycle.top_code or 1
+    level = column.level(possible_counts(cycle).float(), cycle).double().clamp(-top if cycle.signed else 0, top)
+    beside = (level - level.round()).abs()
+    beside = torch.where(beside < 1e-4, 0.0, beside)  # roundings of float32
+    root = math.sqrt(2) * sigma
+    return float((torch.erfc((0.5 - beside) / root) + torch.erfc((0.5 + beside) / root)).mean() / 2)
 
 
 def _total_sigma(circuit: Transfer, cycle: Cycle, noisy: bool) -> float:

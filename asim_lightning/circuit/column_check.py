@@ -99,13 +99,16 @@ def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:
         ValueError: Sigma is the same without that noise.
     """
     cycles = [cycle for cycle in cycles if cycle.analog]
+    ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
+    if not cycles:
+        return
     for name in ("random_noise", "nonlinear_noise"):
         if not getattr(column.macro, f"{name}_percent"):
             continue
-        without = build_column(column.macro.with_fields(**{name: 0.0}))
-        ends = [torch.tensor([0.0, cycle.full_scale / 2, cycle.full_scale]) for cycle in cycles]
+        # far apart, so that a sigma of which it is a small part is another one
+        without, much = (build_column(column.macro.with_fields(**{name: noise})) for noise in (0.0, 100.0))
         if all(
-            _same(_codes(without, "sigma", counts, cycle), _codes(column, "sigma", counts, cycle))
+            _same(_codes(without, "sigma", counts, cycle), _codes(much, "sigma", counts, cycle))
             for counts, cycle in zip(ends, cycles, strict=True)
         ):
             raise ValueError(

@@ -25,6 +25,8 @@ def build_column(macro: MacroConfig) -> Column:
     try:
         column = kind(macro, **macro.column_args)
     except TypeError as error:
+        if "macro" in macro.column_args:
+            raise ValueError("`macro.column_args` must not name macro, which every column is given") from None
         names = list(signature(kind).parameters)
         if not names or names[0] in macro.column_args:
             expected, given = (", ".join(["self", *each]) for each in (["macro", *names], names))

@@ -93,7 +93,8 @@ class Column:
 class Charge(Column):
     """Charge-domain column before converters that share a gain and an offset: ``level * gain + offset``.
 
-    The decoding takes codes as if gain were 1 and offset 0. What differs from converter to converter is `static`.
+    The decoding takes codes as if gain were 1 and offset 0. What differs from converter to converter is `static`, whose
+    `trim` leaves gain and offset here as they are.
 
     Args:
         macro: The macro whose column this is.
@@ -105,7 +106,8 @@ class Charge(Column):
         super().__init__(macro)
         for name, value in (("gain", gain), ("offset", offset)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"`macro.column_args.{name}` must be a number, got {value!r}")
+                of = " of LSB" if name == "offset" else ""
+                raise ValueError(f"`macro.column_args.{name}` must be a number{of}, got {value!r}")
             if macro.top_code is None and value != (name == "gain"):
                 raise ValueError(
                     f"`macro.column_args.{name}` must be {int(name == 'gain')} for an ideal converter (adc_bits null), "

@@ -63,7 +63,7 @@ class MacroConfig:
     column: str = "charge"
     """Column model: charge, current, measured, or the import path of a class."""
     column_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the column model, such as alpha of current, file of measured."""
+    """Arguments of the column model: gain and offset of charge, alpha too of current, file of measured."""
     static: StaticEffects = field(default_factory=StaticEffects)
     """What differs from place to place on a chip."""
 
@@ -227,7 +227,7 @@ class MacroConfig:
             if number and not is_in_lsb(value):
                 raise ValueError(
                     f"`macro.static.{name}` must be in lsb with `macro.adc_step` and several bits a cycle, whose full "
-                    f"scales differ, got {value!r}"
+                    f"scale depends on cycle and input, got {value!r}"
                 )
 
     def _check_reuse(self, cells_differ: bool) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.circuit.column_check import check_functions, check_noise_is_used, check_values
 from asim_lightning.circuit.column_models import build_column, column_class
-from asim_lightning.circuit.columns import Column, Current, full_range, in_range
+from asim_lightning.circuit.columns import Charge, Column, Current, full_range, in_range
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
 from asim_lightning.circuit.units import is_in_lsb
@@ -110,7 +110,7 @@ class Transfer:
         """Largest magnitude of a tile's sum of weighted codes, and of its weighted counts."""
         top = self.macro.top_code or 1
         codes = sum(abs(self.code_weight(c, 1)) for c in self.cycles) * top
-        return max(codes, sum(2**c.shift * c.full_scale for c in self.cycles))
+        return max(codes, sum(2**c.shift * max(c.full_scale, c.largest_count) for c in self.cycles))
 
 
 def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = None) -> Transfer:
@@ -160,6 +160,13 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
         counts = possible_counts(cycle).float()
         check_values(column, cycle, counts)
         check_functions(column, [each for each, its in zip(cycles, keys, strict=True) if its == key], counts)
+    if macro.adc_step is not None and isinstance(column, Charge) and type(column) not in (Charge, Current):
+        for name, value in (("gain", 1.0), ("offset", 0.0)):
+            if (given := getattr(column, name)) != value:
+                raise ValueError(
+                    f"`macro.column_args.{name}` must be {value:g} with `macro.adc_step` and a column derived from "
+                    f"another one, got {given!r}"
+                )
     own_sigma = type(column).sigma not in (Column.sigma, Current.sigma)
     if own_sigma:
         check_noise_is_used(column, dict(zip(keys, cycles, strict=True)).values())
@@ -210,9 +217,8 @@ def classify(column: Column, cycle: Cycle) -> Conversion:
         if torch.equal(levels_out, counts):
             return Conversion.EXACT
         return Conversion.DISTINCT if len(levels_out.unique()) == len(counts) else Conversion.LOSSY
-    codes = levels_out.round().long()
+    codes = levels_out.round().long().clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
     if cycle.adc_step is not None:
-        codes = codes.clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
         if torch.equal(codes * cycle.adc_step + cycle.adc_low, counts.long()):
             return Conversion.EXACT
     elif torch.equal(codes * cycle.full_scale, counts.long() * cycle.top_code):

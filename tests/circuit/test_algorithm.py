@@ -118,3 +118,12 @@ def test_errors_are_tabulated_up_to_the_stated_votes_and_counts(votes: int, rows
     adc_bits = rows.bit_length()
     macro = LSB.with_fields(rows=rows, adc_bits=adc_bits, votes=votes, vote_levels=1, random_noise="0.2 lsb")
     assert has_rare_errors(transfer(macro, False)) is expected
+
+
+def test_levels_beside_their_code_are_wrong_more_often() -> None:
+    circuit = transfer(LSB.with_fields(column_args={"offset": 0.4}, random_noise="0.1 lsb"), False)
+    assert expected_error(circuit) == pytest.approx(
+        wrong(0.1) / 2 + math.erfc(0.1 / (0.1 * math.sqrt(2))) / 2, rel=0.01
+    )
+    spread = transfer(LSB.with_fields(column_args={"offset": 0.4}, static={"offset": "0.1 lsb"}), False)
+    assert "of the codes are wrong by the spreads" in str(why_no_tails(spread))

@@ -384,3 +384,19 @@ def test_noise_that_a_column_uses_in_part_is_taken() -> None:
     transfer(MacroConfig(column=kind, random_noise=0.2), False)
     with pytest.raises(ValueError, match=r"`macro\.nonlinear_noise` must be 0 with column"):
         transfer(MacroConfig(column=kind, random_noise=0.2, nonlinear_noise=0.1), False)
+
+
+def test_noise_that_no_cycle_has_is_not_asked_for() -> None:
+    macro = MacroConfig(column=f"{__name__}.OwnNoise", random_noise="0.1 lsb", digital_levels=15)
+    assert not any(transfer(macro, False).noisy)
+
+
+class Quadrature(Column):
+    """Much noise of its own beside the macro's."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return (super().sigma(count, cycle) ** 2 + 4.0).sqrt()
+
+
+def test_little_noise_beside_much_is_taken() -> None:
+    transfer(MacroConfig(column=f"{__name__}.Quadrature", random_noise="0.001 lsb"), False)

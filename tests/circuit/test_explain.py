@@ -285,3 +285,8 @@ def test_thermal_noise_of_a_column(rows: int, bits: int, microvolt: float, lsb: 
 def test_a_capacitor_is_a_positive_number(value: object) -> None:
     with pytest.raises(ValueError, match=r"`macro.unit_capacitor_ff` must be a positive number of fF or null, got"):
         MacroConfig(unit_capacitor_ff=value)  # type: ignore[arg-type]
+
+
+def test_explain_says_that_a_step_without_trim_counts_for_nothing() -> None:
+    said = str(explain(MacroConfig(static={"offset": "0.3 lsb", "trim_step": "0.1 lsb"})))
+    assert "not trimmed, so that trim_step counts for nothing" in " ".join(said.split())

@@ -33,7 +33,7 @@ class NeedsGain(Column):
 Case = tuple[str, dict[str, Any], str, str]
 CURRENT = {"column": "current"}
 SEVERAL_BITS = {"adc_step": 3, "encoding_bits": 4}
-DIFFER = "`macro.adc_step` and several bits a cycle, whose full scales differ"
+DIFFER = "`macro.adc_step` and several bits a cycle, whose full scale depends on"
 CASES: list[Case] = [
     ("weight_bits", {"weight_bits": 1}, "2..16", "1"),
     ("weight_bits", {"weight_bits": 17}, "2..16", "17"),

@@ -101,6 +101,7 @@ CASES = {
     "noise": linear(NOISY, True),
     "nonlinear noise": linear(NONLINEAR, True),
     "current column": linear(NONLINEAR.with_fields(column="current", column_args={"alpha": 0.02})),
+    "gain and offset": linear(NONLINEAR.with_fields(column_args={"gain": 0.97, "offset": 0.4})),
     "encoding 2 with remainder": linear(PLAIN.with_fields(input_bits=5, encoding_bits=2, random_noise=1.0), True),
     "encoding 4 with remainder": linear(PLAIN.with_fields(input_bits=7, encoding_bits=4, nonlinear_noise=3.0)),
     "exact digital cycles": linear(NOISY.with_fields(digital_levels=3), True),

@@ -86,6 +86,9 @@ def _add_column(draw: Random, settings: dict[str, Any], file: Path) -> None:
     kind = draw.choice(["charge"] * 5 + ["current", "measured", "Wavy", "Lifted"])
     if kind == "current":
         settings |= {"column": "current", "column_args": {"alpha": draw.choice([0.0, 1e-4, 1e-3])}}
+    if kind in ("charge", "current") and settings["adc_bits"] is not None and draw.random() < 0.3:
+        shared = {"gain": draw.choice([1.0, 0.97, 1.2]), "offset": draw.choice([0.0, -0.4, 0.3])}
+        settings["column_args"] = settings.get("column_args", {}) | shared
     elif kind in ("Wavy", "Lifted"):
         settings |= {"column": f"{__name__}.{kind}"}
         for name in ("random_noise", "nonlinear_noise"):  # a sigma of its own takes no LSB of an ADC with a step
