@@ -87,7 +87,8 @@ def build_optimizer(
 def steps_of_an_epoch(trainer: Trainer) -> float:
     """Optimizer steps of an epoch of a fit, infinite where its batches are.
 
-    The last batch of an epoch makes a step, however few were accumulated.
+    The last batch of an epoch makes a step, however few were accumulated. Where a GradientAccumulationScheduler changes
+    their number during a fit, those of the epoch at hand.
     """
     steps = trainer.num_training_batches / trainer.accumulate_grad_batches
     return max(1.0, float(math.ceil(steps))) if math.isfinite(steps) else steps

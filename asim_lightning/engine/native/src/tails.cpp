@@ -214,8 +214,9 @@ private:
         return uint32_t((macro * job_.converters.weight_bits + group.weight_bit) * job_.columns + column);
     }
 
-    // Note those of 16 converters that may have a candidate among n conversions, with what their gaps are multiplied by;
-    // `noted` are, and then its result. Of a first uniform u no other one has any: u <= 1 - n rate <= (1 - rate)^n.
+    // Append to the list those of 16 converters that may have a candidate among n conversions, with what their gaps are
+    // multiplied by; its first `noted` places are taken, and the result says how many are then. A converter whose first
+    // uniform u is at most 1 - n rate has none, as 1 - n rate <= (1 - rate)^n.
     APART int64_t note_likely(int64_t group, int64_t column, int64_t noted) {
         constexpr double ROUNDING = 1e-9;
         const TailGroup& own = job_.groups[group];
