@@ -35,6 +35,13 @@ class Bent(Column):
         return 0.01 * count
 
 
+class Louder(Bent):
+    """The same, with the macro's noise in it."""
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return super().sigma(count, cycle) + self.macro.random_noise_percent
+
+
 def kinds(signed: bool = False, **fields: Any) -> list[Conversion]:
     """Kinds of the cycles of one weight bit, input group by input group."""
     macro = MacroConfig(**fields)
@@ -128,7 +135,7 @@ def test_noise_does_not_shrink_with_the_range(noise: float | str, encoding_bits:
 
 
 def test_noise_in_lsb_needs_a_sigma_that_knows_the_lsb() -> None:
-    class_path = f"{__name__}.Bent"
+    class_path = f"{__name__}.Louder"
     transfer(MacroConfig(adc_step=1, random_noise="0.3 lsb", column=class_path), False)
     with pytest.raises(ValueError, match=r"^`macro.random_noise` must be in % or mV with `macro.adc_step`, several"):
         transfer(MacroConfig(adc_step=1, random_noise="0.3 lsb", column=class_path, encoding_bits=2), False)

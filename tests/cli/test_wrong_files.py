@@ -273,7 +273,9 @@ FILES = {
     "hostile, old format": wrong("got posix.system, which could run code", old_format(Hostile())),
     "TorchScript": wrong("plain values, got TorchScript", scripted),
     "cut off": wrong("x.ckpt is no checkpoint, or a damaged one: it is no whole zip", lambda c: saved(c)(c)[:30_000]),
-    "YAML": Wrong((*VALIDATE, "--ckpt_path", "tiny.yaml"), "tiny.yaml is refused: a checkpoint must hold tensors"),
+    "YAML": Wrong(
+        (*VALIDATE, "--ckpt_path", "tiny.yaml"), "tiny.yaml is no checkpoint, or a damaged one: no file of torch"
+    ),
 }
 
 

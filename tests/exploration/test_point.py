@@ -196,5 +196,5 @@ def test_a_macro_without_a_range_of_its_own_has_the_content_that_it_always_had()
     """Records of sweeps go on: what is new is left out where it is not used."""
     assert sorted(content(BASE)) == ["adc_bits", "bits", "column", "cycles", "noise", "rows", "vote"]
     assert "adc" not in repr(transfer(BASE, False).cycles[0])
-    users = macro_content(BASE.with_fields(column="tests.circuit.test_transfer.Bent"), False, Contents())
+    users = macro_content(MacroConfig(column="tests.circuit.test_transfer.Bent"), False, Contents())
     assert not {"adc_step", "adc_low"} & set(users)
