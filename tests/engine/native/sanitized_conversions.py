@@ -34,7 +34,7 @@ RANDOM_CASES = 300
 
 def tails_compute(circuit: Transfer) -> bool:
     """Whether wrong codes of converters that differ can be found."""
-    macro = circuit.macro.with_fields(**{"static.offset": 1e-3})
+    macro = circuit.macro.with_fields(**{"static.offset": "0.001 lsb"})
     return tails.refuses(transfer(macro, circuit.signed_input)) is None
 
 
