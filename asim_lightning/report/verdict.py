@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.evaluation.trade_off import is_given
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
@@ -13,7 +13,7 @@ from asim_lightning.report.choices import (
     choices,
     digital_energy,
     energy_of,
-    magnitude,
+    numbers_of,
     ordered_bits,
     price,
     varied,
@@ -140,9 +140,9 @@ def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]
     reference = target.reference(run)
     groups: dict[str, list[RunPoint]] = {}
     points = run.of_kind("simulated")
-    if len(names) == 1:
-        order = [axis_text(value) for value in distinct_values(_magnitudes(points, names[0]))]
-        points = sorted(points, key=lambda point: order.index(axis_text(magnitude(point.result.axes[names[0]]))))
+    numbers = numbers_of([point.result.axes[names[0]] for point in points]) if len(names) == 1 else None
+    if numbers is not None:
+        points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
     for point in points:
         groups.setdefault(target.decision(point, reference).verdict, []).append(point)
     said = []
@@ -203,7 +203,3 @@ def _tail(text: str, first: str) -> str:
     while same < min(len(words), len(others)) - 1 and words[same] == others[same] and not words[same][0].isdigit():
         same += 1
     return " ".join(words[same:])
-
-
-def _magnitudes(points: Sequence[RunPoint], name: str) -> list[AxisValue]:
-    return [magnitude(point.result.axes[name]) for point in points]

@@ -42,6 +42,36 @@ def test_the_hardest_conditions_are_those_of_most_noise_in_any_order(levels: tup
         assert verdict(run(order), QUANTIZED).startswith(f"At random noise {high}{unit}, ADC bits 8 keeps 99 %")
 
 
+@pytest.mark.parametrize(
+    ("axis", "easy", "hard"),
+    [("random_noise", "2 lsb", 1), ("random_noise", 1, "2 lsb"), ("chip", 9, 0), ("full_scale_mv", 100, 900)],
+)
+def test_conditions_without_an_order_are_hardest_where_the_fewest_points_keep_the_target(
+    axis: str, easy: AxisValue, hard: AxisValue
+) -> None:
+    right = {(8, easy): 368, (7, easy): 368, (8, hard): 368, (7, hard): 100}
+    points = [
+        point(found, {"adc_bits": bits, axis: value}, {"energy": 0.5 * bits}, ((found - 368) / 400,) * 3)
+        for (bits, value), found in right.items()
+    ]
+    for order in (points, points[::-1]):
+        (without, under) = choices(run(order), QUANTIZED)
+        assert (without.conditions, under.conditions) == ({axis: easy}, {axis: hard})
+        assert under.best is not None
+        assert under.best.result.axes["adc_bits"] == 8
+
+
+def test_with_noise_in_millivolt_a_smaller_full_scale_is_harder() -> None:
+    settings = {"model": {"plan": {"macro": {"random_noise": "1.2 mV"}}}}
+    # one point fewer keeps it at the larger full scale, by chance
+    right = {(8, 900): 368, (7, 900): 100, (8, 100): 368, (7, 100): 368}
+    points = [
+        point(found, {"adc_bits": bits, "full_scale_mv": scale}, {}, ((found - 368) / 400,) * 3)
+        for (bits, scale), found in right.items()
+    ]
+    assert choices(run(points, settings=settings), QUANTIZED)[-1].conditions == {"full_scale_mv": 100}
+
+
 def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
     missed = (-0.5, -0.6, -0.4)
     energies = {9: 3.0, 8: 2.0, 7: 2.5}
