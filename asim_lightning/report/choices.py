@@ -107,7 +107,7 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
 
     found = []
     for conditions, points in under.values():
-        decided = [(target.decision(point, reference).verdict, point) for point in points]
+        decided = [(target.decision(point, reference, run.until is not None).verdict, point) for point in points]
         kept = [point for verdict, point in decided if verdict == "kept"]
         others = [point for verdict, point in decided if verdict != "kept"]
         found.append(

@@ -120,7 +120,7 @@ def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     )
     said = f"None of {total} points is known to keep {_target(run, target)}"
     said += f"; {undecided} undecided" if undecided else ""
-    needed = _needed(target, nearest, reference)
+    needed = _needed(run, target, nearest, reference)
     return f"{said}. Nearest: {point_words(run, nearest)}, {accuracy_words(nearest.result)}{needed}."
 
 
@@ -129,7 +129,7 @@ def _of_one(run: RunResults, target: AccuracyTarget) -> str:
     words = {"kept": "keeps", "missed": "does not keep", "undecided": "may or may not keep"}
     said = words[target.decision(point, reference).verdict]
     where = legend_text(point.result.axes, LABELS)
-    needed = _needed(target, point, reference)
+    needed = _needed(run, target, point, reference)
     return (
         f"The macro{f' with {where}' if where else ''} {said} {_target(run, target)}: "
         f"{accuracy_words(point.result)}{needed}."
@@ -149,7 +149,7 @@ def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]
     for decision, words in (("kept", "is kept at"), ("undecided", "is undecided at"), ("missed", "is missed at")):
         if found := groups.get(decision):
             listed = _listed([point_words(run, point) for point in found])
-            needed = _needed(target, found[0], reference)
+            needed = _needed(run, target, found[0], reference)
             said.append(f"{words} {listed}{needed}")
     sentence = f"{_target(run, target)} {'; '.join(said)}."
     return sentence[0].upper() + sentence[1:]
@@ -179,9 +179,9 @@ def _target(run: RunResults, target: AccuracyTarget) -> str:
     return f"{target} ({level:.2f} of {100 * reference.accuracy:.2f} %)"
 
 
-def _needed(target: AccuracyTarget, point: RunPoint, reference: PointResult | None) -> str:
+def _needed(run: RunResults, target: AccuracyTarget, point: RunPoint, reference: PointResult | None) -> str:
     decided = target.decision(point, reference)
-    if decided.verdict != "undecided":
+    if decided.verdict != "undecided" or run.until is not None:
         return ""
     if decided.images is None or decided.images > _MOST_IMAGES:
         return " (more images than there are would be needed to decide)"
