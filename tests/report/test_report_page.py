@@ -14,7 +14,7 @@ import pytest
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.run_section import drawings, run_title, run_titles, section_html, section_numbers
+from asim_lightning.report.run_section import drawings, facts, run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.run_tables import difference_rows
 from tests.report.runs import COMMAND, of_adc, of_chips, point, run
 
@@ -313,3 +313,23 @@ def test_the_same_run_gives_the_same_page() -> None:
     first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
     assert first == second
     assert json.dumps([drawing.layout for drawing in drawings(of_chips(), TARGET)], default=float)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (of_adc(), "95 %, over images; nothing in them knows of other chips or other data"),
+        (of_chips(), "95 %, of each chip over images, and of yields over chips; nothing in them knows of other data"),
+        (
+            replace(of_adc(), settings={"search": {"chips": 4}}),
+            "95 %, over images and chips; nothing in them knows of other data",
+        ),
+        (
+            replace(of_adc(), settings={"until": "accuracy 89 %"}),
+            "Images ended by the question 'accuracy 89 %': intervals bound the accuracy on these 400 images, and hold "
+            "with 95 % however often one looks",
+        ),
+    ],
+)
+def test_what_intervals_hold_for(found: RunResults, said: str) -> None:
+    assert dict(facts(found))["intervals"] == said
