@@ -73,8 +73,9 @@ class RecordedPoints:
         if isinstance(data, ImageDataModule) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
         if until is not None and images is None:
+            name = "`search.until`" if self._what == "search" else "`until`"
             raise ValueError(
-                f"`until` '{until}' needs a data module of asim_lightning.data and all its test images, got "
+                f"{name} '{until}' needs a data module of asim_lightning.data and all its test images, got "
                 f"{type(data).__name__}"
             )
         count = 0 if images is None else len(images)
