@@ -106,7 +106,7 @@ def test_what_a_cost_does_not_say_of_the_accuracy(capsys: pytest.CaptureFixture[
     assert "; asim explain says where, asim sweep what it costs" in out
     assert "wrong" not in out
     out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
-    assert f"{line}noise and spreads make about 32 % of the codes wrong at W8A8 255 rows ADC 8" in out
+    assert f"{line}noise and spreads make up to about 32 % of the codes of a cycle wrong at W8A8 255 rows ADC 8" in out
     assert "accuracy is not" in json.loads((here / "runs/quickstart/cost.json").read_text())["notes"][0]
 
 
