@@ -73,9 +73,9 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     last, best = keeping[-1]
     where = f"At {legend_text(last.conditions, LABELS)}, " if last.conditions else ""
     what = point_words(run, best, list(last.conditions))
-    price = f"with the {price_words(run)} of {last.kept} points that do" if last.kept > 1 else "as the only point"
+    among = f"with the {price_words(run)} of {last.kept} points that do" if last.kept > 1 else "as the only point"
     sentence = (
-        f"{where}{what} keeps {_target(run, target)}, {price}: {accuracy_words(best.result)}{_saving(run, last)}."
+        f"{where}{what} keeps {_target(run, target)}, {among}: {accuracy_words(best.result)}{_saving(run, last)}."
     )
     if len(found) > 1:
         rest = [choice for choice in found if choice.best is None]
