@@ -23,7 +23,8 @@ from asim_lightning.report.yield_drawing import yield_drawing
 
 _FEW = 3
 """Values that a title lists."""
-DIFFERENCES = "differences.csv"
+_SETTINGS = "settings.csv"
+"""Settings that differ from recipe and preset."""
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
@@ -156,7 +157,7 @@ def section_numbers(run: RunResults, target: AccuracyTarget) -> dict[str, Rows]:
     found |= {table.file: list(table.numbers) for table in tables(run, target)}
     for command in run.commands:
         if len(rows := difference_rows(command)) > 1:
-            found.setdefault(DIFFERENCES, rows[:1]).extend(rows[1:])
+            found.setdefault(_SETTINGS, rows[:1]).extend(rows[1:])
     return found
 
 
@@ -176,7 +177,7 @@ def _origin(run: RunResults) -> list[str]:
         found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
         rows = difference_rows(command)
         if len(rows) > 1:
-            found.append(table_html(rows, DIFFERENCES))
+            found.append(table_html(rows, _SETTINGS))
     return found
 
 

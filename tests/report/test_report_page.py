@@ -333,3 +333,9 @@ def test_the_same_run_gives_the_same_page() -> None:
 )
 def test_what_intervals_hold_for(found: RunResults, said: str) -> None:
     assert dict(facts(found))["intervals"] == said
+
+
+def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
+    found = section_numbers(of_adc(), TARGET)
+    assert found["settings.csv"] == difference_rows(COMMAND)
+    assert "differences.csv" not in found
