@@ -13,6 +13,7 @@ import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
+from asim_lightning.report.cost_table import PATTERNS
 from asim_lightning.report.html_page import page, table_html
 from asim_lightning.report.run_section import drawings, facts, run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.run_tables import difference_rows
@@ -339,3 +340,11 @@ def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
     found = section_numbers(of_adc(), TARGET)
     assert found["settings.csv"] == difference_rows(COMMAND)
     assert "differences.csv" not in found
+
+
+def test_a_part_of_the_energy_has_one_pattern_whatever_parts_there_are() -> None:
+    for layer in (LAYER, {**LAYER, "array_pj": 0.0}):
+        (drawing,) = (each for each in drawings(replace(of_adc(), network_cost={"layers": [layer]}), TARGET)
+                      if each.file == "layers.csv")  # fmt: skip
+        shapes = {trace["name"]: trace["marker"]["pattern"]["shape"] for trace in drawing.traces}
+        assert shapes["ADC"] == PATTERNS["adc"] == "/"
