@@ -33,7 +33,7 @@ def parser() -> OneLineParser:
     made.add_argument(
         "--target",
         type=str | None,
-        help="accuracy to keep, such as '99 %% of float' or '88 %%'; null: that of a search or of --until, else '99 %% of "
+        help="accuracy to keep, such as '99 % of float' or '88 %'; null: that of a search or of --until, else '99 % of "
         "quantized'",
     )
     made.add_argument(
