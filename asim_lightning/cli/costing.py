@@ -93,8 +93,8 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
             said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
         noisy = max(wrong, key=lambda each: wrong[each])
         if wrong[noisy] >= _MANY_WRONG:
-            share = f"{100 * wrong[noisy]:.2g} % of the codes"
-            said.append(f"noise and spreads make about {share} wrong at {describe(noisy.macro)}")
+            share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
+            said.append(f"noise and spreads make up to about {share} wrong at {describe(noisy.macro)}")
     if not said:
         return ""
     return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"

@@ -17,6 +17,8 @@ from asim_lightning.report.run_section import run_title, run_titles, section_htm
 from asim_lightning.report.verdict import verdict
 
 _SUFFIXES = (".html", ".htm")
+_OF_PAGE, _OF_NUMBERS = b'<section id="run-', b'{\n "title": '
+"""What files of a report have, and others have not."""
 
 
 def parser() -> OneLineParser:
@@ -31,12 +33,14 @@ def parser() -> OneLineParser:
     made.add_argument(
         "--target",
         type=str | None,
-        help="accuracy to keep, such as '99 %% of float' or '88 %%'; null: that of a search, else '99 %% of quantized'",
+        help="accuracy to keep, such as '99 % of float' or '88 %'; null: that of a search or of --until, else '99 % of "
+        "quantized'",
     )
     made.add_argument(
         "--output",
         type=str | None,
-        help="HTML file, beside which its numbers go as JSON; null: report.html in the folder that holds the runs",
+        help="HTML file NAME.html, whose numbers go into NAME.report.json beside it; null: report.html, with "
+        "report.json, in the folder that holds the runs",
     )
     made.add_argument("--title", type=str | None, help="headline; null: names of the runs")
     return made
@@ -61,8 +65,11 @@ def run(arguments: Sequence[str]) -> None:
     output = Path(settings.output) if settings.output is not None else _default_output(settings.runs)
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
-    for path in (output, output.with_suffix(".json")):
+    beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
+    for path, mark in ((output, _OF_PAGE), (beside, _OF_NUMBERS)):
         check_file(path, "`--output`")
+        if path.is_file() and mark not in path.read_bytes():
+            raise UsageError(f"`--output` must name no file but that of an earlier report, got {path}")
         remove_partials(path.parent, path.name)
     title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
     titles, first = run_titles(runs), 1 if len(runs) > 1 else 0
@@ -74,10 +81,10 @@ def run(arguments: Sequence[str]) -> None:
     content = page(title, "\n".join([f"<h1>{escape(title)}</h1>", *contents, *sections])).encode()
     numbers = _numbers(title, runs, targets, titles)
     write_whole(output, lambda file: file.write(content))
-    write_whole(output.with_suffix(".json"), lambda file: file.write(numbers))
+    write_whole(beside, lambda file: file.write(numbers))
     for each, target in zip(runs, targets, strict=True):
         print(f"verdict  {verdict(each, target)}")
-    print(f"numbers  {output.with_suffix('.json')}")
+    print(f"numbers  {beside}")
     print(f"report   {output}")
 
 

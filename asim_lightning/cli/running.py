@@ -74,7 +74,7 @@ def predict(setup: Setup) -> None:
 
 @dataclass(frozen=True)
 class Reads:
-    """How often each point of a sweep is read, and what its reads are asked; options by the names of its fields."""
+    """Reads of each point, and what ends them."""
 
     trials: int = 2
     """Reads of the chip for each noisy point: 1..65535."""

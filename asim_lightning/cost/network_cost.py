@@ -133,12 +133,14 @@ def _notes(
         )
     if any(macro.static.is_reused for macro in macros):
         by_user = (
-            "" if t.cell_write is None else f", {1e-6 * reloads.cells * write_energy(model):.3g} nJ by `cell_write`"
+            ""
+            if t.cell_write is None
+            else f" ({1e-6 * reloads.cells * write_energy(model):.3g} nJ by your `cell_write`)"
         )
         notes.append(
-            f"weights are reloaded into shared macros (placement reuse), {reloads.loads:,} loads of {reloads.cells:,} "
-            f"bits for an image, or for a batch that each layer computes as a whole: not priced{by_user}, as no source "
-            "says what a write takes; nor is the time of writing, and of waiting for each other"
+            f"weights are reloaded into shared macros (placement reuse): {reloads.loads:,} loads, {reloads.cells:,} "
+            f"bits in all, an image, or a batch that each layer computes as a whole; their energy{by_user} is not in "
+            "the totals, as no source says what a write takes; nor is the time of writing, or of waiting for each other"
         )
     if any(macro.adc_bits is None for macro in macros):
         notes.append("an ideal ADC is priced as one with bits for every count of a cycle")

@@ -52,10 +52,15 @@ class AccuracyTarget:
         """The result that it is a share of.
 
         Raises:
-            ValueError: The run lacks it.
+            ValueError: The run lacks it, or ended the images of its points, as the difference is of all.
         """
         if self.of is None:
             return None
+        if run.until is not None:
+            raise ValueError(
+                f"`--target` must be as '88 %' for {run.folder}, whose images ended by '{run.until}', as the "
+                f"difference to another network is decided on all images, got {self}"
+            )
         found = [point.result for point in run.of_kind(self.of)]
         if not found:
             raise ValueError(f"`--target` {self} needs a point of kind {self.of}, which {run.folder} lacks")
@@ -63,9 +68,16 @@ class AccuracyTarget:
 
     @classmethod
     def of_run(cls, run: RunResults) -> "AccuracyTarget":
-        """The first accuracy that a search asks for; else 99 % of the quantised one."""
-        constraints = [text for point in run.points for text in point.decisions if text.startswith("accuracy ")]
-        return cls.read(constraints[0]) if constraints else cls(0.99, "quantized")
+        """The first accuracy that a search asks for, or that ended images; else 99 % of the quantised one.
+
+        Where images ended, that is of the quantised network's accuracy on all of them, as a number.
+        """
+        asked = [text for point in run.points for text in point.decisions if text.startswith("accuracy ")]
+        asked += [] if run.until is None or " within " in run.until else [run.until]
+        quantized = run.of_kind("quantized")
+        if asked or run.until is None or not quantized:
+            return cls.read(asked[0]) if asked else cls(0.99, "quantized")
+        return cls(round(0.99 * quantized[0].result.accuracy, 4) or 1e-4)
 
     def margin(self, point: RunPoint, reference: PointResult | None) -> tuple[float, float, float]:
         """By how much a point is better than asked, and the ends of its interval.
@@ -91,14 +103,14 @@ class AccuracyTarget:
             found.high - of * reference.low,
         )
 
-    def decision(self, point: RunPoint, reference: PointResult | None) -> Decision:
+    def decision(self, point: RunPoint, reference: PointResult | None, stopped: bool = False) -> Decision:
         """Whether a point keeps it, by a 95 % interval, and where its images do not decide, how many would.
 
         Args:
             point: A simulated point; what a search has decided of it counts.
             reference: What `reference` gave.
+            stopped: Whether a question ended its images, so that more are no matter of the root of their number.
         """
         known = point.decisions.get(self.constraint)
-        return (
-            decide(Interval(*self.margin(point, reference)), -_CLOSE, point.result.images) if known is None else known
-        )
+        images = None if stopped else point.result.images
+        return decide(Interval(*self.margin(point, reference)), -_CLOSE, images) if known is None else known

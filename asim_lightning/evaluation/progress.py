@@ -20,8 +20,9 @@ class EvaluationBar:
 
     def __init__(self, evaluations: int, loader: Any, shown: bool, processes: int = 1) -> None:
         batches = sized_len(loader)
+        self._batches = None if batches is None else -(-batches // processes)
         self._bar = tqdm(
-            total=None if batches is None else evaluations * -(-batches // processes),
+            total=None if self._batches is None else evaluations * self._batches,
             disable=not (shown and sys.stderr.isatty()),
             unit="batch",
             dynamic_ncols=True,
@@ -31,6 +32,12 @@ class EvaluationBar:
     def advance(self) -> None:
         """Count a batch."""
         self._bar.update()
+
+    def leave_out(self) -> None:
+        """Take an evaluation out of the total, as another command has done it."""
+        if self._batches is not None:
+            self._bar.total -= self._batches
+            self._bar.refresh()
 
     def describe(self, evaluation: str) -> None:
         """Name the evaluation that begins."""

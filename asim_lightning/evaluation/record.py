@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from asim_lightning.evaluation.results import (
     check_kind,
     point_result,
 )
+from asim_lightning.evaluation.settings_file import keep_settings
 from asim_lightning.evaluation.trial_store import UNREADABLE, TrialStore, part_of
 from asim_lightning.evaluation.whole_file import write_whole
 
@@ -46,11 +46,6 @@ _PAUSE = 20
 """Beyond that, times that the writing took until the next: it takes a twentieth of a sweep at most, however long."""
 
 
-def sweep_folder(parent: str | Path, fingerprint: Mapping[str, object], what: str = "sweep") -> Path:
-    """Folder of the sweep with this fingerprint: `parent` / "sweep-" and 8 hexadecimal digits of its SHA-256."""
-    return Path(parent) / f"{what}-{digest_of(fingerprint)[:8]}"
-
-
 class SweepRecord:
     """Finished trials and points of one sweep or search: a table, and trials in a store that may be shared.
 
@@ -68,7 +63,7 @@ class SweepRecord:
     stay.
 
     Args:
-        folder: Where to keep the files, usually from `sweep_folder`; made where absent.
+        folder: Where to keep the files, usually from `settings_file.sweep_folder`; made where absent.
         fingerprint: All that decides a trial's outcome beside the point and the trial number: checkpoint, data, seed,
             settings that are not swept. Values as JSON has them. Axis values and the number of trials stay out of it,
             so that a finished sweep can be extended.
@@ -109,9 +104,9 @@ class SweepRecord:
         self._results: dict[str, PointResult] = {}
         self._lines: dict[str, str] = {}  # of results.csv, by row
         self._is_written, self._write_next = True, 0.0
-        self._changed: list[str] = []  # what was found of the tables
+        changed = keep_settings(self.folder, fingerprint)
+        self._changed = [] if changed is None else [changed]  # what was found of the tables
         self._figures: Figures | None = None
-        self._open_settings(fingerprint)
         self.store_of_trials = store or TrialStore(self.folder / "trials", self._digest, reuse)
         if reuse:
             self._open_results()
@@ -315,23 +310,6 @@ class SweepRecord:
         first = len(images) if known.all() else int(known.argmin())
         right = found.correct[np.searchsorted(found.sample_index, images[:first])]
         return self.until.images(right, len(images))
-
-    def _open_settings(self, fingerprint: Mapping[str, object]) -> None:
-        path = self.folder / "settings.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            # Absent or damaged: the trials carry the fingerprint too, so that nothing depends on this file.
-            if path.is_file():
-                self._changed.append(f"{path} was torn or edited after it was written, and is written anew")
-            text = json.dumps(plain(fingerprint), indent=2, sort_keys=True, allow_nan=False) + "\n"
-            write_whole(path, lambda file: file.write(text.encode()))
-            return
-        if digest_of(found) != self._digest:
-            raise ValueError(
-                f"{self.folder} must hold the sweep that is asked for, but its settings.json differs; "
-                "delete that file if it was edited, and no trial is lost"
-            )
 
     def _open_results(self, known: Mapping[str, PointResult] | None = None) -> None:
         """Take the rows of results.csv; of those of known points none, but where they have more trials."""

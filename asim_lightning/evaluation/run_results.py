@@ -82,6 +82,11 @@ class RunResults:
     """Layers at each design that was evaluated, as in layers.json; none where they are not known."""
 
     @property
+    def until(self) -> str | None:
+        """The question that ended the images of each point; None where all were evaluated."""
+        return self.settings.get("until")
+
+    @property
     def axes(self) -> list[str]:
         """Names of the axes."""
         return list(dict.fromkeys(name for point in self.points for name in point.result.axes))

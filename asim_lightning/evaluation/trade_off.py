@@ -82,6 +82,10 @@ class SearchResult:
         """Points that no other at the same noise is better than in one objective and at least as good in all."""
         return tuple(point for _, points in self.groups for point in pareto_front(points, self.objectives))
 
+    def front_of(self, points: Sequence[SearchPoint]) -> list[SearchPoint]:
+        """Those of some of its points that are on the front, in their order."""
+        return [point for point in points if any(point is each for each in self.front)]
+
     @cached_property
     def cheapest(self) -> tuple[SearchPoint | None, ...]:
         """Of each of the `groups` the point that keeps all targets and costs least.

@@ -58,7 +58,8 @@ def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
         return ""
     mean = sum(told) / len(told)
     several = f", by {workers:,} workers" if workers > 1 else ""
-    return f"about {duration(left_each * mean, 0)} for {left:,} more trials{several}, as the last took {told[-1]:.1f} s"
+    rest = f"{left:,} more trial{'s' * (left != 1)}{several}"
+    return f"about {duration(left_each * mean, 0)} for {rest}, as the last took {told[-1]:.1f} s"
 
 
 class TimeLeft:
@@ -70,7 +71,7 @@ class TimeLeft:
     """
 
     def __init__(self, say: Callable[[str], None], is_bound: bool) -> None:
-        self._say, self._limit = say, "at most, " * is_bound
+        self._say, self._limit = say, "at most " * is_bound
         self._seconds: list[float] = []
         self._is_said = False
 

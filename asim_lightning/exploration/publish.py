@@ -29,6 +29,7 @@ from asim_lightning.exploration.figures import PointFigures, write_layers
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, save_figure
+from asim_lightning.report.axis_labels import LABELS, in_one_unit
 from asim_lightning.report.chip_dots_figure import MOST_GROUPS, chip_dots_figure, groups_of_chips
 from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.difference_table import Difference, differences_text
@@ -73,7 +74,7 @@ def publish(
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
     figure: Figure | None = None
-    if _is_of_chips(rows, axis):
+    if _is_of_chips(in_one_unit(rows, axis, LABELS)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
         dots = chip_dots_figure(rows, plot.title, levels)
         figure, picture = dots, save_figure(dots, sweep.folder / "accuracy_of_chips.png")

@@ -55,8 +55,7 @@ def _write_scalars(found: SearchResult, search: Search, title: str) -> None:
         stale.unlink()
     curves: dict[str, dict[int, PointResult]] = {}
     for given, points in found.groups:
-        front = [point for point in points if any(point is each for each in found.front)]
-        by_energy = sorted(front, key=lambda point: (point.figures["energy"], point.result.accuracy))
+        by_energy = sorted(found.front_of(points), key=lambda point: (point.figures["energy"], point.result.accuracy))
         name = energy_run(run_name(given if len(found.groups) > 1 else {}))
         curves[name] = {round(1000 * point.figures["energy"]): point.result for point in by_energy}
     if found.all_digital is not None:

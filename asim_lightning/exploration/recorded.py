@@ -12,8 +12,9 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.canonical import digest_of
-from asim_lightning.evaluation.record import SweepRecord, sweep_folder
+from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.results import AxisValue, Kind, axes_text
+from asim_lightning.evaluation.settings_file import sweep_folder
 from asim_lightning.evaluation.trial_store import TrialStore, joined
 from asim_lightning.exploration.axes import condition_at, patterns_of
 from asim_lightning.exploration.contents import Contents
@@ -73,8 +74,9 @@ class RecordedPoints:
         if isinstance(data, ImageDataModule) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
         if until is not None and images is None:
+            name = "`search.until`" if self._what == "search" else "`until`"
             raise ValueError(
-                f"`until` '{until}' needs a data module of asim_lightning.data and all its test images, got "
+                f"{name} '{until}' needs a data module of asim_lightning.data and all its test images, got "
                 f"{type(data).__name__}"
             )
         count = 0 if images is None else len(images)

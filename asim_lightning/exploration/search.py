@@ -103,9 +103,10 @@ class Search:
         """
         count = len(self._known) if self._known is not None else self.settings.most
         most = self.settings.reads * (self.settings.chips or 1)
-        self._left = self._missing() if self._known is not None else count * most + 2
+        self._lacking = self._missing()
+        self._left = len(self._lacking) if self._known is not None else count * most + 2
         shown = progress and self._left > 0 and self.trainer.is_global_zero
-        bar = EvaluationBar(self._left, self.data.test_dataloader(), shown, self.trainer.world_size)
+        self._bar = bar = EvaluationBar(self._left, self.data.test_dataloader(), shown, self.trainer.world_size)
         self._read = self._computed = 0
         self._time_left = TimeLeft(bar.above(say), self._known is None or self.settings.ends is not None)
         method = self._method()
@@ -234,17 +235,17 @@ class Search:
                 for read in range(reads):
                     yield (number, chip, read), self._trial(records, axes, "simulated", read)
 
-    def _missing(self) -> int:
-        """Trials to compute: of points that compute the same, of the first alone."""
+    def _missing(self) -> set[tuple[int, str, int]]:
+        """Trials to compute, by record, key and read: of points that compute the same, of the first alone."""
         first = self._by_checkpoint[self._checkpoints()[0]].record
-        lacking = {(first.key({}, kind), 0) for kind in REFERENCES if 0 not in first.trials({}, kind)}
+        lacking = {(id(first), first.key({}, kind), 0) for kind in REFERENCES if 0 not in first.trials({}, kind)}
         for point in self._known or ():
             records, chips, reads = self._plan(point)
             for axes in chips:
                 finished = records.record.trials(axes, "simulated")
-                key = f"{_checkpoint_of(point)} {records.record.key(axes, 'simulated')}"
-                lacking.update((key, read) for read in range(reads) if read not in finished)
-        return len(lacking)
+                key = id(records.record), records.record.key(axes, "simulated")
+                lacking.update((*key, read) for read in range(reads) if read not in finished)
+        return lacking
 
     def _evaluated(
         self, point: Point, of_chips: list[list[Outcomes]], references: Mapping[Kind, Outcomes]
@@ -312,7 +313,11 @@ class Search:
             is_known = trial in records.record.trials(axes, kind) or records.is_finished(axes, kind, trial)
             self._read, self._computed = self._read + is_known, self._computed + (not is_known)
             found = yield from records.trial(axes, kind, trial)
-            self._left -= not is_known or self._known is None
+            here = id(records.record), records.record.key(axes, kind), trial
+            if is_known and here in self._lacking:
+                self._bar.leave_out()  # another command has computed it
+            self._lacking.discard(here)
+            self._left = len(self._lacking) if self._known is not None else self._left - 1
             if kind == "simulated" and not is_known:
                 self._time_left.add(found.seconds, self._left, self.runner.workers)
             return found

@@ -157,10 +157,22 @@ def _values(name: str, given: Any) -> list[AxisValue] | Range:
     if not isinstance(given, Sequence) or isinstance(given, str) or not given:
         allowed = "a list of one or more values, or a range such as {low: 0.02, high: 0.2}"
         raise ValueError(f"`search.space.{name}` must be {allowed}, got {given!r}")
+    if name.startswith(TECHNOLOGY):
+        given = [_number(name.removeprefix(TECHNOLOGY), value) for value in given]
     values = distinct(name, given)
     if len(values) > _MOST:
         raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got {len(values)}")
     return values
+
+
+def _number(field: str, value: Any) -> Any:
+    """A value of a field of the technology, in the field's unit where it is a text with one."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return getattr(Technology().with_fields(**{field: value}), field)
+    except ValueError:
+        return value  # the search says at which point it is refused
 
 
 def _range(name: str, given: Mapping[str, Any]) -> Range:

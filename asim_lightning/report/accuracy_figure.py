@@ -100,17 +100,18 @@ def plot_sweep(rows: Sequence[PointResult], plot: AccuracyPlot, path: str | Path
     return save_figure(sweep_figure(rows, plot), Path(path))
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, dots: float | None = None) -> Path:
     """Write a figure as a PNG of its size.
 
     Args:
         figure: The figure.
         path: The file.
+        dots: Dots an inch; None: those of the figure.
 
     Raises:
         OSError: It cannot be written.
     """
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=dots or "figure"))
     return path
 
 

@@ -1,13 +1,13 @@
 """The cheapest points of a run that keep an accuracy, and those that no other betters."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TypeAlias
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.results import AxisValue, axis_text, distinct_values, is_number
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.evaluation.trade_off import is_given, places_of_front
 from asim_lightning.report.axis_labels import LABELS, legend_text
@@ -17,6 +17,8 @@ _BITS = ("adc_bits", "weight_bits", "input_bits", "votes", "vote_levels", "digit
 """Axes that cost more the larger they are, the dearest first."""
 _OF_DIGITAL = ("weight_bits", "input_bits")
 """Ends of axes that the energy of a digital macro follows."""
+_HARDER = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "parasitics", "stuck_at_0", "stuck_at_1")
+"""Conditions that are harder the larger they are."""
 Axes: TypeAlias = Mapping[str, AxisValue]
 
 
@@ -85,9 +87,9 @@ def conditions_of(point: RunPoint, several: Collection[str]) -> Axes:
 def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
     """The cheapest point that keeps a target under each combination of conditions, the hardest last.
 
-    Harder are larger numbers, also those with a unit, of the first condition, then of the next; words are in the order
-    of the points. The cheapest has the least energy, where it is known, else the fewest bits; of several the most
-    accurate.
+    Harder are more noise and wider spreads in one unit, and with noise in mV a smaller full scale, of the first
+    condition, then of the next; of conditions without such an order, those under which fewer points keep the target.
+    The cheapest has the least energy, where it is known, else the fewest bits; of several the most accurate.
 
     Raises:
         ValueError: The run lacks what the target is a share of.
@@ -97,18 +99,15 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
     for point in run.of_kind("simulated"):
         conditions = conditions_of(point, several)
         under.setdefault(legend_text(conditions, LABELS), (conditions, []))[1].append(point)
-    order = {
-        name: [axis_text(value) for value in distinct_values(map(magnitude, values))]
-        for name, values in several.items()
-        if is_given(name)
-    }
+    ranks = {name: _ranks(run, name, values) for name, values in several.items() if is_given(name)}
 
-    def hardness(group: tuple[Axes, list[RunPoint]]) -> list[int]:
-        return [order[name].index(axis_text(magnitude(value))) for name, value in group[0].items()]
+    def hardness(choice: Choice) -> tuple[float, ...]:
+        places = (ranks[name].get(axis_text(value), 0.0) for name, value in choice.conditions.items())
+        return (*places, -choice.kept)
 
     found = []
-    for conditions, points in sorted(under.values(), key=hardness):
-        decided = [(target.decision(point, reference).verdict, point) for point in points]
+    for conditions, points in under.values():
+        decided = [(target.decision(point, reference, run.until is not None).verdict, point) for point in points]
         kept = [point for verdict, point in decided if verdict == "kept"]
         others = [point for verdict, point in decided if verdict != "kept"]
         found.append(
@@ -121,7 +120,7 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
                 min(others or kept, key=lambda point: (-target.margin(point, reference)[0], *price(run, point))),
             )
         )
-    return found
+    return sorted(found, key=hardness)
 
 
 def pareto(run: RunResults) -> set[int]:
@@ -157,10 +156,12 @@ def price(run: RunResults, point: RunPoint) -> tuple[float, ...]:
     return (*first, -point.result.accuracy)
 
 
-def magnitude(value: AxisValue) -> AxisValue:
-    """The number of a value with a unit; other values as they are."""
-    read = quantity(value) if isinstance(value, str) else None
-    return value if read is None else read[0]
+def numbers_of(values: Sequence[AxisValue]) -> list[float] | None:
+    """The numbers of values with one unit, or none; None where they share no unit, or one is no number."""
+    read = [quantity(value) for value in values]
+    if None in read or noise_unit(values) is None:
+        return None
+    return [each[0] for each in read if each is not None]
 
 
 def ordered_bits(run: RunResults) -> list[str]:
@@ -172,3 +173,17 @@ def ordered_bits(run: RunResults) -> list[str]:
 def _bits(point: RunPoint, axis: str) -> float:
     value = point.result.axes.get(axis)
     return float(value) if is_number(value) else inf  # type: ignore[arg-type]  # null: an ideal converter
+
+
+def _ranks(run: RunResults, name: str, values: Sequence[AxisValue]) -> dict[str, float]:
+    """What orders the values of a condition by their text, the hardest last; empty where nothing is known to."""
+    field, numbers = name.rpartition(".")[2], numbers_of(values)
+    if numbers is None or (field != "full_scale_mv" and field not in _HARDER):
+        return {}
+    if field == "full_scale_mv":
+        macro = run.settings.get("model", {}).get("plan", {}).get("macro", {})
+        noises = [value for each in run.of_kind("simulated") for value in ({**macro, **each.result.axes}).items()]
+        if not any(key.endswith(NOISE_AXES) and (quantity(value) or ("", ""))[1] == "mV" for key, value in noises):
+            return {}  # of a share of the full scale, its millivolts are none
+        numbers = [-number for number in numbers]
+    return {axis_text(value): number for value, number in zip(values, numbers, strict=True)}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from asim_lightning.cost.cost_report import CostReport, energy_range
 from asim_lightning.cost.layer_cost import Energy
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.report.cost_table import LABELS, energy, energy_unit
+from asim_lightning.report.cost_table import LABELS, PATTERNS, energy, energy_unit
 from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _COLOURS = {
@@ -17,8 +17,6 @@ _COLOURS = {
     "writes": "#CC79A7",
 }  # fmt: skip
 """Apart for colour-blind readers, too."""
-_HATCHES = {"array": "", "adc": "///", "drivers": "xxx", "shift_add": "...", "digital": "\\\\\\", "writes": "+++"}
-"""Apart in black and white."""
 _DIGITAL, _DARK = "#B8B8B8", "#222222"
 _NARROW, _WIDEST = 0.22, 24.0
 
@@ -127,7 +125,7 @@ def _stack(plot: Axes, place: int, found: Energy, parts: Sequence[str], size: fl
         height = found.parts[part] / size
         label = LABELS[part] if labelled else "_"
         plot.bar(
-            [place], [height], bottom=bottom, color=_COLOURS[part], label=label, hatch=_HATCHES[part],
+            [place], [height], bottom=bottom, color=_COLOURS[part], label=label, hatch=3 * PATTERNS[part],
             edgecolor="white", linewidth=0.3,
         )  # fmt: skip
         bottom += height

@@ -21,6 +21,8 @@ LABELS = {
     "writes": "writes",
 }  # fmt: skip
 """Parts of an energy as people read them."""
+PATTERNS = {"array": "", "adc": "/", "drivers": "x", "shift_add": ".", "digital": "\\", "writes": "+"}
+"""Tell them apart in black and white."""
 
 
 def layer_table(report: CostReport) -> str:

@@ -11,6 +11,7 @@ from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
 from asim_lightning.report.choices import choices
 from asim_lightning.report.cost_table import LABELS as PARTS
+from asim_lightning.report.cost_table import PATTERNS
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
 from asim_lightning.report.verdict import point_words
 
@@ -75,7 +76,10 @@ def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
             "y": names,
             "x": [layer[part] / 1000 for layer in layers],
             "name": _name(part),
-            "marker": {"color": COLOURS[index % len(COLOURS)], "pattern": {"shape": _PATTERNS[index % len(_PATTERNS)]}},
+            "marker": {
+                "color": COLOURS[index % len(COLOURS)],
+                "pattern": {"shape": PATTERNS.get(part.removesuffix("_pj"), "-")},
+            },
             "hovertext": [
                 f"{name}<br>{_name(part)} {layer[part] / 1000:.4g} nJ of "
                 f"{layer['energy_pj'] / 1000:.4g} nJ<br>{layer.get('conversions', 0):,} conversions"
@@ -106,10 +110,6 @@ def layer_numbers(layers: Layers) -> Rows:
 def _name(part: str) -> str:
     name = part.removesuffix("_pj")
     return PARTS.get(name, name.replace("_", " "))
-
-
-_PATTERNS = ("", "/", "x", "-", ".", "+")
-"""Tell parts apart in black and white."""
 
 
 def _words(run: RunResults, whose: str, axes: Mapping[str, AxisValue]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number, value_words
@@ -22,7 +23,8 @@ from asim_lightning.report.yield_drawing import yield_drawing
 
 _FEW = 3
 """Values that a title lists."""
-DIFFERENCES = "differences.csv"
+_SETTINGS = "settings.csv"
+"""Settings that differ from recipe and preset."""
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
@@ -116,14 +118,29 @@ def facts(run: RunResults) -> list[tuple[str, str]]:
     if (energy := digital_energy(run)) is not None:
         found.append(("all-digital macro", f"{energy:.4g} µJ an image for the same products"))
     decided = any(point.difference is not None or point.decisions for point in run.points)
-    pairs = "" if decided or run.yields else "; targets are decided without pairs of images, as none are in the folder"
+    pairs = (
+        ""
+        if decided or run.yields or run.until is not None
+        else "; targets are decided without pairs of images, as none are in the folder"
+    )
     reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else ""
     found += [
         ("points", f"{len(simulated):,} simulated, {reads} each" if simulated else "none simulated"),
-        ("intervals", "95 %, over images; nothing in them knows of other chips or other data" + pairs),
+        ("intervals", _intervals(run) + pairs),
         ("files", f"results.csv and those beside it in {run.folder}"),
     ]
     return found
+
+
+def _intervals(run: RunResults) -> str:
+    """What the intervals of a run hold for."""
+    if run.until is not None:
+        return AccuracyQuestion.read(run.until).meaning(max(point.result.images for point in run.points)).rstrip(".")
+    if run.settings.get("search", {}).get("chips") is not None:
+        return "95 %, over images and chips; nothing in them knows of other data"
+    if run.yields:
+        return "95 %, of each chip over images, and of yields over chips; nothing in them knows of other data"
+    return "95 %, over images; nothing in them knows of other chips or other data"
 
 
 def section_numbers(run: RunResults, target: AccuracyTarget) -> dict[str, Rows]:
@@ -140,7 +157,7 @@ def section_numbers(run: RunResults, target: AccuracyTarget) -> dict[str, Rows]:
     found |= {table.file: list(table.numbers) for table in tables(run, target)}
     for command in run.commands:
         if len(rows := difference_rows(command)) > 1:
-            found.setdefault(DIFFERENCES, rows[:1]).extend(rows[1:])
+            found.setdefault(_SETTINGS, rows[:1]).extend(rows[1:])
     return found
 
 
@@ -160,7 +177,7 @@ def _origin(run: RunResults) -> list[str]:
         found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
         rows = difference_rows(command)
         if len(rows) > 1:
-            found.append(table_html(rows, DIFFERENCES))
+            found.append(table_html(rows, _SETTINGS))
     return found
 
 

@@ -14,8 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from asim_lightning.evaluation.results import axis_text, axis_value, distinct_values, value_words
 from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
-from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.report.accuracy_figure import COLOURS, DASHES
+from asim_lightning.report.accuracy_figure import COLOURS, DASHES, save_figure
 from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
 from asim_lightning.report.point_labels import PointLabel, write_labels
 
@@ -48,7 +47,7 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     axes = figure.add_subplot()
     has_line = len(found.objectives) == 2 and "accuracy" in found.objectives
     for number, (given, points) in enumerate(found.groups):
-        front = _front_of(found, points)
+        front = found.front_of(points)
         behind = [point for point in points if all(point is not each for each in front)]
         colour = COLOURS[number % len(COLOURS)]
         where = legend_text(given, _LABELS) if len(found.groups) > 1 else ""
@@ -135,13 +134,8 @@ def draw_search(found: SearchResult, title: str, folder: Path) -> list[Path]:
     figures = {"trade_off.png": trade_off_figure(found, title), "accuracy_map.png": maps_figure(found, title)}
     for name, figure in figures.items():
         if figure is not None:
-            _save(figure, folder / name)
-            written.append(folder / name)
+            written.append(save_figure(figure, folder / name, _DOTS))
     return written
-
-
-def _save(figure: Figure, path: Path) -> None:
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
 
 
 def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: str, strength: float) -> None:
@@ -165,10 +159,6 @@ def _add_verdicts(axes: Axes, found: SearchResult) -> None:
         what = f"{said[verdict]}: {' and '.join(found.targets)}" if verdict == "kept" else said[verdict]
         axes.plot([], [], marker, color="0.3", ms=5, fillstyle=filled, label=what)  # type: ignore[arg-type]
     axes.plot([], [], "o", ms=12, mfc="none", mec="black", mew=1.4, label="cheapest that keeps it")
-
-
-def _front_of(found: SearchResult, points: Sequence[SearchPoint]) -> list[SearchPoint]:
-    return [point for point in points if any(point is each for each in found.front)]
 
 
 def _draw_references(axes: Axes, found: SearchResult) -> None:
@@ -212,7 +202,7 @@ def _name_front(figure: Figure, axes: Axes, found: SearchResult, name: str) -> N
         [(point.figures[name], 100 * end) for end in (point.result.low, point.result.high)] for point in found.front
     ]
     fronts = [
-        sorted((point.figures[name], 100 * point.result.accuracy) for point in _front_of(found, points))
+        sorted((point.figures[name], 100 * point.result.accuracy) for point in found.front_of(points))
         for _, points in found.groups
     ]
     levels = [[(x, 100 * each.accuracy) for x in axes.get_xlim()] for each in found.references]

@@ -155,8 +155,11 @@ def _notes(found: SearchResult, technology: str) -> list[str]:
         if found.all_digital is not None:
             digital = "{:.4g} uJ, {:.3g} to {:.3g}".format(*found.all_digital)
         notes.append(f"{line} either way (results.csv); all-digital {digital}.")
-    if any("undecided" in (each.verdict for each in point.decisions) for point in found.points):
-        notes.append("Undecided: the interval holds the target; about so many images would decide, if the mean stays.")
+    undecided = [each for point in found.points for each in point.decisions if each.verdict == "undecided"]
+    if undecided:
+        counted = any(each.images is not None for each in undecided)
+        more = "; about so many images would decide, if the mean stays" if counted else ""
+        notes.append(f"Undecided: the interval holds the target{more}.")
     if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
         notes.append(f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.")
     if found.targets:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values
+from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
 from asim_lightning.evaluation.trade_off import is_given
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
@@ -13,7 +13,7 @@ from asim_lightning.report.choices import (
     choices,
     digital_energy,
     energy_of,
-    magnitude,
+    numbers_of,
     ordered_bits,
     price,
     varied,
@@ -73,9 +73,9 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     last, best = keeping[-1]
     where = f"At {legend_text(last.conditions, LABELS)}, " if last.conditions else ""
     what = point_words(run, best, list(last.conditions))
-    price = f"with the {price_words(run)} of {last.kept} points that do" if last.kept > 1 else "as the only point"
+    among = f"with the {price_words(run)} of {last.kept} points that do" if last.kept > 1 else "as the only point"
     sentence = (
-        f"{where}{what} keeps {_target(run, target)}, {price}: {accuracy_words(best.result)}{_saving(run, last)}."
+        f"{where}{what} keeps {_target(run, target)}, {among}: {accuracy_words(best.result)}{_saving(run, last)}."
     )
     if len(found) > 1:
         rest = [choice for choice in found if choice.best is None]
@@ -120,7 +120,7 @@ def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     )
     said = f"None of {total} points is known to keep {_target(run, target)}"
     said += f"; {undecided} undecided" if undecided else ""
-    needed = _needed(target, nearest, reference)
+    needed = _needed(run, target, nearest, reference)
     return f"{said}. Nearest: {point_words(run, nearest)}, {accuracy_words(nearest.result)}{needed}."
 
 
@@ -129,7 +129,7 @@ def _of_one(run: RunResults, target: AccuracyTarget) -> str:
     words = {"kept": "keeps", "missed": "does not keep", "undecided": "may or may not keep"}
     said = words[target.decision(point, reference).verdict]
     where = legend_text(point.result.axes, LABELS)
-    needed = _needed(target, point, reference)
+    needed = _needed(run, target, point, reference)
     return (
         f"The macro{f' with {where}' if where else ''} {said} {_target(run, target)}: "
         f"{accuracy_words(point.result)}{needed}."
@@ -140,16 +140,16 @@ def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]
     reference = target.reference(run)
     groups: dict[str, list[RunPoint]] = {}
     points = run.of_kind("simulated")
-    if len(names) == 1:
-        order = [axis_text(value) for value in distinct_values(_magnitudes(points, names[0]))]
-        points = sorted(points, key=lambda point: order.index(axis_text(magnitude(point.result.axes[names[0]]))))
+    numbers = numbers_of([point.result.axes[names[0]] for point in points]) if len(names) == 1 else None
+    if numbers is not None:
+        points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
     for point in points:
         groups.setdefault(target.decision(point, reference).verdict, []).append(point)
     said = []
     for decision, words in (("kept", "is kept at"), ("undecided", "is undecided at"), ("missed", "is missed at")):
         if found := groups.get(decision):
             listed = _listed([point_words(run, point) for point in found])
-            needed = _needed(target, found[0], reference)
+            needed = _needed(run, target, found[0], reference)
             said.append(f"{words} {listed}{needed}")
     sentence = f"{_target(run, target)} {'; '.join(said)}."
     return sentence[0].upper() + sentence[1:]
@@ -179,9 +179,9 @@ def _target(run: RunResults, target: AccuracyTarget) -> str:
     return f"{target} ({level:.2f} of {100 * reference.accuracy:.2f} %)"
 
 
-def _needed(target: AccuracyTarget, point: RunPoint, reference: PointResult | None) -> str:
+def _needed(run: RunResults, target: AccuracyTarget, point: RunPoint, reference: PointResult | None) -> str:
     decided = target.decision(point, reference)
-    if decided.verdict != "undecided":
+    if decided.verdict != "undecided" or run.until is not None:
         return ""
     if decided.images is None or decided.images > _MOST_IMAGES:
         return " (more images than there are would be needed to decide)"
@@ -203,7 +203,3 @@ def _tail(text: str, first: str) -> str:
     while same < min(len(words), len(others)) - 1 and words[same] == others[same] and not words[same][0].isdigit():
         same += 1
     return " ".join(words[same:])
-
-
-def _magnitudes(points: Sequence[RunPoint], name: str) -> list[AxisValue]:
-    return [magnitude(point.result.axes[name]) for point in points]

@@ -167,4 +167,4 @@ def test_a_long_sweep_says_how_long(asim: Asim, run: Run, monkeypatch: pytest.Mo
     answer = asim("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
     assert "grid     1 point, up to 4 trials of 20 images\n" in answer.out
     (line,) = (line for line in answer.out.splitlines() if line.startswith("time"))
-    assert re.match(r"time     about [\d.]+ m?s for 1 more trials, as the last took ", line)
+    assert re.match(r"time     about [\d.]+ m?s for 1 more trial, as the last took ", line)

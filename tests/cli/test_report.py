@@ -108,6 +108,16 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         (SWEEP, "--output", "out.html"),
         "`--output` must be a file",
     ),
+    "a page of somebody else": (
+        lambda _: Path("page.html").write_text("<p>mine"),
+        (SWEEP, "--output", "page.html"),
+        "`--output` must name no file but that of an earlier report, got page.html",
+    ),
+    "numbers of somebody else": (
+        lambda _: Path("mine.report.json").write_text('{"title": 1}'),
+        (SWEEP, "--output", "mine.html"),
+        "`--output` must name no file but that of an earlier report, got mine.report.json",
+    ),
     "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`--targets` is no setting; nearest: --target"),
 }
 
@@ -119,7 +129,7 @@ def test_one_line_for_what_is_wrong(
     change(sweep)
     answer = asim("report", *(each.replace(SWEEP, str(sweep)) for each in arguments))
     assert message in answer.error
-    assert not list(Path.cwd().rglob("*.html")) or Path("out.html").is_dir()
+    assert not [path for path in Path.cwd().rglob("*.html") if path.name not in ("out.html", "page.html")]
 
 
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +152,9 @@ def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
     assert "asim sweep -c " in text
     assert "--axes.random_noise" in text
     assert asim("report", sweep, "--output", "b.html", "--target", "1 %").last == "report   b.html"
-    assert Path("b.json").is_file()
+    assert Path("b.report.json").is_file()
     assert "1 % accuracy" in Path("b.html").read_text(encoding="utf-8")
+    assert asim("report", sweep, "--output", "b.html").last == "report   b.html"
 
 
 def test_each_number_of_its_tables_is_in_the_json_beside_it_and_in_files_of_the_run(sweep: Path, asim: Asim) -> None:
@@ -164,6 +175,13 @@ def test_each_number_of_its_tables_is_in_the_json_beside_it_and_in_files_of_the_
         text = path.read_text()
         of_run += numbers_in(text.replace(",", " ") if path.suffix == ".csv" else text)
     assert set(lacking(shown, of_run)) <= decisions
+
+
+def test_a_page_named_as_a_file_of_the_run_leaves_that_file(sweep: Path, asim: Asim) -> None:
+    pytest.importorskip("plotly")
+    (sweep / "results.json").write_text("{}")
+    assert f"numbers  {sweep}/results.report.json" in asim("report", sweep, "--output", f"{sweep}/results.html").out
+    assert (sweep / "results.json").read_text() == "{}"
 
 
 def texts_in(text: str) -> list[str]:

@@ -66,9 +66,7 @@ def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
     found = json.loads(settings.read_text())
     found["versions"]["torch"] = "1.0"
     settings.write_text(json.dumps(found))
-    assert (
-        f"{table.parent} must hold the sweep that is asked for, but its settings.json differs" in asim(*command).error
-    )
+    assert f"{table.parent} must hold the run that is asked for, but its settings.json differs" in asim(*command).error
     table.parent.rename(table.parent.with_name("sweep-00000000"))
     other = asim(*command)
     assert "sweep-00000000 is the same sweep by other versions (torch 1.0, now " in other.out

@@ -299,8 +299,8 @@ def test_loads_of_weights_into_shared_macros(macros: int, columns: int, loads: i
     total = found.as_json()["total"]
     assert (total["weight_loads"], total["weight_cells_loaded"]) == (loads, cells)
     (note,) = (note for note in found.notes if "placement reuse" in note)
-    assert f"{loads:,} loads of {cells:,} bits for an image" in note
-    assert f"not priced, {1e-6 * cells * 2 * 0.81:.3g} nJ by `cell_write`" in note
+    assert f": {loads:,} loads, {cells:,} bits in all, an image, or" in note
+    assert f"their energy ({1e-6 * cells * 2 * 0.81:.3g} nJ by your `cell_write`) is not in the totals" in note
     apart = costs(rows=36)
     assert apart.energy == found.energy
     assert apart.reloads.loads == 0

@@ -26,7 +26,9 @@ def test_the_bar_is_drawn_on_a_terminal_alone(is_terminal: bool, shown: bool, mo
     bar = EvaluationBar(2, [1, 2, 3], shown)
     bar.describe("a point")
     bar.advance()
+    bar.leave_out()
     bar.close()
+    assert ("/3 [" in stream.getvalue()) is (is_terminal and shown)
     assert ("/6 [" in stream.getvalue()) is (is_terminal and shown)
     assert is_terminal or stream.getvalue() == ""
 

@@ -1,6 +1,8 @@
 """Trials are found by several stores and processes at once, and each name is held by one."""
 
 import multiprocessing
+import os
+import zipfile
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,36 @@ def test_images_are_joined_and_parted(tmp_path: Path) -> None:
     assert part.seconds == 1.0
     with pytest.raises(ValueError, match="must have all of 2 images, and lacks 1"):
         part_of(found, np.array([0, 4]))
+
+
+def test_no_flipped_byte_goes_unnoticed(tmp_path: Path) -> None:
+    expected = TrialStore(tmp_path, "digest").add("point", 0, outcomes(range(120)), {})
+    (path,) = tmp_path.glob("*.npz")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        again = TrialStore(tmp_path, "digest")
+        if 0 in again.images("point"):  # times and the like in the archive carry nothing
+            np.testing.assert_array_equal(again.outcomes("point", 0).prediction, expected.prediction)
+
+
+def test_trials_that_would_fill_the_memory_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    TrialStore(tmp_path, "digest").add("point", 0, outcomes(range(120)), {})
+    (path,) = tmp_path.glob("*.npz")
+    whole = path.read_bytes()
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000000,)}"
+    claims = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(path) as stored, zipfile.ZipFile(tmp_path / "x", "w") as archive:
+        for name in stored.namelist():
+            archive.writestr(name, claims if name == "prediction.npy" else stored.read(name))
+    os.replace(tmp_path / "x", path)
+    assert not TrialStore(tmp_path, "digest").images("point")
+    path.write_bytes(whole)
+    assert list(TrialStore(tmp_path, "digest").images("point")) == [0]
+    monkeypatch.setattr("asim_lightning.evaluation.trial_store._MOST_BYTES", 1000)  # and what is larger once unpacked
+    assert not TrialStore(tmp_path, "digest").images("point")
 
 
 def test_another_store_looks_again(tmp_path: Path) -> None:

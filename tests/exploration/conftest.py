@@ -19,21 +19,26 @@ from lightning.pytorch import Trainer
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.start import load_weights, read_checkpoint
+from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import Steps
+from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.resources import shipped_file
 
 IMAGES = 8
 KWARGS = {"in_chans": 1, "stem_width": 4, "channels": [8, 16, 32, 64]}
 MACRO = MacroConfig(weight_bits=4, input_bits=4)  # a quarter of the conversions of 8 bits
+GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
 NOISE = SweepAxes(random_noise=[0.3, 1.0])
 
 Make = Callable[..., "CountingSweep"]
+MakeSearch = Callable[..., Search]
 Load = Callable[[str, str], ModuleType]
 
 
@@ -157,3 +162,33 @@ def kill_at(
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert before.items() <= trials().items()  # nothing is computed twice
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> MakeSearch:
+    """Makes a search of the shipped network in a folder."""
+
+    def made(
+        folder: str = "a",
+        images: int = 8,
+        macro: MacroConfig = MACRO,
+        technology: Technology | None = None,
+        **options: Any,
+    ) -> Search:
+        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(macro))
+
+        def load(name: str) -> None:
+            path = str(shipped_file("checkpoints", name))
+            load_weights(model, path, read_checkpoint(path))
+
+        load("fashion_resnet_qat")
+        data = FashionMNIST(test_images=images, eval_batch_size=8)
+        data.setup("test")
+        trainer = Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        settings = SearchSettings(**{"space": GRID, **options})
+        return Search(trainer, model, data, settings, technology or Technology(), tmp_path / folder, load)
+
+    return made

@@ -1,5 +1,7 @@
 """A question on the accuracy ends the images of each point, the same whatever the records have."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from asim_lightning import MacroConfig
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
-from tests.exploration.conftest import Make, evaluations, without_time
+from asim_lightning.exploration.recorded import RecordedPoints
+from tests.exploration.conftest import Make, MakeSearch, evaluations, without_time
 
 AXES = SweepAxes(random_noise=[0, 0.2])
 MACRO = MacroConfig()
@@ -53,3 +56,11 @@ def test_what_it_does_not_go_with(make: Make) -> None:
         make(AXES, trials=2, until=QUESTION)
     with pytest.raises(ValueError, match=r"`until` 'accuracy 50 %' needs a data module of asim_lightning.data and all"):
         make(AXES, trials=1, until=QUESTION, trainer_options={"limit_test_batches": 1})
+
+
+def test_a_search_names_its_own_setting(search: MakeSearch, tmp_path: Path) -> None:
+    one = search()
+    one.trainer.limit_test_batches = 1
+    points = RecordedPoints(one.trainer, one.model, one.data, [], tmp_path, "search", QUESTION)
+    with pytest.raises(ValueError, match=r"^`search.until` 'accuracy 50 %' needs a data module of asim_lightning.data"):
+        points.open()

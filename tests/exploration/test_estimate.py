@@ -1,7 +1,14 @@
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.estimate import time_left
+from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
+from tests.exploration.conftest import Make, MakeSearch
 
 
 def test_the_number_of_points_is_that_of_the_grid() -> None:
@@ -30,3 +37,68 @@ def test_several_workers_share_the_time_that_is_left() -> None:
         time_left([9.0, 100.0], 6, workers=3) == "about 3 min for 6 more trials, by 3 workers, as the last took 100.0 s"
     )
     assert not time_left([9.0, 25.0], 6, workers=3)
+
+
+class Slow(TrainerRunner):
+    """Says of each evaluation that it took 100 s."""
+
+    def work(self, work: Callable[[Run], Any], advance: Callable[[], None] = lambda: None) -> Any:
+        def slow(run: Run) -> Any:
+            def slowed(steps: Steps) -> Steps:
+                asked = proceed(steps, None)
+                while isinstance(asked, Evaluation):
+                    asked = proceed(steps, replace((yield asked), seconds=100.0))
+                return asked
+
+            return work(lambda trials: run((key, slowed(steps)) for key, steps in trials))
+
+        return super().work(slow, advance)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # the first trial tells, as it takes more than a minute; one of 4 points is of the sweep
+        ({}, "time     about 3 min for 2 more trials, as the last took 100.0 s"),
+        ({"reads": 2}, "time     about 10 min for 6 more trials, as the last took 100.0 s"),
+        (
+            {"method": "random", "trials": 3, "seed": 1},  # the sweep's among them
+            "time     about 100 s for 1 more trial, as the last took 100.0 s",
+        ),
+    ],
+)
+def test_the_time_that_is_left_is_of_trials_that_no_record_has(
+    options: dict[str, Any], expected: str, search: MakeSearch, make: Make
+) -> None:
+    make(SweepAxes(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
+    said: list[str] = []
+    one = search(**options)
+    one.runner = Slow(one.trainer, one.model, one.data)
+    one.run(said.append, progress=False)
+    assert said[0] == expected
+    assert len(said) == 2  # and what is of the sweep
+
+
+def test_trials_that_another_command_computes_meanwhile_are_not_left(search: MakeSearch, make: Make) -> None:
+    class Beside(Slow):
+        def work(self, work: Any, advance: Any) -> Any:
+            make(SweepAxes(adc_bits=[6], random_noise=[0.3, 1.0]), trials=1, batch=8).run()
+            return super().work(work, advance)
+
+    said: list[str] = []
+    one = search()
+    one.runner = Beside(one.trainer, one.model, one.data)
+    one.run(said.append, progress=False)
+    assert said == [
+        "time     about 100 s for 1 more trial, as the last took 100.0 s",
+        "record   4 of 6 trials are of an earlier run, seconds too",
+    ]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
+def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outcomes(search: MakeSearch) -> None:
+    said: list[str] = []
+    one = search(method="optuna", trials=3)
+    one.runner = Slow(one.trainer, one.model, one.data)
+    one.run(said.append, progress=False)
+    assert said == ["time     at most about 3 min for 2 more trials, as the last took 100.0 s"]

@@ -31,6 +31,7 @@ def test_publish_writes_a_plot_and_names_the_files(make: Make) -> None:
         (SweepAxes(chip=[0, 1, 2]), "accuracy_of_chips.png"),
         (SweepAxes(chip=[0, 1], static=[{"offset": "3 lsb"}, {"offset": "9 lsb"}]), "accuracy_of_chips.png"),
         (SweepAxes(chip=[0, 1], random_noise=[0.3, 1.0]), "accuracy_vs_random_noise.png"),
+        (SweepAxes(chip=[0, 1], random_noise=["0.3 lsb", "1 lsb"]), "accuracy_vs_random_noise.png"),
     ],
 )
 def test_single_chips_are_dots_where_no_line_of_each_has_an_order(axes: SweepAxes, picture: str, make: Make) -> None:

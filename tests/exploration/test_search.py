@@ -9,21 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from lightning.pytorch import Trainer
 
-from asim_lightning import CimClassifier, Plan
-from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier import BackboneConfig
-from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.cost import Technology, cost
-from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
 from asim_lightning.evaluation.trade_off import SearchResult
@@ -32,14 +25,10 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.recorded import RecordedPoints
-from asim_lightning.exploration.runner import Evaluation, Run, Steps, TrainerRunner, proceed
+from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
-from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import KWARGS, MACRO, Make, environment, evaluations, kill_at
-
-MakeSearch = Callable[..., Search]
-GRID = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
+from tests.exploration.conftest import KWARGS, MACRO, Make, MakeSearch, environment, evaluations, kill_at
 
 
 @pytest.fixture
@@ -58,36 +47,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(RecordedPoints, "trial", counting)
     return found
-
-
-@pytest.fixture
-def search(tmp_path: Path) -> MakeSearch:
-    """Makes a search of the shipped network in a folder."""
-
-    def made(
-        folder: str = "a",
-        images: int = 8,
-        macro: MacroConfig = MACRO,
-        technology: Technology | None = None,
-        **options: Any,
-    ) -> Search:
-        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(macro))
-
-        def load(name: str) -> None:
-            path = str(shipped_file("checkpoints", name))
-            load_weights(model, path, read_checkpoint(path))
-
-        load("fashion_resnet_qat")
-        data = FashionMNIST(test_images=images, eval_batch_size=8)
-        data.setup("test")
-        trainer = Trainer(
-            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, default_root_dir=tmp_path,
-        )  # fmt: skip
-        settings = SearchSettings(**{"space": GRID, **options})
-        return Search(trainer, model, data, settings, technology or Technology(), tmp_path / folder, load)
-
-    return made
 
 
 def plain(found: SearchResult) -> list[Any]:
@@ -315,55 +274,6 @@ def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_k
     )  # fmt: skip
     assert len(mine) == 2 + 12
     assert mine == its
-
-
-class Slow(TrainerRunner):
-    """Says of each evaluation that it took 100 s."""
-
-    def work(self, work: Callable[[Run], Any], advance: Callable[[], None] = lambda: None) -> Any:
-        def slow(run: Run) -> Any:
-            def slowed(steps: Steps) -> Steps:
-                asked = proceed(steps, None)
-                while isinstance(asked, Evaluation):
-                    asked = proceed(steps, replace((yield asked), seconds=100.0))
-                return asked
-
-            return work(lambda trials: run((key, slowed(steps)) for key, steps in trials))
-
-        return super().work(slow, advance)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        # the first trial tells, as it takes more than a minute; one of 4 points is of the sweep
-        ({}, "time     about 3 min for 2 more trials, as the last took 100.0 s"),
-        ({"reads": 2}, "time     about 10 min for 6 more trials, as the last took 100.0 s"),
-        (
-            {"method": "random", "trials": 3, "seed": 1},  # the sweep's among them
-            "time     about 100 s for 1 more trials, as the last took 100.0 s",
-        ),
-    ],
-)
-def test_the_time_that_is_left_is_of_trials_that_no_record_has(
-    options: dict[str, Any], expected: str, search: MakeSearch, make: Make
-) -> None:
-    make(SweepAxes(adc_bits=[6], random_noise=[0.3]), trials=1, batch=8).run()
-    said: list[str] = []
-    one = search(**options)
-    one.runner = Slow(one.trainer, one.model, one.data)
-    one.run(said.append, progress=False)
-    assert said[0] == expected
-    assert len(said) == 2  # and what is of the sweep
-
-
-@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs optuna")
-def test_the_time_that_is_left_is_at_most_so_long_where_points_follow_from_outcomes(search: MakeSearch) -> None:
-    said: list[str] = []
-    one = search(method="optuna", trials=3)
-    one.runner = Slow(one.trainer, one.model, one.data)
-    one.run(said.append, progress=False)
-    assert said == ["time     at most, about 3 min for 2 more trials, as the last took 100.0 s"]
 
 
 def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearch, make: Make) -> None:

@@ -50,6 +50,12 @@ def test_a_grid_has_every_combination() -> None:
 def test_one_quantity_in_several_ways_of_writing_is_one_value() -> None:
     space = SearchSpace({"random_noise": ["0.1 lsb", "0.1LSB", "0.2 %", 0.2], "static": {"offset": ["3 mV", "3mV"]}})
     assert space.axes == {"random_noise": ["0.1 lsb", 0.2], "static.offset": ["3 mV"]}
+    technology = {"supply": [0.8, "800 mV", "0.9"], "node": ["28nm", 28, "big"], "preset": ["28nm"]}
+    assert SearchSpace({"technology": technology}).axes == {
+        "technology.supply": [0.8, "0.9"],
+        "technology.node": [28, "big"],
+        "technology.preset": ["28nm"],
+    }
 
 
 def test_random_points_are_within_and_begin_alike() -> None:

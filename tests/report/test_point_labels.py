@@ -58,11 +58,20 @@ def test_a_name_apart_from_its_point_has_a_line_to_it(may_be_far: bool) -> None:
     assert lines == [True] * may_be_far
 
 
-def test_names_avoid_lines() -> None:
+@pytest.mark.parametrize("across", [True, False])
+def test_names_avoid_lines(across: bool) -> None:
     places = [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)]
-    for line, side in (([(0.0, 0.0), (2.0, 2.0)], -1), ([(0.0, 0.9), (2.0, 0.9)], 1)):
+
+    def box_with(lines: list[list[tuple[float, float]]]) -> tuple[Axes, Bbox]:
         figure, axes = drawn(places)
-        write_labels(figure, axes, [PointLabel(1.0, 1.0, "middle")], places, [line])
-        (note,) = (each for each in axes.texts if isinstance(each, Annotation))
-        x, y = note.get_position()
-        assert (y - x if side < 0 else y) * (1 if side > 0 else np.sign(y - x)) > 0
+        write_labels(figure, axes, [PointLabel(1.0, 1.0, "middle")], places, lines)
+        figure.draw_without_rendering()
+        (box,) = boxes(axes)
+        return axes, box
+
+    axes, free = box_with([])
+    x, y = axes.transData.inverted().transform(((free.x0 + free.x1) / 2, (free.y0 + free.y1) / 2))
+    line = [(0.0, y), (2.0, y)] if across else [(x, 0.0), (x, 2.0)]  # through where the name would be
+    axes, box = box_with([line])
+    ends = axes.transData.transform(line)
+    assert not any(box.contains(*place) for place in np.linspace(ends[0], ends[1], 1000))

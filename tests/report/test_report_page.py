@@ -13,8 +13,9 @@ import pytest
 
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
+from asim_lightning.report.cost_table import PATTERNS
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.run_section import drawings, run_title, run_titles, section_html, section_numbers
+from asim_lightning.report.run_section import drawings, facts, run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.run_tables import difference_rows
 from tests.report.runs import COMMAND, of_adc, of_chips, point, run
 
@@ -313,3 +314,37 @@ def test_the_same_run_gives_the_same_page() -> None:
     first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
     assert first == second
     assert json.dumps([drawing.layout for drawing in drawings(of_chips(), TARGET)], default=float)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (of_adc(), "95 %, over images; nothing in them knows of other chips or other data"),
+        (of_chips(), "95 %, of each chip over images, and of yields over chips; nothing in them knows of other data"),
+        (
+            replace(of_adc(), settings={"search": {"chips": 4}}),
+            "95 %, over images and chips; nothing in them knows of other data",
+        ),
+        (
+            replace(of_adc(), settings={"until": "accuracy 89 %"}),
+            "Images ended by the question 'accuracy 89 %': intervals bound the accuracy on these 400 images, and hold "
+            "with 95 % however often one looks",
+        ),
+    ],
+)
+def test_what_intervals_hold_for(found: RunResults, said: str) -> None:
+    assert dict(facts(found))["intervals"] == said
+
+
+def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
+    found = section_numbers(of_adc(), TARGET)
+    assert found["settings.csv"] == difference_rows(COMMAND)
+    assert "differences.csv" not in found
+
+
+def test_a_part_of_the_energy_has_one_pattern_whatever_parts_there_are() -> None:
+    for layer in (LAYER, {**LAYER, "array_pj": 0.0}):
+        (drawing,) = (each for each in drawings(replace(of_adc(), network_cost={"layers": [layer]}), TARGET)
+                      if each.file == "layers.csv")  # fmt: skip
+        shapes = {trace["name"]: trace["marker"]["pattern"]["shape"] for trace in drawing.traces}
+        assert shapes["ADC"] == PATTERNS["adc"] == "/"

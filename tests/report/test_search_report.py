@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -111,6 +112,14 @@ def test_files(tmp_path: Path) -> None:
     content = json.loads(whole.read_text())
     assert content["name"] == "tiny"
     assert [point["front"] for point in content["points"]] == [True] * 3
+
+
+def test_how_many_images_would_decide_is_explained_where_it_is_said() -> None:
+    counted = found(adc_bits=[6, 7, 8])
+    assert "about so many images would decide" in search_text(counted, "28 nm")
+    points = tuple(replace(point, decisions=(Decision("undecided"),)) for point in counted.points)
+    said = search_text(replace(counted, points=points), "28 nm").splitlines()
+    assert "Undecided: the interval holds the target." in said
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
 from asim_lightning.evaluation.targets import Decision
 from asim_lightning.report.choices import choices, digital_energy, pareto
+from asim_lightning.report.run_tables import point_table
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import REFERENCES, of_adc, of_chips, point, run
 
@@ -40,6 +41,36 @@ def test_the_hardest_conditions_are_those_of_most_noise_in_any_order(levels: tup
     for order in (points, points[::-1]):
         unit = "" if isinstance(high, str) else " %"
         assert verdict(run(order), QUANTIZED).startswith(f"At random noise {high}{unit}, ADC bits 8 keeps 99 %")
+
+
+@pytest.mark.parametrize(
+    ("axis", "easy", "hard"),
+    [("random_noise", "2 lsb", 1), ("random_noise", 1, "2 lsb"), ("chip", 9, 0), ("full_scale_mv", 100, 900)],
+)
+def test_conditions_without_an_order_are_hardest_where_the_fewest_points_keep_the_target(
+    axis: str, easy: AxisValue, hard: AxisValue
+) -> None:
+    right = {(8, easy): 368, (7, easy): 368, (8, hard): 368, (7, hard): 100}
+    points = [
+        point(found, {"adc_bits": bits, axis: value}, {"energy": 0.5 * bits}, ((found - 368) / 400,) * 3)
+        for (bits, value), found in right.items()
+    ]
+    for order in (points, points[::-1]):
+        (without, under) = choices(run(order), QUANTIZED)
+        assert (without.conditions, under.conditions) == ({axis: easy}, {axis: hard})
+        assert under.best is not None
+        assert under.best.result.axes["adc_bits"] == 8
+
+
+def test_with_noise_in_millivolt_a_smaller_full_scale_is_harder() -> None:
+    settings = {"model": {"plan": {"macro": {"random_noise": "1.2 mV"}}}}
+    # one point fewer keeps it at the larger full scale, by chance
+    right = {(8, 900): 368, (7, 900): 100, (8, 100): 368, (7, 100): 368}
+    points = [
+        point(found, {"adc_bits": bits, "full_scale_mv": scale}, {}, ((found - 368) / 400,) * 3)
+        for (bits, scale), found in right.items()
+    ]
+    assert choices(run(points, settings=settings), QUANTIZED)[-1].conditions == {"full_scale_mv": 100}
 
 
 def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
@@ -121,6 +152,27 @@ def test_how_many_images_would_decide() -> None:
     assert one.images == pytest.approx(3600, rel=0.01)
     assert two.images == pytest.approx(400 * (3 / 1.25) ** 2, rel=0.01)
     assert "rows 2, 90.25 % [87.25, 93.25] (about 2,400 images would decide)" in verdict(found, AccuracyTarget(0.89))
+
+
+@pytest.mark.parametrize(
+    ("until", "target", "decided"),
+    [("accuracy 89 %", "89 % accuracy", "undecided"), ("accuracy within 9 %", "91.08 % accuracy", "undecided")],
+)
+def test_where_a_question_ended_images_no_number_of_them_is_foretold(until: str, target: str, decided: str) -> None:
+    found = run([point(360, {"rows": 1}), point(361, {"rows": 2})], settings={"until": until})
+    asked = AccuracyTarget.of_run(found)
+    assert str(asked) == target
+    assert "images would" not in verdict(found, asked)
+    assert [row[8] for row in point_table(found, asked).numbers[3:]] == [decided] * 2
+
+
+def test_where_a_question_ended_images_no_share_of_another_network_is_decided() -> None:
+    expected = (
+        "`--target` must be as '88 %' for runs/mine/sweep-1, whose images ended by 'accuracy 89 %', as the difference "
+        "to another network is decided on all images, got 99 % of the quantised accuracy"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        verdict(run([point(360, {"rows": 1})], settings={"until": "accuracy 89 %"}), QUANTIZED)
 
 
 def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> None:
