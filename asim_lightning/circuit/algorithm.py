@@ -123,14 +123,18 @@ def why_no_tails(circuit: Transfer) -> str | None:
         return "noisy conversions are voted"
     if any(cycle.full_scale >= _MOST_COUNTS for cycle, _ in cycles):
         return "there are too many counts to tabulate"
-    alike = macro.with_fields(**{f"static.{name}": 0.0 for name in ("offset", "gain", "inl")})
-    ideal = transfer(alike, circuit.signed_input, circuit.rows_in_use)
-    if any(kind is not Conversion.EXACT for kind in ideal.conversions):
+    if any(kind is not Conversion.EXACT for kind in with_equal_converters(circuit).conversions):
         return "some cycles would not return their count with ideal converters either"
     share = expected_error(circuit)
     if share > LARGEST_EXPECTED_ERROR:
         return f"{share:.2g} of the codes are wrong by the spreads, more than {LARGEST_EXPECTED_ERROR:g}"
     return None
+
+
+def with_equal_converters(circuit: Transfer) -> Transfer:
+    """The same schedule and column before converters without offset, gain and INL of their own."""
+    alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in ("offset", "gain", "inl")})
+    return transfer(alike, circuit.signed_input, circuit.rows_in_use)
 
 
 def expected_error(circuit: Transfer) -> float:

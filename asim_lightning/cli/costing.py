@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer
-from asim_lightning.circuit.algorithm import expected_error
+from asim_lightning.circuit.algorithm import expected_error, with_equal_converters
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.prepare import prepare
@@ -84,9 +84,11 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
         circuits: Schedule and column of each layer.
     """
     kinds: Collection[Transfer] = dict.fromkeys(circuits)
-    lossy = {each: sum(kind is Conversion.LOSSY for kind in each.conversions) for each in kinds}
-    # an ideal converter has no codes
-    wrong = {each: expected_error(each) if each.macro.adc_bits is not None else 0.0 for each in kinds}
+    equal = {each: with_equal_converters(each) for each in kinds}
+    lossy = {each: sum(kind is Conversion.LOSSY for kind in of.conversions) for each, of in equal.items()}
+    # an ideal converter has no codes, and of codes that are lost anyway a neighbour is as good
+    counted = {each: each.macro.adc_bits is not None and not lossy[each] for each in kinds}
+    wrong = {each: expected_error(each) if counted[each] else 0.0 for each in kinds}
     said = []
     if worst := max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None):
         if lossy[worst]:

@@ -78,7 +78,8 @@ def test_a_published_checkpoint_gives_the_published_logits_and_comes_back_bit_fo
 
 
 @pytest.mark.parametrize(
-    ("name", "ours", "size"), [("resnet18", "resnet18", 64), ("vit_b_32", "vit_base_patch32_224", 224)]
+    ("name", "ours", "size"),
+    [("resnet18", "resnet18", 64), pytest.param("vit_b_32", "vit_base_patch32_224", 224, marks=pytest.mark.slow)],
 )
 def test_torchvision_weights_give_torchvisions_logits(
     name: str, ours: str, size: int, asim: Asim, folder: Path

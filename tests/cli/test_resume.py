@@ -100,6 +100,7 @@ def run_forked(folder: Path, every: int | None, model: str, delay: float) -> Non
         raise SystemExit("\n".join((folder / name / "said.txt").read_text() for name in ("whole", "killed")))
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     kill_and_resume(3, "proportional", tmp_path)
 

@@ -96,6 +96,7 @@ def right(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tup
     return int((logits.argmax(1) == labels).sum()), logits
 
 
+@pytest.mark.slow
 def test_a_real_network_on_real_pictures() -> None:
     real_pictures("imagenet")
     network = real_network().eval()
