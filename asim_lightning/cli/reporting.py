@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
     asked = None if settings.target is None else AccuracyTarget.read(settings.target)
     runs = [read_run(folder) for folder in run_folders(settings.runs)]
     check_one_network(runs)
-    targets = [asked or AccuracyTarget.of_run(each) for each in runs]
+    targets = targets_of(runs, asked)
     output = Path(settings.output) if settings.output is not None else _default_output(settings.runs)
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
@@ -84,8 +84,23 @@ def run(arguments: Sequence[str]) -> None:
     write_whole(beside, lambda file: file.write(numbers))
     for each, target in zip(runs, targets, strict=True):
         print(f"verdict  {verdict(each, target)}")
+        if asked is not None and target != asked:
+            print(
+                f"note     images of {each.folder} ended by '{each.until}', which decides no share of another network"
+            )
     print(f"numbers  {beside}")
     print(f"report   {output}")
+
+
+def targets_of(runs: Sequence[RunResults], asked: AccuracyTarget | None) -> list[AccuracyTarget]:
+    """What each run is judged by: the target that was asked for, else its own.
+
+    A run whose images ended early decides no share of another network; beside one that does it is judged by its own.
+    """
+    if asked is None:
+        return [AccuracyTarget.of_run(each) for each in runs]
+    can = [asked.of is None or each.until is None for each in runs]
+    return [asked if one or not any(can) else AccuracyTarget.of_run(each) for each, one in zip(runs, can, strict=True)]
 
 
 def run_folders(given: Sequence[str]) -> list[Path]:

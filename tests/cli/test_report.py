@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from asim_lightning.cli.reporting import targets_of
+from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.run_results import RunResults
 from tests.cli.conftest import GRID, Asim, Run, main_in
 
 
@@ -182,6 +185,15 @@ def test_a_page_named_as_a_file_of_the_run_leaves_that_file(sweep: Path, asim: A
     (sweep / "results.json").write_text("{}")
     assert f"numbers  {sweep}/results.report.json" in asim("report", sweep, "--output", f"{sweep}/results.html").out
     assert (sweep / "results.json").read_text() == "{}"
+
+
+def test_a_run_whose_images_ended_is_judged_by_its_own_target_beside_others() -> None:
+    ended, whole = RunResults(Path("a"), (), settings={"until": "accuracy 89 %"}), RunResults(Path("b"), ())
+    share, level = AccuracyTarget.read("98 % of quantized"), AccuracyTarget.read("88 %")
+    assert targets_of([ended, whole], share) == [AccuracyTarget.read("89 %"), share]
+    assert targets_of([ended], share) == [share]  # which is refused
+    assert targets_of([ended, whole], level) == [level, level]
+    assert targets_of([ended, whole], None) == [AccuracyTarget.read("89 %"), AccuracyTarget.read("99 % of quantized")]
 
 
 def texts_in(text: str) -> list[str]:
