@@ -40,15 +40,12 @@ _CODE_WEIGHT, _COUNT_WEIGHT = tl.constexpr(CycleField.CODE_WEIGHT.value), tl.con
 _VOTES, _NOISY = tl.constexpr(CycleField.VOTES.value), tl.constexpr(CycleField.NOISY.value)
 
 
-@triton.jit(do_not_specialize=["x_plane", "pixels", "key", "last_word"])
-def convert(  # type: ignore[no-untyped-def]
-    digits, out, tables, errors, samples, numbers, x_plane, pixels, key, last_word,
-    FORM: tl.constexpr, MACRO: tl.constexpr,
-):  # fmt: skip
-    """All conversions of BLOCK_M pixels (or rows of x) by BLOCK_N output channels; see `launch`.
+@triton.jit
+def outputs_of_program(numbers, pixels, FORM: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The outputs of this program: row of the batch and pixel, the group among all and within its row, the channel, and
+    which lanes repeat none.
 
-    Lanes beyond the last pixel or channel repeat it, and rows of a tile beyond its last meet weights that are 0, so
-    that no load is masked and every count stays within its table.
+    # (BLOCK_M,), (BLOCK_M,), (), (), (BLOCK_N,), (BLOCK_M, BLOCK_N)
     """
     program = tl.program_id(0)
     n_blocks = tl.cdiv(numbers.outputs, FORM.BLOCK_N)
@@ -63,7 +60,49 @@ def convert(  # type: ignore[no-untyped-def]
     row = group // numbers.inner_groups + m // numbers.row_pixels  # one of the two terms is 0
     pixel = m % numbers.row_pixels
     group_in_row = group % numbers.inner_groups
+    return row, pixel, group, group_in_row, channel, inside
 
+
+@triton.jit
+def with_codes(codes, n4, cycle, conversions, draw, whole: tl.constexpr, MACRO: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Sums of weighted codes with those of four cycles.
+
+    Args:
+        codes: Sums so far. # (BLOCK_M, BLOCK_N)
+        n4: Counts of the four cycles. # (BLOCK_M, BLOCK_N) each
+        cycle: The first one's fields.
+        conversions: What converts them.
+        draw: Where their normals are from.
+        whole: Type of the sums.
+        MACRO: What of the macro is compiled in.
+    """
+    weights = of_four(cycle, _CODE_WEIGHT)
+    if MACRO.VOTE == "mean":
+        w0, w1, w2, w3 = weights
+        weights = (w0.to(whole), w1.to(whole), w2.to(whole), w3.to(whole))
+        codes = sum_of_votes(codes, n4, of_four(cycle, _VOTES), weights, conversions, draw, MACRO)
+    else:
+        if MACRO.VOTE == "none":
+            e4 = read(n4, conversions, draw, MACRO)
+        else:
+            e4 = elected(n4, of_four(cycle, _VOTES), conversions, draw, MACRO)
+        c01, c23 = weighted(e4, weights, whole)
+        codes += c01
+        codes += c23
+    return codes
+
+
+@triton.jit(do_not_specialize=["x_plane", "pixels", "key", "last_word"])
+def convert(  # type: ignore[no-untyped-def]
+    digits, out, tables, errors, samples, numbers, x_plane, pixels, key, last_word,
+    FORM: tl.constexpr, MACRO: tl.constexpr,
+):  # fmt: skip
+    """All conversions of BLOCK_M pixels (or rows of x) by BLOCK_N output channels; see `launch`.
+
+    Lanes beyond the last pixel or channel repeat it, and rows of a tile beyond its last meet weights that are 0, so
+    that no load is masked and every count stays within its table.
+    """
+    row, pixel, group, group_in_row, channel, inside = outputs_of_program(numbers, pixels, FORM)
     window = row * numbers.x_row + group_in_row * numbers.x_group
     window += (pixel // numbers.out_width) * numbers.x_down + (pixel % numbers.out_width) * numbers.x_right
     x_rows = digits.x + (window * FORM.CHANNELS)[:, None]
@@ -101,19 +140,7 @@ def convert(  # type: ignore[no-untyped-def]
                 converters = converters_of_four(cycle, tile * numbers.inner_groups + group_in_row, numbers, MACRO)
                 column = channel.to(tl.int32)[None, :] + (n4[0] >> 31)
             conversions = Conversions(tables, of_four(cycle, _START), noisy, errors, converters, column)
-            weights = of_four(cycle, _CODE_WEIGHT)
-            if MACRO.VOTE == "mean":
-                w0, w1, w2, w3 = weights
-                weights = (w0.to(whole), w1.to(whole), w2.to(whole), w3.to(whole))
-                codes = sum_of_votes(codes, n4, of_four(cycle, _VOTES), weights, conversions, draw, MACRO)
-            else:
-                if MACRO.VOTE == "none":
-                    e4 = read(n4, conversions, draw, MACRO)
-                else:
-                    e4 = elected(n4, of_four(cycle, _VOTES), conversions, draw, MACRO)
-                c01, c23 = weighted(e4, weights, whole)
-                codes += c01
-                codes += c23
+            codes = with_codes(codes, n4, cycle, conversions, draw, whole, MACRO)
 
     total = codes.to(tl.float64) * MACRO.SCALE / MACRO.DIVISOR
     if MACRO.DIGITAL:
