@@ -45,6 +45,21 @@ def kernels(level: str | None = None) -> Any:
     return loaded
 
 
+@dataclass(frozen=True)
+class Execution:
+    """Who counts, and how.
+
+    Attributes:
+        level: Level of the library; None: the best one.
+        threads: Threads that torch uses.
+        counting: How conversions are counted; None: the fastest way.
+    """
+
+    level: str | None
+    threads: int
+    counting: Counting | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """How a product is worked out.
@@ -70,12 +85,10 @@ class Plan:
 def plan_of(
     product: Product,
     transfer: Transfer,
-    level: str | None,
+    execution: Execution,
     x: tuple[tuple[int, ...], tuple[int, ...]],
     w_shape: tuple[int, ...],
     batch: int,
-    threads: int,
-    counting: Counting | None = None,
     has_errors: bool = False,
 ) -> Plan:
     """The plan of a product.
@@ -83,19 +96,14 @@ def plan_of(
     Args:
         product: The linear map.
         transfer: The macro's schedule and column.
-        level: Level of the library.
+        execution: Level, threads and counting.
         x: Shape and strides of the inputs. # (samples, *inputs)
         w_shape: Shape of the weights, which are contiguous. # (*weight), or (samples, *weight)
         batch: Samples of the batch of which these are a part, and are counted as all of it are.
-        threads: Threads that torch uses.
-        counting: How conversions are counted; None: the fastest way.
         has_errors: Whether converters have errors.
     """
-    macro, schedule, job = (
-        transfer.macro,
-        schedule_of(transfer, has_errors),
-        ConversionJob(bytes=ctypes.sizeof(ConversionJob)),
-    )
+    macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
+    job = ConversionJob(bytes=ctypes.sizeof(ConversionJob))
     ones = torch.empty(w_shape[1:] if product.batched_weight else w_shape, device="meta")
     sides = _conv2d(product, *x, w_shape) if isinstance(product, Conv2dProduct) else _matmul(product, x[0], w_shape)
     job.inputs, job.weights, job.outputs, output_shape, kept = sides
@@ -104,7 +112,8 @@ def plan_of(
     if product.batched_weight:
         inputs = job.inputs.lanes
     job.inputs_in_lanes = _filling(inputs) >= _filling(outputs)
-    job.counting = _counting(transfer, level, inputs, outputs) if counting is None else counting
+    fastest = execution.counting is None
+    job.counting = _counting(transfer, level, inputs, outputs) if fastest else execution.counting
     if job.counting == Counting.LOOK_UPS:
         job.inputs_in_lanes = False
     elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
@@ -120,7 +129,7 @@ def plan_of(
     job.tile_count, job.cycle_count, job.schedule_cycles = len(tiles), len(schedule.cycles), len(transfer.cycles)
     job.digit_count, job.vote_rule = len(schedule.digits), VOTE_RULES[macro.vote]
     conversions = prod(output_shape) * len(tiles) * len(transfer.cycles)
-    job.threads = threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
+    job.threads = execution.threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
     pairs = [(c.weight_bits, c.input_bits) for c in transfer.cycles] if job.counting == Counting.AMX else ()
     key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine.chip import Chip, converters_of
-from asim_lightning.engine.native.conversion import Plan, aligned, kernels, plan_of
+from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
 from asim_lightning.engine.native.structures import ConversionJob, Counting
@@ -105,11 +105,9 @@ class NativeProgram(ConvertingProgram):
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
         strides = x.stride() if isinstance(self.product, Conv2dProduct) else ()
-        threads, has_errors = torch.get_num_threads(), converters is not None
-        return plan_of(
-            self.product, self.transfer, self.level, (x.shape, strides), w.shape, batch, threads, self.counting,
-            has_errors,
-        )  # fmt: skip
+        execution = Execution(self.level, torch.get_num_threads(), self.counting)
+        has_errors = converters is not None
+        return plan_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
 
     def _convert(
         self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
