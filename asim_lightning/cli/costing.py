@@ -1,7 +1,7 @@
 """`asim cost`: conversions, energy and time of a network, and the energy model against silicon."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,20 +83,20 @@ def accuracy_note(circuits: Iterable[Transfer]) -> str:
     Args:
         circuits: Schedule and column of each layer.
     """
-    kinds: Collection[Transfer] = dict.fromkeys(circuits)
+    kinds = list(dict.fromkeys(circuits))
     equal = {each: with_equal_converters(each) for each in kinds}
     lossy = {each: sum(kind is Conversion.LOSSY for kind in of.conversions) for each, of in equal.items()}
     # an ideal converter has no codes, and of codes that are lost anyway a neighbour is as good
-    counted = {each: each.macro.adc_bits is not None and not lossy[each] for each in kinds}
-    wrong = {each: expected_error(each) if counted[each] else 0.0 for each in kinds}
+    counted = [each for each in kinds if each.macro.adc_bits is not None and not lossy[each]]
+    wrong = {each: expected_error(each) for each in counted}
     said = []
-    if worst := max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None):
-        if lossy[worst]:
-            said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
-        noisy = max(wrong, key=lambda each: wrong[each])
-        if wrong[noisy] >= _MANY_WRONG:
-            share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
-            said.append(f"noise and spreads make up to about {share} wrong at {describe(noisy.macro)}")
+    worst = max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None)
+    if worst is not None and lossy[worst]:
+        said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
+    noisy = max(wrong, key=lambda each: wrong[each], default=None)
+    if noisy is not None and wrong[noisy] >= _MANY_WRONG:
+        share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
+        said.append(f"up to about {share} are wrong by noise and spreads at {describe(noisy.macro)}")
     if not said:
         return ""
     return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"

@@ -17,10 +17,8 @@ class Programs:
     """Programs of one layer for one macro, by product. Copies and pickles are empty."""
 
     def __init__(self) -> None:
-        self._kept: tuple[Hashable, dict[Product, Program]] = (
-            None,
-            {},
-        )  # in one tuple, so that threads see both or neither
+        # in one tuple, so that threads see both or neither
+        self._kept: tuple[Hashable, dict[Product, Program]] = (None, {})
 
     def of(self, macro: Hashable, product: Product, prepare: Callable[[], Program]) -> Program:
         """The program of a product, prepared at its first use.

@@ -106,10 +106,12 @@ def test_what_a_cost_does_not_say_of_the_accuracy(capsys: pytest.CaptureFixture[
     assert "; asim explain says where, asim sweep what it costs" in out
     assert "wrong" not in out
     out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
-    assert f"{line}noise and spreads make up to about 32 % of the codes of a cycle wrong at W8A8 255 rows ADC 8" in out
+    assert (
+        f"{line}up to about 32 % of the codes of a cycle are wrong by noise and spreads at W8A8 255 rows ADC 8" in out
+    )
     assert line not in said(capsys, "--model.plan.macro.static.offset", "0.09 lsb")  # 0.1 % of the codes
     out = said(capsys, "--model.plan.macro.static.offset", "0.3 lsb")
-    assert f"{line}noise and spreads make up to about 13 % of the codes of a cycle wrong" in out
+    assert f"{line}up to about 13 % of the codes of a cycle are wrong by noise and spreads" in out
     out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
     assert "accuracy is not" in json.loads((here / "runs/quickstart/cost.json").read_text())["notes"][0]
 

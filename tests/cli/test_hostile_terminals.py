@@ -13,7 +13,7 @@ import yaml
 
 from asim_lightning import __version__
 from asim_lightning.cli import main
-from tests.cli.conftest import GRID, TINY, Asim, Run, contents
+from tests.cli.conftest import GRID, TINY, Asim, Run, contents, unread_output
 from tests.cli.runs_to_stop import SECONDS, environment
 
 Write = Callable[..., Path]
@@ -107,12 +107,8 @@ def test_help_that_cannot_be_written(
 def test_help_that_nobody_reads_on(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        with pytest.raises(SystemExit) as stop:
-            main(asked)
+    with unread_output(monkeypatch), pytest.raises(SystemExit) as stop:
+        main(asked)
     assert stop.value.code == 141
     assert capsys.readouterr().err == ""
 

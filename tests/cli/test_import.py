@@ -3,7 +3,6 @@
 import functools
 import os
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor
 from asim_lightning import CimClassifier
 from asim_lightning.cli import main
 from asim_lightning.nn.calibration import quantized_layers
-from tests.cli.conftest import Asim
+from tests.cli.conftest import Asim, unread_output
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
@@ -323,12 +322,8 @@ def test_weights_without_a_classifier_are_for_a_backbone(asim: Asim, folder: Pat
 def test_the_file_is_written_whoever_stops_reading_the_table(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as pipe:
-        monkeypatch.setattr(sys, "stdout", pipe)
-        with pytest.raises(SystemExit) as stop:
-            main(["export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"])
+    with unread_output(monkeypatch), pytest.raises(SystemExit) as stop:
+        main(["export", "fashion_vit_qat", "--format", "timm", "--to", "w.pth"])
     assert (stop.value.code, capsys.readouterr().err) == (141, "")
     assert torch.load(folder / "w.pth", weights_only=True)
 
