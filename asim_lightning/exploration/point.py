@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 from asim_lightning.circuit import Cycle, MacroConfig, StaticEffects, Transfer, schedule, transfer
@@ -103,11 +103,12 @@ class Points:
         if kind == "quantized":
             return content
         if any(macro.static.is_reused for macro, _ in known):
-            # layers of equal macros share, fields without effect counted, so that these decide where a layer lies
-            content["placed"] = [
-                [sorted(family.layers), asdict(pair[0])]
-                for family, pair in zip(self._families, pairs, strict=True) if pair is not None
-            ]  # fmt: skip
+            # layers of equal macros share them, fields without effect counted: the groups decide where a layer lies
+            pools: dict[MacroConfig, list[str]] = {}
+            for family, each in zip(self._families, assignments, strict=True):
+                if family.is_on_macro and each is not None:
+                    pools.setdefault(replace(each, is_scores=False).macro, []).extend(family.layers)
+            content["placed"] = sorted(sorted(names) for names in pools.values())
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
@@ -167,12 +168,14 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         return {
             **fields,
             **noise,
+            "static": _static(macro),
             "column_args": contents.of(macro.column_args, where),
             "model": contents.of(column, where),
             "tables": _tables(found),
         }
     cycles = schedule(macro, signed_input)
     votes = macro.vote if any(cycle.votes > 1 for cycle in cycles) else None
+    static = _static(macro)
     return {
         "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
         "bits": [macro.weight_bits, macro.input_bits],
@@ -181,8 +184,23 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
         "noise": [macro.random_noise_percent, macro.nonlinear_noise_percent],
         "vote": votes,
         "column": [macro.column, macro.column_args],
-        **({} if macro.static == StaticEffects() else {"static": asdict(macro.static)}),
+        **({} if static == asdict(StaticEffects()) else {"static": static}),
         **({} if macro.adc_step is None else {"adc_range": _adc_range(macro, cycles)}),
+    }
+
+
+def _static(macro: MacroConfig) -> dict[str, object]:
+    """Static effects as engines use them, whatever unit they are written in: offset and trim step in LSB, other spreads
+    in percent.
+    """
+    static, (offset, trim_step) = macro.static, macro.converter_spreads
+    return {
+        **asdict(static),
+        "offset": offset,
+        "gain": static.gain_percent,
+        "inl": static.inl_percent if static.inl_table is None else static.inl_table,
+        "cell_mismatch": static.cell_percent,
+        "trim_step": trim_step,
     }
 
 

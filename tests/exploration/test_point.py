@@ -1,6 +1,7 @@
 """Points that compute the same are one, whatever they are called; those that do not are several."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule
-from asim_lightning.circuit import transfer
+from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.results import KINDS
 from asim_lightning.exploration.contents import Contents
@@ -63,6 +64,102 @@ def test_macros_that_do_not(changes: dict[str, Any]) -> None:
     assert content(BASE) not in others
     voted = BASE.with_fields(vote_levels=3, votes=3)
     assert content(voted) != content(voted.with_fields(vote="mean"))
+
+
+EVERYTHING: dict[str, Any] = {
+    "offset": "1 mV", "gain": 1.0, "inl": 1.0, "cell_mismatch": 1.0, "reference": "absolute", "parasitics": 0.1,
+    "stuck_at_0": 0.01, "stuck_at_1": 0.01, "trim": "offset", "trim_step": "0.1 mV", "placement": "reuse", "macros": 2,
+    "columns": 64,
+}  # fmt: skip
+FULL = MacroConfig(
+    rows=64, adc_bits=6, random_noise=0.3, nonlinear_noise=0.3, full_scale_mv=1000, digital_levels=2,
+    vote_levels=4, votes=3, static=StaticEffects(**EVERYTHING),
+)  # fmt: skip
+CHANGES: dict[str, dict[str, Any]] = {
+    "weight_bits": {"weight_bits": 7},
+    "input_bits": {"input_bits": 7},
+    "rows": {"rows": 32},
+    "adc_bits": {"adc_bits": 7},
+    "adc_step": {"adc_step": 1},
+    "adc_low": {"adc_step": 1, "adc_low": 3},
+    "encoding_bits": {"encoding_bits": 2},
+    "weight_parallel": {"weight_parallel": True},
+    "random_noise": {"random_noise": 0.2},
+    "nonlinear_noise": {"nonlinear_noise": 0.2},
+    "full_scale_mv": {"full_scale_mv": 500},
+    "digital_levels": {"digital_levels": 1},
+    "digital_adc": {"digital_adc": True},
+    "vote_levels": {"vote_levels": 5},
+    "votes": {"votes": 5},
+    "vote": {"vote": "mean"},
+    "column": {"column": "current"},
+    "column_args": {"column_args": {"gain": 0.9}},
+    "static": {"static": {}},
+    "static.offset": {"static.offset": "2 mV"},
+    "static.gain": {"static.gain": 2.0},
+    "static.inl": {"static.inl": 2.0},
+    "static.columns_per_adc": {"static.columns_per_adc": 2},
+    "static.cell_mismatch": {"static.cell_mismatch": 2.0},
+    "static.reference": {"static.reference": "ratiometric", "static.parasitics": 0.0},
+    "static.parasitics": {"static.parasitics": 0.2},
+    "static.stuck_at_0": {"static.stuck_at_0": 0.02},
+    "static.stuck_at_1": {"static.stuck_at_1": 0.02},
+    "static.trim": {"static.trim": "both"},
+    "static.trim_step": {"static.trim_step": "0.2 mV"},
+    "static.placement": {"static.placement": "unrolled", "static.macros": None, "static.columns": None},
+    "static.macros": {"static.macros": 3},
+    "static.columns": {"static.columns": 32},
+}
+EQUAL = {"unit_capacitor_ff": "asim explain names the thermal noise; nothing simulates it"}
+"""Fields on which no outcome depends, and why."""
+
+
+def same_contents(macro: MacroConfig) -> list[str]:
+    """Fields whose change leaves a macro's content as it is."""
+    parallel = macro.with_fields(digital_levels=0, **{"static.reference": "summing", "static.parasitics": 0.0})
+    bases = {name: parallel if name == "weight_parallel" else macro for name in CHANGES}
+    return [name for name, base in bases.items() if content(base.with_fields(**CHANGES[name])) == content(base)]
+
+
+def test_every_field_of_a_macro_is_in_its_content_or_changes_no_outcome() -> None:
+    names = {each.name for each in fields(MacroConfig)} | {f"static.{each.name}" for each in fields(StaticEffects)}
+    assert names == {*CHANGES, *EQUAL}
+    assert not same_contents(FULL)
+    assert content(FULL.with_fields(unit_capacitor_ff=2.0)) == content(FULL)
+
+
+def test_every_field_of_a_macro_with_a_users_column_is_in_its_content() -> None:
+    assert not same_contents(FULL.with_fields(column="asim_lightning.circuit.columns.Charge"))  # by its path
+
+
+@pytest.mark.parametrize("column", ["charge", "asim_lightning.circuit.columns.Charge"])
+def test_effects_in_other_units_are_the_same_where_converters_are(column: str) -> None:
+    def of(full_scale: float = 1000.0, **static: Any) -> dict[str, object]:
+        found = content(
+            MacroConfig(adc_bits=8, full_scale_mv=full_scale, column=column, static=StaticEffects(**static))
+        )
+        return {name: value for name, value in found.items() if name != "full_scale_mv"}
+
+    assert of(offset="0.3 lsb", trim="offset", trim_step="0.5 lsb") == of(
+        offset="0.30LSB", trim="offset", trim_step=".5 lsb"
+    )
+    assert of(offset="2 mV") == of(offset=0.2) == of(500.0, offset="1 mV") != of(500.0, offset="2 mV")
+    assert of(gain="1 %", inl="1 %", cell_mismatch="2 %") == of(gain=1, inl=1.0, cell_mismatch=2)
+    assert of(offset="0 lsb") == of()
+
+
+@pytest.mark.parametrize("where", ["plan", "axes", "rules"])
+@pytest.mark.parametrize("effect", [{"offset": "0.2 mV"}, {"gain": 1, "trim": "gain", "trim_step": "0.2 mV"}], ids=str)
+def test_a_full_scale_is_part_of_a_point_with_effects_in_mv(where: str, effect: dict[str, Any]) -> None:
+    def of(full_scale: float) -> object:
+        plan = Plan(MacroConfig(4, 4, full_scale_mv=full_scale if where == "plan" else 1000.0, static=effect))
+        name = {"axes": "full_scale_mv", "rules": "rules.*.full_scale_mv"}.get(where)
+        axes: dict[str, Any] = {name: full_scale} if name else {}
+        points = Points(make_model(plan=plan), Contents(), ["*"] if where == "rules" else [])
+        points.add(axes, "simulated")
+        return points.digest(axes, "simulated")
+
+    assert of(1000.0) != of(100.0)
 
 
 READING = """
@@ -157,6 +254,8 @@ def test_layers_that_share_macros_are_told_apart_by_what_parts_them() -> None:
     )
     # votes of no cycle change nothing but which layers share macros
     assert alike != parted
+    respelled = make_model(plan=Plan(MacroConfig(4, 4, static={**static, "offset": "1.0LSB"})))
+    assert Points(respelled, Contents()).content({}, "simulated") == alike
 
 
 def test_a_point_is_what_a_network_converted_with_it_computes() -> None:
