@@ -13,6 +13,8 @@ from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""
+MOST_POINTS = 1_000_000
+"""Points of a grid, and values of an axis, at most."""
 _RULES = "rules."
 _QUANTITIES = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "trim_step")
 
@@ -82,6 +84,7 @@ class SweepAxes:
         for name, values in self.given().items():
             if not isinstance(values, (list, tuple)) or not values:
                 raise ValueError(f"`axes.{name}` must be a list of one or more values, got {values!r}")
+        check_count("`axes`", self.count())
 
     def given(self) -> dict[str, list[AxisValue]]:
         """Axes that have values, by name: a field, static or static.EFFECT, chip, or rules.PATTERN.FIELD."""
@@ -106,6 +109,16 @@ class SweepAxes:
     def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
         return {name: distinct(name, values) for name, values in axes.items()}
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse a grid of too many points.
+
+    Raises:
+        ValueError: There are more than `MOST_POINTS`.
+    """
+    if count > MOST_POINTS:
+        raise ValueError(f"{name} must have at most {MOST_POINTS:,} points, got {count:,}")
 
 
 def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:

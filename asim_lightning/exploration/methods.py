@@ -141,8 +141,8 @@ class Optuna:
                 values = sorted(axis)  # type: ignore[type-var]
                 return values[trial.suggest_int(name, 0, len(values) - 1)]  # type: ignore[no-any-return]
             return axis[trial.suggest_categorical(name, list(range(len(axis))))]
-        if (listed := axis.values()) is not None:
-            return listed[trial.suggest_int(name, 0, len(listed) - 1)]
+        if axis.count is not None:
+            return axis.value(trial.suggest_int(name, 0, axis.count - 1))
         if axis.whole:
             return int(trial.suggest_int(name, axis.low, axis.high, log=axis.log))
         return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")

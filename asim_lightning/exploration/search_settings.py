@@ -9,6 +9,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
 from asim_lightning.evaluation.targets import Target
+from asim_lightning.exploration.axes import MOST_POINTS
 from asim_lightning.exploration.figures import FIGURES
 from asim_lightning.exploration.methods import METHODS
 
@@ -100,8 +101,8 @@ class SearchSettings:
     @property
     def most(self) -> int:
         """Points at most."""
-        endless = 100_000 if self.method in ("grid", "list") else 60
-        return endless if self.trials is None else self.trials
+        default = MOST_POINTS if self.method in ("grid", "list") else 60
+        return default if self.trials is None else self.trials
 
     def _check_until(self) -> None:
         """Refuse what takes all images, or an image more than once, where images may end early."""

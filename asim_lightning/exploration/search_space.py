@@ -12,12 +12,11 @@ import numpy as np
 
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import AxisValue, is_number
-from asim_lightning.exploration.axes import SweepAxes, distinct
+from asim_lightning.exploration.axes import MOST_POINTS, SweepAxes, check_count, distinct
 
 TECHNOLOGY = "technology."
 CHECKPOINT = "checkpoint"
 _RANGE = ("low", "high", "step", "log")
-_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,26 @@ class Range:
         """Whether its values are whole numbers."""
         return all(isinstance(each, int) for each in (self.low, self.high, 1 if self.step is None else self.step))
 
-    def values(self) -> list[AxisValue] | None:
-        """All of them; None where there is no end of them."""
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None where there is no end of them."""
         if self.log or (self.step is None and not self.whole):
             return None
-        step = 1 if self.step is None else self.step
-        count = math.floor((self.high - self.low) / step + 1e-9) + 1
-        return [float(f"{self.low + step * place:.12g}") if not self.whole else self.low + step * place
-                for place in range(count)]  # fmt: skip
+        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
+
+    def value(self, place: int) -> AxisValue:
+        """One of the values that are counted, from the lowest."""
+        value = self.low + (self.step or 1) * place
+        return value if self.whole else float(f"{value:.12g}")
+
+    def values(self) -> list[AxisValue] | None:
+        """All of them; None where there is no end of them."""
+        return None if self.count is None else [self.value(place) for place in range(self.count)]
 
     def draw(self, rng: np.random.Generator) -> AxisValue:
         """One of them, each as likely, or each logarithm."""
-        if (values := self.values()) is not None:
-            return values[int(rng.integers(len(values)))]
+        if self.count is not None:
+            return self.value(int(rng.integers(self.count)))
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
             return round(value) if self.whole else float(f"{value:.4g}")
@@ -88,33 +94,30 @@ class SearchSpace:
         """Names of the axes."""
         return list(self.axes)
 
-    def listed(self) -> dict[str, list[AxisValue]] | None:
-        """All values of each axis; None where one has no end of them."""
-        found = {name: axis.values() if isinstance(axis, Range) else axis for name, axis in self.axes.items()}
-        return None if None in found.values() else found  # type: ignore[return-value]
-
     def endless(self) -> list[str]:
         """Axes that have no end of values."""
-        return [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.values() is None]
+        return [name for name, axis in self.axes.items() if isinstance(axis, Range) and axis.count is None]
 
     def count(self) -> int | None:
         """Number of points; None where there is no end of them."""
-        found = self.listed()
-        return None if found is None else prod(map(len, found.values()))
+        counts = [axis.count if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
+        return None if None in counts else prod(counts)  # type: ignore[arg-type]
 
     def grid(self) -> Iterator[dict[str, AxisValue]]:
         """Every combination, in order.
 
         Raises:
-            ValueError: An axis has no end of values.
+            ValueError: An axis has no end of values, or there are too many points.
         """
-        found = self.listed()
-        if found is None:
+        count = self.count()
+        if count is None:
             raise ValueError(
                 f"`search.method` grid needs lists, or ranges with a step, for {', '.join(self.endless())}"
             )
-        for values in product(*found.values()):
-            yield dict(zip(found, values, strict=True))
+        check_count("`search.space`", count)
+        listed = [axis.values() or [] if isinstance(axis, Range) else axis for axis in self.axes.values()]
+        for values in product(*listed):
+            yield dict(zip(self.axes, values, strict=True))
 
     def draw(self, rng: np.random.Generator) -> dict[str, AxisValue]:
         """A point at random, each value of a list as likely."""
@@ -160,8 +163,8 @@ def _values(name: str, given: Any) -> list[AxisValue] | Range:
     if name.startswith(TECHNOLOGY):
         given = [_number(name.removeprefix(TECHNOLOGY), value) for value in given]
     values = distinct(name, given)
-    if len(values) > _MOST:
-        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got {len(values)}")
+    if len(values) > MOST_POINTS:
+        raise ValueError(f"`search.space.{name}` must have at most {MOST_POINTS:,} values, got {len(values):,}")
     return values
 
 
@@ -190,6 +193,6 @@ def _range(name: str, given: Mapping[str, Any]) -> Range:
         raise ValueError(f"`search.space.{name}` must be a range with {allowed}, got {dict(given)!r}")
     if found.log and found.step is not None:
         raise ValueError(f"`search.space.{name}` must have step or log, not both, got {dict(given)!r}")
-    if (found.values() or [])[_MOST:]:
-        raise ValueError(f"`search.space.{name}` must have at most {_MOST} values, got more")
+    if (found.count or 0) > MOST_POINTS:
+        raise ValueError(f"`search.space.{name}` must have at most {MOST_POINTS:,} values, got {found.count:,}")
     return found

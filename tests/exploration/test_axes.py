@@ -23,6 +23,11 @@ def test_a_value_given_twice_counts_once() -> None:
     assert list(SweepAxes(adc_bits=[8, 8], votes=[1]).points()) == [{"adc_bits": 8, "votes": 1}]
 
 
+def test_a_grid_of_too_many_points_is_refused_with_their_number() -> None:
+    with pytest.raises(ValueError, match="`axes` must have at most 1,000,000 points, got 1,002,000"):
+        SweepAxes(rows=list(range(1, 1001)), rules={"fc": {"votes": list(range(1, 1003))}})
+
+
 def test_one_noise_written_in_several_ways_is_one_point() -> None:
     axes = SweepAxes(random_noise=["0.3 lsb", "0.3lsb", "0.30 LSB", 0.1, "0.1 %"])
     assert list(axes.points()) == [{"random_noise": "0.3 lsb"}, {"random_noise": 0.1}]

@@ -47,6 +47,14 @@ def test_a_grid_has_every_combination() -> None:
         list(SearchSpace(SPACE).grid())
 
 
+def test_a_grid_is_counted_before_it_is_built() -> None:
+    large = SearchSpace({"random_noise": {"low": 0, "high": 1, "step": 1e-5}, "rows": {"low": 1, "high": 256}})
+    assert large.count() == 100_001 * 256
+    with pytest.raises(ValueError, match=r"`search.space` must have at most 1,000,000 points, got 25,600,256"):
+        next(large.grid())
+    assert SearchSettings(method="grid").most == 1_000_000  # all of the largest grid
+
+
 def test_one_quantity_in_several_ways_of_writing_is_one_value() -> None:
     space = SearchSpace({"random_noise": ["0.1 lsb", "0.1LSB", "0.2 %", 0.2], "static": {"offset": ["3 mV", "3mV"]}})
     assert space.axes == {"random_noise": ["0.1 lsb", 0.2], "static.offset": ["3 mV"]}
@@ -147,6 +155,10 @@ WRONG_SPACES: dict[str, tuple[Any, str]] = {
         "must name each axis once, got rules.fc.adc_bits twice",
     ),
     "unknown technology": ({"technology": {"suply": [0.8]}}, "`technology.suply` is no field .*nearest: supply"),
+    "a tiny step": (
+        {"random_noise": {"low": 0, "high": 1, "step": 1e-12}},
+        "`search.space.random_noise` must have at most 1,000,000 values, got 1,000,000,000,001",
+    ),
     "empty group": ({"technology": {}}, "must be a mapping to lists of values"),
 }
 
