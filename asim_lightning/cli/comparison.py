@@ -11,7 +11,7 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.condition import is_noisy
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, chips_differ, is_noisy
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import KINDS, axes_text
@@ -85,9 +85,11 @@ def validate_each(
     if not macro_layers(model.backbone):
         raise ValueError("`compare` needs a network with layers on a macro, got one without; set `model.plan`")
     ways = [Comparison(each) if isinstance(each, str) else each for each in comparisons]
-    reads = []
+    reads, own = [], model.chip
     for way in ways:  # all before the first, which may take hours
         with under(model, way.condition):
+            if way.chip not in (None, own) and not chips_differ(model):
+                raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({way})")
             reads.append(trials if is_noisy(model) else 1)
     first, shown = model.trial, trainer.progress_bar_callback is not None and trainer.is_global_zero
     bar = EvaluationBar(sum(reads), data.val_dataloader(), shown, trainer.world_size)

@@ -14,6 +14,12 @@ from asim_lightning.surgery import apply_point, check_chip, kept_assignments, ma
 from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.settings import kept_fidelities
 
+EQUAL_CHIPS = (
+    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips are equal where "
+    "`macro.static` is 0"
+)
+"""Why a number of a chip is refused."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -108,3 +114,12 @@ def is_noisy(model: CimClassifier) -> bool:
     """
     layers = macro_layers(model.backbone).values()
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
+
+
+def chips_differ(model: CimClassifier) -> bool:
+    """Whether one chip differs from the next: a layer has cells or converters that do.
+
+    Args:
+        model: Converted classifier, under the condition that is asked about.
+    """
+    return any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values())

@@ -13,7 +13,7 @@ from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import Chip, SavedChip
 from asim_lightning.evaluation.canonical import canonical_json, digest_of
-from asim_lightning.evaluation.condition import matched
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.contents import Contents
@@ -116,10 +116,7 @@ class Points:
             self._check_chip(self._chip, assignments, chip)
         elif chip is not None and chip != self._chip:
             if not differs:
-                raise ValueError(
-                    "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips "
-                    "are equal where `macro.static` is 0"
-                )
+                raise ValueError(EQUAL_CHIPS)
             content["chip"] = chip
         return content
 

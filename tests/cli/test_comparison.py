@@ -76,6 +76,7 @@ REFUSED = {
     "layer": ("[{layers: {layer9: float}}]", "`compare.layers` matches no layer with 'layer9'; nearest: "),
     "layer's fidelity": ("[{layers: {fc: exact}}]", "`compare.layers.fc` must be one of float, quantized, simulated"),
     "macro": ("[float, {macro: {adc_bits: 77}}]", "`macro.adc_bits` must be 1..16 or null, got 77"),
+    "chip": ("[float, {chip: 3}]", "`chip` changes nothing, as cells and converters of no macro differ from chip to"),
     "key": ("[{fidelty: float}]", "`compare.fidelty` is no setting; nearest: fidelity"),
 }
 
