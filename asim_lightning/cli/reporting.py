@@ -10,7 +10,7 @@ from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RESULTS, RunResults, read_run
+from asim_lightning.evaluation.run_results import RESULTS, SETTINGS, RunResults, read_run
 from asim_lightning.evaluation.whole_file import remove_partials, write_whole
 from asim_lightning.report.html_page import page
 from asim_lightning.report.run_section import run_title, run_titles, section_html, section_numbers
@@ -134,15 +134,20 @@ def check_one_network(runs: Sequence[RunResults]) -> None:
     """Refuse runs whose accuracies are of different networks, as a reader would compare them.
 
     Raises:
-        UsageError: Weights or networks differ.
+        UsageError: Weights or networks differ, or are not known of a run.
     """
-    known = [(each, _network(each)) for each in runs if each.settings]
-    for other, network in known[1:]:
-        first, expected = known[0]
-        if network != expected:
+    first, *others = runs
+    unknown = next((each for each in runs if not each.settings), None)
+    if others and unknown is not None:
+        raise UsageError(
+            f"runs of a report must be of one network, which {unknown.folder} does not say without its {SETTINGS}; the "
+            "command that wrote it writes it anew, and computes nothing twice"
+        )
+    for other in others:
+        if _network(other) != _network(first):
             raise UsageError(
-                f"runs of a report must be of one network, got {expected} in {first.folder} and {network} in "
-                f"{other.folder}"
+                f"runs of a report must be of one network, got {_network(first)} in {first.folder} and "
+                f"{_network(other)} in {other.folder}"
             )
 
 

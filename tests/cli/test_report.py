@@ -44,10 +44,16 @@ def of_another_network(sweep: Path) -> None:
     settings.write_text(settings.read_text().replace('"weights": "', '"weights": "f00'))
 
 
+def of_an_unknown_network(sweep: Path) -> None:
+    of_another_network(sweep)
+    (sweep / "settings.json").unlink()
+
+
 def nothing(sweep: Path) -> None: ...
 
 
 SWEEP = "{sweep}"
+AGAIN = "the command that wrote it writes it anew, and computes nothing twice"
 WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no run": (nothing, (), "asim report needs folders of runs, as in asim report runs/quickstart, got none"),
     "no folder": (
@@ -98,6 +104,11 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         of_another_network,
         ("runs/tiny",),
         "runs of a report must be of one network, got resnet10t with weights",
+    ),
+    "a network that is not known": (
+        of_an_unknown_network,
+        ("runs/tiny",),
+        f"does not say without its settings.json; {AGAIN}",
     ),
     "no target": (nothing, (SWEEP, "--target", "good"), "`--target` must be as in '99 % of quantized'"),
     "a target above all": (nothing, (SWEEP, "--target", "120 %"), "above 0 and at most 100, got '120 %'"),
