@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from lightning.pytorch import LightningDataModule, Trainer
@@ -31,6 +31,8 @@ Point = dict[str, AxisValue]
 Load = Callable[[str], None]
 Place = tuple[int, int, int]
 """Number of a trial's point, of its chip, and of its read."""
+Recorded: TypeAlias = tuple[Path, str, int]
+"""Folder of a trial's record, key of its point, and its number."""
 
 
 class Search:
@@ -107,7 +109,7 @@ class Search:
         self._left = len(self._lacking) if self._known is not None else count * most + 2
         shown = progress and self._left > 0 and self.trainer.is_global_zero
         self._bar = bar = EvaluationBar(self._left, self.data.test_dataloader(), shown, self.trainer.world_size)
-        self._read = self._computed = 0
+        self._earlier, self._computed = set[Recorded](), set[Recorded]()
         self._time_left = TimeLeft(bar.above(say), self._known is None or self.settings.ends is not None)
         method = self._method()
 
@@ -139,8 +141,8 @@ class Search:
             found = self.runner.work(work, bar.advance)
         finally:
             bar.close()
-        if self._read:
-            say(f"record   {self._read:,} of {self._read + self._computed:,} trials are of an earlier run, seconds too")
+        if earlier := len(self._earlier):
+            say(f"record   {earlier:,} of {earlier + len(self._computed):,} trials are of an earlier run, seconds too")
         return found
 
     def _checked(self) -> list[Point] | None:
@@ -235,16 +237,16 @@ class Search:
                 for read in range(reads):
                     yield (number, chip, read), self._trial(records, axes, "simulated", read)
 
-    def _missing(self) -> set[tuple[int, str, int]]:
-        """Trials to compute, by record, key and read: of points that compute the same, of the first alone."""
-        first = self._by_checkpoint[self._checkpoints()[0]].record
-        lacking = {(id(first), first.key({}, kind), 0) for kind in REFERENCES if 0 not in first.trials({}, kind)}
+    def _missing(self) -> set[Recorded]:
+        """Trials to compute: of points and checkpoints that compute the same, of the first alone."""
+        first = self._by_checkpoint[self._checkpoints()[0]]
+        lacking = {_recorded(first, {}, kind, 0) for kind in REFERENCES if 0 not in first.record.trials({}, kind)}
         for point in self._known or ():
             records, chips, reads = self._plan(point)
             for axes in chips:
                 finished = records.record.trials(axes, "simulated")
-                key = id(records.record), records.record.key(axes, "simulated")
-                lacking.update((*key, read) for read in range(reads) if read not in finished)
+                missing = (read for read in range(reads) if read not in finished)
+                lacking.update(_recorded(records, axes, "simulated", read) for read in missing)
         return lacking
 
     def _evaluated(
@@ -311,9 +313,12 @@ class Search:
         is_claimed = records.claim(axes, kind, trial, wait=self.runner.workers == 1)
         try:
             is_known = trial in records.record.trials(axes, kind) or records.is_finished(axes, kind, trial)
-            self._read, self._computed = self._read + is_known, self._computed + (not is_known)
+            here = _recorded(records, axes, kind, trial)
+            if not is_known:
+                self._computed.add(here)
+            elif here not in self._computed:
+                self._earlier.add(here)
             found = yield from records.trial(axes, kind, trial)
-            here = id(records.record), records.record.key(axes, kind), trial
             if is_known and here in self._lacking:
                 self._bar.leave_out()  # another command has computed it
             self._lacking.discard(here)
@@ -324,6 +329,10 @@ class Search:
         finally:
             if is_claimed:
                 records.release(axes, kind, trial)
+
+
+def _recorded(records: RecordedPoints, axes: Point, kind: Kind, trial: int) -> Recorded:
+    return records.record.store_of_trials.folder, records.record.key(axes, kind), trial
 
 
 def _checkpoint_of(point: Point) -> str | None:

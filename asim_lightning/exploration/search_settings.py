@@ -32,7 +32,7 @@ class SearchSettings:
     method: str = "grid"
     """grid (every combination), list (`points`), random, or optuna."""
     trials: int | None = None
-    """Points at most: 1..100000; null: all of a grid or list, 60 of the others."""
+    """Points at most: 1..100000; null: all of a grid (1,000,000 at most) or list, 60 of the others."""
     seed: int = 0
     """Seed of random and optuna: 0..2^32-1."""
     objectives: list[str] = field(default_factory=lambda: ["accuracy", "energy"])

@@ -28,6 +28,7 @@ from asim_lightning.exploration.recorded import RecordedPoints
 from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.resources import shipped_file
 from tests.exploration.conftest import KWARGS, MACRO, Make, MakeSearch, environment, evaluations, kill_at
 
 
@@ -131,6 +132,18 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
     other = {**settings, "space": {**settings["space"], "checkpoint": ["fashion_resnet_nat"]}}
     assert search(**other).run(progress=False).points[0].result.right == found.points[1].result.right
     assert {kind for kind, _, _ in counted} == {"float", "quantized"}  # of the other network, as a reference
+
+
+def test_trials_of_an_equal_checkpoint_are_of_this_run(search: MakeSearch, counted: list[Any]) -> None:
+    same = str(shipped_file("checkpoints", "fashion_resnet_qat"))
+    space = {"checkpoint": ["fashion_resnet_qat", same], "votes": [1, 3]}
+    said: list[str] = []
+    found = search(space=space).run(said.append, progress=False)
+    assert len({each.result.accuracy for each in found.points}) == 1
+    assert len(counted) == 3  # float, quantised and one macro, as votes of no cycle change nothing
+    assert said == []
+    search(space=space).run(said.append, progress=False)
+    assert said == ["record   3 of 3 trials are of an earlier run, seconds too"]
 
 
 def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSearch, tmp_path: Path) -> None:
