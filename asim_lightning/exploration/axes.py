@@ -1,14 +1,16 @@
 """The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
 from typing import Any
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.static import StaticEffects, check_names
-from asim_lightning.circuit.units import canonical_quantity
+from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
@@ -17,6 +19,10 @@ MOST_POINTS = 1_000_000
 """Points of a grid, and values of an axis, at most."""
 _RULES = "rules."
 _QUANTITIES = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "trim_step")
+_IN_LSB = (*NOISE_AXES, "offset", "trim_step")
+"""Fields of a macro and its static effects that may be in LSB."""
+_LSB_CHANGES = {"adc_bits": "one more bit halves", "adc_step": "twice the step doubles"}
+"""Fields that decide the voltage of an LSB, and how."""
 
 
 @dataclass(frozen=True)
@@ -175,3 +181,45 @@ def _rule(name: str) -> tuple[str, str]:
     if pattern.endswith(".static"):
         return pattern.removesuffix(".static"), f"static.{field}"
     return pattern, field
+
+
+def lsb_note(
+    points: Iterable[Mapping[str, AxisValue]], macros_at: Callable[[Mapping[str, AxisValue]], Iterable[MacroConfig]]
+) -> str | None:
+    """A line on noise and offsets in LSB, if the points differ in the voltage of an LSB; None if not.
+
+    Args:
+        points: Axes of the points.
+        macros_at: The macros of a point's layers.
+    """
+    deciding = {*_IN_LSB, *_LSB_CHANGES, "static"}
+    first: dict[str, Mapping[str, AxisValue]] = {}  # of the points that differ in these fields
+    for point in points:
+        values = {name: value for name, value in point.items() if name.rpartition(".")[2] in deciding}
+        first.setdefault(canonical_json(values), point)
+    macros = {macro for point in first.values() for macro in macros_at(point)}
+    swept = {name.rpartition(".")[2] for point in first.values() for name in point}
+    lsb = {
+        "adc_bits": {macro.adc_bits for macro in macros if macro.adc_step is None},
+        "adc_step": {macro.adc_step for macro in macros},
+    }
+    changed = [name for name, values in lsb.items() if name in swept and len(values) > 1]
+    given = _in_lsb(macros)
+    if not changed or not given:
+        return None
+    follows, it = ("follows", "it") if len(given) == 1 else ("follow", "them")
+    how = " and ".join(f"{_LSB_CHANGES[name]} {it}" for name in changed)
+    line = f"{' and '.join(given)} {follows} the LSB of each {' and '.join(changed)}: {how} in volts"
+    return f"{line}; give {it} in % or mV to hold the voltage"
+
+
+def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:
+    """Noise and offsets that macros have in LSB, such as "random_noise 0.3 lsb"."""
+    found: dict[str, set[str]] = {}
+    for macro in macros:
+        for name in _IN_LSB:
+            value = getattr(macro if name in NOISE_AXES else macro.static, name)
+            number, unit = quantity(value) or (0.0, "")
+            if number and unit == "lsb":
+                found.setdefault(name, set()).add(str(canonical_quantity(value)))
+    return [f"{name} {values.pop() if len(values) == 1 else 'in lsb'}" for name, values in found.items()]

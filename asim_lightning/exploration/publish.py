@@ -24,6 +24,7 @@ from asim_lightning.evaluation.results import (
     noise_unit,
 )
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.differences import write_differences
 from asim_lightning.exploration.figures import PointFigures, write_layers
 from asim_lightning.exploration.sweep import Sweep
@@ -91,6 +92,7 @@ def publish(
         [
             _table(results, figures),
             *_equal_points(results, sweep),
+            *_lsb_note(results, sweep),
             *([] if figures is None else ["", str(figures)]),
             *_changes(results, sweep, axis),
             "",
@@ -143,6 +145,12 @@ def _equal_points(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
     more = [f"{len(groups[0]) - _MOST_EQUAL:,} more"] if len(groups[0]) > _MOST_EQUAL else []
     more += [f"so do those of {len(groups) - 1:,} more such groups"] if len(groups) > 1 else []
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
+
+
+def _lsb_note(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
+    simulated = [row.axes for row in results if row.kind == "simulated"]
+    note = lsb_note(simulated, sweep.recorded.points.macros)
+    return [] if note is None else ["", f"note     {note}"]
 
 
 def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[str]:

@@ -7,6 +7,7 @@ from torch.utils.tensorboard import SummaryWriter
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.trade_off import SearchResult
 from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
@@ -35,10 +36,12 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
     pictures = draw_search(found, title, search.folder)
     write_layers(search.figures, [point.axes for point in found.points], search.folder)
     _write_scalars(found, search, title)
+    note = lsb_note((point.axes for point in found.points), search.macros)
     return "\n".join(
         [
             *([f"record   {changed}", ""] if changed else []),
             search_text(found, str(search.technology)),
+            *([] if note is None else [f"Note: {note}."]),
             *([] if (ends := search.settings.ends) is None else [ends.meaning(found.references[0].images)]),
             "",
             f"numbers  {table}",

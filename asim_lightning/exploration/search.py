@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from lightning.pytorch import LightningDataModule, Trainer
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.binomial import clopper_pearson
@@ -145,6 +146,10 @@ class Search:
             say(f"record   {earlier:,} of {earlier + len(self._computed):,} trials are of an earlier run, seconds too")
         return found
 
+    def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
+        """The macros of all layers on one, at a point."""
+        return self._by_checkpoint[_checkpoint_of(point)].points.macros(of_network(point))
+
     def _checked(self) -> list[Point] | None:
         """The points of a method that knows them before, each worked out; None where it does not."""
         settings, space = self.settings, self.space
@@ -174,7 +179,7 @@ class Search:
     def _check_numbers(self, point: Point) -> None:
         """Refuse a number of the macro as an objective where rules give layers different ones."""
         names = [name for name in self.settings.objectives if name in MACRO_FIGURES]
-        macros = self._records(_checkpoint_of(point)).points.macros(of_network(point)) if names else ()
+        macros = self.macros(point) if names else ()
         for name in names:
             values = {str(getattr(macro, name)) for macro in macros}
             if len(values) > 1:
@@ -257,7 +262,7 @@ class Search:
         result = records.record.bounded(point_result(point, "simulated", outcomes))
         condition = condition_at(chips[0], "simulated", 0)
         figures = {"accuracy": result.accuracy, **self.figures.at(condition, of_technology(point))}
-        macros = records.points.macros(chips[0])
+        macros = self.macros(point)
         for name in MACRO_FIGURES:
             values = {getattr(macro, name) for macro in macros}
             if len(values) == 1:  # else rules give layers numbers of their own
@@ -335,7 +340,7 @@ def _recorded(records: RecordedPoints, axes: Point, kind: Kind, trial: int) -> R
     return records.record.store_of_trials.folder, records.record.key(axes, kind), trial
 
 
-def _checkpoint_of(point: Point) -> str | None:
+def _checkpoint_of(point: Mapping[str, AxisValue]) -> str | None:
     name = point.get(CHECKPOINT)
     return None if name is None else str(name)
 

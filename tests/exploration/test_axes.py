@@ -1,5 +1,6 @@
 """The grid of a sweep has each combination once, and is checked against the rules before anything is computed."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from asim_lightning import MacroConfig, Rule
 from asim_lightning.evaluation import Condition
-from asim_lightning.exploration.axes import SweepAxes, condition_at
+from asim_lightning.exploration.axes import SweepAxes, condition_at, lsb_note
 from tests.exploration.conftest import MACRO, Make, predictions
 
 
@@ -128,3 +129,40 @@ def test_axes_that_change_nothing_are_refused(axes: dict[str, Any], message: str
 def test_rules_of_another_shape_are_refused(rules: Any) -> None:
     with pytest.raises(ValueError, match=r"`axes\.rules(\.fc\.rows)?` must be a (list|mapping such as)"):
         SweepAxes(rules=rules)
+
+
+LSB = MacroConfig(random_noise="0.3 lsb", static={"offset": "0.10 lsb"}, full_scale_mv=1000)
+
+
+@pytest.mark.parametrize(
+    ("points", "macro", "note"),
+    [
+        (
+            [{"adc_bits": 7}, {"adc_bits": 8}],
+            LSB,
+            "random_noise 0.3 lsb and offset 0.1 lsb follow the LSB of each adc_bits: one more bit halves them in "
+            "volts; give them in % or mV to hold the voltage",
+        ),
+        (
+            [{"adc_step": None}, {"adc_step": 2, "random_noise": 0.1}],
+            LSB.with_fields(static={}),
+            "random_noise 0.3 lsb follows the LSB of each adc_step: twice the step doubles it in volts; give it in % "
+            "or mV to hold the voltage",
+        ),
+        ([{"rules.fc.adc_bits": 7}, {"rules.fc.adc_bits": 8}], LSB, "random_noise 0.3 lsb and offset 0.1 lsb follow"),
+        ([{"adc_bits": 7}, {"adc_bits": 8}], LSB.with_fields(random_noise="2 mV", static={"offset": 0.1}), None),
+        ([{"adc_bits": 7}, {"adc_bits": 8}], LSB.with_fields(adc_step=2), None),
+        ([{"adc_bits": 8}], LSB, None),
+        ([{"rows": 64}, {"rows": 128}], LSB, None),
+    ],
+    ids=str,
+)
+def test_noise_in_lsb_is_named_where_the_lsb_is_swept(
+    points: list[dict[str, Any]], macro: MacroConfig, note: str | None
+) -> None:
+    def macros_at(point: Mapping[str, Any]) -> list[MacroConfig]:
+        return [macro.with_fields(**{name.removeprefix("rules.fc."): value for name, value in point.items()})]
+
+    found = lsb_note(points, macros_at)
+    assert (found is None) == (note is None)
+    assert (found or "").startswith(note or "")

@@ -61,6 +61,12 @@ def test_points_of_an_axis_that_does_nothing_are_named(axes: SweepAxes, note: st
     assert notes == ([] if note is None else [f"note     these points compute the same: {note}"])
 
 
+def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None:
+    sweep = make(SweepAxes(random_noise=["0.3 lsb"], adc_bits=[6, 7]), trials=1, images=2)
+    said = publish(sweep.run(), sweep, "tiny", 10).splitlines()
+    assert [line[:36] for line in said if line.startswith("note")] == ["note     random_noise 0.3 lsb follow"]
+
+
 @pytest.mark.parametrize(
     ("axes", "picture", "title"),
     [

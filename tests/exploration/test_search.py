@@ -165,6 +165,12 @@ def test_files_and_text(search: MakeSearch) -> None:
     assert text.count("\nfront") + text.count("\ncheapest") >= 1
 
 
+def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(search: MakeSearch) -> None:
+    made = search(space={"adc_bits": {"low": 6, "high": 7}, "random_noise": ["0.3 lsb"]}, images=2)
+    said = publish_search(made.run(progress=False), made, "tiny").splitlines()
+    assert [line[:26] for line in said if line.startswith("Note")] == ["Note: random_noise 0.3 lsb"]
+
+
 def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: list[Any]) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"space": {"adc_bits": [6, 77]}}, r"`macro.adc_bits` must be 1..16 or null, got 77, at the point adc_bits 77"),
