@@ -1,13 +1,12 @@
 """The file of a noise sweep while training: a line an epoch and level."""
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.evaluation.whole_file import csv_text, write_lines, write_whole
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
@@ -18,16 +17,13 @@ def append_rows(
     path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[PointResult]
 ) -> None:
     """Append the results of one sweep; the file is made where absent."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
     before = path.read_bytes() if path.exists() else b""
-    if not before:
-        writer.writerow(FIELDS)
+    lines: list[Sequence[object]] = [] if before else [FIELDS]
     for level, row in zip(levels, results, strict=True):
         shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
         lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
-        writer.writerow([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
-    write_whole(path, lambda file: file.write(before + text.getvalue().encode()))
+        lines.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+    write_whole(path, lambda file: file.write(before + csv_text(lines).encode()))
 
 
 def forget_rows_after(path: Path, step: int) -> None:
@@ -40,8 +36,4 @@ def forget_rows_after(path: Path, step: int) -> None:
     if not kept:
         path.unlink()
         return
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, FIELDS, extrasaction="ignore", restval="")
-    writer.writeheader()
-    writer.writerows(kept)
-    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+    write_lines(path, [FIELDS, *([row.get(name) for name in FIELDS] for row in kept)])

@@ -26,7 +26,7 @@ from asim_lightning.evaluation.results import (
 )
 from asim_lightning.evaluation.settings_file import keep_settings
 from asim_lightning.evaluation.trial_store import UNREADABLE, TrialStore, part_of
-from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.evaluation.whole_file import csv_text, write_whole
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""
@@ -364,9 +364,7 @@ class SweepRecord:
 
 
 def _csv_line(cells: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    return csv_text([cells], "\n")
 
 
 def _plain_axes(axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:

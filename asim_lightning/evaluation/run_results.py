@@ -19,6 +19,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, axis_value, check_kind
 from asim_lightning.evaluation.targets import Decision
+from asim_lightning.evaluation.whole_file import unquoted
 
 RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
@@ -183,7 +184,7 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     try:
         text = file.read_bytes().decode("utf-8")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        columns, *rows = [(reader.line_num, row) for row in reader if row]
+        columns, *rows = [(reader.line_num, list(map(unquoted, row))) for row in reader if row]
     except (UnicodeDecodeError, csv.Error, ValueError):
         raise ValueError(f"{file} must be a CSV file with a line of column names, and is none") from None
     names = columns[1]

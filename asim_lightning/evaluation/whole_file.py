@@ -16,6 +16,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula."""
 _PARTIAL = re.compile(r"([0-9a-f]{12})\.asim-(\d+)\.partial")
 
 
@@ -51,15 +53,45 @@ def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\
 
     Args:
         path: The file, as for `write_whole`.
-        rows: Its lines, the names of the columns first.
+        rows: Its lines, the names of the columns first, as for `csv_text`.
         line_end: What ends a line.
 
     Raises:
         OSError: It cannot be written; the message names it.
     """
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=line_end).writerows(rows)
-    write_whole(path, lambda file: file.write(text.getvalue().encode(errors="surrogateescape")))
+    text = csv_text(rows, line_end)
+    write_whole(path, lambda file: file.write(text.encode(errors="surrogateescape")))
+
+
+def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
+    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe.
+
+    Args:
+        rows: Lines of cells.
+        line_end: What ends a line.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(map(_quoted, row))  # its \r\n puts cells with either into quotes
+        lines.append(line.getvalue().removesuffix("\r\n") + line_end)
+    return "".join(lines)
+
+
+def _quoted(cell: object) -> object:
+    text = str(cell)
+    if not text.startswith(_FORMULAS) or text == "-":  # a dash stands for nothing
+        return cell
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return cell
+
+
+def unquoted(cell: str) -> str:
+    """A cell of `csv_text` without the apostrophe that it was given."""
+    return cell[1:] if cell.startswith(tuple(f"'{mark}" for mark in _FORMULAS)) else cell
 
 
 @contextmanager

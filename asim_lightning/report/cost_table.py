@@ -1,7 +1,5 @@
 """The cost of a network as text tables, and as a CSV file."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +7,7 @@ from asim_lightning.cost.cost_report import PARTS, CostReport, tops_per_watt
 from asim_lightning.cost.layer_cost import LayerCost
 from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
+from asim_lightning.evaluation.whole_file import csv_text
 from asim_lightning.report.numbers import short
 from asim_lightning.surgery.conversion_report import describe
 from asim_lightning.text_table import text_table
@@ -126,11 +125,7 @@ def technology_line(technology: Technology) -> str:
 def cost_csv(report: CostReport) -> str:
     """A row for each layer with every number, as `CostReport.rows` names them."""
     rows: list[dict[str, Any]] = report.rows()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["layer"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([list(rows[0]) if rows else ["layer"], *(list(row.values()) for row in rows)], "\n")
 
 
 def validation_text(found: Validation) -> str:

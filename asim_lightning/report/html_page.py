@@ -1,13 +1,12 @@
 """An HTML page that needs no network: text, tables with their CSV, and figures drawn by plotly's script in its head."""
 
-import csv
-import io
 import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from asim_lightning.evaluation.whole_file import csv_text
 from asim_lightning.report.drawing import Drawing, Rows
 
 MISSING_PLOTLY = (
@@ -162,9 +161,7 @@ def table_html(rows: Rows, file: str, marked: Sequence[int] = (), csv_rows: Rows
 
 def csv_link(rows: Rows, file: str) -> str:
     """A link that saves a table as CSV, which is in the link itself."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    content = b64encode(text.getvalue().encode()).decode()
+    content = b64encode(csv_text(rows, "\n").encode()).decode()
     return f'<a download="{escape(file)}" href="data:text/csv;base64,{content}">{escape(file)}</a>'
 
 

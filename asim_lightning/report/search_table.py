@@ -9,7 +9,7 @@ from typing import Any
 
 from asim_lightning.evaluation.results import PointResult, axes_text, axis_text, value_words
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.evaluation.whole_file import unquoted, write_lines, write_whole
 from asim_lightning.report.numbers import interval_text
 from asim_lightning.text_table import text_table
 
@@ -83,7 +83,7 @@ def changed_line(found: SearchResult, table: Path) -> str | None:
     columns, *rows = _lines(_references(found), points)
     try:
         text = table.read_text(encoding="utf-8")
-        before, *others = csv.reader(io.StringIO(text))
+        before, *others = [list(map(unquoted, row)) for row in csv.reader(io.StringIO(text))]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, csv.Error):

@@ -110,6 +110,13 @@ def test_the_page_parses_and_needs_no_network(found: RunResults) -> None:
     assert "a &lt;title&gt;" in whole
 
 
+def test_csv_links_quote_what_a_spreadsheet_would_compute() -> None:
+    cost = {**COST, "layers": [{**LAYER, "layer": "=HYPERLINK(0)"}]}
+    found = section(replace(of_adc(), network_cost=cost))
+    assert found.tables["layers.csv"][1][0] == "'=HYPERLINK(0)"
+    assert any("=HYPERLINK(0)" in row for row in found.rows)  # the page shows it as it is
+
+
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_each_number_of_a_table_is_in_a_csv(found: RunResults) -> None:
     parsed = section(found)

@@ -12,6 +12,7 @@ import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Kind, PointResult
+from asim_lightning.evaluation.run_results import read_results
 from asim_lightning.evaluation.targets import Decision
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
 from asim_lightning.report.difference_table import Difference, differences_text
@@ -64,6 +65,17 @@ def test_text() -> None:
     assert "keeps accuracy 86 %: adc_bits 8 (90.00 % accuracy, 80 uJ an image, 4 times the all-digital energy)." in text
     assert "all-digital 20 uJ, 10 to 40." in text
     assert "Undecided: the interval holds the target" in text
+
+
+def test_a_checkpoint_named_as_a_formula_is_quoted_in_the_file_alone(tmp_path: Path) -> None:
+    names: list[AxisValue] = ["=HYPERLINK(0).ckpt", "-a.ckpt", "b.ckpt"]
+    one = found(checkpoint=names)
+    table, _ = write_search(one, tmp_path, {})
+    with table.open(newline="") as file:
+        written = [row["checkpoint"] for row in csv.DictReader(file)]
+    assert written == ["", "", "'=HYPERLINK(0).ckpt", "'-a.ckpt", "b.ckpt"]
+    assert [each.axes["checkpoint"] for each in read_results(table)[2:]] == names
+    assert changed_line(one, table) is None
 
 
 @pytest.mark.parametrize(
