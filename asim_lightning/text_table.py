@@ -25,3 +25,8 @@ def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
         return "  ".join(cells).rstrip()
 
     return "\n".join(line(row) for row in (*rows[:headers], rule, *rows[headers:]))
+
+
+def short(value: float) -> str:
+    """A number with three digits, without exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -37,6 +37,12 @@ class CostReport:
     notes: tuple[str, ...] = ()
     reloads: WeightLoads = field(default_factory=WeightLoads)
 
+    def __str__(self) -> str:
+        """The tables that `asim cost` prints."""
+        from asim_lightning.cost.cost_table import cost_text  # which needs this module
+
+        return cost_text(self)
+
     @cached_property
     def done(self) -> Operations:
         """All operations."""
