@@ -108,6 +108,12 @@ def totals_text(report: CostReport) -> str:
             f"TOPS/W    {_efficiency(report.tops_per_watt)} utilised, {_efficiency(peak)} at peak: if every row of "
             "the layers on macros held a weight"
         )
+    if (published := report.published_bit_tops_per_watt) is not None:
+        model = _efficiency(report.peak_bit_tops_per_watt)
+        lines.append(
+            f"1b-TOPS/W {model} at peak by the model, {short(published)} published of {t.preset} (operations of one "
+            "bit by one bit, two a product)"
+        )
     done = report.done
     lines.append(
         f"cells     {count(done.cells)} hold weights of {count(done.all_cells)} in columns in use, "

@@ -44,8 +44,8 @@ def cost(
         digital: Layers on a macro that are computed by integers in its place, by full name.
 
     Raises:
-        ValueError: The network does not run, its input's size is not known, a name is not that of a layer on a macro, or
-            counts are missing.
+        ValueError: The network does not run, the size of its input is not known, a name is not that of a layer on a
+            macro, or counts are missing.
     """
     layers, seen = macro_layers(model), shape or network_shape(model, example)
     for name in digital:
