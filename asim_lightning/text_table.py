@@ -1,6 +1,11 @@
-"""Tables of text, as every part of the package prints them."""
+"""Tables as text and as CSV, as every part of the package writes them."""
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula."""
 
 
 def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
@@ -25,3 +30,39 @@ def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
         return "  ".join(cells).rstrip()
 
     return "\n".join(line(row) for row in (*rows[:headers], rule, *rows[headers:]))
+
+
+def short(value: float) -> str:
+    """A number with three digits, without exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
+    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe.
+
+    Args:
+        rows: Lines of cells.
+        line_end: What ends a line.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(map(_quoted, row))  # its \r\n puts cells with either into quotes
+        lines.append(line.getvalue().removesuffix("\r\n") + line_end)
+    return "".join(lines)
+
+
+def _quoted(cell: object) -> object:
+    text = str(cell)
+    if not text.startswith(_FORMULAS) or text == "-":  # a dash stands for nothing
+        return cell
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return cell
+
+
+def unquoted(cell: str) -> str:
+    """A cell of `csv_text` without the apostrophe that it was given."""
+    return cell[1:] if cell.startswith(tuple(f"'{mark}" for mark in _FORMULAS)) else cell

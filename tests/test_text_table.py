@@ -1,12 +1,15 @@
 """One table formatter for all that is printed."""
 
 import ast
+import csv
+import io
+import re
 from pathlib import Path
 
 import pytest
 
 import asim_lightning
-from asim_lightning.text_table import text_table
+from asim_lightning.text_table import csv_text, text_table, unquoted
 
 
 def test_columns_line_up_below_a_rule() -> None:
@@ -38,3 +41,20 @@ def test_no_other_part_of_the_package_pads_cells() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("ljust", "rjust")
     }
     assert padding == {"text_table.py"}
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_quoted() -> None:
+    formulas = ["=HYPERLINK(0)", "+1+1", "-2+3", "@SUM(A1)", "\tx", "\rx", Path("=a")]
+    others: list[object] = [-0.5, "-1e-3", "+0.25", "-inf", "-", "a=b", "'", "", None, True]
+    text = csv_text([formulas, others], "\n")
+    quoted, as_they_are = csv.reader(io.StringIO(text, newline=""))
+    assert quoted == [f"'{cell}" for cell in formulas]
+    assert as_they_are == ["" if cell is None else str(cell) for cell in others]
+    assert list(map(unquoted, [*quoted, *as_they_are])) == [*map(str, formulas), *as_they_are]
+
+
+def test_every_csv_is_written_in_one_place() -> None:
+    root = Path(asim_lightning.__file__).parent
+    writes = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(|savetxt\(")
+    found = [str(path.relative_to(root)) for path in root.rglob("*.py") if writes.search(path.read_text("utf-8"))]
+    assert found == ["text_table.py"]

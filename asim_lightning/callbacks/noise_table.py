@@ -6,7 +6,8 @@ from pathlib import Path
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.evaluation.whole_file import csv_text, write_lines, write_whole
+from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.text_table import csv_text
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"

@@ -1,7 +1,7 @@
 """Published macros by name: what is known of each chip, where from, and what of it a macro cannot say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class Preset:
     """Fields of a macro that somebody published; the others are absent."""
     differs: str
     """What of the macro is not the chip's."""
+    technology: Mapping[str, float] = field(default_factory=dict)
+    """Fields of a technology that somebody published, such as the supply; the others are absent."""
+    tops_per_watt: float | None = None
+    """Published operations of one bit by one bit a picojoule, two a product; None where there are none."""
 
     def config(self, **changes: Any) -> MacroConfig:
         """The macro: a field's default where nobody published it.

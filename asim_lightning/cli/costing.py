@@ -18,6 +18,7 @@ from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.cost_table import cost_csv, validation_text
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import matched
@@ -25,14 +26,6 @@ from asim_lightning.evaluation.run_results import COST
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
 from asim_lightning.report.cost_figure import cost_figure, validation_figure
-from asim_lightning.report.cost_table import (
-    cost_csv,
-    layer_table,
-    part_table,
-    technology_line,
-    totals_text,
-    validation_text,
-)
 from asim_lightning.surgery import macro_layers
 from asim_lightning.surgery.conversion_report import describe
 
@@ -167,13 +160,7 @@ def _publish_cost(report: CostReport, folder: Path, name: str) -> str:
     picture = _drawn(cost_figure(report, f"{name}: energy an image, {report.technology}"), folder / "cost.png")
     return "\n".join(
         [
-            technology_line(report.technology),
-            "",
-            layer_table(report),
-            "",
-            part_table(report),
-            "",
-            totals_text(report),
+            str(report),
             "",
             f"numbers   {folder / 'cost.csv'}, {folder / 'cost.json'}",
             f"picture   {picture}",

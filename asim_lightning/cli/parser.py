@@ -99,6 +99,8 @@ class AsimCLI(LightningCLI):
             arguments, self.preset = settle_preset(arguments)
             if self.preset is not None:
                 parser.set_defaults(preset_defaults(self.preset, self.start.settings))
+                if "technology" in own_options(self.command):
+                    parser.set_defaults({"technology.preset": self.preset.name})
         if not arguments.names_data:  # as a default of all it would leave its arguments to other classes
             parser.set_defaults({"data": {"class_path": _DATA}})
         own = {name: own_options(name) for name in COMMANDS}
@@ -202,6 +204,12 @@ class AsimCLI(LightningCLI):
             self._say(
                 fill(f"macro    {self.preset.chip}; differs: {self.preset.differs}", 120, subsequent_indent=" " * 9)
             )
+            technology = self.config.get("technology")
+            if technology is not None and technology.preset != self.preset.name:
+                self._say(
+                    f"note     costs are of technology {technology.preset}, as configured; the chip has "
+                    f"{self.preset.node} nm"
+                )
         macros = [layer.macro for layer in macro_layers(self.model.backbone).values()]
         old = [macro for macro in macros if macro.column == "current" and macro.column_args.get("cell_sigma")]
         if any(not macro.weight_parallel for macro in old):

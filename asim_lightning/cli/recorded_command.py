@@ -13,6 +13,7 @@ from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.cli.start import Setup
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.command_record import CommandRecord, called_again
+from asim_lightning.exploration.estimate import all_images
 from asim_lightning.surgery import macro_layers
 
 
@@ -36,6 +37,7 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
         differences=dict(_differences(arguments.by_files, arguments.by_flags)),
         preset=setup.preset,
         macro=asdict(macro),
+        images=all_images(setup.data),
         seeds={
             "seed_everything": arguments.written.get("seed_everything", 0),
             "model.noise_seed": setup.model.noise_seed,

@@ -7,7 +7,7 @@ from typing import Any
 
 from asim_lightning.cost.layer_cost import Energy, LayerCost
 from asim_lightning.cost.operations import Operations
-from asim_lightning.cost.technology import Technology
+from asim_lightning.cost.technology import Technology, technology_preset
 from asim_lightning.cost.weight_loads import WeightLoads
 
 PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -36,6 +36,12 @@ class CostReport:
     technology: Technology
     notes: tuple[str, ...] = ()
     reloads: WeightLoads = field(default_factory=WeightLoads)
+
+    def __str__(self) -> str:
+        """The tables that `asim cost` prints."""
+        from asim_lightning.cost.cost_table import cost_text  # which needs this module
+
+        return cost_text(self)
 
     @cached_property
     def done(self) -> Operations:
@@ -126,6 +132,18 @@ class CostReport:
         return energy / bit_macs, energy / peak, digital / bit_macs
 
     @property
+    def peak_bit_tops_per_watt(self) -> float | None:
+        """Operations of one bit by one bit a picojoule, two a product, if every row of the layers on macros held a
+        weight: what is published of macros. None where no layer is on one."""
+        return None if self.bit_mac_energy is None else 2e3 / self.bit_mac_energy[1]
+
+    @property
+    def published_bit_tops_per_watt(self) -> float | None:
+        """That of the published macro which the technology is of; None where there is none, or it has none."""
+        chip = technology_preset(self.technology.preset).chip
+        return None if chip is None else chip.tops_per_watt
+
+    @property
     def area(self) -> float | None:
         """Area of cells and converters, mm^2; None where the technology does not give both."""
         return area(self.done, self.technology)
@@ -149,6 +167,8 @@ class CostReport:
                 "tops": self.tops,
                 "tops_per_watt": self.tops_per_watt,
                 "peak_tops_per_watt": self.peak_tops_per_watt,
+                "peak_bit_tops_per_watt": self.peak_bit_tops_per_watt,
+                "published_bit_tops_per_watt": self.published_bit_tops_per_watt,
                 "area_mm2": self.area,
             },
             "layers": self.rows(),

@@ -36,14 +36,16 @@ def cost(
     Args:
         model: Converted network.
         technology: What energy, time and area are computed from.
-        example: An input, for its size; default: that in the network's configuration. # (1, channels, height, width)
+        example: An input, for its size; default: the size that the network was converted on.
+            # (1, channels, height, width)
         report: The network's conversion, for kinds of layers and why some are on no macro.
         shape: What `network_shape` found, where it is known.
         counts: Counts of layers for some images, by full name, which ``technology.charging`` may ask for.
         digital: Layers on a macro that are computed by integers in its place, by full name.
 
     Raises:
-        ValueError: The network does not run, a name is not that of a layer on a macro, or counts are missing.
+        ValueError: The network does not run, the size of its input is not known, a name is not that of a layer on a
+            macro, or counts are missing.
     """
     layers, seen = macro_layers(model), shape or network_shape(model, example)
     for name in digital:

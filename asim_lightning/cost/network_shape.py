@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asim_lightning.cost.product_shape import ProductShape, product_shape
 from asim_lightning.surgery import macro_layers, set_fidelity_
-from asim_lightning.surgery.probe import Probe, on_example, probe
+from asim_lightning.surgery.probe import Probe, kept_example_shape, on_example, probe
 from asim_lightning.surgery.settings import kept_fidelities
 
 
@@ -30,12 +30,17 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
 
     Args:
         model: Converted network.
-        example: An input; default: a random one, of the size in the network's configuration.
+        example: An input; default: a random one, of the shape that the network was converted on.
             # (1, channels, height, width)
 
     Raises:
-        ValueError: The network does not run on it, or on any common size.
+        ValueError: The network does not run on it, or there is none and `convert_` did not convert the whole network.
     """
+    if example is None and kept_example_shape(model) is None:
+        raise ValueError(
+            "`example` must be an input of the network, whose cost depends on its size, got None; only for a network "
+            "that convert_ converted as a whole its shape is known"
+        )
     found: dict[str, list[ProductShape]] = {}
 
     def keep(name: str) -> Any:

@@ -1,12 +1,14 @@
 """The technology that a cost is computed for: node, supply, capacitances, cycle time, each with its source."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
+from asim_lightning.circuit.presets import Preset, preset, preset_names
 from asim_lightning.circuit.units import number_in
 
 CHARGING = ("fixed", "redistribution", "ground")
@@ -23,6 +25,9 @@ class TechnologyPreset:
 
     values: Mapping[str, float]
     sources: Mapping[str, str]
+    assumed: Collection[str] = ()
+    """Names of values that nobody published of the chip."""
+    chip: Preset | None = None
 
 
 PRESETS: dict[str, TechnologyPreset] = {
@@ -52,19 +57,8 @@ PRESETS: dict[str, TechnologyPreset] = {
         {"node": 16.0, "supply": 0.8, "cycle_ns": 50.0},
         dict.fromkeys(("node", "supply", "cycle_ns"), f"Jia, ISSCC 2021: {_UIUC}, index 25"),
     ),
-    "jia_2020": TechnologyPreset(
-        {
-            "node": 65.0, "supply": 0.85, "cycle_ns": 1750.0, "unit_capacitor": 4.5, "cell_area": 4.93,
-            "adc_area": 1941.0,
-        },
-        {
-            **dict.fromkeys(("node", "supply", "cycle_ns"), f"Jia, JSSC 2020: {_UIUC}, index 5"),
-            "unit_capacitor": "Jia, JSSC 2020: a row measures 5.8 fF",
-            "cell_area": f"{_JIA_AREA}: 2.91 mm^2 over 2304 x 256 cells",
-            "adc_area": f"{_JIA_AREA}: 0.497 mm^2 over 256 converters",
-        },
-    ),
-}  # fmt: skip
+}
+"""Those of nodes; `technology_preset` has those of published macros too."""
 _OF_PRESET = ("node", "supply", "cycle_ns", "unit_capacitor", "cell_area", "adc_area")
 SOURCES = {
     "columns": f"Jia 2020, Jia 2021 and Lee 2021 in {_UIUC}, a converter each",
@@ -89,6 +83,29 @@ _RANGES = {
 }  # fmt: skip
 
 
+@cache  # reads a file of the package
+def technology_preset(name: str) -> TechnologyPreset:
+    """The preset of a node, or of a published macro: supply and time that it lacks are assumed as of the nearest node.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    chip = preset(name)
+    near, of = min(PRESETS.items(), key=lambda each: abs(each[1].values["node"] - chip.node))
+    assumed = {"supply", "cycle_ns"} - chip.technology.keys()
+    return TechnologyPreset(
+        {"node": chip.node, **{each: of.values[each] for each in assumed}, **chip.technology},
+        {
+            **dict.fromkeys(("node", *chip.technology), f"{chip.chip}: configs/macro_{name}.yaml"),
+            **{each: f"not published, assumed as of {near}: {of.sources[each]}" for each in assumed},
+        },
+        assumed,
+        chip,
+    )
+
+
 @dataclass(frozen=True)
 class Technology:
     """A technology: what energy, time and area of a macro are computed from. Each default has a source (`source`).
@@ -98,7 +115,8 @@ class Technology:
     """
 
     preset: str = "28nm"
-    """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm or jia_2020; a field beside it wins."""
+    """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm, or a published macro that `asim
+    macros` lists; a field next to it wins."""
     node: float | str | None = None
     """Technology node: 3..250, nm or with a unit ("28 nm"); null: the preset's. The model is fitted to 16..65 nm."""
     supply: float | str | None = None
@@ -148,7 +166,7 @@ class Technology:
 
     def __post_init__(self) -> None:
         take_numpy_numbers(self)
-        check_choice("`technology.preset`", self.preset, tuple(PRESETS))
+        check_choice("`technology.preset`", self.preset, (*PRESETS, *preset_names()))
         for name, (low, high, unit) in _RANGES.items():
             given = getattr(self, name)
             if isinstance(given, str) and name in _OF_PRESET and (number := number_in(given, unit)) is not None:
@@ -185,7 +203,7 @@ class Technology:
     def value(self, name: str) -> Any:
         """The value of a field: the preset's where none is given."""
         given = getattr(self, name)
-        return PRESETS[self.preset].values.get(name) if given is None else given
+        return technology_preset(self.preset).values.get(name) if given is None else given
 
     @property
     def nanometres(self) -> float:
@@ -212,15 +230,19 @@ class Technology:
         """Where the value of a field is from."""
         given = getattr(self, name)
         if name in _OF_PRESET:
-            return PRESETS[self.preset].sources.get(name, "not known") if given is None else "given"
+            return technology_preset(self.preset).sources.get(name, "not known") if given is None else "given"
         if name not in SOURCES:
             return "a setting"
         default = next(each.default for each in fields(self) if each.name == name)
         return SOURCES[name] if given == default else "given"
 
     def __str__(self) -> str:
-        """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion"."""
-        return f"{self.nanometres:g} nm, {self.volts:g} V, {self.value('cycle_ns'):g} ns a conversion"
+        """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion", and which of them are assumed."""
+        volts, time = (
+            " (assumed)" if name in technology_preset(self.preset).assumed and getattr(self, name) is None else ""
+            for name in ("supply", "cycle_ns")
+        )
+        return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
 
 
 def _check_range(name: str, value: Any, low: float, high: float, unit: str, given: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 from asim_lightning.cost.energy_model import ConversionEnergy, charge_column
-from asim_lightning.cost.technology import PRESETS, Technology
+from asim_lightning.cost.technology import Technology, technology_preset
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def validate_model(technology: Technology = Technology()) -> Validation:
         technology: The coefficients.
     """
     plain = technology.with_fields(unit_capacitor=None, preset="28nm")
-    measured = plain.with_fields(unit_capacitor=PRESETS["jia_2020"].values["unit_capacitor"])
+    measured = plain.with_fields(unit_capacitor=technology_preset("jia_2020").values["unit_capacitor"])
     chips = published_chips()
     supplies, absolute = _supplies(next(chip for chip in chips if chip.index == 89), plain)
     return Validation(

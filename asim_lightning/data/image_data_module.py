@@ -140,6 +140,11 @@ class ImageDataModule(LightningDataModule):
         """Indices of the test images in the order of their loader, int64; fewer `test_images` are the first of them."""
         return self._split("test").order[: self.test_images]
 
+    @property
+    def all_test_images(self) -> int:
+        """Number of test images there are, whatever `test_images` is."""
+        return len(self._split("test").order)
+
     def predict_dataloader(self) -> DataLoader[Sample]:
         """The test images, as in :meth:`test_dataloader`."""
         return self.test_dataloader()

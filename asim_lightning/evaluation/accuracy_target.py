@@ -103,14 +103,14 @@ class AccuracyTarget:
             found.high - of * reference.low,
         )
 
-    def decision(self, point: RunPoint, reference: PointResult | None, stopped: bool = False) -> Decision:
+    def decision(self, point: RunPoint, reference: PointResult | None, most: int | None = None) -> Decision:
         """Whether a point keeps it, by a 95 % interval, and where its images do not decide, how many would.
 
         Args:
             point: A simulated point; what a search has decided of it counts.
             reference: What `reference` gave.
-            stopped: Whether a question ended its images, so that more are no matter of the root of their number.
+            most: As `RunResults.images`.
         """
         known = point.decisions.get(self.constraint)
-        images = None if stopped else point.result.images
-        return decide(Interval(*self.margin(point, reference)), -_CLOSE, images) if known is None else known
+        found = Interval(*self.margin(point, reference))
+        return decide(found, -_CLOSE, point.result.images, most) if known is None else known

@@ -28,6 +28,8 @@ class CommandRecord:
     """Name of the published macro that was asked for."""
     macro: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the plan's macro."""
+    images: int | None = None
+    """Test images that the data has, of which a run may take fewer; None: not known."""
     seeds: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

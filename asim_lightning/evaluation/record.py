@@ -26,7 +26,8 @@ from asim_lightning.evaluation.results import (
 )
 from asim_lightning.evaluation.settings_file import keep_settings
 from asim_lightning.evaluation.trial_store import UNREADABLE, TrialStore, part_of
-from asim_lightning.evaluation.whole_file import csv_text, write_whole
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.text_table import csv_text
 
 RESULT_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
 """Columns of results.csv behind those of the axes; the last holds the right answers of each trial."""

@@ -19,7 +19,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.record import RESULT_COLUMNS
 from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, axis_value, check_kind
 from asim_lightning.evaluation.targets import Decision
-from asim_lightning.evaluation.whole_file import unquoted
+from asim_lightning.text_table import unquoted
 
 RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
     "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
@@ -30,7 +30,7 @@ _NEEDED = ("kind", "trials", "images", "accuracy", "low", "high")
 """Columns of every results.csv; a search has no more of those of a sweep."""
 _FIELDS = {each.name for each in fields(MacroConfig)}
 """Columns of a search that are settings, and no costs."""
-_DECISION = re.compile(r"(kept|missed|undecided)(?: \(([\d,]+) images\))?")
+_DECISION = re.compile(r"(kept|missed|undecided)(?: \((over )?([\d,]+) images\))?")
 _MOST_BYTES = 2**28
 _CLOSE = 2e-6
 """Accuracies are written with six decimals."""
@@ -86,6 +86,13 @@ class RunResults:
     def until(self) -> str | None:
         """The question that ended the images of each point; None where all were evaluated."""
         return self.settings.get("until")
+
+    @property
+    def images(self) -> int | None:
+        """Test images that there are; None where a question ended those of each point, so that more are no matter of
+        the root of their number."""
+        known = [*(each.images or 0 for each in self.commands), *(point.result.images for point in self.points)]
+        return max(known) if self.until is None and known else None
 
     @property
     def axes(self) -> list[str]:
@@ -223,7 +230,7 @@ def _point(file: Path, line: int, row: Mapping[str, str], axes: Sequence[str], o
         said = f"accuracy {result.accuracy:g} is not that of {sum(result.right)} right answers"
         raise ValueError(f"{file} was changed at line {line}: {said}; {_AGAIN}")
     decisions = {
-        name: Decision(found[1], _whole(found[2]))  # type: ignore[arg-type]  # of the pattern
+        name: Decision(found[1], _whole(found[3]), found[2] is not None)  # type: ignore[arg-type]  # of the pattern
         for name in others
         if (found := _DECISION.fullmatch(row[name]))
     }

@@ -1,7 +1,7 @@
 """Targets of a search: what a point must keep, decided by bounds, and how many images would decide."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil, inf
@@ -31,12 +31,22 @@ class Decision:
 
     verdict: Verdict
     images: int | None = None
-    """Where it is undecided: about how many images would decide; None where none would, as it is at the target."""
+    """Where it is undecided: about how many images would decide; None where images do not."""
+    is_over: bool = False
+    """Whether more than these images would be needed, which are all that there are."""
 
     def __str__(self) -> str:
-        if self.verdict != "undecided":
-            return self.verdict
-        return "undecided" if self.images is None else f"undecided ({self.images:,} images)"
+        over = "over " if self.is_over else ""
+        return self.verdict if self.images is None else f"{self.verdict} ({over}{self.images:,} images)"
+
+
+def images_needed(decisions: Iterable[Decision]) -> str:
+    """What would decide all of some points, as "about 1,600 images"; empty where images do not."""
+    hardest = max(decisions, key=lambda each: (each.images is None, each.is_over, each.images or 0))
+    if hardest.images is None:
+        return ""
+    images = f"{hardest.images:,} images"
+    return f"more than the {images} there are" if hardest.is_over else f"about {images}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Target:
         return f"accuracy {100 * self.value:g} %" + (f" of {self.reference}" if self.reference else "")
 
 
-def decide(found: Interval, threshold: float, images: int | None = None) -> Decision:
+def decide(found: Interval, threshold: float, images: int | None = None, most: int | None = None) -> Decision:
     """Whether a mean over images is at least a threshold, by its interval.
 
     Intervals shrink with the square root of the images: the end that is on the other side of the threshold is on this
@@ -113,7 +123,8 @@ def decide(found: Interval, threshold: float, images: int | None = None) -> Deci
     Args:
         found: The mean and its interval.
         threshold: What it is compared with.
-        images: Images that it is of; None: more of them alone would not decide.
+        images: Images that it is of.
+        most: Images that there are; None: more of them would not decide.
     """
     if found.low >= threshold:
         return Decision("kept")
@@ -121,4 +132,7 @@ def decide(found: Interval, threshold: float, images: int | None = None) -> Deci
         return Decision("missed")
     margin = found.mean - threshold
     end = found.low if margin > 0 else found.high
-    return Decision("undecided", ceil(images * ((found.mean - end) / margin) ** 2) if margin and images else None)
+    if images is None or most is None:
+        return Decision("undecided")
+    needed = images * ((found.mean - end) / margin) ** 2 if margin else inf
+    return Decision("undecided", most, True) if needed > most else Decision("undecided", ceil(needed))

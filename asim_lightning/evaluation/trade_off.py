@@ -1,11 +1,12 @@
 """Points of a search with all that they are compared by, and those that no other is better than."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult
+from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, PointResult, axis_text
 from asim_lightning.evaluation.targets import Decision
 
 _GIVEN = {
@@ -49,12 +50,14 @@ class SearchResult:
         references: The accuracy of the float and of the quantised network.
         objectives: What is traded, the first first.
         targets: What each point must keep, in words.
+        macro: Fields of the recipe's own macro.
     """
 
     points: tuple[SearchPoint, ...]
     references: tuple[PointResult, ...]
     objectives: tuple[str, ...]
     targets: tuple[str, ...] = ()
+    macro: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def all_digital(self) -> tuple[float, float, float] | None:
@@ -99,10 +102,31 @@ class SearchResult:
             found.append(min(kept, key=lambda point: costs(point, self.objectives)[::-1], default=None))
         return tuple(found)
 
+    def own(self, points: Sequence[SearchPoint]) -> SearchPoint | None:
+        """The one of some of its points that is of the recipe's own macro; None where none is."""
+        return next((point for point in points if is_design(point.axes, self.macro)), None)
+
+    def cheaper(self, points: Sequence[SearchPoint], best: SearchPoint) -> list[SearchPoint]:
+        """Undecided points that cost less than another by the last objective, the cheapest first."""
+        price = {id(point): costs(point, self.objectives)[::-1] for point in (*points, best)}
+        less = [each for each in points if each.verdict == "undecided" and price[id(each)][0] < price[id(best)][0]]
+        return sorted(less, key=lambda point: price[id(point)])
+
 
 def is_given(axis: str) -> bool:
     """Whether an axis is what a design meets, and not what it is: noise, spreads of chips, the column model."""
     return axis.rpartition(".")[2] in _GIVEN
+
+
+def is_design(axes: Mapping[str, AxisValue], macro: Mapping[str, Any]) -> bool:
+    """Whether a point is of a macro, whatever it meets; an axis that is no field of a macro tells that it is not.
+
+    Args:
+        axes: Values of the axes of the point.
+        macro: Fields of the macro.
+    """
+    chosen = {name: value for name, value in axes.items() if not is_given(name)}
+    return all(name in macro and axis_text(macro[name]) == axis_text(value) for name, value in chosen.items())
 
 
 def costs(point: SearchPoint, objectives: Sequence[str]) -> tuple[float, ...]:

@@ -1,7 +1,5 @@
 """Files that are whole or as they were before, whenever a process is killed."""
 
-import csv
-import io
 import os
 import re
 import sys
@@ -11,13 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from asim_lightning.text_table import csv_text
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a formula."""
 _PARTIAL = re.compile(r"([0-9a-f]{12})\.asim-(\d+)\.partial")
 
 
@@ -61,37 +59,6 @@ def write_lines(path: Path, rows: Iterable[Sequence[object]], line_end: str = "\
     """
     text = csv_text(rows, line_end)
     write_whole(path, lambda file: file.write(text.encode(errors="surrogateescape")))
-
-
-def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
-    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe.
-
-    Args:
-        rows: Lines of cells.
-        line_end: What ends a line.
-    """
-    lines = []
-    for row in rows:
-        line = io.StringIO(newline="")
-        csv.writer(line).writerow(map(_quoted, row))  # its \r\n puts cells with either into quotes
-        lines.append(line.getvalue().removesuffix("\r\n") + line_end)
-    return "".join(lines)
-
-
-def _quoted(cell: object) -> object:
-    text = str(cell)
-    if not text.startswith(_FORMULAS) or text == "-":  # a dash stands for nothing
-        return cell
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return cell
-
-
-def unquoted(cell: str) -> str:
-    """A cell of `csv_text` without the apostrophe that it was given."""
-    return cell[1:] if cell.startswith(tuple(f"'{mark}" for mark in _FORMULAS)) else cell
 
 
 @contextmanager

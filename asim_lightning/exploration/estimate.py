@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.report.numbers import duration
@@ -87,6 +88,11 @@ class TimeLeft:
         if not self._is_said and (line := time_left(self._seconds, left, workers)):
             self._is_said = True
             self._say(f"time     {self._limit}{line}")
+
+
+def all_images(data: LightningDataModule) -> int:
+    """Test images that the data has, `test_images` or more; of a user's data module those that its loader has."""
+    return data.all_test_images if isinstance(data, ImageDataModule) else _images(data)
 
 
 def _images(data: LightningDataModule) -> int:

@@ -19,7 +19,7 @@ from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, PointRe
 from asim_lightning.evaluation.targets import REFERENCES, Decision, Target, decide
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, costs
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.estimate import TimeLeft
+from asim_lightning.exploration.estimate import TimeLeft, all_images
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Listed, Method, Optuna, random_points
 from asim_lightning.exploration.recorded import RecordedPoints
@@ -136,7 +136,8 @@ class Search:
                 excesses = {str(t): self._excess(points[-1], t, results) for t in self._targets}
                 method.tell(point, costs(points[-1], self.settings.objectives), excesses)
             objectives, targets = tuple(self.settings.objectives), tuple(map(str, self._targets))
-            return SearchResult(tuple(points), tuple(results), objectives, targets)
+            macro = asdict(next(iter(macro_layers(self.model.backbone).values())).assignment.base)
+            return SearchResult(tuple(points), tuple(results), objectives, targets, macro)
 
         try:
             found = self.runner.work(work, bar.advance)
@@ -294,13 +295,13 @@ class Search:
         if target.question is not None and share is not None:
             return decide(share, target.value)
         # images decide on one chip, but not on all chips, nor where they ended as they decide another question
-        images = result.images if len(of_chips) == 1 and self.settings.ends is None else None
+        most = all_images(self.data) if len(of_chips) == 1 and self.settings.ends is None else None
         if target.reference is not None:
             reference = references[target.reference].correct
             found = crossed_difference([np.stack([read.correct for read in reads], 1) for reads in of_chips], reference)
-            return decide(found, (target.value - 1) * float(reference.mean()), images)
+            return decide(found, (target.value - 1) * float(reference.mean()), result.images, most)
         if target.name == "accuracy":
-            return decide(Interval(result.accuracy, result.low, result.high), target.value, images)
+            return decide(Interval(result.accuracy, result.low, result.high), target.value, result.images, most)
         return Decision("kept" if figures[target.name] <= target.value else "missed")
 
     @staticmethod

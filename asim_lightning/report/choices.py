@@ -9,7 +9,8 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text, distinct_values, is_number, noise_unit
 from asim_lightning.evaluation.run_results import RunPoint, RunResults
-from asim_lightning.evaluation.trade_off import is_given, places_of_front
+from asim_lightning.evaluation.targets import Decision
+from asim_lightning.evaluation.trade_off import is_design, is_given, places_of_front
 from asim_lightning.report.axis_labels import LABELS, legend_text
 from asim_lightning.report.cost_names import ALL_DIGITAL
 
@@ -20,6 +21,7 @@ _OF_DIGITAL = ("weight_bits", "input_bits")
 _HARDER = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "parasitics", "stuck_at_0", "stuck_at_1")
 """Conditions that are harder the larger they are."""
 Axes: TypeAlias = Mapping[str, AxisValue]
+Decided: TypeAlias = tuple[RunPoint, Decision]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Choice:
     kept: int
     undecided: int
     missed: int
+    cheaper: Sequence[Decided]
+    """Undecided points that cost less than the best, the cheapest first."""
+    own: Decided | None
+    """The recipe's own macro; None where no point is of it."""
     nearest: RunPoint
     """The point with the largest margin among those not known to keep it, the cheapest of several; the best where all
     do."""
@@ -95,6 +101,7 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
         ValueError: The run lacks what the target is a share of.
     """
     reference, several = target.reference(run), varied(run)
+    macro = run.commands[-1].macro if run.commands else {}
     under: dict[str, tuple[Axes, list[RunPoint]]] = {}
     for point in run.of_kind("simulated"):
         conditions = conditions_of(point, several)
@@ -107,16 +114,21 @@ def choices(run: RunResults, target: AccuracyTarget) -> list[Choice]:
 
     found = []
     for conditions, points in under.values():
-        decided = [(target.decision(point, reference, run.until is not None).verdict, point) for point in points]
-        kept = [point for verdict, point in decided if verdict == "kept"]
-        others = [point for verdict, point in decided if verdict != "kept"]
+        decided = [(point, target.decision(point, reference, run.images)) for point in points]
+        kept = [point for point, decision in decided if decision.verdict == "kept"]
+        others = [point for point, decision in decided if decision.verdict != "kept"]
+        undecided = [each for each in decided if each[1].verdict == "undecided"]
+        best = min(kept, key=lambda point: price(run, point), default=None)
+        cheaper = [each for each in undecided if best and price(run, each[0])[:-1] < price(run, best)[:-1]]
         found.append(
             Choice(
                 conditions,
-                min(kept, key=lambda point: price(run, point)) if kept else None,
+                best,
                 len(kept),
-                sum(verdict == "undecided" for verdict, _ in decided),
-                sum(verdict == "missed" for verdict, _ in decided),
+                len(undecided),
+                len(points) - len(kept) - len(undecided),
+                sorted(cheaper, key=lambda each: price(run, each[0])),
+                next((each for each in decided if is_design(each[0].result.axes, macro)), None),
                 min(others or kept, key=lambda point: (-target.margin(point, reference)[0], *price(run, point))),
             )
         )

@@ -7,9 +7,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asim_lightning.cost.cost_report import CostReport, energy_range
+from asim_lightning.cost.cost_table import LABELS, PATTERNS, energy, energy_unit
 from asim_lightning.cost.layer_cost import Energy
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.report.cost_table import LABELS, PATTERNS, energy, energy_unit
 from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _COLOURS = {

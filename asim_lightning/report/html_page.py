@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asim_lightning.evaluation.whole_file import csv_text
 from asim_lightning.report.drawing import Drawing, Rows
+from asim_lightning.text_table import csv_text
 
 MISSING_PLOTLY = (
     "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a checkout "

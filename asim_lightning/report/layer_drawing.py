@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, TypeAlias
 
+from asim_lightning.cost.cost_table import LABELS as PARTS
+from asim_lightning.cost.cost_table import PATTERNS
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
 from asim_lightning.report.choices import choices
-from asim_lightning.report.cost_table import LABELS as PARTS
-from asim_lightning.report.cost_table import PATTERNS
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
 from asim_lightning.report.verdict import point_words
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from asim_lightning.text_table import short
+
 
 def mean_count(right: Sequence[int]) -> str:
     """The mean of some counts: without decimals where it is an integer, else with one.
@@ -57,11 +59,6 @@ def duration(seconds: float, digits: int = 1) -> str:
 def milliseconds(seconds: float) -> str:
     """A time in milliseconds with three digits, without its unit."""
     return short(1000 * seconds)
-
-
-def short(value: float) -> str:
-    """A number with three digits, without exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def rate(value: float | None) -> str:

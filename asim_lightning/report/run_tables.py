@@ -66,7 +66,7 @@ def point_table(run: RunResults, target: AccuracyTarget) -> Table:
         point = run.points[place]
         row, difference = point.result, point.difference
         simulated = row.kind == "simulated"
-        decided = str(target.decision(point, reference, run.until is not None)) if simulated else ""
+        decided = str(target.decision(point, reference, run.images)) if simulated else ""
         axes = [value_words(row.axes[name]) if name in row.axes else "-" for name in run.axes]
         pair = "-" if difference is None else _difference(difference.mean, difference.low, difference.high)
         costs = [f"{point.costs[name]:.4g}" if name in point.costs else "-" for name in names]

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.evaluation.results import PointResult, axes_text, axis_text, value_words
+from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, value_words
+from asim_lightning.evaluation.targets import images_needed
 from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult
-from asim_lightning.evaluation.whole_file import unquoted, write_lines, write_whole
+from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.report.numbers import interval_text
-from asim_lightning.text_table import text_table
+from asim_lightning.text_table import text_table, unquoted
 
 FIGURE_UNITS: Mapping[str, str] = {"energy": "uJ", "latency": "ms", "tops_per_watt": "TOPS/W", "yield": ""}
 """Units of figures, as headings and labels have them."""
@@ -128,15 +129,26 @@ def cheapest_lines(found: SearchResult) -> list[str]:
             more = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided on these images" if undecided else ""
             lines.append(f"No point{where} surely keeps {_all(found.targets)}{more}.")
             continue
-        parts = [f"{100 * best.result.accuracy:.2f} % accuracy"]
-        if "energy" in best.figures:
-            parts.append(f"{best.figures['energy']:.4g} uJ an image")
-            if digital := best.figures.get("all_digital"):
-                parts.append(f"{best.figures['energy'] / digital:.3g} times the all-digital energy")
-        chosen = {name: value for name, value in best.axes.items() if name not in given}
-        what = axes_text(chosen or best.axes)
-        lines.append(f"Cheapest{where} that keeps {_all(found.targets)}: {what} ({', '.join(parts)}).")
+        lines.append(f"Cheapest{where} that keeps {_all(found.targets)}: {_numbers(best, given)}.")
+        if (own := found.own(points)) is not None and own is not best:
+            lines.append(f"The recipe's macro{where}: {_numbers(own, given)}, {own.verdict}.")
+        if cheaper := found.cheaper(points, best):
+            needed = images_needed(each for point in cheaper for each in point.decisions if each.verdict == "undecided")
+            deciding = f"; deciding takes {needed}" if needed else ""
+            cheapest = f"{len(cheaper)}, the cheapest {_numbers(cheaper[0], given)}"
+            lines.append(f"Cheaper and undecided{where}: {cheapest}{deciding}.")
     return lines
+
+
+def _numbers(point: SearchPoint, given: Mapping[str, AxisValue]) -> str:
+    """What is chosen at a point, with its accuracy and energy."""
+    parts = [f"{100 * point.result.accuracy:.2f} % accuracy"]
+    if "energy" in point.figures:
+        parts.append(f"{point.figures['energy']:.4g} uJ an image")
+        if digital := point.figures.get("all_digital"):
+            parts.append(f"{point.figures['energy'] / digital:.3g} times the all-digital energy")
+    chosen = {name: value for name, value in point.axes.items() if name not in given}
+    return f"{axes_text(chosen or point.axes)} ({', '.join(parts)})"
 
 
 def _all(targets: Sequence[str]) -> str:

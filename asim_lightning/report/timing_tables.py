@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerComparison, LayerTime
-from asim_lightning.report.numbers import duration, milliseconds, rate, short
-from asim_lightning.text_table import text_table
+from asim_lightning.report.numbers import duration, milliseconds, rate
+from asim_lightning.text_table import short, text_table
 
 LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "

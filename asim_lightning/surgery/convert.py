@@ -25,7 +25,7 @@ from asim_lightning.surgery.layers import (
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.plan import Plan
-from asim_lightning.surgery.probe import Operand, Probe, on_example, probe
+from asim_lightning.surgery.probe import Operand, Probe, keep_example_shape_, on_example, probe
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
@@ -124,6 +124,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     except BaseException:
         undo()
         raise
+    keep_example_shape_(model, shown)
     return ConversionReport((*rows, *_other_rows(model, seen, earlier)))
 
 

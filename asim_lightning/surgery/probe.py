@@ -15,6 +15,8 @@ from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
 _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
+_SHAPE = "asim_example_shape"
+"""Attribute of a converted network; a copy and a pickled network keep it."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,23 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
             return run(trial)
         except ValueError as failure:
             error = failure
-    raise ValueError(f"The network ran on no common input size; pass an example input to convert_ ({error})")
+    raise ValueError(f"The network ran on no common input size; pass an example input ({error})")
+
+
+def keep_example_shape_(model: nn.Module, example: Tensor) -> None:
+    """Keep the shape of one of the inputs that a network was converted on, with the network."""
+    setattr(model, _SHAPE, (1, *example.shape[1:]))
+
+
+def kept_example_shape(model: nn.Module) -> tuple[int, ...] | None:
+    """The shape of an input that the network was converted on; None if it is not converted as a whole."""
+    return getattr(model, _SHAPE, None)
 
 
 def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
-    """Shapes of inputs that a network may take, the likeliest first."""
+    """Shapes of inputs that a network may take, the likeliest first; of a converted network the one that it had."""
+    if (kept := kept_example_shape(model)) is not None:
+        return [kept]
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
     if isinstance(first, nn.Linear):
         return [(1, first.in_features), (1, 1, first.in_features)]

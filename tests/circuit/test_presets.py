@@ -36,8 +36,8 @@ def test_a_preset_loads_and_is_explained(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_number_has_its_source_beside_it(name: str) -> None:
     text = (shipped_folder("configs") / f"macro_{name}.yaml").read_text()
-    numbers = re.findall(r"^(?:node|  \w+): .*$", text[: text.index("differs:")], re.M)
-    assert len(numbers) == 1 + len(preset(name).macro)
+    numbers = re.findall(r"^(?:node|tops_per_watt|  \w+): .*$", text[: text.index("differs:")], re.M)
+    assert len(numbers) == 2 + len(preset(name).macro) + len(preset(name).technology)
     assert all(re.search(r"  ?# .{5,}", line) for line in numbers)
     assert max(map(len, text.splitlines())) <= 120
 

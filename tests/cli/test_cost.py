@@ -68,6 +68,27 @@ def test_a_preset_and_fields_beside_it(capsys: pytest.CaptureFixture[str]) -> No
     assert "adc_bit 200             given" in out
 
 
+def test_a_published_macro_brings_its_technology_unless_another_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    chip = ("--model.plan.preset", "cr_cim_2024", "--output", "there")
+    out = said(capsys, *chip)
+    assert "technology cr_cim_2024: 65 nm, 1 V (assumed), 25 ns" in out
+    assert "supply: not published, assumed as of 65nm" in out
+    total = json.loads(Path("there/cost.json").read_text())["total"]
+    assert total["published_bit_tops_per_watt"] == 818
+    # 1088 products of two bits an (1.95 * 1088 + 100 * 10 + 0.001 * 4^10) fF V^2, and shift-adds of 65 nm
+    column = 1.95 * 1088 + 1000 + 4**10 / 1000
+    assert total["peak_bit_tops_per_watt"] == pytest.approx(2e3 * 1088 / column, rel=0.05)
+    assert f"1b-TOPS/W {total['peak_bit_tops_per_watt']:.0f} at peak by the model, 818 published of cr_cim" in out
+    assert "technology cr_cim_2024: 65 nm, 0.8 V, 25 ns" in said(capsys, *chip, "--technology.supply", "0.8")
+    out = said(capsys, *chip, "--technology.preset", "22nm")
+    assert "technology 22nm: 22 nm, 1.1 V" in out
+    assert "costs are of technology 22nm, as configured; the chip has 65 nm" in out
+    assert "1b-TOPS/W" not in out
+    Path("mine.yaml").write_text("technology: {preset: 16nm}\n")
+    main([*COMMAND, "-c", "mine.yaml", *chip])
+    assert "technology 16nm: 16 nm, 0.8 V" in capsys.readouterr().out
+
+
 def test_a_technology_in_a_recipe_is_no_matter_to_other_commands(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("technology: {preset: 65nm}\n")
     main(["explain", "-c", "quickstart", "-c", "mine.yaml"])
@@ -140,7 +161,7 @@ def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], her
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, jia_2020, got"),
+        (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, "),
         (["--technology.supply", "900"], "`technology.supply` must be 0.2..3 V, got 900"),
         (["--technology.supply", "800 mA"], "must be 0.2..3 V, a number or with a unit such as '0.2 V', got '800 mA'"),
         (["--technology.supply", "[0.8]"], "`technology.supply` must be"),

@@ -160,7 +160,7 @@ def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
     pytest.importorskip("plotly")
     answer = asim("report", "runs/tiny", "--title", "<mine>")
     assert answer.last == "report   runs/tiny/report.html"
-    assert answer.out.startswith("verdict  The macro with random noise 0.1 % ")
+    assert answer.out.startswith("verdict  99 % of the quantised accuracy (")
     text = Path("runs/tiny/report.html").read_text(encoding="utf-8")
     assert "<h1>&lt;mine&gt;</h1>" in text
     assert "asim sweep -c " in text

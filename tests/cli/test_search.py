@@ -1,5 +1,6 @@
 """`asim search`: what it says, what it writes, and what it refuses."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,23 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     last = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
     assert f"record   {table} was torn or edited at line 5, and is written anew from the trials" in last.out
     assert table.read_text() == whole
+
+
+def test_a_published_macro_brings_its_technology_to_searches_and_sweeps(asim: Asim, written: Write) -> None:
+    path = written(search={"space": {"weight_bits": [4]}}, axes={"weight_bits": [4]}, trials=1)
+    common = ("-c", path, "--model.plan.preset", "cr_cim_2024", "--progress", "false")
+    assert "at 65 nm, 1 V (assumed), 25 ns a conversion (assumed)" in asim("search", *common).out
+    assert "cost     of an image at 65 nm, 1 V (assumed), 25 ns" in asim("sweep", *common).out
+    space = "{weight_bits: [4], technology: {preset: [28nm, cr_cim_2024]}}"
+    assert asim("search", *common, "--search.space", space).code == 0
+    paths = sorted(Path("runs/tiny").glob("*-*/results.csv"))
+    energies = [
+        [row.get("energy") or row["energy_uj"] for row in csv.DictReader(each.open()) if row["kind"] == "simulated"]
+        for each in paths
+    ]
+    one, other, both = sorted(energies, key=len)
+    assert float(one[0]) == pytest.approx(float(other[0]), rel=1e-4) == pytest.approx(float(both[1]), rel=1e-4)
+    assert float(both[0]) < 0.9 * float(both[1])
 
 
 def test_other_commands_take_a_recipe_with_a_search(asim: Asim, written: Write) -> None:

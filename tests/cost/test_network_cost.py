@@ -1,5 +1,6 @@
 """The cost of networks: totals by hand, and what changes them."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -74,6 +75,14 @@ def test_resnet18_by_hand() -> None:
     assert found.latency == pytest.approx(found.done.cycles * 50e-9)
     assert found.interval == pytest.approx(8 * 3136 * 50e-9)
     assert [layer.name for layer in found.layers] == [row.name for row in report if row.macs]
+
+
+def test_the_size_is_that_of_the_conversion_else_it_is_asked_for() -> None:
+    model = small()
+    assert cost(copy.deepcopy(model)).done == cost(model, example=IMAGE).done
+    assert cost(model, example=torch.zeros(1, 3, 16, 16)).done.macs > 3 * cost(model).done.macs
+    with pytest.raises(ValueError, match="`example` must be an input of the network"):
+        cost(nn.Sequential(model))
 
 
 def test_multiplications_are_those_of_the_conversion_and_vit_has_heads() -> None:

@@ -1,12 +1,17 @@
 """Technologies: presets, what wins over them, sources, and what is refused."""
 
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import PRESETS, Technology
+from asim_lightning.cost.technology import technology_preset
+from asim_lightning.cost.validation import published_chips
+from asim_lightning.resources import shipped_folder
 
 
 def test_the_default_is_28_nm_at_0_9_v() -> None:
@@ -17,13 +22,39 @@ def test_the_default_is_28_nm_at_0_9_v() -> None:
     assert t.value("cell_area") is None
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, *preset_names()])
 def test_presets_state_a_source_for_every_value(name: str) -> None:
     t = Technology(preset=name)
-    assert PRESETS[name].values.keys() == PRESETS[name].sources.keys()
+    assert technology_preset(name).values.keys() == technology_preset(name).sources.keys()
+    assert {"node", "supply", "cycle_ns"} <= technology_preset(name).values.keys()
     for field in fields(Technology):
         assert t.source(field.name)
     assert "given" not in {t.source(field.name) for field in fields(Technology)}
+
+
+def test_a_published_macro_is_a_technology_and_what_nobody_published_is_assumed() -> None:
+    chip, known = Technology(preset="cr_cim_2024"), Technology(preset="jia_2021")
+    assert [chip.value(each) for each in ("node", "supply", "cycle_ns", "unit_capacitor")] == [65, 1.0, 25.0, 1.5]
+    assert str(chip) == "65 nm, 1 V (assumed), 25 ns a conversion (assumed)"
+    assert chip.source("supply").startswith("not published, assumed as of 65nm: ")
+    assert str(replace(chip, supply=0.8)) == "65 nm, 0.8 V, 25 ns a conversion (assumed)"
+    assert str(known) == "16 nm, 0.8 V, 50 ns a conversion"
+    assert known.source("supply") == f"{preset('jia_2021').chip}: configs/macro_jia_2021.yaml"
+
+
+def test_macros_publish_what_the_model_is_fitted_to() -> None:
+    """Wang's row pairs the efficiency at 0.7 V with 1.1 V."""
+    rows = {(chip.index, chip.supply): chip for chip in published_chips() if chip.index != 89}
+    seen = set()
+    for name in preset_names():
+        text = (shipped_folder("configs") / f"macro_{name}.yaml").read_text()
+        (index,) = set(re.findall(r"data, index (\d+)", text)) or {"0"}
+        found = preset(name)
+        if row := rows.get((int(index), found.technology.get("supply", 0.0))):
+            seen.add(name)
+            assert (found.node, found.technology.get("cycle_ns")) == (row.node, row.time_ns)
+            assert found.tops_per_watt == row.tops_per_watt
+    assert len(seen) == 7
 
 
 def test_a_field_beside_a_preset_wins_and_is_given() -> None:
@@ -59,7 +90,10 @@ def test_numbers_of_numpy_are_taken() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"preset": "28 nm"}, "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, jia_2020, got '28 nm'; did"),
+        (
+            {"preset": "28 nm"},
+            "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, choi_2022",
+        ),
         ({"supply": 900}, "`technology.supply` must be 0.2..3 V, got 900"),
         ({"node": 0}, "`technology.node` must be 3..250 nm, got 0"),
         ({"cycle_ns": -1}, "`technology.cycle_ns` must be 0.01..1000000 ns, got -1"),

@@ -3,7 +3,7 @@
 import pytest
 
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.targets import Target, decide
+from asim_lightning.evaluation.targets import Decision, Target, decide, images_needed
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,16 @@ def test_what_is_no_target(text: str, said: str) -> None:
 def test_decisions() -> None:
     assert decide(Interval(0.92, 0.90, 0.94), 0.9, 400).verdict == "kept"
     assert decide(Interval(0.86, 0.84, 0.88), 0.9, 400).verdict == "missed"
-    above = decide(Interval(0.91, 0.89, 0.93), 0.9, 400)
+    above = decide(Interval(0.91, 0.89, 0.93), 0.9, 400, 2000)
     assert (above.verdict, above.images) == ("undecided", 1600)  # the interval must be half as wide
-    below = decide(Interval(0.89, 0.87, 0.91), 0.9, 400)
+    below = decide(Interval(0.89, 0.87, 0.91), 0.9, 400, 2000)
     assert (below.verdict, below.images) == ("undecided", 1600)
-    assert decide(Interval(0.9, 0.88, 0.92), 0.9, 400).images is None
+    at_it = decide(Interval(0.9, 0.88, 0.92), 0.9, 400, 2000)
+    assert at_it == decide(Interval(0.91, 0.89, 0.93), 0.9, 800, 2000) == Decision("undecided", 2000, is_over=True)
+    assert str(at_it) == "undecided (over 2,000 images)"
+    assert decide(Interval(0.91, 0.89, 0.93), 0.9, 400) == Decision("undecided")  # as of chips
+    assert images_needed([above, at_it]) == "more than the 2,000 images there are"
+    assert images_needed([above, below, Decision("undecided", 900)]) == "about 1,600 images"
+    assert images_needed([at_it, Decision("undecided")]) == ""
     assert str(above) == "undecided (1,600 images)"
     assert str(decide(Interval(0.92, 0.90, 0.94), 0.9, 400)) == "kept"

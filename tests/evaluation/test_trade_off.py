@@ -7,7 +7,7 @@ import pytest
 
 from asim_lightning.evaluation.results import PointResult
 from asim_lightning.evaluation.targets import Decision, Verdict
-from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, pareto_front
+from asim_lightning.evaluation.trade_off import SearchPoint, SearchResult, is_design, pareto_front
 
 
 def point(accuracy: float, energy: float, verdict: Verdict = "kept", **more: float) -> SearchPoint:
@@ -31,6 +31,15 @@ def test_the_cheapest_keeps_the_targets() -> None:
     assert found.cheapest == (points[1],)  # of the same energy the more accurate
     assert SearchResult(points, (), ("accuracy", "energy")).cheapest == (None,)
     assert SearchResult(points[2:4], (), ("accuracy", "energy"), ("x",)).cheapest == (None,)
+
+
+def test_cheaper_points_that_are_undecided_and_the_recipes_own() -> None:
+    points = [point(0.9, 3), point(0.89, 2, "undecided"), point(0.88, 1, "undecided"), point(0.95, 4, "undecided")]
+    found = SearchResult(tuple(points), (), ("accuracy", "energy"), ("accuracy 80 %",))
+    assert found.cheaper(points, points[0]) == [points[2], points[1]]
+    assert is_design({"rows": 64, "random_noise": 0.1, "static.offset": 1}, {"rows": 64.0, "random_noise": 0.2})
+    assert not is_design({"rows": 64}, {"rows": 65})
+    assert not is_design({"technology.supply": 1.0}, {"rows": 64})
 
 
 def test_verdict_of_several_targets() -> None:

@@ -1,7 +1,5 @@
-import csv
 import io
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import asim_lightning
 from asim_lightning.evaluation.whole_file import (
-    csv_text,
     naming,
     partial_of,
     remove_partials,
-    unquoted,
     write_lines,
     write_whole,
 )
@@ -31,23 +26,6 @@ def test_a_file_and_its_folders(tmp_path: Path) -> None:
 def test_lines(tmp_path: Path) -> None:
     write_lines(tmp_path / "x.csv", [("a", "b"), (1, "c,d")])
     assert (tmp_path / "x.csv").read_bytes() == b'a,b\r\n1,"c,d"\r\n'
-
-
-def test_cells_that_a_spreadsheet_would_compute_are_quoted() -> None:
-    formulas = ["=HYPERLINK(0)", "+1+1", "-2+3", "@SUM(A1)", "\tx", "\rx", Path("=a")]
-    others: list[object] = [-0.5, "-1e-3", "+0.25", "-inf", "-", "a=b", "'", "", None, True]
-    text = csv_text([formulas, others], "\n")
-    quoted, as_they_are = csv.reader(io.StringIO(text, newline=""))
-    assert quoted == [f"'{cell}" for cell in formulas]
-    assert as_they_are == ["" if cell is None else str(cell) for cell in others]
-    assert list(map(unquoted, [*quoted, *as_they_are])) == [*map(str, formulas), *as_they_are]
-
-
-def test_every_csv_is_written_in_one_place() -> None:
-    root = Path(asim_lightning.__file__).parent
-    writes = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(|savetxt\(")
-    found = [str(path.relative_to(root)) for path in root.rglob("*.py") if writes.search(path.read_text("utf-8"))]
-    assert found == ["evaluation/whole_file.py"]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

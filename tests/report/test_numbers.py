@@ -3,8 +3,9 @@
 import pytest
 
 from asim_lightning.evaluation.results import PointResult
-from asim_lightning.report.numbers import count_text, duration, rate, short
+from asim_lightning.report.numbers import count_text, duration, rate
 from asim_lightning.report.results_table import results_table
+from asim_lightning.text_table import short
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from asim_lightning.cost.cost_table import PATTERNS
 from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.run_results import DesignLayers, RunResults
-from asim_lightning.report.cost_table import PATTERNS
 from asim_lightning.report.html_page import page, table_html
 from asim_lightning.report.run_section import drawings, facts, run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.run_tables import difference_rows

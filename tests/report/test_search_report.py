@@ -108,7 +108,22 @@ def test_each_noise_has_its_cheapest() -> None:
     both = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
     said = cheapest_lines(both)
     assert said[0].startswith("Cheapest at random_noise 0 that keeps accuracy 86 %: adc_bits 8 (")
-    assert said[1] == "No point at random_noise 0.5 surely keeps accuracy 86 %; 2 are undecided on these images."
+    assert said[1] == (
+        "Cheaper and undecided at random_noise 0: 1, the cheapest adc_bits 7 (80.00 % accuracy, 70 uJ an image, 3.5 "
+        "times the all-digital energy); deciding takes about 900 images."
+    )
+    assert said[2] == "No point at random_noise 0.5 surely keeps accuracy 86 %; 2 are undecided on these images."
+
+
+def test_the_recipes_macro_is_compared_where_it_is_a_point() -> None:
+    one = replace(found(adc_bits=[6, 7, 8], random_noise=[0.0]), macro={"adc_bits": 6, "random_noise": 0.1})
+    own = "The recipe's macro: adc_bits 6 (70.00 % accuracy, 60 uJ an image, 3 times the all-digital energy), missed."
+    assert own in cheapest_lines(one)
+    assert not any("recipe" in line for line in cheapest_lines(replace(one, macro={"adc_bits": 9})))
+    assert not any("recipe" in line for line in cheapest_lines(replace(one, macro={"adc_bits": 8})))
+
+
+def test_many_points_at_many_noises_are_all_on_a_front() -> None:
     many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05]), "28 nm")
     assert "more points: see numbers" not in many  # all are on the front of their noise
     assert len(many.splitlines()) > 48

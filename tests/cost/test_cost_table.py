@@ -6,9 +6,9 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule, convert_
 from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.cost_table import count, energy, layer_table, part_table, technology_line, time, totals_text
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.report.cost_figure import cost_figure, validation_figure
-from asim_lightning.report.cost_table import count, energy, layer_table, part_table, time, totals_text
 
 
 def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
@@ -32,6 +32,13 @@ def test_columns_stand_where_something_is_in_them() -> None:
     assert "cycles" in hybrid
     assert "written" not in plain
     assert plain.splitlines()[-1].split()[:2] == ["3", "layers"]
+
+
+def test_a_cost_prints_as_its_tables() -> None:
+    found = report()
+    assert str(found) == "\n\n".join(
+        (technology_line(Technology()), layer_table(found), part_table(found), totals_text(found))
+    )
 
 
 def test_macros_are_named_where_they_differ() -> None:

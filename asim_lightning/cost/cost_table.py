@@ -7,10 +7,8 @@ from asim_lightning.cost.cost_report import PARTS, CostReport, tops_per_watt
 from asim_lightning.cost.layer_cost import LayerCost
 from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.evaluation.whole_file import csv_text
-from asim_lightning.report.numbers import short
 from asim_lightning.surgery.conversion_report import describe
-from asim_lightning.text_table import text_table
+from asim_lightning.text_table import csv_text, short, text_table
 
 _ENERGIES = (("mJ", 1e12), ("uJ", 1e9), ("nJ", 1e6), ("pJ", 1e3), ("fJ", 1.0))
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
@@ -22,6 +20,12 @@ LABELS = {
 """Parts of an energy as people read them."""
 PATTERNS = {"array": "", "adc": "/", "drivers": "x", "shift_add": ".", "digital": "\\", "writes": "+"}
 """Tell them apart in black and white."""
+
+
+def cost_text(report: CostReport) -> str:
+    """All of a cost: technology, layers, parts of the energy, and totals."""
+    parts = (technology_line(report.technology), layer_table(report), part_table(report), totals_text(report))
+    return "\n\n".join(parts)
 
 
 def layer_table(report: CostReport) -> str:
@@ -101,6 +105,12 @@ def totals_text(report: CostReport) -> str:
         lines.append(
             f"TOPS/W    {_efficiency(report.tops_per_watt)} utilised, {_efficiency(peak)} at peak: if every row of "
             "the layers on macros held a weight"
+        )
+    if (published := report.published_bit_tops_per_watt) is not None:
+        model = _efficiency(report.peak_bit_tops_per_watt)
+        lines.append(
+            f"1b-TOPS/W {model} at peak by the model, {short(published)} published of {t.preset} (operations of one "
+            "bit by one bit, two a product)"
         )
     done = report.done
     lines.append(
