@@ -34,7 +34,8 @@ class StaticEffects:
     inl: float | str | list[float] = 0.0
     """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
     the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
-    file of a number a line."""
+    file of a number a line. Where thresholds are out of order (8 bits: above about 3 %), the code is the first one on
+    the way from the nearest code between whose thresholds the value lies."""
     columns_per_adc: int = 1
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
     cell_mismatch: float | str = 0.0
