@@ -19,7 +19,7 @@ _95, _HALF_CHI2 = 1.959964, 1.9207294
 _FAR = 1e4  # sigmas, of a threshold that is not there: infinity has no derivative
 _STEPS, _DAMPINGS = 200, 40
 _SURE = 16.0
-"""Twice the log-likelihood that a rise of sigma must gain: four standard errors, as levels that fit each count gain too."""
+"""Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ def _line_of_variances(codes: _Codes, curve: MeasuredCurve, ends: int) -> tuple[
         variance = logarithms.exp()
         variance = variance[0] + (variance[-1] - variance[0]) * codes.count / codes.full_scale
         value = -codes.log_likelihood(level[codes.count.long()], variance.sqrt())
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    search.step(loss)  # type: ignore[no-untyped-call]
+    search.step(loss)
     return -float(loss().detach()), logarithms.detach().exp().tolist()
 
 

@@ -95,8 +95,8 @@ def _table(charge: ModelFit, current: ModelFit, own: float, parameters: int) -> 
 
 def _rise(low: float, high: float, curve: MeasuredCurve) -> str:
     return (
-        f"sigma rises from {low:.2g} LSB at count 0 to {high:.2g} LSB at count {curve.full_scale}, which neither charge "
-        "nor current can describe"
+        f"sigma rises from {low:.2g} LSB at count 0 to {high:.2g} LSB at count {curve.full_scale}, which charge "
+        "and current cannot describe"
     )
 
 
