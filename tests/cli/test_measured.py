@@ -107,7 +107,7 @@ FILES = {
     ),
     "no file": Wrong(
         ("explain", "-c", "tiny.yaml"),
-        "`macro.column_args` does not fit column measured",
+        "`macro.column_args` does not fit column measured: it needs file, got no arguments",
         {"tiny.yaml": tiny(column="measured")},
     ),
     "no text": wrong_file("`file` of a measured column must be a CSV file, got 3", IDEAL, file=3),
