@@ -2,13 +2,16 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    Config = TypeVar("Config", bound=DataclassInstance)
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
@@ -90,6 +93,42 @@ def check_at_least(name: str, value: int | None, low: int) -> None:
     """
     if value is None or value < low:
         raise ValueError(f"{name} must be at least {low}, got {'null' if value is None else value}.")
+
+
+def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: str, what: str) -> None:
+    """Refuse names that are no field of a dataclass.
+
+    Args:
+        given: The names.
+        kind: The dataclass.
+        where: What the user calls the dataclass, such as "macro".
+        what: What a name should be, such as "field of a macro".
+
+    Raises:
+        ValueError: A name is no field; the nearest fields are given.
+    """
+    names = [each.name for each in fields(kind)]
+    for name in given:
+        if name not in names:
+            near = get_close_matches(str(name), names, n=2, cutoff=0.4) or names
+            raise ValueError(f"`{where}.{name}` is no {what}, nearest: {', '.join(near)}")
+
+
+def named_fields(where: str, what: str) -> "Callable[[type[Config]], type[Config]]":
+    """Decorator of a dataclass whose constructor refuses unknown names as `check_names` does; see there."""
+
+    def decorated(kind: "type[Config]") -> "type[Config]":
+        build = kind.__init__
+
+        @wraps(build)
+        def init(self: "Config", *args: Any, **values: Any) -> None:
+            check_names(values, kind, where, what)
+            build(self, *args, **values)
+
+        kind.__init__ = init  # type: ignore[method-assign, assignment]
+        return kind
+
+    return decorated
 
 
 def take_numpy_numbers(config: "DataclassInstance") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asim_lightning.circuit.columns import Charge, Column, Current
 from asim_lightning.circuit.measured import Measured
-from asim_lightning.circuit.plug_in import named_class
+from asim_lightning.circuit.plug_in import misfit, named_class
 
 if TYPE_CHECKING:
     from asim_lightning.circuit.macro import MacroConfig
@@ -34,7 +34,8 @@ def build_column(macro: MacroConfig) -> Column:
                 f"`macro.column` {macro.column} must take the macro first, as in __init__({expected}), got "
                 f"__init__({given})"
             ) from None
-        raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {error}") from None
+        why = misfit(kind, macro.column_args, 1, error)
+        raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {why}") from None
     except ValueError:
         raise  # a column's own words about its arguments
     except Exception as error:

@@ -1,11 +1,10 @@
 """The macro: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_flag, check_whole, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
@@ -15,6 +14,7 @@ _MOST_CELLS = 2**28
 _BOLTZMANN = 1.380649e-23  # J/K
 
 
+@named_fields("macro", "field of a macro")
 @dataclass(frozen=True)
 class MacroConfig:
     """An SRAM analog compute-in-memory macro: the hardware, and nothing about how it is computed.
@@ -23,7 +23,8 @@ class MacroConfig:
     arXiv 2411.11022, section III).
 
     Raises:
-        ValueError: A field is outside its range, or two fields contradict each other.
+        ValueError: A name is no field (the nearest are given), a field is outside its range, or two contradict each
+            other.
     """
 
     weight_bits: int = 8
@@ -183,13 +184,8 @@ class MacroConfig:
         Raises:
             ValueError: A name is no field (the nearest names are given), or a value is not allowed.
         """
-        names, static = [f.name for f in fields(self)], {}
-        for name in list(changes):
-            if name.startswith("static."):
-                static[name.removeprefix("static.")] = changes.pop(name)
-            elif name not in names:
-                near = get_close_matches(name, names, n=2, cutoff=0.4) or names
-                raise ValueError(f"`macro.{name}` is no field of a macro, nearest: {', '.join(near)}")
+        inner = [name for name in changes if name.startswith("static.")]
+        static = {name.removeprefix("static."): changes.pop(name) for name in inner}
         if static:
             given = changes.get("static", self.static)
             changes["static"] = static_effects({**asdict(static_effects(given)), **static})

@@ -18,6 +18,8 @@ _BOUNDED = (False, False, True, True, True)
 _95, _HALF_CHI2 = 1.959964, 1.9207294
 _FAR = 1e4  # sigmas, of a threshold that is not there: infinity has no derivative
 _STEPS, _DAMPINGS = 200, 40
+_SURE = 16.0
+"""Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,42 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
     own = float(codes.log_likelihood(level, sigma.clamp_min(SMALLEST_SIGMA)))
     return _fit(codes, curve, top, "charge"), _fit(codes, curve, top, "current"), own, len(curve.level) + some
+
+
+def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[float, float] | None:
+    """Sigma at the first and the last count, LSB, of a column whose noise rises with the count; None of any other.
+
+    The variance is a line in the count. Each count has a level of its own, so that INL is not taken for noise.
+
+    Args:
+        curve: A measured column with noise.
+        top: Largest code of its ADC.
+        reads: Reads of each count; None where the curve knows.
+    """
+    codes = _codes(curve, top, curve.full_scale, reads)
+    even, _ = _line_of_variances(codes, curve, 1)
+    line, variances = _line_of_variances(codes, curve, 2)
+    low, high = math.sqrt(variances[0]), math.sqrt(variances[-1])
+    return (low, high) if 2 * (line - even) > _SURE and high > low else None
+
+
+def _line_of_variances(codes: _Codes, curve: MeasuredCurve, ends: int) -> tuple[float, list[float]]:
+    """Largest log-likelihood for free levels, and the variances at both ends of the counts, or the one of all."""
+    level = torch.from_numpy(curve.level).clone().requires_grad_()
+    start = math.log(float((curve.sigma[curve.sigma > 0] ** 2).mean()))
+    logarithms = torch.full((ends,), start, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([level, logarithms], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        variance = logarithms.exp()
+        variance = variance[0] + (variance[-1] - variance[0]) * codes.count / codes.full_scale
+        value = -codes.log_likelihood(level[codes.count.long()], variance.sqrt())
+        value.backward()
+        return value
+
+    search.step(loss)
+    return -float(loss().detach()), logarithms.detach().exp().tolist()
 
 
 def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Codes:

@@ -1,8 +1,9 @@
 """Classes that a setting names: a built-in class, or a user's own by its import path."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 Base = TypeVar("Base")
@@ -36,3 +37,21 @@ def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], bas
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ValueError(f"{setting} must be {allowed}, got {name!r}, which does not inherit {base.__name__}")
     return found
+
+
+def misfit(kind: type[Any], given: Iterable[str], supplied: int, error: TypeError) -> str:
+    """Why a constructor does not take arguments: the arguments that it takes or needs, and what was given.
+
+    Args:
+        kind: The class.
+        given: Names of the user's arguments.
+        supplied: First parameters, which the user does not give.
+        error: What Python said.
+    """
+    parameters = list(signature(kind).parameters.values())[supplied:]
+    named = {p.name: p for p in parameters if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)}
+    unknown = [name for name in given if name not in named]
+    if unknown and len(named) == len(parameters):
+        return f"it takes {', '.join(named) or 'no arguments'}, got {unknown[0]!r}"
+    missing = [name for name, p in named.items() if p.default is Parameter.empty and name not in given]
+    return f"it needs {', '.join(missing)}, got {', '.join(given) or 'no arguments'}" if missing else str(error)

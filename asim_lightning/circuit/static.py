@@ -1,13 +1,12 @@
 """Static effects: what differs from place to place on a chip, and stays the same for its life."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_names, check_number, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
@@ -15,6 +14,7 @@ TRIMS = ("none", "offset", "gain", "both")
 PLACEMENTS = ("unrolled", "reuse")
 
 
+@named_fields("macro.static", "static effect")
 @dataclass(frozen=True)
 class StaticEffects:
     """Spreads over the places of a chip; a chip is one draw of them, and an ideal one has none.
@@ -34,7 +34,8 @@ class StaticEffects:
     inl: float | str | list[float] = 0.0
     """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
     the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
-    file of a number a line."""
+    file of a number a line. Where thresholds are out of order (8 bits: above about 3 %), the code is the first one on
+    the way from the nearest code between whose thresholds the value lies."""
     columns_per_adc: int = 1
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
     cell_mismatch: float | str = 0.0
@@ -190,21 +191,8 @@ def static_effects(value: Any) -> StaticEffects:
         return value
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
-    check_names(value, "macro.static")
+    check_names(value, StaticEffects, "macro.static", "static effect")  # names that are no texts, too
     return StaticEffects(**value)
-
-
-def check_names(given: Iterable[str], where: str) -> None:
-    """Refuse names that are no static effect.
-
-    Raises:
-        ValueError: A name is none; the nearest are given.
-    """
-    names = [f.name for f in fields(StaticEffects)]
-    for name in given:
-        if name not in names:
-            near = get_close_matches(str(name), names, n=2, cutoff=0.4) or names
-            raise ValueError(f"`{where}.{name}` is no static effect, nearest: {', '.join(near)}")
 
 
 def read_inl(path: str) -> tuple[float, ...]:

@@ -52,7 +52,7 @@ class CimClassifier(LightningModule):
         trial: Number of the read that an evaluation simulates: 0..65535.
         chip: Number of the chip, which decides the static effects: 0..2^32-1.
         chip_file: A .safetensors file, as asim chip writes it, of a chip in place of a draw; null: chip `chip`.
-        calibration_images: Training images that input ranges are fitted to.
+        calibration_images: Training images that input ranges are fitted to; all where there are fewer.
         calibration_method: How ranges are fitted: max, percentile or mse.
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
             2^20 on a CPU, 2^26 elsewhere. No result depends on it.

@@ -1,12 +1,13 @@
 """`asim calibrate-adc`: ADC ranges fitted to training images, as a table, as rules in a file, and by accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig, transfer
@@ -33,19 +34,28 @@ _FIELDS = ("adc_bits", "adc_step", "adc_low")
 Answers = NDArray[np.bool_]
 
 
-def layer_counts(model: CimClassifier, layers: Mapping[str, OnMacro], data: Any, images: int) -> dict[str, LayerCounts]:
-    """Counts of layers for training images, which are quantised and meet no noise.
+def layer_counts(
+    model: CimClassifier, layers: Mapping[str, OnMacro], data: Any, images: int
+) -> tuple[dict[str, LayerCounts], str]:
+    """Counts of layers for training images, which are quantised and meet no noise, and how many images, in words.
 
     Raises:
         ValueError: No image reaches a layer.
     """
-    batches = (batch.to(model.device) for batch in calibration_images_of(data, images))
+    used = 0
+
+    def batches() -> Iterator[Tensor]:
+        nonlocal used
+        for batch in calibration_images_of(data, images):
+            used += len(batch)
+            yield batch.to(model.device)
+
     with under(model, Condition("quantized")):
-        found = count_histograms(model, layers, batches)
+        found = count_histograms(model, layers, batches())
     missing = [name for name in layers if name not in found]
     if missing:
         raise ValueError(f"no training image reaches the layer {missing[0]}, so that its counts are not known")
-    return found
+    return found, f"{used} training images" + (f", all that there are (--images {images})" if used < images else "")
 
 
 @dataclass
@@ -54,7 +64,7 @@ class AdcCalibration:
 
     Attributes:
         setup: What it works with.
-        images: Training images.
+        images: Training images; all where there are fewer.
         trials: Reads for each accuracy under noise.
         against: Fields of the macro that is compared, too; empty: none.
         output: File of the rules; None: in the folder of the configuration's runs.
@@ -97,12 +107,12 @@ class AdcCalibration:
     def run(self) -> None:
         """Fit, print the table, write the rules, and compare accuracies."""
         setup, fields = self.setup, {}
-        counts = layer_counts(setup.model, self.layers, setup.data, self.images)
+        counts, images = layer_counts(setup.model, self.layers, setup.data, self.images)
         rows = []
         for name, layer in self.layers.items():
             fields[name], row = _fitted(name, layer, counts[name])
             rows.append(row)
-        print(f"ADC ranges, fitted to the counts of {self.images} training images\n{range_table(rows)}\n", flush=True)
+        print(f"ADC ranges, fitted to the counts of {images}\n{range_table(rows)}\n", flush=True)
         content = dump_yaml(self._configuration(fields)).encode()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.file, lambda opened: opened.write(content))

@@ -36,15 +36,15 @@ def write_page(setup: Setup, name: str, folder: Path, images: int) -> Path:
         setup: What the command works with; the data is read.
         name: Full name of the layer.
         folder: Folder of the file.
-        images: Training images.
+        images: Training images; all where there are fewer.
     """
     layer = macro_layers(setup.model.backbone)[name]
-    counts = layer_counts(setup.model, {name: layer}, setup.data, images)[name]
+    counts, seen = layer_counts(setup.model, {name: layer}, setup.data, images)
     folder.mkdir(parents=True, exist_ok=True)
-    return plot_counts(_page(name, counts, images), folder / f"{name}.png")
+    return plot_counts(_page(name, counts[name], seen), folder / f"{name}.png")
 
 
-def _page(name: str, counts: LayerCounts, images: int) -> CountPage:
+def _page(name: str, counts: LayerCounts, images: str) -> CountPage:
     circuit, macro = counts.circuit, counts.circuit.macro
     histograms = counts.histograms
     found = qualities(circuit, histograms)
@@ -71,7 +71,7 @@ def _page(name: str, counts: LayerCounts, images: int) -> CountPage:
         converter = f"a {macro.adc_bits}-bit ADC from count {macro.adc_low} on, an LSB is {macro.adc_step}"
     text = (
         f"W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows, {converter}; random noise "
-        f"{_noise(macro.random_noise)}, nonlinear noise {_noise(macro.nonlinear_noise)}. {images} training images, "
+        f"{_noise(macro.random_noise)}, nonlinear noise {_noise(macro.nonlinear_noise)}. {images}, "
         f"{counts.conversions:,} counts in each cycle. All cycles, weighted with 4^shift: CSNR "
         f"{decibels(together.csnr)}{'' if decibels(together.csnr) == 'exact' else ' dB'}; on average "
         f"{100 * together.clipped:.2g} % of the counts are clipped, and P(wrong code) is {together.wrong:.1e}."

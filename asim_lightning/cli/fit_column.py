@@ -1,11 +1,12 @@
 """The command fit-column: column models fitted to measured codes, a table, and the settings to paste."""
 
+import json
 from collections.abc import Sequence
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.measured import MeasuredCurve, measured_curve
 from asim_lightning.circuit.measured_file import content_of
-from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models
+from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
 from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser
 from asim_lightning.text_table import text_table
@@ -32,7 +33,7 @@ def parser() -> OneLineParser:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Fit the charge and the current model, and print what was found.
+    """Fit the charge and the current model, and print what was found and the settings that predict best.
 
     Args:
         arguments: What follows the command.
@@ -58,11 +59,18 @@ def run(arguments: Sequence[str]) -> None:
     charge, current, own, parameters = fit_models(curve, top, rows, settings.reads)
     # a further parameter must earn its place
     best = current if current.aic < charge.aic else charge
+    verdict = f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC"
+    column = _fitted(best)
+    if 2 * parameters - 2 * own < best.aic:
+        verdict += "; each count by itself better still, so the settings are of `column: measured`"
+        column = _measured(file, settings.converter)
+    rising = rising_sigma(curve, top, settings.reads)
     print("\n".join([
         _heading(file, curve), "", _table(charge, current, own, parameters), "",
         "in brackets 95 % intervals, by observed information; noise in % of full scale; a smaller AIC predicts better",
-        _verdict(best, charge, current, own, parameters), "",
-        *_settings(best, rows, settings.adc_bits, settings.encoding_bits),
+        verdict, *([] if rising is None else [_rise(*rising, curve)]), "",
+        "model:", "  plan:", "    macro:", f"      rows: {rows}", f"      adc_bits: {settings.adc_bits}",
+        f"      encoding_bits: {settings.encoding_bits}", *column,
     ]))  # fmt: skip
 
 
@@ -85,24 +93,24 @@ def _table(charge: ModelFit, current: ModelFit, own: float, parameters: int) -> 
     return text_table(rows, 1, "llll")
 
 
-def _verdict(best: ModelFit, charge: ModelFit, current: ModelFit, own: float, parameters: int) -> str:
-    line = f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC"
-    if 2 * parameters - 2 * own < best.aic:
-        line += "; each count by itself better still: take `column: measured` with this file"
-    return line
+def _rise(low: float, high: float, curve: MeasuredCurve) -> str:
+    return (
+        f"sigma rises from {low:.2g} LSB at count 0 to {high:.2g} LSB at count {curve.full_scale}, which charge "
+        "and current cannot describe"
+    )
 
 
-def _settings(fit: ModelFit, rows: int, adc_bits: int, encoding_bits: int) -> list[str]:
-    """The recipe's lines."""
-    lines = [
-        "model:",
-        "  plan:",
-        "    macro:",
-        f"      rows: {rows}",
-        f"      adc_bits: {adc_bits}",
-        f"      encoding_bits: {encoding_bits}",
-        f"      column: {fit.model}",
-    ]
+def _measured(file: str, converter: int | None) -> list[str]:
+    """The recipe's lines for the column as it was measured."""
+    lines = ["      column: measured", "      column_args:", f"        file: {json.dumps(file, ensure_ascii=False)}"]
+    if converter is not None:
+        lines.append(f"        converter: {converter}")
+    return lines + [f"      {name}: 0  # the file has the noise" for name in ("random_noise", "nonlinear_noise")]
+
+
+def _fitted(fit: ModelFit) -> list[str]:
+    """The recipe's lines for a fitted model."""
+    lines = [f"      column: {fit.model}"]
     arguments = [("gain", fit.gain, ".6g", ""), ("offset", fit.offset, ".4g", "LSB; ")]
     if fit.alpha is not None:
         arguments.append(("alpha", fit.alpha, ".4g", "per count; "))

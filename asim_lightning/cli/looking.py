@@ -32,7 +32,7 @@ def explain_macros(setup: Setup, plot: str | None = None, layer: str | None = No
         plot: Folder for a page of what the ADC of a layer sees of some training images, and for the curve of each
             measured column; null: none.
         layer: Full name of that layer; null: the first one on a macro.
-        images: Training images that it sees: 1 or more.
+        images: Training images that it sees: 1 or more; all where there are fewer.
     """
     if plot is not None:
         from asim_lightning.cli.count_page import chosen_layer, write_page
@@ -65,7 +65,7 @@ def verify(setup: Setup, samples: int = 2) -> None:
 
     Args:
         setup: What it works with; the data's first test images are used.
-        samples: Images to compare on: 1 or more.
+        samples: Images to compare on: 1 or more; all of the first batch where it has fewer.
 
     Raises:
         SystemExit: With code 1, where a layer's engines differ.

@@ -270,7 +270,7 @@ def calibrate_adc(
 
     Args:
         setup: What it works with.
-        images: Training images that ranges are fitted to: 1 or more.
+        images: Training images that ranges are fitted to: 1 or more; all where there are fewer.
         trials: Reads of the chip for each accuracy under noise: 1..65535.
         against: Fields of another macro whose accuracy stands beside them, such as {adc_bits: 8}; null: none.
         output: YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from asim_lightning.circuit import Cycle, MacroConfig
-from asim_lightning.circuit.plug_in import named_class
+from asim_lightning.circuit.plug_in import misfit, named_class
 from asim_lightning.cost.technology import Technology
 
 
@@ -133,8 +133,9 @@ def energy_model(technology: Technology) -> EnergyModel:
     try:
         return kind(technology, **technology.energy_model_args)
     except TypeError as error:
+        why = misfit(kind, technology.energy_model_args, 1, error)
         raise ValueError(
-            f"`technology.energy_model_args` does not fit the energy model {technology.energy_model}: {error}"
+            f"`technology.energy_model_args` does not fit the energy model {technology.energy_model}: {why}"
         ) from None
 
 

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_number, check_whole, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.presets import Preset, preset, preset_names
 from asim_lightning.circuit.units import number_in
 
@@ -106,6 +105,7 @@ def technology_preset(name: str) -> TechnologyPreset:
     )
 
 
+@named_fields("technology", "field of a technology")
 @dataclass(frozen=True)
 class Technology:
     """A technology: what energy, time and area of a macro are computed from. Each default has a source (`source`).
@@ -193,11 +193,6 @@ class Technology:
         Raises:
             ValueError: A name is no field (the nearest names are given), or a value is not allowed.
         """
-        names = [each.name for each in fields(self)]
-        for name in changes:
-            if name not in names:
-                near = get_close_matches(name, names, n=2, cutoff=0.4) or names
-                raise ValueError(f"`technology.{name}` is no field of a technology, nearest: {', '.join(near)}")
         return replace(self, **changes)
 
     def value(self, name: str) -> Any:

@@ -1,12 +1,14 @@
 """A chip: what differs from place to place and stays the same for every read, drawn as a function of place alone."""
 
+import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.converters import Converters, in_order
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise, fill
 from asim_lightning.engine.placement import arrays_of, macro_numbers, physical_cells, physical_columns
@@ -112,7 +114,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
 
     Offset and gain are normal; a trimmed one keeps what lies beside the nearest step. The INL is that of a binary C-DAC
     of B bits whose capacitors are ``2^n + s 2^(n/2) z``, with its end points as gain and offset: ``inl(c) = sum over
-    bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``.
+    bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``. A warning says once if thresholds are out of order.
 
     Args:
         chip: The chip.
@@ -125,7 +127,25 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         return None
     index = _index(product, macro, shape, chip.first_tile)
     if chip.saved is not None and macro.converters_differ_by_chip:
-        return _saved_converters(chip, chip.saved, transfer, index)
+        found = _saved_converters(chip, chip.saved, transfer, index)
+    else:
+        found = _drawn_converters(chip, macro, index)
+    if found.tables is not None and not in_order(found.tables, _signed_codes(macro)):
+        _warn_of_order()
+    return found
+
+
+@lru_cache
+def _warn_of_order() -> None:
+    warnings.warn(
+        "The INL of a converter (`macro.static.inl`) is so large that its thresholds are out of order: a conversion "
+        "moves from the nearest code, one code at a time, to the first code between whose thresholds the value lies",
+        stacklevel=2,
+    )
+
+
+def _drawn_converters(chip: Chip, macro: MacroConfig, index: Tensor) -> Converters:
+    """Errors of converters by the macro's spreads."""
     number, static, (offset, step) = _converter_count(macro, index), macro.static, macro.converter_spreads
     trimmed = {kind: static.trim in (kind, "both") for kind in ("offset", "gain")}
     offsets = gains = curve = tables = None
@@ -133,7 +153,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         offsets = _left(offset * chip.normals("offset", number)[0], step if trimmed["offset"] else None)
     if static.gain_percent:
         error = static.gain_percent / 100.0 * chip.normals("gain", number)[0]
-        gains = 1.0 + _left(error, step / macro.top_code if trimmed["gain"] else None)
+        gains = 1.0 + _left(error, step / (macro.top_code or 1) if trimmed["gain"] else None)
     if static.inl_table is not None:
         curve, tables = _same_table(chip, macro, number)
     elif static.inl_percent:

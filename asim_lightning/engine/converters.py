@@ -15,6 +15,11 @@ class Converters:
     """Gain, offset and INL of converters: ``v = level * gain + offset + sigma * z``, and the threshold between codes
     c - 1 and c stands at ``c - 1/2 + inl[c]``, codes counted from the lowest one.
 
+    A conversion begins at the code r that is nearest to v. While v is below threshold r, r becomes r - 1. If v is not
+    below the first one, r becomes r + 1 while v reaches threshold r + 1. If thresholds are in order, r is the number of
+    thresholds that v reaches. A large INL puts thresholds out of order; r is then the first code on this way between
+    whose thresholds v lies, in all engines.
+
     Attributes:
         index: Converter of each place, int64. # (tiles, groups or heads, output columns, weight bits)
         gain: # (converters,)
@@ -112,6 +117,26 @@ def most_moves(tables: Tensor) -> int:
     off = tables.float().abs()
     largest = float(off.max() if off.dim() == 2 else off.amax(2).sum(1).max())
     return 1 + math.floor(largest + 2.0**-8)  # thresholds of up to 16 bits are rounded to so much in float32
+
+
+def in_order(tables: Tensor, codes: int) -> bool:
+    """Whether the thresholds of every converter rise with the code.
+
+    Args:
+        tables: See `Converters`.
+        codes: Codes of the converter.
+    """
+    tables = tables.float()
+    if tables.dim() == 2:
+        return bool((tables[:, 1:].diff(dim=1) >= -1).all())  # there is no threshold below code 0
+    carried = torch.zeros(len(tables), 1, device=tables.device)
+    for nibble in range(tables.shape[1]):
+        used = min(16, -(-codes // 16**nibble))
+        # from a code that ends in nibbles of 15 to the next one, which ends in nibbles of 0
+        if bool((tables[:, nibble, :used].diff(dim=1) + carried < -1).any()):
+            return False
+        carried = carried + tables[:, nibble, :1] - tables[:, nibble, 15:]
+    return True
 
 
 _TABLES = 2**14

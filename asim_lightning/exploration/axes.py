@@ -6,8 +6,9 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from asim_lightning.checks import check_names
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.circuit.static import StaticEffects, check_names
+from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.canonical import canonical_json
@@ -146,7 +147,7 @@ def _check_static(static: object) -> None:
         allowed = f"a mapping of {names} to lists of values, or a list of such settings with a value each"
         raise ValueError(f"`axes.static` must be {allowed}, got {static!r}")
     for each in settings:
-        check_names(each, "axes.static")
+        check_names(each, StaticEffects, "axes.static", "static effect")
 
 
 def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | None = None) -> Condition:

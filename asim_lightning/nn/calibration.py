@@ -1,6 +1,6 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,9 @@ def needs_calibration(model: nn.Module) -> bool:
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
 
 
-def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max", missing: bool = False) -> None:
+def calibrate_(
+    model: nn.Module, batches: Iterable[Tensor | Sequence[Any]], method: str = "max", missing: bool = False
+) -> None:
     """Fit and store the input range of every layer that is set to a calibrated range, in place.
 
     Batches run through the network in evaluation with the quantised fidelity, each layer at the batch's own maximum. A
@@ -30,7 +32,8 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max",
 
     Args:
         model: A converted network.
-        batches: Inputs. # (batch, channels, height, width) each
+        batches: Inputs, or lists and tuples that begin with them, as (images, labels) of a DataLoader.
+            # (batch, channels, height, width) each
         method: "max", "percentile" or "mse" (see `RangeObserver`).
         missing: Whether layers that have a range keep it.
 
@@ -69,7 +72,7 @@ def calibrate_(model: nn.Module, batches: Iterable[Tensor], method: str = "max",
             layer.input_range = "batch"
         with torch.no_grad():
             for batch in batches:
-                model(batch)
+                model(batch[0] if isinstance(batch, (list, tuple)) else batch)
                 count += 1
     finally:
         for hook in hooks:

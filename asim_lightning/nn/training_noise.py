@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.checks import check_flag, check_whole
 from asim_lightning.circuit import Transfer, transfer
-from asim_lightning.circuit.plug_in import named_class
+from asim_lightning.circuit.plug_in import misfit, named_class
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, choose, sums_of
 from asim_lightning.engine.expected import expected_error
 from asim_lightning.engine.noise import WORD, layer_key, philox
@@ -194,4 +194,5 @@ def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> Tra
     try:
         return kind(**(arguments or {}))
     except TypeError as error:
-        raise ValueError(f"`train_noise_args` does not fit {name}: {error}") from None
+        why = misfit(kind, arguments or {}, 0, error)
+        raise ValueError(f"`train_noise_args` does not fit {name}: {why}") from None

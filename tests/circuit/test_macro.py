@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Column, MacroConfig, build_column, schedule
+from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, schedule
 
 HERE = f"{__name__}.NotAColumn"
 
@@ -94,9 +94,9 @@ CASES: list[Case] = [
     ("column", {"column": ["current"]}, "charge, current, measured or an import path", "['current']"),
     ("column", {"column": ".columns.Mine"}, "charge, current, measured or an import path", "'.columns.Mine'"),
     ("column_args", {"column_args": [1]}, "a mapping of argument names", "[1]"),
-    ("column_args", {"column_args": {"alpha": 0.1}}, "does not fit column charge", "alpha"),
-    ("column_args", CURRENT | {"column_args": {"beta": 0.1}}, "does not fit column current", "beta"),
-    ("column_args", {"column": f"{__name__}.NeedsGain"}, "does not fit column", "gain"),
+    ("column_args", {"column_args": {"alpha": 0.1}}, "does not fit column charge: it takes gain, offset", "'alpha'"),
+    ("column_args", CURRENT | {"column_args": {"beta": 0.1}}, "it takes alpha, cell_sigma, gain, offset", "'beta'"),
+    ("column_args", {"column": f"{__name__}.NeedsGain"}, "it needs gain", "no arguments"),
     (
         "column",
         {"column": f"{__name__}.WithoutMacro", "column_args": {"droop": 1}},
@@ -160,8 +160,11 @@ def test_every_field_has_a_wrong_value_above() -> None:
 
 
 def test_an_unknown_field_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"`macro.adc_bit` is no field of a macro, nearest: adc_bits"):
-        MacroConfig().with_fields(adc_bit=4)
+    for build in (MacroConfig, MacroConfig().with_fields):
+        with pytest.raises(ValueError, match=r"`macro.adc_bit` is no field of a macro, nearest: adc_bits"):
+            build(adc_bit=4)
+    with pytest.raises(ValueError, match=r"`macro.static.ofset` is no static effect, nearest: offset"):
+        StaticEffects(**{"ofset": 1})
 
 
 @pytest.mark.parametrize(("bits", "field"), [((1, 1), "input_bits"), ((4, 4), "encoding_bits")])

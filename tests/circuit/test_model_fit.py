@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from asim_lightning.circuit.measured import measured_curve
-from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models
-from tests.circuit.measured_chips import COUNTS, ROWS, TOP, codes_of, ideal_csv, moments_csv, reads_csv
+from asim_lightning.circuit.model_fit import Estimate, ModelFit, fit_models, rising_sigma
+from tests.circuit.measured_chips import COUNTS, ROWS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv
 
 # alpha, offset, gain, random noise, nonlinear noise
 CHIPS = {
@@ -75,6 +76,24 @@ def test_each_count_by_itself_explains_a_column_of_no_model() -> None:
     charge, current, own, parameters = fit_models(curve, TOP, ROWS, None)
     assert 2 * parameters - 2 * own < min(charge.aic, current.aic) - 1000
     assert charge.random_noise.value == pytest.approx(100 / TOP * math.sqrt(0.3**2 + 0.5**2 / 2), rel=0.1)
+
+
+SIGMAS = {
+    "rises": np.sqrt(0.04 + 0.04 * COUNTS / ROWS),
+    "even": np.full(ROWS + 1, 0.3),
+    "even and small": np.full(ROWS + 1, 0.1),
+    "falls": np.sqrt(0.04 + 0.6 / (COUNTS + 1)),
+}
+
+
+@pytest.mark.parametrize("sigma", SIGMAS.values(), ids=SIGMAS)
+def test_sigma_rises_only_where_noise_grows_with_the_count(sigma: NDArray[np.float64]) -> None:
+    text = reads_csv(codes_of(bent_level(1), sigma, 200, 4))
+    found = rising_sigma(measured_curve(text.encode(), "chip.csv", None, TOP), TOP, None)
+    if sigma[-1] > sigma[0]:
+        assert found == pytest.approx((sigma[0], sigma[-1]), rel=0.06)
+    else:
+        assert found is None
 
 
 def test_codes_without_noise_are_refused() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asim_lightning.report.count_figure import CountPage
 from tests.cli.conftest import Asim, Run
 from tests.cli.wrong_inputs import Wrong, assert_refused
 
@@ -65,6 +66,18 @@ def test_a_page_of_counts(asim: Asim, simulated: tuple[str, ...]) -> None:
     assert answer.last == "plot     pages/layer2.0.conv1.png"
     assert Path("pages/layer2.0.conv1.png").read_bytes().startswith(b"\x89PNG")
     assert asim("explain", *simulated, "--plot", "pages", "--images", "1").last == "plot     pages/conv1.3.png"
+
+
+def test_fewer_images_than_asked_for_are_counted(
+    asim: Asim, simulated: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = (*simulated, "--images", "30", "--data.init_args.held_out", "9990")  # of 10,000 training images
+    lines = asim("calibrate-adc", *few).out.splitlines()
+    assert "ADC ranges, fitted to the counts of 10 training images, all that there are (--images 30)" in lines
+    pages: list[CountPage] = []
+    monkeypatch.setattr("asim_lightning.cli.count_page.plot_counts", lambda page, path: pages.append(page) or path)
+    assert asim("explain", *few, "--plot", "pages").code == 0
+    assert ". 10 training images, all that there are (--images 30), " in pages[0].text
 
 
 WRONG = {

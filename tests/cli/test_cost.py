@@ -167,7 +167,7 @@ def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], her
         (["--technology.supply", "[0.8]"], "`technology.supply` must be"),
         (["--technology.adc_bit", "100 fF"], "`technology.adc_bit` must be a number, got 100 fF"),
         (["--technology.columns", "0"], "`technology.columns` must be 1..65536, got 0"),
-        (["--technology.energy_model_args", "{x: 1}"], "does not fit the energy model charge: EnergyModel.__init__()"),
+        (["--technology.energy_model_args", "{x: 1}"], "the energy model charge: it takes no arguments, got 'x'"),
         (["--digital", "layer1"], "`digital` must be a list of texts or null, got layer1"),
         (["--digital", "[re:(]"], "`digital` has an invalid regular expression 're:('"),
         (["--validate", "perhaps"], "`validate` must be true or false, got perhaps"),

@@ -107,7 +107,7 @@ FILES = {
     ),
     "no file": Wrong(
         ("explain", "-c", "tiny.yaml"),
-        "`macro.column_args` does not fit column measured",
+        "`macro.column_args` does not fit column measured: it needs file, got no arguments",
         {"tiny.yaml": tiny(column="measured")},
     ),
     "no text": wrong_file("`file` of a measured column must be a CSV file, got 3", IDEAL, file=3),
@@ -235,6 +235,25 @@ def test_fit_column_prints_settings_that_explain_takes(asim: Asim, folder: Path)
     assert macro.column_args["offset"] == pytest.approx(0.2, abs=0.1)
     assert re.search(r"offset: 0\.\d+  # LSB; 95 %: ", said)
     assert max(map(len, said.splitlines())) <= 120
+
+
+def test_fit_column_prints_the_measured_column_where_no_model_predicts_as_well(asim: Asim, folder: Path) -> None:
+    said = asim("fit-column", "measured_chip.csv", "--reads", 1000).out
+    macro = yaml.safe_load(said[said.index("model:\n") :])["model"]["plan"]["macro"]
+    assert macro["column_args"] == {"file": "measured_chip.csv"}
+    assert MacroConfig(**macro).column == "measured"
+    assert "sigma rises from 0.16 LSB at count 0 to 0.23 LSB at count 255" in said
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_fit_column_names_the_converter_that_it_read(asim: Asim, folder: Path) -> None:
+    reads = reads_csv(codes_of(bent_level(), 0.3, 40, 0)).splitlines()
+    name = "a chip: #1.csv"
+    (folder / name).write_text("\n".join(["column," + reads[0], *(f"3,{line}" for line in reads[1:])]))
+    said = asim("fit-column", name, "--converter", 3).out
+    macro = yaml.safe_load(said[said.index("model:\n") :])["model"]["plan"]["macro"]
+    assert macro["column_args"] == {"file": name, "converter": 3}
+    assert "sigma rises" not in said
 
 
 def exact_moments(noise: float) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimLinear, CimMatmul, calibrate_
@@ -37,6 +38,15 @@ def test_ranges_hold_the_largest_magnitudes_of_all_batches() -> None:
     # stored operands have a sign also where encoded ones have none
     assert float(network.product.input_max) == pytest.approx(6.0, rel=1e-3)
     assert float(network.product.weight_max) == pytest.approx(6.0, rel=1e-3)
+
+
+def test_batches_may_bring_labels() -> None:
+    network, labelled = Pair(input_range="calibrated"), Pair(input_range="calibrated")
+    calibrate_(network, BATCHES)
+    calibrate_(labelled, DataLoader(TensorDataset(torch.cat(BATCHES), torch.arange(3))))
+    calibrated = [float(each.first.input_max) for each in (network, labelled)]
+    assert calibrated[0] == calibrated[1]
+    assert torch.equal(network.product.weight_max, labelled.product.weight_max)
 
 
 def test_layers_of_another_range_stay_as_they_are() -> None:

@@ -1,0 +1,87 @@
+"""Thresholds of converters: whether they are in order, and which code is taken where they are not."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, sums_of
+from asim_lightning.engine.chip import Chip, _warn_of_order
+from asim_lightning.engine.converters import in_order
+from tests.engine.products import noise_of
+
+BITS = {"4 bits": 4, "6 bits": 6, "9 bits": 9}
+
+
+def by_code(tables: Tensor, codes: int) -> Tensor:
+    """INL at each code, float32 as engines add it. # (tables, codes)"""
+    code, total = torch.arange(codes), torch.zeros(len(tables), codes)
+    for nibble in range(tables.shape[1]):
+        total = total + tables[:, nibble, code >> 4 * nibble & 15]
+    return total
+
+
+@pytest.mark.parametrize("bits", BITS.values(), ids=BITS)
+@pytest.mark.parametrize("parallel", [False, True])
+def test_thresholds_are_in_order_where_all_of_them_rise(bits: int, parallel: bool) -> None:
+    settings: dict[str, Any] = {"weight_bits": 2, "adc_bits": bits, "weight_parallel": parallel}
+    macro = MacroConfig(**settings, static={"inl": 60 / 2 ** (bits / 2)} if bits > 6 else {"inl": 12})
+    codes = 2**bits - parallel
+    found = converters_of(Chip(1, "layer"), MatmulProduct(), transfer(macro, False), torch.Size((200, 64)))
+    assert found is not None
+    assert found.tables is not None
+    inl = by_code(found.tables, codes)
+    rise = ((torch.arange(codes) + inl)[:, 1:].diff(dim=1) >= 0).all(1)
+    assert 0 < int(rise.sum()) < len(rise)
+    assert [in_order(table[None], codes) for table in found.tables] == rise.tolist()
+    assert [in_order(table[None], codes) for table in inl] == rise.tolist()
+
+
+@pytest.mark.parametrize(
+    ("engine", "noise"),  # the tails of noise are drawn in another way, so that codes agree only without it
+    [("reference", 0.0), ("reference", 0.4), ("native", 0.0), ("native", 0.4), ("tails", 0.0)],
+)
+def test_out_of_order_the_code_is_the_first_on_the_way_from_the_nearest(engine: str, noise: float) -> None:
+    macro = MacroConfig(2, 1, 255, random_noise=noise, static={"inl": 15})
+    circuit = transfer(macro, False)
+    x, w = (torch.arange(255) < torch.arange(256)[:, None]).float(), -torch.ones(20, 255)
+    errors = converters_of(Chip(3, "layer"), MatmulProduct(), circuit, w.shape)
+    assert errors is not None
+    assert errors.tables is not None
+    assert not in_order(errors.tables, 256)
+    drawn = noise_of(256, chip=3)
+    sums = sums_of(ENGINES[engine], MatmulProduct(), circuit, x, w, drawn)
+    inl = by_code(errors.tables, 256).numpy()[errors.index[0, 0].numpy()]  # (outputs, weight bits, codes)
+    codes = np.zeros((2, 256, 20))
+    for bit in range(2):
+        normal = drawn.conversions(20, range(bit, bit + 1), 0, 0)[0].view(256, 20).numpy()
+        value = (np.arange(256, dtype=np.float32)[:, None] + np.float32(noise * 2.55) * normal).astype(np.float32)
+        for count, output in np.ndindex(256, 20):
+            codes[bit, count, output] = walked(value[count, output], inl[output, bit])
+    assert torch.equal(sums, torch.from_numpy(codes[0] - 2 * codes[1]))
+
+
+def walked(value: np.float32, inl: Any) -> int:
+    """The formula: from the nearest code, down while the value is below its threshold, or else up."""
+    code = start = int(np.clip(np.round(value), 0, 255))
+    while code > 0 and value < np.float32(code) - np.float32(0.5) + inl[code]:
+        code -= 1
+    while code >= start and code < 255 and value >= np.float32(code) + np.float32(0.5) + inl[code + 1]:
+        code += 1
+    return code
+
+
+@pytest.mark.parametrize(("inl", "warned"), [("0.66 %", 0), ("6 %", 1)])
+def test_a_warning_says_once_which_code_is_taken(inl: str, warned: int) -> None:
+    circuit = transfer(MacroConfig(static={"inl": inl}), False)
+    _warn_of_order.cache_clear()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for chip in range(3):
+            converters_of(Chip(chip, "layer"), MatmulProduct(), circuit, torch.Size((20, 255)))
+    assert len(found) == warned
+    assert all("first code between whose thresholds the value lies" in str(each.message) for each in found)
