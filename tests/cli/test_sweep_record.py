@@ -57,6 +57,7 @@ def test_tables_that_were_torn_or_edited_are_said_and_written_anew(
     again = asim(*command)
     assert f"{call} was torn or edited after it was written, and counts calls and seconds from here" in again.out
     assert json.loads(call.read_text())["calls"] == 1
+    assert json.loads(call.read_text())["images"] == 2000  # those that there are, of which 20 are evaluated
     line = len(whole.splitlines())
     assert f"{table} is torn, edited or of points that are others now at line {line}, and is written anew" in again.out
     assert f"{settings} was torn or edited after it was written, and is written anew" in again.out

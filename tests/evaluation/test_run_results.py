@@ -11,6 +11,7 @@ from asim_lightning.evaluation.command_record import CommandRecord, called_again
 from asim_lightning.evaluation.record import SweepRecord
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes
 from asim_lightning.evaluation.run_results import read_run
+from asim_lightning.evaluation.targets import Decision
 from asim_lightning.report.yield_table import write_yields
 
 IMAGES = 200
@@ -61,6 +62,19 @@ def test_points_have_their_axes_other_numbers_and_differences(run: Path) -> None
     assert found.settings["weights"] == "a"
     (command,) = found.commands
     assert (command.command, command.differences, command.seconds) == ("asim sweep -c mine", {"trials": (2, 1)}, 3.5)
+
+
+def test_decisions_and_the_images_that_there_are(run: Path) -> None:
+    cells = ["", "kept", "undecided (over 2,000 images)", "undecided (1,600 images)"]
+    file = run / "results.csv"
+    head, *rows = file.read_text().splitlines()
+    lines = [f"{head},accuracy 90 %", *(f'{row},"{cell}"' for row, cell in zip(rows, cells, strict=True))]
+    file.write_text("\n".join(lines) + "\n")
+    decisions = [each.decisions["accuracy 90 %"] for each in read_run(run).of_kind("simulated")]
+    assert decisions == [Decision("kept"), Decision("undecided", 2000, True), Decision("undecided", 1600)]
+    assert read_run(run).images == IMAGES
+    CommandRecord("asim sweep -c mine", images=2000).write(run)
+    assert read_run(run).images == 2000
 
 
 def test_a_command_that_is_called_again_keeps_its_time(run: Path) -> None:
