@@ -43,7 +43,7 @@ def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
         warnings.warn(
             f"{len(lacking)} of {len(layers)} layers (the first is `{lacking[0]}`) have no calibrated input range and "
             "use the maximum of each batch; call calibrate_ first",
-            stacklevel=4,  # where the network is called
+            stacklevel=2,
         )
 
 
