@@ -175,8 +175,9 @@ def load_weights(
     except ValueError as error:
         raise ValueError(f"{path} does not fit: {error}") from None
     network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
-    state, head = dict(checkpoint["state_dict"]), list[str]()
+    state, head = checkpoint["state_dict"], list[str]()
     if classes is not None and classes != model.num_classes:
+        state = dict(state)
         head = take_out_head_(state, model, model.num_classes)
     try:
         missing, unknown = model.load_state_dict(state, strict=False)
