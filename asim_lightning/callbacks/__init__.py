@@ -10,6 +10,7 @@ from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.predictions import PredictionWriter
 from asim_lightning.callbacks.range_calibration import RangeCalibration
+from asim_lightning.callbacks.simulated_accuracy import SimulatedAccuracy
 
 __all__ = [
     "ConfusionMatrix",
@@ -22,4 +23,5 @@ __all__ = [
     "NoiseSweep",
     "PredictionWriter",
     "RangeCalibration",
+    "SimulatedAccuracy",
 ]

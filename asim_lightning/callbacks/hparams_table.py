@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.output import tensorboard_loggers
+from asim_lightning.callbacks.simulated_accuracy import SimulatedAccuracy
 from asim_lightning.report.tensorboard_layout import hparams_line
 from asim_lightning.surgery import macro_layers
 
@@ -20,8 +21,8 @@ class HparamsTable(Callback):
     """One line a training run in the HPARAMS tab: what the run was given, and how accurate it became.
 
     Hyperparameters are those of the macro, of training noise and of the optimizer. Metrics are the last values of
-    ``val/acc`` and, where there is a NoiseSweep, of ``noise/acc_mean`` and of its accuracy at the weakest, the middle
-    and the strongest level.
+    ``val/acc``, of ``val/acc_simulated`` if it is measured, and, where there is a NoiseSweep, of ``noise/acc_mean`` and
+    of its accuracy at the weakest, the middle and the strongest level.
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -37,7 +38,8 @@ class HparamsTable(Callback):
                 logger.experiment._get_file_writer().add_summary(summary)
 
     def _metrics(self, trainer: Trainer) -> Iterable[str]:
-        yield from ("val/acc", "val/acc_estimate")  # a classifier has one of them
+        # a classifier has one of the first two
+        yield from ("val/acc", "val/acc_estimate", SimulatedAccuracy.METRIC)
         for sweep in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(sweep, NoiseSweep) and sweep.results:
                 names = list(sweep.metrics(next(iter(sweep.results.values()))))

@@ -35,13 +35,41 @@ def spread_positions(length: int, count: int) -> list[int]:
     return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
 
 
+def validation_loader(trainer: Trainer) -> Any:
+    """The loader of the validation images of a fit; the classifier takes one, which may stand in a list."""
+    found: Any = trainer.val_dataloaders
+    return found[0] if isinstance(found, (list, tuple)) else found
+
+
+def held_out_batches(trainer: Trainer, module: CimClassifier, loader: DataLoader[Any], images: int) -> Iterable[Any]:
+    """This process's share of some images of a loader's data set; batches are made as the loader makes them.
+
+    Args:
+        trainer: The trainer; a fast_dev_run has one image a process.
+        module: The classifier.
+        loader: The loader.
+        images: Number of images, spread evenly over the data set; all there are where they are fewer.
+
+    Raises:
+        ValueError: The data set has no length, or no images.
+    """
+    images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else images
+    dataset: Any = getattr(loader, "dataset", None)
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
+        raise ValueError(
+            f"Accuracy on a macro while training needs a data set with a length of 1 or more, got "
+            f"{type(dataset).__name__}"
+        )
+    mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
+    return _kept(_batches(loader, mine), len(mine), module.num_classes)
+
+
 def measure_levels(
     trainer: Trainer,
     module: CimClassifier,
-    loader: DataLoader[Any],
+    batches: Iterable[Any],
     axis: str,
     levels: Sequence[NoiseLevel],
-    images: int,
     trials: int,
 ) -> list[PointResult]:
     """Accuracy at each level, shared out over the processes, with the same result on each and for any number of them.
@@ -51,20 +79,14 @@ def measure_levels(
     Args:
         trainer: The trainer, whose device and precision are used.
         module: The classifier.
-        loader: Its data set is used, with its way to make batches.
+        batches: This process's share of the images.
         axis: Field of the macro that is changed.
         levels: Values of that field.
-        images: Number of images; all there are where they are fewer.
         trials: Reads of the chip at each level that is noisy.
 
     Raises:
-        ValueError: The data set has no length, or no images, or two of the images have one index.
+        ValueError: Two of the images have one index.
     """
-    dataset: Any = getattr(loader, "dataset", None)
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
-        raise ValueError(f"NoiseSweep needs a data set with a length of 1 or more, got {type(dataset).__name__}")
-    mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    batches = _kept(_batches(loader, mine), len(mine), module.num_classes)
     results = []
     for level in levels:
         condition = Condition(macro={axis: level.value})

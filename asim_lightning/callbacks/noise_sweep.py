@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from asim_lightning.callbacks.dashboard import write_layout
 from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, level_name, levels_on
-from asim_lightning.callbacks.noise_measurement import measure_levels
+from asim_lightning.callbacks.noise_measurement import held_out_batches, measure_levels, validation_loader
 from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.checks import check_choice, check_whole
@@ -178,9 +178,8 @@ class NoiseSweep(Callback):
             ValueError: The network is not on macros, a macro does not take a level, or there are no images.
         """
         levels = self._on_network = self._levels_of(module)
-        images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else self.images
-        loader = self._loader(trainer)
-        return measure_levels(trainer, module, loader, self.axis, levels, images, self.trials)  # type: ignore[arg-type]
+        batches = held_out_batches(trainer, module, self._loader(trainer), self.images)  # type: ignore[arg-type]
+        return measure_levels(trainer, module, batches, self.axis, levels, self.trials)  # type: ignore[arg-type]
 
     def metrics(self, results: Sequence[PointResult]) -> dict[str, float]:
         """What is logged of a sweep, by name without the prefix."""
@@ -215,14 +214,12 @@ class NoiseSweep(Callback):
         return levels_on(assignments, self.axis, self.levels)
 
     def _loader(self, trainer: Trainer) -> Any:
-        if self.split == "test":
-            data: Any = getattr(trainer, "datamodule", None)
-            if data is None:
-                raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
-            found = data.test_dataloader()
-        else:
-            found = trainer.val_dataloaders
-        # the classifier takes one loader, which may stand in a list
+        if self.split == "val":
+            return validation_loader(trainer)
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is None:
+            raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
+        found = data.test_dataloader()
         return found[0] if isinstance(found, (list, tuple)) else found
 
     def _file(self, trainer: Trainer) -> Path | None:

@@ -11,7 +11,10 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.callbacks import LastCheckpoint, NoiseRamp, SimulatedAccuracy
+from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.metrics import accuracy_name
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
 
@@ -31,13 +34,58 @@ def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callb
     """
     callbacks = list(configured)
     steps = [_take_over_last(each) for each in callbacks if isinstance(each, ModelCheckpoint)]
-    if not any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks):
+    if not _keeps_an_epoch(callbacks):
         best = {"filename": "best", "monitor": monitor, "mode": "max", "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
     # what it saves holds the best epoch of the others, which must have found it before
     return sorted(callbacks, key=lambda each: isinstance(each, LastCheckpoint))
+
+
+def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[list[Callback], str, str]:
+    """What decides which epoch a fit keeps.
+
+    Training for a macro or chip may move the quantised accuracy away from the macro's, so that the macro's is measured.
+
+    Args:
+        configured: Callbacks of the configuration.
+        model: The classifier.
+
+    Returns:
+        The callbacks, the first of which measures the accuracy on the macro if a callback needs it; the metric of the
+        best epoch, where no callback keeps one; and a line for the user, or none.
+    """
+    callbacks, metric = list(configured), accuracy_name("val", 1, model.fidelity == "estimated")
+    measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
+    if measuring is None:
+        return callbacks, metric, ""
+    monitors = {getattr(each, "monitor", None): type(each).__name__ for each in callbacks}
+    if _keeps_an_epoch(callbacks) and SimulatedAccuracy.METRIC not in monitors:
+        said = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
+        wrong = [f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged]
+        return callbacks, metric, f"{' and '.join(wrong)} {said}" if wrong else ""
+    if not any(isinstance(each, SimulatedAccuracy) for each in callbacks):
+        callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
+    return (
+        callbacks,
+        SimulatedAccuracy.METRIC,
+        f"{SimulatedAccuracy.METRIC}, as the fit trains for the macro: {measuring}",
+    )
+
+
+def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
+    """Whether noise of training is asked for.
+
+    Args:
+        model: The classifier.
+        callbacks: Callbacks of a fit.
+    """
+    return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
+
+
+def _keeps_an_epoch(callbacks: Sequence[Callback]) -> bool:
+    return any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
 
 
 _OLDER_KEYS = f"{LastCheckpoint.__qualname__}{{"

@@ -10,9 +10,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.cli.checkpoint_checks import is_of_restoring
 from asim_lightning.cli.checkpointing import put_back_metrics, weights_line
+from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.reworded import is_refusal
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, Start
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.evaluation.whole_file import naming
 
@@ -20,11 +21,13 @@ _WRITTEN = ("config.yaml", "hparams.yaml", "metrics.csv", "events.out.tfevents.*
 """Files that a fit writes in a folder of a logger, or of its own where it has none."""
 
 
-def fit(setup: Setup) -> None:
-    """Train a network, quantised and with noise; where that is refused before anything came of it, no file is left.
+def fit(setup: Setup, resume: bool = True) -> None:
+    """Train a network, quantised and with noise; if nothing was trained, no file is left.
 
     Args:
         setup: What it works with.
+        resume: Whether the fit goes on with the optimizer state of `ckpt_path`, if it has one; else it starts from the
+            weights at epoch 0.
     """
     trainer, start = setup.trainer, setup.start
     folders = _log_folders(trainer)
@@ -47,14 +50,39 @@ def fit(setup: Setup) -> None:
         _say_what_came(setup)
 
 
+def start_line(start: Start, trainer: Trainer, initial: str) -> str:
+    """Where a fit starts, and how to start otherwise.
+
+    Args:
+        start: What it starts from.
+        trainer: Its trainer.
+        initial: What its weights are without a checkpoint.
+    """
+    most, steps = trainer.max_epochs, trainer.max_steps
+    epoch = f"epoch {start.epoch}" + (f" of {most}" if most is not None and most >= 0 else "")
+    if start.path is None:
+        return f"starts from {initial} weights at {epoch}; --ckpt_path FILE starts from a checkpoint"
+    path = shorter_path(start.path)
+    if start.resumes:
+        step = f"step {start.step}" + (f" of {steps}" if steps >= 0 else "")
+        return f"resumes at {epoch}, {step}, from {path}; --resume false starts from its weights at epoch 0"
+    return f"starts from the weights of {path} at {epoch}; {start.resumed_by}"
+
+
 def _say_what_came(setup: Setup) -> None:
     trainer, start = setup.trainer, setup.start
     if start.continued is not None:
         put_back_metrics(start.continued.parent.parent)
-        if trainer.global_step == start.step:
-            setup.say("the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised")
-    elif trainer.global_step == 0:
-        setup.say("nothing was trained; `trainer.max_epochs`, `max_steps` and `limit_train_batches` bound it")
+    if trainer.global_step == start.step:
+        limits = "`trainer.max_epochs`, `max_steps` or `limit_train_batches` allows no"
+        anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
+        setup.say(f"nothing was trained, as {limits} step{anew if start.resumes else ''}")
+        if start.continued is None:
+            return
+    for stopping in trainer.early_stopping_callbacks:
+        if trainer.should_stop and (why := stopping.stopping_reason_message):
+            reason = why.removesuffix(" Signaling Trainer to stop.")
+            setup.say(f"stopped  by EarlyStopping in epoch {stopping.stopped_epoch}: {reason}")
     setup.say(f"run      {trainer.log_dir}")
     if weights := weights_line(trainer.checkpoint_callbacks):
         setup.say(f"weights  {weights}")
@@ -63,30 +91,35 @@ def _say_what_came(setup: Setup) -> None:
 
 
 @contextmanager
-def _nothing_left(places: Sequence[Path], is_refused: Callable[[], bool]) -> Iterator[None]:
-    """Take away what a fit wrote, where an error ends it before anything came of it.
+def _nothing_left(places: Sequence[Path], is_of_no_use: Callable[[], bool]) -> Iterator[None]:
+    """Take away what a fit wrote, if it ends before anything came of it.
 
     Only files that are new, and have the names of those that a fit writes, are taken away; and folders that are new and
     empty then. Whatever else is found there is somebody else's.
 
     Args:
         places: Folders that it writes to, in full; they need not exist.
-        is_refused: Whether what was written is of no use, after an error.
+        is_of_no_use: Whether what was written is of no use.
     """
     before = {path for place in places for path in _written(place)}
     absent = {
         folder for place in places for folder in (place / "checkpoints", place, *place.parents) if not folder.exists()
     }
-    try:
-        yield
-    except Exception:
-        if is_refused():
+
+    def take_away() -> None:
+        if is_of_no_use():
             for path in {path for place in places for path in _written(place)} - before:
                 path.unlink()
             for folder in sorted(absent, key=lambda path: len(path.parts), reverse=True):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+
+    try:
+        yield
+    except Exception:
+        take_away()
         raise
+    take_away()
 
 
 def _written(place: Path) -> set[Path]:

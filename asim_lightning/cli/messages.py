@@ -8,6 +8,7 @@ from importlib import import_module
 from inspect import signature
 from typing import Any, NoReturn
 
+from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.cli import LightningArgumentParser
 
 from asim_lightning import data
@@ -150,9 +151,24 @@ def _wrong_value(message: str) -> str | None:
     if len(words) > 1 and words[-1] == "null" and words[-2].endswith(" or null"):
         words.pop()
     allowed = " or ".join(words)
-    near = get_close_matches(value.split(".")[-1], data.__all__, n=2, cutoff=0.6) if name == "data" else []
-    meant = f"; nearest: {', '.join(f'asim_lightning.data.{each}' for each in near)}" if near else ""
+    near = _near_classes(name, value)
+    meant = f"; nearest: {', '.join(near)}" if near else ""
     return f"`{name}` must be {allowed}, got {value}" + (f": {reason[0]}" if reason else "") + meant
+
+
+def _near_classes(name: str, value: str) -> list[str]:
+    """Classes that a setting takes and that may be meant, as they are written there."""
+    if name == "data":
+        known = {each: f"asim_lightning.data.{each}" for each in data.__all__}
+    elif name == "trainer.callbacks":
+        from asim_lightning import callbacks  # with matplotlib, which no other message needs
+
+        known = {each: each for each in (*callbacks.__all__, *lightning_callbacks.__all__)}
+    else:
+        return []
+    written = re.search(r"'class_path': '([\w.]+)'", value)
+    given = (written[1] if written else value).split(".")[-1]
+    return [known[each] for each in get_close_matches(given, known, n=2, cutoff=0.6)]
 
 
 def _reason(message: str) -> str | None:

@@ -13,15 +13,22 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.callbacks import ImageCounter, NoiseRamp, PredictionWriter
+from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.columns import RENAMED
 from asim_lightning.circuit.presets import Preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.network_size import check_size
 from asim_lightning.cli.checkpoint_checks import check_state
-from asim_lightning.cli.checkpointing import loggers, with_checkpoints, with_whole_files
+from asim_lightning.cli.checkpointing import (
+    best_epoch,
+    loggers,
+    trains_with_noise,
+    with_checkpoints,
+    with_whole_files,
+)
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.commands import DESCRIPTIONS
+from asim_lightning.cli.fitting import start_line
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.running import COMMANDS, WITHOUT_PREFIX
 from asim_lightning.cli.setting_checks import (
@@ -55,9 +62,8 @@ class AsimCLI(LightningCLI):
     def __init__(self, arguments: Arguments) -> None:
         self.arguments, self.command = arguments, arguments.command
         self.start = Start()
-        self.pictures = self.axes = ""
+        self.pictures = self.axes = self.monitored = ""
         self.preset: Preset | None = None
-        self.folds = False  # whether a fit would go on from a network whose BatchNorms are folded now
         # Lightning's source is read for the help alone, as that takes as long as parsing twice
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
@@ -131,18 +137,30 @@ class AsimCLI(LightningCLI):
             settled, self.axes = settle_axes(flags, axes, model.as_dict(), of_chips)
             for name, values in settled.items():
                 settings.axes[name] = values
-        start = self.start
-        self.folds = start.resumes and not start.is_folded and bool(model.plan.fold_batchnorm)
-        if self.folds:
-            if self.start.continued is not None:
-                raise UsageError(
-                    f"`model.plan.fold_batchnorm` must be false where {shorter_path(self.start.continued)} goes on, as "
-                    "it was there, got true; `ckpt_path` with the file's path starts anew from its weights"
-                )
-            self.start = replace(self.start, resumes=False)
+        if self.command == "fit" and self.start.resumes:
+            self._settle_resume()
         if self.command != "fit":
             self.save_config_callback = None
         self._check_output()
+
+    def _settle_resume(self) -> None:
+        """Start from the weights only, if the user says so or the state of the optimizer is of another network."""
+        model, start, resume = self.config.model, self.start, self.config.resume
+        classes = start.settings.get("num_classes", model.num_classes)
+        if model.plan.fold_batchnorm and not start.is_folded:
+            name, value, given = "model.plan.fold_batchnorm", "false", "true"
+        elif classes != model.num_classes:
+            name, value, given = "model.num_classes", classes, model.num_classes
+        elif resume:
+            return
+        else:
+            name, value, given = "resume", "true", "false"
+        if start.continued is not None and resume:
+            raise UsageError(
+                f"`{name}` must be {value} where {shorter_path(start.continued)} goes on, as it was there, got "
+                f"{given}; --resume false starts anew from its weights"
+            )
+        self.start = start.anew(f"--{name} {value} resumes it")
 
     def _check_output(self) -> None:
         """Refuse a folder that cannot be written before the work, and tidy up after processes that were killed."""
@@ -181,8 +199,8 @@ class AsimCLI(LightningCLI):
         if given.get("enable_model_summary") is not False:
             found["callbacks"] = with_summary(found["callbacks"])
         if given.get("enable_checkpointing") is not False:
-            best = "val/acc_estimate" if self.model.fidelity == "estimated" else "val/acc"
-            found["callbacks"] = with_checkpoints(found["callbacks"], best)
+            found["callbacks"], metric, self.monitored = best_epoch(found["callbacks"], self.model)
+            found["callbacks"] = with_checkpoints(found["callbacks"], metric)
             found["plugins"] = with_whole_files(given.get("plugins"))
         if given.get("logger") in (None, True):
             found["logger"] = loggers(self.root, self.arguments.run_name, self.start.continued, self.start.step)
@@ -214,6 +232,8 @@ class AsimCLI(LightningCLI):
         old = [macro for macro in macros if macro.column == "current" and macro.column_args.get("cell_sigma")]
         if any(not macro.weight_parallel for macro in old):
             self._say(f"note     {RENAMED}")
+        if self.start.found_by_lightning:
+            self._say(f"resumes from the checkpoint that Lightning finds as {self.start.path}")
         if self.start.found_by_lightning or not self._takes_weights:
             return
         for note in self.model.pretrained:
@@ -222,26 +242,29 @@ class AsimCLI(LightningCLI):
             self._say(f"axes     {self.axes}")
         if self.pictures:
             self._say(f"pictures {self.pictures}")
-        noisy = self._is_noisy and bool(macro_layers(self.model.backbone))
-        if self.command == "fit" and self._is_noisy and not noisy:
+        noisy = trains_with_noise(self.model, self.trainer.callbacks)  # type: ignore[attr-defined]
+        if self.command == "fit" and noisy and not macro_layers(self.model.backbone):
+            noisy = False
             self._say("noise    none in training, as no layer is on a macro")
+        if self.monitored:
+            self._say(f"monitor  {self.monitored}")
         start = self.start
-        if start.path is None:
-            if not self.model.pretrained and (self.command != "fit" or noisy):
-                hint = "; noise-aware training usually starts from a trained network" if self.command == "fit" else ""
-                self._say(f"weights  random, as there is no `ckpt_path`{hint}")
-            return
-        load_weights(self.model, start.path, start.checkpoint)
-        if start.resumes:
-            check_state(start.path, start.checkpoint, self.model.parameters())
-        if start.continued is not None:
-            self._say(f"goes on from {start.path}, at step {start.step}")
-        if self.command != "fit":
+        if start.path is not None:
+            classes = start.settings.get("num_classes") if self.command == "fit" else None
+            for note in load_weights(self.model, start.path, start.checkpoint, classes):
+                self._say(f"weights  {note}")
+            if start.resumes:
+                check_state(start.path, start.checkpoint, self.model.parameters())
+            self.start = replace(start, checkpoint={})  # its memory is free then
+        if self.command == "fit":
+            initial = "pretrained" if self.model.pretrained else "random"
+            self._say(start_line(start, self.trainer, initial))
+            if noisy and start.path is None and not self.model.pretrained:
+                self._say("note     noise-aware training usually starts from a trained network")
+        elif start.path is not None:
             self._say(f"weights  {shorter_path(start.path)}")
-        elif not start.resumes:
-            what = "with BatchNorms that are folded now" if self.folds else "without optimizer state"
-            self._say(f"{start.path} holds weights {what}: training starts from them, at epoch 0")
-        self.start = replace(start, checkpoint={})  # its memory is free then
+        elif not self.model.pretrained:
+            self._say("weights  random, as there is no `ckpt_path`")
 
     def run(self) -> None:
         """Run the command."""
@@ -264,13 +287,6 @@ class AsimCLI(LightningCLI):
         if self.command == "cost":
             return bool(self.config.technology.charging != "fixed" and not self.config.validate)
         return self.command != "explain" or bool(self.config.get("plot"))
-
-    @property
-    def _is_noisy(self) -> bool:
-        """Whether noise of training is asked for."""
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        ramps = [each for each in callbacks if isinstance(each, NoiseRamp)]
-        return bool(self.model.train_noise > 0 or ramps)
 
     @property
     def root(self) -> str:

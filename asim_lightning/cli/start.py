@@ -1,7 +1,7 @@
 """What a command starts from: a checkpoint, read once, as tensors and plain values and never as code."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from asim_lightning.classifier.network_size import SizeLimits
 from asim_lightning.cli.checkpoint_checks import check_parts
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.messages import UsageError
+from asim_lightning.exchange.pretrained import new_head, take_out_head_
 from asim_lightning.exchange.read import read_plain
 from asim_lightning.resources import shipped_file
 
@@ -39,8 +40,12 @@ class Start:
     continued: Path | None = None
     """last.ckpt of the run that a fit goes on with, in its folder."""
 
+    epoch: int = 0
+    """Epochs that were completed, if it resumes."""
     step: int = 0
     """Optimizer steps that were made where it resumes."""
+    resumed_by: str = "a last.ckpt resumes its run"
+    """How to resume instead, if a fit starts from the weights only."""
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""
     limits: SizeLimits | None = None
@@ -50,6 +55,14 @@ class Start:
     def found_by_lightning(self) -> bool:
         """Whether Lightning finds the checkpoint, and it is not read here."""
         return self.path is not None and self.limits is None
+
+    def anew(self, resumed_by: str) -> "Start":
+        """A start from the weights only, at epoch 0.
+
+        Args:
+            resumed_by: How to resume instead.
+        """
+        return replace(self, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
 
 
 def read_start(arguments: Arguments) -> Start:
@@ -81,8 +94,19 @@ def read_start(arguments: Arguments) -> Start:
             "`ckpt_path` with the file's path starts anew from its weights"
         )
     limits = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
-    step = int(checkpoint.get("global_step", 0)) if resumes else 0
-    return Start(path, checkpoint, settings, resumes, continued, step, is_folded(checkpoint), limits)
+    epoch, step = (_epochs(checkpoint), int(checkpoint.get("global_step", 0))) if resumes else (0, 0)
+    return Start(
+        path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint), limits=limits
+    )
+
+
+def _epochs(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs that a checkpoint has completed; 0 if it does not say so, which Lightning refuses."""
+    progress = checkpoint["loops"]["fit_loop"].get("epoch_progress")
+    current = progress.get("current") if isinstance(progress, dict) else None
+    # Lightning's own "epoch" is one less in what is saved as an epoch ends
+    found = current.get("processed") if isinstance(current, dict) else None
+    return found if isinstance(found, int) else 0
 
 
 def newest_last(folder: Path, goes_on: bool) -> Path:
@@ -126,7 +150,9 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def load_weights(model: CimClassifier, path: str, checkpoint: Mapping[str, Any]) -> None:
+def load_weights(
+    model: CimClassifier, path: str, checkpoint: Mapping[str, Any], classes: int | None = None
+) -> list[str]:
     """Load a checkpoint's weights and input ranges, in place; nothing else of it is used.
 
     Weights of a network with BatchNorms are folded on the way, where the model's are.
@@ -135,6 +161,11 @@ def load_weights(model: CimClassifier, path: str, checkpoint: Mapping[str, Any])
         model: The classifier.
         path: The file, for messages.
         checkpoint: What is in it.
+        classes: Number of classes in it; if the model has another one, its head stays as it is, and its report says so.
+            None: the head must fit.
+
+    Returns:
+        A note on the new head, if there is one.
 
     Raises:
         ValueError: It is the checkpoint of another network.
@@ -144,18 +175,27 @@ def load_weights(model: CimClassifier, path: str, checkpoint: Mapping[str, Any])
     except ValueError as error:
         raise ValueError(f"{path} does not fit: {error}") from None
     network = f"{path} does not fit {model.hparams['backbone']['name']} as `model.backbone` describes it"
+    state, head = checkpoint["state_dict"], list[str]()
+    if classes is not None and classes != model.num_classes:
+        state = dict(state)
+        head = take_out_head_(state, model, model.num_classes)
     try:
-        missing, unknown = model.load_state_dict(checkpoint["state_dict"], strict=False)
+        missing, unknown = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
         differences = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
     else:
         # a plan may keep float what had an input range in training
         unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
-        differences = [f"{name} is missing in it" for name in missing]
+        differences = [f"{name} is missing in it" for name in missing if name not in head]
         differences += [f"{name} is in it alone" for name in unknown]
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise ValueError(f"{network}: {differences[0]}{more}")
+    if classes is None or not head:
+        return []
+    note = new_head([name.removeprefix("backbone.") for name in head], classes, model.num_classes)
+    model.report = replace(model.report, notes=(note, *model.report.notes))
+    return [note]
 
 
 @dataclass(frozen=True)

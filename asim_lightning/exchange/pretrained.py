@@ -1,9 +1,11 @@
 """Pretrained weights of a network before its conversion: from a file, or downloaded by timm."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from asim_lightning.backbone import BackboneConfig
@@ -135,9 +137,10 @@ def load_pretrained_(
         what = f"{row.target} is missing: {row.why}" if row.target else f"{row.source}: {row.why}"
         raise ValueError(f"{file.path} does not fit {config.name} as `model.backbone` describes it: {what}{more}")
     if network.num_classes != num_classes:
-        head = ", ".join(_without_head(state, model, num_classes))
-        has = f"{network.num_classes} classes" if network.num_classes else "none"
-        notes.append(f"{head}: new, with random weights, as the file has {has} and the data {num_classes}")
+        take_out_head_(state, model, num_classes)
+        own = model.state_dict()
+        head = [key for key in own if key not in state and own[key].shape[:1] == (num_classes,)]
+        notes.append(new_head(head, network.num_classes, num_classes))
     model.load_state_dict(state, strict=False)
     return tuple(notes)
 
@@ -146,9 +149,32 @@ def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
     return config.small and row.target == "conv1.weight" and "conv1.weight" in model.state_dict()
 
 
-def _without_head(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
-    """Remove the tensors that have another shape for another number of classes; returns the names that are new then."""
-    own = model.state_dict()
-    for key in [key for key, value in state.items() if value.shape != own[key].shape]:
+def take_out_head_(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
+    """Remove the tensors that have another shape for another number of classes, in place; returns their names.
+
+    Args:
+        state: Tensors by name.
+        model: The network that they are for.
+        num_classes: Its number of classes.
+    """
+    shapes = {key: value.shape for key, value in model.state_dict().items() if value.shape[:1] == (num_classes,)}
+    head = [key for key, shape in shapes.items() if key in state and _differs_in_classes(state[key].shape, shape)]
+    for key in head:
         del state[key]
-    return [key for key in own if key not in state and own[key].shape[:1] == (num_classes,)]
+    return head
+
+
+def _differs_in_classes(given: torch.Size, wanted: torch.Size) -> bool:
+    return given[:1] != wanted[:1] and given[1:] == wanted[1:] and len(given) == len(wanted)
+
+
+def new_head(names: Sequence[str], classes: int, num_classes: int) -> str:
+    """That a head is new.
+
+    Args:
+        names: Its tensors.
+        classes: Number of classes of the file; 0 if it has no head.
+        num_classes: Number of classes of the data.
+    """
+    has = f"{classes} classes" if classes else "none"
+    return f"{', '.join(names)}: new, with random weights, as the file has {has} and the data {num_classes}"

@@ -29,7 +29,7 @@ _OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
 _OF_RANGES = {"calibration_images", "calibration_method"}
 """Those that our own classifier uses to fit input ranges alone, which are then among the weights."""
 _NO_LAYER_SETTING = {
-    "training", "name", "has_range", "_warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
+    "training", "name", "has_range", "warned", "_fidelity", "_train_noise", "_has_train_noise", "_max_elements",
     "_steps", "pool", "first_tile",
 }  # fmt: skip
 """Attributes of a layer that a sweep sets itself, or that no simulated answer depends on."""
@@ -52,6 +52,7 @@ _OUR_HARMLESS_CALLBACKS = {
         "confusion_matrix.ConfusionMatrix", "hparams_table.HparamsTable", "image_counter.ImageCounter",
         "last_checkpoint.LastCheckpoint", "misclassified.Misclassified", "network_summary.NetworkSummary",
         "noise_ramp.NoiseRamp", "noise_sweep.NoiseSweep", "predictions.PredictionWriter",
+        "simulated_accuracy.SimulatedAccuracy",
     )
 }  # fmt: skip
 """Those that look on, or act in a fit alone; by name, since callbacks stand above sweeps."""

@@ -1,5 +1,6 @@
 """Input ranges of a whole network, fitted to batches of data."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,30 @@ def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
 def needs_calibration(model: nn.Module) -> bool:
     """Whether a layer is set to a calibrated range that it does not have yet."""
     return any(layer.input_range == "calibrated" and not layer.has_range for layer in quantized_layers(model).values())
+
+
+def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
+    """Warn once of all layers of a network that would use the maximum of each batch; a forward pre-hook of it.
+
+    Args:
+        model: A converted network.
+    """
+    if torch.compiler.is_compiling() or model.training:
+        return
+    layers = quantized_layers(model)
+    lacking = [
+        name
+        for name, layer in layers.items()
+        if layer.input_range == "calibrated" and not (layer.has_range or layer.warned or layer.fidelity == "float")
+    ]
+    for name in lacking:
+        layers[name].warned = True
+    if lacking:
+        warnings.warn(
+            f"{len(lacking)} of {len(layers)} layers (the first is `{lacking[0]}`) have no calibrated input range and "
+            "use the maximum of each batch; call calibrate_ first",
+            stacklevel=2,
+        )
 
 
 def calibrate_(

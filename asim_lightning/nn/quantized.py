@@ -44,13 +44,15 @@ class QuantizedLayer(nn.Module):
     """Whether each output channel's weights have a scale of their own."""
     input_max: Tensor
     """Calibrated range: the largest input magnitude that the quantiser covers; -1 where there is none. # ()"""
+    warned: bool
+    """Whether a warning has said that the layer uses the maximum of each batch."""
 
     def _setup(self, signed_input: bool, input_range: str, per_channel: bool, name: str, device: Any) -> None:
         check_flag("`signed_input`", signed_input)
         check_flag("`per_channel`", per_channel)
         self.clear_range(device)
         self._prepared = PreparedWeight()
-        self._warned = False
+        self.warned = False
         self._pact: list[nn.Module] = []  # a list, so that the clip is no submodule of this layer too
         self.signed_input = signed_input
         self.per_channel = per_channel
@@ -155,8 +157,8 @@ class QuantizedLayer(nn.Module):
         return self.input_max if self.input_range == "calibrated" and self.has_range else None
 
     def _warn_once(self) -> None:
-        if not self._warned and not torch.compiler.is_compiling():
-            self._warned = True
+        if not self.warned and not torch.compiler.is_compiling():
+            self.warned = True
             lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
             warnings.warn(
                 f"Layer `{self.name}` has no {lacking} and uses the maximum of each batch; "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
+from asim_lightning.nn.calibration import warn_of_missing_ranges
 from asim_lightning.surgery.check import check_installed
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
@@ -71,6 +72,7 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     except BaseException:
         replace_(model, before)
         raise
+    model.register_forward_pre_hook(warn_of_missing_ranges)
     if folding is None:
         return report
     fold_when_loading_(model, folding.pairs)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from asim_lightning.cli.start import read_checkpoint
+from asim_lightning import MacroConfig, Plan
+from asim_lightning.cli.start import load_weights, read_checkpoint
+from tests.classifier.conftest import make_model
 from tests.cli.conftest import Asim, Run
 
 LOADING = ("fit", "validate", "sweep", "explain")
@@ -120,6 +122,42 @@ def test_checkpoint_of_another_network(command: str, asim: Asim, run: Run) -> No
     assert "does not fit resnet10t as `model.backbone` describes it: size mismatch for backbone.layer4" in error
     assert error.endswith(" more)")
     assert len(error) < 400
+
+
+def with_classes(checkpoint: dict[str, Any], classes: int) -> dict[str, Any]:
+    """A checkpoint of a network with another number of classes."""
+    checkpoint["hyper_parameters"]["num_classes"] = classes
+    for name in ("backbone.fc.weight", "backbone.fc.bias"):
+        value = checkpoint["state_dict"][name]
+        checkpoint["state_dict"][name] = value.new_ones(classes, *value.shape[1:])
+    return checkpoint
+
+
+def test_a_fit_from_a_checkpoint_of_other_classes_has_a_new_head(asim: Asim, run: Run) -> None:
+    torch.save(with_classes(changed(run), 12), "x.ckpt")
+    fit = ("fit", "-c", run.config, "--ckpt_path", "x.ckpt")
+    lines = asim(*fit).out.splitlines()
+    assert lines[:2] == [
+        "weights  fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 10",
+        "starts from the weights of x.ckpt at epoch 0 of 1; --model.num_classes 12 resumes it",
+    ]
+    assert "size mismatch for backbone.fc.weight" in asim("validate", *fit[1:]).error
+
+
+def test_a_new_head_leaves_all_else_as_it_is_in_a_checkpoint_with_pact() -> None:
+    plan = Plan(MacroConfig(4, 4), pact=True, input_range="pact")
+    model, other = make_model(plan=plan, num_classes=12), make_model(plan=plan)
+    for value in other.state_dict().values():
+        value.fill_(3)
+    state = {name: value.clone() for name, value in other.state_dict().items()}
+    head = {name: value.clone() for name, value in model.state_dict().items() if name.startswith("backbone.fc.")}
+    (note,) = load_weights(model, "x.ckpt", {"state_dict": state}, 10)
+    assert note in model.report.notes
+    new = [name for name, value in head.items() if value.shape[:1] == (12,)]
+    assert new == ["backbone.fc.weight", "backbone.fc.bias"]
+    assert any("alpha" in name for name in state)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, head[name] if name in new else state[name]), name
 
 
 def test_weights_of_another_network_alone(asim: Asim) -> None:

@@ -60,7 +60,7 @@ def test_a_folded_checkpoint_does_not_fit_an_unfolded_network(command: str, asim
 def test_a_fit_from_before_starts_anew_from_folded_weights(asim: Asim, run: Run) -> None:
     rate = ("--model.optimizer.lr", "0.001")
     answer = asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, *rate, *FOLD)
-    line = f"{run.checkpoint} holds weights with BatchNorms that are folded now: training starts from them, at epoch 0"
+    line = f"starts from the weights of {run.checkpoint} at epoch 0 of 1; --model.plan.fold_batchnorm false resumes it"
     assert line in answer.out.splitlines()
     (path,) = Path("runs").glob("**/last.ckpt")
     saved = torch.load(path, weights_only=True)
@@ -68,7 +68,7 @@ def test_a_fit_from_before_starts_anew_from_folded_weights(asim: Asim, run: Run)
     assert not any("running_mean" in name for name in saved["state_dict"])
     # and that fit goes on, from last.ckpt, to more epochs
     more = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.max_epochs", "2", *FOLD)
-    assert "goes on from runs/tiny/version_0/checkpoints/last.ckpt, at step 2" in more.out
+    assert "resumes at epoch 1 of 2, step 2, from runs/tiny/version_0/checkpoints/last.ckpt; " in more.out
     assert torch.load(path, weights_only=True)["global_step"] == 4
 
 

@@ -32,7 +32,7 @@ def test_last_goes_on_in_the_same_folder_and_keeps_the_metrics(asim: Asim, image
     # a part of the ramp, which counts epochs of the whole training
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")
     assert answer.code == 0
-    assert "goes on from runs/tiny/version_0/checkpoints/last.ckpt, at step 4\n" in answer.out
+    assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
     assert "run      runs/tiny/version_0\n" in answer.out
     assert [each.name for each in (folder / "runs" / "tiny").iterdir()] == ["version_0"]
     assert (version / "metrics_until_step_4.csv").read_text() == before
@@ -51,7 +51,7 @@ def test_last_is_the_newest_of_all_versions(asim: Asim, images: Path, folder: Pa
     os.utime(runs / "version_1" / "checkpoints" / "last.ckpt")
     (runs / "version_2" / "checkpoints" / "last.ckpt").rename(runs / "version_2" / "checkpoints" / "best.ckpt")
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path=last")
-    assert "goes on from runs/tiny/version_1/checkpoints/last.ckpt, at step 4\n" in answer.out
+    assert "resumes at epoch 1 of 2, step 4, from runs/tiny/version_1/checkpoints/last.ckpt; " in answer.out
     assert (runs / "version_1" / "metrics_until_step_4.csv").exists()
     assert not (runs / "version_3").exists()
 
@@ -72,10 +72,22 @@ def test_a_finished_fit_has_nothing_left_to_do(asim: Asim, images: Path, folder:
     before = torch.load(last_of(folder), weights_only=True)["state_dict"]
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "1", "--ckpt_path", "last")
     assert answer.code == 0
-    said = "the run had ended: nothing was trained; `--trainer.max_epochs`, or steps, can be raised"
-    assert said in answer.out.splitlines()
+    assert "resumes at epoch 1 of 1, step 4, from runs/tiny/version_0/checkpoints/last.ckpt; " in answer.out
+    assert "\nnothing was trained, as " in answer.out
     after = torch.load(last_of(folder), weights_only=True)["state_dict"]
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: Asim, run: Run, folder: Path) -> None:
+    resumes = ("fit", "-c", run.config, "--ckpt_path", run.checkpoint)
+    answer = asim(*resumes)
+    assert answer.code == 0
+    assert answer.out.startswith(f"resumes at epoch 1 of 1, step 2, from {run.checkpoint}; --resume false starts ")
+    assert "\nnothing was trained, as " in answer.out
+    assert not (folder / "runs").exists()
+    answer = asim(*resumes, "--resume", "false")
+    assert answer.out.startswith(f"starts from the weights of {run.checkpoint} at epoch 0 of 1; --resume true ")
+    assert torch.load(last_of(folder), weights_only=True)["global_step"] == 2
 
 
 OLD_KEY = (

@@ -1,6 +1,7 @@
 """What can be known before the first step is refused before it, and the folder is as it was."""
 
 import copy
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,12 +208,39 @@ def test_a_fit_without_validation_says_which_weights_it_kept(
 def test_a_fit_of_no_step_says_so(setting: str, asim: Asim, written: Write) -> None:
     answer = asim("fit", "-c", written(), f"--trainer.{setting}")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.startswith("nothing was trained; `trainer.max_epochs`, `max_steps` and `limit_train_batches`")
+    assert answer.out.splitlines()[1].startswith("nothing was trained, as ")
+    assert not Path("runs").exists()
+
+
+def test_early_stopping_says_that_it_ended_the_fit_and_why(asim: Asim, written: Write) -> None:
+    stopping = callback("EarlyStopping", monitor="val/acc", mode="max", stopping_threshold=-1.0)
+    answer = asim("fit", "-c", written(trainer__callbacks=[stopping], trainer__max_epochs=3))
+    assert "\nstopped  by EarlyStopping in epoch 0: Stopping threshold reached: val/acc = " in answer.out
+    assert "EarlyStopping" not in asim("fit", "-c", written()).out
+
+
+def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(asim: Asim, written: Write) -> None:
+    path = written(
+        trainer__callbacks=[], model__train_noise=1.0, model__train_noise_model="chip", trainer__max_epochs=2
+    )
+    lines = asim("fit", "-c", path, "--model.plan.macro.static.offset", "1 lsb").out.splitlines()
+    assert lines[0] == "monitor  val/acc_simulated, as the fit trains for the macro: 200 validation images"
+    with open("runs/tiny/version_0/metrics.csv") as file:
+        accuracies = [float(row["val/acc_simulated"]) for row in csv.DictReader(file) if row["val/acc_simulated"]]
+    best = torch.load("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
+    assert best["epoch"] == accuracies.index(max(accuracies))
+
+
+def test_a_monitor_that_leaves_out_the_macro_is_said(asim: Asim, written: Write) -> None:
+    answer = asim("fit", "-c", written(model__train_noise=1.0, model__train_noise_model="macro"))
+    assert answer.out.startswith(
+        "monitor  val/acc of ModelCheckpoint is not the accuracy on the macro that is trained "
+    )
 
 
 def test_noise_of_training_without_a_macro_is_said(asim: Asim, written: Write) -> None:
     answer = asim("fit", "-c", written(model__plan={"keep": ["*"]}), "--model.train_noise", "1")
-    assert answer.out.startswith("noise    none in training, as no layer is on a macro\nrun ")
+    assert answer.out.startswith("noise    none in training, as no layer is on a macro\nstarts from ")
 
 
 def test_last_is_the_newest_of_a_recipe_in_every_command(asim: Asim, written: Write, folder: Path) -> None:

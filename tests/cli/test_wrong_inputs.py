@@ -289,6 +289,8 @@ FIT_ALONE = {
     "sanity": (("--trainer.num_sanity_val_steps", "-5"), "`trainer.num_sanity_val_steps` must be -1 or more, or null"),
     "part of an epoch": (("--trainer.max_epochs", "1.5"), "`trainer.max_epochs` must be an integer or null, got 1.5"),
     "duration": (("--trainer.max_time", "abc"), "`Timer(duration='abc')` is not a valid duration"),
+    "mistyped callback": (("--trainer.callbacks+=NoiseRmp",), "got NoiseRmp; nearest: NoiseRamp, NoiseSweep"),
+    "mistyped callback of Lightning's": (("--trainer.callbacks+=EarlyStoping",), "; nearest: EarlyStopping"),
     "abstract callback": (("--trainer.callbacks+=abc.ABC",), "`trainer.callbacks` must be a list of Callbacks or a"),
     "function as callback": (
         ("--trainer.callbacks", "[os.getcwd]"),

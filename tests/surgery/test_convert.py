@@ -322,3 +322,12 @@ def test_a_rule_that_changes_nothing_is_refused() -> None:
 def test_a_macro_in_place_of_a_plan_is_refused() -> None:
     with pytest.raises(ValueError, match="must be a Plan, such as Plan"):
         convert_(Handmade(), MacroConfig())  # type: ignore[arg-type]
+
+
+def test_layers_without_a_range_are_said_in_one_warning() -> None:
+    model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
+    convert_(model, Plan(IDEAL), x)
+    with pytest.warns(UserWarning, match="calibrated input range") as seen:
+        _ = model(x), model(x)
+    (warning,) = seen
+    assert str(warning.message).startswith("5 of 5 layers (the first is `first`) have no calibrated input range")
