@@ -217,6 +217,8 @@ def _set_variables(address: str | None) -> None:
                 f"ports without a token; got {mode or 'none'}"
             )
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # without clusters of several machines its ports are those of 127.0.0.1, on Linux too
+        variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 

@@ -211,6 +211,8 @@ def test_a_cluster_of_our_own_takes_jobs_from_nobody_else(tmp_path: Path, monkey
         (folder,) = Path(short).glob("asim-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         address = ray.get_runtime_context().gcs_address
+        assert answers(int(address.rpartition(":")[2]))
+        assert not answers(int(address.rpartition(":")[2]), "127.0.0.2")  # which a port of all interfaces takes
         theirs = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}
         given = [sys.executable, "-c", textwrap.dedent(STRANGER), address]
         stranger = subprocess.run(given, env=theirs, capture_output=True, text=True, check=False)
@@ -270,6 +272,6 @@ def test_workers_of_a_cluster(command: Command, tmp_path: Path, monkeypatch: pyt
         head.wait(60)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+        return connection.connect_ex((host, port)) == 0
