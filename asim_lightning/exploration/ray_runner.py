@@ -232,7 +232,7 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
         cpus: Of this machine, to be used.
 
     Raises:
-        ValueError: No cluster answers, or Ray is too old for one of our own.
+        ValueError: No cluster answers, or Ray knows no tokens.
     """
     import ray
 
