@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
+from packaging.version import Version
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.results import Outcomes
@@ -23,11 +25,10 @@ MOST_DEATHS = 3
 """Workers that a trial may lose before it is given up."""
 _STORE = 256 << 20
 """Bytes of Ray's object store on this machine: a network and a few outcomes go through it."""
-_SHORT = 30
+_SHORT = 25
 """Characters of a folder in which Ray's sockets, of 107 at most, have room."""
-
-_VARIABLES = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Ray's own, where they are not set."""
+_OLDEST = "2.52"
+"""The first Ray that knows tokens; an older one ignores that it is to ask for one."""
 
 
 @dataclass
@@ -78,8 +79,10 @@ class RayRunner:
         """Do some work that computes trials, and end Ray's processes.
 
         Raises:
-            ValueError: No cluster answers, or it is too small; a trial failed, or lost too many workers.
+            ValueError: No cluster answers, it is too small, or would take jobs from others; a trial failed, or lost
+                too many workers.
         """
+        _set_variables(self._address)
         package = pack(self._trainer, self._model, self._data, self._threads)
         with _connected(self._address, self.workers * self._threads) as resources:
             self.workers = self._fitting(resources, on_gpu=package.trainer["accelerator"] == "gpu")
@@ -195,6 +198,31 @@ def words(error: Any) -> str:
     return f"{what}, on the node{node}; every node needs the data, and files that settings name, at the same path"
 
 
+def _set_variables(address: str | None) -> None:
+    """Set Ray's variables, which it reads when it is imported.
+
+    Args:
+        address: HOST:PORT of a cluster; None: a cluster of our own, which takes jobs from nobody else.
+
+    Raises:
+        ValueError: Our own cluster would take jobs without a token.
+    """
+    # Ray would upload the working folder under uv, and report what it is used for
+    variables = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    if address is None:
+        mode = os.environ.get("RAY_AUTH_MODE", None if "ray" in sys.modules else "token")
+        if mode != "token":
+            raise ValueError(
+                "RAY_AUTH_MODE must be token before Ray is imported, because Ray runs code of anybody who reaches its "
+                f"ports without a token; got {mode or 'none'}"
+            )
+        variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # without clusters of several machines its ports are those of 127.0.0.1, on Linux too
+        variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
     """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
@@ -204,19 +232,21 @@ def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
         cpus: Of this machine, to be used.
 
     Raises:
-        ValueError: No cluster answers.
+        ValueError: No cluster answers, or Ray knows no tokens.
     """
-    # before the import: Ray would upload the working folder under uv, and report what it is used for
-    for name, value in {**_VARIABLES, **({} if address else {"RAY_AUTH_TOKEN": secrets.token_hex(32)})}.items():
-        os.environ.setdefault(name, value)
     import ray
 
+    if Version(ray.__version__) < Version(_OLDEST):
+        raise ValueError(
+            f"`runner: ray` needs Ray {_OLDEST} or newer, got {ray.__version__}: pip install 'asim_lightning[ray]'"
+        )
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     folder = None
     if address is None:
-        # "local" is never another one on this machine, and the folder no other user's
+        # "local" is never another one on this machine; Ray opens its folder to all users, but not the one around it
         folder = tempfile.mkdtemp(prefix="asim-", dir=None if len(tempfile.gettempdir()) <= _SHORT else "/tmp")
-        options |= {"address": "local", "num_cpus": cpus, "object_store_memory": _STORE, "_temp_dir": folder}
+        inner = os.path.join(folder, "ray")
+        options |= {"address": "local", "num_cpus": cpus, "object_store_memory": _STORE, "_temp_dir": inner}
     else:
         options |= {"address": address}
     try:

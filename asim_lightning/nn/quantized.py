@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
 from asim_lightning.engine.exact import ExactProgram
-from asim_lightning.engine.torch_modes import is_recorded
+from asim_lightning.engine.torch_modes import is_exported, is_recorded
 from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,
@@ -171,8 +171,13 @@ class QuantizedLayer(nn.Module):
 
         Raises:
             ValueError: A value is not finite, or is negative where the layer is unsigned; RuntimeError in a graph of
-                torch.compile or torch.export.
+                torch.compile or torch.export. Or torch exports to ONNX.
         """
+        if is_exported() and torch.onnx.is_in_onnx_export():
+            raise ValueError(
+                f"Layer `{self.name}` is quantised, and ONNX has no operators for its integers; use torch.export or "
+                'torch.jit.trace, or export the float network: set_fidelity_(model, "float") first'
+            )
         if x.numel() == 0:
             return
         if torch.compiler.is_compiling():

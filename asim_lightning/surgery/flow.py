@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -12,6 +13,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from asim_lightning.surgery.watch import Call
 
+_MACS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: x.shape[:-1].numel() * (w.numel() + u.numel()),  # LSTM
+    torch.ops.aten._trilinear: lambda x, w, *_, **__: len(x) * w.numel(),  # Bilinear
+}
+"""Multiplications of operations that torch does not count."""
 _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
@@ -72,6 +78,8 @@ class Flow(TorchDispatchMode):
         result = func(*args, **kwargs)
         if (count := flop_registry.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += count(*args, **kwargs, out_val=result) // 2
+        elif (macs := _MACS.get(func._overloadpacket)) is not None:
+            self.macs[self.product or self._running()] += macs(*args, **kwargs)
         marks = _union(before, scores)
         if func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
             base = inputs[0]._base  # what is written into a part of it is a part of it

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner
+from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, _set_variables
 from asim_lightning.exploration.ray_worker import pack
 from tests.exploration.conftest import KWARGS, MACRO, Load, Make, predictions, rows
 
@@ -42,6 +42,12 @@ OWN = """
                 if self.does == "fails" and simulated:
                     raise RuntimeError("no such level\\nat all")
             return super().level(count, cycle)
+"""
+STRANGER = """
+    import os, ray, sys
+
+    ray.init(address=sys.argv[1], logging_level="ERROR")
+    print("ran as user", ray.get(ray.remote(num_cpus=0)(os.getuid).remote()))
 """
 Command = Callable[..., "subprocess.Popen[str]"]
 
@@ -196,6 +202,26 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
+def test_a_cluster_of_our_own_takes_jobs_from_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", short := tempfile.mkdtemp())
+    _set_variables(None)
+    with _connected(None, 1):
+        import ray
+
+        (folder,) = Path(short).glob("asim-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        address = ray.get_runtime_context().gcs_address
+        assert answers(int(address.rpartition(":")[2]))
+        assert not answers(int(address.rpartition(":")[2]), "127.0.0.2")  # which a port of all interfaces takes
+        theirs = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}
+        given = [sys.executable, "-c", textwrap.dedent(STRANGER), address]
+        stranger = subprocess.run(given, env=theirs, capture_output=True, text=True, check=False)
+        assert stranger.returncode == 1
+        assert "ran as user" not in stranger.stdout
+        assert "AuthToken" in stranger.stderr
+    Path(short).rmdir()  # as it is empty
+
+
 def test_workers_look_for_modules_where_a_notebook_does(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -246,6 +272,6 @@ def test_workers_of_a_cluster(command: Command, tmp_path: Path, monkeypatch: pyt
         head.wait(60)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
+        return connection.connect_ex((host, port)) == 0

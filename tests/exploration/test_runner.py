@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from types import ModuleType
 
 import pytest
 from lightning.pytorch import Trainer
@@ -17,7 +18,7 @@ from asim_lightning.evaluation.chip_yield import YieldQuestion
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.ray_runner import words
+from asim_lightning.exploration.ray_runner import RayRunner, _connected, words
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.yields import with_chips
@@ -110,6 +111,27 @@ def test_what_is_not_installed_is_named(make: Make, monkeypatch: pytest.MonkeyPa
     sweep = make()
     with pytest.raises(ValueError, match=r"not installed: pip install 'asim_lightning\[ray\]'"):
         runner_of(RunnerSettings("ray"), sweep.trainer, sweep.model, sweep.data)
+
+
+def test_workers_on_this_machine_need_tokens(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make()
+    runner = RayRunner(sweep.trainer, sweep.model, sweep.data, 1)
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    for mode in ("disabled", "", None):
+        if mode is None:
+            monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+        else:
+            monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        with pytest.raises(ValueError, match=f"RAY_AUTH_MODE must be token .*; got {mode or 'none'}"):
+            runner.work(lambda run: None)
+
+
+def test_a_ray_that_knows_no_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = ModuleType("ray")
+    old.__version__ = "2.51.2"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", old)
+    with pytest.raises(ValueError, match=r"needs Ray 2\.52 or newer, got 2\.51\.2"), _connected(None, 1):
+        pass
 
 
 @pytest.mark.parametrize(

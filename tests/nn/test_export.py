@@ -1,6 +1,7 @@
 """torch.export and torch.jit.trace record the quantised arithmetic, for any input, and refuse what a macro does."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,13 @@ def test_a_network_is_refused_simulated_and_recorded_quantised(record: Recorder)
         if isinstance(layer, (CimConv2d, CimLinear)):
             layer.fidelity = "quantized"
     assert torch.equal(record(network, one)(other), network(other))
+
+
+def test_a_quantised_layer_is_refused_by_name_where_torch_exports_to_onnx(tmp_path: Path) -> None:
+    layer, x = CimConv2d(3, 4, 3, macro=MacroConfig(4, 4)).eval(), torch.rand(1, 3, 6, 6)
+    layer.fidelity = "quantized"
+    with pytest.raises(ValueError, match="is quantised, and ONNX has no operators for its integers"):
+        torch.onnx.export(layer, (x,), str(tmp_path / "layer.onnx"), dynamo=False)
 
 
 def test_a_kernel_as_large_as_the_traced_image_takes_larger_ones() -> None:

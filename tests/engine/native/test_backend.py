@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import setuptools
 
 from asim_lightning.engine.native import backend
 
@@ -243,6 +245,20 @@ def test_an_editable_install_asks_for_what_a_wheel_asks_for(project: Path) -> No
     assert wheel == editable
     assert "ziglang" not in wheel
     assert "ziglang" not in _hook(project, "get_requires_for_build_sdist()")
+
+
+@pytest.mark.slow
+def test_pip_installs_without_a_compiler_and_without_zig_as_the_readme_says(project: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    only = tmp_path / "only"
+    only.mkdir()
+    for path in Path(setuptools.__file__).parents[1].glob("setuptools*"):
+        (only / path.name).symlink_to(path)
+    install = ["-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation", "."]
+    environment = {"PATH": str(tmp_path / "nothing"), "PYTHONPATH": str(only)}
+    subprocess.run([tmp_path / "venv/bin/python", *install], cwd=project, env=environment, check=True)
+    (native,) = tmp_path.glob("venv/lib/python*/site-packages/asim_lightning/engine/native")
+    assert sorted(path.name for path in native.iterdir() if path.is_file()) == _python_files(project)
 
 
 @pytest.mark.slow
