@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_names, check_number, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
@@ -191,8 +191,7 @@ def static_effects(value: Any) -> StaticEffects:
         return value
     if not isinstance(value, Mapping):
         raise ValueError(f"`macro.static` must be a mapping of static effects, got {value!r}")
-    check_names(value, StaticEffects, "macro.static", "static effect")  # names that are no texts, too
-    return StaticEffects(**value)
+    return StaticEffects(**{str(name): each for name, each in value.items()})  # YAML has names that are no texts
 
 
 def read_inl(path: str) -> tuple[float, ...]:

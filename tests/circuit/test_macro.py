@@ -165,6 +165,8 @@ def test_an_unknown_field_names_the_nearest() -> None:
             build(adc_bit=4)
     with pytest.raises(ValueError, match=r"`macro.static.ofset` is no static effect, nearest: offset"):
         StaticEffects(**{"ofset": 1})
+    with pytest.raises(ValueError, match=r"`macro.static.1` is no static effect, nearest: "):
+        MacroConfig(static={1: 2})
 
 
 @pytest.mark.parametrize(("bits", "field"), [((1, 1), "input_bits"), ((4, 4), "encoding_bits")])
