@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,6 +16,8 @@ from asim_lightning.engine.saved_chip import MACRO_FIELDS, SavedChip, SavedPart
 
 _MOST = 16.0
 """Largest offset in full scales, gain, and content of a cell that a file may have."""
+_warned = False
+"""Whether a warning has said that thresholds are out of order."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +131,18 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         found = _saved_converters(chip, chip.saved, transfer, index)
     else:
         found = _drawn_converters(chip, macro, index)
-    if found.tables is not None and not in_order(found.tables, _signed_codes(macro)):
+    if found.tables is not None and not _warned and not in_order(found.tables, _signed_codes(macro)):
         _warn_of_order()
     return found
 
 
-@lru_cache
 def _warn_of_order() -> None:
+    global _warned
+    _warned = True
     warnings.warn(
         "The INL of a converter (`macro.static.inl`) is so large that its thresholds are out of order: a conversion "
-        "moves from the nearest code, one code at a time, to the first code between whose thresholds the value lies",
+        "moves from the nearest code, one code at a time, to the first code between whose thresholds the value lies; "
+        "this happens above about 3 % at 8 bits; use a smaller `inl`",
         stacklevel=2,
     )
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, sums_of
-from asim_lightning.engine.chip import Chip, _warn_of_order
+from asim_lightning.engine import chip as chip_module
+from asim_lightning.engine.chip import Chip
 from asim_lightning.engine.converters import in_order
 from tests.engine.products import noise_of
 
@@ -76,12 +77,14 @@ def walked(value: np.float32, inl: Any) -> int:
 
 
 @pytest.mark.parametrize(("inl", "warned"), [("0.66 %", 0), ("6 %", 1)])
-def test_a_warning_says_once_which_code_is_taken(inl: str, warned: int) -> None:
-    circuit = transfer(MacroConfig(static={"inl": inl}), False)
-    _warn_of_order.cache_clear()
+def test_a_warning_says_once_which_code_is_taken(inl: str, warned: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit, looks = transfer(MacroConfig(static={"inl": inl}), False), list[bool]()
+    monkeypatch.setattr(chip_module, "_warned", False)
+    monkeypatch.setattr(chip_module, "in_order", lambda *given: looks.append(in_order(*given)) or looks[-1])
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         for chip in range(3):
             converters_of(Chip(chip, "layer"), MatmulProduct(), circuit, torch.Size((20, 255)))
     assert len(found) == warned
+    assert looks == ([False] if warned else [True] * 3)
     assert all("first code between whose thresholds the value lies" in str(each.message) for each in found)
