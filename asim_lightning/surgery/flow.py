@@ -13,8 +13,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from asim_lightning.surgery.watch import Call
 
+
+def _rnn_macs(x: Tensor, *weights: Tensor) -> int:
+    """Multiplications of a recurrent layer, whose weight matrices are used in each step."""
+    return x.shape[:-1].numel() * sum(w.numel() for w in weights if w.dim() == 2)
+
+
 _MACS: dict[Any, Callable[..., int]] = {
-    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: x.shape[:-1].numel() * (w.numel() + u.numel()),  # LSTM
+    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: _rnn_macs(x, w, u),  # LSTM on a CPU
+    torch.ops.aten._cudnn_rnn: lambda x, weights, *_, **__: _rnn_macs(x, *weights),  # RNN, LSTM, GRU on CUDA
     torch.ops.aten._trilinear: lambda x, w, *_, **__: len(x) * w.numel(),  # Bilinear
 }
 """Multiplications of operations that torch does not count."""
