@@ -24,7 +24,9 @@ def needs_calibration(model: nn.Module) -> bool:
 
 
 def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
-    """Warn once of all layers of a network that would use the maximum of each batch; a forward pre-hook of it.
+    """Warn once of all layers of a network that would use the maximum of each batch.
+
+    A forward pre-hook of the network, which takes itself away once there is nothing more to say.
 
     Args:
         model: A converted network.
@@ -32,11 +34,10 @@ def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
     if torch.compiler.is_compiling() or model.training:
         return
     layers = quantized_layers(model)
-    lacking = [
-        name
-        for name, layer in layers.items()
-        if layer.input_range == "calibrated" and not (layer.has_range or layer.warned or layer.fidelity == "float")
-    ]
+    without = {
+        name: layer for name, layer in layers.items() if layer.input_range == "calibrated" and not layer.has_range
+    }
+    lacking = [name for name, layer in without.items() if not layer.warned and layer.fidelity != "float"]
     for name in lacking:
         layers[name].warned = True
     if lacking:
@@ -45,6 +46,9 @@ def warn_of_missing_ranges(model: nn.Module, *_: Any) -> None:
             "use the maximum of each batch; call calibrate_ first",
             stacklevel=2,
         )
+    if all(layer.warned for layer in without.values()):
+        for key in [key for key, hook in model._forward_pre_hooks.items() if hook is warn_of_missing_ranges]:
+            del model._forward_pre_hooks[key]
 
 
 def calibrate_(

@@ -1,5 +1,6 @@
 """Surgery: which layer becomes what, and what it says of it."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from asim_lightning.nn import (
     FloatMatmul,
     QuantConv2d,
 )
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import change_macros_, set_fidelity_
 from tests.surgery.networks import IDEAL
 
@@ -327,10 +329,27 @@ def test_a_macro_in_place_of_a_plan_is_refused() -> None:
 def test_layers_without_a_range_are_said_in_one_warning() -> None:
     model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
     convert_(model, Plan(IDEAL), x)
-    with pytest.warns(UserWarning, match="calibrated input range") as seen:
-        _ = model(x), model(x)
-    (warning,) = seen
-    assert str(warning.message).startswith("5 of 5 layers (the first is `first`) have no calibrated input range")
+    copied = copy.deepcopy(model)
+    for each in (model, copied):
+        set_fidelity_(each, "float")
+        each(x)
+        set_fidelity_(each, "quantized")
+        with pytest.warns(UserWarning, match="calibrated input range") as seen:
+            _ = each(x), each(x)
+        (warning,) = seen
+        assert str(warning.message).startswith("5 of 5 layers (the first is `first`) have no calibrated input range")
+        assert not each._forward_pre_hooks
+
+
+def test_a_calibrated_network_looks_for_no_more_ranges() -> None:
+    model, x = Handmade().eval(), torch.randn(4, 3, 32, 32)
+    convert_(model, Plan(IDEAL), x)
+    assert len(model._forward_pre_hooks) == 1
+    calibrate_(model, [x])
+    assert not model._forward_pre_hooks
+    quantized_layers(model)["first"].clear_range(x.device)
+    with pytest.warns(UserWarning, match="`first` has no calibrated input range"):
+        model(x)
 
 
 def test_an_lstm_and_a_bilinear_layer_have_their_multiplications_in_the_report() -> None:
