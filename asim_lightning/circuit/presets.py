@@ -1,7 +1,7 @@
 """Published macros by name: what is known of each chip, where from, and what of it a macro cannot say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,11 @@ import yaml
 
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.resources import MACRO, shipped_folder
+
+_FREE = (
+    "weight_bits", "input_bits", "random_noise", "nonlinear_noise", "full_scale_mv", "unit_capacitor_ff", "static",
+)  # fmt: skip
+"""Fields of a macro that a chip's published energy for one bit by one bit does not depend on."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Preset:
             ValueError: A field is unknown, or a value is not allowed.
         """
         return MacroConfig().with_fields(**{**self.macro, **changes})
+
+    def describes(self, macro: MacroConfig) -> bool:
+        """Whether a macro is the published one; a field that costs no energy may differ if nobody published it."""
+        published, names = self.config(), [each.name for each in fields(macro) if each.name not in _FREE]
+        return all(getattr(macro, name) == getattr(published, name) for name in {*names, *self.macro})
 
 
 def preset_names() -> list[str]:

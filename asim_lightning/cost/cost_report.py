@@ -139,9 +139,13 @@ class CostReport:
 
     @property
     def published_bit_tops_per_watt(self) -> float | None:
-        """That of the published macro which the technology is of; None where there is none, or it has none."""
-        chip = technology_preset(self.technology.preset).chip
-        return None if chip is None else chip.tops_per_watt
+        """The published number to compare `peak_bit_tops_per_watt` with. None if nobody published one, or if the
+        technology or the macro of a layer differs from the published macro."""
+        name, on_macro = self.technology.preset, [layer.macro for layer in self.layers if layer.macro is not None]
+        chip = technology_preset(name).chip
+        if chip is None or not on_macro or self.technology != Technology(name):
+            return None
+        return chip.tops_per_watt if all(chip.describes(macro) for macro in on_macro) else None
 
     @property
     def area(self) -> float | None:

@@ -84,6 +84,20 @@ def test_a_published_macro_brings_its_technology_unless_another_is_given(capsys:
     assert "technology 22nm: 22 nm, 1.1 V" in out
     assert "costs are of technology 22nm, as configured; the chip has 65 nm" in out
     assert "1b-TOPS/W" not in out
+    for other in (
+        ("--technology.preset", "jia_2021", "--output", "there"),
+        ("--technology.preset", "dct_ram_2022", "--model.plan.macro.input_bits", "2", "--output", "there"),
+        (*chip, "--technology.preset", "jia_2021"),
+        (*chip, "--technology.supply", "0.6"),
+        (*chip, "--model.plan.macro.adc_bits", "4"),
+        (*chip, "--model.plan.macro.votes", "3", "--model.plan.macro.vote_levels", "2"),
+    ):
+        assert "1b-TOPS/W" not in said(capsys, *other)
+        total = json.loads(Path("there/cost.json").read_text())["total"]
+        assert total["published_bit_tops_per_watt"] is None
+        assert total["peak_bit_tops_per_watt"] > 0
+    said(capsys, *chip, "--model.plan.macro.weight_bits", "4")
+    assert json.loads(Path("there/cost.json").read_text())["total"]["published_bit_tops_per_watt"] == 818
     Path("mine.yaml").write_text("technology: {preset: 16nm}\n")
     main([*COMMAND, "-c", "mine.yaml", *chip])
     assert "technology 16nm: 16 nm, 0.8 V" in capsys.readouterr().out
