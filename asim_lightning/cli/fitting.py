@@ -57,6 +57,9 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
         start: What it starts from.
         trainer: Its trainer.
         initial: What its weights are without a checkpoint.
+
+    Raises:
+        UsageError: The checkpoint has more epochs than the trainer allows.
     """
     most, steps = trainer.max_epochs, trainer.max_steps
     epoch = f"epoch {start.epoch}" + (f" of {most}" if most is not None and most >= 0 else "")
@@ -64,6 +67,11 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
         return f"starts from {initial} weights at {epoch}; --ckpt_path FILE starts from a checkpoint"
     path = shorter_path(start.path)
     if start.resumes:
+        if most is not None and 0 <= most < start.epoch:
+            raise UsageError(
+                f"`trainer.max_epochs` must be {start.epoch} or more to resume {path}, got {most}; --resume false "
+                "starts from its weights at epoch 0"
+            )
         step = f"step {start.step}" + (f" of {steps}" if steps >= 0 else "")
         return f"resumes at {epoch}, {step}, from {path}; --resume false starts from its weights at epoch 0"
     return f"starts from the weights of {path} at {epoch}; {start.resumed_by}"
@@ -74,7 +82,7 @@ def _say_what_came(setup: Setup) -> None:
     if start.continued is not None:
         put_back_metrics(start.continued.parent.parent)
     if trainer.global_step == start.step:
-        limits = "`trainer.max_epochs`, `max_steps` or `limit_train_batches` allows no"
+        limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
         anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
         setup.say(f"nothing was trained, as {limits} step{anew if start.resumes else ''}")
         if start.continued is None:

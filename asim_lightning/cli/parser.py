@@ -160,7 +160,7 @@ class AsimCLI(LightningCLI):
                 f"`{name}` must be {value} where {shorter_path(start.continued)} goes on, as it was there, got "
                 f"{given}; --resume false starts anew from its weights"
             )
-        self.start = start.anew(f"--{name} {value} resumes it")
+        self.start = start.anew(f"`--{name} {value}` continues at its epoch")
 
     def _check_output(self) -> None:
         """Refuse a folder that cannot be written before the work, and tidy up after processes that were killed."""

@@ -44,7 +44,7 @@ class Start:
     """Epochs that were completed, if it resumes."""
     step: int = 0
     """Optimizer steps that were made where it resumes."""
-    resumed_by: str = "a last.ckpt resumes its run"
+    resumed_by: str = "to resume a stopped fit, give `--ckpt_path last`"
     """How to resume instead, if a fit starts from the weights only."""
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""

@@ -139,7 +139,7 @@ def test_a_fit_from_a_checkpoint_of_other_classes_has_a_new_head(asim: Asim, run
     lines = asim(*fit).out.splitlines()
     assert lines[:2] == [
         "weights  fc.weight, fc.bias: new, with random weights, as the file has 12 classes and the data 10",
-        "starts from the weights of x.ckpt at epoch 0 of 1; --model.num_classes 12 resumes it",
+        "starts from the weights of x.ckpt at epoch 0 of 1; `--model.num_classes 12` continues at its epoch",
     ]
     assert "size mismatch for backbone.fc.weight" in asim("validate", *fit[1:]).error
 

@@ -70,7 +70,7 @@ def test_fit_starts_from_weights_alone_and_says_so(asim: Asim, run: Run) -> None
             value.fill_(7.0)
     torch.save(checkpoint, "weights.ckpt")
     answer = asim("fit", "-c", run.config, "--ckpt_path", "weights.ckpt", "--trainer.max_epochs", "1")
-    line = "starts from the weights of weights.ckpt at epoch 0 of 1; a last.ckpt resumes its run"
+    line = "starts from the weights of weights.ckpt at epoch 0 of 1; to resume a stopped fit, give `--ckpt_path last`"
     assert line in answer.out.splitlines()
     started = CimClassifier.load_from_checkpoint("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
     assert float(started.backbone.fc.bias.detach().mean()) == pytest.approx(7.0, abs=0.5)

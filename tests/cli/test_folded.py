@@ -60,8 +60,8 @@ def test_a_folded_checkpoint_does_not_fit_an_unfolded_network(command: str, asim
 def test_a_fit_from_before_starts_anew_from_folded_weights(asim: Asim, run: Run) -> None:
     rate = ("--model.optimizer.lr", "0.001")
     answer = asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, *rate, *FOLD)
-    line = f"starts from the weights of {run.checkpoint} at epoch 0 of 1; --model.plan.fold_batchnorm false resumes it"
-    assert line in answer.out.splitlines()
+    other = "`--model.plan.fold_batchnorm false` continues at its epoch"
+    assert f"starts from the weights of {run.checkpoint} at epoch 0 of 1; {other}" in answer.out.splitlines()
     (path,) = Path("runs").glob("**/last.ckpt")
     saved = torch.load(path, weights_only=True)
     assert saved["global_step"] == 2

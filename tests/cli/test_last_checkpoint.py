@@ -86,8 +86,18 @@ def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: As
     assert "\nnothing was trained, as " in answer.out
     assert not (folder / "runs").exists()
     answer = asim(*resumes, "--resume", "false")
-    assert answer.out.startswith(f"starts from the weights of {run.checkpoint} at epoch 0 of 1; --resume true ")
+    assert answer.out.startswith(f"starts from the weights of {run.checkpoint} at epoch 0 of 1; `--resume true` ")
     assert torch.load(last_of(folder), weights_only=True)["global_step"] == 2
+
+
+def test_fewer_epochs_than_the_checkpoint_has_are_refused(asim: Asim, run: Run, folder: Path) -> None:
+    fewer = ("fit", "-c", run.config, "--ckpt_path", run.checkpoint, "--trainer.max_epochs", "0")
+    assert asim(*fewer).error == (
+        f"`trainer.max_epochs` must be 1 or more to resume {run.checkpoint}, got 0; --resume false starts from its "
+        "weights at epoch 0"
+    )
+    assert asim(*fewer, "--resume", "false").code == 0
+    assert not (folder / "runs").exists()
 
 
 OLD_KEY = (
