@@ -45,7 +45,7 @@ class SimulatedAccuracy(Callback):
     def __str__(self) -> str:
         chips = [each.chip for each in self.conditions if each.chip is not None]
         on = f"chip {chips[0]}" if len(chips) == 1 else f"each of {len(chips)} chips"
-        return f"{self.images} validation images" + (f" on {on}" if chips else "")
+        return f"up to {self.images} validation images" + (f" on {on}" if chips else "")
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure.

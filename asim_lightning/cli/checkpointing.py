@@ -65,12 +65,13 @@ def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[li
         said = f"is not the accuracy on the macro that is trained for; `monitor: {SimulatedAccuracy.METRIC}` is"
         wrong = [f"{name} of {kind}" for name, kind in monitors.items() if name in model.logged]
         return callbacks, metric, f"{' and '.join(wrong)} {said}" if wrong else ""
-    if not any(isinstance(each, SimulatedAccuracy) for each in callbacks):
+    installed = next((each for each in callbacks if isinstance(each, SimulatedAccuracy)), None)
+    if installed is None:
         callbacks.insert(0, measuring)  # before a callback that puts averaged weights back
     return (
         callbacks,
         SimulatedAccuracy.METRIC,
-        f"{SimulatedAccuracy.METRIC}, as the fit trains for the macro: {measuring}",
+        f"{SimulatedAccuracy.METRIC}, as the fit trains for the macro: {installed or measuring}",
     )
 
 

@@ -4,6 +4,7 @@ import copy
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback
 
+from asim_lightning import CimClassifier
 from tests.cli.conftest import TINY, Asim, Run
 from tests.cli.wrong_inputs import FIT, Wrong, assert_refused, flag, recipe, saved
 
@@ -204,11 +206,13 @@ def test_a_fit_without_validation_says_which_weights_it_kept(
     assert f"weights  {LAST}, the last epoch's, as val/acc was not measured\n" in answer.out
 
 
-@pytest.mark.parametrize("setting", ["max_epochs=0", "limit_train_batches=0"])
+@pytest.mark.parametrize("setting", ["max_epochs=0", "limit_train_batches=0", "max_time=00:00:00:00"])
 def test_a_fit_of_no_step_says_so(setting: str, asim: Asim, written: Write) -> None:
     answer = asim("fit", "-c", written(), f"--trainer.{setting}")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines()[1].startswith("nothing was trained, as ")
+    said = answer.out.splitlines()[1]
+    assert said.startswith("nothing was trained, as ")
+    assert setting.partition("=")[0] in said
     assert not Path("runs").exists()
 
 
@@ -219,16 +223,37 @@ def test_early_stopping_says_that_it_ended_the_fit_and_why(asim: Asim, written: 
     assert "EarlyStopping" not in asim("fit", "-c", written()).out
 
 
-def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(asim: Asim, written: Write) -> None:
+def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(
+    asim: Asim, written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the quantised accuracy falls, and the one on the chip rises."""
+    quantized, on_chip = [0.75, 0.25], iter([0.25, 0.75])
+
+    def validation_step(model: CimClassifier, *_: Any) -> None:
+        model.log("val/acc", quantized[model.current_epoch], batch_size=1)
+
+    monkeypatch.setattr(CimClassifier, "validation_step", validation_step)
+    monkeypatch.setattr(
+        "asim_lightning.callbacks.simulated_accuracy.point_result", lambda *_: SimpleNamespace(accuracy=next(on_chip))
+    )
     path = written(
         trainer__callbacks=[], model__train_noise=1.0, model__train_noise_model="chip", trainer__max_epochs=2
     )
     lines = asim("fit", "-c", path, "--model.plan.macro.static.offset", "1 lsb").out.splitlines()
-    assert lines[0] == "monitor  val/acc_simulated, as the fit trains for the macro: 200 validation images"
+    assert lines[0] == "monitor  val/acc_simulated, as the fit trains for the macro: up to 200 validation images"
     with open("runs/tiny/version_0/metrics.csv") as file:
-        accuracies = [float(row["val/acc_simulated"]) for row in csv.DictReader(file) if row["val/acc_simulated"]]
+        rows = [row for row in csv.DictReader(file) if row["val/acc_simulated"]]
+    logged = [[float(row[name]) for row in rows] for name in ("val/acc", "val/acc_simulated")]
+    assert logged == [[0.75, 0.25], [0.25, 0.75]]
     best = torch.load("runs/tiny/version_0/checkpoints/best.ckpt", weights_only=True)
-    assert best["epoch"] == accuracies.index(max(accuracies))
+    assert best["epoch"] == 1
+
+
+def test_the_line_on_the_monitor_tells_of_the_users_own_callback(asim: Asim, written: Write) -> None:
+    own = callback("asim_lightning.callbacks.SimulatedAccuracy", images=7, chips=[3])
+    path = written(trainer__callbacks=[own], model__train_noise=1.0, model__train_noise_model="macro")
+    first = asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]
+    assert first.endswith(": up to 7 validation images on chip 3")
 
 
 def test_a_monitor_that_leaves_out_the_macro_is_said(asim: Asim, written: Write) -> None:
