@@ -55,7 +55,12 @@ def layer_counts(
     missing = [name for name in layers if name not in found]
     if missing:
         raise ValueError(f"no training image reaches the layer {missing[0]}, so that its counts are not known")
-    return found, f"{used} training images" + (f", all that there are (--images {images})" if used < images else "")
+    return found, images_text(used, "training", images)
+
+
+def images_text(used: int, kind: str, asked: int) -> str:
+    """How many images were used, and that there are no more, as "40 training images, all that there are"."""
+    return f"{used} {kind} images" + (f", all that there are (--images {asked})" if used < asked else "")
 
 
 @dataclass

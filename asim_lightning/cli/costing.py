@@ -14,6 +14,7 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.circuit.algorithm import expected_error, with_equal_converters
 from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.classifier.arguments import check_image_size
+from asim_lightning.cli.adc_calibration import images_text
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.writable import check_folder
@@ -53,7 +54,7 @@ def network_cost(
         validate: Whether, in place of the network, the energy model is compared with published chips.
         output: Folder of the files; null: that of this configuration's runs.
     """
-    folder, counts = _check_output(setup, output), None
+    folder, counts, notes = _check_output(setup, output), None, list[str]()
     if validate:
         setup.say(_publish_validation(technology, folder))
         return
@@ -61,11 +62,13 @@ def network_cost(
     if technology.charging != "fixed":
         check_whole("`images`", images, 1)
         prepare(setup.trainer, setup.model, setup.data)
-        counts = _test_counts(setup, images)
+        counts, used = _test_counts(setup, images)
+        notes.append(f"the counts of the columns are those of {used}")
     report = _network_cost(setup, technology, digital or [], counts)
     layers, simulated = macro_layers(setup.model.backbone), {each.name for each in report.layers if each.macro}
     if note := accuracy_note(layers[name].transfer for name in layers if name in simulated):
-        report = replace(report, notes=(note, *report.notes))
+        notes.insert(0, note)
+    report = replace(report, notes=(*notes, *report.notes))
     if setup.trainer.is_global_zero:
         print(_publish_cost(report, folder, setup.folder.name))
 
@@ -136,21 +139,22 @@ def _network_cost(
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
 
 
-def _test_counts(setup: Setup, images: int) -> dict[str, LayerCounts]:
-    """Counts of all layers for the data's first test images, which are quantised and meet no noise."""
-    model = setup.model
+def _test_counts(setup: Setup, images: int) -> tuple[dict[str, LayerCounts], str]:
+    """Counts of all layers for the data's first test images, without noise, and how many images, in words."""
+    model, used = setup.model, 0
 
     def batches() -> Any:
-        left = images
+        nonlocal used
         for batch in setup.data.test_dataloader():
-            taken: Tensor = batch[0][:left].to(model.device)
+            taken: Tensor = batch[0][: images - used].to(model.device)
+            used += len(taken)
             yield taken
-            left -= len(taken)
-            if left <= 0:
+            if used >= images:
                 return
 
     with under(model, Condition("quantized")):
-        return count_histograms(model, macro_layers(model.backbone), batches())
+        found = count_histograms(model, macro_layers(model.backbone), batches())
+    return found, images_text(used, "test", images)
 
 
 def _publish_cost(report: CostReport, folder: Path, name: str) -> str:

@@ -71,22 +71,26 @@ def verify(setup: Setup, samples: int = 2) -> None:
         SystemExit: With code 1, where a layer's engines differ.
     """
     prepare(setup.trainer, setup.model, setup.data)
-    verifications = _verify_network(setup.model, setup.data, samples)
+    verifications, used = _verify_network(setup.model, setup.data, samples)
     for verification in verifications:
         print(f"{verification}\n")
     good = sum(verification.ok for verification in verifications)
-    print(f"{good} of {len(verifications)} layers agree")
+    fewer = f", all of the first batch (--samples {samples})" if used < samples else ""
+    print(f"{good} of {len(verifications)} layers agree on {used} test image{'s' if used > 1 else ''}{fewer}")
     if good < len(verifications):
         raise SystemExit(1)
 
 
-def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verification]:
+def _verify_network(model: CimClassifier, data: Any, samples: int) -> tuple[list[Verification], int]:
     """Verify every layer that is on a macro, on the inputs that it gets from the first test images.
 
     Args:
         model: Converted classifier.
         data: Data module; its first test images are used.
         samples: Number of images.
+
+    Returns:
+        A verification for each layer, and how many images were used.
 
     Raises:
         ValueError: No layer is on a macro, or there is no sample.
@@ -109,11 +113,12 @@ def _verify_network(model: CimClassifier, data: Any, samples: int) -> list[Verif
     finally:
         for hook in hooks:
             hook.remove()
-    return [
+    found = [
         verify_layer(layer, *inputs[layer], max_samples=samples, chip=model.chip)
         for layer in layers.values()
         if layer in inputs
     ]
+    return found, len(images)
 
 
 def engines_line(circuit: Transfer, device: torch.device) -> str:

@@ -202,7 +202,13 @@ _CHIP = "{offset: 0.3 lsb, gain: 1 %, inl: 0.66 %, columns_per_adc: 3, stuck_at_
 def test_verify_says_how_many_layers_agree(static: str | None, asim: Asim, run: Run) -> None:
     effects = () if static is None else ("--model.plan.macro.static", static, "--model.chip", "17")
     answer = asim("verify", "-c", run.config, "--ckpt_path", run.checkpoint, "--samples", "1", *effects)
-    assert answer.last == "14 of 14 layers agree"
+    assert answer.last == "14 of 14 layers agree on 1 test image"
+
+
+def test_verify_says_how_many_images_it_used(asim: Asim, run: Run) -> None:
+    few = ("--samples", "9", "--data.init_args.eval_batch_size", "2")
+    answer = asim("verify", "-c", run.config, "--ckpt_path", run.checkpoint, *few)
+    assert answer.last == "14 of 14 layers agree on 2 test images, all of the first batch (--samples 9)"
 
 
 def test_as_a_module() -> None:

@@ -151,6 +151,14 @@ def test_what_a_cost_does_not_say_of_the_accuracy(capsys: pytest.CaptureFixture[
     assert "accuracy is not" in json.loads((here / "runs/quickstart/cost.json").read_text())["notes"][0]
 
 
+def test_counts_of_fewer_images_than_asked_for_are_said(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    few = ("--technology.charging", "redistribution", "--data.init_args.test_images", "3")
+    for images, more in ((2, ""), (5, ", all that there are (--images 5)")):
+        said(capsys, *few, "--images", str(images))
+        notes = json.loads((here / "runs/quickstart/cost.json").read_text())["notes"]
+        assert notes[0] == f"the counts of the columns are those of {min(images, 3)} test images{more}"
+
+
 def test_units_and_loads(capsys: pytest.CaptureFixture[str]) -> None:
     reuse = "{placement: reuse, macros: 8, columns: 256}"
     out = said(capsys, "--technology.supply", "800 mV", "--model.plan.macro.static", reuse)
