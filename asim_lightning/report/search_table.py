@@ -134,7 +134,7 @@ def cheapest_lines(found: SearchResult) -> list[str]:
             lines.append(f"The recipe's macro{where}: {_numbers(own, given)}, {own.verdict}.")
         if cheaper := found.cheaper(points, best):
             needed = images_needed(each for point in cheaper for each in point.decisions if each.verdict == "undecided")
-            deciding = f"; deciding takes {needed}" if needed else ""
+            deciding = f"; {needed} would decide" if needed else ""
             cheapest = f"{len(cheaper)}, the cheapest {_numbers(cheaper[0], given)}"
             lines.append(f"Cheaper and undecided{where}: {cheapest}{deciding}.")
     return lines

@@ -57,7 +57,9 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         facts.append(f"{len(choice.cheaper)} cheaper undecided, the cheapest {cheapest}")
         facts += _deciding(decided for _, decided in choice.cheaper)
     if len(found) > 1:
-        facts.append(f"kept at {len(keeping)} of {len(found)} conditions")
+        missing = [legend_text(choice.conditions, LABELS) for choice in found if choice.best is None]
+        failing = f", not at {' or at '.join(missing)}" if 0 < len(missing) <= _FEW else ""
+        facts.append(f"kept at {len(keeping)} of {len(found)} conditions{failing}")
     if energy_of(run) is not None and (digital := digital_energy(run, best)) is not None:
         facts.append(f"a digital macro {cost_text('all_digital', {'all_digital': digital})}")
     return facts
@@ -91,7 +93,7 @@ def _numbers(run: RunResults, point: RunPoint, without: Sequence[str] = ()) -> s
 def _deciding(decisions: Iterable[Decision]) -> list[str]:
     """How many images would decide, where images do."""
     needed = images_needed(decisions)
-    return [f"deciding takes {needed}"] if needed else []
+    return [f"{needed} would decide"] if needed else []
 
 
 def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]) -> list[str]:

@@ -110,7 +110,7 @@ def test_each_noise_has_its_cheapest() -> None:
     assert said[0].startswith("Cheapest at random_noise 0 that keeps accuracy 86 %: adc_bits 8 (")
     assert said[1] == (
         "Cheaper and undecided at random_noise 0: 1, the cheapest adc_bits 7 (80.00 % accuracy, 70 uJ an image, 3.5 "
-        "times the all-digital energy); deciding takes about 900 images."
+        "times the all-digital energy); about 900 images would decide."
     )
     assert said[2] == "No point at random_noise 0.5 surely keeps accuracy 86 %; 2 are undecided on these images."
 

@@ -92,7 +92,9 @@ def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
 def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
     points = [point(368, {"adc_bits": 8, "random_noise": 0}, {"energy": 3.0, "all_digital": 2.5}, (0, -0.005, 0.005))]
     points.append(point(364, {"adc_bits": 7, "random_noise": 0.1}, {"energy": 2.0}, (-0.01, -0.03, 0.01)))
-    assert verdict(run(points), QUANTIZED).endswith("; kept at 1 of 2 conditions; a digital macro 2.5 µJ.")
+    assert verdict(run(points), QUANTIZED).endswith(
+        "; kept at 1 of 2 conditions, not at random noise 0.1 %; a digital macro 2.5 µJ."
+    )
     assert [each.undecided for each in choices(run(points), QUANTIZED)] == [0, 1]
 
 
@@ -126,11 +128,11 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
         "99 % of the quantised accuracy (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
         "bits a cycle 4 (92.00 % [89.00, 95.00], 5.99 µJ); the recipe's macro, ADC bits 8, input bits a cycle 1 (50.00 "
         "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper undecided, the cheapest ADC bits 10, input bits a cycle 4 ("
-        "91.00 % [88.00, 94.00], 2.46 µJ); deciding takes more than the 400 images there are."
+        "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide."
     )
     needed = max(each.images or 0 for _, each in choices(of_macros(100_000), QUANTIZED)[0].cheaper)
     assert 400 < needed < 100_000
-    assert verdict(of_macros(100_000), QUANTIZED).endswith(f"2.46 µJ); deciding takes about {needed:,} images.")
+    assert verdict(of_macros(100_000), QUANTIZED).endswith(f"2.46 µJ); about {needed:,} images would decide.")
     without = replace(of_macros(), commands=())
     assert choices(without, QUANTIZED)[0].own is None
     assert "recipe" not in verdict(without, QUANTIZED)
@@ -203,7 +205,7 @@ def test_how_many_images_would_decide() -> None:
     assert one.images == pytest.approx(3600, rel=0.01)
     assert two.images == pytest.approx(400 * (3 / 1.25) ** 2, rel=0.01)
     said = verdict(replace(found, commands=(replace(COMMAND, images=10_000),)), AccuracyTarget(0.89))
-    assert f"rows 2 (90.25 % [87.25, 93.25]) undecided; deciding takes about {two.images:,} images." in said
+    assert f"rows 2 (90.25 % [87.25, 93.25]) undecided; about {two.images:,} images would decide." in said
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_where_a_question_ended_images_no_number_of_them_is_foretold(until: str,
     found = run([point(360, {"rows": 1}), point(361, {"rows": 2})], settings={"until": until})
     asked = AccuracyTarget.of_run(found)
     assert str(asked) == target
-    assert "deciding takes" not in verdict(found, asked)
+    assert "would decide" not in verdict(found, asked)
     assert [row[8] for row in point_table(found, asked).numbers[3:]] == [decided] * 2
 
 
@@ -237,7 +239,7 @@ def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> No
     said = verdict(run(points[::-1]), QUANTIZED)
     assert said == (
         "99 % of the quantised accuracy (91.08 of 92.00 %): kept at random noise 0 %, 0.1 lsb; undecided at random "
-        "noise 0.3 lsb; deciding takes more than the 400 images there are; missed at random noise 0.6 lsb."
+        "noise 0.3 lsb; more than the 400 images there are would decide; missed at random noise 0.6 lsb."
     )
 
 
