@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     verdict = f"{best.model} predicts better, by {abs(charge.aic - current.aic):.1f} in AIC"
     column = _fitted(best)
     if 2 * parameters - 2 * own < best.aic:
-        verdict += "; each count by itself better still, so the settings are of `column: measured`"
+        verdict += "\nthe measured counts predict better than both; the settings below use `column: measured`"
         column = _measured(file, settings.converter)
     rising = rising_sigma(curve, top, settings.reads)
     print("\n".join([

@@ -38,8 +38,8 @@ def network_shape(model: nn.Module, example: Tensor | None = None) -> NetworkSha
     """
     if example is None and kept_example_shape(model) is None:
         raise ValueError(
-            "`example` must be an input of the network, whose cost depends on its size, got None; only for a network "
-            "that convert_ converted as a whole its shape is known"
+            "`example` must be an input of the network, whose cost depends on its size, got None; pass one, or convert "
+            "the whole network with convert_"
         )
     found: dict[str, list[ProductShape]] = {}
 

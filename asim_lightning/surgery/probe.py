@@ -16,7 +16,7 @@ from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 Seen = TypeVar("Seen")
 _SIZES = (224, 32, 28, 64, 96, 128, 256, 299)
 _SHAPE = "asim_example_shape"
-"""Attribute of a converted network; a copy and a pickled network keep it."""
+"""Attribute of a converted network: the shape of its input. Copies and pickled networks have it, too."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor],
             return run(trial)
         except ValueError as failure:
             error = failure
-    raise ValueError(f"The network ran on no common input size; pass an example input ({error})")
+    kept = kept_example_shape(model)
+    said = "ran on no common input size" if kept is None else f"did not run on {kept}, the shape of its input"
+    raise ValueError(f"The network {said}; pass an example input ({error})")
 
 
 def keep_example_shape_(model: nn.Module, example: Tensor) -> None:

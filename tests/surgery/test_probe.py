@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from asim_lightning.surgery.probe import Operand
+from asim_lightning import Plan, convert_
+from asim_lightning.surgery.probe import Operand, on_example
 from asim_lightning.surgery.provenance import Origin
 
 RELU, OTHER = Origin("relu"), Origin("other")
@@ -32,3 +35,15 @@ def test_what_holds_for_two_calls(field: str, one: Any, other: Any, both: Any) -
 
 def test_two_origins_that_are_not_negative_are_one() -> None:
     assert Operand(RELU).and_(Operand(OTHER)).origin in (RELU, OTHER)
+
+
+def test_a_size_on_which_a_network_does_not_run_is_named() -> None:
+    def fails(x: Tensor) -> None:
+        raise ValueError(f"not {tuple(x.shape)}")
+
+    model = nn.Sequential(nn.Linear(8, 4))
+    with pytest.raises(ValueError, match=r"ran on no common input size; .*\(not \(1, 1, 8\)\)"):
+        on_example(model, None, fails)
+    convert_(model, Plan(), torch.randn(2, 8))
+    with pytest.raises(ValueError, match=r"did not run on \(1, 8\), the shape of its input; .*\(not \(1, 8\)\)"):
+        on_example(model, None, fails)
