@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asim_lightning.nn import PACT
 from asim_lightning.surgery.flow import Flow
-from asim_lightning.surgery.provenance import Origin, Provenance, is_unsigned_by_values
+from asim_lightning.surgery.provenance import Origin, Provenance
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
@@ -23,8 +23,6 @@ class Operand:
 
     origin: Origin | None = None
     """The operation that makes it non-negative; None where there is none."""
-    unsigned_values: bool = False
-    """Whether no value was negative."""
     sees_image: bool = True
     """Whether it depends on the network's input."""
     is_score: bool = False
@@ -36,7 +34,6 @@ class Operand:
         """What holds for the inputs of both calls."""
         return Operand(
             self.origin if other.origin else None,
-            self.unsigned_values and other.unsigned_values,
             self.sees_image or other.sees_image,
             self.is_score and other.is_score,
             self.repeats or other.repeats,
@@ -127,7 +124,7 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
     hooks = [
         module.register_forward_hook(trace.activation(name))
         for name, module in model.named_modules()
-        if isinstance(module, (PACT, nn.ReLU))
+        if isinstance(module, PACT) or type(module) is nn.ReLU
     ]
     output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
     return replace(trace.found(), output=output)
@@ -247,7 +244,6 @@ class _Trace(Watcher):
         sees_image = self.flow.sees_image(x)
         return Operand(
             origin=self.provenance.origin(x),
-            unsigned_values=is_unsigned_by_values(x),
             sees_image=sees_image,
             is_score=self.flow.is_score(x),
             # a function of no image may still be computed for each one
