@@ -220,7 +220,13 @@ def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) 
 
 def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module]) -> list[ReportRow]:
     """Report rows of modules that multiply and are not converted."""
-    why = dict.fromkeys(seen.others, "its forward calls a function that surgery does not take to a macro")
+    why = dict.fromkeys(seen.others, "an earlier conversion left its products in float")
+    why |= {
+        name: f"its forward calls {functions}, which surgery leaves in float; call a torch.nn.Conv2d, a "
+        "torch.nn.Linear or torch.matmul instead"
+        for name, functions in seen.functions.items()
+        if name in seen.others
+    }
     why |= dict.fromkeys(other_layers(model), "surgery converts Conv2d, Linear and matrix products")
     why |= dict.fromkeys(earlier, "converted before")
     modules = dict(model.named_modules())

@@ -89,6 +89,8 @@ class Probe:
             of a linear layer are among the layers too.
         order: Names of layers and calls of function products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are not layers, by full name.
+        functions: Names of the functions that make them.
+        last: Layers after which no other layer or product computes the output.
         uneven: Modules that made other products in another call.
         calls: How often each layer and each function product was computed.
         output: Output of the network.
@@ -98,7 +100,9 @@ class Probe:
     products: dict[str, list[FunctionProduct]] = field(default_factory=dict)
     order: dict[str | Call, None] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
+    last: set[str] = field(default_factory=set)
     calls: Counter[str | Call] = field(default_factory=Counter)
     output: Any = None
 
@@ -127,7 +131,7 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
         if isinstance(module, PACT) or type(module) is nn.ReLU
     ]
     output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
-    return replace(trace.found(), output=output)
+    return replace(trace.found(), output=output, last=trace.flow.last_layers(output))
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
@@ -209,7 +213,7 @@ class _Trace(Watcher):
         if (before is not None and before.batched != batched) or any(each != call for each in twins):
             self._probe.uneven.add(call.owner)
         self._made[call] = new
-        self.flow.after_product(call, a, b, y)
+        self.flow.after_product(call, a, b, y, layer)
 
     def found(self) -> Probe:
         """The probe, with multiplications for one sample."""
@@ -223,6 +227,7 @@ class _Trace(Watcher):
             product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
             self._probe.products.setdefault(call.owner, []).append(product)
         self._probe.others = {str(name): count // self._batch for name, count in macs.items() if count}
+        self._probe.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}
         return self._probe
 
     def _note(self, name: str, x: Tensor) -> None:

@@ -97,6 +97,22 @@ def test_a_rule_states_the_sign_of_a_first_layer(stem: str) -> None:
         model(-images)
 
 
+def test_a_function_that_stays_float_is_named() -> None:
+    class Blur(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = nn.Parameter(torch.rand(3, 1, 3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.kernel, groups=3)
+
+    report = convert_(nn.Sequential(Blur(), nn.Conv2d(3, 4, 3)), Plan())
+    assert report["0"].why_kept == (
+        "its forward calls aten.convolution, which surgery leaves in float; call a torch.nn.Conv2d, a torch.nn.Linear "
+        "or torch.matmul instead"
+    )
+
+
 def test_torchvision_resnet_keeps_its_output() -> None:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=10)
