@@ -36,9 +36,9 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     those of a network without these BatchNorms; a state dict from before folding is folded as it is loaded.
 
     Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
-    an attention: the network runs on the example to find them, and its forward stays as it is. A layer's
-    inputs are unsigned if the operations before it make no negative number (ReLU, PACT, softmax, pooling of these), or
-    if the plan says so; else they are signed.
+    an attention: the network runs on the example to find them, and its forward stays as it is. A layer's inputs are
+    unsigned if the operations before it make no negative number (ReLU, PACT, softmax, pooling of these), else signed;
+    the plan may say otherwise.
 
     Args:
         model: The network.

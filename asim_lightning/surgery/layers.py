@@ -101,10 +101,9 @@ def named_by_kind(
     """Layers and function products of a network, with their kinds, in the order in which they first ran; those that did
     not run come last.
 
-    Kinds: stem (a layer that reads the image in pixels or patches), head (a classifier: timm's, or a linear
-    layer after which no other computes the output), qkv and proj (linear layers
-    of an attention), mlp, qk and av (the products of an attention, before and after its softmax), matmul (other
-    products of two activations), depthwise, conv, linear.
+    Kinds: stem (a layer that reads the image in pixels or patches), head (a classifier: timm's, or a linear layer after
+    which no other computes the output), qkv and proj (linear layers of an attention), mlp, qk and av (the products of
+    an attention, before and after its softmax), matmul (other products of two activations), depthwise, conv, linear.
 
     Args:
         model: The network.
