@@ -1,6 +1,6 @@
 """The network before surgery: a timm model by name, as configured."""
 
-from asim_lightning.backbone.build import build_backbone
+from asim_lightning.backbone.build import build_backbone, image_channels
 from asim_lightning.backbone.config import BackboneConfig
 
-__all__ = ["BackboneConfig", "build_backbone"]
+__all__ = ["BackboneConfig", "build_backbone", "image_channels"]

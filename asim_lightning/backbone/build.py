@@ -42,6 +42,19 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
     return model
 
 
+def image_channels(config: BackboneConfig, network: nn.Module) -> int | None:
+    """Channels of an image that a network takes: the argument `in_chans`, else those in timm's configuration, else
+    those of the first convolution; None where there is none of them.
+
+    Args:
+        config: What the network was built from.
+        network: The network.
+    """
+    size = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
+    first = next((each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d)), None)
+    return config.kwargs.get("in_chans", size[0] if size else first)
+
+
 def _reason(error: Exception) -> str:
     """The message of an error, without the source code that torch adds."""
     if isinstance(error, KeyError):

@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torchvision.transforms.v2 import MixUp
 
-from asim_lightning.backbone import BackboneConfig, build_backbone
+from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
@@ -242,9 +242,8 @@ class CimClassifier(LightningModule):
 
     @property
     def in_channels(self) -> int | None:
-        """Channels of an image that the network takes; None where its first layer is not a convolution."""
-        first = next((layer for layer in self.backbone.modules() if isinstance(layer, nn.Conv2d)), None)
-        return None if first is None else first.in_channels
+        """Channels of an image that the network takes; None where nothing says it."""
+        return image_channels(BackboneConfig(**self.hparams["backbone"]), self.backbone)
 
     @property
     def example(self) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch.nn.modules import module as registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from asim_lightning.backbone import BackboneConfig
+from asim_lightning.backbone import BackboneConfig, image_channels
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.exchange.skeleton import skeleton_of
@@ -69,8 +69,7 @@ def check_size(config: BackboneConfig, num_classes: int, limits: SizeLimits) -> 
     check_whole("`model.num_classes`", num_classes, 2, MOST_CLASSES)
     with _within(limits, config.name):
         model = skeleton_of(config, num_classes)
-    channels = next((each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)), None)
-    size = config.image_size
+    channels, size = image_channels(config, model), config.image_size
     shapes = [(1, channels, size, size)] if size is not None and channels is not None else example_shapes(model)
     model.eval()
     failure = ""

@@ -126,19 +126,22 @@ class AdcCalibration:
 
     def _configuration(self, fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """Rules of the plan with these fields, and those of digital layers, which follow the bits of a macro."""
-        rules = []
+        rules, others = [], []
+        signs: dict[str, bool | None] = {}
+        known_layers = set(self.layers)  # of several rules that match a layer the first counts
+        for rule in self.setup.model.hparams["plan"]["rules"]:
+            names = matched(self.setup.model, rule["match"], "plan.rules")
+            signs = {**dict.fromkeys(names, rule.get("signed_input")), **signs}
+            if names - known_layers:  # a rule that decides nothing is refused
+                others.append(rule)
+            known_layers |= names
         for name, layer in self.layers.items():
             rule = layer.assignment.rule
             known = asdict(rule) if isinstance(rule, MacroConfig) else dict(rule or {})
             match = f"re:{name}" if name in KINDS else name
-            rules.append({"match": match, "macro": {**known, **fields[name]}})
-        known_layers = set(self.layers)  # of several rules that match a layer the first counts
-        for rule in self.setup.model.hparams["plan"]["rules"]:
-            names = matched(self.setup.model, rule["match"], "plan.rules")
-            if names - known_layers:  # a rule that decides nothing is refused
-                rules.append(rule)
-            known_layers |= names
-        return {"model": {"plan": {"rules": rules}}}
+            sign = {} if signs.get(name) is None else {"signed_input": signs[name]}
+            rules.append({"match": match, "macro": {**known, **fields[name]}, **sign})
+        return {"model": {"plan": {"rules": [*rules, *others]}}}
 
     def _compare(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
         """Accuracies on the test images, and their differences in pairs."""

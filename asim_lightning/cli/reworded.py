@@ -32,7 +32,7 @@ _OWN_MODEL = re.compile(
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s+(\S.*)", re.S)
 _NO_PACKAGE = re.compile(r"`(\w+)` is not installed|requires `(\w+)` to be installed")
 _RULES, _COMPARE = "model.plan.rules", "compare"
-_FIELDS = {_RULES: ("match", "macro"), _COMPARE: ("fidelity", "macro", "layers", "chip", "rules")}
+_FIELDS = {_RULES: ("match", "macro", "signed_input"), _COMPARE: ("fidelity", "macro", "layers", "chip", "rules")}
 _ALLOWED = {
     _RULES: "a list of mappings, such as {match: head, macro: {adc_bits: 10}}",
     _COMPARE: f"a list of {', '.join(KINDS)} or mappings, such as [float, {{macro: {{adc_bits: 7}}}}]",

@@ -99,7 +99,8 @@ class Points:
             key = None if pair is None else digests[pair], family.bits(assignment)
             layers.setdefault(key, []).extend(family.layers)
         groups = sorted([sorted(names), macro, bits] for (macro, bits), names in layers.items())
-        content: dict[str, object] = {"kind": kind, "layers": groups}
+        signed = sorted(name for family in self._families if family.signed_input for name in family.layers)
+        content: dict[str, object] = {"kind": kind, "layers": groups, "signed": signed}
         if kind == "quantized":
             return content
         if any(macro.static.is_reused for macro, _ in known):

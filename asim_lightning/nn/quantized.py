@@ -193,8 +193,8 @@ class QuantizedLayer(nn.Module):
         reach = max(abs(high), abs(low)) if stored is None else float(stored)
         if low < -_MATERIALLY_NEGATIVE * reach:
             raise ValueError(
-                f"Layer `{self.name}` was declared unsigned, so its inputs must be 0 or more, got values down to "
-                f"{low:.4g}; use signed_input=True"
+                f"Layer `{self.name}` is unsigned, so its inputs must be 0 or more, got values down to {low:.4g}; set "
+                "`signed_input` to true for it, in `plan.rules` or where the layer is made"
             )
 
     def _assert_values(self, x: Tensor) -> None:

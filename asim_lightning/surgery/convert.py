@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor, nn
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
 from asim_lightning.nn.calibration import warn_of_missing_ranges
 from asim_lightning.surgery.check import check_installed
@@ -25,9 +23,9 @@ from asim_lightning.surgery.layers import (
 )
 from asim_lightning.surgery.norms import find_folding
 from asim_lightning.surgery.patterns import matching
-from asim_lightning.surgery.plan import Plan
+from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.probe import Operand, Probe, keep_example_shape_, on_example, probe
-from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_unsigned, replacement
+from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples
 from asim_lightning.surgery.settings import kept_fidelities, place_tiles_, set_fidelity_
 
@@ -39,15 +37,15 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     those of a network without these BatchNorms; a state dict from before folding is folded as it is loaded.
 
     Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
-    an attention: the network runs on the example to find them, and its forward stays as it is. Inputs are unsigned
-    where the operations before make them non-negative (ReLU, PACT, softmax, pooling of these) or the example shows no
-    negative value, else signed.
+    an attention: the network runs on the example to find them, and its forward stays as it is. A layer's inputs are
+    unsigned if the operations before it make no negative number (ReLU, PACT, softmax, pooling of these), else signed;
+    the plan may say otherwise.
 
     Args:
         model: The network.
         plan: Which layer gets which macro.
-        example: A batch of real inputs; decides signs where the operations before do not. Default: a random one, which
-            is used only for sizes and the order of layers.
+        example: A batch of inputs, for sizes and the order of layers; no value of it decides anything. Default: a
+            random one.
 
     Returns:
         One row for each layer and product.
@@ -105,11 +103,12 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
     _check_run(layers, seen, kept)
     for layer in layers:
         _check_known(layer, seen, kept)
-        unsigned, how = is_unsigned(layer, _input(layer, seen), example is not None)
+        rule = ruled.get(layer.name)
+        signed, how = is_signed(layer, _input(layer, seen), plan, rule)
         try:
             # scores that passed through a layer have a sign, as other inputs have
-            assignment = Assignment(plan.macro, layer.kind == "av" and unsigned, ruled.get(layer.name))
-            settings = Settings(plan, assignment, not unsigned, kept.get(layer.name, ""))
+            assignment = Assignment(plan.macro, layer.kind == "av" and not signed, rule.macro if rule else None)
+            settings = Settings(plan, assignment, signed, kept.get(layer.name, ""))
             module, why = replacement(layer, settings)
             if isinstance(module, (OnMacro, QuantConv2d)):
                 module.assignment = assignment
@@ -154,14 +153,14 @@ def _sees_image(layer: FoundLayer, seen: Probe) -> bool:
     return sighting is None or sighting.input.sees_image
 
 
-def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, dict[str, Any] | MacroConfig]:
+def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, Rule]:
     """The rule of each layer that has one: the first that matches.
 
     Raises:
         ValueError: A rule matches nothing, or only layers that an earlier rule matches.
     """
     kinds = {layer.name: layer.kind for layer in layers}
-    ruled: dict[str, dict[str, Any] | MacroConfig] = {}
+    ruled: dict[str, Rule] = {}
     for rule in plan.rules:
         matched = matching(rule.match, kinds, "plan.rules")
         if matched <= ruled.keys():
@@ -170,7 +169,7 @@ def _ruled(layers: Sequence[FoundLayer], plan: Plan) -> dict[str, dict[str, Any]
                 "it matches, and of several the first counts; put it before them"
             )
         for name in matched:
-            ruled.setdefault(name, rule.macro)
+            ruled.setdefault(name, rule)
     return ruled
 
 
@@ -214,8 +213,6 @@ def _leave_routed(model: nn.Module, seen: Probe) -> None:
 def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) -> ReportRow:
     on_macro = module.macro if isinstance(module, OnMacro) else None
     stated = how if isinstance(module, QuantizedLayer) else "float"
-    if isinstance(module, QuantConv2d):
-        stated = "signed: first layer"
     if layer.product is not None:
         before, macs = f"{layer.kind.upper() if layer.kind in ('qk', 'av') else layer.kind} product", layer.product.macs
     else:
@@ -226,7 +223,13 @@ def _row(layer: FoundLayer, module: nn.Module, seen: Probe, how: str, why: str) 
 
 def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module]) -> list[ReportRow]:
     """Report rows of modules that multiply and are not converted."""
-    why = dict.fromkeys(seen.others, "its forward calls a function that surgery does not take to a macro")
+    why = dict.fromkeys(seen.others, "an earlier conversion left its products in float")
+    why |= {
+        name: f"its forward calls {functions}, which surgery leaves in float; call a torch.nn.Conv2d, a "
+        "torch.nn.Linear or torch.matmul instead"
+        for name, functions in seen.functions.items()
+        if name in seen.others
+    }
     why |= dict.fromkeys(other_layers(model), "surgery converts Conv2d, Linear and matrix products")
     why |= dict.fromkeys(earlier, "converted before")
     modules = dict(model.named_modules())

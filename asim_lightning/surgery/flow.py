@@ -1,6 +1,6 @@
 """The origin of each tensor of a run (image, product, softmax), and the multiplications of each module."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +40,8 @@ class Flow(TorchDispatchMode):
         super().__init__()
         self.macs: Counter[str | Call] = Counter()
         """Multiplications of all samples, by module, or by product of a function call."""
+        self.functions: defaultdict[str | Call, set[str]] = defaultdict(set)
+        """Names of the functions that made them, such as aten.convolution."""
         self.softmaxed: set[Call] = set()
         """Products whose results go into a softmax."""
         self.product: Call | None = None
@@ -65,11 +67,21 @@ class Flow(TorchDispatchMode):
         marks = self._of(x)
         inside = frozenset(call for call in marks.products if _is_inside(name, call.owner))
         scores = marks.scores and _is_inside(name, marks.owner)
-        self._marks[y] = _Marks(marks.image, False, scores, marks.owner, inside)
+        self._marks[y] = _Marks(
+            marks.image, False, scores, marks.owner, inside, frozenset([name]), marks.last | marks.before
+        )
 
-    def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
-        """Record that a function product computed y."""
-        self._marks[y] = _Marks(self.sees_image(a, b), False, products=frozenset([call]))
+    def after_product(self, call: Call, a: Tensor, b: Tensor, y: Tensor, layer: str | None) -> None:
+        """Record that a function product computed y, with the weight of a layer where it has a name."""
+        before = frozenset().union(*(each.last | each.before for each in (self._of(a), self._of(b))))
+        last = frozenset([] if layer is None else [layer])
+        self._marks[y] = _Marks(self.sees_image(a, b), False, products=frozenset([call]), last=last, before=before)
+
+    def last_layers(self, output: Any) -> set[str]:
+        """Layers after which no other layer or product computes an output; none for an output that adds what such a
+        layer has computed from another of them, such as a residual block's."""
+        marks = [self._of(y) for y in tree_leaves(output) if isinstance(y, Tensor)]
+        return {name for each in marks if each.last.isdisjoint(each.before) for name in each.last}
 
     def _of(self, x: Tensor) -> "_Marks":
         found: _Marks = self._marks.get(x, _NOTHING)
@@ -84,7 +96,9 @@ class Flow(TorchDispatchMode):
         scores = any(each.scores for each in factors) and all(each.scores for each in factors if each.image)
         result = func(*args, **kwargs)
         if (count := flop_registry.get(func._overloadpacket)) is not None:
-            self.macs[self.product or self._running()] += count(*args, **kwargs, out_val=result) // 2
+            maker = self.product or self._running()
+            self.macs[maker] += count(*args, **kwargs, out_val=result) // 2
+            self.functions[maker].add(str(func._overloadpacket))
         elif (macs := _MACS.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += macs(*args, **kwargs)
         marks = _union(before, scores)
@@ -94,7 +108,7 @@ class Flow(TorchDispatchMode):
         if func.__name__.split(".")[0] in _SOFTMAX:
             self.softmaxed |= marks.products
             owner = next((call.owner for call in marks.products), self._running().rpartition(".")[0])
-            marks = _Marks(marks.image, marks.untouched, True, owner)
+            marks = _Marks(marks.image, marks.untouched, True, owner, last=marks.last, before=marks.before)
         if marks is not _NOTHING:
             for output in tree_leaves(result):
                 if isinstance(output, Tensor):
@@ -105,7 +119,7 @@ class Flow(TorchDispatchMode):
 class _Marks:
     """Origin of a tensor."""
 
-    __slots__ = ("image", "owner", "products", "scores", "untouched")
+    __slots__ = ("before", "image", "last", "owner", "products", "scores", "untouched")
 
     def __init__(
         self,
@@ -114,9 +128,12 @@ class _Marks:
         scores: bool = False,
         owner: str = "",
         products: frozenset[Call] = frozenset(),
+        last: frozenset[str] = frozenset(),
+        before: frozenset[str] = frozenset(),
     ) -> None:
         self.image, self.untouched, self.scores = image, untouched, scores
         self.owner, self.products = owner, products
+        self.last, self.before = last, before  # layers since which there is no other, and those before them
 
 
 _NOTHING = _Marks()
@@ -139,4 +156,6 @@ def _union(marks: list[_Marks], scores: bool) -> _Marks:
         scores=scores,
         owner=next((each.owner for each in known if each.owner), ""),
         products=frozenset().union(*(each.products for each in known)),
+        last=frozenset().union(*(each.last for each in known)),
+        before=frozenset().union(*(each.before for each in known)),
     )

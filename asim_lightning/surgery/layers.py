@@ -101,9 +101,9 @@ def named_by_kind(
     """Layers and function products of a network, with their kinds, in the order in which they first ran; those that did
     not run come last.
 
-    Kinds: stem (a layer that reads the image in pixels or patches), head (the classifier), qkv and proj (linear layers
-    of an attention), mlp, qk and av (the products of an attention, before and after its softmax), matmul (other
-    products of two activations), depthwise, conv, linear.
+    Kinds: stem (a layer that reads the image in pixels or patches), head (a classifier: timm's, or a linear layer after
+    which no other computes the output), qkv and proj (linear layers of an attention), mlp, qk and av (the products of
+    an attention, before and after its softmax), matmul (other products of two activations), depthwise, conv, linear.
 
     Args:
         model: The network.
@@ -119,7 +119,9 @@ def named_by_kind(
         if made.call in names
     ]
     attentions = {found.name.rpartition(".")[0] for found in products if found.kind == "av"}
-    heads = configured_layers(model, "classifier") or _last_linear(layers, probe)
+    heads = {*configured_layers(model, "classifier")} or {
+        name for name in probe.last if isinstance(layers[name], nn.Linear)
+    }
     found = []
     for name, module in layers.items():
         sighting = probe.layers.get(name)
@@ -163,11 +165,6 @@ def _product_kind(product: FunctionProduct) -> str:
     if product.a.is_score or product.b.is_score:
         return "av"
     return "qk" if product.softmaxed else "matmul"
-
-
-def _last_linear(layers: Mapping[str, nn.Module], probe: Probe) -> tuple[str, ...]:
-    last = list(probe.order)[-1:]
-    return tuple(name for name in last if isinstance(name, str) and isinstance(layers.get(name), nn.Linear))
 
 
 def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:

@@ -13,12 +13,14 @@ STEMS = ("published", "quantized", "float", "macro")
 
 @dataclass(frozen=True)
 class Rule:
-    """Changes the macro of some layers."""
+    """Changes the macro of some layers, or the sign of their inputs."""
 
     match: str
     """Layers by full name: a glob (`layer4.*`), a regular expression (`re:blocks\\.\\d+\\.mlp.*`), or a kind."""
     macro: dict[str, Any] | MacroConfig = field(default_factory=dict)  # jsonargparse takes the first that fits
     """Fields of the plan's macro that differ for these layers, or a whole macro."""
+    signed_input: bool | None = None
+    """As the plan's `signed_input`, for these layers; null: the plan's."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, str) or not self.match:
@@ -26,11 +28,13 @@ class Rule:
             raise ValueError(f"`plan.rules.match` must be {allowed}, got {self.match!r}")
         if not isinstance(self.macro, (MacroConfig, dict)):
             raise ValueError(f"`plan.rules.macro` must be a mapping of macro fields, got {self.macro!r}")
-        if not self.macro:
+        if not self.macro and self.signed_input is None:
             raise ValueError(
                 f"`plan.rules.macro` must be a mapping of one or more macro fields, such as {{adc_bits: 10}}, got none "
                 f"for {self.match!r}"
             )
+        if self.signed_input is not None:
+            check_flag("`plan.rules.signed_input`", self.signed_input)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class Plan:
     preset: str | None = None
     """Published macro whose fields are the defaults of `macro`, where it is a mapping or absent (asim macros lists
     them); null as soon as `macro` has them."""
+    signed_input: bool | None = None
+    """Whether layers take inputs below 0. null: a layer is unsigned if the operation before it makes no negative number
+    (ReLU, PACT, softmax, pooling of these), else signed. true: all are signed. false: all are unsigned, and a negative
+    input is refused; unsigned inputs have twice as many levels above 0."""
 
     def __post_init__(self) -> None:
         if self.preset is not None:
@@ -75,12 +83,16 @@ class Plan:
         elif isinstance(self.macro, dict):
             object.__setattr__(self, "macro", MacroConfig().with_fields(**self.macro))
         if not isinstance(self.rules, (list, tuple)):
-            raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {self.rules!r}")
+            raise ValueError(
+                f"`plan.rules` must be a list of rules with match, macro and signed_input, got {self.rules!r}"
+            )
         object.__setattr__(self, "rules", [_rule(rule) for rule in self.rules])
         for name, allowed in (("stem", STEMS), ("input_range", INPUT_RANGES)):
             check_choice(f"`plan.{name}`", getattr(self, name), allowed)
         for name in ("pact", "per_channel", "fold_batchnorm"):
             check_flag(f"`plan.{name}`", getattr(self, name))
+        if self.signed_input is not None:
+            check_flag("`plan.signed_input`", self.signed_input)
         for name in ("keep", "pact_keep"):
             patterns = getattr(self, name)
             if not isinstance(patterns, (list, tuple)) or not all(isinstance(p, str) and p for p in patterns):
@@ -107,6 +119,6 @@ class Plan:
 def _rule(rule: Any) -> Rule:
     if isinstance(rule, Rule):
         return rule
-    if isinstance(rule, dict) and set(rule) <= {"match", "macro"} and "match" in rule:
+    if isinstance(rule, dict) and set(rule) <= {"match", "macro", "signed_input"} and "match" in rule:
         return Rule(**rule)
-    raise ValueError(f"`plan.rules` must be a list of rules with match and macro, got {rule!r}")
+    raise ValueError(f"`plan.rules` must be a list of rules with match, macro and signed_input, got {rule!r}")

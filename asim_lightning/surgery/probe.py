@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from asim_lightning.nn import PACT
 from asim_lightning.surgery.flow import Flow
-from asim_lightning.surgery.provenance import Origin, Provenance, is_unsigned_by_values
+from asim_lightning.surgery.provenance import Origin, Provenance
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
 Seen = TypeVar("Seen")
@@ -25,8 +25,6 @@ class Operand:
 
     origin: Origin | None = None
     """The operation that makes it non-negative; None where there is none."""
-    unsigned_values: bool = False
-    """Whether no value was negative."""
     sees_image: bool = True
     """Whether it depends on the network's input."""
     is_score: bool = False
@@ -38,7 +36,6 @@ class Operand:
         """What holds for the inputs of both calls."""
         return Operand(
             self.origin if other.origin else None,
-            self.unsigned_values and other.unsigned_values,
             self.sees_image or other.sees_image,
             self.is_score and other.is_score,
             self.repeats or other.repeats,
@@ -94,6 +91,8 @@ class Probe:
             of a linear layer are among the layers too.
         order: Names of layers and calls of function products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are not layers, by full name.
+        functions: Names of the functions that make them.
+        last: Layers after which no other layer or product computes the output.
         uneven: Modules that made other products in another call.
         calls: How often each layer and each function product was computed.
         output: Output of the network.
@@ -103,7 +102,9 @@ class Probe:
     products: dict[str, list[FunctionProduct]] = field(default_factory=dict)
     order: dict[str | Call, None] = field(default_factory=dict)
     others: dict[str, int] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
+    last: set[str] = field(default_factory=set)
     calls: Counter[str | Call] = field(default_factory=Counter)
     output: Any = None
 
@@ -129,10 +130,10 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
     hooks = [
         module.register_forward_hook(trace.activation(name))
         for name, module in model.named_modules()
-        if isinstance(module, (PACT, nn.ReLU))
+        if isinstance(module, PACT) or type(module) is nn.ReLU
     ]
     output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
-    return replace(trace.found(), output=output)
+    return replace(trace.found(), output=output, last=trace.flow.last_layers(output))
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:
@@ -228,7 +229,7 @@ class _Trace(Watcher):
         if (before is not None and before.batched != batched) or any(each != call for each in twins):
             self._probe.uneven.add(call.owner)
         self._made[call] = new
-        self.flow.after_product(call, a, b, y)
+        self.flow.after_product(call, a, b, y, layer)
 
     def found(self) -> Probe:
         """The probe, with multiplications for one sample."""
@@ -242,6 +243,7 @@ class _Trace(Watcher):
             product = replace(made, macs=share, softmaxed=call in self.flow.softmaxed)
             self._probe.products.setdefault(call.owner, []).append(product)
         self._probe.others = {str(name): count // self._batch for name, count in macs.items() if count}
+        self._probe.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}
         return self._probe
 
     def _note(self, name: str, x: Tensor) -> None:
@@ -263,7 +265,6 @@ class _Trace(Watcher):
         sees_image = self.flow.sees_image(x)
         return Operand(
             origin=self.provenance.origin(x),
-            unsigned_values=is_unsigned_by_values(x),
             sees_image=sees_image,
             is_score=self.flow.is_score(x),
             # a function of no image may still be computed for each one

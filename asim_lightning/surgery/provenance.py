@@ -8,7 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_MAKES = {"relu", "relu_", "sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_", "_softmax", "softmax", "abs", "exp"}
+_MAKES = {
+    "relu", "relu_", "sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_", "_softmax", "softmax", "softplus", "abs",
+    "exp",
+}  # fmt: skip
 _MAKES_IF_MINIMUM = {"hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_min_"}
 _KEEPS = {
     "max_pool2d_with_indices", "max_pool2d", "avg_pool2d", "_adaptive_avg_pool2d", "adaptive_avg_pool2d",
@@ -46,10 +49,13 @@ class Provenance(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        origin = self._origin_after(func.__name__.split(".")[0], inputs, args, kwargs or {})
+        name = func.__name__.split(".")[0]
+        origin = self._origin_after(name, inputs, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
-        if origin is None and func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
-            self.origins.pop(inputs[0]._base, None)  # a part of it was written
+        if origin is None and name.endswith("_") and inputs:  # it was written, and so were all views of it
+            written = inputs[0].untyped_storage().data_ptr()
+            for view in [each for each in self.origins if each.untyped_storage().data_ptr() == written]:
+                self.origins.pop(view)
         for output in tree_leaves(result):
             if isinstance(output, Tensor):
                 if origin is None:
@@ -66,13 +72,10 @@ class Provenance(TorchDispatchMode):
             return Origin(None) if isinstance(low, (int, float)) and low >= 0 else None
         if name in _KEEPS and inputs:
             return self.origin(inputs[0])
+        if name == "masked_fill":  # of scores that a mask leaves no key
+            return self.origin(inputs[0]) if isinstance(args[2], (int, float)) and args[2] >= 0 else None
         if name in _KEEPS_IF_ALL and inputs and all(self.origin(tensor) is not None for tensor in inputs):
             factors = [a for a in args if isinstance(a, (int, float))] if name != "sum" else []
             factors += [kwargs["alpha"]] if "alpha" in kwargs else []
             return Origin(None) if all(factor >= 0 for factor in factors) else None
         return None
-
-
-def is_unsigned_by_values(x: Tensor) -> bool:
-    """Whether a tensor has no negative value."""
-    return bool(x.detach().min() >= 0) if x.numel() else False

@@ -18,7 +18,7 @@ from asim_lightning.nn import (
     QuantConv2d,
 )
 from asim_lightning.surgery.layers import FoundLayer, is_known
-from asim_lightning.surgery.plan import Plan
+from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.probe import Operand, Sighting
 
 
@@ -68,22 +68,27 @@ def is_patch_embedding(stem: nn.Module) -> bool:
     return stem.stride == stem.kernel_size and max(stem.kernel_size) > 1
 
 
-def is_unsigned(layer: FoundLayer, input: Operand, real: bool) -> tuple[bool, str]:
-    """Whether a layer's inputs are 0 or more, and the reason.
+def is_signed(layer: FoundLayer, input: Operand, plan: Plan, rule: Rule | None) -> tuple[bool, str]:
+    """Whether a layer's inputs are signed, and the reason.
 
     Args:
         layer: The layer or product.
         input: The input that is applied to the macro's rows.
-        real: Whether the example holds real inputs, whose values decide the sign.
+        plan: The plan.
+        rule: The layer's rule; None where it has none.
     """
+    ruled = None if rule is None else rule.signed_input
+    for where, signed in (("plan.rules", ruled), ("plan.signed_input", plan.signed_input)):
+        if signed is not None:
+            return signed, f"{'signed' if signed else 'unsigned'}: {where}"
+    if layer.kind == "stem" and plan.stem != "macro":
+        return True, "signed: first layer"
     if layer.kind == "qk":
-        return False, "signed: keys and queries"
-    if input.origin is not None and input.unsigned_values:
-        what = "scores" if input.is_score and not input.origin.producer else None
-        return True, f"unsigned: {what or 'after ' + (input.origin.producer or 'a ReLU')}"
-    if real and input.unsigned_values:
-        return True, "unsigned: example batch"
-    return False, "signed: example batch" if real else "signed: no ReLU before"
+        return True, "signed: keys and queries"
+    if input.origin is None:
+        return True, "signed: no ReLU before"
+    what = "scores" if input.is_score and not input.origin.producer else None
+    return False, f"unsigned: {what or 'after ' + (input.origin.producer or 'a ReLU')}"
 
 
 def encodes_second(layer: FoundLayer) -> bool:
@@ -137,7 +142,7 @@ def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[
     bits = settings.assignment.digital_bits
     if plan.input_range == "pact":
         common = {**common, "input_range": "calibrated"}
-    return QuantConv2d.from_float(stem, *bits, signed_input=True, **common), "first convolution: digital"
+    return QuantConv2d.from_float(stem, *bits, signed_input=settings.signed, **common), "first convolution: digital"
 
 
 def _float(module: nn.Module) -> nn.Module:

@@ -4,13 +4,29 @@ import pytest
 import torch
 from torch import nn
 
-from asim_lightning.classifier import BackboneConfig, build_backbone
+from asim_lightning.backbone import image_channels
+from asim_lightning.classifier import BackboneConfig, CimClassifier, build_backbone
 from tests.classifier.conftest import KWARGS
 
 
 def test_name_arguments_and_classes() -> None:
     model = build_backbone(BackboneConfig("resnet10t", KWARGS), num_classes=7)
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("kwargs", "channels"), [({}, 3), ({"in_chans": 1}, 1)], ids=str)
+def test_channels_of_images(kwargs: dict[str, int], channels: int) -> None:
+    config = BackboneConfig("resnet10t", kwargs)
+    with torch.device("meta"):
+        assert image_channels(config, build_backbone(config, 7)) == channels
+    assert image_channels(config, nn.Sequential(nn.Conv2d(channels, 8, 3))) == channels
+
+
+def test_a_network_whose_first_convolution_does_not_read_the_image() -> None:
+    small = {"dims": (8, 8, 16, 16), "depths": (1, 1, 2, 2), "transformer_depths": (0, 0, 1, 1)}
+    model = CimClassifier(BackboneConfig("csatv2", small, image_size=64))
+    assert model.in_channels == 3
+    assert next(each for each in model.modules() if isinstance(each, nn.Conv2d)).in_channels == 64
 
 
 def test_a_deep_stem_for_small_images_keeps_its_kernels() -> None:

@@ -7,10 +7,12 @@ import pytest
 import torch
 import yaml
 
-from asim_lightning import CimClassifier
+from asim_lightning import CimClassifier, Plan, Rule
 from asim_lightning.cli import main
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import KWARGS, MakeTrainer, make_data, make_model
+from tests.commands import parsed
 
 
 def plain(value: Any) -> bool:
@@ -73,6 +75,33 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert model.hparams["plan"]["macro"]["random_noise"] == "0.5 lsb"
     assert model.hparams["backbone"]["kwargs"] == KWARGS
     same(model, CimClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True))
+
+
+def test_signs_of_a_plan_are_kept(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    plan = Plan(rules=[Rule("head", {"rows": 64}, signed_input=False)], signed_input=True)
+    model, trainer = make_model(plan=plan), make_trainer()
+    trainer.fit(model, datamodule=make_data())
+    trainer.save_checkpoint(path)
+    again = CimClassifier.load_from_checkpoint(path)
+    assert again.hparams == model.hparams
+    signs = {name: layer.signed_input for name, layer in quantized_layers(again.backbone).items()}
+    assert [name for name, signed in signs.items() if not signed] == ["fc"]
+    with_flag = parsed(["test", "-c", "quickstart", "--model.plan.signed_input", "false"]).model.plan
+    assert with_flag.signed_input is False
+
+
+def test_a_checkpoint_without_signs_has_those_of_its_structure(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    model, trainer = make_model(), make_trainer()
+    trainer.fit(model, datamodule=make_data())
+    trainer.save_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["hyper_parameters"]["plan"]["signed_input"]
+    for rule in checkpoint["hyper_parameters"]["plan"]["rules"]:
+        del rule["signed_input"]
+    torch.save(checkpoint, path)
+    same(model, CimClassifier.load_from_checkpoint(path))
 
 
 def test_mappings_serve_as_dataclasses_do() -> None:

@@ -23,7 +23,10 @@ def simulated(written: Write, run: Run) -> tuple[str, ...]:
         model__fidelity="simulated",
         model__plan={
             "macro": MACRO,
-            "rules": [{"match": "fc", "macro": {"rows": 40}}, {"match": "*conv1*", "macro": {"weight_bits": 6}}],
+            "rules": [
+                {"match": "fc", "macro": {"rows": 40}},
+                {"match": "*conv1*", "macro": {"weight_bits": 6}, "signed_input": True},
+            ],
         },
     )
     return ("-c", str(path), "--ckpt_path", str(run.checkpoint))
@@ -46,10 +49,14 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, simulated: tuple[s
     assert answer.last == f"rules    {rules}, for use as in -c CONFIG -c {rules}"
     written = yaml.safe_load(Path(rules).read_text())["model"]["plan"]["rules"]
     fitted = {"adc_bits": 5, "adc_step": int(rows[0][2]), "adc_low": 0}
-    assert written[0] == {"match": rows[0][0], "macro": {"weight_bits": 6, **fitted}}
+    assert written[0] == {"match": rows[0][0], "macro": {"weight_bits": 6, **fitted}, "signed_input": True}
     of_fc = [rule["macro"] for rule in written if rule["match"] == "fc"]
     assert [(rule["rows"], rule["adc_bits"]) for rule in of_fc] == [(40, 5)]
-    assert written[-1] == {"match": "*conv1*", "macro": {"weight_bits": 6}}  # which the digital stem follows
+    assert written[-1] == {
+        "match": "*conv1*",
+        "macro": {"weight_bits": 6},
+        "signed_input": True,
+    }  # which the digital stem follows
     assert asim("test", *simulated, "-c", rules).accuracy == float(after[1])
     assert asim("test", *simulated).accuracy == float(before[1])
 

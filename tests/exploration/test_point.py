@@ -234,6 +234,13 @@ class Mine(Column):
     assert tables[0] != tables[1]
 
 
+@pytest.mark.parametrize("kind", ["quantized", "simulated"])
+def test_signs_of_inputs_are_part_of_a_point(kind: Any) -> None:
+    plans = Plan(), Plan(rules=[Rule("stem", signed_input=False)]), Plan(signed_input=True)  # the stem is digital
+    digests = {Points(make_model(plan=plan), Contents()).digest({}, kind) for plan in plans}
+    assert len(digests) == 3
+
+
 def test_a_network_is_the_macros_that_its_layers_get() -> None:
     def of(kind: Any, **macro: Any) -> object:
         plan = Plan(MacroConfig(4, 4).with_fields(**macro), [Rule("fc", {"adc_bits": 8})])

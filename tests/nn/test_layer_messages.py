@@ -47,7 +47,7 @@ def test_values_that_are_not_finite(kind: str, fidelity: str, value: float, show
 def test_materially_negative_inputs_of_an_unsigned_layer(kind: str) -> None:
     x = torch.rand(LAYERS[kind][1])
     x.view(-1)[1] = -0.5
-    refused(lambda: layer_of(kind)(x), "declared unsigned", "-0.5", "signed_input=True")
+    refused(lambda: layer_of(kind)(x), "is unsigned", "-0.5", "`signed_input`", "`plan.rules`")
     x.view(-1)[1] = -1e-4  # such as a float pooling layer leaves behind
     assert layer_of(kind)(x).isfinite().all()
 

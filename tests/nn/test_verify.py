@@ -240,7 +240,7 @@ def test_messages() -> None:
 def test_wrong_inputs_get_the_layers_own_message() -> None:
     with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs an input of shape \(batch, 8, height, width\)"):
         verify(conv(SMALL), random(2, 7, 5, 5))
-    with pytest.raises(ValueError, match=r"^Layer `stage.conv` was declared unsigned"):
+    with pytest.raises(ValueError, match=r"^Layer `stage.conv` is unsigned, so its inputs must be 0 or more"):
         verify(conv(SMALL), -random(2, 8, 5, 5))
     with pytest.raises(ValueError, match=r"^Layer `qk` needs operands of shapes"):
         verify(CimMatmul(SMALL, name="qk"), random(2, 3, 4), random(2, 3, 5))

@@ -12,6 +12,7 @@ from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers, set_fidelity_
 
 IDEAL = MacroConfig(weight_bits=16, input_bits=16, adc_bits=None)
+NOISY = MacroConfig(random_noise=0.2)
 WRECKED = MacroConfig(adc_bits=1, random_noise=50.0)
 
 
@@ -72,11 +73,12 @@ FAST = [
 ALL = {
     **dict.fromkeys([
         "beit_base_patch16_224", "botnet26t_256", "cait_xxs24_224", "coat_tiny", "coatnet_nano_rw_224",
-        "coatnet_pico_rw_224", "convit_tiny", "deit3_small_patch16_224", "deit_tiny_patch16_224",
-        "eca_botnext26ts_256", "efficientformerv2_s0", "eva02_tiny_patch14_224", "flexivit_small", "gcvit_xxtiny",
-        "gmixer_12_224", "gmlp_ti16_224", "hiera_tiny_224", "levit_128s", "maxvit_nano_rw_256",
-        "maxvit_pico_rw_256", "nest_tiny", "pit_ti_224", "resmlp_12_224", "swin_tiny_patch4_window7_224",
-        "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_coatnet", "test_vit_relpos",
+        "coatnet_pico_rw_224", "coatnet_rmlp_nano_rw_224", "convit_tiny", "deit3_small_patch16_224",
+        "deit_tiny_patch16_224", "eca_botnext26ts_256", "efficientformerv2_s0", "eva02_tiny_patch14_224",
+        "flexivit_small", "gcvit_xxtiny", "gmixer_12_224", "gmlp_ti16_224", "hiera_tiny_224", "levit_128s",
+        "maxvit_nano_rw_256", "maxvit_pico_rw_256", "maxvit_rmlp_pico_rw_256", "nest_tiny", "pit_ti_224",
+        "resmlp_12_224", "swin_tiny_patch4_window7_224", "swinv2_cr_tiny_224", "swinv2_tiny_window8_256",
+        "test_coatnet", "test_vit_relpos",
         "tnt_s_legacy_patch16_224", "visformer_tiny", "vit_base_patch16_rope_reg1_gap_256", "vit_base_patch32_224",
         "vit_srelpos_small_patch16_224", "vit_tiny_patch16_224", "vit_tiny_r_s16_p8_224", "vitamin_small_224",
         "volo_d1_224",
@@ -86,7 +88,8 @@ ALL = {
     ], (0, False)),
     **dict.fromkeys([
         "caformer_s18", "convmixer_768_32", "convnext_zepto_rms", "convnextv2_atto", "cpubone_nano",
-        "crossvit_tiny_240", "cs3darknet_focus_s", "cspnext_tiny", "cspresnext50", "darknet17", "davit_tiny",
+        "crossvit_tiny_240", "cs3darknet_focus_s", "csatv2", "cspnext_tiny", "cspresnext50", "darknet17",
+        "davit_tiny",
         "densenet121", "densenet169", "densenetblur121d", "dla46_c", "dla46x_c", "dla60x_c", "dm_nfnet_f0",
         "dpn48b", "dpn68", "dpn68b", "eca_nfnet_l0", "eca_vovnet39b", "edgenext_xx_small", "efficientnet_b0",
         "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "ese_vovnet19b_slim_dw", "fasternet_t0",
@@ -107,6 +110,9 @@ ALL = {
     ], (96, False)),
 }  # fmt: skip
 """Networks of all of timm's families: size of an image, 0 for timm's own, and whether it is an argument."""
+ILL_CONDITIONED = {"resnest14d", "resnest26d"}
+"""Networks that round-off in any layer moves far on uniform images, which BatchNorms fitted to normal ones do not
+expect: in float, 1e-5 of the largest input of each layer moves their logits by up to 0.3 % and 8 %."""
 
 
 def built(network: Network) -> tuple[nn.Module, Tensor]:

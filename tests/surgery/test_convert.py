@@ -70,6 +70,51 @@ def test_handmade_network_needs_no_example() -> None:
     assert report["reduce"].input == "signed: no ReLU before"
 
 
+@pytest.mark.parametrize("example", [torch.rand(2, 3, 32, 32), -torch.rand(2, 3, 32, 32)], ids=["positive", "negative"])
+def test_the_values_of_an_example_decide_no_sign(example: Tensor) -> None:
+    report = convert_(Handmade(), Plan(stem="macro"), example)
+    assert [row.input.split(":")[0] for row in report] == ["signed", "unsigned", "signed", "unsigned", "unsigned"]
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 30 * 30, 4)).eval()
+    nn.init.constant_(model[0].weight, float(example.mean().sign()))  # the second input is positive by chance
+    nn.init.zeros_(model[0].bias)
+    convert_(model, Plan(input_range="batch"), example)
+    assert model[2].signed_input
+    assert model(-example).isfinite().all()
+
+
+def test_a_plan_states_the_sign_of_all_layers() -> None:
+    report = convert_(vit(), Plan(MacroConfig(input_bits=9), signed_input=True))
+    assert {row.input for row in report.on_macro} == {"signed: plan.signed_input"}
+    assert {row.macro.input_bits for row in report.on_macro if row.macro} == {9}  # signed scores have a bit for it
+
+
+@pytest.mark.parametrize("stem", ["published", "macro"])
+def test_a_rule_states_the_sign_of_a_first_layer(stem: str) -> None:
+    model, images = Handmade().eval(), torch.rand(2, 3, 32, 32)
+    rules = [Rule("stem", signed_input=False), Rule("*", {"adc_bits": 7})]
+    report = convert_(model, Plan(rules=rules, stem=stem, input_range="batch"))
+    assert (report["first"].input, report["depth"].input) == ("unsigned: plan.rules", "unsigned: after a ReLU")
+    assert model(images).isfinite().all()
+    with pytest.raises(ValueError, match=r"^Layer `first` is unsigned, .* set `signed_input` to true .* `plan.rules`"):
+        model(-images)
+
+
+def test_a_function_that_stays_float_is_named() -> None:
+    class Blur(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = nn.Parameter(torch.rand(3, 1, 3, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.conv2d(x, self.kernel, groups=3)
+
+    report = convert_(nn.Sequential(Blur(), nn.Conv2d(3, 4, 3)), Plan())
+    assert report["0"].why_kept == (
+        "its forward calls aten.convolution, which surgery leaves in float; call a torch.nn.Conv2d, a torch.nn.Linear "
+        "or torch.matmul instead"
+    )
+
+
 def test_torchvision_resnet_keeps_its_output() -> None:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=10)
@@ -182,11 +227,13 @@ def test_wrong_plan_leaves_the_network_alone(plan: Plan, message: str) -> None:
     [
         ({"stem": "analog"}, "`plan.stem` must be one of published, quantized, float, macro, got 'analog'"),
         ({"keep": "head"}, "`plan.keep` must be a list"),
-        ({"rules": [{"pattern": "x"}]}, "`plan.rules` must be a list of rules with match and macro"),
+        ({"rules": [{"pattern": "x"}]}, "`plan.rules` must be a list of rules with match, macro and signed_input"),
         ({"rules": [{"match": "fc", "macro": {"adc_bit": 3}}]}, "`macro.adc_bit` is no field.*adc_bits"),
         ({"macro": {"adc_bits": 0}}, r"`macro.adc_bits` must be 1..16 or null, got 0"),
         ({"input_range": "max"}, "`plan.input_range` must be one of batch, calibrated, pact, got 'max'"),
         ({"per_channel": 1}, "`plan.per_channel` must be true or false, got 1"),
+        ({"signed_input": "no"}, "`plan.signed_input` must be true or false, got 'no'"),
+        ({"rules": [{"match": "fc", "signed_input": 1}]}, "`plan.rules.signed_input` must be true or false, got 1"),
     ],
 )
 def test_wrong_plan_value(values: dict[str, Any], message: str) -> None:

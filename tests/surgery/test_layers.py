@@ -1,5 +1,9 @@
 """Kinds of layers, as one run of a network shows them."""
 
+from typing import Any
+
+import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -44,3 +48,41 @@ def test_two_layers_that_read_the_image_are_stems() -> None:
 
     report = convert_(Two(), Plan(), torch.randn(2, 3, 8, 8))
     assert [row.kind for row in report] == ["stem", "stem", "head"]
+
+
+SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+
+
+@pytest.mark.parametrize("kwargs", [{"num_classes": 0}, {"features_only": True, "out_indices": (0, 1)}], ids=str)
+def test_a_vit_without_a_classifier_has_no_head(kwargs: dict[str, Any]) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", **SMALL_VIT, **kwargs)
+    kinds = [row.kind for row in convert_(model, Plan())]
+    assert (kinds.count("head"), kinds.count("mlp")) == (0, 4)
+
+
+def test_a_residual_network_without_a_classifier_has_no_head() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.hidden, self.norm = nn.Linear(8, 8), nn.Linear(8, 8), nn.LayerNorm(8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.embed(x)
+            return self.norm(x + self.hidden(x))
+
+    assert [row.kind for row in convert_(Residual(), Plan(), torch.randn(2, 8))] == ["linear", "linear"]
+
+
+def test_several_heads_are_all_heads() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.one, self.two, self.three = nn.Linear(8, 8), *(nn.Linear(8, 3) for _ in range(3))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.first(x)
+            return (self.one(x) + nn.functional.linear(x, self.two.weight)).softmax(-1), self.three(x)
+
+    assert [row.kind for row in convert_(Heads(), Plan(), torch.randn(2, 8))] == ["linear", "head", "head", "head"]
+    model = timm.create_model("deit_tiny_distilled_patch16_224", **{**SMALL_VIT, "num_classes": 3})
+    assert [row.name for row in convert_(model, Plan()) if row.kind == "head"] == ["head", "head_dist"]

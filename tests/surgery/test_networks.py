@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asim_lightning import Plan, calibrate_, convert_
+from asim_lightning import MacroConfig, Plan, calibrate_, convert_
 from asim_lightning.engine import noise_context
 from asim_lightning.surgery import ConversionReport
 from tests.conftest import relative
-from tests.surgery.networks import ALL, FAST, IDEAL, Network, built, logits, silent_layers
+from tests.surgery.networks import ALL, FAST, IDEAL, ILL_CONDITIONED, NOISY, Network, built, logits, silent_layers
 
 
 def counted_macs(model: nn.Module, x: torch.Tensor) -> int:
@@ -44,6 +44,24 @@ def check(network: Network) -> None:
     assert not silent_layers(model, x[:1])
 
 
+def check_on_other_images(network: Network, macro: MacroConfig = IDEAL) -> None:
+    """A network that is converted on normal images takes others: normal, positive and negative ones."""
+    model, x = built(network)
+    torch.manual_seed(3)
+    images = [torch.randn(x.shape), torch.rand(x.shape), -torch.rand(x.shape)]
+    torch.manual_seed(4)
+    expected = [logits(model, each) for each in images]
+    moved = [logits(model, each * (1 + 1e-4 * torch.randn(x.shape))) for each in images]
+    convert_(model, Plan(macro), x)
+    for each, right, near in zip(images, expected, moved, strict=True):
+        calibrate_(model, [each])
+        with noise_context(seed=1, sample_ids=[5, 9]):
+            error = relative(logits(model, each), right)
+        if macro is IDEAL and network.name not in ILL_CONDITIONED:
+            # 16 bits move a network about as far as a change of its input by 1e-4 does
+            assert error < max(1e-2, 10 * relative(near, right)), f"differs by {error}"
+
+
 def total_macs(report: ConversionReport) -> int:
     return sum(row.macs or 0 for row in report)
 
@@ -53,6 +71,15 @@ def test_network(network: Network) -> None:
     check(network)
 
 
+def test_a_network_on_other_images() -> None:
+    small = {"img_size": 64, "depths": (1, 1, 1, 1), "embed_dim": (32, 32, 32, 32)}
+    check_on_other_images(Network("maxvit_pico_rw_256", 64, small))  # means of SiLUs are positive for some images only
+
+
+def test_a_network_whose_scores_are_mixed_takes_noise() -> None:
+    check_on_other_images(Network("cait_xxs24_224", 64, {"depth": 4, "img_size": 64}), NOISY)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ALL)
@@ -60,4 +87,6 @@ def test_any_network(name: str) -> None:
     if name not in timm.list_models():
         pytest.skip(f"this version of timm has no {name}")
     size, is_argument = ALL[name]
-    check(Network(name, size, {"img_size": size} if is_argument else {}))
+    network = Network(name, size, {"img_size": size} if is_argument else {})
+    check(network)
+    check_on_other_images(network)

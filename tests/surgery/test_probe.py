@@ -20,8 +20,6 @@ RELU, OTHER = Origin("relu"), Origin("other")
         ("sees_image", False, False, False),
         ("repeats", True, False, True),
         ("repeats", False, False, False),
-        ("unsigned_values", True, True, True),
-        ("unsigned_values", True, False, False),
         ("is_score", True, True, True),
         ("is_score", True, False, False),
         ("origin", RELU, None, None),

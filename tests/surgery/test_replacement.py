@@ -3,10 +3,11 @@
 import pytest
 from torch import nn
 
+from asim_lightning import Plan, Rule
 from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.probe import Operand
 from asim_lightning.surgery.provenance import Origin
-from asim_lightning.surgery.replacement import is_patch_embedding, is_unsigned
+from asim_lightning.surgery.replacement import is_patch_embedding, is_signed
 
 
 @pytest.mark.parametrize(
@@ -29,19 +30,33 @@ ACT, BARE = Origin("act"), Origin(None)
 
 
 @pytest.mark.parametrize(
-    ("kind", "input", "real", "expected"),
+    ("kind", "input", "expected"),
     [
-        ("conv", Operand(ACT, True), True, (True, "unsigned: after act")),
-        ("conv", Operand(BARE, True), False, (True, "unsigned: after a ReLU")),
-        ("av", Operand(BARE, True, is_score=True), False, (True, "unsigned: scores")),
-        ("conv", Operand(None, True), True, (True, "unsigned: example batch")),
-        ("conv", Operand(None, True), False, (False, "signed: no ReLU before")),  # random values tell nothing
-        ("conv", Operand(None, False), True, (False, "signed: example batch")),
-        ("conv", Operand(ACT, False), False, (False, "signed: no ReLU before")),
-        ("qk", Operand(ACT, True), True, (False, "signed: keys and queries")),
+        ("conv", Operand(ACT), (False, "unsigned: after act")),
+        ("conv", Operand(BARE), (False, "unsigned: after a ReLU")),
+        ("av", Operand(BARE, is_score=True), (False, "unsigned: scores")),
+        ("av", Operand(None, is_score=True), (True, "signed: no ReLU before")),  # scores that passed through a layer
+        ("conv", Operand(None), (True, "signed: no ReLU before")),
+        ("qk", Operand(ACT), (True, "signed: keys and queries")),
+        ("stem", Operand(ACT), (True, "signed: first layer")),
     ],
 )
-def test_inputs_are_unsigned_where_that_is_known(
-    kind: str, input: Operand, real: bool, expected: tuple[bool, str]
+def test_inputs_are_signed_unless_the_operation_before_makes_no_negative_number(
+    kind: str, input: Operand, expected: tuple[bool, str]
 ) -> None:
-    assert is_unsigned(FoundLayer("a", kind, nn.Identity()), input, real) == expected
+    assert is_signed(FoundLayer("a", kind, nn.Identity()), input, Plan(), None) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "rule", "expected"),
+    [
+        (Plan(signed_input=True), None, (True, "signed: plan.signed_input")),
+        (Plan(signed_input=False), None, (False, "unsigned: plan.signed_input")),
+        (Plan(signed_input=False), Rule("a", signed_input=True), (True, "signed: plan.rules")),
+        (Plan(), Rule("a", signed_input=False), (False, "unsigned: plan.rules")),
+        (Plan(signed_input=True), Rule("a", {"adc_bits": 7}), (True, "signed: plan.signed_input")),
+    ],
+)
+def test_a_sign_that_a_plan_or_rule_states_counts(plan: Plan, rule: Rule | None, expected: tuple[bool, str]) -> None:
+    for kind, input in (("conv", Operand(ACT)), ("conv", Operand(None)), ("qk", Operand(None)), ("stem", Operand())):
+        assert is_signed(FoundLayer("a", kind, nn.Identity()), input, plan, rule) == expected
