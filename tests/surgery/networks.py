@@ -88,8 +88,7 @@ ALL = {
     ], (0, False)),
     **dict.fromkeys([
         "caformer_s18", "convmixer_768_32", "convnext_zepto_rms", "convnextv2_atto", "cpubone_nano",
-        "crossvit_tiny_240", "cs3darknet_focus_s", "csatv2", "cspnext_tiny", "cspresnext50", "darknet17",
-        "davit_tiny",
+        "crossvit_tiny_240", "cs3darknet_focus_s", "cspnext_tiny", "cspresnext50", "darknet17", "davit_tiny",
         "densenet121", "densenet169", "densenetblur121d", "dla46_c", "dla46x_c", "dla60x_c", "dm_nfnet_f0",
         "dpn48b", "dpn68", "dpn68b", "eca_nfnet_l0", "eca_vovnet39b", "edgenext_xx_small", "efficientnet_b0",
         "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "ese_vovnet19b_slim_dw", "fasternet_t0",

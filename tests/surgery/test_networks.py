@@ -81,6 +81,11 @@ def test_a_network_whose_scores_are_mixed_takes_noise() -> None:
 
 
 @pytest.mark.slow
+def test_a_network_with_silent_layers_on_other_images() -> None:
+    check_on_other_images(Network("csatv2", 64))  # its LayerNorms of one channel give 0, which layers multiply
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ALL)
 def test_any_network(name: str) -> None:
