@@ -4,16 +4,15 @@ Both follow from the binomial distribution's sums, as an incomplete beta functio
 ``integral of y^a (1-y)^(t-a) over share..1 / B(a + 1, t - a + 1) = P(Binomial(t + 1, share) <= a)``.
 """
 
-from collections.abc import Callable
-from math import lgamma, log, log1p, sqrt
+from math import inf, log, log1p, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+
+# not scipy.stats, which takes four times as long to import
+from scipy.special import bdtr, betaincinv, betaln
 
 from asim_lightning.checks import check_whole
-
-_HALVINGS = 60
-"""Of an interval of 0..1, down to the last bit of a float."""
+from asim_lightning.evaluation.interval import Interval
 
 
 def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, float]:
@@ -30,11 +29,9 @@ def clopper_pearson(good: int, total: int, level: float = 0.95) -> tuple[float, 
         ValueError: `good` or `total` is not allowed.
     """
     _check(good, total)
-    tail = log((1.0 - level) / 2.0)
 
     def least(good: int) -> float:
-        # P(X >= good; p) = P(X <= total - good; 1 - p), rising in p
-        return _largest(lambda p: _log_at_most(total - good, total, 1.0 - p) <= tail) if good else 0.0
+        return float(betaincinv(good, total - good + 1, (1.0 - level) / 2.0)) if good else 0.0
 
     return least(good), 1.0 - least(total - good)
 
@@ -49,7 +46,8 @@ def evidence_above(good: int, total: int, share: float) -> float:
 
     ``integral of y^a (1-y)^(t-a) dy over share..1 / ((1 - share) share^a (1 - share)^(t-a))`` with a good ones of t.
     While the true share is at most this one, it exceeds 1/alpha with probability alpha at most, however often one looks
-    (Ville's inequality): it is a nonnegative supermartingale of mean 1 at most.
+    (Ville's inequality): it is a nonnegative supermartingale of mean 1 at most. It is -inf if the integral is below the
+    least float, which only happens far on the other side of the share.
 
     Args:
         good: Good ones: 0..total.
@@ -57,8 +55,11 @@ def evidence_above(good: int, total: int, share: float) -> float:
         share: The share, between 0 and 1.
     """
     below, above = log(share), log1p(-share)
-    whole = lgamma(good + 1) + lgamma(total - good + 1) - lgamma(total + 2)  # of the integral over 0..1
-    return whole + _log_at_most(good, total + 1, share) - above - good * below - (total - good) * above
+    part = float(bdtr(good, total + 1, share))  # of the integral over 0..1
+    if part == 0.0:
+        return -inf
+    whole = float(betaln(good + 1, total - good + 1))
+    return whole + log(part) - above - good * below - (total - good) * above
 
 
 def evidence_below(good: int, total: int, share: float) -> float:
@@ -93,12 +94,16 @@ def sequence_interval(good: int, total: int, alpha: float = 0.05) -> tuple[float
     Raises:
         ValueError: `good` or `total` is not allowed.
     """
+    from scipy.optimize import brentq  # takes as long to import as all else of scipy here
+
     _check(good, total)
 
     def least(good: int) -> float:
+        if not good:
+            return 0.0
         # the evidence falls with the share up to good / (total + 1), from where it is 1 at most
-        scale = good / (total + 1)
-        return scale * _largest(lambda part: evidence_above(good, total, scale * part) > -log(alpha)) if good else 0.0
+        most = good / (total + 1)
+        return float(brentq(lambda share: evidence_above(good, total, share) + log(alpha), 1e-300, most, xtol=1e-15))
 
     return least(good), 1.0 - least(total - good)
 
@@ -108,28 +113,29 @@ def _check(good: int, total: int) -> None:
     check_whole("`good`", good, 0, total)
 
 
-def _largest(holds: Callable[[float], bool]) -> float:
-    """The number of 0..1 up to which something holds."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+def hypergeometric_interval(right: int, seen: int, total: int, alpha: float = 0.05) -> Interval:
+    """Bounds of the accuracy on all of so many images, from some of them in random order.
 
+    The sequence of Waudby-Smith and Ramdas (arXiv 2006.04347): every total R of right answers is kept for which
+    ``betabinomial(R; n, 1, 1) / betabinomial(R - a; n - t, 1 + a, 1 + t - a) < 1 / alpha``, with a right of t seen and
+    n in all. It holds at all t at once with probability 1 - alpha at least, so that outcomes may decide when to stop.
 
-def _log_at_most(most: int, total: int, share: float) -> float:
-    """Logarithm of ``P(Binomial(total, share) <= most)``."""
-    if most >= total or share <= 0.0:
-        return 0.0
-    if share >= 1.0:
-        return float("-inf")
-    count = np.arange(most + 1)
-    terms = _log_choices(total)[: most + 1] + count * log(share) + (total - count) * log1p(-share)
-    top = float(terms.max())
-    return min(top + log(float(np.exp(terms - top).sum())), 0.0)
+    Args:
+        right: Right answers: 0..seen.
+        seen: Images seen: 0..total.
+        total: All images: 1 or more.
+        alpha: Probability that the accuracy is ever outside.
 
-
-def _log_choices(total: int) -> NDArray[np.float64]:
-    """Logarithms of the binomial coefficients. # (total + 1,)"""
-    count = np.arange(1, total + 1)
-    return np.concatenate([[0.0], np.cumsum(np.log(total + 1 - count) - np.log(count))])
+    Returns:
+        The accuracy on the images seen, and the bounds of that on all images.
+    """
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 2)))])  # of factorials
+    rest = total - seen
+    more = np.arange(rest + 1)  # right answers among the others
+    choices = logs[rest] - logs[more] - logs[rest - more]
+    beta = logs[more + right] + logs[total - more - right] - logs[total + 1]
+    prior = logs[right] + logs[seen - right] - logs[seen + 1]
+    kept = more[-log(total + 1) - (choices + beta - prior) < -log(alpha)]
+    mean = right / seen if seen else 0.0
+    low, high = (float(right + end) / total for end in (kept.min(), kept.max()))
+    return Interval(mean, min(low, mean) if seen else low, max(high, mean))

@@ -1,11 +1,12 @@
 """How far the accuracy measured on some images may lie from the accuracy on all images of that kind."""
 
 from dataclasses import dataclass
-from math import atan, cos, pi, sin, sqrt
+from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 # Below these the resamples are too coarse or too alike to reach the tails, so that the binomial bound joins in.
 _FEW_IMAGES = 100
@@ -125,18 +126,4 @@ def wilson(share: float, count: int, z: float) -> tuple[float, float]:
 
 def student(freedom: int) -> float:
     """The number that Student's t exceeds in magnitude with probability 5 %, 1 or more degrees of freedom."""
-    low, high = 1.0, 13.0
-    for _ in range(60):
-        t = (low + high) / 2.0
-        low, high = (t, high) if _student_within(t, freedom) < 0.95 else (low, t)
-    return low
-
-
-def _student_within(t: float, freedom: int) -> float:
-    """Probability that Student's t is t at most in magnitude: a finite series in its angle."""
-    angle, is_odd = atan(t / sqrt(freedom)), freedom % 2
-    term = total = 0.0 if freedom == 1 else cos(angle) if is_odd else 1.0
-    for k in range(3 if is_odd else 2, freedom - 1, 2):
-        term *= (k - 1) / k * cos(angle) ** 2
-        total += term
-    return 2.0 / pi * (angle + sin(angle) * total) if is_odd else sin(angle) * total
+    return float(stdtrit(freedom, 0.975))
