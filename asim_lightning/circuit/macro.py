@@ -1,11 +1,12 @@
 """The macro: bits, rows, ADC, encoding, noise, hybrid and voting levels, column model."""
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
+from asim_lightning.circuit.fields import setting
 from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
@@ -27,45 +28,53 @@ class MacroConfig:
             other.
     """
 
-    weight_bits: int = 8
+    weight_bits: int = setting(8, label="weight bits")
     """Bits of a stored weight, sign included: 2..16."""
-    input_bits: int = 8
+    input_bits: int = setting(8, label="input bits")
     """Bits of an input, sign included where the layer's input is signed: 1..16."""
-    rows: int = 255
+    rows: int = setting(255, label="rows")
     """Rows that a column sums in one conversion; also its full scale in counts per input level: 1..1048576."""
-    adc_bits: int | None = 8
+    adc_bits: int | None = setting(8, label="ADC bits")
     """Resolution of the column's ADC: 1..16 bits, or null for an ideal converter."""
-    adc_step: int | None = field(default=None, kw_only=True)
+    adc_step: int | None = setting(None, label="counts an LSB", kw_only=True)
     """Counts an LSB, in every cycle: 1..1048576; null: the largest code is a cycle's full scale."""
-    adc_low: int = field(default=0, kw_only=True)
+    adc_low: int = setting(0, label="count of code 0", kw_only=True)
     """Count that code 0 stands for: 0..1048576; needs `adc_step`."""
-    encoding_bits: int = 1
+    encoding_bits: int = setting(1, label="input bits a cycle")
     """Input bits that a cycle applies at once (1: bit-serial): 1..input_bits."""
-    weight_parallel: bool = False
+    weight_parallel: bool = setting(False, label="weight parallel")
     """Whether one conversion takes all weight bits and all input bits at once."""
-    random_noise: float | str = 0.0
+    random_noise: float | str = setting(
+        0.0, label="random noise", unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True
+    )
     """Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %."""
-    nonlinear_noise: float | str = 0.0
+    nonlinear_noise: float | str = setting(
+        0.0, label="nonlinear noise", unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True
+    )
     """Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale: 0..100 %."""
-    full_scale_mv: float | None = None
+    full_scale_mv: float | None = setting(
+        None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1
+    )
     """Full scale of a column in millivolt; needed only where a noise is given in mV."""
-    unit_capacitor_ff: float | None = field(default=None, kw_only=True)
+    unit_capacitor_ff: float | None = setting(
+        None, label="capacitor of a cell", unit="fF", decides_outcomes=False, kw_only=True
+    )
     """Capacitor of a cell in femtofarad, for the thermal noise (kT/C) that asim explain names; it simulates none."""
-    digital_levels: int = 0
+    digital_levels: int = setting(0, label="digital levels", by_effect=True)
     """Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital: 0 or more."""
-    digital_adc: bool = False
+    digital_adc: bool = setting(False, label="digital cycles pass the ADC", by_effect=True)
     """Whether digital cycles still pass the ADC, as published (false: they are exact)."""
-    vote_levels: int = 0
+    vote_levels: int = setting(0, label="vote levels", by_effect=True)
     """Anti-diagonals, from the most significant corner, that are converted `votes` times: 0 or more."""
-    votes: int = 1
+    votes: int = setting(1, label="votes", by_effect=True)
     """Conversions of a voted cycle: 1..65535."""
-    vote: str = "mode"
+    vote: str = setting("mode", label="vote", by_effect=True)
     """How votes become one code: mode (ties: the smallest, as published), median or mean."""
-    column: str = "charge"
+    column: str = setting("charge", label="column model", role="condition")
     """Column model: charge, current, measured, or the import path of a class."""
-    column_args: dict[str, Any] = field(default_factory=dict)
+    column_args: dict[str, Any] = setting(default_factory=dict, label="arguments of the column model", role="condition")
     """Arguments of the column model: gain and offset of charge, alpha too of current, file of measured."""
-    static: StaticEffects = field(default_factory=StaticEffects)
+    static: StaticEffects = setting(default_factory=StaticEffects, label="static", role="static", by_effect=True)
     """What differs from place to place on a chip."""
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """The schedule: which conversions a column makes to form one product of a weight and an input."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -38,11 +38,11 @@ class Cycle:
     """Whether the top weight bit counts negatively inside the digit (weight-parallel)."""
     input_signed: bool = False
     """Whether the top input bit counts negatively inside the digit (weight-parallel)."""
-    adc_step: int | None = field(default=None, repr=False)
+    adc_step: int | None = None
     """Counts an LSB where the ADC has a range of its own; None: ``full_scale / top_code``."""
-    adc_low: int = field(default=0, repr=False)
+    adc_low: int = 0
     """Count that code 0 stands for."""
-    most_count: int | None = field(default=None, repr=False)
+    most_count: int | None = None
     """Largest count that a layer's tiles meet, where that decides anything; None: `full_scale`."""
 
     @property

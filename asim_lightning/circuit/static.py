@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.circuit.fields import setting
 from asim_lightning.circuit.units import noise_percent, quantity
 
 REFERENCES = ("ratiometric", "absolute", "summing")
@@ -26,40 +27,40 @@ class StaticEffects:
         ValueError: A field is outside its range, or two fields contradict each other.
     """
 
-    offset: float | str = 0.0
+    offset: float | str = setting(0.0, label="offset", has_units=True, role="static", harder=1)
     """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); in lsb
     with `adc_step` and several bits a cycle."""
-    gain: float | str = 0.0
+    gain: float | str = setting(0.0, label="gain", has_units=True, role="static", harder=1)
     """Standard deviation of a converter's gain: percent, 0..100."""
-    inl: float | str | list[float] = 0.0
+    inl: float | str | list[float] = setting(0.0, label="INL", has_units=True, role="static", harder=1)
     """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
     the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
     file of a number a line. Where thresholds are out of order (8 bits: above about 3 %), the code is the first one on
     the way from the nearest code between whose thresholds the value lies."""
-    columns_per_adc: int = 1
+    columns_per_adc: int = setting(1, label="columns per ADC")
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
-    cell_mismatch: float | str = 0.0
+    cell_mismatch: float | str = setting(0.0, label="cell mismatch", has_units=True, role="static", harder=1)
     """Standard deviation of a cell's capacitor or current: percent of its nominal value, 0..100."""
-    reference: str = "ratiometric"
+    reference: str = setting("ratiometric", label="reference")
     """What a column's charge is measured against: ratiometric (all its cells, as where the array is its own C-DAC),
     absolute (a fixed range) or summing (nothing is shared with idle cells; currents, too)."""
-    parasitics: float = 0.0
+    parasitics: float = setting(0.0, label="parasitics", role="static", harder=1)
     """Parasitic capacitance of a column, in capacitances of all its cells, for an absolute reference: 0..10."""
-    stuck_at_0: float = 0.0
+    stuck_at_0: float = setting(0.0, label="stuck at 0", role="static", harder=1)
     """Share of the cells that hold 0 whatever is written: 0..1."""
-    stuck_at_1: float = 0.0
+    stuck_at_1: float = setting(0.0, label="stuck at 1", role="static", harder=1)
     """Share of the cells that hold 1 whatever is written: 0..1."""
-    trim: str = "none"
+    trim: str = setting("none", label="trim")
     """What is calibrated before use: none, offset, gain or both."""
-    trim_step: float | str = 0.0
+    trim_step: float | str = setting(0.0, label="trim step", has_units=True)
     """Step of the calibration at the output, half of which is left at most: as for the offset; 0: nothing is left. The
     range of the calibration is not limited."""
-    placement: str = "unrolled"
+    placement: str = setting("unrolled", label="placement")
     """Where weights lie: unrolled (each tile of each layer is a macro of its own) or reuse (weights are loaded into
     `macros` macros in turn, so that layers share their converters and cells)."""
-    macros: int | None = None
+    macros: int | None = setting(None, label="macros")
     """Macros that layers share, with placement reuse: 1..1048576; null where unrolled."""
-    columns: int | None = None
+    columns: int | None = setting(None, label="columns")
     """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
 
     def __post_init__(self) -> None:

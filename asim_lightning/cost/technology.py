@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.circuit.fields import Setting, setting, settings_of
 from asim_lightning.circuit.presets import Preset, preset, preset_names
 from asim_lightning.circuit.units import number_in
 
@@ -58,7 +59,6 @@ PRESETS: dict[str, TechnologyPreset] = {
     ),
 }
 """Those of nodes; `technology_preset` has those of published macros too."""
-_OF_PRESET = ("node", "supply", "cycle_ns", "unit_capacitor", "cell_area", "adc_area")
 SOURCES = {
     "columns": f"Jia 2020, Jia 2021 and Lee 2021 in {_UIUC}, a converter each",
     "row_capacitance": _FIT,
@@ -75,11 +75,8 @@ SOURCES = {
     "digital_factor": "spread of published digital macros",
 }
 """Where the default of each other coefficient is from."""
-_RANGES = {
-    "node": (3.0, 250.0, "nm"), "supply": (0.2, 3.0, "V"), "cycle_ns": (0.01, 1e6, "ns"),
-    "unit_capacitor": (0.01, 1000.0, "fF"), "cell_area": (0.001, 1e3, "um^2"), "adc_area": (0.1, 1e7, "um^2"),
-    "parasitics": (1.0, 10.0, ""), "factor": (1.0, 100.0, ""), "digital_factor": (1.0, 100.0, ""),
-}  # fmt: skip
+_cost = partial(setting, decides_outcomes=False)
+"""A setting that decides energy, time or area, and no outcome. The preset gives those that take a unit, if null."""
 
 
 @cache  # reads a file of the package
@@ -114,68 +111,72 @@ class Technology:
         ValueError: A field is outside its range, or a name is unknown.
     """
 
-    preset: str = "28nm"
+    preset: str = _cost("28nm", label="technology")
     """Where node, supply, cycle time and areas are from: 28nm, 65nm, 22nm, 16nm, or a published macro that `asim
     macros` lists; a field next to it wins."""
-    node: float | str | None = None
+    node: float | str | None = _cost(None, label="node", unit="nm", within=(3.0, 250.0), has_units=True)
     """Technology node: 3..250, nm or with a unit ("28 nm"); null: the preset's. The model is fitted to 16..65 nm."""
-    supply: float | str | None = None
+    supply: float | str | None = _cost(None, label="supply", unit="V", within=(0.2, 3.0), has_units=True)
     """Supply: 0.2..3, V or with a unit ("800 mV"); null: the preset's."""
-    cycle_ns: float | str | None = None
+    cycle_ns: float | str | None = _cost(
+        None, label="time of a conversion", unit="ns", within=(0.01, 1e6), has_units=True
+    )
     """Time of a conversion, input to code: 0.01..1000000, ns or with a unit ("2 us"); null: the preset's."""
-    unit_capacitor: float | str | None = None
+    unit_capacitor: float | str | None = _cost(
+        None, label="unit capacitor", unit="fF", within=(0.01, 1e3), has_units=True
+    )
     """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or none: `row_capacitance` times the node
     is taken."""
-    columns: int = 256
+    columns: int = _cost(256, label="columns of an array")
     """Columns of an array, which share the drivers of its rows: 1..65536."""
-    row_capacitance: float = 0.0528
+    row_capacitance: float = _cost(0.0528, label="capacitance of a row", unit="fF/nm", within=(0.0, 1e6))
     """Capacitance that a row of a column switches, a nm of node: fF/nm; `unit_capacitor` takes its place."""
-    parasitics: float = 1.3
+    parasitics: float = _cost(1.3, label="parasitics of a row", within=(1.0, 10.0))
     """Capacitance that a row switches over its unit capacitor: 1..10."""
-    adc_bit: float = 100.0
+    adc_bit: float = _cost(100.0, label="converter capacitance a bit", unit="fF", within=(0.0, 1e6))
     """Capacitance that a converter switches for each bit: fF."""
-    adc_noise: float = 0.001
+    adc_noise: float = _cost(0.001, label="converter capacitance by noise", unit="fF", within=(0.0, 1e6))
     """Capacitance that a converter switches, by the square of the codes that the full scale spans: fF."""
-    driver: float = 50.0
+    driver: float = _cost(50.0, label="driver capacitance a bit", unit="fF", within=(0.0, 1e6))
     """Capacitance that a row's driver switches for each input bit, where a cycle takes several: fF."""
-    digital_mac: float = 1.5
+    digital_mac: float = _cost(1.5, label="digital product of bits", unit="fJ", within=(0.0, 1e6))
     """Energy of a digital product of one bit and one bit, summed, at 28 nm and 0.9 V: fJ."""
-    full_adder: float = 4.2
+    full_adder: float = _cost(4.2, label="full adder", unit="fF", within=(0.0, 1e6))
     """Capacitance that a full adder switches, at 28 nm: fF."""
-    flip_flop: float = 2.1
+    flip_flop: float = _cost(2.1, label="flip-flop", unit="fF", within=(0.0, 1e6))
     """Capacitance that a flip-flop switches, at 28 nm: fF."""
-    cell_write: float | None = None
+    cell_write: float | None = _cost(None, label="write of a cell", unit="fF", within=(0.0, 1e6))
     """Capacitance that writing a cell switches: fF; null: written cells are counted, and not priced."""
-    cell_area: float | str | None = None
+    cell_area: float | str | None = _cost(
+        None, label="area of a cell", unit="um^2", within=(0.001, 1e3), has_units=True
+    )
     """Area of a cell: 0.001..1000, um^2 or with a unit; null: the preset's, or none: no area is given."""
-    adc_area: float | str | None = None
+    adc_area: float | str | None = _cost(
+        None, label="area of a converter", unit="um^2", within=(0.1, 1e7), has_units=True
+    )
     """Area of a converter: 0.1..10000000, um^2 or with a unit; null: as for `cell_area`."""
-    float_bits: int = 8
+    float_bits: int = _cost(8, label="bits of float layers")
     """Bits of weights and inputs of layers that stay float, as digital hardware computes them: 1..32."""
-    factor: float = 1.5
+    factor: float = _cost(1.5, label="factor of analog energy", within=(1.0, 100.0))
     """Factor within which analog energy is known, either way: 1..100."""
-    digital_factor: float = 2.0
+    digital_factor: float = _cost(2.0, label="factor of digital energy", within=(1.0, 100.0))
     """Factor within which digital energy is known, either way: 1..100."""
-    charging: str = "fixed"
+    charging: str = _cost("fixed", label="charging")
     """Charge that a column draws: fixed (as fitted), or of the true counts k of N rows: redistribution,
     k (N - k) / N cells, or ground, k cells."""
-    energy_model: str = "charge"
+    energy_model: str = _cost("charge", label="energy model")
     """Energy model: charge, or the import path of a class that inherits `asim_lightning.cost.EnergyModel`."""
-    energy_model_args: dict[str, Any] = field(default_factory=dict)
+    energy_model_args: dict[str, Any] = setting(
+        default_factory=dict, label="arguments of the energy model", decides_outcomes=False
+    )
     """Arguments of the energy model."""
 
     def __post_init__(self) -> None:
         take_numpy_numbers(self)
         check_choice("`technology.preset`", self.preset, (*PRESETS, *preset_names()))
-        for name, (low, high, unit) in _RANGES.items():
-            given = getattr(self, name)
-            if isinstance(given, str) and name in _OF_PRESET and (number := number_in(given, unit)) is not None:
-                object.__setattr__(self, name, number)
-            _check_range(name, getattr(self, name), low, high, unit, given)
-        for name in ("row_capacitance", "adc_bit", "adc_noise", "driver", "digital_mac", "full_adder", "flip_flop"):
-            check_number(f"`technology.{name}`", getattr(self, name), 1e6)
-        if self.cell_write is not None:
-            check_number("`technology.cell_write`", self.cell_write, 1e6)
+        for name, each in settings_of(Technology).items():
+            if each.within is not None:
+                self._check_number(name, each)
         check_whole("`technology.columns`", self.columns, 1, 65536)
         check_whole("`technology.float_bits`", self.float_bits, 1, 32)
         check_choice("`technology.charging`", self.charging, CHARGING)
@@ -224,12 +225,11 @@ class Technology:
     def source(self, name: str) -> str:
         """Where the value of a field is from."""
         given = getattr(self, name)
-        if name in _OF_PRESET:
+        if settings_of(Technology)[name].has_units:
             return technology_preset(self.preset).sources.get(name, "not known") if given is None else "given"
         if name not in SOURCES:
             return "a setting"
-        default = next(each.default for each in fields(self) if each.name == name)
-        return SOURCES[name] if given == default else "given"
+        return SOURCES[name] if given == getattr(Technology, name) else "given"
 
     def __str__(self) -> str:
         """Node, supply and cycle time, as in "28 nm, 0.9 V, 50 ns a conversion", and which of them are assumed."""
@@ -239,11 +239,17 @@ class Technology:
         )
         return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
 
-
-def _check_range(name: str, value: Any, low: float, high: float, unit: str, given: Any) -> None:
-    if value is None and name in _OF_PRESET:
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= value <= high:
-        also = f", a number or with a unit such as '{low:.7g} {unit}'" if isinstance(value, str) and unit else ""
-        raise ValueError(f"`technology.{name}` must be {low:.7g}..{high:.7g}{unit and f' {unit}'}{also}, got {given!r}")
+    def _check_number(self, name: str, what: Setting) -> None:
+        """Take a number in the field's unit from a text, and refuse one out of its range."""
+        value = given = getattr(self, name)
+        low, high = what.within or (-math.inf, math.inf)
+        if isinstance(given, str) and what.has_units and (number := number_in(given, what.unit)) is not None:
+            object.__setattr__(self, name, value := number)
+        if value is None and getattr(Technology, name) is None:
+            return
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:
+            allowed = f"{low:.7g}..{high:.7g} {what.unit}".rstrip()
+            if isinstance(value, str) and what.has_units:
+                allowed += f", a number or with a unit such as '{low:.7g} {what.unit}'"
+            raise ValueError(f"`technology.{name}` must be {allowed}, got {given!r}")

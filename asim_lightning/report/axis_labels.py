@@ -4,50 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.results import (
-    NOISE_AXES,
-    AxisValue,
-    PointResult,
-    axis_text,
-    is_number,
-    noise_unit,
-    value_words,
-)
-
-LABELS: Mapping[str, str] = {
-    "random_noise": "random noise (% of full scale)",
-    "nonlinear_noise": "nonlinear noise (% of full scale)",
-    "adc_bits": "ADC bits",
-    "adc_step": "counts an LSB",
-    "adc_low": "count of code 0",
-    "weight_bits": "weight bits",
-    "input_bits": "input bits",
-    "encoding_bits": "input bits a cycle",
-    "rows": "rows",
-    "full_scale_mv": "full scale (mV)",
-    "unit_capacitor_ff": "capacitor of a cell (fF)",
-    "digital_adc": "digital cycles pass the ADC",
-    "column": "column model",
-    "column_args": "arguments of the column model",
-}
-"""Text of an axis, with its unit in parentheses; for other axes, the name with blanks for underscores."""
+from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
 
 
-def label_of(name: str, labels: Mapping[str, str]) -> str:
-    """The text of an axis with its unit; of a field in some layers alone, rules.PATTERN.FIELD, with the pattern."""
-    if name.startswith("rules."):
-        pattern, _, field = name.removeprefix("rules.").rpartition(".")
+def label_of(name: str, labels: Mapping[str, str] = {}) -> str:
+    """The text of an axis with its unit; of a field in some layers only, rules.PATTERN.FIELD, with the pattern.
+
+    Args:
+        name: Name of the axis.
+        labels: Other texts than its setting's, by name.
+    """
+    if name.startswith(RULES):
+        pattern, field = rule_of(name)
         what, bracket, unit = label_of(field, labels).partition(" (")
         return f"{what} of {pattern}{bracket}{unit}"
-    return labels.get(name, name.replace("_", " "))
+    return labels.get(name, setting_of(name).heading)
 
 
-def head_of(name: str, labels: Mapping[str, str]) -> str:
+def head_of(name: str, labels: Mapping[str, str] = {}) -> str:
     """The text of an axis without its unit."""
     return label_of(name, labels).split(" (")[0]
 
 
-def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str]) -> str:
+def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] = {}) -> str:
     """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
     return ", ".join(
         f"{head_of(name, labels)} {value_words(value)}{_unit(name, labels) if is_number(value) else ''}".strip()
@@ -56,8 +36,8 @@ def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str]) -> str
 
 
 def in_one_unit(
-    rows: Sequence[PointResult], axis: str, labels: Mapping[str, str]
-) -> tuple[Sequence[PointResult], Mapping[str, str], bool]:
+    rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {}
+) -> tuple[Sequence[Result], Mapping[str, str], bool]:
     """Rows with the noise along an axis as numbers of one unit where they share one, else as texts with units.
 
     Returns:

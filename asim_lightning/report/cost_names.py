@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from asim_lightning.evaluation.axis_settings import setting_of
+
 _UNITS = {
     "energy": "µJ", "all_digital": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
     "uj": "µJ", "nj": "nJ", "pj": "pJ", "fj": "fJ", "ms": "ms", "us": "µs", "s": "s", "mm2": "mm²",
@@ -19,12 +21,12 @@ def unit_of(name: str) -> str:
 
 
 def cost_label(name: str) -> str:
-    """The name of a column in words, with its unit: of energy_uj "energy (µJ)"."""
+    """The name of a column in words, with its unit: of energy_uj "energy (µJ)", of adc_bits "ADC bits"."""
     unit, base = unit_of(name), _base(name)
-    words = base if base in _UNITS or not unit else base.rpartition("_")[0]
-    if unit == "TOPS/W":
-        return "TOPS/W"
-    return words.replace("_", " ") + (f" ({unit})" if unit else "")
+    if unit in ("", "TOPS/W"):
+        return unit or setting_of(base).heading
+    words = base if base in _UNITS else base.rpartition("_")[0]
+    return f"{words.replace('_', ' ')} ({unit})"
 
 
 def cost_text(name: str, costs: Mapping[str, float]) -> str:

@@ -1,0 +1,62 @@
+"""A field says what it is: label, unit, role. Axes, keys, labels and the meaning of "cheapest" follow from it."""
+
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["design", "condition", "static"]
+"""design: a designer chooses it; condition: a design meets it; static: it differs from place to place on a chip."""
+_KEY = "setting"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field of a configuration is.
+
+    Attributes:
+        label: Its name in tables and figures.
+        unit: Unit of its numbers; empty if they have none.
+        role: Who decides it.
+        decides_outcomes: Whether an outcome may depend on it.
+        by_effect: Whether a trial is known by what it does (cycles, noise in percent, spreads in codes), so that its
+            own value does not count; a column of a user's may use the value all the same.
+        harder: Whether larger numbers are harder conditions (1), smaller ones (-1), or neither (0).
+        has_units: Whether a value may be a text with a unit, such as "0.3 lsb".
+        within: Its smallest and largest number; None if its class checks it otherwise.
+    """
+
+    label: str
+    unit: str = ""
+    role: Role = "design"
+    decides_outcomes: bool = True
+    by_effect: bool = False
+    harder: int = 0
+    has_units: bool = False
+    within: tuple[float, float] | None = None
+
+    @property
+    def heading(self) -> str:
+        """Label with the unit, such as "random noise (% of full scale)"."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def setting(
+    default: Any = MISSING, *, label: str, default_factory: Any = MISSING, kw_only: bool = False, **said: Any
+) -> Any:
+    """A field of a frozen dataclass with a default and a `Setting`.
+
+    Args:
+        default: Default of the field.
+        label: Label of the setting.
+        default_factory: Makes the default, if it is mutable.
+        kw_only: Whether the field is given by name only.
+        said: Other attributes of the setting.
+    """
+    metadata = {_KEY: Setting(label, **said)}
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata=metadata, kw_only=kw_only)
+    return field(default=default, metadata=metadata, kw_only=kw_only)
+
+
+def settings_of(kind: type) -> dict[str, Setting]:
+    """The settings of a dataclass by name, in the order of its fields."""
+    return {each.name: each.metadata[_KEY] for each in fields(kind) if _KEY in each.metadata}

@@ -1,0 +1,39 @@
+"""What an axis is, by its name: the settings of macros, static effects and technologies, chips and checkpoints."""
+
+from collections.abc import Mapping
+
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.circuit.fields import Setting, settings_of
+from asim_lightning.cost.technology import Technology
+
+CHIP, CHECKPOINT, TECHNOLOGY, RULES = "chip", "checkpoint", "technology.", "rules."
+SETTINGS: Mapping[str, Setting] = {
+    **settings_of(MacroConfig),
+    **settings_of(StaticEffects),
+    **{f"{TECHNOLOGY}{name}": each for name, each in settings_of(Technology).items()},
+    CHIP: Setting("chip", role="condition"),
+    CHECKPOINT: Setting("checkpoint"),
+}
+NOISE_AXES = tuple(name for name, each in settings_of(MacroConfig).items() if each.has_units)
+"""Fields that are a noise of each conversion."""
+
+
+def setting_of(axis: str) -> Setting:
+    """What an axis is, such as adc_bits, static.offset, rules.layer1.*.rows or technology.supply.
+
+    An axis of another name is a design, with the name as its label.
+    """
+    return SETTINGS.get(axis) or SETTINGS.get(axis.rpartition(".")[2]) or Setting(axis.replace("_", " "))
+
+
+def rule_of(axis: str) -> tuple[str, str]:
+    """Pattern and field of an axis rules.PATTERN.FIELD or rules.PATTERN.static.EFFECT."""
+    pattern, _, field = axis.removeprefix(RULES).rpartition(".")
+    if pattern.endswith(".static"):
+        return pattern.removesuffix(".static"), f"static.{field}"
+    return pattern, field
+
+
+def is_condition(axis: str) -> bool:
+    """Whether a design meets the values of an axis, and nobody chooses them: noise, spreads, chips, the column."""
+    return setting_of(axis).role != "design"
