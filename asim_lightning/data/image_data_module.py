@@ -136,9 +136,13 @@ class ImageDataModule(LightningDataModule):
         """The test images, in the same order always, each once over all processes."""
         return self._evaluation_loader("test")
 
+    def test_split(self) -> ImageSplit[Any]:
+        """All test images with their labels and their order, also if `test_images` takes fewer."""
+        return self._split("test")
+
     def test_indices(self) -> Tensor:
         """Indices of the test images in the order of their loader, int64; fewer `test_images` are the first of them."""
-        return self._split("test").order[: self.test_images]
+        return self.test_split().order[: self.test_images]
 
     @property
     def all_test_images(self) -> int:

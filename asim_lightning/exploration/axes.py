@@ -1,82 +1,61 @@
 """The grid of a sweep: values of macro fields, of such fields in some layers, and chips."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, make_dataclass, replace
 from itertools import product
 from math import prod
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_type_hints
 
-from asim_lightning.checks import check_names
+from asim_lightning.checks import check_names, check_whole
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of, setting_of
 from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
+from asim_lightning.evaluation.results import AxisValue, axis_text
+from asim_lightning.evaluation.target import Target
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}
 """The grid where no axis is given."""
+MOST_CHIPS = 500
+"""Chips after which a target stays undecided if no other limit is given."""
 MOST_POINTS = 1_000_000
 """Points of a grid, and values of an axis, at most."""
-_RULES = "rules."
-_QUANTITIES = (*NOISE_AXES, "offset", "gain", "inl", "cell_mismatch", "trim_step")
-_IN_LSB = (*NOISE_AXES, "offset", "trim_step")
-"""Fields of a macro and its static effects that may be in LSB."""
 _LSB_CHANGES = {"adc_bits": "one more bit halves", "adc_step": "twice the step doubles"}
 """Fields that decide the voltage of an LSB, and how."""
 
 
+def axes_of(config: type) -> Any:
+    """A dataclass that has a list of values, or None, for each setting of a configuration.
+
+    Args:
+        config: A dataclass whose fields are settings.
+    """
+    kinds, lines, axes = get_type_hints(config), ["Values of settings.", "", "Args:"], []
+    for name, each in settings_of(config).items():
+        with_unit = ", or with a unit such as 0.3 lsb" if each.has_units else ""
+        lines.append(f"    {name}: {each.heading[0].upper()}{each.heading[1:]}{with_unit}; as model.plan.macro.{name}.")
+        axes.append((name, GenericAlias(list, (kinds[name],)) | None, None))
+    said = {"__doc__": "\n".join(lines), "__module__": __name__}
+    return make_dataclass(f"{config.__name__}Axes", axes, namespace=said, frozen=True)
+
+
 @dataclass(frozen=True)
-class SweepAxes:
+class SweepAxes(axes_of(MacroConfig)):  # type: ignore[misc]
     """Values of macro fields, and chips, to try; several axes give every combination.
 
     Raises:
         ValueError: An axis is empty, or a value is not allowed for its field.
     """
 
-    weight_bits: list[int] | None = None
-    """Bits of a weight: 2..16."""
-    input_bits: list[int] | None = None
-    """Bits of an input: 1..16."""
-    rows: list[int] | None = None
-    """Rows a column sums: 1 or more."""
-    adc_bits: list[int | None] | None = None
-    """ADC bits: 1..16, or null for an ideal converter."""
-    adc_step: list[int | None] | None = None
-    """Counts an LSB of the ADC: 1 or more, or null for full scale / largest code."""
-    adc_low: list[int] | None = None
-    """Count of code 0: 0 or more."""
-    encoding_bits: list[int] | None = None
-    """Input bits a cycle: 1..input_bits."""
-    weight_parallel: list[bool] | None = None
-    """One conversion for all bits."""
-    random_noise: list[float | str] | None = None
-    """Random noise: percent of full scale, or with a unit (0.5 lsb, 1.2 mV)."""
-    nonlinear_noise: list[float | str] | None = None
-    """Nonlinear noise: percent of full scale, or with a unit."""
-    full_scale_mv: list[float] | None = None
-    """Full scale of a column, mV."""
-    unit_capacitor_ff: list[float] | None = None
-    """Capacitor of a cell, fF; no accuracy depends on it."""
-    digital_levels: list[int] | None = None
-    """Digital anti-diagonals."""
-    digital_adc: list[bool] | None = None
-    """Whether digital cycles pass the ADC."""
-    vote_levels: list[int] | None = None
-    """Voted anti-diagonals."""
-    votes: list[int] | None = None
-    """Conversions of a voted cycle."""
-    vote: list[str] | None = None
-    """mode, median or mean."""
-    column: list[str] | None = None
-    """Column model."""
-    column_args: list[dict[str, Any]] | None = None
-    """Arguments of the column model."""
     static: dict[str, Any] | list[dict[str, Any]] | None = None
     """Values of static effects, as in macro.static: {offset: [0.1 lsb, 0.3 lsb]}; or whole settings, one by one:
     [{offset: 0.3 lsb}, {cell_mismatch: 3 %}]."""
     rules: dict[str, Any] | None = None
-    """Values of macro fields in some layers alone, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
+    """Values of macro fields in some layers only, by glob, `re:` or kind: {layer1.*: {adc_bits: [6, 7, 8]}}."""
     chip: list[int] | None = None
     """Numbers of chips: 0..2^32-1."""
 
@@ -100,7 +79,7 @@ class SweepAxes:
         if isinstance(self.static, Mapping):
             found |= {f"static.{name}": values for name, values in found.pop("static").items()}
         return found | {
-            f"{_RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
+            f"{RULES}{pattern}.{name}": values for pattern, axes in ruled.items() for name, values in axes.items()
         }
 
     def points(self) -> Iterator[dict[str, AxisValue]]:
@@ -116,6 +95,25 @@ class SweepAxes:
     def _distinct(self) -> dict[str, list[AxisValue]]:
         axes = self.given() or dict(DEFAULT_AXES)
         return {name: distinct(name, values) for name, values in axes.items()}
+
+
+def with_chips(axes: SweepAxes, chips: int | None, until: Target | None) -> SweepAxes:
+    """The grid with an axis of chips 0 to `chips` - 1, last.
+
+    Args:
+        axes: The other axes.
+        chips: Number of chips: 2..10000; None: `MOST_CHIPS`.
+        until: The target that may end them before.
+
+    Raises:
+        ValueError: The number is not allowed, or the grid has an axis of chips.
+    """
+    name = "`chips`"
+    check_whole(name, MOST_CHIPS if chips is None else chips, 2, 10000)
+    if axes.chip is not None:
+        given = f"{name} {chips}" if until is None else f"`until` '{until}'"
+        raise ValueError(f"{given} takes chips 0, 1, 2, ..., so that `axes.chip` must be absent, got {axes.chip}")
+    return replace(axes, chip=list(range(MOST_CHIPS if chips is None else chips)))
 
 
 def check_count(name: str, count: int) -> None:
@@ -135,7 +133,7 @@ def distinct(name: str, values: Sequence[AxisValue]) -> list[AxisValue]:
         name: Name of the axis.
         values: Its values.
     """
-    if name.split(".")[-1] in _QUANTITIES:
+    if setting_of(name).has_units:
         values = [canonical_quantity(value) for value in values]  # type: ignore[arg-type]  # of noise
     return list({axis_text(value): value for value in values}.values())
 
@@ -161,27 +159,19 @@ def condition_at(point: Mapping[str, AxisValue], fidelity: str, trial: int | Non
     Raises:
         ValueError: The chip is none.
     """
-    macro = {name: value for name, value in point.items() if name != "chip" and not name.startswith(_RULES)}
+    macro = {name: value for name, value in point.items() if name != CHIP and not name.startswith(RULES)}
     rules: dict[str, dict[str, AxisValue]] = {}
     for name, value in point.items():
-        if name.startswith(_RULES):
-            pattern, field = _rule(name)
+        if name.startswith(RULES):
+            pattern, field = rule_of(name)
             rules.setdefault(pattern, {})[field] = value
-    chip: Any = point.get("chip")
+    chip: Any = point.get(CHIP)
     return Condition(fidelity, macro, trial=trial, chip=chip, rules=rules)
 
 
 def patterns_of(names: Iterable[str]) -> list[str]:
     """Patterns of layers in names of axes, each once."""
-    return list(dict.fromkeys(_rule(name)[0] for name in names if name.startswith(_RULES)))
-
-
-def _rule(name: str) -> tuple[str, str]:
-    """Pattern and field of an axis rules.PATTERN.FIELD or rules.PATTERN.static.EFFECT."""
-    pattern, _, field = name.removeprefix(_RULES).rpartition(".")
-    if pattern.endswith(".static"):
-        return pattern.removesuffix(".static"), f"static.{field}"
-    return pattern, field
+    return list(dict.fromkeys(rule_of(name)[0] for name in names if name.startswith(RULES)))
 
 
 def lsb_note(
@@ -193,10 +183,14 @@ def lsb_note(
         points: Axes of the points.
         macros_at: The macros of a point's layers.
     """
-    deciding = {*_IN_LSB, *_LSB_CHANGES, "static"}
+    deciding = (*_LSB_CHANGES, "static")
     first: dict[str, Mapping[str, AxisValue]] = {}  # of the points that differ in these fields
     for point in points:
-        values = {name: value for name, value in point.items() if name.rpartition(".")[2] in deciding}
+        values = {
+            name: value
+            for name, value in point.items()
+            if name.rpartition(".")[2] in deciding or setting_of(name).has_units
+        }
         first.setdefault(canonical_json(values), point)
     macros = {macro for point in first.values() for macro in macros_at(point)}
     swept = {name.rpartition(".")[2] for point in first.values() for name in point}
@@ -218,8 +212,7 @@ def _in_lsb(macros: Iterable[MacroConfig]) -> list[str]:
     """Noise and offsets that macros have in LSB, such as "random_noise 0.3 lsb"."""
     found: dict[str, set[str]] = {}
     for macro in macros:
-        for name in _IN_LSB:
-            value = getattr(macro if name in NOISE_AXES else macro.static, name)
+        for name, value in (*vars(macro).items(), *vars(macro.static).items()):
             number, unit = quantity(value) or (0.0, "")
             if number and unit == "lsb":
                 found.setdefault(name, set()).add(str(canonical_quantity(value)))

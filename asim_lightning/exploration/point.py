@@ -2,21 +2,22 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from asim_lightning.circuit import Cycle, MacroConfig, StaticEffects, Transfer, schedule, transfer
+from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
 from asim_lightning.circuit.column_models import COLUMNS
 from asim_lightning.circuit.columns import ColumnInRange
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import Chip, SavedChip
 from asim_lightning.evaluation.canonical import canonical_json, digest_of
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
+from asim_lightning.evaluation.results import AxisValue, Kind
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.keys import Contents
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 
@@ -151,39 +152,38 @@ def macro_content(macro: MacroConfig, signed_input: bool, contents: Contents) ->
     Args:
         macro: The macro.
         signed_input: Whether its input is signed.
-        contents: Describes a user's column.
+        contents: Describes a user's column, which may use the value of any field.
     """
-    if macro.column not in COLUMNS:
-        # a user's column may look at any field
-        noise = {name: canonical_quantity(getattr(macro, name)) for name in NOISE_AXES}
-        where = f"macro.column {macro.column}"
+    is_users = macro.column not in COLUMNS
+    cycles = schedule(macro, signed_input)
+    content: dict[str, object] = {
+        **_values(macro, is_users),
+        "column_args": contents.of(macro.column_args, f"macro.column {macro.column}"),
+        "static": _static(macro),
+        "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
+        # noise in LSB of an ADC with a step is another share of each full scale
+        "noise": [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})],
+        "code_of_votes": macro.vote if any(cycle.votes > 1 for cycle in cycles) else None,
+    }
+    if is_users:
         found = transfer(macro, signed_input)  # its column is the one that engines use, not one built from newer files
         column = found.column.column if isinstance(found.column, ColumnInRange) else found.column
-        contents.described_elsewhere(column.macro, "macro")
-        fields = asdict(macro)
-        if macro.adc_step is None:  # as before there were such ADCs, so that their sweeps go on
-            del fields["adc_step"], fields["adc_low"]
-        return {
-            **fields,
-            **noise,
-            "static": _static(macro),
-            "column_args": contents.of(macro.column_args, where),
-            "model": contents.of(column, where),
-            "tables": _tables(found),
-        }
-    cycles = schedule(macro, signed_input)
-    votes = macro.vote if any(cycle.votes > 1 for cycle in cycles) else None
-    static = _static(macro)
+        contents.code(type(column), f"macro.column {macro.column}")
+        content["tables"] = _tables(found)
+    return content
+
+
+def _values(config: MacroConfig | StaticEffects, with_all: bool) -> dict[str, object]:
+    """Values of the settings on which outcomes depend, in one way of writing.
+
+    Args:
+        config: A macro, or static effects.
+        with_all: Whether with those that are known by their effect.
+    """
     return {
-        "cycles": hashlib.sha256(repr(cycles).encode()).hexdigest(),
-        "bits": [macro.weight_bits, macro.input_bits],
-        "rows": macro.rows,
-        "adc_bits": macro.adc_bits,
-        "noise": [macro.random_noise_percent, macro.nonlinear_noise_percent],
-        "vote": votes,
-        "column": [macro.column, macro.column_args],
-        **({} if static == asdict(StaticEffects()) else {"static": static}),
-        **({} if macro.adc_step is None else {"adc_range": _adc_range(macro, cycles)}),
+        name: canonical_quantity(getattr(config, name))
+        for name, each in settings_of(type(config)).items()
+        if each.decides_outcomes and (with_all or not each.by_effect)
     }
 
 
@@ -193,19 +193,13 @@ def _static(macro: MacroConfig) -> dict[str, object]:
     """
     static, (offset, trim_step) = macro.static, macro.converter_spreads
     return {
-        **asdict(static),
+        **_values(static, False),
         "offset": offset,
         "gain": static.gain_percent,
         "inl": static.inl_percent if static.inl_table is None else static.inl_table,
         "cell_mismatch": static.cell_percent,
         "trim_step": trim_step,
     }
-
-
-def _adc_range(macro: MacroConfig, cycles: Sequence[Cycle]) -> list[object]:
-    """Counts an LSB and of code 0, and the noise by full scale: noise in LSB is another share of each."""
-    noise = [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})]
-    return [macro.adc_step, macro.adc_low, noise]
 
 
 @lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything

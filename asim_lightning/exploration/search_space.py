@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.cost import Technology
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
 from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.exploration.axes import MOST_POINTS, SweepAxes, check_count, distinct
 
-TECHNOLOGY = "technology."
-CHECKPOINT = "checkpoint"
 _RANGE = ("low", "high", "step", "log")
 
 
