@@ -1,73 +1,24 @@
 """How many chips are good enough: accuracies of chips that all saw the same images, and yields from them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, floor, hypot, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_lightning.evaluation.binomial import clopper_pearson, sequence_decides, sequence_interval
+from asim_lightning.evaluation.binomial import clopper_pearson, sequence_interval
 from asim_lightning.evaluation.interval import Interval, difference_interval, student, wilson
 from asim_lightning.evaluation.results import AxisValue, Outcomes
+from asim_lightning.evaluation.target import CLOSE, is_good
 
-_QUESTION = re.compile(r"\s*yield\s+([\d.]+)\s*(%?)\s+at\s+([\d.]+)\s*%\s*")
 _RESAMPLES = 2000
 _MANY_CHIPS = 50
 """From so many on, resampled chips spread as chips do."""
 _AT_ONCE = 2**24
 """Numbers of one block of resamples."""
-_CLOSE = 1e-9
-"""Of answers: 90 % of 400 images are 360, also where a float says a little more."""
-
-
-@dataclass(frozen=True)
-class YieldQuestion:
-    """Whether at least a share of all chips has at least an accuracy; ``yield 0.95 at 90 %``."""
-
-    share: float
-    """Of chips, between 0 and 1."""
-    accuracy: float
-    """0..1."""
-
-    @classmethod
-    def read(cls, text: str, setting: str = "`until`") -> "YieldQuestion":
-        """The question that a text asks, such as "yield 0.95 at 90 %" or "yield 95 % at 90 %".
-
-        Args:
-            text: The text.
-            setting: What the user calls the setting.
-
-        Raises:
-            ValueError: It is none, or a number is out of its range.
-        """
-        found = _QUESTION.fullmatch(text)
-        try:
-            share, accuracy = (float(found[1]), float(found[3]) / 100) if found else (0.0, 0.0)
-        except ValueError:  # such as 9.0.5
-            found = None
-        if not found:
-            raise ValueError(f"{setting} must be as in 'yield 0.95 at 90 %' (share of chips, accuracy), got {text!r}")
-        share = share / 100 if found[2] else share
-        if not 0 < share < 1:
-            raise ValueError(f"the yield in {setting} must be between 0 and 1, or between 0 % and 100 %, got {text!r}")
-        if not 0 < accuracy <= 1:
-            raise ValueError(f"the accuracy in {setting} must be above 0 % and at most 100 %, got {text!r}")
-        return cls(share, accuracy)
-
-    def __str__(self) -> str:
-        return f"yield {self.share:g} at {100 * self.accuracy:g} %"
-
-    def answer(self, good: int, total: int) -> bool | None:
-        """Whether it is so, after good ones of so many chips; None where they do not decide."""
-        return sequence_decides(good, total, self.share)
-
-
-def is_good(right: int, answers: int, accuracy: float) -> bool:
-    """Whether so many right answers are at least an accuracy, 0..1."""
-    return right >= accuracy * answers - _CLOSE
 
 
 @dataclass(frozen=True)
@@ -165,10 +116,20 @@ class ChipYield:
         end = 0.025 if self.stopped_by_outcomes else 0.0125
         z = NormalDist().inv_cdf(1.0 - end)
         reached = [wilson(share, self.images, z) for share in self.accuracies.tolist()]
-        surely, perhaps = (sum(ends[side] >= accuracy - _CLOSE for ends in reached) for side in (0, 1))
+        surely, perhaps = (sum(ends[side] >= accuracy - CLOSE for ends in reached) for side in (0, 1))
         return YieldPoint(
             accuracy, good, total, low, high, self._bounds(min(surely, good), end)[0], self._bounds(perhaps, end)[1]
         )
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values of everything."""
+        return {**vars(self), "right": self.right.tolist(), "mean": vars(self.mean)}
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> "ChipYield":
+        """What `to_json` gave."""
+        right, mean = np.array(given["right"], dtype=np.int64), Interval(**given["mean"])
+        return cls(**{**given, "chips": tuple(given["chips"]), "right": right, "mean": mean})
 
     def bounds(self, good: int) -> tuple[float, float]:
         """The bounds of the share of all chips, where so many of those simulated are good: 95 %, or each end 95 %."""
@@ -303,5 +264,24 @@ def yield_curve(found: ChipYield) -> list[tuple[float, float, float, float]]:
 
 def default_thresholds(accuracy: float) -> list[float]:
     """Accuracies 1, 2 and 5 points below one, in whole percents: 0..1."""
-    whole = floor(100 * accuracy + _CLOSE)
+    whole = floor(100 * accuracy + CLOSE)
     return sorted({max(whole - below, 1) / 100 for below in (1, 2, 5)})
+
+
+def thresholds_of(percents: Sequence[float] | None, of_chips: bool) -> list[float]:
+    """Thresholds as shares, 0..1; none where none are given.
+
+    Args:
+        percents: Accuracies in percent: above 0, at most 100.
+        of_chips: Whether there are chips that they can count.
+
+    Raises:
+        ValueError: One is out of range, the list is empty, or there are no chips.
+    """
+    if percents is None:
+        return []
+    if not percents or not all(0 < percent <= 100 for percent in percents):
+        raise ValueError(f"`thresholds` must be a list of percents above 0, 100 at most, got {percents}")
+    if not of_chips:
+        raise ValueError(f"`thresholds` count good chips, and need `chips` or `until`, got {percents} alone")
+    return [percent / 100 for percent in percents]

@@ -84,7 +84,8 @@ def evaluate(
         raise ValueError(f"No image was evaluated; the data has none, or {limits} leaves none")
     # distributed samplers repeat images, so that all processes have equally many
     index, first = np.unique(index, return_index=True)
-    return Outcomes(index, label[first], prediction[first], max(seconds for _, seconds in parts), algorithm)
+    value = (prediction == label).astype(np.float32)[first]
+    return Outcomes(index, value, max(seconds for _, seconds in parts), algorithm, prediction[first])
 
 
 def run_evaluations(

@@ -1,63 +1,129 @@
-"""What an evaluation found, image by image and as an accuracy, and how axis values are compared and written."""
+"""Outcomes of trials, results of points, and axis values as text."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.interval import Interval, accuracy_interval
 
 AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "simulated"]
+Verdict: TypeAlias = Literal["kept", "missed", "undecided"]
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
-NOISE_AXES = ("random_noise", "nonlinear_noise")
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one trial answered, image by image.
+    """The outcome of each sample in one trial, which is one read of one chip.
 
     Attributes:
-        sample_index: Index of each image in its dataset, rising. Shape (images,).
-        label: True class. Shape (images,).
-        prediction: Predicted class. Shape (images,).
+        sample_index: Index of each sample in its data set, rising. Shape (samples,).
+        value: Outcome of each sample, float32: 1 for a right answer, 0 for a wrong one. Shape (samples,).
         seconds: Time the trial took.
         algorithm: What the engine ran.
+        prediction: Predicted class of each sample; None if there is none. Shape (samples,).
     """
 
     sample_index: NDArray[np.int64]
-    label: NDArray[np.int64]
-    prediction: NDArray[np.int64]
+    value: NDArray[np.float32]
     seconds: float
     algorithm: str
+    prediction: NDArray[np.int64] | None = None
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each answer is right. Shape (images,)."""
-        return self.prediction == self.label
+        """Whether each answer is right. Shape (samples,)."""
+        return self.value > 0.5
+
+    def at(self, places: NDArray[Any]) -> "Outcomes":
+        """Those of some samples, by place or mask, with their share of the seconds."""
+        index = self.sample_index[places]
+        prediction = None if self.prediction is None else self.prediction[places]
+        share = len(index) / len(self.sample_index)
+        return Outcomes(index, self.value[places], self.seconds * share, self.algorithm, prediction)
+
+
+def joined(first: Outcomes, second: Outcomes) -> Outcomes:
+    """A trial from two parts of its samples, rising, with the first part's outcome of a sample that both have."""
+    index, places = np.unique(np.concatenate([first.sample_index, second.sample_index]), return_index=True)
+    predictions = None
+    if first.prediction is not None and second.prediction is not None:
+        predictions = np.concatenate([first.prediction, second.prediction])[places]
+    return Outcomes(
+        index,
+        np.concatenate([first.value, second.value])[places],
+        first.seconds + second.seconds,
+        "+".join(dict.fromkeys((first.algorithm, second.algorithm))),
+        predictions,
+    )
+
+
+def part_of(outcomes: Outcomes, index: NDArray[np.int64]) -> Outcomes:
+    """A trial on some of its samples only.
+
+    Args:
+        outcomes: The trial.
+        index: Indices of the samples.
+
+    Raises:
+        ValueError: The trial lacks one.
+    """
+    kept = np.isin(outcomes.sample_index, index)
+    if kept.sum() != len(index):
+        raise ValueError(f"a trial must have all of {len(index)} images, and lacks {len(index) - kept.sum()}")
+    return outcomes if kept.all() else outcomes.at(kept)
 
 
 @dataclass(frozen=True)
-class PointResult:
-    """The accuracy of one point of a sweep, over all its trials.
+class Decision:
+    """Whether a point keeps a target."""
+
+    verdict: Verdict
+    images: int | None = None
+    """If it is undecided, about how many images would decide; None if images do not."""
+    is_over: bool = False
+    """Whether more than these images would be needed, which are all that there are."""
+
+    def __str__(self) -> str:
+        over = "over " if self.is_over else ""
+        return self.verdict if self.images is None else f"{self.verdict} ({over}{self.images:,} images)"
+
+
+def images_needed(decisions: Iterable[Decision]) -> str:
+    """How many images would decide all of some points, as "about 1,600 images"; empty if images do not."""
+    hardest = max(decisions, key=lambda each: (each.images is None, each.is_over, each.images or 0))
+    if hardest.images is None:
+        return ""
+    images = f"{hardest.images:,} images"
+    return f"more than the {images} there are" if hardest.is_over else f"about {images}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one point gave, over all its trials.
 
     Attributes:
-        axes: Name of each macro setting this point fixes, and its value; empty where none matters (kind float).
+        axes: Value of each axis of the point, by name; empty if none matters (kind float).
         kind: What computed the matrix products.
-        trials: Reads of the chip that were averaged.
+        trials: Reads that were averaged, those of all chips together.
         images: Images of the test set, the same in every trial.
         accuracy: Share of right answers over images and trials, 0..1.
         low: Lower end of the 95 % interval of the accuracy, 0..1.
         high: Upper end of the 95 % interval of the accuracy, 0..1.
         seconds: Time of all trials together.
         algorithm: What the engine ran ("exact", "events", "native", ...), joined by "+" where trials differ.
-        right: Right answers of each trial; empty where they are not known.
+        right: Right answers of each trial; empty if they are not known.
+        point: Name of what the point computes: the same for points that compute the same.
+        figures: What else it is compared by: energy_uj, latency_ms, tops_per_watt and the like, by name; yield 0..1.
+        difference: Accuracy minus that of the quantised network on the same images, -1..1; None if it is not known.
+        decisions: Whether it keeps each target, by the target's text.
 
     Raises:
         ValueError: The kind is unknown, there is no trial or image, not 0 <= low <= accuracy <= high <= 1, or `right`
@@ -74,6 +140,10 @@ class PointResult:
     seconds: float
     algorithm: str
     right: tuple[int, ...] = ()
+    point: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    difference: Interval | None = None
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -88,14 +158,33 @@ class PointResult:
         ):
             raise ValueError(f"`right` must hold 0..{self.images} for each of {self.trials} trials, got {self.right}")
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it keeps all targets."""
+        verdicts = {each.verdict for each in self.decisions.values()}
+        return "missed" if "missed" in verdicts else "undecided" if "undecided" in verdicts else "kept"
 
-def point_result(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes]) -> PointResult:
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> "Result":
+        """The result that `dataclasses.asdict` gave, from JSON."""
+        difference = given["difference"]
+        return cls(
+            **{
+                **given,
+                "right": tuple(given["right"]),
+                "difference": None if difference is None else Interval(**difference),
+                "decisions": {name: Decision(**each) for name, each in given["decisions"].items()},
+            }
+        )
+
+
+def result_of(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes]) -> Result:
     """The accuracy of a point, with its 95 % interval over images.
 
     Args:
-        axes: Name of each setting the point fixes, and its value.
+        axes: Value of each axis of the point, by name.
         kind: What computed the matrix products.
-        trials: What each trial answered.
+        trials: The outcomes of each trial.
 
     Raises:
         ValueError: There is no trial, or trials saw different images.
@@ -104,7 +193,7 @@ def point_result(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Out
         raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
     correct = np.stack([one.correct for one in trials], axis=1)  # (images, trials)
     interval = accuracy_interval(correct)
-    return PointResult(
+    return Result(
         axes=axes,
         kind=kind,
         trials=len(trials),

@@ -1,0 +1,269 @@
+"""A sweep or search as the store keeps it: points, commands, settings, yields, costs; and its results.csv."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.fields import settings_of
+from asim_lightning.evaluation.axis_settings import is_condition
+from asim_lightning.evaluation.chip_yield import ChipYield
+from asim_lightning.evaluation.command_record import CommandRecord
+from asim_lightning.evaluation.results import AxisValue, Decision, Result, axis_text
+from asim_lightning.evaluation.store import STORE, Store
+from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
+
+RESULTS, YIELDS, DIFFERENCES, COST, LAYERS, SETTINGS = (
+    "results.csv", "yield.csv", "differences.csv", "cost.json", "layers.json", "settings.json",
+)  # fmt: skip
+"""Files of a run, which nothing reads back; the last three are documents of the store, too."""
+YIELD_DOCUMENT, TRADED, COMMAND = "yields", "traded", "command "
+"""Documents of the store: the chips of a yield and its thresholds, objectives and targets; commands by their digest."""
+_FIELDS = settings_of(MacroConfig)
+
+
+@dataclass(frozen=True)
+class DesignLayers:
+    """What the layers of a network take for one image at the points that share the values of some axes."""
+
+    axes: Mapping[str, AxisValue]
+    """All axes that change a cost."""
+    layers: tuple[Mapping[str, Any], ...]
+    """As in cost.json."""
+
+    def is_of(self, result: Result) -> bool:
+        """Whether a point has these values."""
+        axes = result.axes
+        return all(name in axes and axis_text(axes[name]) == axis_text(value) for name, value in self.axes.items())
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that is known of a sweep or a search."""
+
+    folder: Path
+    results: tuple[Result, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What outcomes depend on next to the point, as in settings.json."""
+    commands: tuple[CommandRecord, ...] = ()
+    """Commands that worked on the run, the first one first."""
+    yields: tuple[ChipYield, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    """Accuracies from which a chip counts as good, rising: 0..1."""
+    network_cost: Mapping[str, Any] = field(default_factory=dict)
+    """Technology, totals and layers of the network as it is configured, as in cost.json."""
+    designs: tuple[DesignLayers, ...] = ()
+    """Layers at each design that was evaluated, as in layers.json; none if they are not known."""
+    objectives: tuple[str, ...] = ("accuracy", "energy")
+    """What is traded, the first first."""
+    targets: tuple[str, ...] = ()
+    """What each point must keep, in words."""
+
+    @property
+    def until(self) -> str | None:
+        """The target that ended the images of each point; None if all were evaluated."""
+        return self.settings.get("until")
+
+    @property
+    def images(self) -> int | None:
+        """Test images that there are; None if a target ended those of each point, as more of them decide nothing."""
+        known = [*(each.images or 0 for each in self.commands), *(result.images for result in self.results)]
+        return max(known) if self.until is None and known else None
+
+    @cached_property
+    def axes(self) -> list[str]:
+        """Names of the axes."""
+        return list(dict.fromkeys(name for result in self.results for name in result.axes))
+
+    @cached_property
+    def costs(self) -> list[str]:
+        """Names of the figures that are no fields of the macro."""
+        names = dict.fromkeys(name for result in self.results for name in result.figures)
+        return [name for name in names if name not in _FIELDS]
+
+    def of_kind(self, kind: str) -> list[Result]:
+        """Points of a kind."""
+        return [result for result in self.results if result.kind == kind]
+
+    @cached_property
+    def points(self) -> list[Result]:
+        """The simulated points."""
+        return self.of_kind("simulated")
+
+    @cached_property
+    def references(self) -> list[Result]:
+        """The float and the quantised network."""
+        return [result for result in self.results if result.kind != "simulated"]
+
+    def conditions(self, result: Result) -> dict[str, AxisValue]:
+        """Axes of a point that a design meets and nobody chooses: noise, spreads of chips, the column model."""
+        return {name: value for name, value in result.axes.items() if is_condition(name)}
+
+    @cached_property
+    def groups(self) -> list[tuple[dict[str, AxisValue], list[Result]]]:
+        """The simulated points under the same conditions, and the conditions."""
+        places = grouped(self.points, self._group)
+        return [(self.conditions(self.points[each[0]]), [self.points[place] for place in each]) for each in places]
+
+    @cached_property
+    def front(self) -> list[Result]:
+        """Points that no other under the same conditions is better than in one objective and as good in all."""
+        if not self.points or not all(has_figure(point, name) for point in self.points for name in self.objectives):
+            return []
+        return [self.points[place] for place in pareto(self.points, self.objectives, self._group)]
+
+    @cached_property
+    def cheapest(self) -> list[Result | None]:
+        """Of each of the `groups` the point that keeps all targets and costs least; None if no point surely does."""
+        kept = ([point for point in points if self.targets and point.verdict == "kept"] for _, points in self.groups)
+        return [min(points, key=self.price, default=None) for points in kept]
+
+    def price(self, result: Result) -> tuple[float, ...]:
+        """What orders points by what they cost: the last objective, then those before it; less is better.
+
+        Objectives that a point has no figure of are left out.
+        """
+        names = [name for name in self.objectives if has_figure(result, name)]
+        return costs(result, names)[::-1]
+
+    def reference(self, target: Target) -> Result | None:
+        """The result that a target is a share of; None if it is of none.
+
+        Raises:
+            ValueError: The run lacks it, or ended the images of its points, as a difference is of all images.
+        """
+        if target.of is None:
+            return None
+        if self.until is not None:
+            raise ValueError(
+                f"`--target` must be as '88 %' for {self.folder}, whose images ended by '{self.until}', as the "
+                f"difference to another network is decided on all images, got '{target}'"
+            )
+        found = self.of_kind(target.of)
+        if not found:
+            raise ValueError(f"`--target` '{target}' needs a point of kind {target.of}, which {self.folder} lacks")
+        return found[0]
+
+    def decision(self, target: Target, result: Result) -> Decision:
+        """Whether a point keeps a target; what a search has decided counts.
+
+        Raises:
+            ValueError: As for `reference`.
+        """
+        return result.decisions.get(str(target)) or target.decide(result, self.reference(target), self.images)
+
+    @property
+    def own_target(self) -> Target:
+        """The first accuracy that a search asks for, or that ended images; else 99 % of the quantised one.
+
+        If images ended, that is of the quantised network's accuracy on all of them, as a number.
+        """
+        asked = [Target.read(text, "`--target`") for text in (*self.targets, *([self.until] if self.until else []))]
+        accuracies = [each for each in asked if each.form in ("accuracy", "share")]
+        quantized = self.of_kind("quantized")
+        if accuracies or self.until is None or not quantized:
+            return accuracies[0] if accuracies else Target("share", 0.99, "quantized")
+        return Target("accuracy", round(0.99 * quantized[0].accuracy, 4) or 1e-4)
+
+    @property
+    def macro(self) -> Mapping[str, Any]:
+        """Fields of the recipe's own macro; empty if it is not known."""
+        return self.commands[-1].macro if self.commands else {}
+
+    def own(self, points: Sequence[Result]) -> Result | None:
+        """The one of some points that is of the recipe's own macro, whatever it meets; None if none is."""
+        macro = self.macro
+        for point in points:
+            chosen = {name: value for name, value in point.axes.items() if not is_condition(name)}
+            if all(name in macro and axis_text(macro[name]) == axis_text(value) for name, value in chosen.items()):
+                return point
+        return None
+
+    @cached_property
+    def all_digital(self) -> tuple[float, float, float] | None:
+        """Energy of the same products in a digital macro, uJ, and the ends of the factor within which it is known.
+
+        None if it is not known, or not one for all points: bits and technology decide it.
+        """
+        names = ("all_digital_uj", "all_digital_uj_low", "all_digital_uj_high")
+        found = {tuple(point.figures.get(name) for name in names) for point in self.points}
+        value, low, high = found.pop() if len(found) == 1 else (None, None, None)
+        return None if value is None or low is None or high is None else (value, low, high)
+
+    def _group(self, result: Result) -> str:
+        return "\n".join(f"{name}={axis_text(value)}" for name, value in self.conditions(result).items())
+
+
+def is_among(result: Result, others: Sequence[Result | None]) -> bool:
+    """Whether a point is one of some, and not only equal to it."""
+    return any(result is each for each in others)
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run in the folder of a sweep or search, from the store next to it.
+
+    Args:
+        folder: The folder, such as runs/quickstart/sweep-39d02d15.
+
+    Raises:
+        FileNotFoundError: There is no store next to it, or no point of it.
+    """
+    folder = Path(folder)
+    store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
+    results = tuple(map(Result.of_json, store.points(name)))
+    if not results:
+        raise FileNotFoundError(f"{folder} is no run in {STORE} next to it; asim sweep and asim search write runs")
+    yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
+    commands = (CommandRecord.of_json(each) for each in store.documents_of(name, COMMAND))
+    return Run(
+        folder,
+        results,
+        settings=store.read(name, SETTINGS) or {},
+        commands=tuple(sorted(commands, key=lambda each: (each.started, each.command))),
+        yields=tuple(map(ChipYield.of_json, yields.get("chips", ()))),
+        thresholds=tuple(yields.get("thresholds", ())),
+        network_cost=store.read(name, COST) or {},
+        designs=tuple(DesignLayers(each["axes"], tuple(each["layers"])) for each in store.read(name, LAYERS) or ()),
+        **{key: tuple(values) for key, values in traded.items()},
+    )
+
+
+def run_names(folder: str | Path) -> list[str]:
+    """Names of the runs in the store of a folder, such as runs/quickstart; none if there is no store."""
+    return Store(folder, read_only=True).runs() if (Path(folder) / STORE).is_file() else []
+
+
+_COLUMNS = ("kind", "trials", "images", "accuracy", "low", "high", "seconds", "algorithm", "point", "right")
+
+
+def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
+    """The lines of results.csv, the names of the columns first; shares are 0..1.
+
+    Args:
+        run: The run.
+        axes: Names of its axes.
+    """
+    figures = list(dict.fromkeys(name for result in run.results for name in result.figures))
+    differences = ("difference", "difference_low", "difference_high")
+    rows: list[list[object]] = [
+        [*axes, *_COLUMNS, *(name for name in figures if name not in axes), *differences, *run.targets,
+         "front", "cheapest"]
+    ]  # fmt: skip
+    front, cheapest = ({id(each) for each in some} for some in (run.front, run.cheapest))
+    for result in run.results:
+        is_point, difference = result.kind == "simulated", result.difference
+        rows.append([
+            *(axis_text(result.axes[name]) if name in result.axes else "" for name in axes),
+            result.kind, result.trials, result.images,
+            *(f"{share:.6f}" for share in (result.accuracy, result.low, result.high)),
+            f"{result.seconds:.3f}", result.algorithm, result.point, " ".join(map(str, result.right)),
+            *(f"{result.figures[name]:.6g}" if name in result.figures else "" for name in figures if name not in axes),
+            *(["", "", ""] if difference is None else (f"{end:.6f}" for end in
+              (difference.mean, difference.low, difference.high))),
+            *(result.decisions.get(target, "") for target in run.targets),
+            str(id(result) in front).lower() if is_point else "",
+            str(id(result) in cheapest).lower() if is_point else "",
+        ])  # fmt: skip
+    return rows

@@ -1,0 +1,232 @@
+"""Finished trials and points of a recipe's runs, their settings and commands, in one SQLite file."""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_lightning.evaluation.results import Outcomes, joined
+
+STORE = "runs.sqlite"
+_VERSION = 1
+_TABLES = (
+    "trials (key TEXT, trial INTEGER, point TEXT, samples BLOB, outcomes BLOB, predictions BLOB, seconds REAL, "
+    "engine TEXT, PRIMARY KEY (key, trial))",
+    "points (run TEXT, point TEXT, trials INTEGER, result TEXT, PRIMARY KEY (run, point))",
+    "documents (run TEXT, name TEXT, content TEXT, PRIMARY KEY (run, name))",
+)
+_WAIT = 60.0
+"""Seconds that a transaction waits for those of other processes."""
+_AT_ONCE = 500
+"""Keys of one query."""
+_OF_DAMAGE = ("malformed", "not a database")
+"""What SQLite says of a damaged file only."""
+
+
+class Store:
+    """The file runs.sqlite of a recipe: trials by key, and by run its points and documents.
+
+    A trial is found by the key of all that decides its outcomes, whichever run asked for it. Every call is one
+    transaction of a connection of its own, so that a killed process leaves all of it or nothing, several processes may
+    write at once, and nothing is open while a process forks.
+
+    Args:
+        folder: Folder of the file; both are made at the first write.
+        read_only: Whether the caller only reads, so that a damaged file stays where it is.
+
+    Raises:
+        ValueError: The file has another version, or was damaged and is set aside.
+    """
+
+    def __init__(self, folder: str | Path, read_only: bool = False) -> None:
+        self.path, self._read_only = Path(folder) / STORE, read_only
+        if self.path.exists():
+            with self._transaction() as connection:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _VERSION):
+                raise ValueError(f"{self.path} must be of version {_VERSION}, got {version}; rename it to start anew")
+
+    def add(self, key: str, trial: int, outcomes: Outcomes, point: str = "") -> Outcomes:
+        """Keep a trial; with samples of it that are there, of which the new ones replace equal ones.
+
+        Args:
+            key: Key of all that decides the outcomes next to the number of the trial.
+            trial: Number of the read.
+            outcomes: Its outcomes.
+            point: What people call the point.
+
+        Returns:
+            All that is known of the trial.
+        """
+        with self._transaction(write=True) as connection:
+            before = _trial(connection, key, trial)
+            if before is not None:
+                outcomes = joined(outcomes, before)
+            predictions = (
+                None if outcomes.prediction is None else zlib.compress(outcomes.prediction.astype("<i4").tobytes())
+            )
+            row = (
+                key, trial, point, _packed(outcomes.sample_index),
+                zlib.compress(outcomes.value.astype("<f4").tobytes()), predictions, outcomes.seconds,
+                outcomes.algorithm,
+            )  # fmt: skip
+            connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({', '.join('?' * len(row))})", row)
+        return outcomes
+
+    def trial(self, key: str, trial: int) -> Outcomes | None:
+        """A trial; None if it is not there."""
+        if not self.path.exists():
+            return None
+        with self._transaction() as connection:
+            return _trial(connection, key, trial)
+
+    def samples(self, keys: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
+        """Key, number and samples of the trials of some keys; equal samples are equal bytes (`unpacked`)."""
+        keys = list(dict.fromkeys(keys)) if self.path.exists() else []
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            asked = f"SELECT key, trial, samples FROM trials WHERE key IN ({', '.join('?' * len(some))})"
+            with self._transaction() as connection:
+                found = connection.execute(asked, some).fetchall()
+                for samples in {each for _, _, each in found}:
+                    unpacked(samples)  # finds what is damaged
+                yield from found
+
+    def keep_point(self, run: str, point: str, trials: int, result: Mapping[str, Any]) -> None:
+        """Keep the result of a point of a run, unless that of more trials is there.
+
+        Args:
+            run: Name of the run's folder.
+            point: What tells points of the run apart.
+            trials: Trials of the result.
+            result: The result, as JSON has it.
+        """
+        with self._transaction(write=True) as connection:
+            connection.execute(
+                "INSERT INTO points VALUES (?, ?, ?, ?) ON CONFLICT (run, point) DO UPDATE SET trials = "
+                "excluded.trials, result = excluded.result WHERE excluded.trials >= trials",
+                (run, point, trials, json.dumps(result)),
+            )
+
+    def clear_points(self, run: str) -> None:
+        """Take all points out of a run; their trials stay."""
+        with self._transaction(write=True) as connection:
+            connection.execute("DELETE FROM points WHERE run = ?", (run,))
+
+    def points(self, run: str) -> list[Any]:
+        """The results of the points of a run, in the order in which the points were finished first."""
+        return [
+            json.loads(text) for (text,) in self._rows("SELECT result FROM points WHERE run = ? ORDER BY rowid", run)
+        ]
+
+    def write(self, run: str, name: str, content: object) -> None:
+        """Keep a document of a run, such as its settings, in place of one of the same name."""
+        text = json.dumps(content, default=str)
+        with self._transaction(write=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (run, name, text))
+
+    def read(self, run: str, name: str) -> Any:
+        """A document of a run; None if it is not there."""
+        found = self._rows("SELECT content FROM documents WHERE run = ? AND name = ?", run, name)
+        return json.loads(found[0][0]) if found else None
+
+    def documents(self, name: str) -> dict[str, Any]:
+        """The documents of one name, by run."""
+        rows = self._rows("SELECT run, content FROM documents WHERE name = ? ORDER BY rowid", name)
+        return {run: json.loads(text) for run, text in rows}
+
+    def documents_of(self, run: str, start: str) -> list[Any]:
+        """The documents of a run whose names begin with a text."""
+        query = "SELECT content FROM documents WHERE run = ? AND substr(name, 1, ?) = ? ORDER BY rowid"
+        return [json.loads(text) for (text,) in self._rows(query, run, len(start), start)]
+
+    def runs(self) -> list[str]:
+        """Names of all runs that have a point."""
+        return [run for (run,) in self._rows("SELECT DISTINCT run FROM points ORDER BY run")]
+
+    def _rows(self, query: str, *values: str | int) -> list[Any]:
+        if not self.path.exists():
+            return []
+        with self._transaction() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection within a transaction, which is taken back if it fails.
+
+        Raises:
+            OSError: The file is locked, full or not to be written.
+            ValueError: It was damaged, and is set aside.
+        """
+        if write:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = self._connected(write)
+            try:
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                    if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                        for table in _TABLES:  # for a reader of a file that another process has begun: empty ones
+                            connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
+                        connection.execute(f"PRAGMA user_version = {_VERSION}" if write else "PRAGMA user_version")
+                    yield connection
+            finally:
+                connection.close()
+        except (sqlite3.DatabaseError, zlib.error) as error:
+            if isinstance(error, zlib.error) or (
+                any(words in str(error) for words in _OF_DAMAGE) and not self._is_whole()
+            ):
+                raise self._set_aside(error) from error
+            raise OSError(f"{self.path} cannot be {'written' if write else 'read'}: {error}") from error
+
+    def _connected(self, write: bool) -> sqlite3.Connection:
+        # readers open it for writing, too, as SQLite takes back then what a killed process left half written
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
+        return sqlite3.connect(address, _WAIT, isolation_level=None, uri=True)
+
+    def _is_whole(self) -> bool:
+        """Whether SQLite finds no fault in the file."""
+        connection = self._connected(write=False)
+        try:
+            return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)  # type: ignore[no-any-return]
+        except sqlite3.DatabaseError:
+            return False
+        finally:
+            connection.close()
+
+    def _set_aside(self, error: Exception) -> Exception:
+        """The error of a damaged file, which is renamed if it may be."""
+        if self._read_only:
+            return ValueError(f"{self.path} is damaged ({error}); the command that wrote it computes it anew")
+        names = (self.path.with_suffix(f".sqlite.damaged{number or ''}") for number in count())
+        aside = next(path for path in names if not path.exists())
+        with suppress(FileNotFoundError):  # another command has set it aside
+            self.path.rename(aside)
+        return ValueError(f"{self.path} was damaged ({error}) and is now {aside}; run the command again to start anew")
+
+
+def unpacked(samples: bytes) -> NDArray[np.int64]:
+    """Indices of samples, rising."""
+    return np.cumsum(np.frombuffer(zlib.decompress(samples), "<i8"), dtype=np.int64)
+
+
+def _packed(index: NDArray[np.int64]) -> bytes:
+    return zlib.compress(np.diff(index, prepend=0).astype("<i8").tobytes())
+
+
+def _trial(connection: sqlite3.Connection, key: str, trial: int) -> Outcomes | None:
+    row = connection.execute(
+        "SELECT samples, outcomes, predictions, seconds, engine FROM trials WHERE key = ? AND trial = ?", (key, trial)
+    ).fetchone()
+    if row is None:
+        return None
+    samples, outcomes, predictions, seconds, engine = row
+    prediction = None if predictions is None else np.frombuffer(zlib.decompress(predictions), "<i4").astype(np.int64)
+    return Outcomes(unpacked(samples), np.frombuffer(zlib.decompress(outcomes), "<f4"), seconds, engine, prediction)

@@ -1,0 +1,292 @@
+"""One target: what a point must keep, whether its images or chips show that it does, and which points are best."""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asim_lightning.evaluation.binomial import hypergeometric_interval, sequence_decides
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import Decision, Kind, Result
+
+UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3}),
+    "latency": ("ms", {"us": 1e-3, "ms": 1.0, "s": 1e3}),
+}
+"""The unit of a figure, and what others are worth in it."""
+FIGURES = {"energy": "energy_uj", "latency": "latency_ms"}
+"""Columns of figures that a user asks for by another name."""
+LARGE = ("accuracy", "yield", "tops_per_watt")
+"""Figures of which more is better; of all others less is."""
+EXAMPLES = {
+    "accuracy": "'accuracy 88 %'",
+    "share": "'accuracy 99 % of quantized' (or of float)",
+    "width": "'accuracy within 2 %' (width of the interval)",
+    "yield": "'yield 0.9 at 85 %' (a share of chips at an accuracy)",
+    "energy": "'energy 2 uJ'",
+    "latency": "'latency 5 ms'",
+}
+"""Forms of a target, each with an example."""
+OF_A_POINT = ("accuracy", "share", "yield", *UNITS)
+"""Forms of a target that a point keeps or misses."""
+ENDS_IMAGES = ("accuracy", "width")
+"""Forms of a target that ends the images of a point when it is answered."""
+_NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?)"
+_ACCURACY = re.compile(rf"(?:accuracy\s+)?(within\s+)?{_NUMBER}\s*(%?)(?:\s+of\s+(?:the\s+)?(quantized|float))?")
+_YIELD = re.compile(rf"yield\s+{_NUMBER}\s*(%?)\s+at\s+{_NUMBER}\s*%")
+_FIGURE = re.compile(rf"({'|'.join(UNITS)})\s+{_NUMBER}\s*([a-zA-Z]+)")
+_LOOKS = 100
+"""Most times that the images of a point are looked at."""
+_WIDEST = 0.5
+CLOSE = 1e-9
+"""Of answers: 90 % of 400 images are 360, also if a float says a little more."""
+Group = TypeVar("Group", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a point must keep, or what is to be found out about it.
+
+    Attributes:
+        form: accuracy (at least), share (of the accuracy of another network, at least), width (of the interval of the
+            accuracy, at most), yield (share of chips, at least), energy or latency (at most).
+        value: A share of 0..1; energy in uJ, latency in ms.
+        of: float or quantized: whose accuracy it is a share of.
+        accuracy: Accuracy from which a chip is good, 0..1, of a yield.
+    """
+
+    form: str
+    value: float
+    of: Kind | None = None
+    accuracy: float = 0.0
+
+    @classmethod
+    def read(cls, text: str, setting: str, forms: Sequence[str] = tuple(EXAMPLES)) -> "Target":
+        """The target that a text says, such as "accuracy 99 % of quantized".
+
+        Args:
+            text: The text.
+            setting: What the user calls the setting.
+            forms: Forms that it may have.
+
+        Raises:
+            ValueError: It has none of them, or a number is out of its range.
+        """
+        found = _read(text.strip()) if isinstance(text, str) else None
+        if found is None or found.form not in forms:
+            allowed = [EXAMPLES[form] for form in forms]
+            raise ValueError(f"{setting} must be as in {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
+        if found.form in UNITS:
+            if not 0 < found.value < inf:
+                raise ValueError(f"the {found.form} in {setting} must be above 0, got {text!r}")
+        elif found.form == "width" and not 0 < found.value <= _WIDEST:
+            raise ValueError(f"the width in {setting} must be above 0 and at most {_WIDEST:g}, got {text!r}")
+        elif found.form == "yield" and not (0 < found.value < 1 and 0 < found.accuracy <= 1):
+            raise ValueError(
+                f"{setting} must have a yield between 0 and 1, at an accuracy above 0 % and at most 100 %, got {text!r}"
+            )
+        elif not 0 < found.value <= 1:
+            raise ValueError(f"the accuracy in {setting} must be above 0 % and at most 100 %, got {text!r}")
+        return found
+
+    def __str__(self) -> str:
+        if self.form == "yield":
+            return f"yield {self.value:.12g} at {100 * self.accuracy:.12g} %"
+        if self.form in UNITS:
+            return f"{self.form} {self.value:.12g} {UNITS[self.form][0]}"
+        within, of = "within " if self.form == "width" else "", f" of {self.of}" if self.of else ""
+        return f"accuracy {within}{100 * self.value:.12g} %{of}"
+
+    @property
+    def ends_images(self) -> bool:
+        """Whether the images of one point may answer it before all were read."""
+        return self.form in ENDS_IMAGES
+
+    def answer(self, right: int, seen: int, total: int) -> bool | None:
+        """Whether the accuracy on all images keeps it, after some in random order; None if they do not decide.
+
+        It may be asked as often as wanted: `hypergeometric_interval` holds at all numbers of images together.
+
+        Args:
+            right: Right answers.
+            seen: Images so far.
+            total: All images.
+        """
+        found = hypergeometric_interval(right, seen, total)
+        if self.form == "width":
+            return True if found.high - found.low <= self.value else None
+        return True if found.low >= self.value else False if found.high < self.value else None
+
+    def images(self, correct: NDArray[np.bool_], total: int) -> int | None:
+        """After how many images it is answered; all if it never is, None if those so far do not decide.
+
+        Args:
+            correct: Whether each answer is right, in the order of evaluation. # (seen,)
+            total: All images.
+        """
+        step = ceil(total / _LOOKS)
+        right = np.cumsum(correct)
+        for seen in range(step, len(correct) + 1, step):
+            if self.answer(int(right[seen - 1]), seen, total) is not None:
+                return seen
+        return total if len(correct) >= total else None
+
+    def answer_of_chips(self, good: int, chips: int) -> bool | None:
+        """Whether the yield keeps it, after some chips; None if they do not decide. It may be asked after every chip.
+
+        Args:
+            good: Good chips.
+            chips: Chips so far.
+        """
+        return sequence_decides(good, chips, self.value)
+
+    def decide(
+        self, result: Result, reference: Result | None, most: int | None = None, paired: Interval | None = None
+    ) -> Decision:
+        """Whether a point keeps it, by 95 % bounds.
+
+        A share of another accuracy q is decided on the paired difference: its lower bound is at least
+        ``(share - 1) q``. Without pairs it is decided on ``accuracy - share q``, whose bounds hold however the answers
+        depend on each other.
+
+        Args:
+            result: A simulated point.
+            reference: The result of the network that it is a share of, if it is one.
+            most: Images that there are; None: more of them would not decide.
+            paired: Difference to the reference in pairs; None: that of the result, which is to the quantised network.
+        """
+        if self.form in UNITS:
+            return Decision("kept" if result.figures[FIGURES[self.form]] <= self.value else "missed")
+        found, threshold = self._bounds(result, reference, paired)
+        return decide(found, threshold, result.images, None if self.form == "yield" else most)
+
+    def margin(self, result: Result, reference: Result | None) -> float:
+        """By how much a point is better than asked; as a part of the target for energy and latency."""
+        if self.form in UNITS:
+            return 1.0 - result.figures[FIGURES[self.form]] / self.value
+        found, threshold = self._bounds(result, reference)
+        return found.mean - threshold
+
+    def _bounds(
+        self, result: Result, reference: Result | None, paired: Interval | None = None
+    ) -> tuple[Interval, float]:
+        """What is compared, with its interval, and the least that it must be."""
+        if self.form == "yield":
+            return Interval(*(result.figures[name] for name in ("yield", "yield_low", "yield_high"))), self.value
+        own = Interval(result.accuracy, result.low, result.high)
+        if self.of is None:
+            return own, self.value
+        if reference is None:
+            raise ValueError(f"the target '{self}' needs a point of kind {self.of}, and there is none")
+        paired = result.difference if paired is None and self.of == "quantized" else paired
+        if paired is not None:
+            return paired, (self.value - 1.0) * reference.accuracy
+        ends = (own.mean, reference.accuracy), (own.low, reference.high), (own.high, reference.low)
+        return Interval(*(end - self.value * other for end, other in ends)), 0.0
+
+
+def _read(text: str) -> Target | None:
+    """The target of a text, its numbers not checked; None if it is of no form."""
+    if found := _YIELD.fullmatch(text):
+        share = float(found[1]) / (100 if found[2] else 1)
+        return Target("yield", share, accuracy=float(found[3]) / 100)
+    if found := _FIGURE.fullmatch(text):
+        unit = UNITS[found[1]][1].get(found[3])
+        return None if unit is None else Target(found[1], float(found[2]) * unit)
+    found = _ACCURACY.fullmatch(text)
+    if found is None or (found[4] and (found[1] or not found[3])):
+        return None
+    value = float(found[2]) / (100 if found[3] else 1)
+    form = "share" if found[4] else "width" if found[1] or not found[3] else "accuracy"
+    return Target(form, value, found[4])  # type: ignore[arg-type]  # of the pattern
+
+
+def meaning_of_early_end(target: Target, total: int) -> str:
+    """What intervals say of points whose images a target ended.
+
+    Args:
+        target: The target.
+        total: All images.
+    """
+    return (
+        f"Images ended by '{target}': intervals bound the accuracy on these {total:,} images, and hold with 95 % "
+        "however often one looks."
+    )
+
+
+def decide(found: Interval, threshold: float, images: int, most: int | None = None) -> Decision:
+    """Whether a mean over images is at least a threshold, by its interval.
+
+    Intervals shrink with the square root of the images: the end on the other side of the threshold is on this side
+    after ``images ((mean - end) / (mean - threshold))^2`` of them, if the mean stays.
+
+    Args:
+        found: The mean and its interval.
+        threshold: What it is compared with.
+        images: Images that it is of.
+        most: Images that there are; None: more of them would not decide.
+    """
+    if found.low >= threshold - CLOSE:
+        return Decision("kept")
+    if found.high < threshold - CLOSE:
+        return Decision("missed")
+    margin = found.mean - threshold
+    end = found.low if margin > 0 else found.high
+    if most is None:
+        return Decision("undecided")
+    needed = images * ((found.mean - end) / margin) ** 2 if margin else inf
+    return Decision("undecided", most, True) if needed > most else Decision("undecided", ceil(needed))
+
+
+def is_good(right: int, answers: int, accuracy: float) -> bool:
+    """Whether so many right answers are at least an accuracy, 0..1."""
+    return right >= accuracy * answers - CLOSE
+
+
+def figure(result: Result, name: str) -> float:
+    """A figure of a point by the name that users have for it: accuracy, energy, latency, or a column."""
+    return result.accuracy if name == "accuracy" else result.figures[FIGURES.get(name, name)]
+
+
+def has_figure(result: Result, name: str) -> bool:
+    """Whether a point has a figure."""
+    return name == "accuracy" or FIGURES.get(name, name) in result.figures
+
+
+def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
+    """A point's objectives with signs such that less is better."""
+    return tuple(-figure(result, name) if name in LARGE else figure(result, name) for name in objectives)
+
+
+def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Group]) -> list[int]:
+    """Places of points that no other of their group is better than in one objective and at least as good in all.
+
+    Groups come in the order of their first point; within a group the first objective gets worse.
+
+    Args:
+        results: The points.
+        objectives: Names of figures.
+        group: The conditions of a point, which nobody chooses.
+    """
+    found = []
+    for places in grouped(results, group):
+        ordered = sorted((costs(results[place], objectives), place) for place in places)
+        front: list[tuple[float, ...]] = []  # whatever is better than a point comes before it
+        for mine, place in ordered:
+            known = np.array(front[-1:] if len(objectives) <= 2 else front)  # the last has the least second cost
+            if not front or not ((known <= mine).all(axis=1) & (known < mine).any(axis=1)).any():
+                front.append(mine)
+                found.append(place)
+    return found
+
+
+def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list[list[int]]:
+    """Places of points by group, in the order of each group's first point."""
+    found: dict[Group, list[int]] = {}
+    for place, result in enumerate(results):
+        found.setdefault(group(result), []).append(place)
+    return list(found.values())
