@@ -8,14 +8,16 @@ from typing import Any
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES, TECHNOLOGY
 from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, Kind
-from asim_lightning.evaluation.run_results import LAYERS
+from asim_lightning.evaluation.results import AxisValue, Kind
+from asim_lightning.evaluation.run import LAYERS
+from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.search_space import CHECKPOINT, TECHNOLOGY, of_network, of_technology
+from asim_lightning.exploration.search_space import of_network, of_technology
 
-_FREE = ("chip", *NOISE_AXES)
+_FREE = (CHIP, *NOISE_AXES)
 """Axes that change no cost by the package's own model of energies."""
 _MOST_DESIGNS = 1000
 """Designs up to which the layers of each are kept: 10 MB for a network of 15."""
@@ -49,13 +51,13 @@ class CostFigures:
         low, high = found.energy_range
         digital_low, digital_high = found.all_digital_range
         return {
-            "energy": 1e-9 * found.energy.total,
-            "energy_low": 1e-9 * low,
-            "energy_high": 1e-9 * high,
-            "all_digital": 1e-9 * found.all_digital,
-            "all_digital_low": 1e-9 * digital_low,
-            "all_digital_high": 1e-9 * digital_high,
-            "latency": 1e3 * found.latency,
+            "energy_uj": 1e-9 * found.energy.total,
+            "energy_uj_low": 1e-9 * low,
+            "energy_uj_high": 1e-9 * high,
+            "all_digital_uj": 1e-9 * found.all_digital,
+            "all_digital_uj_low": 1e-9 * digital_low,
+            "all_digital_uj_high": 1e-9 * digital_high,
+            "latency_ms": 1e3 * found.latency,
             "tops_per_watt": found.tops_per_watt or 0.0,
         }
 
@@ -85,14 +87,15 @@ class CostFigures:
             return cost(model.backbone, technology, report=model.report, shape=self._shape)
 
 
-def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], folder: Path) -> Path | None:
-    """Write layers.json: what each layer takes for one image at each design among some points.
+def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], store: Store, folder: Path) -> None:
+    """Write layers.json: what each layer takes for one image at each design among some points; the store keeps it, too.
 
-    Nothing is written, and what an earlier call wrote removed, where there are more than `_MOST_DESIGNS`.
+    Nothing is written, and what an earlier call wrote removed, if there are more than `_MOST_DESIGNS`.
 
     Args:
         figures: Figures of the network.
         points: Values of the axes of all points.
+        store: Store of the run.
         folder: Folder of the run.
 
     Raises:
@@ -104,18 +107,19 @@ def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]]
         designs.setdefault(canonical_json(axes), axes)
     if len(designs) > _MOST_DESIGNS:
         path.unlink(missing_ok=True)
-        return None
+        store.write(folder.name, LAYERS, [])
+        return
     found = []
     for axes in designs.values():
         condition = condition_at(of_network(axes), "simulated")
         found.append({"axes": axes, "layers": figures.layers(condition, of_technology(axes))})
+    store.write(folder.name, LAYERS, found)
     text = json.dumps({"designs": found}, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
-    return path
 
 
 class PointFigures:
-    """What the points of a sweep cost: energy (uJ an image), latency (ms) and TOPS/W, as columns of results.csv.
+    """What the points of a sweep cost: the figures of `CostFigures.at`.
 
     A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
 
@@ -145,11 +149,12 @@ class PointFigures:
         key = canonical_json(self.costs.deciding(axes))
         if key not in self._known:
             self._known[key] = self.costs.at(condition_at(axes, "simulated"), {})
-        found = self._known[key]
-        energy, digital, efficiency = (found[name] for name in ("energy", "all_digital", "tops_per_watt"))
+        found = dict(self._known[key])
         if kind == "quantized":
-            return {"energy_uj": digital, "tops_per_watt": efficiency * energy / digital if digital else 0.0}
-        return {"energy_uj": energy, "latency_ms": found["latency"], "tops_per_watt": efficiency}
+            energy, digital = found["energy_uj"], found["all_digital_uj"]
+            found = {f"energy_uj{end}": found[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
+            found["tops_per_watt"] = self._known[key]["tops_per_watt"] * energy / digital if digital else 0.0
+        return found
 
     def __str__(self) -> str:
         """What the figures rest on, in a line."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from asim_lightning.evaluation.results import PointResult
-from asim_lightning.evaluation.run_results import read_results
+from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.run import read_run
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
 
 _NAME = "network"
@@ -17,20 +17,19 @@ def compare_sweeps(
     """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
 
     Args:
-        sweeps: Name of each line, and the sweep's results.csv, or the folder that holds it.
+        sweeps: Name of each line, and the sweep's folder.
         path: Picture to write; its suffix decides the format.
         plot: Axis, which all sweeps have, headline and marks.
 
     Raises:
-        FileNotFoundError: A sweep has no results.csv.
-        ValueError: There is no sweep, a file is no results.csv, or no point has the axis.
+        FileNotFoundError: The store has no such sweep.
+        ValueError: There is no sweep, or no point has the axis.
     """
     if not sweeps:
         raise ValueError("compare_sweeps needs at least one sweep, got none")
     rows = [
-        PointResult(**{**vars(row), "axes": {**row.axes, _NAME: name}})
+        Result(**{**vars(row), "axes": {**row.axes, _NAME: name}})
         for name, given in sweeps.items()
-        for row in read_results(given)
-        if row.kind == "simulated"
+        for row in read_run(given).points
     ]
     return plot_sweep(rows, replace(plot, labels={**plot.labels, _NAME: ""}), path)

@@ -1,7 +1,7 @@
 """Which point a search evaluates next: a grid, a list, at random, or as Optuna proposes."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -11,7 +11,6 @@ from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.exploration.search_space import Range, SearchSpace
 
-METHODS = ("grid", "list", "random", "optuna")
 _REPEATS = 50
 """Proposals of known points in a row after which a method gives up: the space has no more, or few."""
 _STARTS = 16
@@ -22,6 +21,10 @@ Point = dict[str, AxisValue]
 
 class Method(Protocol):
     """Proposes points, one after another, and is told what each was worth."""
+
+    @property
+    def known(self) -> Sequence[Point] | None:
+        """All its points, if they depend on no outcome; then it is never asked."""
 
     def ask(self) -> Point | None:
         """The next point; None where there is no more."""
@@ -43,12 +46,12 @@ class Listed:
         points: The points.
     """
 
-    def __init__(self, points: Iterator[Point]) -> None:
-        self._points = points
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.known: Sequence[Point] = points
 
     def ask(self) -> Point | None:
-        """The next point; None where there is no more."""
-        return next(self._points, None)
+        """No point: all are known."""
+        return None
 
     def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
         """Learns nothing."""
@@ -85,8 +88,10 @@ class Optuna:
         objectives: Number of objectives.
 
     Raises:
-        ModuleNotFoundError: Optuna is not installed.
+        ValueError: Optuna is not installed.
     """
+
+    known = None
 
     def __init__(self, space: SearchSpace, trials: int, seed: int, objectives: int) -> None:
         if find_spec("optuna") is None:
@@ -146,3 +151,8 @@ class Optuna:
         if axis.whole:
             return int(trial.suggest_int(name, axis.low, axis.high, log=axis.log))
         return float(f"{trial.suggest_float(name, axis.low, axis.high, log=axis.log):.4g}")
+
+
+LEARNING: dict[str, Callable[[SearchSpace, int, int, int], Method]] = {"optuna": Optuna}
+"""Methods that learn from each point, by name; called with the space, points at most, seed and number of objectives."""
+METHODS = ("grid", "list", "random", *LEARNING)

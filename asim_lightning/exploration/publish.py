@@ -10,27 +10,26 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
+from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
-    NOISE_AXES,
-    PointResult,
+    Result,
     axes_text,
     axis_text,
     distinct_values,
     is_number,
     noise_unit,
 )
-from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.evaluation.run import DIFFERENCES, YIELD_DOCUMENT, Run
+from asim_lightning.evaluation.target import meaning_of_early_end
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_note
-from asim_lightning.exploration.differences import write_differences
-from asim_lightning.exploration.figures import PointFigures, write_layers
+from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.exploration.yields import CHIP, yields
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, save_figure
-from asim_lightning.report.axis_labels import LABELS, in_one_unit
+from asim_lightning.report.axis_labels import head_of, in_one_unit
 from asim_lightning.report.chip_dots_figure import MOST_GROUPS, chip_dots_figure, groups_of_chips
 from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.difference_table import Difference, differences_text
@@ -47,26 +46,20 @@ _MOST_ROWS = 102
 
 
 def publish(
-    results: Sequence[PointResult],
-    sweep: Sweep,
-    name: str,
-    num_classes: int,
-    figures: PointFigures | None = None,
-    thresholds: Sequence[float] | None = None,
+    results: Sequence[Result], sweep: Sweep, name: str, num_classes: int, thresholds: Sequence[float] | None = None
 ) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
-    The table has the points that were asked for; plot and dashboard, as results.csv, all that the folder has.
+    The table has the points that were asked for; plot and dashboard, as results.csv, all that the run has.
 
     Args:
         results: One result a point.
         sweep: The finished sweep.
         name: Name of the run, for the headline.
         num_classes: Number of classes.
-        figures: What each point costs, for columns of the table.
         thresholds: Accuracies from which a chip counts as good, 0..1, as in `publish_yields`; None: there are none.
     """
-    rows, swept = sweep.record.results(), list(results[-1].axes)
+    rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = _axis(rows, swept)
     if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
         rows = tuple(_in_percent(row, axis, sweep) for row in rows)
@@ -75,7 +68,7 @@ def publish(
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
     figure: Figure | None = None
-    if _is_of_chips(in_one_unit(rows, axis, LABELS)[0], axis):
+    if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
         dots = chip_dots_figure(rows, plot.title, levels)
         figure, picture = dots, save_figure(dots, sweep.folder / "accuracy_of_chips.png")
@@ -83,17 +76,17 @@ def publish(
         file = f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
         picture = plot_sweep(rows, plot, sweep.folder / file)
     write_dashboard(sweep.folder, rows, plot, figure)
-    write_differences(sweep.record, sweep.record.results())
-    if figures is not None:
-        points = [RunPoint(row, figures(row.axes, row.kind)) for row in rows]
-        write_trade_off(sweep.folder, RunResults(sweep.folder, tuple(points)))
-        write_layers(figures.costs, [row.axes for row in rows if row.kind == "simulated"], sweep.folder)
+    _write_differences(sweep, rows)
+    write_trade_off(sweep.folder, Run(sweep.folder, rows))
+    if sweep.figures is not None:
+        simulated = [row.axes for row in rows if row.kind == "simulated"]
+        write_layers(sweep.figures.costs, simulated, sweep.records.store, sweep.folder)
     return "\n".join(
         [
-            _table(results, figures),
+            _table(results),
             *_equal_points(results, sweep),
             *_lsb_note(results, sweep),
-            *([] if figures is None else ["", str(figures)]),
+            *([] if sweep.figures is None else ["", str(sweep.figures)]),
             *_changes(results, sweep, axis),
             "",
             f"numbers  {sweep.folder / 'results.csv'}",
@@ -103,15 +96,26 @@ def publish(
     )
 
 
-def differences(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[Difference]:
+def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
+    """Write differences.csv: accuracies of points minus that of the quantised network, in pairs; shares -1..1."""
+    lines: list[Sequence[object]] = [[*sweep.records.names, "trials", "images", "difference", "low", "high"]]
+    for row in rows:
+        if row.difference is not None:
+            axes = [axis_text(row.axes[name]) if name in row.axes else "" for name in sweep.records.names]
+            numbers = [f"{each:.6f}" for each in vars(row.difference).values()]
+            lines.append([*axes, row.trials, row.images, *numbers])
+    write_lines(sweep.folder / DIFFERENCES, lines, "\n")
+
+
+def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
     """What each step along an axis changes, for each combination of the other axes.
 
     Args:
-        results: Results of the sweep, whose trials its record has.
+        results: Results of the sweep, whose trials its store has.
         sweep: The sweep.
         axis: Name of the axis.
     """
-    lines: dict[str, list[PointResult]] = {}
+    lines: dict[str, list[Result]] = {}
     for row in (row for row in results if row.kind == "simulated"):
         others = {name: value for name, value in row.axes.items() if name != axis}
         lines.setdefault(canonical_json(others), []).append(row)
@@ -126,18 +130,18 @@ def differences(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list
     return found
 
 
-def _correct(row: PointResult, sweep: Sweep) -> NDArray[np.bool_]:
+def _correct(row: Result, sweep: Sweep) -> NDArray[np.bool_]:
     """Whether each answer of a point is right. # (images, trials)"""
-    reads = [sweep.record.outcomes(row.axes, row.kind, trial).correct for trial in range(row.trials)]
+    reads = [sweep.records.outcomes(row.axes, row.kind, trial).correct for trial in range(row.trials)]
     return np.stack(reads, axis=1)
 
 
-def _equal_points(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
+def _equal_points(results: Sequence[Result], sweep: Sweep) -> list[str]:
     """A note on points whose layers compute the same, so that an axis does nothing there."""
-    same: dict[str, list[PointResult]] = {}
+    same: dict[str, list[Result]] = {}
     for row in results:
         if row.kind == "simulated":
-            same.setdefault(sweep.record.key(row.axes, row.kind), []).append(row)
+            same.setdefault(row.point, []).append(row)
     groups = [rows for rows in same.values() if len(rows) > 1]
     if not groups:
         return []
@@ -147,24 +151,23 @@ def _equal_points(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
 
 
-def _lsb_note(results: Sequence[PointResult], sweep: Sweep) -> list[str]:
+def _lsb_note(results: Sequence[Result], sweep: Sweep) -> list[str]:
     simulated = [row.axes for row in results if row.kind == "simulated"]
-    note = lsb_note(simulated, sweep.recorded.points.macros)
+    note = lsb_note(simulated, sweep.records.points.macros)
     return [] if note is None else ["", f"note     {note}"]
 
 
-def _changes(results: Sequence[PointResult], sweep: Sweep, axis: str) -> list[str]:
+def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
-    if isinstance(sweep.until, AccuracyQuestion):
-        total = max(row.images for row in results)
-        return ["", sweep.until.meaning(total)]
+    if sweep.until is not None and sweep.until.ends_images:
+        return ["", meaning_of_early_end(sweep.until, max(row.images for row in results))]
     if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
         return []
     found = differences(results, sweep, axis)
     return ["", differences_text(axis, found)] if found else []
 
 
-def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thresholds: Sequence[float]) -> str:
+def publish_yields(results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float]) -> str:
     """Write picture and table of the yields of a sweep over chips, and return text and where the files are.
 
     Args:
@@ -175,23 +178,25 @@ def publish_yields(results: Sequence[PointResult], sweep: Sweep, name: str, thre
     """
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
     thresholds = _levels(results, sweep, thresholds)
-    found = yields(results, sweep.record, sweep.of_chips is not None)
+    found, question = sweep.yields, sweep.until
     title = _title(sweep, name, list(results[-1].axes))
     picture = plot_yields(found, title, sweep.folder / "yield.png", thresholds, {"quantized": of_kind["quantized"]})
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
-    table = yield_text(found, thresholds, sweep.of_chips)
+    table = yield_text(found, thresholds, question)
+    content = {"chips": [each.to_json() for each in found], "thresholds": sorted(thresholds)}
+    sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
     return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])
 
 
-def _levels(results: Sequence[PointResult], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:
+def _levels(results: Sequence[Result], sweep: Sweep, thresholds: Sequence[float]) -> list[float]:
     """Thresholds, the highest first; where none are given, that of the sweep's question, or the usual ones."""
     if not thresholds:
-        known, of_kind = sweep.of_chips, {row.kind: row.accuracy for row in results}
+        known, of_kind = sweep.until, {row.kind: row.accuracy for row in results}
         thresholds = default_thresholds(of_kind["quantized"]) if known is None else [known.accuracy]
     return sorted(set(thresholds), reverse=True)
 
 
-def _is_of_chips(rows: Sequence[PointResult], axis: str) -> bool:
+def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
     """Whether single chips are drawn as dots: several at some points, and no axis that lines of a few could follow."""
     chips = distinct_values(row.axes[CHIP] for row in rows if CHIP in row.axes)
     if len(chips) < 2 or len(groups_of_chips(rows)) > MOST_GROUPS:
@@ -208,7 +213,7 @@ def _title(sweep: Sweep, name: str, swept: Sequence[str]) -> str:
     return ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
 
 
-def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
+def _in_percent(row: Result, axis: str, sweep: Sweep) -> Result:
     """A row with its noise in percent of full scale, where that is one number in all layers that take it."""
     if axis not in row.axes:
         return row
@@ -219,14 +224,14 @@ def _in_percent(row: PointResult, axis: str, sweep: Sweep) -> PointResult:
     return replace(row, axes={**row.axes, axis: float(f"{percents.pop():.4g}")})
 
 
-def _table(results: Sequence[PointResult], figures: PointFigures | None) -> str:
+def _table(results: Sequence[Result]) -> str:
     if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
-        return results_table(results, figures)
+        return results_table(results)
     references = [row for row in results if row.kind != "simulated"]
-    return f"{results_table(references, figures)}\n{len(results) - len(references):,} points of chips: see numbers"
+    return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
 
 
-def _axis(rows: Sequence[PointResult], swept: Sequence[str]) -> str:
+def _axis(rows: Sequence[Result], swept: Sequence[str]) -> str:
     """The axis of the plot: random noise, else the first, of those with several values, if any."""
     order = sorted(swept, key=lambda name: name != "random_noise")
     several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
@@ -251,7 +256,7 @@ def _conditions(macro: MacroConfig, swept: Collection[str], rules: int) -> list[
     for field in NOISE_AXES:
         noise = getattr(macro, field)
         if field not in swept and noise not in (0, "0"):
-            found.append(f"{field.replace('_', ' ')} {noise}" + ("" if isinstance(noise, str) else " %"))
+            found.append(f"{head_of(field)} {noise}" + ("" if isinstance(noise, str) else " %"))
     if macro.column != "charge" and "column" not in swept:
         found.append(f"column {macro.column.rpartition('.')[2]}")
     if rules:

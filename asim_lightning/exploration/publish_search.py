@@ -4,15 +4,17 @@ from dataclasses import asdict
 
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_lightning.evaluation.results import PointResult
-from asim_lightning.evaluation.trade_off import SearchResult
+from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.run import Run, is_among
+from asim_lightning.evaluation.target import figure as figure_of
+from asim_lightning.evaluation.target import has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import changed_line, search_text, write_search
+from asim_lightning.report.search_table import search_text, write_search
 from asim_lightning.report.tensorboard_curves import SUFFIX, run_name
 from asim_lightning.report.tensorboard_trade_off import energy_run, write_energy_curves
 
@@ -20,7 +22,7 @@ _SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 
 
-def publish_search(found: SearchResult, search: Search, name: str) -> str:
+def publish_search(found: Run, search: Search, name: str) -> str:
     """Write files and pictures into the search's folder, and return the table and where they are.
 
     Args:
@@ -31,44 +33,49 @@ def publish_search(found: SearchResult, search: Search, name: str) -> str:
     title = f"{name}: {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
-    changed = changed_line(found, search.folder / "results.csv")
-    table, _ = write_search(found, search.folder, described)
+    write_search(found, described)
     pictures = draw_search(found, title, search.folder)
-    write_layers(search.figures, [point.axes for point in found.points], search.folder)
+    write_layers(search.figures, [point.axes for point in found.points], search.store, search.folder)
     _write_scalars(found, search, title)
     note = lsb_note((point.axes for point in found.points), search.macros)
     return "\n".join(
         [
-            *([f"record   {changed}", ""] if changed else []),
             search_text(found, str(search.technology)),
             *([] if note is None else [f"Note: {note}."]),
-            *([] if (ends := search.settings.ends) is None else [ends.meaning(found.references[0].images)]),
+            *(
+                []
+                if (ends := search.settings.ends) is None
+                else [meaning_of_early_end(ends, found.references[0].images)]
+            ),
             "",
-            f"numbers  {table}",
+            f"numbers  {search.folder / 'results.csv'}",
             *(f"picture  {picture}" for picture in pictures),
             f"charts   tensorboard --logdir {search.folder.parent.parent}",
         ]
     )
 
 
-def _write_scalars(found: SearchResult, search: Search, title: str) -> None:
+def _write_scalars(found: Run, search: Search, title: str) -> None:
     """Figures of each point with its number as the step; and the accuracy of the front over whole nJ, a run a noise."""
     folder = search.folder
     for stale in [path for suffix in (_SUFFIX, SUFFIX) for path in folder.rglob(f"events.out.tfevents.*{suffix}")]:
         stale.unlink()
-    curves: dict[str, dict[int, PointResult]] = {}
+    curves: dict[str, dict[int, Result]] = {}
     for given, points in found.groups:
-        by_energy = sorted(found.front_of(points), key=lambda point: (point.figures["energy"], point.result.accuracy))
+        by_energy = sorted(
+            (point for point in points if is_among(point, found.front)),
+            key=lambda point: (point.figures["energy_uj"], point.accuracy),
+        )
         name = energy_run(run_name(given if len(found.groups) > 1 else {}))
-        curves[name] = {round(1000 * point.figures["energy"]): point.result for point in by_energy}
+        curves[name] = {round(1000 * point.figures["energy_uj"]): point for point in by_energy}
     if found.all_digital is not None:
         curves[energy_run("digital")] = {round(1000 * found.all_digital[0]): found.references[-1]}
     write_energy_curves(folder, curves)
     with naming([folder]), SummaryWriter(str(folder), filename_suffix=_SUFFIX) as writer:
         for step, point in enumerate(found.points):
             for scalar in _SCALARS:
-                if scalar in point.figures:
-                    writer.add_scalar(f"search/{scalar}_of_point", point.figures[scalar], step)
+                if has_figure(point, scalar):
+                    writer.add_scalar(f"search/{scalar}_of_point", figure_of(point, scalar), step)
         for reference in found.references:
             writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
         for tag, figure in (("trade_off", trade_off_figure(found, title)), ("map", maps_figure(found, title))):

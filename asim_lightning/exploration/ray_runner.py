@@ -1,60 +1,48 @@
 """Ray: trials on worker processes of this machine or of a cluster, which may die."""
 
 import os
-import re
+import pickle
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from packaging.version import Version
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.evaluation import Condition
+from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.ray_worker import Package, Worker, pack
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
 
 MOST_DEATHS = 3
-"""Workers that a trial may lose before it is given up."""
-_STORE = 256 << 20
-"""Bytes of Ray's object store on this machine: a network and a few outcomes go through it."""
-_SHORT = 25
-"""Characters of a folder in which Ray's sockets, of 107 at most, have room."""
+"""Workers that a trial may lose; at the next one it is given up."""
 _OLDEST = "2.52"
 """The first Ray that knows tokens; an older one ignores that it is to ask for one."""
-
-
-@dataclass
-class _Job:
-    """A trial, and the worker that computes it."""
-
-    key: Any
-    steps: Steps
-    worker: Any
-    """Ray's handle of it."""
-    asked: Evaluation
-    """What is computed."""
-    deaths: int = 0
-    """Workers that died of it, or beside it."""
 
 
 class RayRunner:
     """One trial a worker at a time, on this machine or on a cluster that runs.
 
-    A worker that dies takes no finished trial with it: this process keeps the outcomes. Its trial is computed again.
+    A worker that dies takes no finished trial with it: this process keeps the outcomes. Ray starts another worker,
+    which computes the trial again.
 
     Args:
         trainer: The trainer, of one process; its device, precision and limits are those of the workers.
         model: Converted classifier.
         data: Its data, which each worker reads on its node.
-        workers: Number of workers: 1 or more; None: as many as the cluster has CPUs for.
+        workers: Number of workers: 1 or more; None: as many as there are CPUs for.
         threads: CPUs of a worker: 1 or more.
         address: HOST:PORT of a cluster that runs; None: on this machine.
     """
@@ -70,10 +58,10 @@ class RayRunner:
         threads: int = 1,
         address: str | None = None,
     ) -> None:
-        self._trainer, self._model, self._data = trainer, model, data
+        self._given = trainer, model, data
         self._asked, self._threads, self._address = workers, threads, address
         self.workers = workers or 1
-        """Workers; of a cluster whose size is not known yet, 1."""
+        """Workers; 1 as long as their number is not known."""
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:
         """Do some work that computes trials, and end Ray's processes.
@@ -82,127 +70,144 @@ class RayRunner:
             ValueError: No cluster answers, it is too small, or would take jobs from others; a trial failed, or lost
                 too many workers.
         """
-        _set_variables(self._address)
-        package = pack(self._trainer, self._model, self._data, self._threads)
-        with _connected(self._address, self.workers * self._threads) as resources:
-            self.workers = self._fitting(resources, on_gpu=package.trainer["accelerator"] == "gpu")
-            pool = _Pool(package, self.workers, advance)
-            try:
-                return work(pool.run)
-            finally:
-                pool.close()
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        needed = self._threads * (self._asked or max(cpus // self._threads, 1))
+        with _connected(self._address, min(needed, max(cpus, 8))) as resources:  # 8: any machine has room for a few
+            import ray
+
+            trainer, model, _ = self._given
+            on_gpu = model.device.type != "cpu" or trainer.strategy.root_device.type != "cpu"
+            package = [ray.put(each) for each in packed(*self._given, on_gpu, self._threads)]
+            self.workers = self._fitting(resources, on_gpu)
+            kind = ray.remote(
+                num_cpus=self._threads, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=MOST_DEATHS
+            )(Worker)
+            idle = [kind.remote(*package) for _ in range(self.workers)]
+            return work(lambda trials: _computed(trials, idle, advance))
 
     def _fitting(self, resources: Mapping[str, float], on_gpu: bool) -> int:
         """The workers that were asked for, or as many as there is room for; Ray would wait for room for ever."""
-        cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
-        most = min(cpus // self._threads, gpus if on_gpu else cpus)
+        has = {name: int(resources.get(name, 0)) for name in ("CPU", "GPU")}
+        most = min(has["CPU"] // self._threads, has["GPU"] if on_gpu else has["CPU"])
         if most < 1 or (self._asked or 1) > most:
             where = f"at {self._address}" if self._address else "on this machine"
             raise ValueError(
-                f"`runner.workers` must be 1..{most} {where}, where Ray has {cpus} CPUs and {gpus} GPUs, with "
-                f"{self._threads} CPUs{' and a GPU' * on_gpu} a worker, got {self._asked}"
+                f"`runner.workers` must be 1..{most} {where}, where Ray has {has['CPU']} CPUs and {has['GPU']} GPUs, "
+                f"with {self._threads} CPUs{' and a GPU' * on_gpu} a worker, got {self._asked}"
             )
-        return most if self._asked is None else self._asked
+        return self._asked or most
 
 
-class _Pool:
-    """Workers, and the trials that they compute."""
-
-    def __init__(self, package: Package, workers: int, advance: Callable[[], None]) -> None:
-        import ray
-
-        self._ray, self._advance = ray, advance
-        gpus = int(package.trainer["accelerator"] == "gpu")
-        # a trial of a worker that died is given to a new one here, and counted
-        self._kind = ray.remote(num_cpus=package.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Worker)
-        self._package = ray.put(package)
-        self._idle = [self._worker() for _ in range(workers)]
-        self._jobs: dict[Any, _Job] = {}
-
-    def run(self, trials: Iterable[tuple[Key, Steps]]) -> Iterator[tuple[Key, Outcomes]]:
-        """The outcomes of trials, each as soon as it is finished."""
-        waiting = iter(trials)
-        while True:
-            while self._idle and (trial := next(waiting, None)) is not None:
-                yield from self._proceed(trial[0], trial[1], None, self._idle.pop())
-            if not self._jobs:
-                return
-            (done,), _ = self._ray.wait(list(self._jobs))
-            job = self._jobs[done]
-            outcomes = self._outcomes(job, done)
-            del self._jobs[done]
-            if outcomes is None:
-                self._start(job)
-            else:
-                yield from self._proceed(job.key, job.steps, outcomes, job.worker)
-
-    def close(self) -> None:
-        """End the workers, those too that compute, and their trials."""
-        for worker in [*self._idle, *(job.worker for job in self._jobs.values())]:
-            self._ray.kill(worker)
-        for job in self._jobs.values():
-            job.steps.close()
-
-    def _worker(self) -> Any:
-        return self._kind.remote(self._package)
-
-    def _proceed(
-        self, key: Key, steps: Steps, outcomes: Outcomes | None, worker: Any
-    ) -> Iterator[tuple[Key, Outcomes]]:
-        """Start what a trial asks for, or give its outcomes where it is finished."""
-        found = proceed(steps, outcomes)
-        if isinstance(found, Evaluation):
-            self._start(_Job(key, steps, worker, found))
-        else:
-            self._idle.append(worker)
-            yield key, found
-
-    def _start(self, job: _Job) -> None:
-        self._jobs[job.worker.evaluate.remote(job.asked.condition, job.asked.places)] = job
-
-    def _outcomes(self, job: _Job, done: Any) -> Outcomes | None:
-        """What a worker found; None where it died, and another is to compute it."""
-        errors = self._ray.exceptions
-        try:
-            outcomes, batches = self._ray.get(done)
-            for _ in range(batches):
-                self._advance()
-            return outcomes
-        except errors.RayTaskError as error:
-            raise ValueError(f"{job.asked.name}: {words(error)}") from error
-        except errors.RayError as error:  # of the system: the worker or its node is gone
-            self._ray.kill(job.worker)  # which may be out of reach alone
-            job.deaths += 1
-            if job.deaths > MOST_DEATHS:
-                said = str(error).strip().splitlines()
-                why = f": {said[0]}" if said else ""
-                raise ValueError(
-                    f"{job.asked.name} was given up after {job.deaths} workers died that computed it{why}"
-                ) from error
-            job.worker = self._worker()
-            return None
-
-
-def words(error: Any) -> str:
-    """What went wrong in a worker, in one line, and where, where its node may be the reason.
+def _computed(
+    trials: Iterable[tuple[Key, Steps]], idle: list[Any], advance: Callable[[], None]
+) -> Iterator[tuple[Key, Outcomes]]:
+    """The outcomes of trials, each as soon as it is finished.
 
     Args:
-        error: Ray's error, which holds that of the worker.
+        trials: The trials.
+        idle: Workers, all of which are idle again at the end.
+        advance: Called after each batch.
     """
-    cause = error.cause
-    what = " ".join((f"{cause}" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}").split())
-    if not isinstance(cause, (OSError, ImportError)):
-        return what
-    found = re.search(r"\bip=([\w.:]+)", str(error))
-    node = f" {found[1]}" if found else ""
-    return f"{what}, on the node{node}; every node needs the data, and files that settings name, at the same path"
+    import ray
+
+    waiting, jobs = iter(trials), dict[Any, tuple[Key, Steps, Any, str]]()
+    try:
+        while True:
+            outcomes = None
+            if idle and (trial := next(waiting, None)) is not None:
+                key, steps, worker = *trial, idle.pop()
+            elif jobs:
+                (done,), _ = ray.wait(list(jobs))
+                key, steps, worker, name = jobs[done]
+                outcomes, batches = _received(done, name)
+                del jobs[done]
+                for _ in range(batches):
+                    advance()
+            else:
+                return
+            asked = proceed(steps, outcomes)
+            if isinstance(asked, Evaluation):
+                jobs[worker.evaluate.remote(asked.condition, asked.places)] = key, steps, worker, asked.name
+            else:
+                idle.append(worker)
+                yield key, asked
+    finally:
+        for _, steps, _, _ in jobs.values():
+            steps.close()  # a trial that failed leaves what it has claimed
+
+
+def _received(done: Any, name: str) -> tuple[Outcomes, int]:
+    """What a worker found.
+
+    Raises:
+        ValueError: An evaluation failed, or lost too many workers.
+    """
+    import ray
+
+    try:
+        found: tuple[Outcomes, int] = ray.get(done)
+        return found
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        said = f"{cause}" if isinstance(cause, ValueError) else f"{type(cause).__name__}: {cause}"
+        raise ValueError(f"{name}: {' '.join(said.split())}") from error
+    except ray.exceptions.RayError as error:  # of the system: workers or their nodes are gone
+        said = f"{error}".strip().partition("\n")[0]
+        raise ValueError(
+            f"{name} was given up after {MOST_DEATHS + 1} workers died that computed it: {said}"
+        ) from error
+
+
+@contextmanager
+def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
+    """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
+
+    Args:
+        address: HOST:PORT of a cluster; None: a cluster of our own, which takes jobs from nobody else.
+        cpus: CPUs of our own cluster.
+
+    Raises:
+        ValueError: No cluster answers, or our own would take jobs without a token.
+    """
+    _set_variables(address)
+    import ray
+
+    if Version(ray.__version__) < Version(_OLDEST):
+        raise ValueError(
+            f"`runner: ray` needs Ray {_OLDEST} or newer, got {ray.__version__}: pip install 'asim_lightning[ray]'"
+        )
+    # Ray opens its folder to all users, but not the one around it; paths of sockets have 107 characters at most
+    folder = tempfile.mkdtemp(prefix="asim-", dir=None if len(tempfile.gettempdir()) <= 25 else "/tmp")
+    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:  # a network and a few outcomes go through the store
+        options |= {"num_cpus": cpus, "object_store_memory": 256 << 20, "_temp_dir": os.path.join(folder, "ray")}
+    mine = threading.current_thread() is threading.main_thread()
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)} if mine else {}
+    try:
+        try:
+            ray.init(address or "local", **options)  # "local" is never another cluster on this machine
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            said = " ".join(f"{error}".split())[:300]
+            if address is None:
+                raise ValueError(f"Ray could not be started on this machine: {said}") from error
+            raise ValueError(
+                "`runner.address` must be a Ray cluster of the same versions of Ray and Python (one with a token needs "
+                f"RAY_AUTH_MODE=token), got {address}{': ' * bool(said)}{said}"
+            ) from error
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)  # Ray sets its own
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _set_variables(address: str | None) -> None:
     """Set Ray's variables, which it reads when it is imported.
 
     Args:
-        address: HOST:PORT of a cluster; None: a cluster of our own, which takes jobs from nobody else.
+        address: HOST:PORT of a cluster; None: a cluster of our own.
 
     Raises:
         ValueError: Our own cluster would take jobs without a token.
@@ -219,62 +224,99 @@ def _set_variables(address: str | None) -> None:
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         # without clusters of several machines its ports are those of 127.0.0.1, on Linux too
         variables |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    else:
+        # Ray would try an address at which no cluster answers 20 times, for 14 minutes
+        variables |= {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_py_gcs_connect_timeout_s": "15"}
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 
 
-@contextmanager
-def _connected(address: str | None, cpus: int) -> Iterator[Mapping[str, float]]:
-    """Ray within this process, which ends with it, and how many CPUs and GPUs it has; signals are handled as before.
+def packed(
+    trainer: Trainer, model: CimClassifier, data: LightningDataModule, on_gpu: bool, threads: int
+) -> tuple[bytes, list[str]]:
+    """What a `Worker` needs to compute what a trainer would in this process.
 
     Args:
-        address: HOST:PORT of a cluster; None: on this machine.
-        cpus: Of this machine, to be used.
+        trainer: The trainer, of one process.
+        model: Converted classifier.
+        data: Its data module; our own are sent without images, which workers read.
+        on_gpu: Whether a worker has a GPU.
+        threads: Threads of a worker.
 
     Raises:
-        ValueError: No cluster answers, or Ray knows no tokens.
+        ValueError: Something in them cannot be pickled.
     """
-    import ray
+    from ray import cloudpickle
 
-    if Version(ray.__version__) < Version(_OLDEST):
-        raise ValueError(
-            f"`runner: ray` needs Ray {_OLDEST} or newer, got {ray.__version__}: pip install 'asim_lightning[ray]'"
+    installed: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    settings = {
+        "accelerator": "gpu" if on_gpu else "cpu",
+        "precision": trainer.precision,
+        "limit_test_batches": trainer.limit_test_batches,
+        "callbacks": [each for each in installed if not isinstance(each, (Checkpoint, ProgressBar))],
+        "default_root_dir": os.getcwd(),
+    }
+    data = copy(data)
+    data.trainer = None
+    if hasattr(data, "num_workers"):
+        data.num_workers = 0  # a worker has many threads, which a fork does not survive
+    try:
+        content = cloudpickle.dumps((model, data, settings, threads))
+    except Exception as error:  # of any kind, as objects may say themselves how they are pickled
+        raise ValueError(f"`runner: ray` sends model, data and callbacks to workers, and cannot: {error}") from error
+    # in a notebook the working folder is "", which a worker's path has not
+    return content, [os.path.abspath(path) for path in sys.path]
+
+
+class Worker:
+    """Owns the network of a process; it is built at the first evaluation, and kept.
+
+    Args:
+        content: What it needs, as `packed` gives it.
+        modules: Folders of modules, such as the user's own.
+    """
+
+    def __init__(self, content: bytes, modules: Sequence[str]) -> None:
+        self._content, self._modules = content, modules
+        self._built: tuple[Trainer, CimClassifier, LightningDataModule] | None = None
+
+    def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
+        """The answers to images under a condition, and the number of their batches.
+
+        Args:
+            condition: The condition.
+            places: Places of the images in their data set; None: all test images.
+
+        Raises:
+            ValueError: The node lacks a file or a module.
+        """
+        batches: list[None] = []
+        try:
+            self._built = self._built or self._build()
+            found = run_evaluations(
+                *self._built, lambda evaluate: evaluate(condition, places), advance=lambda: batches.append(None)
+            )
+        except (OSError, ImportError) as error:
+            raise ValueError(
+                f"{type(error).__name__}: {error}, on the node {socket.gethostname()}; every node needs the data, and "
+                "files that settings name, at the same path"
+            ) from error
+        return found, len(batches)
+
+    def _build(self) -> tuple[Trainer, CimClassifier, LightningDataModule]:
+        sys.path.extend(path for path in self._modules if path not in sys.path)
+        model, data, settings, threads = pickle.loads(self._content)
+        torch.set_num_threads(threads)  # Ray sets a variable for it, which torch may have read before
+        if os.path.isdir(settings["default_root_dir"]):  # on another node it may be absent, and absolute paths do
+            os.chdir(settings["default_root_dir"])
+        trainer = Trainer(
+            **settings,
+            devices=1,
+            plugins=[LightningEnvironment()],  # whatever cluster the worker is started by
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
         )
-    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    folder = None
-    if address is None:
-        # "local" is never another one on this machine; Ray opens its folder to all users, but not the one around it
-        folder = tempfile.mkdtemp(prefix="asim-", dir=None if len(tempfile.gettempdir()) <= _SHORT else "/tmp")
-        inner = os.path.join(folder, "ray")
-        options |= {"address": "local", "num_cpus": cpus, "object_store_memory": _STORE, "_temp_dir": inner}
-    else:
-        options |= {"address": address}
-    try:
-        with _signals_as_before():
-            try:
-                ray.init(**options)
-            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-                said = " ".join(str(error).split())
-                if address is None:
-                    raise ValueError(f"Ray could not be started on this machine: {said:.300}") from error
-                raise ValueError(
-                    f"`runner.address` must be a cluster of the same versions of Ray and Python, {address} is none or "
-                    f"refused (one with a token needs RAY_AUTH_MODE=token): {said:.300}"
-                ) from error
-        yield ray.cluster_resources()
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _signals_as_before() -> Iterator[None]:
-    """Handlers of signals are afterwards what they were, as Ray sets its own for SIGTERM."""
-    mine = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if mine else {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return trainer, model, data

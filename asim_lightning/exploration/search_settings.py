@@ -1,19 +1,18 @@
 """What a search is asked for: its space, how it looks through it, what it trades and what must be kept."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_type_hints
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
-from asim_lightning.evaluation.targets import Target
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target
 from asim_lightning.exploration.axes import MOST_POINTS
 from asim_lightning.exploration.figures import FIGURES
 from asim_lightning.exploration.methods import METHODS
 
-MACRO_FIGURES = tuple(name for name, value in asdict(MacroConfig(adc_step=1)).items() if type(value) is int)
+MACRO_FIGURES = tuple(name for name, kind in get_type_hints(MacroConfig).items() if kind in (int, int | None))
 """Fields of the macro that are numbers of bits, rows or reads."""
 OBJECTIVES = ("accuracy", "yield", *FIGURES, *MACRO_FIGURES)
 
@@ -73,7 +72,7 @@ class SearchSettings:
         if len({str(each) for each in targets}) < len(targets):
             raise ValueError(f"`search.constraints` must differ from each other, got {self.constraints}")
         self._check_until()
-        if sum(each.question is not None for each in targets) > 1:
+        if sum(each.form == "yield" for each in targets) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
         if ("yield" in self.objectives or self.question) and self.chips is None:
             raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
@@ -86,17 +85,17 @@ class SearchSettings:
     @property
     def targets(self) -> list[Target]:
         """What must be kept."""
-        return [Target.read(text) for text in self.constraints]
+        return [Target.read(text, "`search.constraints`", OF_A_POINT) for text in self.constraints]
 
     @property
-    def question(self) -> Any:
-        """The question on the yield; None where there is none."""
-        return next((each.question for each in self.targets if each.question is not None), None)
+    def question(self) -> Target | None:
+        """The target on the yield; None if there is none."""
+        return next((each for each in self.targets if each.form == "yield"), None)
 
     @property
-    def ends(self) -> AccuracyQuestion | None:
-        """The question that ends the images of each point; None where there is none."""
-        return None if self.until is None else AccuracyQuestion.read(self.until, "`search.until`")
+    def ends(self) -> Target | None:
+        """The target that ends the images of each point; None if there is none."""
+        return None if self.until is None else Target.read(self.until, "`search.until`", ENDS_IMAGES)
 
     @property
     def most(self) -> int:
@@ -116,7 +115,7 @@ class SearchSettings:
                 f"`search.chips` must be null with {name}, which ends the images of a chip, got {self.chips}"
             )
         for target in self.targets:
-            if target.reference is not None:
+            if target.of is not None:
                 raise ValueError(
                     f"`search.constraints` must be as 'accuracy 88 %' with {name}, as the difference to "
                     f"another network is decided on all images, got '{target}'"

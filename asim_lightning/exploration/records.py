@@ -1,0 +1,330 @@
+"""The trials of one network on one set of data: what is known of them, what is to be computed, and the run's table."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule, Trainer
+from numpy.typing import NDArray
+
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.data.image_data_module import ImageDataModule
+from asim_lightning.evaluation.binomial import hypergeometric_interval
+from asim_lightning.evaluation.canonical import canonical_json, digest_of
+from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
+from asim_lightning.evaluation.file_locks import FileLocks
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text, joined, part_of, result_of
+from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result_rows
+from asim_lightning.evaluation.store import Store, unpacked
+from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.exploration.axes import condition_at, patterns_of
+from asim_lightning.exploration.keys import Contents, fingerprint, idle_callbacks, images_are_apart
+from asim_lightning.exploration.point import Points
+from asim_lightning.exploration.runner import Evaluation, Steps
+
+_ORDER = 0
+"""Seed of the order of images if they may end early."""
+_LEAST, _PARTS = 25, 20
+"""Images of a part, at least, and parts of a trial that may stop early."""
+_PAUSE, _SHARE = 5.0, 20
+"""Between two exports of the table while points are evaluated: seconds, and times that the last one took."""
+
+Axes = Mapping[str, AxisValue]
+
+
+class Records:
+    """Finished trials of one network, found again by any command by what they computed.
+
+    Only the process of rank 0 reads and writes the store.
+
+    Args:
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up; the images of its test loader are evaluated.
+        names: Names of the axes.
+        folder: Folder of the store, below which the run's own is made.
+        what: What the run is: sweep or search.
+        until: A target that ends the images of each simulated point when it is answered.
+        described: What else names the run's folder, and decides no outcome.
+        fresh: Whether trials of earlier commands do not count.
+
+    Raises:
+        ValueError: A pattern of layers in an axis matches no layer.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        model: CimClassifier,
+        data: LightningDataModule,
+        names: Sequence[str],
+        folder: str | Path,
+        what: str = "sweep",
+        until: Target | None = None,
+        described: Mapping[str, object] | None = None,
+        fresh: bool = False,
+    ) -> None:
+        self._trainer, self._model, self._data = trainer, model, data
+        self.names, self._parent, self._what, self._until = list(names), Path(folder), what, until
+        self._described, self._fresh = dict(described or {}), fresh
+        self._columns = Contents()
+        self.points = Points(model, self._columns, patterns_of(names))
+
+    def open(self, has_table: bool = True) -> None:
+        """Name the run and open the store, once the points that are known were worked out.
+
+        Args:
+            has_table: Whether the run's table is of these records.
+
+        Raises:
+            ValueError: Images cannot end early with this data.
+        """
+        trainer, model, data, until = self._trainer, self._model, self._data, self._until
+        found = fingerprint(model, data, trainer, self.names, self._columns)
+        self._images: NDArray[np.int64] | None = None
+        if isinstance(data, ImageDataModule) and images_are_apart(model, data, trainer):
+            self._images = data.test_indices().numpy()
+        if until is not None and self._images is None:
+            raise ValueError(
+                f"'{until}' ends images early only with a data module of asim_lightning.data and all its test images, "
+                f"got {type(data).__name__}"
+            )
+        count = 0 if self._images is None else len(self._images)
+        self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
+        self._needed = None if self._images is None else self._images[self._order]
+        self.settings: dict[str, Any] = {**found.settings, "axes": sorted(self.names), **self._described}
+        if until is not None:
+            self.settings["until"] = str(until)
+        # what has no fingerprint is never found again
+        self._shared = digest_of([found.shared, secrets.token_hex() if found.unknown else ""])
+        self.folder = self._parent / f"{self._what}-{digest_of(self.settings)[:8]}"
+        self._keys: dict[str, str] = {}
+        self._mine: set[tuple[str, int]] = set()  # trials that this command has stored
+        self._complete: dict[bytes, bool] = {}
+        self._figures: dict[str, float] = {}
+        self._next_export = 0.0
+        self.notes = [
+            f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
+        ]
+        """What a user should know before the points are evaluated, a line each."""
+        if found.unknown:
+            why = "; ".join(found.unknown)
+            self.notes.insert(0, f"no outcome of an earlier run is used, as this has no fingerprint: {why}")
+        if trainer.is_global_zero:
+            self.store, self._locks = Store(self._parent), FileLocks(self._parent / "runs.locks")
+            if not has_table:
+                return
+            self.notes += self._of_other_versions()
+            self.store.write(self.folder.name, SETTINGS, self.settings)
+            text = json.dumps(self.settings, indent=2, sort_keys=True, default=str) + "\n"
+            write_whole(self.folder / SETTINGS, lambda file: file.write(text.encode()))
+
+    def key(self, axes: Axes, kind: Kind) -> str:
+        """Key of a point's trials, the same for points that compute the same."""
+        name = f"{kind} {canonical_json(axes)}"
+        if name not in self._keys:
+            self._keys[name] = digest_of([self._shared, self.points.digest(axes, kind)])[:32]
+        return self._keys[name]
+
+    def finished(self, keys: Iterable[str], kind: Kind) -> set[tuple[str, int]]:
+        """Key and number of the trials of some keys that lack no image.
+
+        Args:
+            keys: Keys.
+            kind: What computes their products.
+        """
+        return {
+            (key, trial)
+            for key, trial, samples in self.store.samples(keys)
+            if self._counts(key, trial) and self._is_complete(key, trial, kind, samples)
+        }
+
+    def known(self, key: str, kind: Kind, trial: int) -> Outcomes | None:
+        """A finished trial, on the images that are asked for; None if it is not finished."""
+        return self._whole(self._stored(key, trial), kind)
+
+    def outcomes(self, axes: Axes, kind: Kind, trial: int) -> Outcomes:
+        """A finished trial, on the images that are asked for.
+
+        `fresh` makes no difference: a forked process of this command may have computed the trial.
+
+        Raises:
+            ValueError: The trial is not finished.
+        """
+        found = self._whole(self.store.trial(self.key(axes, kind), trial), kind)
+        if found is None:
+            raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.store.path}")
+        return found
+
+    def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
+        """Compute what the store lacks of a trial, and keep it.
+
+        Args:
+            axes: The point.
+            kind: What computes the products.
+            trial: Number of the read.
+
+        Returns:
+            The trial's outcomes on the images that are asked for, the same on all processes.
+        """
+        key, name = self.key(axes, kind), trial_name(axes, kind, trial)
+        condition = condition_at(axes, kind, trial)
+        found = self._stored(key, trial) if self._trainer.is_global_zero else None
+        if self._trainer.world_size > 1:
+            found = self._trainer.strategy.broadcast(found)
+        while found is None or self._lacking(found, kind).size:
+            places: tuple[int, ...] | None = None
+            if self._needed is not None and (found is not None or self._may_stop(kind)):
+                lacking = np.arange(len(self._needed)) if found is None else self._lacking(found, kind)
+                most = max(_LEAST, len(self._needed) // _PARTS) if self._may_stop(kind) else None
+                places = tuple(self._order[lacking[:most]].tolist())
+            new = yield Evaluation(name, condition, places)
+            if self._trainer.is_global_zero:
+                self.store.add(key, trial, new, name)
+            found = new if found is None else joined(new, found)
+        self._mine.add((key, trial))
+        return self._asked(found, kind)
+
+    def claim(self, key: str, trial: int, wait: bool) -> bool:
+        """Take a trial for this command until `release` or its end; False if another command has it.
+
+        Args:
+            key: Key of the point.
+            trial: Number of the read.
+            wait: Wait until no other command has it.
+        """
+        alone = self._trainer.world_size == 1  # processes of one command work on the same trial
+        return not alone or self._locks.take(f"{key}-{trial}", wait)
+
+    def release(self, key: str, trial: int) -> None:
+        """Leave a claimed trial to other commands."""
+        if self._trainer.world_size == 1:
+            self._locks.give(f"{key}-{trial}")
+
+    def result(
+        self, axes: Axes, kind: Kind, chips: Sequence[Sequence[Outcomes]], reference: Outcomes | None = None
+    ) -> Result:
+        """The result of a point, with its paired difference to the quantised network.
+
+        The interval of the accuracy is over images; over chips and images if there are several chips; that of the
+        target's sequence if a target ended the images.
+
+        Args:
+            axes: The point.
+            kind: What computed the products.
+            chips: The outcomes of each read of each chip.
+            reference: Those of the quantised network.
+        """
+        found = result_of(axes, kind, [read for reads in chips for read in reads])
+        found = replace(found, point=self.key(axes, kind)[:12])
+        if self._may_stop(kind) and self._images is not None:
+            sequence = hypergeometric_interval(sum(found.right), found.images, len(self._images))
+            found = replace(found, low=sequence.low, high=sequence.high)
+        if len(chips) > 1:
+            mean = chip_yield(axes, dict(enumerate(chips))).mean
+            found = replace(found, low=min(mean.low, found.accuracy), high=max(mean.high, found.accuracy))
+        if kind == "simulated" and reference is not None:
+            found = replace(found, difference=paired_difference(chips, reference))
+        return found
+
+    def keep(self, result: Result) -> None:
+        """Keep the result of a point in the run, and write the run's table now and then; on rank 0."""
+        point = canonical_json({"axes": result.axes, "kind": result.kind})
+        self.store.keep_point(self.folder.name, point, result.trials, asdict(result))
+        if (start := time.monotonic()) >= self._next_export:
+            self.export()
+            end = time.monotonic()
+            self._next_export = end + max(_PAUSE, _SHARE * (end - start))
+
+    def results(self) -> tuple[Result, ...]:
+        """The finished points of the run, in the order in which they were finished first."""
+        return tuple(map(Result.of_json, self.store.points(self.folder.name)))
+
+    def export(self) -> None:
+        """Write results.csv: one row a finished point of the run.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        traded: dict[str, Any] = self.store.read(self.folder.name, TRADED) or {}
+        traded = {name: tuple(values) for name, values in traded.items()}
+        run = Run(self.folder, self.results(), **traded)
+        write_lines(self.folder / RESULTS, result_rows(run, list(dict.fromkeys([*self.names, *run.axes]))), "\n")
+
+    def _counts(self, key: str, trial: int) -> bool:
+        return not self._fresh or (key, trial) in self._mine
+
+    def _stored(self, key: str, trial: int) -> Outcomes | None:
+        return self.store.trial(key, trial) if self._counts(key, trial) else None
+
+    def _whole(self, found: Outcomes | None, kind: Kind) -> Outcomes | None:
+        """A trial on the images that are asked for; None if it lacks one."""
+        return None if found is None or self._lacking(found, kind).size else self._asked(found, kind)
+
+    def _may_stop(self, kind: Kind) -> bool:
+        return self._until is not None and kind == "simulated"
+
+    def _is_complete(self, key: str, trial: int, kind: Kind, samples: bytes) -> bool:
+        if self._may_stop(kind):
+            return self.known(key, kind, trial) is not None
+        if samples not in self._complete:
+            self._complete[samples] = self._needed is None or bool(np.isin(self._needed, unpacked(samples)).all())
+        return self._complete[samples]
+
+    def _lacking(self, found: Outcomes, kind: Kind) -> NDArray[np.int64]:
+        """Places among the needed images of those that a trial lacks; none once its target is answered."""
+        if self._needed is None or (self._may_stop(kind) and self._end(found) is not None):
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(~np.isin(self._needed, found.sample_index))
+
+    def _asked(self, found: Outcomes, kind: Kind) -> Outcomes:
+        if self._needed is None:
+            return found
+        return part_of(found, self._needed[: self._end(found) if self._may_stop(kind) else None])
+
+    def _end(self, found: Outcomes) -> int | None:
+        """After how many images the target is answered; None if those that are known do not decide."""
+        if self._needed is None or self._until is None:
+            return None
+        known = np.isin(self._needed, found.sample_index)
+        seen = len(known) if known.all() else int(known.argmin())  # those in order, without a gap
+        first = np.searchsorted(found.sample_index, self._needed[:seen])
+        return self._until.images(found.correct[first], len(self._needed))
+
+    def _of_other_versions(self) -> list[str]:
+        """A line if the store has the same run by other versions, whose trials are not used."""
+        if list(self._parent.glob("records-*/trials")):
+            return [f"trials of an earlier version in {self._parent}/records-* are not read; delete them to free space"]
+        mine = {name: value for name, value in self.settings.items() if name != "versions"}
+        for run, other in self.store.documents(SETTINGS).items():
+            here = self.settings["versions"]
+            rest = {key: value for key, value in other.items() if key != "versions"}
+            if run != self.folder.name and digest_of(rest) == digest_of(mine):
+                changed = [
+                    each for each in {**here, **other["versions"]} if here.get(each) != other["versions"].get(each)
+                ]
+                return [f"{run} is the same {self._what} by another {', '.join(changed)}, whose trials are not used"]
+        return []
+
+
+def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) -> Interval:
+    """Accuracy minus that of a reference on the same images.
+
+    Args:
+        chips: The outcomes of each read of each chip.
+        reference: Outcomes of the reference; it may have more images.
+    """
+    same = part_of(reference, chips[0][0].sample_index).correct
+    return crossed_difference([np.stack([read.correct for read in reads], axis=1) for reads in chips], same)
+
+
+def trial_name(axes: Axes, kind: Kind, trial: int) -> str:
+    """What people call a trial, such as "simulated random_noise 0.3 trial 1"."""
+    return f"{kind} {axes_text(axes)} trial {trial}" if axes else kind

@@ -1,0 +1,260 @@
+"""A study: points of a method, each evaluated under its conditions; no finished trial is lost or computed twice."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+
+from asim_lightning.evaluation.progress import EvaluationBar
+from asim_lightning.evaluation.results import Kind, Outcomes
+from asim_lightning.exploration.estimate import TimeLeft
+from asim_lightning.exploration.methods import Method, Point
+from asim_lightning.exploration.records import Records, trial_name
+from asim_lightning.exploration.runner import Run, Runner, Steps
+
+Told = TypeVar("Told")
+Place = tuple[int, int, int]
+"""A trial: number of its point within a batch, of its chip, and of its read."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A point and its trials.
+
+    Attributes:
+        point: Value of each axis, as the method proposed it.
+        kind: What computes the products.
+        chips: The axes that decide outcomes, on each chip.
+        reads: Reads of each chip.
+        records: Records of its network.
+    """
+
+    point: Point
+    kind: Kind
+    chips: tuple[Point, ...]
+    reads: int
+    records: Records
+
+    def key(self, chip: int) -> str:
+        """Key of the trials of a chip."""
+        return self.records.key(self.chips[chip], self.kind)
+
+
+class Study(Generic[Told]):
+    """Evaluates points batch by batch: a grid is one batch, and a method that learns proposes one point after another.
+
+    The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what is to be
+    computed.
+
+    Args:
+        trainer: Lightning trainer.
+        data: Data module that is set up.
+        runner: Who computes the trials.
+        plan: The trials of a point.
+        ends: Whether the chips so far of a point, by chip and read, are enough; None: all chips are evaluated.
+        load: Brings the weights of a point's network, if it has others.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: LightningDataModule,
+        runner: Runner,
+        plan: Callable[[Point], Planned],
+        ends: Callable[[Planned, Sequence[Sequence[Outcomes]]], bool] | None = None,
+        load: Callable[[Planned], None] = lambda planned: None,
+    ) -> None:
+        self._trainer, self._data, self._runner = trainer, data, runner
+        self._plan, self._ends, self._load = plan, ends, load
+
+    def run(
+        self,
+        references: Sequence[Planned],
+        method: Method,
+        most: int,
+        told: Callable[[Planned, list[list[Outcomes]]], Told],
+        may_end: bool,
+        progress: bool,
+        say: Callable[[str], None],
+    ) -> list[Told]:
+        """Evaluate what is not finished yet.
+
+        Args:
+            references: Points that are evaluated first, and that the method is not told of.
+            method: Proposes the other points.
+            most: Trials at most, if the method does not know its points.
+            told: Makes the result of a point from its outcomes by chip and read; called once a point, in order.
+            may_end: Whether outcomes decide how much is computed.
+            progress: Whether a progress bar is shown.
+            say: Takes a line on trials of an earlier run, and one on the time that is left.
+
+        Returns:
+            What `told` made, references first; in the first process only.
+        """
+        first = self._trainer.is_global_zero
+        batch = [*references, *map(self._plan, method.known or ())]
+        self._asked: set[tuple[str, int]] = set()
+        self._read = self._computed = 0
+        todo = self._missing(batch) if first else set()
+        self._learns = method.known is None
+        self._left = len(todo) + (most if self._learns else 0)
+        self._bar = EvaluationBar(
+            self._left, self._data.test_dataloader(), progress and first and self._left > 0, self._trainer.world_size
+        )
+        self._time = TimeLeft(self._bar.above(say), may_end or self._learns)
+        if self._read and not self._learns:
+            say(_record_line(self._read, self._left, may_end))
+
+        def work(run: Run) -> list[Told]:
+            results = []
+            for planned, chips in self._evaluated(run, batch, todo):
+                results.append(told(planned, chips))
+            while self._learns and (point := method.ask()) is not None:
+                ((planned, chips),) = self._evaluated(run, [self._plan(point)])
+                results.append(told(planned, chips))
+            return results
+
+        try:
+            if not (todo or self._learns or self._others_wait()):
+                return work(lambda trials: iter(()))
+            return self._runner.work(work, self._bar.advance)
+        finally:
+            self._bar.close()
+            if self._learns and self._read:
+                asked = self._read + self._computed
+                say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
+
+    def _others_wait(self) -> bool:
+        """Whether other processes run the same program and meet this one here; forked ones begin with the work."""
+        trainer = self._trainer
+        return trainer.world_size > 1 and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+    def _missing(self, batch: Sequence[Planned]) -> set[Place]:
+        """Trials to compute: of points that compute the same, those of the first only. The others are counted."""
+        keys: dict[tuple[int, Kind], list[str]] = {}
+        for planned in batch:
+            keys.setdefault((id(planned.records), planned.kind), []).extend(map(planned.key, range(len(planned.chips))))
+        records = {id(planned.records): planned.records for planned in batch}
+        there: set[tuple[str, int]] = set()
+        for (which, kind), some in keys.items():
+            there |= records[which].finished(some, kind)
+        missing = set()
+        for number, planned in enumerate(batch):
+            for chip in range(len(planned.chips)):
+                for read in range(planned.reads):
+                    trial = planned.key(chip), read
+                    if trial not in there:
+                        there.add(trial)
+                        missing.add((number, chip, read))
+                    elif trial not in self._asked:  # else it is of this run
+                        self._read += 1
+                    self._asked.add(trial)
+        return missing
+
+    def _evaluated(
+        self, run: Run, batch: Sequence[Planned], todo: set[Place] | None = None
+    ) -> Iterator[tuple[Planned, list[list[Outcomes]]]]:
+        """The outcomes of points by chip and read, in the order of the points."""
+        if todo is None:
+            todo = self._missing(batch) if self._trainer.is_global_zero else set()
+            for _ in range(sum(len(each.chips) * each.reads for each in batch) - len(todo)):
+                self._left -= 1
+                self._bar.leave_out()
+        if self._trainer.world_size > 1:
+            todo = self._trainer.strategy.broadcast(todo)
+        found: dict[Place, Outcomes] = {}
+        over: set[int] = set()
+        finished = self._computed_by(run, batch, todo, over)
+
+        def outcomes_of(place: Place) -> Outcomes:
+            while place in todo and place not in found:
+                other, outcomes = next(finished)
+                found[other] = outcomes
+            return found.pop(place) if place in found else self._known(batch[place[0]], place)
+
+        for number, planned in enumerate(batch):
+            chips: list[list[Outcomes]] = []
+            for chip in range(len(planned.chips)):
+                chips.append([outcomes_of((number, chip, read)) for read in range(planned.reads)])
+                if self._ends is not None and self._ends(planned, chips):
+                    break
+            over.add(number)
+            yield planned, chips
+        for _ in finished:  # trials that were under way when their point ended are kept too
+            pass
+
+    def _computed_by(
+        self, run: Run, batch: Sequence[Planned], todo: set[Place], over: set[int]
+    ) -> Iterator[tuple[Place, Outcomes]]:
+        """The outcomes of the missing trials, as soon as each is there, without those of points that are over."""
+        later: list[Place] = []
+        yield from run(self._trials(batch, todo, over, later))
+        for place in later:  # one at a time: a command that waits for another one holds no trial itself
+            if place[0] not in over:
+                yield from run(self._claimed(batch[place[0]], place, wait=True))
+
+    def _trials(
+        self, batch: Sequence[Planned], todo: set[Place], over: set[int], later: list[Place]
+    ) -> Iterator[tuple[Place, Steps]]:
+        """The trials to compute; those that another command has go to `later`."""
+        for place in sorted(todo):
+            if place[0] in over:
+                continue
+            planned = batch[place[0]]
+            claimed = list(self._claimed(planned, place, wait=False))
+            if not claimed:
+                later.append(place)
+            yield from claimed
+
+    def _claimed(self, planned: Planned, place: Place, wait: bool) -> Iterable[tuple[Place, Steps]]:
+        """A trial that no other command computes; none if one does."""
+        _, chip, read = place
+        key, records = planned.key(chip), planned.records
+        # chips are decided on in their order, so that none of them is left for later
+        is_claimed = records.claim(key, read, wait or (self._ends is not None and self._runner.workers == 1))
+        if not is_claimed and self._ends is None:
+            return
+        self._load(planned)
+        self._bar.describe(trial_name(planned.chips[chip], planned.kind, read))
+
+        def steps() -> Steps:
+            try:
+                known = records.known(key, planned.kind, read) if self._trainer.world_size == 1 else None
+                if known is not None:  # another command has computed it
+                    self._bar.leave_out()
+                found = (yield from records.trial(planned.chips[chip], planned.kind, read)) if known is None else known
+                self._count(planned, found, known is None)
+                return found
+            finally:
+                if is_claimed:
+                    records.release(key, read)
+
+        yield place, steps()
+
+    def _count(self, planned: Planned, found: Outcomes, is_new: bool) -> None:
+        self._left -= 1
+        self._computed += is_new
+        if planned.kind == "simulated" and is_new:
+            self._time.add(found.seconds, self._left, self._runner.workers)
+
+    def _known(self, planned: Planned, place: Place) -> Outcomes:
+        """A trial that is there already, the same on all processes."""
+        _, chip, read = place
+        found = None
+        if self._trainer.is_global_zero:
+            found = planned.records.outcomes(planned.chips[chip], planned.kind, read)
+        if self._trainer.world_size > 1:
+            found = self._trainer.strategy.broadcast(found)
+        if found is None:
+            raise RuntimeError(f"rank 0 sent no outcomes of {trial_name(planned.chips[chip], planned.kind, read)}")
+        return found
+
+
+def _record_line(read: int, left: int, may_end: bool) -> str:
+    """That trials are read and not computed, as their time in the table is not spent here."""
+    if left:
+        computed = f"{'at most ' * may_end}{left:,} are computed"
+        return f"record   {read:,} of {read + left:,} trials are of an earlier run, seconds too; {computed}"
+    return f"record   all {read:,} trials are of an earlier run, seconds too; nothing is computed"
