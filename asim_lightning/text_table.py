@@ -61,8 +61,3 @@ def _quoted(cell: object) -> object:
     except ValueError:
         return f"'{text}"
     return cell
-
-
-def unquoted(cell: str) -> str:
-    """A cell of `csv_text` without the apostrophe that it was given."""
-    return cell[1:] if cell.startswith(tuple(f"'{mark}" for mark in _FORMULAS)) else cell

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
-from asim_lightning.evaluation.results import NOISE_AXES, AxisValue, axis_text
+from asim_lightning.evaluation.axis_settings import NOISE_AXES
+from asim_lightning.evaluation.results import AxisValue, axis_text
 from asim_lightning.nn import Assignment
 
 _DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit

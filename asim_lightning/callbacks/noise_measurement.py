@@ -15,7 +15,7 @@ from asim_lightning.classifier.batches import unpack
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import PointResult, point_result
+from asim_lightning.evaluation.results import Result, result_of
 
 _BATCH = 100
 _MOST_KEPT = 2**28
@@ -71,7 +71,7 @@ def measure_levels(
     axis: str,
     levels: Sequence[NoiseLevel],
     trials: int,
-) -> list[PointResult]:
+) -> list[Result]:
     """Accuracy at each level, shared out over the processes, with the same result on each and for any number of them.
 
     The network is left as it was: fidelity, macros, training mode.
@@ -94,7 +94,7 @@ def measure_levels(
             count = trials if is_noisy(module) else 1
         reads = [(module.trial + number) & 0xFFFF for number in range(count)]
         outcomes = [evaluate(trainer, module, batches, replace(condition, trial=read)) for read in reads]
-        results.append(point_result({axis: level.place}, "simulated", outcomes))
+        results.append(result_of({axis: level.place}, "simulated", outcomes))
     return results
 
 

@@ -15,7 +15,7 @@ from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
 from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.accuracy_figure import AccuracyPlot, epochs_figure
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
@@ -65,7 +65,7 @@ class NoiseSweep(Callback):
         self.axis, self.images, self.trials = axis, images, trials
         self.every_n_epochs, self.split = every_n_epochs, split
         self.prefix = "noise" if axis == "random_noise" else axis
-        self.results: dict[int, list[PointResult]] = {}
+        self.results: dict[int, list[Result]] = {}
         """Results of each epoch of this fit that had a sweep, in the order of the levels on the network."""
         self._on_network: list[NoiseLevel] = []
         self._first = True
@@ -171,7 +171,7 @@ class NoiseSweep(Callback):
         if self.results and trainer.state.fn == "fit":
             self._write_curve(trainer)
 
-    def measure(self, trainer: Trainer, module: LightningModule) -> list[PointResult]:
+    def measure(self, trainer: Trainer, module: LightningModule) -> list[Result]:
         """Accuracy at each level, now; on every process, with the same result on each.
 
         Raises:
@@ -181,7 +181,7 @@ class NoiseSweep(Callback):
         batches = held_out_batches(trainer, module, self._loader(trainer), self.images)  # type: ignore[arg-type]
         return measure_levels(trainer, module, batches, self.axis, levels, self.trials)  # type: ignore[arg-type]
 
-    def metrics(self, results: Sequence[PointResult]) -> dict[str, float]:
+    def metrics(self, results: Sequence[Result]) -> dict[str, float]:
         """What is logged of a sweep, by name without the prefix."""
         accuracies = [row.accuracy for row in results]
         each = {f"acc@{level.name}": row.accuracy for level, row in zip(self._on_network, results, strict=True)}

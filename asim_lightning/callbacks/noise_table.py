@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asim_lightning.callbacks.noise_levels import NoiseLevel
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.text_table import csv_text
 
@@ -14,9 +14,7 @@ FIELDS = (
 )  # fmt: skip
 
 
-def append_rows(
-    path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[PointResult]
-) -> None:
+def append_rows(path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[Result]) -> None:
     """Append the results of one sweep; the file is made where absent."""
     before = path.read_bytes() if path.exists() else b""
     lines: list[Sequence[object]] = [] if before else [FIELDS]

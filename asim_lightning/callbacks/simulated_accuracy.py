@@ -7,7 +7,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import point_result
+from asim_lightning.evaluation.results import result_of
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -59,7 +59,7 @@ class SimulatedAccuracy(Callback):
             raise ValueError(f"SimulatedAccuracy needs a CimClassifier, got {type(pl_module).__name__}")
         batches = held_out_batches(trainer, pl_module, validation_loader(trainer), self.images)
         outcomes = [evaluate(trainer, pl_module, batches, condition) for condition in self.conditions]
-        accuracy = point_result({}, "simulated", outcomes).accuracy
+        accuracy = result_of({}, "simulated", outcomes).accuracy
         # equal on every process; a maximum over them, unlike a mean, keeps its last bit
         pl_module.log(self.METRIC, accuracy, reduce_fx="max", sync_dist=True)
 

@@ -100,7 +100,7 @@ def validate_each(
             for trial in range(count):
                 bar.describe(f"{way}, read {trial}" if count > 1 else str(way))
                 found.append(evaluate(replace(way.condition, trial=(first + trial) & 0xFFFF)))
-            images, right = len(found[0].label), [int(outcomes.correct.sum()) for outcomes in found]
+            images, right = len(found[0].value), [int(outcomes.correct.sum()) for outcomes in found]
             bar.above(say)(f"accuracy {100 * sum(right) / (images * count):.2f} % ({way}, {count_text(right, images)})")
 
     try:

@@ -23,7 +23,8 @@ from asim_lightning.cost.cost_table import cost_csv, validation_text
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import matched
-from asim_lightning.evaluation.run_results import COST
+from asim_lightning.evaluation.run import COST
+from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
 from asim_lightning.report.cost_figure import cost_figure, validation_figure
@@ -107,7 +108,9 @@ def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
         folder: The folder.
     """
     if setup.trainer.is_global_zero:
-        _write_json(_network_cost(setup, technology, [], None), folder)
+        report = _network_cost(setup, technology, [], None)
+        _write_json(report, folder)
+        Store(setup.folder).write(folder.name, COST, report.as_json())
 
 
 def _check_output(setup: Setup, output: str | None) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.cli.checkpoint_checks import is_of_restoring
@@ -37,7 +38,10 @@ def fit(setup: Setup, resume: bool = True) -> None:
     places = folders if trainer.loggers else [Path(trainer.default_root_dir).absolute()]
     resumed = start.path if start.resumes or start.found_by_lightning else None
     try:
-        with naming(folders), _nothing_left(places, lambda: _is_of_no_use(trainer, start.step)):
+        with (
+            naming(folders),
+            _nothing_left(places, lambda: trainer.is_global_zero and _made_no_step(trainer, start.step)),
+        ):
             trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)
     except Exception as error:
         if start.continued is not None:
@@ -81,7 +85,7 @@ def _say_what_came(setup: Setup) -> None:
     trainer, start = setup.trainer, setup.start
     if start.continued is not None:
         put_back_metrics(start.continued.parent.parent)
-    if trainer.global_step == start.step:
+    if _made_no_step(trainer, start.step):
         limits = "`trainer.max_epochs`, `max_steps`, `max_time` or `limit_train_batches` allows no"
         anew = f" after step {start.step}; raise it, or --resume false starts from the weights at epoch 0"
         setup.say(f"nothing was trained, as {limits} step{anew if start.resumes else ''}")
@@ -134,9 +138,9 @@ def _written(place: Path) -> set[Path]:
     return {path for pattern in _WRITTEN for path in place.glob(pattern) if path.is_file()}
 
 
-def _is_of_no_use(trainer: Trainer, start: int) -> bool:
-    # no step was made; all else is the user's to keep
-    return trainer.is_global_zero and trainer.global_step <= start
+def _made_no_step(trainer: Trainer, start: int) -> bool:
+    # of forked processes that train, this one does not learn the steps
+    return trainer.global_step <= start and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def _log_folders(trainer: Trainer) -> list[Path]:

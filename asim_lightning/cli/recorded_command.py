@@ -1,10 +1,11 @@
 """The record of a command in the folder of its run, for `asim report`."""
 
+import hashlib
 import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.cli.start import Setup
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.command_record import CommandRecord, called_again
+from asim_lightning.evaluation.command_record import CommandRecord
+from asim_lightning.evaluation.run import COMMAND
+from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.estimate import all_images
 from asim_lightning.surgery import macro_layers
 
@@ -48,10 +51,17 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    record, start = called_again(record, folder, setup.say), time.monotonic()
-    record.write(folder)
+    store, name = (
+        Store(setup.folder),
+        COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest(),
+    )
+    if (before := store.read(folder.name, name)) is not None:
+        record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
+    start = time.monotonic()
+    store.write(folder.name, name, asdict(record))
     yield
-    record.ended(time.monotonic() - start).write(folder)
+    seconds = (record.seconds or 0.0) + time.monotonic() - start
+    store.write(folder.name, name, asdict(replace(record, seconds=seconds)))
 
 
 def _differences(

@@ -9,8 +9,8 @@ from pathlib import Path
 from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
-from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RESULTS, SETTINGS, RunResults, read_run
+from asim_lightning.evaluation.run import Run, read_run, run_names
+from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import remove_partials, write_whole
 from asim_lightning.report.html_page import page
 from asim_lightning.report.run_section import run_title, run_titles, section_html, section_numbers
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     made = parser()
     made.known_settings = [action.dest for action in made._actions]
     settings = made.parse_args(list(arguments))
-    asked = None if settings.target is None else AccuracyTarget.read(settings.target)
+    asked = None if settings.target is None else Target.read(settings.target, "`--target`", ("accuracy", "share"))
     runs = [read_run(folder) for folder in run_folders(settings.runs)]
     check_one_network(runs)
     targets = targets_of(runs, asked)
@@ -92,15 +92,15 @@ def run(arguments: Sequence[str]) -> None:
     print(f"report   {output}")
 
 
-def targets_of(runs: Sequence[RunResults], asked: AccuracyTarget | None) -> list[AccuracyTarget]:
+def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
     """What each run is judged by: the target that was asked for, else its own.
 
     A run whose images ended early decides no share of another network; beside one that does it is judged by its own.
     """
     if asked is None:
-        return [AccuracyTarget.of_run(each) for each in runs]
+        return [each.own_target for each in runs]
     can = [asked.of is None or each.until is None for each in runs]
-    return [asked if one or not any(can) else AccuracyTarget.of_run(each) for each, one in zip(runs, can, strict=True)]
+    return [asked if one or not any(can) else each.own_target for each, one in zip(runs, can, strict=True)]
 
 
 def run_folders(given: Sequence[str]) -> list[Path]:
@@ -108,21 +108,12 @@ def run_folders(given: Sequence[str]) -> list[Path]:
 
     Raises:
         UsageError: There is none, or one comes twice.
-        FileNotFoundError: A folder is absent, or holds no run.
     """
     if not given:
         raise UsageError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
     found: list[Path] = []
     for folder in map(Path, given):
-        inside = sorted(path.parent for path in folder.glob(f"*/{RESULTS}")) if folder.is_dir() else []
-        if (folder / RESULTS).is_file() or not folder.is_dir():
-            found.append(folder)  # reading says what is wrong with one that is none
-        elif inside:
-            found += inside
-        else:
-            raise FileNotFoundError(
-                f"{folder} holds no results.csv, nor does a folder in it; asim sweep and asim search write runs"
-            )
+        found += [folder / name for name in run_names(folder)] or [folder]  # reading refuses one that is no run
     real = [os.path.realpath(folder) for folder in found]
     twice = next((folder for folder, path in zip(found, real, strict=True) if real.count(path) > 1), None)
     if twice is not None:
@@ -130,19 +121,13 @@ def run_folders(given: Sequence[str]) -> list[Path]:
     return found
 
 
-def check_one_network(runs: Sequence[RunResults]) -> None:
+def check_one_network(runs: Sequence[Run]) -> None:
     """Refuse runs whose accuracies are of different networks, as a reader would compare them.
 
     Raises:
-        UsageError: Weights or networks differ, or are not known of a run.
+        UsageError: Weights or networks differ.
     """
     first, *others = runs
-    unknown = next((each for each in runs if not each.settings), None)
-    if others and unknown is not None:
-        raise UsageError(
-            f"runs of a report must be of one network, which {unknown.folder} does not say without its {SETTINGS}; the "
-            "command that wrote it writes it anew, and computes nothing twice"
-        )
     for other in others:
         if _network(other) != _network(first):
             raise UsageError(
@@ -151,7 +136,7 @@ def check_one_network(runs: Sequence[RunResults]) -> None:
             )
 
 
-def _network(run: RunResults) -> str:
+def _network(run: Run) -> str:
     name = run.settings.get("model", {}).get("backbone", {}).get("name", "a network")
     return f"{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"
 
@@ -163,7 +148,7 @@ def _default_output(given: Sequence[str]) -> Path:
     return shared / "report.html"
 
 
-def _numbers(title: str, runs: Sequence[RunResults], targets: Sequence[AccuracyTarget], titles: Sequence[str]) -> bytes:
+def _numbers(title: str, runs: Sequence[Run], targets: Sequence[Target], titles: Sequence[str]) -> bytes:
     """All numbers of the page as JSON: of each run its verdict, and rows by the name of their CSV, the head first."""
     found = [
         {"title": name, "folder": str(each.folder), "verdict": verdict(each, target), **section_numbers(each, target)}
@@ -172,7 +157,7 @@ def _numbers(title: str, runs: Sequence[RunResults], targets: Sequence[AccuracyT
     return json.dumps({"title": title, "runs": found}, indent=1, default=str).encode() + b"\n"
 
 
-def _contents(runs: Sequence[RunResults], targets: Sequence[AccuracyTarget], titles: Sequence[str]) -> list[str]:
+def _contents(runs: Sequence[Run], targets: Sequence[Target], titles: Sequence[str]) -> list[str]:
     """Verdicts of several runs, each with a link to its section."""
     if len(runs) == 1:
         return []

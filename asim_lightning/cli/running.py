@@ -19,7 +19,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.runner_settings import RunnerSettings
+from asim_lightning.exploration.runner import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
@@ -81,11 +81,13 @@ class Reads:
     chips: int | None = None
     """Number of chips at each point, for a yield: 2..10000; null: the model's chip alone."""
     until: str | None = None
-    """A question that ends the work where it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at most;
+    """A target that ends the work when it is answered: the chips by "yield 0.95 at 90 %", 500 or `chips` at most;
     the images of each point by "accuracy 90 %", or "accuracy within 2 %" for the width of its interval."""
     thresholds: list[float] | None = None
     """Accuracies, percent, from which a chip counts as good; null: that of `until`, or 1, 2 and 5 points below the
     quantised network's."""
+    fresh: bool = False
+    """Whether every trial is computed anew, also if an earlier command has finished it."""
 
 
 def sweep(
@@ -108,42 +110,40 @@ def sweep(
         technology: What energy, latency and TOPS/W of each point are computed from.
         runner: Who computes the trials.
     """
-    from asim_lightning.evaluation.chip_yield import YieldQuestion
+    from asim_lightning.evaluation.chip_yield import thresholds_of
+    from asim_lightning.evaluation.target import ENDS_IMAGES, Target
+    from asim_lightning.exploration.axes import with_chips
     from asim_lightning.exploration.estimate import grid_line
-    from asim_lightning.exploration.figures import PointFigures
     from asim_lightning.exploration.publish import publish, publish_yields
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import runner_of
     from asim_lightning.exploration.sweep import Sweep
-    from asim_lightning.exploration.yields import read_question, thresholds_of, with_chips
 
-    trainer, model, datamodule = setup.trainer, setup.model, setup.data
-    chips, question = reads.chips, None if reads.until is None else read_question(reads.until)
-    on_yield = question if isinstance(question, YieldQuestion) else None
-    of_chips = chips is not None or on_yield is not None
+    trainer, model, data = setup.trainer, setup.model, setup.data
+    until = None if reads.until is None else Target.read(reads.until, "`until`", ("yield", *ENDS_IMAGES))
+    of_chips = reads.chips is not None or (until is not None and until.form == "yield")
     levels = thresholds_of(reads.thresholds, of_chips)
-    computing = runner_of(runner, trainer, model, datamodule)
+    computing = runner_of(runner, trainer, model, data)
     if of_chips:
-        if question is not on_yield:
+        if until is not None and until.ends_images:
             raise UsageError(
-                f"`until` '{question}' ends the images of a chip, so that `chips` must be null, got {chips}"
+                f"`until` '{until}' ends the images of a chip, so that `chips` must be null, got {reads.chips}"
             )
-        axes = with_chips(axes, chips, on_yield)
-    read_data(model, datamodule)
+        axes = with_chips(axes, reads.chips, until)
+    read_data(model, data)
     what = "the yield" if of_chips else "the accuracy"
-    fewer = "" if question is None else f", fewer where the question on {what} is answered before"
-    setup.say(f"grid     {grid_line(model, datamodule, axes, reads.trials)}{fewer}")
-    prepare(trainer, model, datamodule)
-    figures = PointFigures(model, technology)
-    sweep = Sweep(trainer, model, datamodule, axes, reads.trials, str(setup.folder), progress, question)
-    sweep.runner = computing
-    sweep.record.show(figures)
+    fewer = "" if until is None else f", fewer if the target of {what} is answered before"
+    setup.say(f"grid     {grid_line(model, data, axes, reads.trials)}{fewer}")
+    prepare(trainer, model, data)
+    sweep = Sweep(
+        trainer, model, data, axes, reads.trials, str(setup.folder), progress, until, technology, computing, reads.fresh
+    )
     for note in sweep.notes:
         setup.say(note)
     with recorded(setup, sweep.folder):
         results = sweep.run(setup.say)
     write_cost(setup, technology, sweep.folder)
     if trainer.is_global_zero:
-        print(publish(results, sweep, setup.folder.name, model.num_classes, figures, levels if of_chips else None))
+        print(publish(results, sweep, setup.folder.name, model.num_classes, levels if of_chips else None))
         if of_chips:
             print(f"\n{publish_yields(results, sweep, setup.folder.name, levels)}")
 
@@ -154,6 +154,7 @@ def trade_off(
     technology: Technology = Technology(),
     progress: bool = True,
     runner: RunnerSettings = RunnerSettings(),
+    fresh: bool = False,
 ) -> None:
     """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
 
@@ -165,9 +166,10 @@ def trade_off(
         technology: What energy and latency are computed from.
         progress: Whether a progress bar is shown, where standard error is a terminal.
         runner: Who computes the trials.
+        fresh: Whether every trial is computed anew, also if an earlier command has finished it.
     """
     from asim_lightning.exploration.publish_search import publish_search
-    from asim_lightning.exploration.runner_settings import runner_of
+    from asim_lightning.exploration.runner import runner_of
     from asim_lightning.exploration.search import Search
 
     trainer, model = setup.trainer, setup.model
@@ -179,7 +181,7 @@ def trade_off(
         path = str(shipped_file("checkpoints", checkpoint))
         load_weights(model, path, read_checkpoint(path))
 
-    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load, computing)
+    made = Search(trainer, model, setup.data, search, technology, str(setup.folder), load, computing, fresh)
     for note in made.notes:
         setup.say(note)
     count = made.space.count() if search.method in ("grid", "random") else None

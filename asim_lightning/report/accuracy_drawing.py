@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from html import escape
 
-from asim_lightning.evaluation.results import AxisValue, PointResult, axis_text, distinct_values, value_words
-from asim_lightning.evaluation.run_results import CHIP, RunResults
-from asim_lightning.report.axis_labels import LABELS, head_of, in_one_unit, label_of, legend_text
+from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
+from asim_lightning.evaluation.run import Run
+from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_scale import axis_scale, number_ticks
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.drawing import Drawing, Rows, Traces, accuracy_trace, layout_of, references
@@ -16,14 +17,14 @@ _ASIDE = 0.007
 """Of an axis: from line to line."""
 
 
-def accuracy_drawing(run: RunResults, axis: str) -> Drawing:
+def accuracy_drawing(run: Run, axis: str) -> Drawing:
     """Accuracy against an axis with intervals, a line for each combination of the others, as `drawn_lines` has them.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    results = [point.result for point in run.points]
-    rows, names, _ = in_one_unit(results, axis, LABELS)
+    results = list(run.results)
+    rows, names, _ = in_one_unit(results, axis)
     lines, note = drawn_lines(rows, axis, names)
     scale = axis_scale(distinct_values(row.axes[axis] for _, line in lines for row in line))
     ends, traces = scale.ends, Traces()
@@ -59,13 +60,13 @@ def accuracy_drawing(run: RunResults, axis: str) -> Drawing:
         {"title": "accuracy (%)"},
         len(traces),
     )
-    head = head_of(axis, LABELS)
+    head = head_of(axis)
     return Drawing(
         f"Accuracy against {head}", f"{note[0].upper()}{note[1:]}.", traces, layout, numbers, f"accuracy_vs_{axis}.csv"
     )
 
 
-def _hover(name: str, axes: Mapping[str, AxisValue], row: PointResult, names: Mapping[str, str]) -> str:
+def _hover(name: str, axes: Mapping[str, AxisValue], row: Result, names: Mapping[str, str]) -> str:
     where = escape(legend_text(axes, names))
     reads = f" in {row.trials} reads" if row.trials > 1 else ""
     head = "" if name == "simulated" else f"{escape(name)}<br>"

@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from asim_lightning.evaluation.results import NOISE_AXES, PointResult, distinct_values
-from asim_lightning.evaluation.run_results import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
+from asim_lightning.evaluation.results import Result, distinct_values
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, legend_text
+from asim_lightning.report.axis_labels import in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_marks import write_marks
 from asim_lightning.report.axis_scale import AxisScale, axis_scale
 from asim_lightning.report.curves import Curve, drawn_lines
@@ -37,14 +37,14 @@ class AccuracyPlot:
     title: str = ""
     """Headline."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Text of an axis, with its unit, by name; these come before those of `LABELS`."""
+    """Text of an axis, with its unit, by name; these come before those of settings."""
     num_classes: int | None = None
     """Classes of the task, to mark the accuracy of guessing; None: unmarked."""
     adc_bits: int | None = None
     """Bits of the ADC where all points share them and have no such axis, for a second axis in LSB."""
 
 
-def sweep_figure(rows: Sequence[PointResult], plot: AccuracyPlot) -> Figure:
+def sweep_figure(rows: Sequence[Result], plot: AccuracyPlot) -> Figure:
     """Accuracy in percent against one axis, one line for each combination of the other axes, as `drawn_lines` has them.
 
     Numbers stand at their values, or at their logarithms where they span decades (`axis_scale`); other values, such as
@@ -60,7 +60,7 @@ def sweep_figure(rows: Sequence[PointResult], plot: AccuracyPlot) -> Figure:
         ValueError: No simulated point has the axis.
     """
     axis = plot.axis
-    rows, names, percent = in_one_unit(rows, axis, {**LABELS, **plot.labels})
+    rows, names, percent = in_one_unit(rows, axis, plot.labels)
     lines, note = drawn_lines(rows, axis, names)
     references = [row for row in rows if row.kind != "simulated"]
     along = [row for row in references if axis in row.axes]
@@ -86,7 +86,7 @@ def sweep_figure(rows: Sequence[PointResult], plot: AccuracyPlot) -> Figure:
     return figure
 
 
-def plot_sweep(rows: Sequence[PointResult], plot: AccuracyPlot, path: str | Path) -> Path:
+def plot_sweep(rows: Sequence[Result], plot: AccuracyPlot, path: str | Path) -> Path:
     """Write `sweep_figure` as a PNG of 900 x 540 pixels.
 
     Args:
@@ -115,7 +115,7 @@ def save_figure(figure: Figure, path: Path, dots: float | None = None) -> Path:
     return path
 
 
-def epochs_figure(results: Mapping[int, Sequence[PointResult]], split: str, plot: AccuracyPlot) -> Figure:
+def epochs_figure(results: Mapping[int, Sequence[Result]], split: str, plot: AccuracyPlot) -> Figure:
     """Accuracy against noise while a network is trained: the last sweep, the first, and the one with the best mean.
 
     Args:
@@ -141,7 +141,7 @@ def _draw_line(
     plot: Axes,
     scale: AxisScale,
     axis: str,
-    line: Sequence[PointResult],
+    line: Sequence[Result],
     label: str,
     index: int,
     count: int,
@@ -166,9 +166,7 @@ def _draw_line(
     )
 
 
-def _draw_references(
-    plot: Axes, scale: AxisScale, axis: str, rows: Sequence[PointResult], names: Mapping[str, str]
-) -> None:
+def _draw_references(plot: Axes, scale: AxisScale, axis: str, rows: Sequence[Result], names: Mapping[str, str]) -> None:
     shades = {"float": ("black", "-"), "quantized": ("0.45", "--")}
     dashes = ("--", (0, (1, 1)), "-.", (0, (6, 2, 1, 2, 1, 2)))
     for kind, (colour, style) in shades.items():
@@ -178,7 +176,7 @@ def _draw_references(
             label = f"{kind}{where} {100 * row.accuracy:.2f} %"
             line = style if index == 0 else dashes[index % len(dashes)]
             plot.axhline(100 * row.accuracy, color=colour, linestyle=line, linewidth=1.3, label=label, zorder=1.5)
-        groups: dict[str, list[PointResult]] = {}
+        groups: dict[str, list[Result]] = {}
         for row in rows:
             if row.kind == kind and axis in row.axes:
                 others = {name: value for name, value in row.axes.items() if name != axis}
@@ -190,7 +188,7 @@ def _draw_references(
             plot.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="_", label=label, zorder=1.5)
 
 
-def _set_height(plot: Axes, drawn: Sequence[PointResult], num_classes: int | None) -> None:
+def _set_height(plot: Axes, drawn: Sequence[Result], num_classes: int | None) -> None:
     bottom = min(100 * (row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
     top = max(100 * (row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
     if num_classes is not None:

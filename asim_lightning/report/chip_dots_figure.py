@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from asim_lightning.evaluation.results import AxisValue, PointResult, distinct_values, value_words
-from asim_lightning.evaluation.run_results import CHIP
+from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.results import AxisValue, Result, distinct_values, value_words
 from asim_lightning.report.accuracy_figure import COLOURS
-from asim_lightning.report.axis_labels import LABELS, label_of, legend_text
+from asim_lightning.report.axis_labels import label_of, legend_text
 
 MOST_GROUPS = 12
 """Most combinations of the other axes that stand beside each other."""
@@ -20,7 +20,7 @@ _HALF = 0.32
 """Half the width of a group, of which each takes 1."""
 
 
-def groups_of_chips(rows: Sequence[PointResult]) -> list[tuple[Mapping[str, AxisValue], list[PointResult]]]:
+def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue], list[Result]]]:
     """The chips at each combination of the other axes, from the least to the most accurate, and what differs there."""
     chips = [row for row in rows if row.kind == "simulated" and CHIP in row.axes]
     names = [
@@ -28,14 +28,14 @@ def groups_of_chips(rows: Sequence[PointResult]) -> list[tuple[Mapping[str, Axis
         for name in dict.fromkeys(name for row in chips for name in row.axes if name != CHIP)
         if len(distinct_values(row.axes.get(name) for row in chips)) > 1
     ]
-    found: dict[str, tuple[Mapping[str, AxisValue], list[PointResult]]] = {}
+    found: dict[str, tuple[Mapping[str, AxisValue], list[Result]]] = {}
     for row in chips:
         others = {name: row.axes[name] for name in names if name in row.axes}
-        found.setdefault(legend_text(others, LABELS), (others, []))[1].append(row)
+        found.setdefault(legend_text(others), (others, []))[1].append(row)
     return [(others, sorted(each, key=lambda row: row.accuracy)) for others, each in found.values()]
 
 
-def chip_dots_figure(rows: Sequence[PointResult], title: str, thresholds: Sequence[float] = ()) -> Figure:
+def chip_dots_figure(rows: Sequence[Result], title: str, thresholds: Sequence[float] = ()) -> Figure:
     """Accuracy of each chip as a dot, in a group for each combination of the other axes, with the mean of each group.
 
     Args:
@@ -53,13 +53,13 @@ def chip_dots_figure(rows: Sequence[PointResult], title: str, thresholds: Sequen
     _draw_levels(plot, rows, thresholds)
     width = _LABELS_WIDTH // len(groups)
     texts = [
-        value_words(others[names[0]]) if len(names) == 1 else legend_text(others, LABELS) or f"{len(chips)} chips"
+        value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
         for others, chips in groups
     ]
     plot.set_xticks(range(len(groups)), [fill(text, width) for text in texts])
     plot.set_xlim(-0.6, len(groups) - 0.4)
     if len(names) == 1:
-        plot.set_xlabel(label_of(names[0], {**LABELS, "static": "static effects"}), fontsize=12)
+        plot.set_xlabel(label_of(names[0], {"static": "static effects"}), fontsize=12)
     plot.set_ylabel("accuracy (%)", fontsize=12)
     plot.grid(axis="y", color="0.9")
     plot.set_axisbelow(True)
@@ -91,7 +91,7 @@ def _draw_group(plot: Axes, place: int, percents: Sequence[float], label: str) -
     )  # fmt: skip
 
 
-def _draw_levels(plot: Axes, rows: Sequence[PointResult], thresholds: Sequence[float]) -> None:
+def _draw_levels(plot: Axes, rows: Sequence[Result], thresholds: Sequence[float]) -> None:
     """The accuracies of the float and the quantised network, once where they are equal, and the thresholds."""
     levels: dict[float, list[str]] = {}
     for row in rows:

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from asim_lightning.evaluation.results import AxisValue, PointResult, axes_text, axis_text, distinct_values
+from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values
 from asim_lightning.report.axis_labels import head_of
 
 MOST_CURVES = 8
 """Most curves of one figure that can be told apart."""
-Curve: TypeAlias = tuple[dict[str, AxisValue], list[PointResult]]
+Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
 """Values of the other axes, and the points along the axis that is drawn."""
 
 
-def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[Curve]:
+def sweep_lines(rows: Sequence[Result], axis: str) -> list[Curve]:
     """The simulated points that have `axis`, one line for each combination of the other axes.
 
     Returns:
@@ -40,7 +40,7 @@ def sweep_lines(rows: Sequence[PointResult], axis: str) -> list[Curve]:
     return list(groups.values())
 
 
-def drawn_lines(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
+def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
     """The lines of a figure, and a note that says what its bars are and what is not drawn.
 
     Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
@@ -93,7 +93,7 @@ def _over_the_rest(lines: Sequence[Curve], axis: str, name: str) -> list[Curve]:
     """One line for each value of an axis, over the values of all others."""
     found = []
     for group in _by_value(lines, name):
-        points: dict[str, list[PointResult]] = {}
+        points: dict[str, list[Result]] = {}
         for row in (row for _, line in group for row in line):
             points.setdefault(axis_text(row.axes[axis]), []).append(row)
         order = [axis_text(value) for value in distinct_values(row[0].axes[axis] for row in points.values())]
@@ -102,7 +102,7 @@ def _over_the_rest(lines: Sequence[Curve], axis: str, name: str) -> list[Curve]:
     return found
 
 
-def _mean(rows: Sequence[PointResult]) -> PointResult:
+def _mean(rows: Sequence[Result]) -> Result:
     shares = [row.accuracy for row in rows]
     low, high = min(shares), max(shares)
     mean = min(max(sum(shares) / len(shares), low), high)  # rounding must not push it past an end

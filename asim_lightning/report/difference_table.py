@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, value_words
-from asim_lightning.report.axis_labels import LABELS, head_of
+from asim_lightning.report.axis_labels import head_of
 from asim_lightning.text_table import text_table
 
 
@@ -45,5 +45,5 @@ def differences_text(axis: str, found: Sequence[Difference]) -> str:
         ]
         for each in found
     ]
-    head = f"Changes along {head_of(axis, LABELS)}, in pairs: the same images and random numbers on both sides"
+    head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return f"{head}\n{text_table([header, *rows], 1, 'r' * len(header))}"

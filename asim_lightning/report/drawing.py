@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeAlias
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.numbers import interval_text
 
@@ -34,7 +34,7 @@ class Drawing:
 
 
 def accuracy_trace(
-    rows: Sequence[PointResult], x: Sequence[float], texts: Sequence[str], name: str, index: int, mode: str
+    rows: Sequence[Result], x: Sequence[float], texts: Sequence[str], name: str, index: int, mode: str
 ) -> dict[str, Any]:
     """Accuracies in percent with bars from the lower to the upper end of their intervals.
 
@@ -68,7 +68,7 @@ def accuracy_trace(
     }
 
 
-def references(results: Sequence[PointResult], ends: tuple[float, float], numbers: Rows, before: int = 0) -> Traces:
+def references(results: Sequence[Result], ends: tuple[float, float], numbers: Rows, before: int = 0) -> Traces:
     """Float and quantised accuracy as lines from end to end.
 
     Args:

@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 from asim_lightning.cost.cost_table import LABELS as PARTS
 from asim_lightning.cost.cost_table import PATTERNS
-from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import Target
 from asim_lightning.report.accuracy_figure import COLOURS
-from asim_lightning.report.axis_labels import LABELS, head_of, legend_text
-from asim_lightning.report.choices import choices
+from asim_lightning.report.axis_labels import head_of, legend_text
+from asim_lightning.report.choices import choices, target_words
 from asim_lightning.report.drawing import Drawing, Rows, layout_of
 from asim_lightning.report.verdict import point_words
 
@@ -21,7 +21,7 @@ _SHOWN = ("rows", "adc_bits", "encoding_bits")
 """Fields of the macro that the note names."""
 
 
-def layers_shown(run: RunResults, target: AccuracyTarget) -> tuple[Layers, str]:
+def layers_shown(run: Run, target: Target) -> tuple[Layers, str]:
     """The layers that a report shows, and in words whose they are.
 
     They are those of the point that the verdict names, the cheapest that keeps the target. Where no point is known to
@@ -36,21 +36,21 @@ def layers_shown(run: RunResults, target: AccuracyTarget) -> tuple[Layers, str]:
     """
     if len(run.designs) == 1:
         (design,) = run.designs
-        axes = legend_text(design.axes, LABELS)
+        axes = legend_text(design.axes)
         return design.layers, _words(run, f"on the macro of all points{f', {axes}' if axes else ''}", design.axes)
     best = None
-    if run.designs and not run.yields and run.of_kind("simulated"):
+    if run.designs and not run.yields and run.points:
         best = next((each.best for each in reversed(choices(run, target)) if each.best is not None), None)
     found = [] if best is None else [each for each in run.designs if each.is_of(best)]
     if best is not None and found:
-        whose = f"at the cheapest point that keeps {target}, {point_words(run, best)}"
-        return found[0].layers, _words(run, whose, best.result.axes)
-    why = f", as no point is known to keep {target}" if run.designs and not run.yields else ""
+        whose = f"at the cheapest point that keeps {target_words(target)}, {point_words(run, best)}"
+        return found[0].layers, _words(run, whose, best.axes)
+    why = f", as no point is known to keep {target_words(target)}" if run.designs and not run.yields else ""
     whose = f"on the macro that the settings have, whatever the values of axes{why}"
     return run.network_cost.get("layers", ()), _words(run, whose, {})
 
 
-def layer_drawing(run: RunResults, target: AccuracyTarget) -> Drawing | None:
+def layer_drawing(run: Run, target: Target) -> Drawing | None:
     """Energy by layer, split into its parts; None where it is not known.
 
     Args:
@@ -112,11 +112,11 @@ def _name(part: str) -> str:
     return PARTS.get(name, name.replace("_", " "))
 
 
-def _words(run: RunResults, whose: str, axes: Mapping[str, AxisValue]) -> str:
+def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
     """Whose layers are shown, with what else of the macro and the technology matters most."""
     macro = run.commands[-1].macro if run.commands else {}
     fields = [name for name in _SHOWN if name in macro and name not in axes]  # those are in the words
-    words = ", ".join(f"{head_of(name, LABELS)} {axis_text(macro[name])}" for name in fields)
+    words = ", ".join(f"{head_of(name)} {axis_text(macro[name])}" for name in fields)
     technology = run.network_cost.get("technology", {})
     node, supply = (
         axes.get(f"technology.{name}", technology.get(name, {}).get("value")) for name in ("node", "supply")

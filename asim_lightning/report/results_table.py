@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from asim_lightning.evaluation.record import Figures
-from asim_lightning.evaluation.results import KINDS, PointResult, is_number, value_words
+from asim_lightning.evaluation.results import KINDS, Result, is_number, value_words
 from asim_lightning.report.numbers import count_range, interval_text, mean_count
 from asim_lightning.text_table import text_table
 
@@ -15,7 +14,7 @@ _FIGURES = {"energy_uj": "energy (uJ)", "latency_ms": "latency (ms)", "tops_per_
 """Columns of what a point costs, and their headings."""
 
 
-def results_table(rows: Sequence[PointResult], figures: Figures | None = None) -> str:
+def results_table(rows: Sequence[Result]) -> str:
     """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
 
     Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
@@ -23,13 +22,13 @@ def results_table(rows: Sequence[PointResult], figures: Figures | None = None) -
 
     Args:
         rows: The results.
-        figures: What a point costs, for columns beside the accuracy; None: there are none.
     """
     if not rows:
         return "no results"
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     ordered = sorted(rows, key=lambda row: KINDS.index(row.kind))
-    costs = [] if figures is None else list(_FIGURES.values())
+    has_costs = any(name in row.figures for row in rows for name in _FIGURES)
+    costs = list(_FIGURES.values()) if has_costs else []
     header = ["kind", *axes, "accuracy (%)", "95 % interval", *costs, "trials", "images", "seconds", "algorithm"]
     cells = [
         [
@@ -37,7 +36,7 @@ def results_table(rows: Sequence[PointResult], figures: Figures | None = None) -
             *(value_words(row.axes[name]) if name in row.axes else "-" for name in axes),
             f"{100 * row.accuracy:.2f}",
             interval_text(row.low, row.high),
-            *([] if figures is None else _costs(figures(row.axes, row.kind))),
+            *(_costs(row.figures) if has_costs else []),
             str(row.trials),
             str(row.images),
             f"{row.seconds:.1f}",
@@ -58,10 +57,10 @@ def _costs(found: Mapping[str, float]) -> list[str]:
     return [f"{found[name]:.3g}" if name in found else "-" for name in _FIGURES]
 
 
-def _is_numeric(rows: Sequence[PointResult], name: str) -> bool:
+def _is_numeric(rows: Sequence[Result], name: str) -> bool:
     return all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
 
 
-def _right(row: PointResult) -> str:
+def _right(row: Result) -> str:
     spread = f" ({count_range(row.right)})" if row.trials > 1 else ""
     return f"{mean_count(row.right)} of {row.images}{spread}"

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
-from asim_lightning.evaluation.accuracy_target import AccuracyTarget
+from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number, value_words
-from asim_lightning.evaluation.run_results import CHIP, RunResults
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy_drawing import accuracy_drawing
-from asim_lightning.report.axis_labels import LABELS, head_of
+from asim_lightning.report.axis_labels import head_of
 from asim_lightning.report.choices import digital_energy, varied
 from asim_lightning.report.drawing import Drawing, Rows
 from asim_lightning.report.html_page import figure_html, list_html, table_html
@@ -29,7 +29,7 @@ _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
 
-def section_html(run: RunResults, target: AccuracyTarget, number: int, title: str = "") -> str:
+def section_html(run: Run, target: Target, number: int, title: str = "") -> str:
     """The part of a page about one run.
 
     Args:
@@ -61,24 +61,24 @@ def section_html(run: RunResults, target: AccuracyTarget, number: int, title: st
     return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
 
 
-def run_title(run: RunResults) -> str:
+def run_title(run: Run) -> str:
     """Name of the recipe, what was done, and the axes that vary: "quickstart: sweep of ADC bits, random noise"."""
     recipe = run.commands[-1].recipe if run.commands else run.folder.resolve().parent.name
     kind = "yield" if run.yields else "search" if run.folder.name.startswith("search") else "sweep"
-    names = [head_of(name, LABELS) for name in varied(run) if name != CHIP or kind != "yield"] or run.axes
+    names = [head_of(name) for name in varied(run) if name != CHIP or kind != "yield"] or run.axes
     return f"{recipe}: {kind} of {', '.join(names)}" if names else f"{recipe}: {kind}"
 
 
-def run_titles(runs: Sequence[RunResults]) -> list[str]:
+def run_titles(runs: Sequence[Run]) -> list[str]:
     """Names of the runs of a report, which tell them apart: of several, with the values of axes and the folder."""
     if len(runs) == 1:
         return [run_title(runs[0])]
     return [f"{_title_with_values(each)} ({each.folder.name})" for each in runs]
 
 
-def _title_with_values(run: RunResults) -> str:
+def _title_with_values(run: Run) -> str:
     """As `run_title`, with the values of all axes: "search of ADC bits 6 to 9; random noise 0.3 lsb"."""
-    rows = [point.result for point in run.of_kind("simulated")]
+    rows = list(run.points)
     said = []
     for name in (name for name in run.axes if name != CHIP or not run.yields):
         values = distinct_values(row.axes[name] for row in rows if name in row.axes)
@@ -86,12 +86,12 @@ def _title_with_values(run: RunResults) -> str:
             text = f"{axis_text(values[0])} to {axis_text(values[-1])}"
         else:
             text = ", ".join(map(value_words, values)) if len(values) <= _FEW else f"({len(values)} values)"
-        said.append(f"{head_of(name, LABELS)} {text}")
+        said.append(f"{head_of(name)} {text}")
     head = run_title(run).partition(" of ")[0]
     return f"{head} of {'; '.join(said)}" if said else head
 
 
-def drawings(run: RunResults, target: AccuracyTarget) -> list[Drawing]:
+def drawings(run: Run, target: Target) -> list[Drawing]:
     """The figures of a run; energy by layer is that of the cheapest point that keeps the target, if one is known to."""
     several = [name for name in varied(run) if name != CHIP or not run.yields]
     axes = several or [name for name in run.axes if not run.yields][:1]
@@ -101,9 +101,9 @@ def drawings(run: RunResults, target: AccuracyTarget) -> list[Drawing]:
     return [each for each in (*found, layer_drawing(run, target)) if each is not None]
 
 
-def facts(run: RunResults) -> list[tuple[str, str]]:
+def facts(run: Run) -> list[tuple[str, str]]:
     """What the numbers are of."""
-    results = [point.result for point in run.points]
+    results = list(run.results)
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name")
     images = sorted({row.images for row in results})
     simulated = [row for row in results if row.kind == "simulated"]
@@ -111,13 +111,13 @@ def facts(run: RunResults) -> list[tuple[str, str]]:
     found = [("network", backbone)] if backbone else []
     if weights := run.settings.get("weights"):
         found.append(("weights", f"SHA-256 {weights[:16]}"))
-    if data := run.settings.get("data", {}).get("class", {}).get("class"):
+    if data := run.settings.get("data", {}).get("class"):
         found.append(("images", f"{_ends(images)} of {data.rpartition('.')[2]}"))
     else:
         found.append(("images", _ends(images)))
     if (energy := digital_energy(run)) is not None:
         found.append(("all-digital macro", f"{energy:.4g} µJ an image for the same products"))
-    decided = any(point.difference is not None or point.decisions for point in run.points)
+    decided = any(point.difference is not None or point.decisions for point in run.results)
     pairs = (
         ""
         if decided or run.yields or run.until is not None
@@ -132,10 +132,11 @@ def facts(run: RunResults) -> list[tuple[str, str]]:
     return found
 
 
-def _intervals(run: RunResults) -> str:
+def _intervals(run: Run) -> str:
     """What the intervals of a run hold for."""
     if run.until is not None:
-        return AccuracyQuestion.read(run.until).meaning(max(point.result.images for point in run.points)).rstrip(".")
+        images = max(each.images for each in run.results)
+        return meaning_of_early_end(Target.read(run.until, "`until`"), images).rstrip(".")
     if run.settings.get("search", {}).get("chips") is not None:
         return "95 %, over images and chips; nothing in them knows of other data"
     if run.yields:
@@ -143,7 +144,7 @@ def _intervals(run: RunResults) -> str:
     return "95 %, over images; nothing in them knows of other chips or other data"
 
 
-def section_numbers(run: RunResults, target: AccuracyTarget) -> dict[str, Rows]:
+def section_numbers(run: Run, target: Target) -> dict[str, Rows]:
     """What the figures and tables of a run show, in full, by the name of the CSV that its section offers.
 
     Args:
@@ -166,7 +167,7 @@ def _table_html(table: Table) -> list[str]:
     return [f"<h3>{escape(table.title)}</h3>", *note, table_html(table.shown, table.file, table.marked, table.numbers)]
 
 
-def _origin(run: RunResults) -> list[str]:
+def _origin(run: Run) -> list[str]:
     """Commands with their differences to recipe and preset, seeds, versions, machine and time."""
     if not run.commands:
         versions = run.settings.get("versions", {})

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.presets import preset
-from asim_lightning.evaluation.accuracy_target import AccuracyTarget
 from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import KINDS, axis_text, value_words
-from asim_lightning.evaluation.run_results import RunResults
-from asim_lightning.report.axis_labels import LABELS, label_of, legend_text
-from asim_lightning.report.choices import choices, pareto
+from asim_lightning.evaluation.run import Run, is_among
+from asim_lightning.evaluation.target import Target
+from asim_lightning.report.axis_labels import label_of, legend_text
+from asim_lightning.report.choices import choices, front_of, target_words
 from asim_lightning.report.cost_names import cost_label, main_costs
 from asim_lightning.report.drawing import Rows
 from asim_lightning.report.layer_drawing import layer_numbers, layers_shown
@@ -34,7 +34,7 @@ class Table:
     note: str = ""
 
 
-def tables(run: RunResults, target: AccuracyTarget) -> list[Table]:
+def tables(run: Run, target: Target) -> list[Table]:
     """The tables of a run's results, in the order of a page.
 
     Args:
@@ -48,13 +48,13 @@ def tables(run: RunResults, target: AccuracyTarget) -> list[Table]:
     return [each for each in found if each is not None]
 
 
-def point_table(run: RunResults, target: AccuracyTarget) -> Table:
+def point_table(run: Run, target: Target) -> Table:
     """All points with accuracy, difference to the quantised network, decision, and costs."""
-    reference, front = target.reference(run), pareto(run)
-    order = sorted(range(len(run.points)), key=lambda place: KINDS.index(run.points[place].result.kind))
-    paired = any(point.difference is not None for point in run.points)
-    names, is_timed = main_costs(run.costs), any(point.result.seconds for point in run.points)
-    head: list[object] = ["kind", *(label_of(name, LABELS) for name in run.axes), "accuracy (%)", "95 % interval"]
+    front = front_of(run)
+    ordered = sorted(run.results, key=lambda point: KINDS.index(point.kind))
+    paired = any(point.difference is not None for point in run.results)
+    names, is_timed = main_costs(run.costs), any(point.seconds for point in run.results)
+    head: list[object] = ["kind", *(label_of(name) for name in run.axes), "accuracy (%)", "95 % interval"]
     shown: Rows = [
         [*head, *["to quantized (points)"] * paired, "target", *map(cost_label, names), *["front"] * bool(front)]
     ]
@@ -62,33 +62,31 @@ def point_table(run: RunResults, target: AccuracyTarget) -> Table:
     columns: list[object] = ["kind", *run.axes, "accuracy", "low", "high", "difference", "difference_low"]
     columns += ["difference_high", "target", *run.costs, "on_the_front"]
     numbers: Rows = [[*columns, "trials", "images", "seconds", "algorithm", "right"]]
-    for place in order:
-        point = run.points[place]
-        row, difference = point.result, point.difference
-        simulated = row.kind == "simulated"
-        decided = str(target.decision(point, reference, run.images)) if simulated else ""
+    for row in ordered:
+        difference, is_front = row.difference, is_among(row, front)
+        decided = str(run.decision(target, row)) if row.kind == "simulated" else ""
         axes = [value_words(row.axes[name]) if name in row.axes else "-" for name in run.axes]
         pair = "-" if difference is None else _difference(difference.mean, difference.low, difference.high)
-        costs = [f"{point.costs[name]:.4g}" if name in point.costs else "-" for name in names]
+        costs = [f"{row.figures[name]:.4g}" if name in row.figures else "-" for name in names]
         shown.append([
             row.kind, *axes, f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high), *[pair] * paired,
-            decided or "-", *costs, *["front" if place in front else "-"] * bool(front), row.trials, row.images,
+            decided or "-", *costs, *["front" if is_front else "-"] * bool(front), row.trials, row.images,
             *[f"{row.seconds:.1f}", row.algorithm] * is_timed,
         ])  # fmt: skip
         ends = ["", "", ""] if difference is None else [difference.mean, difference.low, difference.high]
         written = [axis_text(row.axes[name]) if name in row.axes else "" for name in run.axes]
         numbers.append([
             row.kind, *written, row.accuracy, row.low, row.high, *ends, decided,
-            *(point.costs.get(name, "") for name in run.costs), place in front, row.trials, row.images, row.seconds,
+            *(row.figures.get(name, "") for name in run.costs), is_front, row.trials, row.images, row.seconds,
             row.algorithm, " ".join(map(str, row.right)),
         ])  # fmt: skip
-    marked = [index for index, place in enumerate(order) if place in front]
+    marked = [place for place, row in enumerate(ordered) if is_among(row, front)]
     return Table("All points", "points.csv", shown, numbers, marked)
 
 
-def choice_table(run: RunResults, target: AccuracyTarget) -> Table | None:
+def choice_table(run: Run, target: Target) -> Table | None:
     """The cheapest point that keeps the target under each combination of conditions; None where there is no choice."""
-    found, points = [] if run.yields else choices(run, target), len(run.of_kind("simulated"))
+    found, points = [] if run.yields else choices(run, target), len(run.points)
     if not found or not found[0].conditions or len(found) == points:
         return None
     costs = main_costs(run.costs)
@@ -97,24 +95,25 @@ def choice_table(run: RunResults, target: AccuracyTarget) -> Table | None:
     columns: list[object] = ["conditions", "kept", "undecided", "missed", "cheapest", "accuracy", "low", "high"]
     numbers: Rows = [[*columns, *costs]]
     for choice in found:
-        best, where = choice.best, legend_text(choice.conditions, LABELS)
+        best, where = choice.best, legend_text(choice.conditions)
         counts = [where, choice.kept, choice.undecided, choice.missed]
         rows.append([*counts, *["-"] * (3 + len(costs))])
         numbers.append([*counts, *[""] * (4 + len(costs))])
         if best is not None:
-            what, row = point_words(run, best, list(choice.conditions)), best.result
-            texts = [f"{best.costs[name]:.4g}" if name in best.costs else "-" for name in costs]
-            rows[-1][4:] = [what, f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high), *texts]
-            numbers[-1][4:] = [what, row.accuracy, row.low, row.high, *(best.costs.get(name, "") for name in costs)]
-    return Table(f"Points that keep {target}", "choices.csv", rows, numbers)
+            what = point_words(run, best, list(choice.conditions))
+            texts = [f"{best.figures[name]:.4g}" if name in best.figures else "-" for name in costs]
+            rows[-1][4:] = [what, f"{100 * best.accuracy:.2f}", interval_text(best.low, best.high), *texts]
+            numbers[-1][4:8] = [what, best.accuracy, best.low, best.high]
+            numbers[-1][8:] = [best.figures.get(name, "") for name in costs]
+    return Table(f"Points that keep {target_words(target)}", "choices.csv", rows, numbers)
 
 
-def yield_table(run: RunResults) -> Table | None:
+def yield_table(run: Run) -> Table | None:
     """Good chips at each threshold, for each combination of the other axes; None without yields."""
     if not run.yields:
         return None
     axes = list(run.yields[0].axes)
-    head: list[object] = [*(label_of(name, LABELS) for name in axes), "mean (%)", "95 % interval", "chip sd (points)"]
+    head: list[object] = [*(label_of(name) for name in axes), "mean (%)", "95 % interval", "chip sd (points)"]
     rows: Rows = [
         [*head, "at least (%)", "good chips", "chips", "yield (%)", "on these images (%)", "on all images (%)"]
     ]
@@ -135,7 +134,7 @@ def yield_table(run: RunResults) -> Table | None:
     return Table("Yields", "yields.csv", rows, numbers)
 
 
-def layer_table(run: RunResults, target: AccuracyTarget) -> Table | None:
+def layer_table(run: Run, target: Target) -> Table | None:
     """What each layer takes, of the point that `layers_shown` chooses; None where it is not known."""
     layers, whose = layers_shown(run, target)
     if not layers:

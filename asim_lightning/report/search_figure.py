@@ -12,15 +12,16 @@ from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from asim_lightning.evaluation.results import axis_text, axis_value, distinct_values, value_words
-from asim_lightning.evaluation.trade_off import LARGE, SearchPoint, SearchResult
+from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
+from asim_lightning.evaluation.run import Run, is_among
+from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy_figure import COLOURS, DASHES, save_figure
-from asim_lightning.report.axis_labels import LABELS, head_of, label_of, legend_text
+from asim_lightning.report.axis_labels import head_of, label_of, legend_text
 from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _LABELS = {
-    **LABELS, "energy": "energy (uJ an image)", "latency": "latency (ms)", "tops_per_watt": "TOPS/W",
-    "yield": "yield (share of chips)", "checkpoint": "checkpoint",
+    "energy_uj": "energy (uJ an image)", "latency_ms": "latency (ms)", "tops_per_watt": "TOPS/W",
+    "yield": "yield (share of chips)",
 }  # fmt: skip
 _DOTS = 100
 _MOST_MAPS = 9
@@ -28,7 +29,7 @@ _MOST_INSIDE = 7  # entries of a legend that stands among the points
 _VERDICTS = {"kept": ("o", "full"), "undecided": ("o", "none"), "missed": ("x", "full")}
 
 
-def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
+def trade_off_figure(found: Run, title: str) -> Figure | None:
     """Accuracy with its interval over what it costs; None where nothing else is traded.
 
     The front is a line; points that miss a target are crosses, undecided ones open. The float and the quantised network
@@ -38,7 +39,7 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
         found: What a search found.
         title: Headline.
     """
-    others = [name for name in found.objectives if name != "accuracy"]
+    others = [FIGURES.get(name, name) for name in found.objectives if name != "accuracy"]
     if not others or not all(np.isfinite(point.figures[others[0]]) for point in found.points):
         return None
     name = others[0]
@@ -47,24 +48,24 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     axes = figure.add_subplot()
     has_line = len(found.objectives) == 2 and "accuracy" in found.objectives
     for number, (given, points) in enumerate(found.groups):
-        front = found.front_of(points)
+        front = [point for point in points if is_among(point, found.front)]
         behind = [point for point in points if all(point is not each for each in front)]
         colour = COLOURS[number % len(COLOURS)]
         where = legend_text(given, _LABELS) if len(found.groups) > 1 else ""
         _draw_points(axes, behind, name, colour, 0.3)
         _draw_points(axes, front, name, colour, 1.0)
         line = sorted(front, key=lambda point: point.figures[name])
-        shares = [100 * point.result.accuracy for point in line]
+        shares = [100 * point.accuracy for point in line]
         dashes = DASHES[number % len(DASHES)] if has_line else ""
         label = f"front{where and ' at '}{where}"
         axes.plot([point.figures[name] for point in line], shares, ls=dashes, color=colour, lw=1.3, label=label)
     _add_verdicts(axes, found)
     _draw_references(axes, found)
-    if name == "energy":
+    if name == "energy_uj":
         _draw_factors(axes, found)
     for best in found.cheapest:
         if best is not None:
-            axes.plot([best.figures[name]], [100 * best.result.accuracy], "o", ms=12, mfc="none", mec="black", mew=1.4)
+            axes.plot([best.figures[name]], [100 * best.accuracy], "o", ms=12, mfc="none", mec="black", mew=1.4)
     values = [point.figures[name] for point in found.points]
     if min(values) > 0 and max(values) > 8 * min(values):
         axes.set_xscale("log")
@@ -86,7 +87,7 @@ def trade_off_figure(found: SearchResult, title: str) -> Figure | None:
     return figure
 
 
-def maps_figure(found: SearchResult, title: str) -> Figure | None:
+def maps_figure(found: Run, title: str) -> Figure | None:
     """Accuracy over two axes as a heat map, over three as one for each value of the third; None for other numbers.
 
     Args:
@@ -105,7 +106,7 @@ def maps_figure(found: SearchResult, title: str) -> Figure | None:
     size = columns * max(3.2, 0.75 * across + 1.2) + 1.4, lines * max(2.6, 0.6 * high + 1.4) + 0.8
     figure = Figure(figsize=size, dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)
-    shares = [100 * point.result.accuracy for point in found.points]
+    shares = [100 * point.accuracy for point in found.points]
     low, top = min(shares), max([*shares, *(100 * each.accuracy for each in found.references)])
     for number, value in enumerate(panels):
         axes = figure.add_subplot(lines, columns, number + 1)
@@ -119,7 +120,7 @@ def maps_figure(found: SearchResult, title: str) -> Figure | None:
     return figure
 
 
-def draw_search(found: SearchResult, title: str, folder: Path) -> list[Path]:
+def draw_search(found: Run, title: str, folder: Path) -> list[Path]:
     """Write the pictures of a search as PNG files.
 
     Args:
@@ -138,11 +139,11 @@ def draw_search(found: SearchResult, title: str, folder: Path) -> list[Path]:
     return written
 
 
-def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: str, strength: float) -> None:
+def _draw_points(axes: Axes, points: Sequence[Result], name: str, colour: str, strength: float) -> None:
     for verdict, (marker, filled) in _VERDICTS.items():
         some = [point for point in points if point.verdict == verdict]
-        shares = np.array([point.result.accuracy for point in some])
-        ends = np.array([[point.result.low, point.result.high] for point in some]).reshape(-1, 2).T
+        shares = np.array([point.accuracy for point in some])
+        ends = np.array([[point.low, point.high] for point in some]).reshape(-1, 2).T
         axes.errorbar(
             [point.figures[name] for point in some], 100 * shares, yerr=100 * np.abs(ends - shares), fmt=marker,
             color=colour, ecolor=colour, elinewidth=0.7, ms=5, capsize=1.5, fillstyle=filled,  # type: ignore[arg-type]
@@ -150,7 +151,7 @@ def _draw_points(axes: Axes, points: Sequence[SearchPoint], name: str, colour: s
         )  # fmt: skip
 
 
-def _add_verdicts(axes: Axes, found: SearchResult) -> None:
+def _add_verdicts(axes: Axes, found: Run) -> None:
     """What markers mean, for the legend, where there is a target."""
     if not found.targets:
         return
@@ -161,7 +162,7 @@ def _add_verdicts(axes: Axes, found: SearchResult) -> None:
     axes.plot([], [], "o", ms=12, mfc="none", mec="black", mew=1.4, label="cheapest that keeps it")
 
 
-def _draw_references(axes: Axes, found: SearchResult) -> None:
+def _draw_references(axes: Axes, found: Run) -> None:
     """Lines of the float and the quantised network, one with both names where they are equally accurate."""
     by_percent: dict[str, list[str]] = {}
     for reference in found.references:
@@ -178,7 +179,7 @@ def _keep_in_place(figure: Figure, axes: Axes, legend: Legend) -> None:
     legend.set_loc((float(corner[0]), float(corner[1])))
 
 
-def _name_front(figure: Figure, axes: Axes, found: SearchResult, name: str) -> None:
+def _name_front(figure: Figure, axes: Axes, found: Run, name: str) -> None:
     """Write at the points of the front what differs among them, and below the figure what the names stand for."""
     given = {each for groups, _ in found.groups for each in groups} if len(found.groups) > 1 else set()
     differing = [
@@ -191,18 +192,16 @@ def _name_front(figure: Figure, axes: Axes, found: SearchResult, name: str) -> N
     cheapest = [point for point in found.front if any(point is best for best in found.cheapest)]
     rest = [point for point in found.front if all(point is not best for best in cheapest)]
     labels, seen = [], set()
-    for point in [*cheapest, *sorted(rest, key=lambda point: -point.result.accuracy)]:
+    for point in [*cheapest, *sorted(rest, key=lambda point: -point.accuracy)]:
         text = "/".join(value_words(point.axes[axis]) for axis in differing)
         # one design at several noises stands on one vertical: its name may be left out at some
-        labels.append(PointLabel(point.figures[name], 100 * point.result.accuracy, text, text not in seen))
+        labels.append(PointLabel(point.figures[name], 100 * point.accuracy, text, text not in seen))
         seen.add(text)
     labels.sort(key=lambda label: not label.may_be_far)
-    shown = [(point.figures[name], 100 * point.result.accuracy) for point in found.points]
-    bars = [
-        [(point.figures[name], 100 * end) for end in (point.result.low, point.result.high)] for point in found.front
-    ]
+    shown = [(point.figures[name], 100 * point.accuracy) for point in found.points]
+    bars = [[(point.figures[name], 100 * end) for end in (point.low, point.high)] for point in found.front]
     fronts = [
-        sorted((point.figures[name], 100 * point.result.accuracy) for point in found.front_of(points))
+        sorted((point.figures[name], 100 * point.accuracy) for point in points if is_among(point, found.front))
         for _, points in found.groups
     ]
     levels = [[(x, 100 * each.accuracy) for x in axes.get_xlim()] for each in found.references]
@@ -213,7 +212,7 @@ def _name_front(figure: Figure, axes: Axes, found: SearchResult, name: str) -> N
     figure.supxlabel(fill(key, 118), x=0.995, ha="right", fontsize=9, color="0.3")
 
 
-def _draw_factors(axes: Axes, found: SearchResult) -> None:
+def _draw_factors(axes: Axes, found: Run) -> None:
     """The all-digital point, and the factors within which energies are known."""
     quantized = 100 * found.references[-1].accuracy
     if found.all_digital is not None:
@@ -223,21 +222,21 @@ def _draw_factors(axes: Axes, found: SearchResult) -> None:
             capsize=3, label="all-digital, with its factor", zorder=4,
         )  # fmt: skip
     shown = next((best for best in found.cheapest if best is not None), found.front[0])
-    energy, low, high = (shown.figures[name] for name in ("energy", "energy_low", "energy_high"))
+    energy, low, high = (shown.figures[name] for name in ("energy_uj", "energy_uj_low", "energy_uj_high"))
     axes.errorbar(
-        [energy], [100 * shown.result.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor="0.45",
+        [energy], [100 * shown.accuracy], xerr=[[energy - low], [high - energy]], fmt="none", ecolor="0.45",
         alpha=0.4, elinewidth=6, label="factor of the energy model, at one point", zorder=1,
     )  # fmt: skip
 
 
 def _draw_map(
-    axes: Axes, found: SearchResult, points: Sequence[SearchPoint], names: tuple[str, str], ends: tuple[float, float]
+    axes: Axes, found: Run, points: Sequence[Result], names: tuple[str, str], ends: tuple[float, float]
 ) -> AxesImage:
     along, up = (_values(found, name) for name in names)
     grid = np.full((len(up), len(along)), np.nan)
     for point in points:
         x, y = along.index(axis_text(point.axes[names[0]])), up.index(axis_text(point.axes[names[1]]))
-        grid[y, x] = 100 * point.result.accuracy
+        grid[y, x] = 100 * point.accuracy
         bold = any(point is best for best in found.cheapest)
         dark = grid[y, x] < (ends[0] + ends[1]) / 2
         text = f"{grid[y, x]:.1f}" + ("\ncheapest" if bold else "")
@@ -251,5 +250,5 @@ def _draw_map(
     return image
 
 
-def _values(found: SearchResult, name: str) -> list[str]:
+def _values(found: Run, name: str) -> list[str]:
     return [axis_text(value) for value in distinct_values(point.axes[name] for point in found.points)]

@@ -8,15 +8,14 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
+from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
-    NOISE_AXES,
     AxisValue,
-    PointResult,
+    Result,
     axis_text,
     distinct_values,
     noise_unit,
 )
-from asim_lightning.evaluation.run_results import CHIP
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.report.accuracy_figure import AccuracyPlot, sweep_figure
 from asim_lightning.report.curves import sweep_lines
@@ -27,7 +26,7 @@ SUFFIX = ".sweep"
 
 
 def write_dashboard(
-    folder: str | Path, rows: Sequence[PointResult], plot: AccuracyPlot, figure: Figure | None = None
+    folder: str | Path, rows: Sequence[Result], plot: AccuracyPlot, figure: Figure | None = None
 ) -> Path:
     """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
 
@@ -98,7 +97,7 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
     return name, dict(zip(texts, steps, strict=True))
 
 
-def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, PointResult]]) -> None:
+def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
     """Write the accuracy and the ends of its interval at each step of `scalar_steps`."""
     for step, row in stepped:
         for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
@@ -106,7 +105,7 @@ def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Poin
 
 
 def write_curve(
-    folders: Iterable[str | Path], axis: str, tag: str, steps: Mapping[str, int], results: Sequence[PointResult]
+    folders: Iterable[str | Path], axis: str, tag: str, steps: Mapping[str, int], results: Sequence[Result]
 ) -> None:
     """Write the curve of one sweep of a training run, in place of one that an earlier fit left in the folder.
 

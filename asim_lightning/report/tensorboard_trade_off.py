@@ -5,17 +5,18 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_lightning.evaluation.results import PointResult
-from asim_lightning.evaluation.run_results import CHIP, RunResults
+from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, pareto, varied
+from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, front_of, varied
 from asim_lightning.report.tensorboard_curves import SUFFIX, add_curve, run_name
 from asim_lightning.report.tensorboard_layout import sweep_layout
 
 TAG = "sweep/accuracy_vs_energy_in_nanojoules"
 
 
-def write_trade_off(folder: Path, run: RunResults) -> list[Path]:
+def write_trade_off(folder: Path, run: Run) -> list[Path]:
     """Write the accuracy of the points of `pareto` with its interval, at steps of one nJ an image.
 
     One run for each combination of conditions, such as a noise, in a folder of its own: "energy" or
@@ -30,24 +31,22 @@ def write_trade_off(folder: Path, run: RunResults) -> list[Path]:
     Returns:
         The folders.
     """
-    energy, front, several = energy_of(run), pareto(run), varied(run)
-    curves: dict[str, dict[int, PointResult]] = {}
+    energy, front, several = energy_of(run), front_of(run), varied(run)
+    curves: dict[str, dict[int, Result]] = {}
     if energy != "energy_uj" or CHIP in several or run.yields:
         return []
-    shown = [point for place, point in enumerate(run.points) if place in front] or [
-        point for point in run.of_kind("simulated") if energy in point.costs
-    ]
-    for point in sorted(shown, key=lambda point: point.result.accuracy):  # of equal energies the best one stays
+    shown = front or [point for point in run.points if energy in point.figures]
+    for point in sorted(shown, key=lambda point: point.accuracy):  # of equal energies the best one stays
         name = energy_run(run_name(conditions_of(point, several)))
-        curves.setdefault(name, {})[round(1000 * point.costs["energy_uj"])] = point.result
+        curves.setdefault(name, {})[round(1000 * point.figures["energy_uj"])] = point
     order = list(dict.fromkeys(run_name(conditions_of(point, several)) for point in shown))
     curves = {name: curves[name] for name in (energy_run(each) for each in order)}
     if curves and (digital := digital_energy(run)) is not None and run.of_kind("quantized"):
-        curves[energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0].result}
+        curves[energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0]}
     return write_energy_curves(folder, curves)
 
 
-def write_energy_curves(folder: Path, curves: Mapping[str, Mapping[int, PointResult]]) -> list[Path]:
+def write_energy_curves(folder: Path, curves: Mapping[str, Mapping[int, Result]]) -> list[Path]:
     """Write curves of accuracy over energy, each as a run of its own.
 
     Args:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from asim_lightning.evaluation.accuracy_target import AccuracyTarget
-from asim_lightning.evaluation.run_results import RunPoint, RunResults
-from asim_lightning.evaluation.targets import Decision, images_needed
-from asim_lightning.evaluation.trade_off import is_given
-from asim_lightning.report.axis_labels import LABELS, legend_text
-from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, numbers_of, price, varied
+from asim_lightning.evaluation.axis_settings import is_condition
+from asim_lightning.evaluation.results import Decision, Result, images_needed
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import Target
+from asim_lightning.report.axis_labels import legend_text
+from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, numbers_of, target_words, varied
 from asim_lightning.report.cost_names import cost_text
 from asim_lightning.report.numbers import interval_text
 
@@ -15,7 +15,7 @@ _FEW = 4
 """Values that a line lists."""
 
 
-def verdict(run: RunResults, target: AccuracyTarget) -> str:
+def verdict(run: Run, target: Target) -> str:
     """What the run shows, in a line of facts.
 
     Raises:
@@ -23,32 +23,33 @@ def verdict(run: RunResults, target: AccuracyTarget) -> str:
     """
     if run.yields:
         return _of_yields(run)
-    if not run.of_kind("simulated"):
+    if not run.points:
         return "No simulated point is finished."
     several = varied(run)
-    if any(not is_given(name) for name in several):
+    if any(not is_condition(name) for name in several):
         facts = _of_designs(run, target, choices(run, target))
     else:
         facts = _of_conditions(run, target, list(several))
     return f"{_target(run, target)}: {'; '.join(facts)}."
 
 
-def point_words(run: RunResults, point: RunPoint, without: Sequence[str] = ()) -> str:
+def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """The axes of a point that vary, in words; of the only point all."""
     several = varied(run) or run.axes
-    axes = {name: value for name, value in point.result.axes.items() if name in several and name not in without}
-    return legend_text(axes, LABELS) or "the macro"
+    axes = {name: value for name, value in point.axes.items() if name in several and name not in without}
+    return legend_text(axes) or "the macro"
 
 
-def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]) -> list[str]:
+def _of_designs(run: Run, target: Target, found: Sequence[Choice]) -> list[str]:
     """The cheapest point under the hardest conditions at which one keeps the target, and what it is compared with."""
     keeping = [(choice, choice.best) for choice in found if choice.best is not None]
     if not keeping:
         return _none_keeps(run, target, found)
     choice, best = keeping[-1]
     points, given = choice.kept + choice.undecided + choice.missed, list(choice.conditions)
-    where = f"at {legend_text(choice.conditions, LABELS)} " if given else ""
-    facts = [f"{where}kept by {choice.kept} of {points} points, the cheapest {_numbers(run, best, given)}"]
+    where = f"at {legend_text(choice.conditions)} " if given else ""
+    which = "cheapest" if run.costs else "most accurate"
+    facts = [f"{where}kept by {choice.kept} of {points} points, the {which} {_numbers(run, best, given)}"]
     if choice.own is not None and choice.own[0] is not best:
         own, decided = choice.own
         facts.append(f"the recipe's macro, {_numbers(run, own, given)}, {decided.verdict}")
@@ -57,7 +58,7 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
         facts.append(f"{len(choice.cheaper)} cheaper undecided, the cheapest {cheapest}")
         facts += _deciding(decided for _, decided in choice.cheaper)
     if len(found) > 1:
-        missing = [legend_text(choice.conditions, LABELS) for choice in found if choice.best is None]
+        missing = [legend_text(choice.conditions) for choice in found if choice.best is None]
         failing = f", not at {' or at '.join(missing)}" if 0 < len(missing) <= _FEW else ""
         facts.append(f"kept at {len(keeping)} of {len(found)} conditions{failing}")
     if energy_of(run) is not None and (digital := digital_energy(run, best)) is not None:
@@ -65,15 +66,15 @@ def _of_designs(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     return facts
 
 
-def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]) -> list[str]:
+def _none_keeps(run: Run, target: Target, found: Sequence[Choice]) -> list[str]:
     total = sum(choice.undecided + choice.missed for choice in found)
     undecided = sum(choice.undecided for choice in found)
-    reference = target.reference(run)
+    reference = run.reference(target)
     nearest = min(
         (choice.nearest for choice in found),
-        key=lambda point: (-target.margin(point, reference)[0], *price(run, point)),
+        key=lambda point: (-target.margin(point, reference), *run.price(point)),
     )
-    decided = target.decision(nearest, reference, run.images)
+    decided = run.decision(target, nearest)
     return [
         f"kept by none of {total} points, {undecided} undecided",
         f"the nearest {_numbers(run, nearest)} {decided.verdict}",
@@ -81,12 +82,12 @@ def _none_keeps(run: RunResults, target: AccuracyTarget, found: Sequence[Choice]
     ]
 
 
-def _numbers(run: RunResults, point: RunPoint, without: Sequence[str] = ()) -> str:
+def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """A point with its accuracy, the interval of it, and its energy where it is known."""
-    result, name = point.result, energy_of(run)
-    numbers = f"{100 * result.accuracy:.2f} % {interval_text(result.low, result.high)}"
-    if name is not None and name in point.costs:
-        numbers += f", {cost_text(name, point.costs)}"
+    name = energy_of(run)
+    numbers = f"{100 * point.accuracy:.2f} % {interval_text(point.low, point.high)}"
+    if name is not None and name in point.figures:
+        numbers += f", {cost_text(name, point.figures)}"
     return f"{point_words(run, point, without)} ({numbers})"
 
 
@@ -96,13 +97,13 @@ def _deciding(decisions: Iterable[Decision]) -> list[str]:
     return [f"{needed} would decide"] if needed else []
 
 
-def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]) -> list[str]:
+def _of_conditions(run: Run, target: Target, names: Sequence[str]) -> list[str]:
     """Under which conditions the target is kept and missed; of one point, with its numbers."""
-    reference, points = target.reference(run), run.of_kind("simulated")
-    numbers = numbers_of([point.result.axes[names[0]] for point in points]) if len(names) == 1 else None
+    points = run.points
+    numbers = numbers_of([point.axes[names[0]] for point in points]) if len(names) == 1 else None
     if numbers is not None:
         points = [points[place] for place in sorted(range(len(points)), key=numbers.__getitem__)]
-    decided = [(point, target.decision(point, reference, run.images)) for point in points]
+    decided = [(point, run.decision(target, point)) for point in points]
     facts = []
     for kind in ("kept", "undecided", "missed"):
         found = [(point, decision) for point, decision in decided if decision.verdict == kind]
@@ -114,11 +115,11 @@ def _of_conditions(run: RunResults, target: AccuracyTarget, names: Sequence[str]
     return facts
 
 
-def _of_yields(run: RunResults) -> str:
+def _of_yields(run: Run) -> str:
     said = []
     for found in run.yields[:_FEW]:
         at = found.at(run.thresholds[-1])
-        where = legend_text(found.axes, LABELS)
+        where = legend_text(found.axes)
         said.append(
             f"{at.good} of {at.total} chips ({100 * at.share:.0f} %, of all chips {100 * at.low:.1f} to "
             f"{100 * at.high:.1f} %){f' at {where}' if where else ''}"
@@ -129,13 +130,13 @@ def _of_yields(run: RunResults) -> str:
     return f"{100 * run.thresholds[-1]:g} % on these {images} is reached by {'; '.join(said)}{rest}."
 
 
-def _target(run: RunResults, target: AccuracyTarget) -> str:
+def _target(run: Run, target: Target) -> str:
     """The target in words, with the accuracy that it comes to."""
-    reference = target.reference(run)
+    reference = run.reference(target)
     if reference is None:
-        return str(target)
-    level = 100 * target.share * reference.accuracy
-    return f"{target} ({level:.2f} of {100 * reference.accuracy:.2f} %)"
+        return target_words(target)
+    level = 100 * target.value * reference.accuracy
+    return f"{target_words(target)} ({level:.2f} of {100 * reference.accuracy:.2f} %)"
 
 
 def _listed(texts: Sequence[str]) -> str:

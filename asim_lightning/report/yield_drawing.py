@@ -3,20 +3,20 @@
 from html import escape
 
 from asim_lightning.evaluation.chip_yield import yield_curve
-from asim_lightning.evaluation.run_results import RunResults
+from asim_lightning.evaluation.run import Run
 from asim_lightning.report.accuracy_figure import COLOURS
-from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.axis_labels import legend_text
 from asim_lightning.report.drawing import DASHES, GREY, Drawing, Rows, Traces, layout_of
 
 
-def yield_drawing(run: RunResults) -> Drawing | None:
+def yield_drawing(run: Run) -> Drawing | None:
     """Share of chips that are at least so accurate, with its band, a curve a combination of the other axes."""
     if not run.yields:
         return None
     numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
     traces: Traces = []
     for index, found in enumerate(run.yields[: len(COLOURS)]):
-        name, colour = legend_text(found.axes, LABELS) or "simulated", COLOURS[index]
+        name, colour = legend_text(found.axes) or "simulated", COLOURS[index]
         total = len(found.chips)
         curve = [(0.0, 1.0, *found.bounds(total)), *yield_curve(found), (1.0, 0.0, *found.bounds(0))]
         if curve[-2][0] == 1.0:

@@ -14,7 +14,7 @@ from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
 from asim_lightning.evaluation.results import AxisValue, axis_text
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.accuracy_figure import COLOURS, DASHES
-from asim_lightning.report.axis_labels import LABELS, legend_text
+from asim_lightning.report.axis_labels import legend_text
 from asim_lightning.report.curves import MOST_CURVES
 
 _SIZE, _DOTS = (9.0, 5.4), 100  # inches and dots per inch: 900 x 540 pixels
@@ -49,7 +49,7 @@ def yield_figure(
     totals = {len(each.chips) for each in drawn}
     for index, each in enumerate(drawn):
         differing = {name: value for name, value in each.axes.items() if name not in shared}
-        label = legend_text(differing, LABELS) or "simulated"
+        label = legend_text(differing) or "simulated"
         label += "" if len(totals) == 1 else f" ({len(each.chips)} chips)"
         _draw_curve(plot, each, (left, end), index, label)
     _mark(plot, thresholds, others, (left, right))
@@ -64,7 +64,7 @@ def yield_figure(
     for side in ("top", "right"):
         plot.spines[side].set_visible(False)
     plot.legend(fontsize=10, framealpha=0.9, loc="best")
-    headline = ", ".join(part for part in (title, legend_text(shared, LABELS)) if part)
+    headline = ", ".join(part for part in (title, legend_text(shared)) if part)
     plot.set_title(fill(headline, _CHARACTERS), fontsize=13, pad=28 if thresholds else 10)
     figure.supxlabel(fill(_note(drawn, len(found)), _NOTE), x=0.995, ha="right", fontsize=9, color="0.3")
     return figure

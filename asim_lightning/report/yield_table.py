@@ -7,8 +7,9 @@ from textwrap import fill
 import numpy as np
 
 from asim_lightning.evaluation.binomial import dkw
-from asim_lightning.evaluation.chip_yield import ChipYield, YieldQuestion
+from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.results import axes_text, axis_text, value_words
+from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.numbers import interval_text
 from asim_lightning.text_table import text_table
@@ -16,7 +17,7 @@ from asim_lightning.text_table import text_table
 _WIDTH = 120
 
 
-def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: YieldQuestion | None) -> str:
+def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
     """Mean and spread of the chips, their yields at some accuracies, what both mean, and the answer to a question.
 
     Args:
@@ -129,7 +130,7 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     return "\n".join(fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
 
 
-def _answer(found: ChipYield, question: YieldQuestion) -> str:
+def _answer(found: ChipYield, question: Target) -> str:
     total, good = len(found.chips), found.good(question.accuracy)
     low, high = found.bounds(good)
     where = f", {axes_text(found.axes)}" if found.axes else ""
@@ -137,7 +138,7 @@ def _answer(found: ChipYield, question: YieldQuestion) -> str:
         True: f"yes, at least {low:.3f}",
         False: f"no, at most {high:.3f}",
         None: f"undecided at the limit, {low:.3f} to {high:.3f}",
-    }[question.answer(good, total)]
+    }[question.answer_of_chips(good, total)]
     return (
         f"answer   {question}{where}: {answer}, after {total} chips with {good} good on these {found.images:,} images"
     )
