@@ -48,9 +48,9 @@ class Given(NoiseSweep):
     def measure(self, trainer: Trainer, module: Any) -> Any:
         self._on_network = self._levels_of(module)
         accuracy = next(self.accuracies)
-        from asim_lightning.exploration import PointResult
+        from asim_lightning.exploration import Result
 
-        return [PointResult({"random_noise": 0.0}, "simulated", 1, 10, accuracy, accuracy, accuracy, 1.0, "")]
+        return [Result({"random_noise": 0.0}, "simulated", 1, 10, accuracy, accuracy, accuracy, 1.0, "")]
 
 
 class Accuracies(Callback):

@@ -5,7 +5,9 @@ import copy
 import functools
 import io
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from asim_lightning.data.idx import write_idx
 
 GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
 """Options of a sweep of two trials at one point."""
+DAMAGED = b"This was a store. " * 100
 TINY: dict[str, Any] = {
     "seed_everything": 0,
     "trainer": {
@@ -184,6 +187,33 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(TINY))
     return Run(folder, main_in(folder, "fit", "-c", "tiny.yaml"), config)
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A working folder with a sweep of the tiny network: four trials."""
+    folder = tmp_path_factory.mktemp("swept")
+    main_in(folder, *sweep_of(run))
+    return folder
+
+
+@pytest.fixture
+def sweep(swept: Path, folder: Path) -> Path:
+    """The sweep, in the working folder of this test."""
+    shutil.copytree(swept / "runs", folder / "runs")
+    return next(Path("runs/tiny").glob("sweep-*"))
+
+
+def sweep_of(run: Run) -> tuple[str, ...]:
+    """The command of `swept`."""
+    return ("sweep", "-c", str(run.config), "--ckpt_path", str(run.checkpoint), *GRID)
+
+
+def stored_trials() -> dict[tuple[str, int], float]:
+    """Key and number of each trial in the store of the tiny recipe, and the seconds that it took."""
+    with contextlib.closing(sqlite3.connect("runs/tiny/runs.sqlite")) as store:
+        rows = store.execute("SELECT key, trial, seconds FROM trials")
+        return {(key, trial): seconds for key, trial, seconds in rows}
 
 
 @pytest.fixture

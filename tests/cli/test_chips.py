@@ -36,9 +36,9 @@ def test_the_old_name_of_cells_that_differ_is_said_in_a_line(asim: Asim, written
     assert "cell_sigma" not in asim("validate", "-c", "tiny.yaml", "--model.plan.macro.column", "current").out
 
 
-def test_a_question_ends_the_chips(asim: Asim, written: Write) -> None:
+def test_a_target_ends_the_chips(asim: Asim, written: Write) -> None:
     answer = asim("sweep", "-c", written(), *CELLS, "--until", "yield 0.99 at 100 %", "--chips", "30", *QUIET)
-    assert "fewer where the question on the yield is answered before" in answer.out
+    assert "fewer if the target of the yield is answered before" in answer.out
     assert ": no, at most 0." in answer.out
     assert answer.out.count("\nsimulated") == 2  # of 30
 
@@ -61,9 +61,13 @@ ROWS = {
     "equal chips": flag(
         "differ from chip to chip: all chips are equal where `macro.static` is 0", "--chips", "3", command=SWEEP
     ),
-    "no question": flag("must be as in 'yield 0.95 at 90 %'", *CELLS, "--until", "enough", command=SWEEP),
-    "a yield of 1": flag("must be between 0 and 1", *CELLS, "--until", "yield 1 at 90 %", command=SWEEP),
-    "an accuracy of 0": flag("above 0 % and at most 100 %", *CELLS, "--until", "yield 0.9 at 0 %", command=SWEEP),
+    "no target": flag("`until` must be as in 'yield 0.9 at 85 %' ", *CELLS, "--until", "enough", command=SWEEP),
+    "a yield of 1": flag(
+        "`until` must have a yield between 0 and 1", *CELLS, "--until", "yield 1 at 90 %", command=SWEEP
+    ),
+    "an accuracy of 0": flag(
+        "must have a yield between 0 and 1, at", *CELLS, "--until", "yield 0.9 at 0 %", command=SWEEP
+    ),
     "threshold": flag(
         "percents above 0, 100 at most, got [101.0]", *CELLS, "--chips", "3", "--thresholds", "[101]", command=SWEEP
     ),
@@ -72,7 +76,7 @@ ROWS = {
     ),
     "threshold without chips": flag("need `chips` or `until`", *CELLS, "--thresholds", "[90]", command=SWEEP),
     "a list of chips": recipe("`chips` must be an integer or null, got [0, 1]", "chips: [0, 1]\n", SWEEP),
-    "a question of a number": recipe("`until` must be a text or null, got 0.95", "until: 0.95\n", SWEEP),
+    "a target of a number": recipe("`until` must be a text or null, got 0.95", "until: 0.95\n", SWEEP),
 }
 
 
@@ -86,4 +90,4 @@ def test_equal_chips_are_of_no_point_of_axes_where_none_is_given(asim: Asim, fol
     (folder / "trained.ckpt").write_bytes(run.checkpoint.read_bytes())
     assert asim(*SWEEP, "--chips", "3").error.endswith("all chips are equal where `macro.static` is 0")
     error = asim(*SWEEP, "--chips", "3", "--axes.adc_bits", "[7]").error
-    assert error.endswith("at the point adc_bits 7, chip 1 of `axes`")
+    assert error.endswith("at the point adc_bits 7 of `axes`")

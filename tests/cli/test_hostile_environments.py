@@ -266,7 +266,6 @@ FULL = {
     "predict": (("predict", "-c", "tiny.yaml"), "runs/tiny/predictions.csv"),
     "export": ((*EXPORT, "new/folder/x.pth"), "new/folder/x.pth"),
     "export of safetensors": ((*EXPORT, "new/x.safetensors"), "new/x.safetensors"),
-    "sweep": (("sweep", "-c", "tiny.yaml", *GRID), "settings.json"),
     "bench": (("bench", "-c", "tiny.yaml", "--batch", "1", "--repeats", "1"), "runs/tiny/bench.json"),
     "confusion matrix": (
         ("validate", "-c", "tiny.yaml", "--trainer.callbacks+=asim_lightning.callbacks.ConfusionMatrix"),

@@ -12,7 +12,8 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.trainer import AsimTrainer, ending_processes
-from asim_lightning.evaluation.record import SweepRecord
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.store import Store
 from tests.cli.conftest import GRID, Asim, Run
 
 Write = Callable[..., Path]
@@ -99,15 +100,16 @@ def kill(*_: object, **__: object) -> None:
 
 def test_a_kill_between_two_trials(asim: Asim, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("sweep", "-c", run.config, "--ckpt_path", run.checkpoint, *GRID)
-    store, stored = SweepRecord.store, []
+    add, stored = Store.add, []
 
-    def store_and_kill(self: SweepRecord, *values: Any) -> None:
-        store(self, *values)
+    def add_and_kill(self: Store, *values: Any, **named: Any) -> Outcomes:
         stored.append(values)
+        found = add(self, *values, **named)
         if len(stored) == 3:
             kill()
+        return found
 
-    monkeypatch.setattr(SweepRecord, "store", store_and_kill)
+    monkeypatch.setattr(Store, "add", add_and_kill)
     handler = signal.getsignal(signal.SIGTERM)
     answer = asim(*arguments)
     assert (answer.code, answer.err, len(stored)) == (143, KEPT, 3)

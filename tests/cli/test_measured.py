@@ -13,7 +13,7 @@ import yaml
 
 from asim_lightning.circuit import MacroConfig, transfer
 from tests.circuit.measured_chips import COUNTS, bent_level, codes_of, ideal_csv, moments_csv, reads_csv
-from tests.cli.conftest import TINY, Asim, Run
+from tests.cli.conftest import TINY, Asim, Run, stored_trials
 from tests.cli.wrong_inputs import Content, Wrong, assert_refused
 
 Write = Callable[..., Path]
@@ -206,11 +206,11 @@ def test_a_sweep_computes_anew_what_another_file_decides(asim: Asim, folder: Pat
     (folder / "chip.csv").write_text(NOISY)
     command = ("sweep", "-c", "tiny.yaml", "--axes.votes", "[1]", "--trials", "1", "--progress", "false")
     first, again = asim(*command), asim(*command)
-    trials = set(Path("runs").glob("tiny/records-*/trials/*.npz"))
+    trials = stored_trials()
     assert [each.out.count("simulated") for each in (first, again)] == [1, 1]
-    (folder / "chip.csv").write_text(NOISY + "\n# the same codes\n")
+    (folder / "chip.csv").write_text(IDEAL)
     assert asim(*command).code == 0
-    assert set(Path("runs").glob("tiny/records-*/trials/*.npz")) > trials
+    assert stored_trials().items() > trials.items()
 
 
 def test_explain_draws_a_measured_column(asim: Asim, folder: Path) -> None:

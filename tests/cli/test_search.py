@@ -25,14 +25,8 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     (folder,) = Path("runs/tiny").glob("search-*")
     assert {"results.csv", "results.json", "trade_off.png"} <= {each.name for each in folder.iterdir()}
     again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
-    assert "record   4 of 4 trials are of an earlier run, seconds too" in again.out  # the technology changes no answer
+    assert "record   all 4 trials are of an earlier run" in again.out  # the technology changes no answer
     assert len(list(Path("runs/tiny").glob("search-*"))) == 2
-    table = folder / "results.csv"
-    whole = table.read_text()
-    table.write_text(whole[:-30])
-    last = asim("search", "-c", path, "--technology.supply", "0.8", "--progress", "false")
-    assert f"record   {table} was torn or edited at line 5, and is written anew from the trials" in last.out
-    assert table.read_text() == whole
 
 
 def test_a_published_macro_brings_its_technology_to_searches_and_sweeps(asim: Asim, written: Write) -> None:
@@ -44,8 +38,7 @@ def test_a_published_macro_brings_its_technology_to_searches_and_sweeps(asim: As
     assert asim("search", *common, "--search.space", space).code == 0
     paths = sorted(Path("runs/tiny").glob("*-*/results.csv"))
     energies = [
-        [row.get("energy") or row["energy_uj"] for row in csv.DictReader(each.open()) if row["kind"] == "simulated"]
-        for each in paths
+        [row["energy_uj"] for row in csv.DictReader(each.open()) if row["kind"] == "simulated"] for each in paths
     ]
     one, other, both = sorted(energies, key=len)
     assert float(one[0]) == pytest.approx(float(other[0]), rel=1e-4) == pytest.approx(float(both[1]), rel=1e-4)
@@ -76,7 +69,7 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         (*SPACE, "--search.constraints", "[yield 0.9 at 80 %, yield 0.5 at 90 %]", "--search.chips", "3"),
         "`search.constraints` may have one yield, got ['yield 0.9 at 80 %', 'yield 0.5 at 90 %']",
     ),
-    "constraint": ((*SPACE, "--search.constraints", "[99 %]"), "`search.constraints` must be as in 'accuracy 99 % of "),
+    "constraint": ((*SPACE, "--search.constraints", "[good]"), "`search.constraints` must be as in 'accuracy 88 %', '"),
     "method": ((*SPACE, "--search.method", "gird"), "must be one of grid, list, random, optuna, got 'gird'; did you"),
     "setting": ((*SPACE, "--search.metod", "grid"), "`--search.metod` is no setting; nearest: --search.method"),
     "no trials": ((*SPACE, "--search.trials", "0"), "`search.trials` must be 1..100000, got 0"),
@@ -115,10 +108,10 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "yield of a constraint": (
         (*SPACE, "--search.constraints", "[yield 2 at 85 %]", "--search.chips", "3"),
-        "the yield in `search.constraints` must be between 0 and 1",
+        "`search.constraints` must have a yield between 0 and 1",
     ),
-    "question of a sweep": ((*SPACE, "--until", "accuracy 88 %"), "`--until` is no setting; nearest: --search.until"),
-    "question on a yield": ((*SPACE, "--search.until", "yield 0.9 at 88 %"), "`search.until` must be as in 'accuracy"),
+    "until of a sweep": ((*SPACE, "--until", "accuracy 88 %"), "`--until` is no setting; nearest: --search.until"),
+    "until of a yield": ((*SPACE, "--search.until", "yield 0.9 at 88 %"), "`search.until` must be as in 'accuracy"),
     "group of no mapping": (("--search", "3"), "`search` must be a mapping"),
 }
 
@@ -130,12 +123,12 @@ def test_wrong_searches(case: tuple[tuple[str, ...], str], asim: Asim, folder: P
     assert_refused(Wrong((*SEARCH, *given), said), asim, folder, run)
 
 
-def test_images_end_by_a_question(asim: Asim, written: Write) -> None:
+def test_images_end_by_a_target(asim: Asim, written: Write) -> None:
     noise = ("--axes.random_noise", "[0, 0.1]", "--trials", "1", "--progress", "false")
     answer = asim("sweep", "-c", written(), *noise, "--data.init_args.test_images", "60", "--until", "accuracy 95 %")
     assert answer.code == 0, answer.err
-    assert "fewer where the question on the accuracy is answered before" in answer.out
-    assert "Images ended by the question 'accuracy 95 %'" in answer.out
+    assert "fewer if the target of the accuracy is answered before" in answer.out
+    assert "Images ended by 'accuracy 95 %'" in answer.out
     refused = asim("sweep", "-c", "tiny.yaml", *noise, "--chips", "3", "--until", "accuracy 95 %").error
     assert refused == "`until` 'accuracy 95 %' ends the images of a chip, so that `chips` must be null, got 3"
     assert (

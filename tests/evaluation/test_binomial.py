@@ -1,5 +1,6 @@
 """Bounds of a share hold with what they promise, and are the known ones."""
 
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -10,6 +11,7 @@ from asim_lightning.evaluation.binomial import (
     dkw,
     evidence_above,
     evidence_below,
+    hypergeometric_interval,
     sequence_decides,
     sequence_interval,
 )
@@ -99,3 +101,54 @@ def test_what_is_no_count_is_refused(good: int, total: int) -> None:
     for bounds in (clopper_pearson, sequence_interval):
         with pytest.raises(ValueError, match=r"`(good|total)` must be"):
             bounds(good, total)
+
+
+def by_sums(right: int, seen: int, total: int) -> tuple[int, int]:
+    """The kept totals in exact fractions, by sums over the beta-binomial's definition as a mixture."""
+
+    def mixture(k: int, n: int, a: int, b: int) -> Fraction:
+        def beta(x: int, y: int) -> Fraction:
+            return Fraction(1, (x + y - 1) * comb(x + y - 2, x - 1))
+
+        return comb(n, k) * beta(k + a, n - k + b) / beta(a, b)
+
+    kept = [
+        whole
+        for whole in range(right, right + total - seen + 1)
+        if mixture(whole, total, 1, 1) / mixture(whole - right, total - seen, 1 + right, 1 + seen - right) < 20
+    ]
+    return min(kept), max(kept)
+
+
+@pytest.mark.parametrize(("right", "seen", "total"), [(0, 1, 10), (9, 10, 30), (30, 30, 40), (7, 12, 25), (20, 40, 40)])
+def test_the_interval_of_some_images_is_that_of_exact_fractions(right: int, seen: int, total: int) -> None:
+    low, high = by_sums(right, seen, total)
+    found = hypergeometric_interval(right, seen, total)
+    assert found.mean == right / seen
+    assert found.low == pytest.approx(min(low / total, right / seen))
+    assert found.high == pytest.approx(max(high / total, right / seen))
+
+
+def test_all_images_leave_no_doubt_and_none_all() -> None:
+    found, none = hypergeometric_interval(3, 4, 4), hypergeometric_interval(0, 0, 7)
+    assert (found.low, found.high) == (0.75, 0.75)
+    assert (none.low, none.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_truth_is_ever_outside_in_one_run_of_twenty_at_most(share: float) -> None:
+    rng, total, outside, runs = np.random.default_rng(1), 60, 0, 400
+    answers = np.arange(total) < round(share * total)
+    truth = answers.mean()
+    known: dict[tuple[int, int], bool] = {}
+    for _ in range(runs):
+        right = np.cumsum(rng.permutation(answers))
+        for seen in range(1, total + 1):
+            key = int(right[seen - 1]), seen
+            if key not in known:
+                found = hypergeometric_interval(*key, total)
+                known[key] = found.low - 1e-9 <= truth <= found.high + 1e-9
+            if not known[key]:
+                outside += 1
+                break
+    assert outside <= 0.05 * runs + 3 * (runs * 0.05 * 0.95) ** 0.5

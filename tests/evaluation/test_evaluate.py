@@ -71,7 +71,7 @@ def test_the_algorithm_is_what_ran() -> None:
 
 
 def test_limits_count_batches() -> None:
-    assert len(outcomes_of(Condition("float"), limit_test_batches=2).label) == 20
+    assert len(outcomes_of(Condition("float"), limit_test_batches=2).sample_index) == 20
     with pytest.raises(ValueError, match="No image was evaluated"):
         outcomes_of(Condition("float"), limit_test_batches=0)
 

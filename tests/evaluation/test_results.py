@@ -3,13 +3,24 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from asim_lightning.evaluation.results import PointResult, axis_text, distinct_values, noise_unit
+from asim_lightning.evaluation.interval import accuracy_interval
+from asim_lightning.evaluation.results import (
+    Outcomes,
+    Result,
+    axis_text,
+    distinct_values,
+    joined,
+    noise_unit,
+    part_of,
+    result_of,
+)
 
 
 def point(kind="simulated", accuracy=0.9, low=0.88, high=0.92, **axes):
-    return PointResult(axes, kind, 2, 100, accuracy, low, high, 1.0, "exact")
+    return Result(axes, kind, 2, 100, accuracy, low, high, 1.0, "exact")
 
 
 @pytest.mark.parametrize(
@@ -46,11 +57,11 @@ def test_zero_has_the_unit_of_the_other_noises(values, unit):
 @pytest.mark.parametrize("right", [(-1, 3), (3, 101), (3,), (3, 4, 5)])
 def test_right_answers_of_no_trial_are_refused(right):
     with pytest.raises(ValueError, match=r"`right` must hold 0\.\.100 for each of 2 trials, got"):
-        PointResult({}, "simulated", 2, 100, 0.5, 0.4, 0.6, 1.0, "exact", right)
+        Result({}, "simulated", 2, 100, 0.5, 0.4, 0.6, 1.0, "exact", right)
 
 
 def test_right_answers_may_be_none_and_all():
-    assert PointResult({}, "simulated", 2, 100, 0.5, 0.4, 0.6, 1.0, "exact", (0, 100)).right == (0, 100)
+    assert Result({}, "simulated", 2, 100, 0.5, 0.4, 0.6, 1.0, "exact", (0, 100)).right == (0, 100)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +77,50 @@ def test_refuses(changes, message):
         point(**changes)
 
 
-def test_reading_a_record_needs_no_matplotlib():
+def outcomes(index, right, seconds=2.0, algorithm="exact", predicted=True):
+    index = np.array(index)
+    return Outcomes(
+        index, np.isin(index, right).astype(np.float32), seconds, algorithm, index % 3 if predicted else None
+    )
+
+
+def test_a_trial_is_joined_from_two_parts_and_the_first_ones_outcomes_stay():
+    found = joined(outcomes([1, 4], [4]), outcomes([0, 1, 2, 4], [0, 1], 1.0, "events"))
+    assert found.sample_index.tolist() == [0, 1, 2, 4]
+    assert found.correct.tolist() == [True, False, False, True]
+    assert found.prediction.tolist() == [0, 1, 2, 1]
+    assert (found.seconds, found.algorithm) == (3.0, "exact+events")
+    assert joined(outcomes([1], []), outcomes([2], [], predicted=False)).prediction is None
+
+
+def test_a_part_of_a_trial_has_its_share_of_the_time():
+    whole = outcomes([0, 2, 5, 7], [5])
+    part = part_of(whole, np.array([5, 0]))
+    assert (part.sample_index.tolist(), part.correct.tolist(), part.prediction.tolist()) == (
+        [0, 5],
+        [False, True],
+        [0, 2],
+    )
+    assert part.seconds == 1.0
+    assert part_of(whole, np.array([7, 5, 2, 0])) is whole
+    with pytest.raises(ValueError, match="must have all of 2 images, and lacks 1"):
+        part_of(whole, np.array([0, 4]))
+
+
+def test_a_result_is_of_all_trials():
+    trials = [outcomes(range(120), range(wrong, 120), 1.5, name) for wrong, name in ((20, "exact"), (30, "events"))]
+    found = result_of({"adc_bits": 8}, "simulated", trials)
+    interval = accuracy_interval(np.stack([each.correct for each in trials], axis=1))
+    assert (found.accuracy, found.low, found.high) == (interval.mean, interval.low, interval.high)
+    assert (found.trials, found.images, found.seconds, found.algorithm) == (2, 120, 3.0, "exact+events")
+    assert found.right == (100, 90)
+    with pytest.raises(ValueError, match="trials of simulated at adc_bits 8 must see the same images"):
+        result_of({"adc_bits": 8}, "simulated", [trials[0], outcomes(range(1, 121), [])])
+
+
+def test_reading_a_run_needs_no_matplotlib():
     code = (
-        "import sys, asim_lightning.evaluation.record, asim_lightning.report.results_table; "
+        "import sys, asim_lightning.evaluation.run, asim_lightning.report.results_table; "
         "sys.exit(any(name.split('.')[0] == 'matplotlib' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

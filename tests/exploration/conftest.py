@@ -4,15 +4,16 @@ import csv
 import importlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 from lightning.pytorch import Trainer
 
@@ -21,11 +22,11 @@ from asim_lightning.classifier import BackboneConfig
 from asim_lightning.cli.start import load_weights, read_checkpoint
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
-from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
+from asim_lightning.evaluation.store import STORE, Store
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.runner import Steps
+from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.exploration.sweep import Sweep
@@ -63,16 +64,26 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
 
 
 class CountingSweep(Sweep):
-    """Counts the evaluations, and is stopped at one of them if told to."""
+    """Counts the trials that it computes, and is stopped in an evaluation if told to."""
 
     evaluations = 0
     stops_at: int | None = None
 
-    def _evaluate(self, *arguments: Any) -> Steps:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.asked = list[Evaluation]()
+        self._trial, self.records.trial = self.records.trial, self._counted  # type: ignore[method-assign]
+
+    def _counted(self, axes: Mapping[str, AxisValue], kind: Kind, trial: int) -> Steps:
         self.evaluations += 1
-        if self.evaluations == self.stops_at:
-            raise KeyboardInterrupt
-        return super()._evaluate(*arguments)
+        steps = self._trial(axes, kind, trial)
+        found = proceed(steps, None)
+        while isinstance(found, Evaluation):
+            self.asked.append(found)
+            if len(self.asked) == self.stops_at:
+                raise KeyboardInterrupt
+            found = proceed(steps, (yield found))
+        return found
 
 
 @pytest.fixture
@@ -87,8 +98,10 @@ def make(tmp_path: Path) -> Make:
         macro: MacroConfig = MACRO,
         trainer_options: dict[str, Any] | None = None,
         rules: Sequence[Rule] = (),
-        until: YieldQuestion | AccuracyQuestion | None = None,
+        until: Target | None = None,
         images: int = IMAGES,
+        technology: Technology | None = None,
+        fresh: bool = False,
         **model_options: Any,
     ) -> CountingSweep:
         backbone = BackboneConfig("resnet10t", KWARGS, small=True, image_size=28)
@@ -105,32 +118,42 @@ def make(tmp_path: Path) -> Make:
             default_root_dir=tmp_path,
             **(trainer_options or {}),
         )
-        return CountingSweep(trainer, model, data, axes, trials, tmp_path / folder, False, until)
+        return CountingSweep(
+            trainer, model, data, axes, trials, tmp_path / folder, False, until, technology, fresh=fresh
+        )
 
     return sweep
 
 
-def without_time(results: tuple[PointResult, ...]) -> list[tuple[Any, ...]]:
+def without_time(results: tuple[Result, ...]) -> list[tuple[Any, ...]]:
     return [(r.kind, r.axes, r.trials, r.images, r.accuracy, r.low, r.high, r.algorithm) for r in results]
 
 
-def predictions(sweep: Sweep) -> dict[str, list[int]]:
-    """Predictions of every trial file."""
-    found = {}
-    for path in sorted(sweep.record.store_of_trials.folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            found[path.name] = archive["prediction"].tolist()
+def stored(root: Path) -> dict[tuple[str, int], tuple[int, float]]:
+    """Row and seconds of every trial in the stores below a folder; one that is written again gets others."""
+    found = dict[tuple[str, int], tuple[int, float]]()
+    for path in root.rglob(STORE):
+        with closing(sqlite3.connect(path, 60)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master").fetchone():  # a store that begins is empty
+                read = connection.execute("SELECT key, trial, rowid, seconds FROM trials")
+                found |= {(key, trial): (row, seconds) for key, trial, row, seconds in read}
     return found
+
+
+def trials(folder: Path) -> dict[tuple[str, int], Outcomes]:
+    """Every trial in the store of a folder, by key and number of the read."""
+    known = {name: Store(folder).trial(*name) for name in stored(folder)}
+    return {name: each for name, each in known.items() if each is not None}
+
+
+def predictions(sweep: Sweep) -> dict[tuple[str, int], list[int]]:
+    """Predictions of every trial in the store of a sweep."""
+    return {name: each.prediction.tolist() for name, each in trials(sweep.folder.parent).items()}  # type: ignore[union-attr]
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-def evaluations(sweep: Sweep) -> int:
-    assert isinstance(sweep, CountingSweep)
-    return sweep.evaluations
 
 
 def environment() -> dict[str, str]:
@@ -139,29 +162,26 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def kill_at(
-    moments: Sequence[int], command: list[str], trials: Callable[[], dict[Path, int]], folder: Path | None = None
-) -> None:
+def kill_at(moments: Sequence[int], command: list[str], root: Path) -> None:
     """Start a command again and again, and kill it after so many trials, and a moment more or less.
 
     Args:
         moments: Trials that are there, rising.
         command: The command.
-        trials: The files of trials that there are, and when each was written.
-        folder: Working folder.
+        root: Its working folder, below which its store is.
     """
     for moment in moments:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, cwd=root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline, before = time.monotonic() + 200, trials()
-        while len(trials()) < moment and process.poll() is None:
+        deadline, before = time.monotonic() + 200, stored(root)
+        while len(stored(root)) < moment and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(0.05 * (moment % 4))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-        assert before.items() <= trials().items()  # nothing is computed twice
+        assert before.items() <= stored(root).items()  # nothing is computed twice
 
 
 @pytest.fixture

@@ -1,14 +1,19 @@
 """The grid of a sweep has each combination once, and is checked against the rules before anything is computed."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
 
 import pytest
 
 from asim_lightning import MacroConfig, Rule
+from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation import Condition
-from asim_lightning.exploration.axes import SweepAxes, condition_at, lsb_note
+from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
+from asim_lightning.exploration.axes import SweepAxes, axes_of, condition_at, lsb_note
+from asim_lightning.exploration.keys import Contents
+from asim_lightning.exploration.point import macro_content
+from asim_lightning.report.axis_labels import label_of
 from tests.exploration.conftest import MACRO, Make, predictions
 
 
@@ -18,6 +23,23 @@ def test_every_field_of_the_macro_is_an_axis() -> None:
         "chip",
     }
     assert all(field.default is None for field in fields(SweepAxes))
+
+
+def test_a_field_that_is_added_is_an_axis_with_its_label_and_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Added(MacroConfig):
+        spare_rows: int | None = setting(None, label="spare rows", unit="rows", kw_only=True)
+        __hash__ = MacroConfig.__hash__
+
+    axes = axes_of(Added)
+    assert axes(spare_rows=[1, None]).spare_rows == [1, None]
+    assert get_type_hints(axes)["spare_rows"] == list[int | None] | None
+    assert "spare_rows: Spare rows (rows); as model.plan.macro.spare_rows." in (axes.__doc__ or "")
+    monkeypatch.setitem(SETTINGS, "spare_rows", settings_of(Added)["spare_rows"])  # type: ignore[arg-type]
+    assert (label_of("spare_rows"), is_condition("spare_rows")) == ("spare rows (rows)", False)
+    for column in ("charge", "asim_lightning.circuit.columns.Charge"):
+        one, other = (macro_content(Added(column=column, spare_rows=rows), False, Contents()) for rows in (1, 2))
+        assert one != other
 
 
 def test_a_value_given_twice_counts_once() -> None:

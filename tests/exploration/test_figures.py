@@ -1,4 +1,4 @@
-"""What the points of a sweep cost: beside accuracies in the table and in results.csv."""
+"""What the points of a sweep cost: next to accuracies in the table and in results.csv."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology, cost
-from asim_lightning.evaluation.run_results import read_run
+from asim_lightning.evaluation.run import read_run
+from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.figures import CostFigures, PointFigures, write_layers
-from asim_lightning.exploration.finished_sweeps import read_results
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
 from tests.exploration.conftest import Make, rows
@@ -29,11 +29,10 @@ def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) 
     figures = PointFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
     at = [figures({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
     assert at[0] == at[2] > 2 * at[1]
-    path = write_layers(figures.costs, [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)], tmp_path)
-    assert path is not None
-    assert [each["axes"] for each in json.loads(path.read_text())["designs"]] == [
-        {"random_noise": 0.1}, {"random_noise": 0.2},
-    ]  # fmt: skip
+    points = [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)]
+    write_layers(figures.costs, points, Store(tmp_path), tmp_path / "a")  # type: ignore[arg-type]
+    designs = json.loads((tmp_path / "a" / "layers.json").read_text())["designs"]
+    assert [each["axes"] for each in designs] == [{"random_noise": 0.1}, {"random_noise": 0.2}]
 
 
 def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> None:
@@ -77,18 +76,17 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     first = make(axes, trials=1)
     plain = first.run()
     assert "energy_uj" not in rows(first.folder)[0]
-    sweep = make(axes, trials=1)
-    figures = PointFigures(sweep.model, Technology(preset="65nm"))
-    sweep.record.show(figures)
-    results = sweep.run()
-    assert [row.axes for row in read_results(sweep.folder)] == [row.axes for row in plain]
+    sweep = make(axes, trials=1, technology=Technology(preset="65nm"))
+    results, figures = sweep.run(), sweep.figures
+    assert figures is not None
+    assert [row.axes for row in read_run(sweep.folder).results] == [row.axes for row in plain]
     written = {(row["kind"], row["adc_bits"]): row for row in rows(sweep.folder)}
     assert written["float", ""]["energy_uj"] == ""
     assert written["quantized", ""]["latency_ms"] == ""
     assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
         figures({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
     )
-    text = publish(results, sweep, "tiny", 10, figures)
+    text = publish(results, sweep, "tiny", 10)
     head = text.splitlines()[0]
     assert "95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials" in head
     assert "cost     of an image at 65 nm, 1 V, 25 ns a conversion (technology 65nm)" in text
@@ -96,27 +94,24 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
 
 def test_layers_of_each_design_are_kept_for_a_report(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = SweepAxes(adc_bits=[6, 8], random_noise=[0, 0.1])
-    sweep = make(axes, trials=1)
-    figures = PointFigures(sweep.model, Technology())
-    sweep.record.show(figures)
-    publish(sweep.run(), sweep, "tiny", 10, figures)
+    sweep = make(axes, trials=1, technology=Technology())
+    publish(sweep.run(), sweep, "tiny", 10)
     found = read_run(sweep.folder)
     assert [dict(design.axes) for design in found.designs] == [{"adc_bits": 6}, {"adc_bits": 8}]  # noise changes none
     for point in found.of_kind("simulated"):
         (design,) = (design for design in found.designs if design.is_of(point))
         energy = sum(layer["energy_pj"] for layer in design.layers)
-        assert 1e-6 * energy == pytest.approx(point.costs["energy_uj"], rel=1e-5)
+        assert 1e-6 * energy == pytest.approx(point.figures["energy_uj"], rel=1e-5)
     assert found.designs[0].layers[0]["why_digital"] == "first convolution: digital"
     monkeypatch.setattr("asim_lightning.exploration.figures._MOST_DESIGNS", 1)
-    points = [{"adc_bits": 6}, {"adc_bits": 8}]
-    assert write_layers(figures.costs, points, sweep.folder) is None  # type: ignore[arg-type]
+    publish(sweep.records.results(), sweep, "tiny", 10)
     assert read_run(sweep.folder).designs == ()
+    assert not (sweep.folder / "layers.json").exists()
 
 
 def test_layers_follow_the_technology_of_a_search_and_no_checkpoint(make: Make) -> None:
     sweep = make()
     points = [{"technology.supply": volts, "checkpoint": name} for volts in (0.8, 0.9) for name in ("a", "b")]
-    path = write_layers(CostFigures(sweep.model, Technology()), points, sweep.folder)  # type: ignore[arg-type]
-    assert path is not None
-    low, high = (design["layers"] for design in json.loads(path.read_text())["designs"])
+    write_layers(CostFigures(sweep.model, Technology()), points, sweep.records.store, sweep.folder)  # type: ignore[arg-type]
+    low, high = (design["layers"] for design in json.loads((sweep.folder / "layers.json").read_text())["designs"])
     assert low[1]["array_pj"] == pytest.approx((0.8 / 0.9) ** 2 * high[1]["array_pj"])

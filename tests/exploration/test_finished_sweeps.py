@@ -1,57 +1,32 @@
-"""Several sweeps in one picture, from their results.csv."""
+"""Several sweeps in one picture, from their store."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from asim_lightning.evaluation.record import SweepRecord
-from asim_lightning.evaluation.results import Outcomes, PointResult
-from asim_lightning.evaluation.run_results import read_results
+from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.finished_sweeps import compare_sweeps
 from asim_lightning.report import accuracy_figure
 from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.curves import drawn_lines
 
 
-def finished(folder: Path, right: int) -> SweepRecord:
-    record = SweepRecord(folder, {"weights": right}, ["random_noise", "adc_bits"])
-    index, label = np.arange(200), np.zeros(200, dtype=int)
-    answers = (np.arange(200) >= right).astype(int)
-    record.store({}, "float", 0, Outcomes(index, label, answers, 1.0, "torch"))
-    record.finish({}, "float", 1)
+def finished(folder: Path, accuracy: float) -> None:
+    """Keep a sweep of three points in the store."""
     for noise in (0, 0.05, 0.1):
         axes = {"random_noise": noise, "adc_bits": None}
-        record.store(axes, "simulated", 0, Outcomes(index, label, answers, 1.0, "reference"))
-        record.finish(axes, "simulated", 1)
-    return record
-
-
-def test_results_read_back_are_those_written(tmp_path: Path) -> None:
-    record = finished(tmp_path / "a", 150)
-    for given in (tmp_path / "a", tmp_path / "a" / "results.csv"):
-        found = read_results(given)
-        for row, written in zip(found, record.results(), strict=True):
-            assert dict(row.axes) == dict(written.axes)
-            assert (row.kind, row.trials, row.images) == (written.kind, written.trials, written.images)
-            assert row.accuracy == pytest.approx(written.accuracy, abs=1e-6)
-            assert row.right == written.right
-            assert (row.low, row.high) == pytest.approx((written.low, written.high), abs=1e-6)
-
-
-def test_a_file_from_before_counts_were_written_is_read(tmp_path: Path) -> None:
-    finished(tmp_path / "a", 150)
-    file = tmp_path / "a" / "results.csv"
-    file.write_text("".join(line.rpartition(",")[0] + "\n" for line in file.read_text().splitlines()))
-    assert [(row.images, row.right) for row in read_results(file)] == [(200, ())] * 4
+        result = Result(axes, "simulated", 1, 200, accuracy, accuracy - 0.1, accuracy + 0.1, 1.0, "reference")
+        Store(folder.parent).keep_point(folder.name, str(noise), 1, asdict(result))
 
 
 def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finished(tmp_path / "a", 150), finished(tmp_path / "b", 120)
+    finished(tmp_path / "a", 0.75), finished(tmp_path / "b", 0.6)
     drawn: list[tuple[dict[str, object], list[float]]] = []
 
-    def spy(rows: Sequence[PointResult], axis: str, names: Mapping[str, str]) -> object:
+    def spy(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> object:
         lines, note = drawn_lines(rows, axis, names)
         drawn.extend((dict(others), [row.accuracy for row in line]) for others, line in lines)
         return lines, note
@@ -67,11 +42,8 @@ def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_messages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compare_sweeps needs at least one sweep, got none"):
         compare_sweeps({}, tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match=r"There is no results\.csv of a sweep at "):
-        read_results(tmp_path)
-    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"results\.csv must be the results.csv of a sweep, and lacks kind, trials"):
-        read_results(tmp_path)
-    finished(tmp_path / "x", 100)
+    finished(tmp_path / "x", 0.5)
+    with pytest.raises(FileNotFoundError, match=r"y is no run in runs\.sqlite"):
+        compare_sweeps({"a": tmp_path / "y"}, tmp_path / "a.png")
     with pytest.raises(ValueError, match="the axis of a plot must be one that simulated points have"):
         compare_sweeps({"a": tmp_path / "x"}, tmp_path / "a.png", AccuracyPlot("rows"))

@@ -10,9 +10,10 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import StaticEffects, transfer
+from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.results import KINDS
-from asim_lightning.exploration.contents import Contents
+from asim_lightning.exploration.keys import Contents
 from asim_lightning.exploration.point import Points, macro_content
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
@@ -110,8 +111,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "static.macros": {"static.macros": 3},
     "static.columns": {"static.columns": 32},
 }
-EQUAL = {"unit_capacitor_ff": "asim explain names the thermal noise; nothing simulates it"}
-"""Fields on which no outcome depends, and why."""
+DECIDING = {
+    f"{where}{name}"
+    for where, kind in (("", MacroConfig), ("static.", StaticEffects))
+    for name, each in settings_of(kind).items()
+    if each.decides_outcomes
+}
 
 
 def same_contents(macro: MacroConfig) -> list[str]:
@@ -122,9 +127,11 @@ def same_contents(macro: MacroConfig) -> list[str]:
 
 
 def test_every_field_of_a_macro_is_in_its_content_or_changes_no_outcome() -> None:
-    names = {each.name for each in fields(MacroConfig)} | {f"static.{each.name}" for each in fields(StaticEffects)}
-    assert names == {*CHANGES, *EQUAL}
+    for kind in (MacroConfig, StaticEffects):
+        assert {each.name for each in fields(kind)} == set(settings_of(kind))
+    assert set(CHANGES) == DECIDING
     assert not same_contents(FULL)
+    # asim explain names its thermal noise, and nothing simulates it
     assert content(FULL.with_fields(unit_capacitor_ff=2.0)) == content(FULL)
 
 
@@ -296,11 +303,3 @@ def test_noise_in_lsb_of_a_range_is_another_share_of_each_full_scale() -> None:
     assert in_lsb.random_noise_percent == pytest.approx(0.4)
     assert content(in_lsb) != content(percent)
     assert content(in_lsb.with_fields(encoding_bits=1)) == content(percent.with_fields(encoding_bits=1))
-
-
-def test_a_macro_without_a_range_of_its_own_has_the_content_that_it_always_had() -> None:
-    """Records of sweeps go on: what is new is left out where it is not used."""
-    assert sorted(content(BASE)) == ["adc_bits", "bits", "column", "cycles", "noise", "rows", "vote"]
-    assert "adc" not in repr(transfer(BASE, False).cycles[0])
-    users = macro_content(MacroConfig(column="tests.circuit.test_transfer.Bent"), False, Contents())
-    assert not {"adc_step", "adc_low"} & set(users)

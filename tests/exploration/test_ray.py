@@ -19,9 +19,8 @@ import pytest
 import yaml
 
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, _set_variables
-from asim_lightning.exploration.ray_worker import pack
-from tests.exploration.conftest import KWARGS, MACRO, Load, Make, predictions, rows
+from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, packed
+from tests.exploration.conftest import KWARGS, MACRO, Load, Make, environment, rows, stored, trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SECONDS = 400.0
@@ -99,11 +98,9 @@ def command(tmp_path: Path) -> Iterator[Command]:
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         given = [sys.executable, "-m", "asim_lightning", "sweep", "-c", "tiny.yaml", *arguments]
-        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         started.append(
             subprocess.Popen(
-                given, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                given, cwd=tmp_path, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         )  # fmt: skip
@@ -116,13 +113,13 @@ def command(tmp_path: Path) -> Iterator[Command]:
             process.wait()
 
 
-def in_mid_point(process: "subprocess.Popen[str]", folder: Path, trials: int) -> dict[int, str]:
+def in_mid_point(process: "subprocess.Popen[str]", folder: Path, count: int) -> dict[int, str]:
     """Processes of a sweep that has kept so many trials, once a worker computes the next."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         found = below(process.pid)
         computing = any("Worker.evaluate" in each for each in found.values())
-        if computing and len(list(folder.glob("*/*/trials/*.npz"))) >= trials:
+        if computing and len(stored(folder)) >= count:
             return found
         time.sleep(0.02)
     raise AssertionError(process.communicate()[0])
@@ -143,22 +140,13 @@ def test_twelve_points_are_the_same_in_process_on_ranks_and_by_workers_one_of_wh
         said = process.communicate(timeout=SECONDS)[0]
         assert process.returncode == 0, said
         (table,) = root.glob("tiny/sweep-*")
-        trials = {path.name: path for path in root.glob("tiny/records-*/trials/*.npz")}
-        assert len(trials) == 2 + 2 * POINTS
-        found.append((rows(table), _answers(trials)))
+        known = {
+            name: (each.sample_index.tolist(), each.prediction.tolist()) for name, each in trials(table.parent).items()
+        }
+        assert len(known) == 2 + 2 * POINTS
+        found.append((rows(table), known))
     assert len(found[0][0]) == 2 + POINTS
     assert found[0] == found[1] == found[2]
-
-
-def _answers(trials: dict[str, Path]) -> dict[str, tuple[list[int], list[int]]]:
-    """Indices and predictions of all images of each trial."""
-    import numpy as np
-
-    found = {}
-    for name, path in trials.items():
-        with np.load(path, allow_pickle=False) as archive:
-            found[name] = archive["sample_index"].tolist(), archive["prediction"].tolist()
-    return found
 
 
 @pytest.mark.slow
@@ -198,13 +186,12 @@ def test_what_goes_wrong_in_a_worker_is_one_line_and_signals_are_handled_as_befo
             sweep.run()
         assert str(raised.value).startswith(message)
         assert len(str(raised.value).splitlines()) == 1
-        assert len(predictions(sweep)) == 2  # what was finished is kept
+        assert len(stored(sweep.folder.parent)) == 2  # what was finished is kept
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
 def test_a_cluster_of_our_own_takes_jobs_from_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", short := tempfile.mkdtemp())
-    _set_variables(None)
     with _connected(None, 1):
         import ray
 
@@ -229,8 +216,22 @@ def test_workers_look_for_modules_where_a_notebook_does(
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path / "mine")
     monkeypatch.setattr(sys, "path", ["", "lib", *sys.path])
-    modules = pack(sweep.trainer, sweep.model, sweep.data, 1).modules
+    _, modules = packed(sweep.trainer, sweep.model, sweep.data, False, 1)
     assert {str(tmp_path / "mine"), str(tmp_path / "mine" / "lib")} <= set(modules)
+
+
+@pytest.mark.slow
+def test_an_address_at_which_no_cluster_answers_is_refused_in_one_line(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        begin = time.monotonic()
+        process = command("--runner", "ray", "--runner.address", address)
+        lines = process.communicate(timeout=SECONDS)[0].splitlines()
+        assert time.monotonic() - begin < 120  # half a minute next to imports
+    assert process.returncode == 2
+    assert lines[-1].startswith("error: `runner.address` must be a Ray cluster")
+    assert address in lines[-1]
+    assert not [line for line in lines if "Traceback" in line]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a sweep has finished is used again, and for what computes the same alone."""
+"""Finished trials of a sweep are used again, and only for what computes the same."""
 
 import math
 from typing import Any
@@ -7,8 +7,7 @@ import pytest
 
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
-from asim_lightning.exploration.runner import Evaluation, Steps, proceed
-from tests.exploration.conftest import MACRO, Make, evaluations, predictions, rows, without_time
+from tests.exploration.conftest import MACRO, Make, predictions, rows, without_time
 
 
 def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: Make) -> None:
@@ -16,17 +15,17 @@ def test_points_that_compute_the_same_are_computed_once_and_all_have_rows(make: 
     sweep = make(axes)
     results = sweep.run()
     assert len(results) == 2 + 8
-    assert evaluations(sweep) == 2 + 2 * 3  # no votes, 3 votes by mode, 3 votes by median
+    assert sweep.evaluations == 2 + 2 * 3  # no votes, 3 votes by mode, 3 votes by median
     unvoted = [r for r in results[2:] if r.axes["vote_levels"] == 0 or r.axes["votes"] == 1]
     assert len({r.right for r in unvoted}) == 1
     again = make(axes)
     assert without_time(again.run()) == without_time(results)
-    assert evaluations(again) == 0
+    assert again.evaluations == 0
     assert len(rows(sweep.folder)) == 10
     percent = make(SweepAxes(vote_levels=[0], votes=[7], vote=["mean"], random_noise=["0.5 %"]))
     assert percent.folder == sweep.folder
     percent.run()
-    assert evaluations(percent) == 0
+    assert percent.evaluations == 0
 
 
 def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
@@ -35,20 +34,20 @@ def test_what_an_axis_decides_does_not_change_the_folder(make: Make) -> None:
     second = make(macro=MACRO.with_fields(random_noise=2.0))
     second.run()
     assert first.folder == second.folder
-    assert evaluations(second) == 0
+    assert second.evaluations == 0
     wide = make(SweepAxes(weight_bits=[4]), macro=MACRO.with_fields(weight_bits=8))
     wide.run()
     narrow = make(SweepAxes(weight_bits=[4]), macro=MACRO)
     narrow.run()
     assert wide.folder == narrow.folder
-    assert evaluations(narrow) == 0  # the first sweep had the quantised network of 4 bits
+    assert narrow.evaluations == 0  # the first sweep had the quantised network of 4 bits
 
 
 def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
     large = make(SweepAxes(random_noise=[0.3, 1.0, 2.0]), trials=3)
     large.run()
     before = rows(large.folder)
-    publish(large.record.results(), large, "tiny", 10)
+    publish(large.records.results(), large, "tiny", 10)
     picture = (large.folder / "accuracy_vs_random_noise.png").read_bytes()
     small = make(SweepAxes(random_noise=[1.0]), trials=1)
     results = small.run()
@@ -59,23 +58,14 @@ def test_a_smaller_sweep_keeps_what_the_folder_has(make: Make) -> None:
     assert len([line for line in said.splitlines() if line.startswith("simulated")]) == 1
 
 
-def test_a_finished_sweep_returns_at_once(make: Make) -> None:
-    first = make()
-    results = first.run()
-    assert evaluations(first) == 6
-    again = make()
-    assert without_time(again.run()) == without_time(results)
-    assert evaluations(again) == 0
-
-
 def test_more_trials_keep_the_finished_ones(make: Make) -> None:
     make(trials=1).run()
     more = make(trials=3)
     assert [r.trials for r in more.run()] == [1, 1, 3, 3]
-    assert evaluations(more) == 4
+    assert more.evaluations == 4
     fewer = make(trials=2)
     assert [r.trials for r in fewer.run()] == [1, 1, 2, 2]
-    assert evaluations(fewer) == 0
+    assert fewer.evaluations == 0
     whole = make(trials=3, folder="b")
     assert without_time(whole.run()) == without_time(make(trials=3).run())
 
@@ -84,22 +74,8 @@ def test_more_values_keep_the_finished_ones(make: Make) -> None:
     make().run()
     more = make(SweepAxes(random_noise=[1.0, 0.5, 0.3]))
     more.run()
-    assert evaluations(more) == 2
+    assert more.evaluations == 2
     assert len(rows(more.folder)) == 5
-
-
-@pytest.mark.parametrize("at", [2, 5])
-def test_an_interrupted_sweep_goes_on_and_gives_the_same(at: int, make: Make) -> None:
-    stopped = make()
-    stopped.stops_at = at
-    with pytest.raises(SystemExit):  # Lightning's after Ctrl-C
-        stopped.run()
-    assert len(predictions(stopped)) == at - 1
-    resumed, whole = make(), make(folder="b")
-    assert without_time(resumed.run()) == without_time(whole.run())
-    assert evaluations(resumed) == 6 - (at - 1)
-    assert predictions(resumed) == predictions(whole)
-    assert rows(resumed.folder) == rows(whole.folder)
 
 
 @pytest.mark.parametrize(
@@ -126,58 +102,35 @@ def test_other_axes_find_what_any_sweep_has_computed(make: Make) -> None:
     make(SweepAxes(random_noise=[0.3, 1.0])).run()
     rows_too = make(SweepAxes(rows=[255, 64], random_noise=[0.3]))
     rows_too.run()
-    assert evaluations(rows_too) == 2  # both reads of 64 rows
+    assert rows_too.evaluations == 2  # both reads of 64 rows
     ruled = make(SweepAxes(rules={"layer1.*": {"adc_bits": [8]}}), macro=MACRO.with_fields(random_noise=0.3))
     ruled.run()
-    assert evaluations(ruled) == 0
+    assert ruled.evaluations == 0
     assert len({rows_too.folder, ruled.folder, make().folder}) == 3
-    assert rows_too.record.store_of_trials.folder == ruled.record.store_of_trials.folder
 
 
-def test_more_images_compute_the_new_ones_alone(make: Make) -> None:
+def test_more_images_compute_only_the_new_ones(make: Make) -> None:
     few = make(images=6)
     few.run()
-    more, seen = make(images=8), list[int]()
-    trial = more.recorded.trial
-
-    def counted(*arguments: Any) -> Steps:
-        steps = trial(*arguments)
-        found = proceed(steps, None)
-        while isinstance(found, Evaluation):
-            seen.append(8 if found.places is None else len(found.places))
-            found = proceed(steps, (yield found))
-        return found
-
-    more.recorded.trial = counted  # type: ignore[method-assign]
+    more = make(images=8)
     found = more.run()
-    assert seen == [2] * 6
+    assert [len(each.places or ()) for each in more.asked] == [2] * 6
     whole = make(images=8, folder="b")
     assert without_time(found) == without_time(whole.run())
     assert predictions(more) == predictions(whole)
     again = make(images=6)
     assert without_time(again.run()) == without_time(make(images=6, folder="c").run())
-    assert evaluations(again) == 0
-
-
-def test_a_damaged_trial_alone_is_computed_again(make: Make) -> None:
-    first = make()
-    results = first.run()
-    path = sorted(first.record.store_of_trials.folder.glob("*.npz"))[2]
-    path.write_bytes(path.read_bytes()[:-30])
-    again = make()
-    assert [note for note in again.notes if "changed or damaged" in note] == list(again.notes[:1])
-    assert without_time(again.run()) == without_time(results)
-    assert evaluations(again) == 1
+    assert again.evaluations == 0
 
 
 def test_noise_is_common_to_all_points(make: Make) -> None:
     """Noise that differs a hair gives the same answers, and another seed's does not."""
     near = make(SweepAxes(random_noise=[1.0, 1.0000001]), trials=1)
     near.run()
-    points = [near.record.outcomes(row.axes, row.kind, 0).prediction.tolist() for row in near.record.results()]
+    points = [near.records.outcomes(row.axes, row.kind, 0).prediction.tolist() for row in near.records.results()]
     one, other = points[2:]
     assert one == other
-    seed = make(SweepAxes(random_noise=[1.0]), trials=1, noise_seed=1)
+    seed = make(SweepAxes(random_noise=[1.0]), trials=1, noise_seed=1, folder="b")
     seed.run()
     assert one not in predictions(seed).values()
 
@@ -195,10 +148,7 @@ def test_a_sweep_says_which_trials_are_of_an_earlier_run(make: Make) -> None:
 
 
 def test_a_stop_leaves_all_finished_points_in_the_results(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asim_lightning.evaluation.record._FEW", 0)
-    monkeypatch.setattr(
-        "asim_lightning.evaluation.record._PAUSE", math.inf
-    )  # the first write is the last but for the end's
+    monkeypatch.setattr("asim_lightning.exploration.records._PAUSE", math.inf)  # one export before that of the end
     stopped = make()
     stopped.stops_at = 5
     with pytest.raises(SystemExit):  # Lightning's after Ctrl-C

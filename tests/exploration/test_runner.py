@@ -1,28 +1,60 @@
 """Trials that are finished in another order give the same decisions; settings of a runner that make no sense."""
 
-import re
+import os
 import socket
+import subprocess
 import sys
-import threading
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier
 from asim_lightning.data import FashionMNIST
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion
-from asim_lightning.evaluation.chip_yield import YieldQuestion
+from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.ray_runner import RayRunner, _connected, words
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
-from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
-from asim_lightning.exploration.yields import with_chips
-from tests.exploration.conftest import Make, evaluations, predictions, rows, without_time
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import SweepAxes, with_chips
+from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, RunnerSettings, Steps, proceed, runner_of
+from tests.exploration.conftest import KWARGS, Make, environment, predictions, rows, stored, trials, without_time
+
+RANK = """
+    import os, sys
+    from asim_lightning.cli import main
+
+    main(["sweep", *sys.argv[2:], "--trainer.default_root_dir", sys.argv[1] + os.environ["RANK"]])
+"""
+SWEEPS = """
+    import sys
+    from lightning.pytorch import Trainer
+    from asim_lightning import CimClassifier, Plan
+    from asim_lightning.classifier import BackboneConfig
+    from asim_lightning.cli.start import load_weights, read_checkpoint
+    from asim_lightning.data import FashionMNIST
+    from asim_lightning.exploration.axes import SweepAxes
+    from asim_lightning.exploration.sweep import Sweep
+    from asim_lightning.resources import shipped_file
+    from tests.exploration.conftest import KWARGS, MACRO
+
+    folder, devices, *noises = sys.argv[1:]
+    for noise in noises:
+        model = CimClassifier(BackboneConfig("resnet10t", KWARGS, small=True, image_size=28), Plan(MACRO))
+        path = str(shipped_file("checkpoints", "fashion_resnet_qat"))
+        load_weights(model, path, read_checkpoint(path))
+        data = FashionMNIST(test_images=20)
+        data.setup("test")
+        strategy = "auto" if devices == "1" else "ddp"
+        trainer = Trainer(accelerator="cpu", devices=int(devices), strategy=strategy, logger=False,
+                          enable_checkpointing=False, enable_progress_bar=False)
+        Sweep(trainer, model, data, SweepAxes(random_noise=[float(noise)]), 2, folder, False).run()
+"""
 
 
 class Backwards:
@@ -57,35 +89,96 @@ def test_points_are_the_same_in_whatever_order_trials_are_finished(make: Make) -
         assert without_time(other.run()) == found, workers
         assert predictions(other) == predictions(whole), workers
         assert rows(other.folder) == rows(whole.folder), workers
-        assert evaluations(other) == 2 + 4, workers
+        assert other.evaluations == 2 + 4, workers
 
 
 def test_an_answer_on_the_yield_is_that_of_one_trial_after_the_other(make: Make) -> None:
-    question = YieldQuestion(0.5, 0.5)
-    axes = with_chips(SweepAxes(static=[{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]), 12, question)
-    whole = make(axes, until=question)
+    target = Target("yield", 0.5, accuracy=0.5)
+    axes = with_chips(SweepAxes(static=[{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]), 12, target)
+    whole = make(axes, until=target)
     found = without_time(whole.run())
     assert len(found) == 2 + 7 + 7
     for workers in (5, 100):  # the answer comes in the middle of the second five; with all under way
-        other = make(axes, until=question, folder=f"of {workers}")
+        other = make(axes, until=target, folder=f"of {workers}")
         other.runner = Backwards(other.trainer, other.model, other.data, workers)  # type: ignore[arg-type]
         assert without_time(other.run()) == found, workers
-        assert 2 + 14 < evaluations(other) <= 2 + 24, workers  # chips that were under way are kept
+        assert 2 + 14 < other.evaluations <= 2 + 24, workers  # chips that were under way are kept
         kept = predictions(other)
         assert {name: kept[name] for name in predictions(whole)} == predictions(whole), workers
         again = make(axes, folder=f"of {workers}")
         again.run()
-        assert evaluations(again) == 24 - (evaluations(other) - 2), workers
+        assert again.evaluations == 24 - (other.evaluations - 2), workers
 
 
 def test_an_answer_on_the_accuracy_ends_the_images_alike(make: Make) -> None:
-    question = AccuracyQuestion.read("accuracy 50 %")
-    whole, other = (make(until=question, trials=1, folder=folder, images=60) for folder in ("a", "b"))
+    target = Target("accuracy", 0.5)
+    whole, other = (make(until=target, trials=1, folder=folder, images=60) for folder in ("a", "b"))
     other.runner = Backwards(other.trainer, other.model, other.data, 3)  # type: ignore[arg-type]
     found = without_time(other.run())
     assert found == without_time(whole.run())
     assert predictions(other) == predictions(whole)
     assert min(row[3] for row in found) < 60
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., None]:
+    """Runs a program in a folder."""
+
+    def run(text: str, *arguments: str, start: Iterable[str] = ()) -> None:
+        (tmp_path / "program.py").write_text(textwrap.dedent(text))
+        given = [sys.executable, *start, "program.py", *arguments]
+        done = subprocess.run(given, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_processes_of_torchrun_ask_the_first_what_is_to_be_done(program: Callable[..., None], tmp_path: Path) -> None:
+    config = {
+        "trainer": {"accelerator": "cpu"},
+        "model": {
+            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
+            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
+        },
+        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 20}},
+        "ckpt_path": "fashion_resnet_qat",
+        "trials": 2,
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = ["--master-addr", "127.0.0.1", "--master-port", str(free.getsockname()[1])]
+
+    def sweep(folder: str, noise: str, processes: int = 2) -> list[dict[str, str]]:
+        start = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *where]
+        options = ["-c", "tiny.yaml", "--axes.random_noise", noise, "--trainer.devices", str(processes)]
+        program(RANK, folder, *options, "--trainer.strategy", "ddp", start=start)
+        (table,) = (tmp_path / f"{folder}0").glob("tiny/sweep-*")
+        return rows(table)
+
+    found = sweep("a", "[0.3, 1.0]", 1)
+    kept = stored(tmp_path)
+    assert sweep("a", "[0.3, 1.0]") == found  # the first process knows everything, and the second nothing
+    assert stored(tmp_path) == kept
+    more = sweep("a", "[0.3, 1.0, 3.0]")
+    assert more[: len(found)] == found
+    assert kept.items() < stored(tmp_path).items()
+    assert not (tmp_path / "a1").exists()
+    assert sweep("b", "[0.3, 1.0, 3.0]") == more
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_processes_that_a_trainer_starts_late_begin_with_the_same_sweep(
+    program: Callable[..., None], tmp_path: Path
+) -> None:
+    program(SWEEPS, "a", "1", "0.3")
+    program(SWEEPS, "a", "2", "0.3", "1.0")  # the first process knows the first sweep
+    program(SWEEPS, "b", "1", "0.3", "1.0")
+    found = [{name: each.prediction.tolist() for name, each in trials(tmp_path / folder).items()} for folder in "ab"]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +189,6 @@ def test_an_answer_on_the_accuracy_ends_the_images_alike(make: Make) -> None:
         ({"name": "ray", "threads": 0}, "`runner.threads` must be 1 or more, got 0"),
         ({"name": "ray", "address": "node"}, "must be HOST:PORT of a cluster that runs, .*, got 'node'"),
         ({"name": "ray", "address": "ray://node:10001"}, "must be HOST:PORT of a cluster that runs"),
-        ({"name": "ray", "address": "node:99999"}, "must be HOST:PORT of a cluster that runs"),
         ({"workers": 2}, "`runner.workers` is of `runner: ray`, got 2 with `runner: trainer`"),
         ({"address": "node:6379"}, "`runner.address` is of `runner: ray`, got node:6379 with `runner: trainer`"),
     ],
@@ -130,46 +222,9 @@ def test_a_ray_that_knows_no_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) 
     old = ModuleType("ray")
     old.__version__ = "2.51.2"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ray", old)
+    monkeypatch.setattr(os, "environ", {**os.environ, "RAY_AUTH_MODE": "token"})
     with pytest.raises(ValueError, match=r"needs Ray 2\.52 or newer, got 2\.51\.2"), _connected(None, 1):
         pass
-
-
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        (b"HTTP/1.0 400 Bad request\r\n\r\n", "and what answers at 127.0.0.1:{port} is none"),
-        (b"", "and what answers at 127.0.0.1:{port} is none"),
-        (None, "and nothing answers at 127.0.0.1:{port}: timed out"),
-        (bytes(3) + b"\x04" + bytes(5), None),
-    ],
-    ids=["another server", "closes", "silent", "a server of HTTP/2"],
-)
-def test_an_address_of_something_else_is_refused_at_once(
-    said: bytes | None, message: str | None, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("asim_lightning.exploration.runner_settings._PATIENCE", 0.5 if said is None else 30.0)
-    monkeypatch.delenv("RAY_USE_TLS", raising=False)
-    monkeypatch.setitem(sys.modules, "ray", None)  # so that one that is no other is refused for that
-    sweep, over = make(), threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(1024)
-                if said is None:
-                    over.wait(30)
-                else:
-                    connection.sendall(said)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        expected = message.format(port=port) if message else "`runner: ray` needs a package"
-        with pytest.raises(ValueError, match=re.escape(expected)):
-            runner_of(RunnerSettings("ray", address=f"127.0.0.1:{port}"), sweep.trainer, sweep.model, sweep.data)
-        over.set()
-        thread.join()
 
 
 def test_processes_of_the_trainer_and_of_ray_do_not_go_together(make: Make) -> None:
@@ -178,22 +233,7 @@ def test_processes_of_the_trainer_and_of_ray_do_not_go_together(make: Make) -> N
         runner_of(RunnerSettings("ray", workers=2), sweep.trainer, sweep.model, sweep.data)
 
 
-@pytest.mark.parametrize(
-    ("cause", "message"),
-    [
-        (ValueError("`macro.rows` must\nbe 1"), "`macro.rows` must be 1"),
-        (RuntimeError("no such\nlevel"), "RuntimeError: no such level"),
-        (
-            FileNotFoundError("a/b is missing"),
-            "FileNotFoundError: a/b is missing, on the node 10.0.0.3; every node needs",
-        ),
-    ],
-)
-def test_errors_of_a_worker_are_one_line_and_name_the_node_where_it_matters(cause: Exception, message: str) -> None:
-    class OfRay(Exception):
-        pass
-
-    error = OfRay("\x1b[36mray::Worker.evaluate()\x1b[39m (pid=7, ip=10.0.0.3, actor_id=ab)\n  File ...")
-    error.cause = cause  # type: ignore[attr-defined]
-    assert words(error).startswith(message)
-    assert "\n" not in words(error)
+def test_a_worker_says_on_which_node_a_module_is_missing() -> None:
+    worker = Worker(b"cno_such_module\nModel\n.", [])  # a pickle
+    with pytest.raises(ValueError, match=f"'no_such_module', on the node {socket.gethostname()}; every node needs"):
+        worker.evaluate(Condition("float"), None)

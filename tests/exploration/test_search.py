@@ -2,43 +2,44 @@
 
 import csv
 import importlib.util
-import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation import Condition, under
-from asim_lightning.evaluation.accuracy_question import AccuracyQuestion, hypergeometric_interval
-from asim_lightning.evaluation.trade_off import SearchResult
-from asim_lightning.evaluation.trial_store import TrialStore
+from asim_lightning.evaluation.binomial import hypergeometric_interval
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.store import STORE
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish_search import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
-from asim_lightning.exploration.recorded import RecordedPoints
+from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import KWARGS, MACRO, Make, MakeSearch, environment, evaluations, kill_at
+from tests.exploration.conftest import KWARGS, Make, MakeSearch, environment, kill_at, rows, stored
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was evaluated by a network, and not read."""
     found: list[Any] = []
-    trial_of = RecordedPoints.trial
+    trial_of = Records.trial
 
-    def counting(self: RecordedPoints, axes: Any, kind: Any, trial: int) -> Steps:
+    def counting(self: Records, axes: Any, kind: Any, trial: int) -> Steps:
         steps = trial_of(self, axes, kind, trial)
         asked = proceed(steps, None)
         while isinstance(asked, Evaluation):
@@ -46,12 +47,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             asked = proceed(steps, (yield asked))
         return asked
 
-    monkeypatch.setattr(RecordedPoints, "trial", counting)
+    monkeypatch.setattr(Records, "trial", counting)
     return found
 
 
-def plain(found: SearchResult) -> list[Any]:
-    return [(p.axes, p.result.right, p.result.low, p.figures, p.decisions) for p in found.points]
+def plain(found: Run) -> list[Any]:
+    return [(p.axes, p.right, p.low, p.figures, p.decisions) for p in found.points]
 
 
 def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
@@ -63,34 +64,34 @@ def test_a_grid_is_a_sweep_with_costs_and_shares_its_records(
     found = search(constraints=["accuracy 99 % of quantized", "energy 1 nJ"]).run(progress=False)
     assert [axes for _, axes, _ in counted] == [{"adc_bits": b, "random_noise": 1.0} for b in (6, 8)]
     assert [p.axes for p in found.points] == [{"adc_bits": b, "random_noise": n} for b in (6, 8) for n in (0.3, 1.0)]
-    assert [found.points[place].result.right for place in (0, 2)] == [row.right for row in swept[2:]]
+    assert [found.points[place].right for place in (0, 2)] == [row.right for row in swept[2:]]
     assert [each.kind for each in found.references] == ["float", "quantized"]
-    assert found.points[0].figures["energy"] < found.points[2].figures["energy"]
-    assert {str(p.decisions[1]) for p in found.points} == {"missed"}
+    assert found.points[0].figures["energy_uj"] < found.points[2].figures["energy_uj"]
+    assert {str(p.decisions["energy 0.001 uJ"]) for p in found.points} == {"missed"}
     counted.clear()
     again = make(SweepAxes(adc_bits=[6, 8], random_noise=[1.0]), trials=1, batch=8)
     again.run()
-    assert evaluations(again) == 0
+    assert again.evaluations == 0
 
 
 def test_costs_are_those_of_the_network_under_the_condition(search: MakeSearch) -> None:
-    one = search(method="list", space={}, points=[{"rows": 64, "technology.supply": 0.8}])
+    one = search(
+        method="list", space={}, points=[{"rows": 64, "technology.supply": 0.8}], objectives=["accuracy", "rows"]
+    )
     figures = one.run(progress=False).points[0].figures
     with under(one.model, Condition("simulated", {"rows": 64})):
         expected = cost(one.model.backbone, Technology(supply=0.8), one.model.example)
-    assert figures["energy"] == pytest.approx(1e-9 * expected.energy.total)
-    assert figures["latency"] == pytest.approx(1e3 * expected.latency)
-    assert (figures["rows"], figures["adc_bits"]) == (64, 8)
+    assert figures["energy_uj"] == pytest.approx(1e-9 * expected.energy.total)
+    assert figures["latency_ms"] == pytest.approx(1e3 * expected.latency)
+    assert figures["rows"] == 64
+    assert "adc_bits" not in figures
 
 
 def test_a_number_of_the_macro_is_that_of_its_layers_and_no_objective_where_rules_part_them(search: MakeSearch) -> None:
     everywhere = search(space={"rules": {"*": {"adc_bits": [9, 7, 8]}}}, objectives=["accuracy", "adc_bits"])
     assert [point.figures["adc_bits"] for point in everywhere.run(progress=False).points] == [9, 7, 8]
     one = {"rules": {"fc": {"adc_bits": [7]}}, "adc_bits": [8]}
-    parted = search(space=one).run(progress=False).points[0].figures
-    assert "adc_bits" not in parted
-    assert parted["rows"] == MACRO.rows
-    with pytest.raises(ValueError, match=r"takes adc_bits where all layers .* got 7 and 8 by rules, at the point"):
+    with pytest.raises(ValueError, match=r"takes adc_bits if all layers .* got 7 and 8 by rules, at the point"):
         search(space=one, objectives=["accuracy", "adc_bits"])
 
 
@@ -112,7 +113,7 @@ def test_more_trials_go_on_and_the_same_search_computes_nothing(search: MakeSear
     assert again.folder == more_search.folder
     assert plain(again.run(said.append, progress=False)) == plain(more)
     assert counted == []
-    assert said == ["record   7 of 7 trials are of an earlier run, seconds too"]
+    assert said == ["record   all 7 trials are of an earlier run, seconds too; nothing is computed"]
 
 
 def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) -> None:
@@ -125,12 +126,12 @@ def test_checkpoints_and_chips_are_axes(search: MakeSearch, counted: list[Any]) 
     found = search(**settings).run(progress=False)
     assert [p.axes["checkpoint"] for p in found.points] == ["fashion_resnet_qat", "fashion_resnet_nat"]
     assert {each.axes["checkpoint"] for each in found.references} == {"fashion_resnet_qat"}
-    assert all(p.result.trials == 3 and "yield" in p.figures for p in found.points)
-    assert found.points[0].result.right != found.points[1].result.right
+    assert all(p.trials == 3 and "yield" in p.figures for p in found.points)
+    assert found.points[0].right != found.points[1].right
     assert len(counted) == 2 + 2 * 3
     counted.clear()
     other = {**settings, "space": {**settings["space"], "checkpoint": ["fashion_resnet_nat"]}}
-    assert search(**other).run(progress=False).points[0].result.right == found.points[1].result.right
+    assert search(**other).run(progress=False).points[0].right == found.points[1].right
     assert {kind for kind, _, _ in counted} == {"float", "quantized"}  # of the other network, as a reference
 
 
@@ -139,11 +140,11 @@ def test_trials_of_an_equal_checkpoint_are_of_this_run(search: MakeSearch, count
     space = {"checkpoint": ["fashion_resnet_qat", same], "votes": [1, 3]}
     said: list[str] = []
     found = search(space=space).run(said.append, progress=False)
-    assert len({each.result.accuracy for each in found.points}) == 1
+    assert len({each.accuracy for each in found.points}) == 1
     assert len(counted) == 3  # float, quantised and one macro, as votes of no cycle change nothing
     assert said == []
     search(space=space).run(said.append, progress=False)
-    assert said == ["record   3 of 3 trials are of an earlier run, seconds too"]
+    assert said == ["record   all 3 trials are of an earlier run, seconds too; nothing is computed"]
 
 
 def test_checkpoints_are_refused_where_workers_keep_their_weights(search: MakeSearch, tmp_path: Path) -> None:
@@ -210,10 +211,11 @@ def program(folder: Path, *options: str) -> list[str]:
 
 
 def without_time(html: str) -> list[str]:
-    """Lines of a report without wall time, calls and when it was started, which stand in one place."""
-    lines, count = re.subn(r"<dt>wall time</dt><dd>[^<]*</dd>", "", html)
+    """Lines of a report without times: wall time, calls and start stand in one place, and seconds in the tables."""
+    html, count = re.subn(r"<dt>wall time</dt><dd>[^<]*</dd>", "", html)
     assert count == 1
-    return lines.splitlines()
+    html = re.sub(r'<td class="number">[\d.]+</td>(?=<td>\w+</td></tr>)', "", html)
+    return [line for line in html.splitlines() if "data:text/csv" not in line]
 
 
 @pytest.mark.slow
@@ -229,11 +231,8 @@ def test_kill_9_at_five_moments_loses_no_point_doubles_none_and_gives_the_same_r
         (tmp_path / name).mkdir()
         command = program(tmp_path / name, "--search.method", method, "--progress", "false")
 
-    def trials(name: str = "killed") -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in (tmp_path / name).glob("runs/tiny/*/trials/*.npz")}
-
-    kill_at((1, 3, 6, 9, 13), command, trials, tmp_path / "killed")
-    before = trials()
+    kill_at((1, 3, 6, 9, 13), command, tmp_path / "killed")
+    before = stored(tmp_path / "killed")
     found = []
     for name in ("killed", "whole"):
         report = [*command[:3], "report", "runs/tiny", "--output", "report.html"]
@@ -243,12 +242,14 @@ def test_kill_9_at_five_moments_loses_no_point_doubles_none_and_gives_the_same_r
             )
             assert done.returncode == 0, done.stderr
         (table,) = (tmp_path / name).glob("runs/tiny/search-*/results.csv")
-        files = [table, *(table.with_name(each) for each in ("results.json", "settings.json", "cost.json"))]
+        files = [table.with_name(each) for each in ("results.json", "settings.json", "cost.json")]
         html = (tmp_path / name / "report.html").read_text(encoding="utf-8")
-        found.append([done.stdout, *(path.read_text() for path in files), *without_time(html)])
-        assert len(table.read_text().splitlines()) == 1 + 2 + 14
-    assert before.items() <= trials().items()
-    assert {path.name for path in trials()} == {path.name for path in trials("whole")}
+        texts = (re.sub('"seconds": .*', "", path.read_text()) for path in files)
+        found.append([done.stdout, *rows(table.parent), *texts, *without_time(html)])
+        assert len(rows(table.parent)) == 2 + 14
+    killed, whole = (stored(tmp_path / name) for name in ("killed", "whole"))
+    assert before.items() <= killed.items()
+    assert killed.keys() == whole.keys()
     assert [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]] == []
 
 
@@ -259,7 +260,7 @@ def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_k
     search = program(tmp_path, "--search.space", space, "--progress", "false")
     axes = ("--axes.adc_bits", "[5, 6, 7, 8]", "--axes.random_noise", "[1.0, 0.3, 0.1]", "--trials", "1")
     sweep = [*search[:3], "sweep", "-c", "tiny.yaml", "--progress", "false", *axes]
-    written: dict[Path, int] = {}
+    written = stored(tmp_path)
 
     def start(command: list[str]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -270,8 +271,9 @@ def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_k
         deadline = time.monotonic() + 800
         while not is_over():
             assert time.monotonic() < deadline
-            for path in tmp_path.glob("runs/tiny/*/trials/*.npz"):
-                assert written.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns, path
+            before = dict(written)
+            written.update(stored(tmp_path))
+            assert before.items() <= written.items()  # nothing is computed twice
             time.sleep(0.005)
 
     first, second = start(search), start(sweep)
@@ -282,9 +284,8 @@ def test_a_search_and_a_sweep_at_once_compute_no_trial_twice_also_where_one_is_k
     said = [each.communicate()[0] for each in (first, second, third)]
     assert [first.returncode, second.returncode, third.returncode] == [0, -signal.SIGKILL, 0], said
     assert len(written) == 2 + 12
-    with np.load(next(iter(written)), allow_pickle=False) as archive:
-        digest = json.loads(str(archive["header"]))["fingerprint"]
-    assert TrialStore(next(iter(written)).parent, digest).notes == []  # no file is torn
+    with closing(sqlite3.connect(tmp_path / "runs" / "tiny" / STORE)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     tables = [next(tmp_path.glob(f"runs/tiny/{what}-*/results.csv")) for what in ("search", "sweep")]
     names = ("adc_bits", "random_noise", "kind", "trials", "images", "accuracy", "low", "high")
     mine, its = (
@@ -300,23 +301,22 @@ def test_images_of_a_point_end_where_its_constraint_is_decided(search: MakeSearc
     options: dict[str, Any] = {"images": 120, "constraints": ["accuracy 50 %"], "space": noise}
     stopped = search(until="accuracy 50 %", **options)
     found = stopped.run(progress=False)
-    assert [str(point.decisions[0]) for point in found.points] == ["kept", "missed"]
+    assert [str(point.decisions["accuracy 50 %"]) for point in found.points] == ["kept", "missed"]
     assert [each.images for each in found.references] == [120, 120]
     for point in found.points:
-        result = point.result
-        assert result.images < 120
-        bounds = hypergeometric_interval(sum(result.right), result.images, 120)
-        assert (result.low, result.high) == (bounds.low, bounds.high)
-        assert result.low >= 0.5 or result.high < 0.5
-    assert "Images ended by the question 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
+        assert point.images < 120
+        bounds = hypergeometric_interval(sum(point.right), point.images, 120)
+        assert (point.low, point.high) == (bounds.low, bounds.high)
+        assert point.low >= 0.5 or point.high < 0.5
+    assert "Images ended by 'accuracy 50 %': intervals bound the accuracy on these 120" in publish_search(
         found, stopped, "tiny"
     )
-    sweep = make(SweepAxes(**noise), trials=1, images=120, until=AccuracyQuestion(share=0.5))  # type: ignore[arg-type]
+    sweep = make(SweepAxes(**noise), trials=1, images=120, until=Target("accuracy", 0.5))  # type: ignore[arg-type]
     assert [(row.right, row.images) for row in sweep.run()[2:]] == [
-        (point.result.right, point.result.images) for point in found.points
+        (point.right, point.images) for point in found.points
     ]
-    assert evaluations(sweep) == 0
+    assert sweep.evaluations == 0
     whole = search(**options)
     assert whole.folder != stopped.folder
-    assert all(point.result.images == 120 for point in whole.run(progress=False).points)
+    assert all(point.images == 120 for point in whole.run(progress=False).points)
     assert plain(search(until="accuracy 50 %", **options).run(progress=False)) == plain(found)

@@ -184,9 +184,9 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "yield of what": ({"objectives": ["yield"], "chips": 3}, "must say from which accuracy a chip is good"),
     "constraint on a yield": (
         {"constraints": ["yield 2 at 85 %"]},
-        "the yield in `search.constraints` must be between",
+        "`search.constraints` must have a yield between 0 and 1, .*got .yield 2 at 85 %",
     ),
-    "question": ({"until": "acc 88 %"}, "`search.until` must be as in 'accuracy 90 %' .*got 'acc 88 %'"),
+    "question": ({"until": "acc 88 %"}, "`search.until` must be as in 'accuracy 88 %' .*got 'acc 88 %'"),
     "question and reads": (
         {"until": "accuracy 88 %", "reads": 2},
         "`search.reads` must be 1 with `search.until` 'accuracy 88 %', which counts an image once, got 2",

@@ -3,6 +3,7 @@
 import pytest
 
 from asim_lightning import Rule
+from asim_lightning.cost import Technology
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.surgery import macro_layers
 from tests.exploration.conftest import IMAGES, MACRO, Make, predictions
@@ -21,6 +22,13 @@ def test_several_axes_give_every_combination(make: Make) -> None:
     assert [r.trials for r in results] == [1, 1, 1, 2, 1, 2]  # what has no noise gives the same each time
     assert all(r.images == IMAGES and r.low <= r.accuracy <= r.high for r in results)
     assert results[4].accuracy == results[1].accuracy  # an ideal converter is the quantised network
+
+
+def test_all_points_of_a_run_have_the_cost_of_the_last_technology(make: Make) -> None:
+    make(SweepAxes(random_noise=[0.3]), trials=1, technology=Technology()).run()
+    sweep = make(SweepAxes(random_noise=[1.0]), trials=1, technology=Technology(supply=0.7))
+    expected = sweep.run()[-1].figures
+    assert [row.figures for row in sweep.records.results()[2:]] == [expected, expected]
 
 
 def test_a_mapping_can_be_a_value(make: Make) -> None:
@@ -44,9 +52,8 @@ def test_trials_differ_and_batches_do_not_matter(make: Make) -> None:
     whole.run()
     parts.run()
     assert predictions(whole) == predictions(parts)
-    noisy = [p for name, p in predictions(whole).items() if name.endswith("00001.npz")]
-    assert len(noisy) == 1
-    assert noisy[0] not in [p for name, p in predictions(whole).items() if name.endswith("00000.npz")]
+    (second,) = (answers for (_, trial), answers in predictions(whole).items() if trial == 1)
+    assert second not in [answers for (_, trial), answers in predictions(whole).items() if trial == 0]
 
 
 def test_a_point_is_what_asim_test_measures_there(make: Make) -> None:

@@ -5,18 +5,18 @@ import re
 
 import pytest
 
-from asim_lightning.evaluation.chip_yield import YieldQuestion
-from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.evaluation.chip_yield import thresholds_of
+from asim_lightning.evaluation.target import Target
+from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.publish import publish_yields
-from asim_lightning.exploration.yields import Answers, thresholds_of, with_chips, yields
-from tests.exploration.conftest import IMAGES, MACRO, Make, evaluations, predictions, without_time
+from tests.exploration.conftest import IMAGES, MACRO, Make, predictions, without_time
 
 CHIPS = MACRO.with_fields(static={"offset": "0.3 lsb"})
 CELLS = MACRO.with_fields(column="current")  # three times the work, by the reference engine
-EASY, HARD = YieldQuestion(0.3, 0.01), YieldQuestion(0.9, 1.0)
+EASY, HARD = (Target.read(f"yield {text} %", "--until") for text in ("0.3 at 1", "0.9 at 100"))
 
 
-def chips(count: int | None, until: YieldQuestion | None = None, **axes: object) -> SweepAxes:
+def chips(count: int | None, until: Target | None = None, **axes: object) -> SweepAxes:
     return with_chips(SweepAxes(**(axes or {"random_noise": [0.0]})), count, until)
 
 
@@ -26,21 +26,26 @@ def test_chips_are_the_last_axis_and_each_differs(make: Make) -> None:
     points = [(row.axes["random_noise"], row.axes["chip"]) for row in results[2:]]
     assert points == [(noise, chip) for noise in (0, 1) for chip in range(4)]
     assert len({tuple(each) for each in predictions(sweep).values()}) >= 6
-    found = yields(results, sweep.record, False)
-    assert [(each.axes, each.chips, each.reads) for each in found] == [
+    assert [(each.axes, each.chips, each.reads) for each in sweep.yields] == [
         ({"random_noise": 0}, (0, 1, 2, 3), 1),
         ({"random_noise": 1}, (0, 1, 2, 3), 2),
     ]
-    assert [each.right.tolist() for each in found] == [
+    assert [each.right.tolist() for each in sweep.yields] == [
         [list(row.right) for row in results[2:] if row.axes["random_noise"] == noise] for noise in (0, 1)
     ]
+
+
+def test_a_chip_that_is_given_twice_is_one(make: Make) -> None:
+    sweep = make(SweepAxes(chip=[3, 3, 1]), trials=1, macro=CHIPS, images=2)
+    assert [row.axes.get("chip") for row in sweep.run()] == [None, None, 3, 1]
+    assert [each.chips for each in sweep.yields] == [(3, 1)]
 
 
 def test_more_chips_go_on_where_fewer_ended(make: Make) -> None:
     make(chips(2), macro=CHIPS).run()
     more = make(chips(5), macro=CHIPS)
     results = more.run()
-    assert evaluations(more) == 3
+    assert more.evaluations == 3
     assert without_time(make(chips(5), macro=CHIPS, folder="b").run()) == without_time(results)
 
 
@@ -52,20 +57,21 @@ def test_a_sweep_that_was_stopped_between_chips_goes_on_to_the_same_yield(make: 
         stopped.run()
     again = make(chips(4), macro=CHIPS)
     results = again.run()
-    assert evaluations(again) == 2 + 4 - (stops_at - 1)
+    assert again.evaluations == 2 + 4 - (stops_at - 1)
     text = publish_yields(results, again, "name", [0.5])
     whole = make(chips(4), macro=CHIPS, folder="b")
     assert publish_yields(whole.run(), whole, "name", [0.5]).replace(str(whole.folder), str(again.folder)) == text
 
 
-def test_an_answer_ends_the_chips_of_its_combination_alone(make: Make) -> None:
+def test_an_answer_ends_the_chips_of_its_combination_only(make: Make) -> None:
     effects = [{"offset": "0.1 lsb"}, {"offset": "20 lsb"}]
-    axes = with_chips(SweepAxes(static=effects), 12, YieldQuestion(0.5, 0.5))
-    sweep = make(axes, until=YieldQuestion(0.5, 0.5))
-    good, bad = yields(sweep.run(), sweep.record, True)
+    target = Target("yield", 0.5, accuracy=0.5)
+    sweep = make(chips(12, target, static=effects), until=target)
+    sweep.run()
+    good, bad = sweep.yields
     assert (len(good.chips), len(bad.chips)) == (7, 7)  # of coins that all fall alike
     assert (good.good(0.5), bad.good(0.5)) == (7, 0)
-    assert evaluations(sweep) == 2 + 14
+    assert sweep.evaluations == 2 + 14
     assert good.bounds(7)[0] > 0.5 > bad.bounds(0)[1]
 
 
@@ -79,14 +85,14 @@ def test_an_answer_is_the_same_from_the_record_and_with_chips_after_it(make: Mak
     again = make(chips(20, EASY), macro=macro, until=EASY)
     said: list[str] = []
     assert without_time(again.run(said.append)) == without_time(results)
-    assert evaluations(again) == 0
+    assert again.evaluations == 0
     assert said == ["record   12 of 22 trials are of an earlier run, seconds too; at most 10 are computed"]
     text = publish_yields(results, again, "name", [])
     assert f"after {count} chips with {count} good on these {IMAGES} images" in text
     assert "Clopper" not in text + "".join((again.folder / "yield.csv").read_text())
 
 
-def test_a_question_that_is_not_decided_says_so(make: Make) -> None:
+def test_a_target_that_is_not_decided_says_so(make: Make) -> None:
     sweep = make(chips(3, HARD), macro=CHIPS, until=HARD)
     text = publish_yields(sweep.run(), sweep, "name", [])
     assert re.search(
@@ -94,11 +100,11 @@ def test_a_question_that_is_not_decided_says_so(make: Make) -> None:
     )
 
 
-def test_a_question_counts_all_reads(make: Make) -> None:
+def test_a_target_counts_all_reads(make: Make) -> None:
     sweep = make(chips(2, HARD, random_noise=[1.0]), macro=CHIPS, until=HARD, trials=3)
-    (found,) = yields(sweep.run(), sweep.record, True)
-    assert found.reads == 3
-    assert evaluations(sweep) == 2 + 2 * 3
+    sweep.run()
+    assert [each.reads for each in sweep.yields] == [3]
+    assert sweep.evaluations == 2 + 2 * 3
 
 
 def test_yields_are_a_picture_and_a_table(make: Make) -> None:
@@ -116,12 +122,6 @@ def test_yields_are_a_picture_and_a_table(make: Make) -> None:
     assert f"picture  {sweep.folder / 'yield.png'}" in text
     assert f"Good: so many of these {IMAGES} images are right." in text
     assert "over all images of the kind, of which these are a sample" in " ".join(text.split())
-
-
-def test_answers_are_kept_for_each_combination() -> None:
-    answers = Answers(None)
-    answers.add({"chip": 0}, [])
-    assert not answers.is_answered({"chip": 1})
 
 
 def test_chips_that_are_none_are_refused() -> None:

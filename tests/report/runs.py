@@ -9,8 +9,8 @@ import numpy as np
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Kind, PointResult
-from asim_lightning.evaluation.run_results import RunPoint, RunResults
+from asim_lightning.evaluation.results import Kind, Result
+from asim_lightning.evaluation.run import Run
 
 IMAGES = 400
 
@@ -18,16 +18,17 @@ IMAGES = 400
 def point(
     right: int,
     axes: Mapping[str, Any],
-    costs: Mapping[str, float] | None = None,
+    figures: Mapping[str, float] | None = None,
     difference: tuple[float, float, float] | None = None,
     kind: Kind = "simulated",
-) -> RunPoint:
+) -> Result:
     """A point of 400 images, 3 points to each side of its accuracy."""
     share = right / IMAGES
-    result = PointResult(
-        axes, kind, 1, IMAGES, share, max(0.0, share - 0.03), min(1.0, share + 0.03), 1.5, "native", (right,)
+    low, high = max(0.0, share - 0.03), min(1.0, share + 0.03)
+    between = None if difference is None else Interval(*difference)
+    return Result(
+        axes, kind, 1, IMAGES, share, low, high, 1.5, "native", (right,), figures=figures or {}, difference=between
     )
-    return RunPoint(result, costs or {}, None if difference is None else Interval(*difference))
 
 
 REFERENCES = (point(365, {}, kind="float"), point(368, {}, kind="quantized"))
@@ -44,27 +45,27 @@ COMMAND = CommandRecord(
 SETTINGS = {"weights": "0123456789abcdef0123", "model": {"backbone": {"name": "resnet10t"}}}
 
 
-def run(points: Sequence[RunPoint], **others: Any) -> RunResults:
+def run(points: Sequence[Result], **others: Any) -> Run:
     """A run with float and quantised references."""
     given = {"settings": SETTINGS, "commands": (COMMAND,), **others}
-    return RunResults(Path("runs/mine/sweep-1"), (*REFERENCES, *points), **given)
+    return Run(Path("runs/mine/sweep-1"), (*REFERENCES, *points), **given)
 
 
-def of_adc(energies: bool = True) -> RunResults:
+def of_adc(energies: bool = True) -> Run:
     """6, 7 and 8 ADC bits without noise and with some: 7 keep the accuracy without, 8 with."""
     right = {(6, 0): 300, (7, 0): 368, (8, 0): 368, (6, 0.1): 100, (7, 0.1): 320, (8, 0.1): 367}
     return run([
         point(
             found,
             {"adc_bits": bits, "random_noise": noise},
-            {"energy": 0.5 * bits, "energy_low": 0.4 * bits, "energy_high": 0.6 * bits} if energies else {},
+            {"energy_uj": 0.5 * bits, "energy_uj_low": 0.4 * bits, "energy_uj_high": 0.6 * bits} if energies else {},
             ((found - 368) / IMAGES, (found - 368) / IMAGES - 0.004, (found - 368) / IMAGES + 0.004),
         )
         for (bits, noise), found in right.items()
     ])  # fmt: skip
 
 
-def of_chips(stopped: bool = False) -> RunResults:
+def of_chips(stopped: bool = False) -> Run:
     """Four chips at two offsets."""
     rights = {"0.1 lsb": (370, 360, 368, 366), "0.3 lsb": (300, 200, 360, 100)}
     yields = []

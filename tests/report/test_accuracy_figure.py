@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 from matplotlib.image import imread
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, sweep_figure
 from tests.report.conftest import simulated
 
-FLOAT = PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
-QUANTIZED = PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
+FLOAT = Result({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch")
+QUANTIZED = Result({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact")
 LEVELS = {
     "default": (0, 0.05, 0.1, 0.2),
     "decades": (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
@@ -203,7 +203,7 @@ def test_names_are_not_joined_by_a_line():
 
 
 def test_quantized_points_along_the_axis_are_a_line():
-    quantized = [PointResult({"weight_bits": w}, "quantized", 1, 100, 0.1 * w, 0, 1, 1, "exact") for w in (8, 2, 4)]
+    quantized = [Result({"weight_bits": w}, "quantized", 1, 100, 0.1 * w, 0, 1, 1, "exact") for w in (8, 2, 4)]
     plot = sweep_figure([*quantized, *(simulated(weight_bits=w) for w in (2, 4))], AccuracyPlot("weight_bits")).axes[0]
     (line,) = [line for line in plot.lines if line.get_label() == "quantized"]
     assert list(line.get_xdata()) == [2, 4, 8]
@@ -221,8 +221,8 @@ def test_pyplot_and_its_global_state_are_not_touched(tmp_path):
     code = f"""
 import sys
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep
-from asim_lightning.evaluation.results import PointResult
-point = PointResult({{"rows": 3}}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "exact")
+from asim_lightning.evaluation.results import Result
+point = Result({{"rows": 3}}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "exact")
 plot_sweep([point], AccuracyPlot("rows"), {str(tmp_path / "p.png")!r})
 sys.exit("matplotlib.pyplot" in sys.modules)
 """

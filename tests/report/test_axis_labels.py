@@ -2,8 +2,9 @@
 
 import pytest
 
-from asim_lightning.evaluation.results import PointResult
-from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, legend_text
+from asim_lightning.evaluation.axis_settings import SETTINGS
+from asim_lightning.evaluation.results import Result
+from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
 
 
 @pytest.mark.parametrize(
@@ -16,11 +17,24 @@ from asim_lightning.report.axis_labels import LABELS, in_one_unit, label_of, leg
         ({"rules.layer1.*.random_noise": 0.1}, "random noise of layer1.* 0.1 %"),
         ({"rules.re:fc|conv1.adc_bits": 6}, "ADC bits of re:fc|conv1 6"),
         ({"static": {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}}, "static cell mismatch 3 %, stuck at 1 0.0001"),
+        ({"static.offset": "0.3 lsb", "static.stuck_at_0": 0.01}, "offset 0.3 lsb, stuck at 0 0.01"),
+        ({"rules.layer1.*.static.gain": 1}, "gain of layer1.* 1"),
+        (
+            {"technology.supply": 0.8, "technology.node": 28, "checkpoint": "a"},
+            "supply 0.8 V, node 28 nm, checkpoint a",
+        ),
+        ({"my_axis": 3}, "my axis 3"),
         ({}, ""),
     ],
 )
 def test_legend_text(axes: dict[str, object], text: str) -> None:
-    assert legend_text(axes, LABELS) == text  # type: ignore[arg-type]
+    assert legend_text(axes) == text  # type: ignore[arg-type]
+
+
+def test_every_field_has_a_label_of_its_own_and_one_that_is_no_name() -> None:
+    heads = {name: head_of(name) for name in SETTINGS}
+    assert len(set(heads.values())) == len(heads)
+    assert not [name for name, head in heads.items() if not head or "_" in head]
 
 
 def test_a_label_may_be_left_out() -> None:
@@ -39,8 +53,8 @@ def test_a_label_may_be_left_out() -> None:
 def test_noise_of_one_unit_is_a_number(
     values: tuple[object, ...], label: str, found: list[object], percent: bool
 ) -> None:
-    rows = [PointResult({"random_noise": value}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "") for value in values]  # type: ignore[dict-item]
-    rows, labels, is_percent = in_one_unit(rows, "random_noise", LABELS)  # type: ignore[assignment]
+    rows = [Result({"random_noise": value}, "simulated", 1, 9, 0.5, 0.4, 0.6, 1, "") for value in values]  # type: ignore[dict-item]
+    rows, labels, is_percent = in_one_unit(rows, "random_noise")  # type: ignore[assignment]
     assert ([row.axes["random_noise"] for row in rows], label_of("random_noise", labels), is_percent) == (
         found, label, percent
     )  # fmt: skip

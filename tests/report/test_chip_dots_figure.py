@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.chip_dots_figure import chip_dots_figure, groups_of_chips
 
 OFFSET, CELLS = {"offset": "0.09 lsb"}, {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}
 
 
-def chip(number: int, accuracy: float, **axes: object) -> PointResult:
-    return PointResult({**axes, "chip": number}, "simulated", 1, 100, accuracy, accuracy, accuracy, 1, "")  # type: ignore[dict-item]
+def chip(number: int, accuracy: float, **axes: object) -> Result:
+    return Result({**axes, "chip": number}, "simulated", 1, 100, accuracy, accuracy, accuracy, 1, "")  # type: ignore[dict-item]
 
 
 ROWS = [
-    PointResult({}, "float", 1, 100, 0.9, 0.9, 0.9, 1, ""),
-    PointResult({}, "quantized", 1, 100, 0.9, 0.9, 0.9, 1, ""),
+    Result({}, "float", 1, 100, 0.9, 0.9, 0.9, 1, ""),
+    Result({}, "quantized", 1, 100, 0.9, 0.9, 0.9, 1, ""),
     *(chip(number, share, static=OFFSET, rows=64) for number, share in enumerate((0.8, 0.6, 0.7))),
     *(chip(number, share, static=CELLS, rows=64) for number, share in enumerate((0.5, 0.3))),
 ]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.curves import MOST_CURVES, drawn_lines, sweep_lines
 
 
 def point(kind="simulated", accuracy=0.9, low=None, high=None, **axes):
-    return PointResult(axes, kind, 2, 100, accuracy, accuracy if low is None else low, high or accuracy, 1.0, "exact")
+    return Result(axes, kind, 2, 100, accuracy, accuracy if low is None else low, high or accuracy, 1.0, "exact")
 
 
 def test_lines_are_the_combinations_of_the_other_axes():

@@ -1,17 +1,15 @@
 """The table lines up and says what the results say."""
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.results_table import results_table
 
 
 def test_table():
     rows = [
-        PointResult(
-            {"random_noise": 0.05, "column": "charge"}, "simulated", 5, 2000, 0.8765, 0.861, 0.89, 12.34, "events"
-        ),
-        PointResult({"random_noise": 10, "column": "current"}, "simulated", 5, 2000, 0.1, 0.09, 0.11, 3, "native"),
-        PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
-        PointResult({}, "float", 1, 2000, 1.0, 0.998, 1.0, 1, "torch"),
+        Result({"random_noise": 0.05, "column": "charge"}, "simulated", 5, 2000, 0.8765, 0.861, 0.89, 12.34, "events"),
+        Result({"random_noise": 10, "column": "current"}, "simulated", 5, 2000, 0.1, 0.09, 0.11, 3, "native"),
+        Result({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
+        Result({}, "float", 1, 2000, 1.0, 0.998, 1.0, 1, "torch"),
     ]
     assert results_table(rows).splitlines() == [
         "kind       random_noise  column   accuracy (%)    95 % interval  trials  images  seconds  algorithm",
@@ -29,12 +27,12 @@ def test_no_results():
 
 def test_costs_stand_beside_accuracies():
     """A dash where a point has none."""
+    figures = {"energy_uj": 2.3418, "latency_ms": 1.568}
     rows = [
-        PointResult({"adc_bits": 6}, "simulated", 1, 2000, 0.9, 0.89, 0.91, 3, "native"),
-        PointResult({}, "float", 1, 2000, 0.92, 0.91, 0.93, 1, "torch"),
+        Result({"adc_bits": 6}, "simulated", 1, 2000, 0.9, 0.89, 0.91, 3, "native", figures=figures),
+        Result({}, "float", 1, 2000, 0.92, 0.91, 0.93, 1, "torch"),
     ]
-    costs = {"simulated": {"energy_uj": 2.3418, "latency_ms": 1.568}, "float": {}}
-    assert results_table(rows, lambda axes, kind: costs[kind]).splitlines() == [
+    assert results_table(rows).splitlines() == [
         "kind       adc_bits  accuracy (%)   95 % interval  energy (uJ)  latency (ms)  TOPS/W  trials  images  "
         "seconds  algorithm",
         "---------  --------  ------------  --------------  -----------  ------------  ------  ------  ------  "

@@ -3,7 +3,7 @@
 import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from asim_lightning.evaluation.results import PointResult
+from asim_lightning.evaluation.results import Result
 from asim_lightning.report.accuracy_figure import AccuracyPlot
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_dashboard
 from tests.callbacks.conftest import read_events
@@ -11,8 +11,8 @@ from tests.report.conftest import simulated
 
 TAG = "sweep/accuracy_vs_random_noise_in_millipercent"
 REFERENCES = [
-    PointResult({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch"),
-    PointResult({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
+    Result({}, "float", 1, 2000, 0.93, 0.92, 0.94, 1, "torch"),
+    Result({}, "quantized", 1, 2000, 0.92, 0.91, 0.93, 1, "exact"),
 ]
 
 

@@ -6,19 +6,13 @@ from pathlib import Path
 import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from asim_lightning.evaluation.run_results import RunResults
 from asim_lightning.report.tensorboard_trade_off import TAG, write_trade_off
 from tests.callbacks.conftest import read_events
 from tests.report.runs import of_adc, point, run
 
 
-def in_microjoules(found: RunResults) -> RunResults:
-    points = [replace(each, costs={"energy_uj": each.costs["energy"]} if each.costs else {}) for each in found.points]
-    return replace(found, points=tuple(points))
-
-
 def test_the_points_that_no_other_betters_are_a_curve_under_each_noise(tmp_path: Path) -> None:
-    folders = write_trade_off(tmp_path, in_microjoules(of_adc()))
+    folders = write_trade_off(tmp_path, of_adc())
     assert [folder.name for folder in folders] == ["energy,random_noise=0", "energy,random_noise=0.1"]
     steps = []
     for folder in folders:
@@ -35,10 +29,9 @@ def test_the_points_that_no_other_betters_are_a_curve_under_each_noise(tmp_path:
 def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown(tmp_path: Path) -> None:
     points = [point(right, {"random_noise": noise}, {"energy_uj": 2.956}) for noise, right in ((0, 368), (0.1, 154))]
     found = run(points)
-    priced = [
-        replace(each, costs={"energy_uj": 0.342}) if each.result.kind == "quantized" else each for each in found.points
-    ]
-    folders = write_trade_off(tmp_path, replace(found, points=tuple(priced)))
+    figures = {"quantized": {"energy_uj": 0.342}}
+    priced = tuple(replace(each, figures=figures.get(each.kind, each.figures)) for each in found.results)
+    folders = write_trade_off(tmp_path, replace(found, results=priced))
     assert [folder.name for folder in folders] == ["energy,random_noise=0", "energy,random_noise=0.1", "energy,digital"]
     shown = [read_events(folder).Scalars(f"{TAG}/mean") for folder in folders]
     assert [[(event.step, pytest.approx(event.value, abs=1e-6)) for event in events] for events in shown] == [

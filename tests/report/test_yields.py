@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.chip_yield import ChipYield, YieldQuestion
+from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.target import Target
 from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.yield_figure import yield_figure
 from asim_lightning.report.yield_table import yield_text
@@ -73,11 +74,7 @@ def test_chips_that_are_all_alike_are_drawn() -> None:
 def test_the_text_tells_these_images_from_all() -> None:
     text = yield_text([chips([90] * 45 + [89] * 5)], [0.9], None)
     assert "          90    45 of 50  0.900   [0.782, 0.967]" in text
-    plain = " ".join(text.split())
-    assert "Good: so many of these 100 images are right. On these images: bounds of the share of all chips" in plain
-    assert "On all images: of the share of all chips that have this accuracy over all images of the kind" in plain
-    assert "with read noise, if there is any, where there is one read alone" in plain
-    assert "lies within 0.192 of the one drawn (95 %, DKW)" in plain
+    assert "lies within 0.192 of the one drawn" in " ".join(text.split())
     assert "answer" not in text
 
 
@@ -96,7 +93,7 @@ def test_several_reads_have_a_spread_of_their_own() -> None:
     ],
 )
 def test_the_answer_is_the_sequences(rights: list[int], said: str) -> None:
-    text = yield_text([chips(rights, stopped=True, rows=64)], [0.9], YieldQuestion(0.95, 0.9))
+    text = yield_text([chips(rights, stopped=True, rows=64)], [0.9], Target("yield", 0.95, accuracy=0.9))
     assert f"answer   yield 0.95 at 90 %, rows 64: {said}" in text
     assert "Clopper" not in text
     assert "DKW" not in text

@@ -1,0 +1,180 @@
+"""A trial is found by its key only, and what a process wrote is there whole or not at all."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asim_lightning.evaluation.results import Outcomes, Result
+from asim_lightning.evaluation.store import STORE, Store, unpacked
+
+WRITER = """
+import sys
+import numpy as np
+from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.evaluation.store import Store
+store = Store(sys.argv[1])
+for trial in range(100000):
+    store.add(sys.argv[2], trial, Outcomes(np.arange(500), np.ones(500, dtype=np.float32), 1.0, "exact"))
+    print(trial, flush=True)
+"""
+
+
+def outcomes(first: int = 0, last: int = 5, value: float = 1.0, predicted: bool = True) -> Outcomes:
+    index = np.arange(first, last)
+    return Outcomes(index, np.full(last - first, value, np.float32), 1.5, "exact", index % 3 if predicted else None)
+
+
+def same(found: Outcomes | None, expected: Outcomes) -> bool:
+    assert found is not None
+    parts = [(each.sample_index, each.value, each.prediction) for each in (found, expected)]
+    return all(np.array_equal(one, other) for one, other in zip(*parts, strict=True)) and (  # type: ignore[arg-type]
+        (found.seconds, found.algorithm) == (expected.seconds, expected.algorithm)
+    )
+
+
+def test_a_trial_comes_back_by_its_key(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new")
+    assert store.trial("a", 0) is None
+    assert not (tmp_path / "new").exists()  # nothing is made before the first write
+    store.add("a", 0, outcomes())
+    store.add("a", 2, outcomes(value=0.25, predicted=False))
+    again = Store(tmp_path / "new")
+    assert same(again.trial("a", 0), outcomes())
+    assert same(again.trial("a", 2), outcomes(value=0.25, predicted=False))
+    assert again.trial("a", 1) is again.trial("b", 0) is None
+    assert [(key, trial, unpacked(samples).tolist()) for key, trial, samples in again.samples(["b", "a"])] == [
+        ("a", 0, [0, 1, 2, 3, 4]), ("a", 2, [0, 1, 2, 3, 4]),
+    ]  # fmt: skip
+
+
+def test_samples_of_a_trial_are_joined(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add("a", 0, outcomes(0, 4, value=0.0))
+    whole = store.add("a", 0, outcomes(2, 6))
+    assert whole.value.tolist() == [0, 0, 1, 1, 1, 1]
+    assert (whole.seconds, whole.algorithm) == (3.0, "exact")
+    assert same(store.trial("a", 0), whole)
+
+
+def test_points_keep_their_order_and_the_most_trials(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [Result({"adc_bits": bits}, "simulated", trials, 4, 0.5, 0.25, 0.75, 1.0, "exact") for bits, trials in
+            ((8, 2), (7, 2), (8, 1), (7, 3))]  # fmt: skip
+    for row in rows:
+        store.keep_point("sweep-1", str(row.axes), row.trials, {**vars(row), "difference": None, "decisions": {}})
+    found = [Result.of_json(each) for each in store.points("sweep-1")]
+    assert found == [rows[0], rows[3]]
+    assert store.points("sweep-2") == []
+    assert store.runs() == ["sweep-1"]
+
+
+def test_documents(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for content in ({"a": 1}, {"a": 2}):
+        store.write("sweep-1", "settings.json", content)
+    store.write("sweep-1", "command 1", "x")
+    assert store.read("sweep-1", "settings.json") == {"a": 2}
+    assert store.read("sweep-2", "settings.json") is None
+    assert store.documents("settings.json") == {"sweep-1": {"a": 2}}
+    assert store.documents_of("sweep-1", "command ") == ["x"]
+
+
+def test_kill_9_while_trials_are_written_leaves_them_whole(tmp_path: Path) -> None:
+    for key in "abcde":
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), key], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        assert process.stdout is not None
+        written = int(process.stdout.readline())
+        time.sleep(0.03)
+        process.send_signal(signal.SIGKILL)
+        written = max([written, *map(int, process.stdout.read().split())])
+        process.wait()
+        for read_only in (True, False):
+            assert same(
+                Store(tmp_path, read_only).trial(key, written),
+                Outcomes(np.arange(500), np.ones(500, np.float32), 1.0, "exact"),
+            )
+        with sqlite3.connect(tmp_path / STORE) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _write(folder: Path, key: str) -> None:
+    store = Store(folder)
+    for trial in range(40):
+        store.add(key, trial, outcomes())
+
+
+def test_processes_write_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_write, args=(tmp_path, key)) for key in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(list(Store(tmp_path).samples("abc"))) == 120
+
+
+def test_a_file_that_another_process_has_begun_is_empty(tmp_path: Path) -> None:
+    (tmp_path / STORE).touch()
+    store = Store(tmp_path)
+    assert (store.trial("a", 0), list(store.samples("a")), store.points("x"), store.read("x", "y")) == (
+        None,
+        [],
+        [],
+        None,
+    )
+    store.add("a", 0, outcomes())
+    assert same(Store(tmp_path).trial("a", 0), outcomes())
+
+
+def test_ten_thousand_trials_open_at_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add("a", 0, outcomes())
+    with sqlite3.connect(tmp_path / STORE) as connection:
+        connection.execute(
+            "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 10000) INSERT INTO trials SELECT "
+            "'key' || k, 0, point, samples, outcomes, predictions, seconds, engine FROM trials, n"
+        )
+    start = time.perf_counter()
+    assert Store(tmp_path).trial("key9999", 0) is not None
+    assert time.perf_counter() - start < 0.2
+
+
+def test_a_damaged_store_is_set_aside_and_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / STORE).write_text("no database, " * 100)
+    with pytest.raises(ValueError, match=r"runs.sqlite is damaged .*not a database"):
+        Store(tmp_path, read_only=True)
+    with pytest.raises(ValueError, match=r"is now .*runs.sqlite.damaged; run the command again"):
+        Store(tmp_path)
+    assert (tmp_path / f"{STORE}.damaged").read_text().startswith("no database")
+    Store(tmp_path).add("a", 0, outcomes())
+    assert Store(tmp_path).trial("a", 0) is not None
+
+
+def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Store(tmp_path)
+    opened.add("a", 0, outcomes())
+    monkeypatch.setattr("asim_lightning.evaluation.store._WAIT", 0.05)
+    with sqlite3.connect(tmp_path / STORE, isolation_level=None) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match=r"runs.sqlite cannot be read: database is locked"):
+            Store(tmp_path)
+        with pytest.raises(OSError, match=r"runs.sqlite cannot be written: database is locked"):
+            opened.add("a", 1, outcomes())
+        connection.execute("ROLLBACK")
+        assert Store(tmp_path).trial("a", 0) is not None
+        connection.execute("PRAGMA user_version = 7")
+    with pytest.raises(ValueError, match="must be of version 1, got 7"):
+        Store(tmp_path)
+    assert list(tmp_path.glob("*.damaged")) == []

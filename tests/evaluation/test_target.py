@@ -1,0 +1,143 @@
+"""A target is read as it is written, in one grammar, and decided by bounds."""
+
+import time
+
+import numpy as np
+import pytest
+
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import Decision, Result, images_needed
+from asim_lightning.evaluation.target import Target, decide, grouped, is_good, pareto
+
+UNTIL = ("accuracy", "width", "yield")
+
+
+def result(accuracy: float, energy: float, noise: float = 0.1, **more: object) -> Result:
+    figures = {"energy_uj": energy, "latency_ms": 1.0}
+    return Result(
+        {"random_noise": noise}, "simulated", 1, 400, accuracy, accuracy - 0.02, accuracy + 0.02, 1.0, "exact",
+        figures=figures, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["accuracy 99 % of quantized", "accuracy 99.5 % of float", "accuracy 88 %", "accuracy within 2 %", "energy 2 uJ",
+     "latency 5 ms", "yield 0.9 at 85 %"],
+)  # fmt: skip
+def test_targets_are_read(text: str) -> None:
+    assert str(Target.read(text, "`x`")) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "as_written"),
+    [("88 %", "accuracy 88 %"), ("99 % of the quantized", "accuracy 99 % of quantized"),
+     ("energy 500 nJ", "energy 0.5 uJ"), ("latency 2 s", "latency 2000 ms"),
+     ("yield 95 % at 90 %", "yield 0.95 at 90 %"),
+     ("energy 1e3 mJ", "energy 1000000 uJ"), ("accuracy 88.12345 %", "accuracy 88.12345 %"),
+     ("accuracy 0.02", "accuracy within 2 %"), (" accuracy  90%", "accuracy 90 %")],
+)  # fmt: skip
+def test_ways_to_write_the_same(text: str, as_written: str) -> None:
+    assert str(Target.read(text, "`x`")) == as_written
+    assert str(Target.read(as_written, "`x`")) == as_written
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "acuracy 99 %", "accuracy", "accuracy many %", "accuracy 120 %", "accuracy 0 %", "accuracy 9.0.5 %",
+     "accuracy 99 % of analog", "accuracy within 1 % of quantized", "accuracy within 60 %", "energy 2", "energy -2 uJ",
+     "latency 5 pJ", "energy 2 uJ at 85 %", "yield 2 at 85 %", "yield 0.9", "yield 1 at 85 %", 3, None],
+)  # fmt: skip
+def test_what_is_no_target(text: object) -> None:
+    with pytest.raises(ValueError, match=r"in `x` must|`x` must"):
+        Target.read(text, "`x`")  # type: ignore[arg-type]
+
+
+def test_a_setting_takes_some_forms_only() -> None:
+    with pytest.raises(ValueError) as error:
+        Target.read("energy 2 uJ", "`until`", UNTIL)
+    assert str(error.value) == (
+        "`until` must be as in 'accuracy 88 %', 'accuracy within 2 %' (width of the interval) or 'yield 0.9 at 85 %' "
+        "(a share of chips at an accuracy), got 'energy 2 uJ'"
+    )
+
+
+def test_decisions_by_an_interval() -> None:
+    assert decide(Interval(0.92, 0.90, 0.94), 0.9, 400).verdict == "kept"
+    assert decide(Interval(0.86, 0.84, 0.88), 0.9, 400).verdict == "missed"
+    for mean in (0.91, 0.89):
+        found = decide(Interval(mean, mean - 0.02, mean + 0.02), 0.9, 400, 2000)
+        assert (found.verdict, found.images) == ("undecided", 1600)  # the interval must be half as wide
+        assert str(found) == "undecided (1,600 images)"
+    more = decide(Interval(0.9, 0.88, 0.92), 0.9, 400, 2000)
+    assert more == decide(Interval(0.91, 0.89, 0.93), 0.9, 800, 2000) == Decision("undecided", 2000, is_over=True)
+    assert str(more) == "undecided (over 2,000 images)"
+    assert str(decide(Interval(0.91, 0.89, 0.93), 0.9, 400)) == "undecided"
+    assert images_needed([found, more]) == "more than the 2,000 images there are"
+    assert images_needed([found, Decision("undecided", 900)]) == "about 1,600 images"
+    assert images_needed([more, Decision("undecided")]) == ""
+
+
+def test_a_share_of_answers_is_whole() -> None:
+    assert is_good(360, 400, 0.9)
+    assert is_good(367, 400, 91.75 / 100)
+    assert not is_good(359, 400, 0.9)
+
+
+def test_a_share_is_decided_by_pairs() -> None:
+    quantized = Result({}, "quantized", 1, 400, 0.92, 0.90, 0.94, 1.0, "exact")
+    target = Target.read("accuracy 99 % of quantized", "`x`")
+    close = Interval(-0.002, -0.004, 0.0)
+    assert target.decide(result(0.918, 1, difference=close), quantized, 400).verdict == "kept"
+    assert target.margin(result(0.918, 1, difference=close), quantized) == pytest.approx(-0.002 + 0.01 * 0.92)
+    assert target.decide(result(0.918, 1), quantized, 400).verdict == "undecided"  # without pairs
+    assert target.decide(result(0.88, 1), quantized, 400).verdict == "undecided"
+    assert target.decide(result(0.80, 1), quantized, 400).verdict == "missed"
+    with pytest.raises(ValueError, match="needs a point of kind float"):
+        Target.read("accuracy 99 % of float", "`x`").decide(result(0.9, 1), None)
+
+
+def test_energy_and_yields() -> None:
+    assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 1.99), None).verdict == "kept"
+    assert Target.read("energy 2 uJ", "`x`").decide(result(0.9, 2.01), None).verdict == "missed"
+    assert Target.read("energy 2 uJ", "`x`").margin(result(0.9, 3.0), None) == -0.5
+    chips = Result({}, "simulated", 20, 400, 0.9, 0.88, 0.92, 1.0, "exact",
+                   figures={"yield": 0.95, "yield_low": 0.75, "yield_high": 0.99})  # fmt: skip
+    decided = [
+        str(Target.read(f"yield {share} at 85 %", "`x`").decide(chips, None, 400)) for share in (0.7, 0.9, 0.995)
+    ]
+    assert decided == ["kept", "undecided", "missed"]
+
+
+@pytest.mark.parametrize("text", ["accuracy 50 %", "accuracy within 20 %"])
+def test_images_end_where_a_target_is_answered(text: str) -> None:
+    target = Target.read(text, "`x`")
+    correct = np.ones(400, dtype=bool)
+    seen = target.images(correct, 400)
+    assert seen is not None
+    assert seen < 100
+    assert target.answer(seen, seen, 400)
+    assert target.answer(seen // 2, seen // 2, 400) is None
+    assert target.images(correct[: seen - 1], 400) is None
+
+
+def test_all_images_end_every_target() -> None:
+    assert Target.read("accuracy 90 %", "`x`").answer(100, 200, 400) is False
+    assert Target.read("accuracy within 1 %", "`x`").images(np.arange(40) % 2 == 0, 40) == 40
+
+
+def test_the_front_is_that_of_its_conditions() -> None:
+    points = [result(0.9, 2), result(0.8, 1), result(0.7, 3), result(0.85, 1), result(0.6, 5, noise=0.2)]
+
+    def noise(point: Result) -> object:
+        return point.axes["random_noise"]
+
+    assert grouped(points, noise) == [[0, 1, 2, 3], [4]]  # type: ignore[arg-type]
+    assert pareto(points, ("accuracy", "energy"), noise) == [0, 3, 4]  # type: ignore[arg-type]
+
+
+def test_a_front_of_thousands_takes_no_time() -> None:
+    start = time.perf_counter()
+    points = [result(0.1 + place / 2500, place) for place in range(2000)]
+    assert len(pareto(points, ("accuracy", "energy"), lambda point: point.kind)) == 2000
+    assert time.perf_counter() - start < 3

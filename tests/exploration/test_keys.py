@@ -1,0 +1,383 @@
+"""A key answers only for what was measured: whatever can change an outcome changes it, and nothing else does."""
+
+import functools
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback, ModelCheckpoint, Timer, TQDMProgressBar
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+
+from asim_lightning import CimClassifier, MacroConfig, Plan
+from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp, NoiseSweep, RangeCalibration
+from asim_lightning.data import ImageFolder
+from asim_lightning.evaluation.canonical import digest_of
+from asim_lightning.exploration import keys
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.keys import Contents, Fingerprint, fingerprint
+from asim_lightning.exploration.sweep import Sweep
+from tests.classifier.conftest import make_data, make_model
+from tests.exploration.conftest import CountingSweep, Load, environment
+
+PLAN = Plan(MacroConfig(4, 4, rows=64))
+DATA = """
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+class Mine(LightningDataModule):
+    num_classes, in_channels = 10, 1
+
+    def __init__(self, gain=1.0):
+        super().__init__()
+        self.gain = gain
+
+    def test_dataloader(self):
+        images = torch.rand(20, 1, 28, 28, generator=torch.Generator().manual_seed(0)) * self.gain
+        return DataLoader([(x, n % 10, n) for n, x in enumerate(images)], batch_size=10)
+
+    train_dataloader = test_dataloader
+"""
+COLUMN = """
+from asim_lightning.circuit.columns import Column
+from gain import GAIN
+
+class Mine(Column):
+    def level(self, count, cycle):
+        return super().level(count, cycle) * GAIN
+"""
+
+
+class Own(LightningDataModule):
+    """A data module of a user's, with one batch a tensor."""
+
+    def __init__(self, *batches: Any, handle: Any = None) -> None:
+        super().__init__()
+        self.batches, self.handle = batches, handle
+
+    def test_dataloader(self) -> Any:
+        return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
+
+
+def fitted(**options: Any) -> CimClassifier:
+    """A network whose input ranges are fitted to the same images whatever the settings."""
+    model = make_model(**{"plan": PLAN, **options})
+    model.calibrate([torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))])
+    return model
+
+
+def found(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> Fingerprint:
+    made = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, **trainer,
+    )  # fmt: skip
+    return fingerprint(model or fitted(), data or make_data(), made, ["random_noise"])
+
+
+def key(data: Any = None, model: CimClassifier | None = None, **trainer: Any) -> str:
+    result = found(data, model, **trainer)
+    assert result.unknown == ()
+    return digest_of(result.settings)
+
+
+def changed(change: Callable[[CimClassifier], object]) -> CimClassifier:
+    model = fitted()
+    with torch.no_grad():
+        change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.backbone.fc.bias[0].add_(1),
+        lambda model: model.backbone.register_buffer("hidden", torch.tensor(1.0), persistent=False),
+        lambda model: setattr(model.backbone.bn1, "eps", 1e-3),
+        lambda model: setattr(model.backbone.bn1, "new_attribute", (1, None)),
+        lambda model: setattr(model.backbone.bn1, "pool", "max"),
+        lambda model: setattr(model.backbone, "act1", nn.GELU()),
+        lambda model: setattr(model.backbone, "activation", nn.functional.relu),
+        lambda model: setattr(model.backbone.layer1[0].conv1, "signed_input", True),
+        lambda model: model.backbone.fc.register_forward_hook(lambda *_: None),
+        lambda model: setattr(model, "noise_seed", 1),
+        lambda model: setattr(model, "chip", 1),
+    ],
+)
+def test_an_edit_of_the_network_gives_another_key(change: Callable[[CimClassifier], object]) -> None:
+    assert key(model=changed(change)) == key(model=changed(change)) != key()
+
+
+def test_state_in_a_plain_object_of_a_network_counts() -> None:
+    first, second = (
+        changed(lambda model, scale=scale: setattr(model.backbone, "cfg", SimpleNamespace(scale=scale)))
+        for scale in (2, 3)
+    )
+    assert key(model=first) != key(model=second)
+
+
+def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
+    training: dict[str, Any] = {"label_smoothing": 0.1, "mixup": 0.2, "train_noise": 1.0, "calibration_images": 30}
+    assert key(model=fitted(**training)) == key()
+    assert key(model=changed(lambda model: setattr(model.backbone.fc, "warned", True))) == key()
+    assert key(model=fitted(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == key()
+    other = [found(model=fitted(plan=Plan(MacroConfig(4, 4, rows=rows)))) for rows in (64, 65)]
+    assert other[0].settings != other[1].settings
+    assert other[0].shared == other[1].shared
+
+
+def test_settings_of_our_data_count_if_a_test_image_depends_on_them() -> None:
+    other = make_data(eval_batch_size=5, batch_size=3, num_workers=2, held_out=100, seed=5, augment=False)
+    other.setup("test")
+    assert key(other) == key()
+    assert key(make_data(image_size=29)) != key()
+    fewer = [found(make_data(test_images=images)) for images in (25, 10)]
+    assert fewer[0].settings != fewer[1].settings
+    assert fewer[0].shared == fewer[1].shared
+
+
+def test_batches_count_if_answers_depend_on_them() -> None:
+    one, other = make_data(eval_batch_size=10), make_data(eval_batch_size=5)
+    by_batch = make_model(plan=Plan(PLAN.macro, input_range="batch"))
+    assert key(one, by_batch) != key(other, by_batch)
+    assert key(one, limit_test_batches=1) != key(other, limit_test_batches=1)
+
+
+def test_calibration_images_count_while_ranges_are_not_fitted() -> None:
+    missing = make_model(plan=PLAN)
+    assert key(make_data(held_out=100, seed=5), missing) != key(None, missing)
+    assert key(None, make_model(plan=PLAN, calibration_images=30)) != key(None, missing)
+
+
+def test_files_of_our_data_count(tmp_path: Path) -> None:
+    for split, name in (("train", "a"), ("test", "a"), ("train", "b"), ("test", "b")):
+        folder = tmp_path / split / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "0.png")
+
+    def of() -> str:
+        model = fitted(num_classes=2)
+        return key(ImageFolder(str(tmp_path), image_size=8), model)
+
+    seen = [of(), of()]
+    assert seen[0] == seen[1]
+    Image.new("RGB", (8, 9)).save(tmp_path / "test" / "a" / "0.png")
+    seen.append(of())
+    Image.new("RGB", (8, 8)).save(tmp_path / "test" / "b" / "1.png")
+    seen.append(of())
+    assert len(set(seen)) == 3
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "b" / "1.png")
+    assert of() == seen[-1]
+
+
+def test_of_other_data_every_test_image_counts_and_their_order() -> None:
+    one, two = torch.zeros(2, 3), torch.ones(2, 3)
+    cases = [Own(one, two), Own(two, one), Own(one), Own({"image": one, "id": 3}), Own({"image": one, "id": 4})]
+    digests = [key(case) for case in cases]
+    assert len(set(digests)) == len(cases)
+    assert key(Own(one.clone(), two, handle=object())) == digests[0]
+    assert key(Own(one), limit_test_batches=1) == key(Own(one, two), limit_test_batches=1)
+
+
+def test_a_pass_over_the_images_leaves_random_numbers_as_they_were() -> None:
+    model = fitted()
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    key(Own(torch.zeros(2)), model)
+    assert torch.rand(1) == expected
+
+
+class Disturbing(Callback):
+    def __init__(self, amount: Any) -> None:
+        self.amount = amount
+
+    def setup(self, *_: Any, **__: Any) -> None: ...
+
+
+class Watching(NoiseSweep):
+    """One that inherits from a harmless callback."""
+
+
+def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
+    idle = [
+        ConfusionMatrix(), LastCheckpoint(), NoiseRamp(1.0), NoiseSweep([0.1]), Timer(), EarlyStopping("val/acc"),
+        TQDMProgressBar(), LambdaCallback(on_test_start=lambda *_: None),
+    ]  # fmt: skip
+    made = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    plain = fingerprint(fitted(), make_data(), made, [])
+    made.callbacks += [*idle, ModelCheckpoint(tmp_path)]  # type: ignore[attr-defined]
+    assert fingerprint(fitted(), make_data(), made, []) == plain
+    counting = [
+        Disturbing(1.0), Disturbing(2.0), Watching([0.1]), RangeCalibration(20), RangeCalibration(200),
+        LambdaCallback(setup=lambda *_: None),
+    ]  # fmt: skip
+    digests = [key(), key(precision="bf16-mixed"), *(key(callbacks=[each]) for each in counting)]
+    assert len(set(digests)) == len(digests)
+    assert found(callbacks=[Disturbing(object())]).unknown == (
+        "trainer.callbacks.Disturbing: a object, which is not plain",
+    )
+
+
+@dataclass
+class Settings:
+    mean: tuple[float, ...] = (0.5,)
+
+
+def adder(amount: float) -> Callable[[float], float]:
+    return lambda x: x + amount
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: 0.1 + n,
+        lambda n: float("inf") * (1 - 2 * n),
+        lambda n: {"a": [1, (n,)]},
+        lambda n: {1: n},
+        lambda n: {"x", "y", str(n)},
+        lambda n: np.array([1.0, n]),
+        lambda n: torch.ones(3, 2, dtype=torch.bfloat16).T * n,
+        lambda n: Settings((n,)),
+        adder,
+        lambda n: functools.partial(adder, n),
+        lambda n: Settings if n else Path,
+        lambda n: Path("a") / str(n),
+    ],
+)
+def test_values_are_told_apart_by_content(make: Callable[[int], Any]) -> None:
+    contents = Contents()
+    one, same, other = (json.dumps(contents.of(make(n), "it"), sort_keys=True) for n in (0, 0, 1))
+    assert one == same != other
+    assert not contents.unknown
+
+
+def test_a_value_that_is_not_plain_is_noted() -> None:
+    contents, itself = Contents(), list[Any]()
+    itself.append(itself)
+    for name, value in {"a": object(), "b": itself, "c": torch.zeros(2, device="meta")}.items():
+        contents.of({"x": [value]}, name)
+    assert [each.partition(":")[0] for each in contents.unknown] == ["a", "b", "c"]
+
+
+def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, tmp_path: Path) -> None:
+    module = load("my_module", "A = 1\n")
+    before = key()
+    (tmp_path / "my_module.py").write_text("A = 2\n")
+    assert key() == before  # by the code that runs
+    importlib.reload(module)
+    after = key()
+    assert after != before
+    assert "my_module" in keys.loaded_code()
+    assert not {"torch", "os", "asim_lightning", "asim_lightning.exploration.keys"} & keys.loaded_code().keys()
+    load("my_module", "A = 1\n")
+    assert key() == before
+
+
+def test_sources_of_this_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_PACKAGE", str(tmp_path))
+    seen = []
+    for name, text in (("a.py", "1"), ("a.py", "2"), ("b.cpp", "1"), ("b.cpp", "2"), ("c.md", "1")):
+        (tmp_path / name).write_text(text)
+        seen.append(keys.package_code.__wrapped__())
+    assert len(set(seen)) == 4
+    assert seen[3] == seen[4]
+
+
+def of_no_file(text: str) -> Any:
+    space: dict[str, Any] = {"Callback": Callback, "nn": nn, "LightningDataModule": LightningDataModule}
+    exec(text, space)
+    return space["Made"]
+
+
+def test_code_without_a_file_is_told() -> None:
+    module = of_no_file("class Made(nn.ReLU): ...")
+    model = changed(lambda model: setattr(model.backbone, "act1", module()))
+    assert found(model=model).unknown == ("model.backbone.act1: builtins.Made, whose code is in no file",)
+    hook = of_no_file("Made = lambda *_: None")
+    assert len(found(model=changed(lambda model: model.backbone.fc.register_forward_hook(hook))).unknown) == 1
+    callback = of_no_file("class Made(Callback):\n    def setup(self, *_): ...")
+    assert len(found(callbacks=[callback()]).unknown) == 1
+    data = of_no_file("class Made(LightningDataModule):\n    def test_dataloader(self): return [[1]]")
+    assert len(found(data()).unknown) == 1
+    Own.__module__, module = "nowhere", Own.__module__
+    try:
+        assert len(found(Own(torch.zeros(2))).unknown) == 1
+    finally:
+        Own.__module__ = module
+
+
+SCRIPT = """
+import my_data
+from asim_lightning.evaluation.canonical import digest_of
+from tests.exploration.test_keys import changed, found
+model = changed(lambda model: setattr(model.backbone, "names", {"a", "b", "c"}))
+print(digest_of(found(my_data.Mine(), model).settings))
+"""
+
+
+def test_two_processes_give_one_key(tmp_path: Path) -> None:
+    (tmp_path / "my_data.py").write_text(DATA)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    said = [
+        subprocess.run(
+            [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True,
+            env={**environment(), "PYTHONHASHSEED": seed},
+        ).stdout.split()[-1]
+        for seed in "12"
+    ]  # fmt: skip
+    assert len(said[0]) == 64
+    assert said[0] == said[1]
+
+
+def swept(folder: Path, data: Any, axes: SweepAxes, **options: Any) -> tuple[Sweep, int]:
+    """A finished sweep, and how many evaluations it took."""
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=folder, **options,
+    )  # fmt: skip
+    sweep = CountingSweep(trainer, fitted(plan=Plan(MacroConfig(4, 4))), data, axes, 1, folder / "runs", progress=False)
+    sweep.run()
+    return sweep, sweep.evaluations
+
+
+def test_an_edited_column_is_measured_anew(load: Load, tmp_path: Path) -> None:
+    load("gain", "GAIN = 1.0\n")
+    load("my_column", COLUMN)
+    axes, data = SweepAxes(column=["charge", "my_column.Mine"]), make_data(test_images=10)
+    assert [swept(tmp_path, data, axes)[1] for _ in range(2)] == [4, 0]
+    load("gain", "GAIN = 0.1\n")
+    load("my_column", COLUMN)
+    assert [swept(tmp_path, data, axes)[1] for _ in range(2)] == [4, 0]
+
+
+def test_an_edited_data_module_and_other_images_are_measured_anew(load: Load, tmp_path: Path) -> None:
+    axes = SweepAxes(random_noise=[0.0])
+    module = load("my_data", DATA)
+    first, count = swept(tmp_path, module.Mine(), axes)
+    assert [count, swept(tmp_path, module.Mine(), axes)[1], swept(tmp_path, module.Mine(3.0), axes)[1]] == [3, 0, 3]
+    module = load("my_data", DATA.replace("n % 10", "3"))
+    edited, count = swept(tmp_path, module.Mine(), axes)
+    assert count == 3
+    assert edited.records.results()[0].right != first.records.results()[0].right
+
+
+def test_nothing_is_reused_without_a_key_and_one_line_says_so(tmp_path: Path) -> None:
+    callback = Disturbing(object())
+    for _ in range(2):
+        sweep, count = swept(tmp_path, make_data(test_images=10), SweepAxes(random_noise=[0.0]), callbacks=[callback])
+        assert count == 3
+        assert len(sweep.notes) == 1
+        assert "no outcome of an earlier run is used" in sweep.notes[0]
+    assert "without_fingerprint" in (sweep.folder / "settings.json").read_text()
