@@ -97,12 +97,14 @@ class Decision:
 
 
 def images_needed(decisions: Iterable[Decision]) -> str:
-    """How many images would decide all of some points, as "about 1,600 images"; empty if images do not."""
-    hardest = max(decisions, key=lambda each: (each.images is None, each.is_over, each.images or 0))
+    """How many images would decide all of some points, as "about 1,600 images would decide"; empty if images do not."""
+    some = list(decisions)
+    hardest = max(some, key=lambda each: (each.images is None, each.is_over, each.images or 0))
     if hardest.images is None:
         return ""
     images = f"{hardest.images:,} images"
-    return f"more than the {images} there are" if hardest.is_over else f"about {images}"
+    needed = f"more than the {images} there are" if hardest.is_over else f"about {images}"
+    return f"{needed} would decide{' all of them' if len(some) > 1 else ''}"
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,8 @@ def read_run(folder: str | Path) -> Run:
     store, name = Store(folder.absolute().parent, read_only=True), folder.absolute().name
     results = tuple(map(Result.of_json, store.points(name)))
     if not results:
-        raise FileNotFoundError(f"{folder} is no run in {STORE} next to it; asim sweep and asim search write runs")
+        what = "holds no run" if folder.is_dir() else "is no folder"
+        raise FileNotFoundError(f"{folder} {what}; asim sweep and asim search write runs/NAME and runs/NAME/sweep-HASH")
     yields, traded = store.read(name, YIELD_DOCUMENT) or {}, store.read(name, TRADED) or {}
     commands = (CommandRecord.of_json(each) for each in store.documents_of(name, COMMAND))
     return Run(

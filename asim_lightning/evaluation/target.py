@@ -84,7 +84,10 @@ class Target:
             if not 0 < found.value < inf:
                 raise ValueError(f"the {found.form} in {setting} must be above 0, got {text!r}")
         elif found.form == "width" and not 0 < found.value <= _WIDEST:
-            raise ValueError(f"the width in {setting} must be above 0 and at most {_WIDEST:g}, got {text!r}")
+            raise ValueError(
+                f"the width in {setting} must be above 0 and at most {_WIDEST:g} (an accuracy to reach has a %, as in "
+                f"'accuracy 90 %'), got {text!r}"
+            )
         elif found.form == "yield" and not (0 < found.value < 1 and 0 < found.accuracy <= 1):
             raise ValueError(
                 f"{setting} must have a yield between 0 and 1, at an accuracy above 0 % and at most 100 %, got {text!r}"

@@ -36,6 +36,7 @@ from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.results_table import results_table
 from asim_lightning.report.tensorboard_curves import write_dashboard
 from asim_lightning.report.tensorboard_trade_off import write_trade_off
+from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
 
@@ -160,7 +161,11 @@ def _lsb_note(results: Sequence[Result], sweep: Sweep) -> list[str]:
 def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
     """The differences along the plot's axis, where there are a few; none where outcomes decided what was computed."""
     if sweep.until is not None and sweep.until.ends_images:
-        return ["", meaning_of_early_end(sweep.until, max(row.images for row in results))]
+        meaning = meaning_of_early_end(sweep.until, max(row.images for row in results))
+        if sweep.until.form == "width":
+            return ["", meaning]
+        found = Run(sweep.folder, tuple(results), sweep.records.settings)
+        return ["", f"answer   {verdict(found, sweep.until)}", meaning]
     if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
         return []
     found = differences(results, sweep, axis)

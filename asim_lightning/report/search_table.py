@@ -98,7 +98,7 @@ def cheapest_lines(found: Run) -> list[str]:
         if cheaper:
             decisions = [each for point in cheaper for each in point.decisions.values()]
             needed = images_needed(each for each in decisions if each.verdict == "undecided")
-            deciding = f"; {needed} would decide" if needed else ""
+            deciding = f"; {needed}" if needed else ""
             cheapest = f"{len(cheaper)}, the cheapest {_numbers(cheaper[0], given)}"
             lines.append(f"Cheaper and undecided{where}: {cheapest}{deciding}.")
     return lines

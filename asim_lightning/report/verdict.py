@@ -94,7 +94,7 @@ def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 def _deciding(decisions: Iterable[Decision]) -> list[str]:
     """How many images would decide, where images do."""
     needed = images_needed(decisions)
-    return [f"{needed} would decide"] if needed else []
+    return [needed] if needed else []
 
 
 def _of_conditions(run: Run, target: Target, names: Sequence[str]) -> list[str]:

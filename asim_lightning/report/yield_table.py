@@ -113,7 +113,7 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
         f"Good: so many of these {images:,} images are right{mean}. On these images: bounds of the share of all chips "
         f"that are good on these very images ({bounds}). On all images: of the share of all chips that have this "
         "accuracy over all images of the kind, of which these are a sample.",
-        "Mean: over all chips and all images; chips and images are resampled independently. Chip sd: points from chip "
+        "Mean: over all chips and all images; its interval covers the choice of both. Chip sd: points from chip "
         "to chip on these images, "
         + (
             "read noise taken out (read sd: of one chip from read to read)."

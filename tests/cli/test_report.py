@@ -34,13 +34,13 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no folder": (
         nothing,
         ("runs/tinny",),
-        "tinny is no run in runs.sqlite next to it; asim sweep and asim search write runs",
+        "tinny is no folder",
     ),
-    "a file": (nothing, (f"{SWEEP}/results.csv",), "results.csv is no run in runs.sqlite next to it; asim sweep"),
+    "a file": (nothing, (f"{SWEEP}/results.csv",), "results.csv is no folder"),
     "an empty folder": (
         lambda _: Path("empty").mkdir(),
         ("empty",),
-        "empty is no run in runs.sqlite next to it; asim sweep",
+        "empty holds no run",
     ),
     "the same twice": (nothing, (SWEEP, "runs/tiny"), "each run must be given once, got"),
     "a damaged store": (

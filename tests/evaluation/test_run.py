@@ -76,7 +76,7 @@ def test_a_run_is_read_back_from_its_store(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"sweep-1 is no run in runs\.sqlite"):
+    with pytest.raises(FileNotFoundError, match=r"sweep-1 is no folder"):
         read_run(tmp_path / "sweep-1")
     assert run_names(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -43,7 +43,7 @@ def test_messages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compare_sweeps needs at least one sweep, got none"):
         compare_sweeps({}, tmp_path / "a.png")
     finished(tmp_path / "x", 0.5)
-    with pytest.raises(FileNotFoundError, match=r"y is no run in runs\.sqlite"):
+    with pytest.raises(FileNotFoundError, match=r"y is no folder"):
         compare_sweeps({"a": tmp_path / "y"}, tmp_path / "a.png")
     with pytest.raises(ValueError, match="the axis of a plot must be one that simulated points have"):
         compare_sweeps({"a": tmp_path / "x"}, tmp_path / "a.png", AccuracyPlot("rows"))

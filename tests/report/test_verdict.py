@@ -129,11 +129,13 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
         "99 % of the quantised accuracy (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
         "bits a cycle 4 (92.00 % [89.00, 95.00], 5.99 µJ); the recipe's macro, ADC bits 8, input bits a cycle 1 (50.00 "
         "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper undecided, the cheapest ADC bits 10, input bits a cycle 4 ("
-        "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide."
+        "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide all of them."
     )
     needed = max(each.images or 0 for _, each in choices(of_macros(100_000), QUANTIZED)[0].cheaper)
     assert 400 < needed < 100_000
-    assert verdict(of_macros(100_000), QUANTIZED).endswith(f"2.46 µJ); about {needed:,} images would decide.")
+    assert verdict(of_macros(100_000), QUANTIZED).endswith(
+        f"2.46 µJ); about {needed:,} images would decide all of them."
+    )
     without = replace(of_macros(), commands=())
     assert choices(without, QUANTIZED)[0].own is None
     assert "recipe" not in verdict(without, QUANTIZED)
