@@ -164,8 +164,8 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
         meaning = meaning_of_early_end(sweep.until, max(row.images for row in results))
         if sweep.until.form == "width":
             return ["", meaning]
-        found = Run(sweep.folder, tuple(results), sweep.records.settings)
-        return ["", f"answer   {verdict(found, sweep.until)}", meaning]
+        run = Run(sweep.folder, tuple(results), sweep.records.settings)
+        return ["", f"answer   {verdict(run, sweep.until)}", meaning]
     if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
         return []
     found = differences(results, sweep, axis)
