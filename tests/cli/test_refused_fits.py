@@ -234,7 +234,7 @@ def test_a_fit_for_a_chip_keeps_the_epoch_that_is_best_on_it(
 
     monkeypatch.setattr(CimClassifier, "validation_step", validation_step)
     monkeypatch.setattr(
-        "asim_lightning.callbacks.simulated_accuracy.point_result", lambda *_: SimpleNamespace(accuracy=next(on_chip))
+        "asim_lightning.callbacks.simulated_accuracy.result_of", lambda *_: SimpleNamespace(accuracy=next(on_chip))
     )
     path = written(
         trainer__callbacks=[], model__train_noise=1.0, model__train_noise_model="chip", trainer__max_epochs=2

@@ -84,10 +84,6 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         (*SPACE, "--runner", "ray", "--runner.workers", "0"),
         "`runner.workers` must be 1 or more or null, got 0",
     ),
-    "nothing at the address": (
-        (*SPACE, "--runner", "ray", "--runner.address", "127.0.0.1:1"),
-        "nothing answers at 127.0.0.1:1: Connection refused",
-    ),
     "charging by counts": (
         (*SPACE, "--technology.charging", "ground"),
         "`technology.charging` must be fixed in a sweep or search, which keeps no counts, got 'ground'; asim",

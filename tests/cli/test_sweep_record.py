@@ -1,6 +1,7 @@
 """What `asim sweep` does with the store that it finds."""
 
 import contextlib
+import shutil
 import sqlite3
 import threading
 from importlib.metadata import version
@@ -13,6 +14,16 @@ from asim_lightning.evaluation import store as stores
 from tests.cli.conftest import DAMAGED, Asim, Run, stored_trials, sweep_of
 
 STORE = Path("runs/tiny/runs.sqlite")
+
+
+@pytest.fixture
+def sweep(sweep: Path, asim: Asim, run: Run) -> Path:
+    """A finished sweep, computed with the modules that are loaded now: those of other tests count as a user's code."""
+    STORE.unlink()
+    shutil.rmtree(sweep)
+    asim(*sweep_of(run))
+    (folder,) = STORE.parent.glob("sweep-*")
+    return folder
 
 
 def test_exports_are_written_whole_and_never_read_back(sweep: Path, asim: Asim, run: Run) -> None:

@@ -183,6 +183,18 @@ def _filling(lanes: int) -> float:
     return lanes / (-(-lanes // _GROUP) * _GROUP)
 
 
+def counts_by(counting: Counting, transfer: Transfer, level: str | None = None) -> bool:
+    """Whether a library of this machine counts a macro's digits in some way; AMX takes digits of at most 8 bits.
+
+    Args:
+        counting: The way.
+        transfer: The macro.
+        level: Level of the library; None: the processor's.
+    """
+    is_wide = max(number for _, number in schedule_of(transfer).digits) > 8
+    return not (counting == Counting.AMX and is_wide) and bool(kernels(level).asim_counts_by(counting))
+
+
 def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:
     """The fastest way to count so many lanes of a problem's inputs and outputs."""
     macro, loaded, digits = transfer.macro, kernels(level), schedule_of(transfer).digits
@@ -190,7 +202,7 @@ def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) 
     # AMX's registers have 16 rows, of which few would be in use, and beside AMX the core is slower, which counts where
     # there is noise
     is_worth_amx = bits >= (3 if any(transfer.noisy) else 1) and (singles >= 2 or bits >= 16)
-    if is_worth_amx and max(number for _, number in digits) <= 8 and loaded.asim_counts_by(Counting.AMX):
+    if is_worth_amx and counts_by(Counting.AMX, transfer, level):
         return Counting.AMX
     parts = sum(-(-number // 4) for _, number in digits)
     fits = macro.rows * 15 <= _LARGEST_LOOK_UP and loaded.asim_counts_by(Counting.LOOK_UPS)
