@@ -13,8 +13,8 @@ from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.canonical import digest_of
 from asim_lightning.evaluation.results import KINDS
-from asim_lightning.exploration.keys import Contents
 from asim_lightning.exploration.point import Points, macro_content
+from asim_lightning.exploration.trial_keys import Contents
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
 from tests.exploration.conftest import Load

@@ -24,10 +24,10 @@ from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp, NoiseSweep, RangeCalibration
 from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.canonical import digest_of
-from asim_lightning.exploration import keys
+from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.keys import Contents, Fingerprint, fingerprint
 from asim_lightning.exploration.sweep import Sweep
+from asim_lightning.exploration.trial_keys import Contents, Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
 from tests.exploration.conftest import CountingSweep, Load, environment
 
@@ -279,18 +279,20 @@ def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, 
     importlib.reload(module)
     after = key()
     assert after != before
-    assert "my_module" in keys.loaded_code()
-    assert not {"torch", "os", "asim_lightning", "asim_lightning.exploration.keys"} & keys.loaded_code().keys()
+    assert "my_module" in trial_keys.loaded_code()
+    assert (
+        not {"torch", "os", "asim_lightning", "asim_lightning.exploration.trial_keys"} & trial_keys.loaded_code().keys()
+    )
     load("my_module", "A = 1\n")
     assert key() == before
 
 
 def test_sources_of_this_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_PACKAGE", str(tmp_path))
+    monkeypatch.setattr(trial_keys, "_PACKAGE", str(tmp_path))
     seen = []
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.cpp", "1"), ("b.cpp", "2"), ("c.md", "1")):
         (tmp_path / name).write_text(text)
-        seen.append(keys.package_code.__wrapped__())
+        seen.append(trial_keys.package_code.__wrapped__())
     assert len(set(seen)) == 4
     assert seen[3] == seen[4]
 
@@ -321,7 +323,7 @@ def test_code_without_a_file_is_told() -> None:
 SCRIPT = """
 import my_data
 from asim_lightning.evaluation.canonical import digest_of
-from tests.exploration.test_keys import changed, found
+from tests.exploration.test_trial_keys import changed, found
 model = changed(lambda model: setattr(model.backbone, "names", {"a", "b", "c"}))
 print(digest_of(found(my_data.Mine(), model).settings))
 """
