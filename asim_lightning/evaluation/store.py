@@ -175,7 +175,8 @@ class Store:
                     if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                         for table in _TABLES:  # for a reader of a file that another process has begun: empty ones
                             connection.execute(f"CREATE {'' if write else 'TEMP '}TABLE {table}")
-                        connection.execute(f"PRAGMA user_version = {_VERSION}" if write else "PRAGMA user_version")
+                        if write:
+                            connection.execute(f"PRAGMA user_version = {_VERSION}")
                     yield connection
             finally:
                 connection.close()
