@@ -108,7 +108,6 @@ class Records:
         self._keys: dict[str, str] = {}
         self._mine: set[tuple[str, int]] = set()  # trials that this command has stored
         self._complete: dict[bytes, bool] = {}
-        self._figures: dict[str, float] = {}
         self._next_export = 0.0
         self.notes = [
             f"a {self._what} calls no hook of {name} for a test; asim test does" for name in idle_callbacks(trainer)
