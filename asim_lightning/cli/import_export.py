@@ -8,7 +8,6 @@ from jsonargparse import Namespace
 from asim_lightning.cli.commands import DESCRIPTIONS
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
-from asim_lightning.evaluation.whole_file import remove_partials
 from asim_lightning.exchange.keys import LAYOUTS
 
 
@@ -68,4 +67,3 @@ def _check_paths(settings: Namespace) -> None:
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
     check_file(target, "`--to`")
-    remove_partials(target.parent, target.name)

@@ -44,7 +44,6 @@ from asim_lightning.cli.strict_yaml import use_strict_loader
 from asim_lightning.cli.trainer import AsimTrainer, ending_processes
 from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.evaluation.whole_file import remove_partials
 from asim_lightning.surgery import macro_layers
 
 use_strict_loader()
@@ -163,14 +162,12 @@ class AsimCLI(LightningCLI):
         self.start = start.anew(f"`--{name} {value}` continues at its epoch")
 
     def _check_output(self) -> None:
-        """Refuse a folder that cannot be written before the work, and tidy up after processes that were killed."""
+        """Refuse a folder that cannot be written before the work."""
         trainer, setting = self.config.get("trainer") or {}, "`trainer.default_root_dir`"
         if self.command == "predict":
             check_file(self.run_folder / PREDICTIONS, setting)
         elif self.command in ("sweep", "search") or (self.command == "fit" and not trainer.get("fast_dev_run")):
             check_folder(self.run_folder, setting)
-        if self.command in ("fit", "predict", "sweep", "search", "bench", "cost"):
-            remove_partials(self.run_folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""

@@ -11,7 +11,7 @@ from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.run import Run, read_run, run_names
 from asim_lightning.evaluation.target import Target
-from asim_lightning.evaluation.whole_file import remove_partials, write_whole
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.html_page import page
 from asim_lightning.report.run_section import run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.verdict import verdict
@@ -70,7 +70,6 @@ def run(arguments: Sequence[str]) -> None:
         check_file(path, "`--output`")
         if path.is_file() and mark not in path.read_bytes():
             raise UsageError(f"`--output` must name no file but that of an earlier report, got {path}")
-        remove_partials(path.parent, path.name)
     title = settings.title or "; ".join(dict.fromkeys(map(run_title, runs)))
     titles, first = run_titles(runs), 1 if len(runs) > 1 else 0
     sections = [

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ import pytest
 import torch
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation.whole_file import partial_of
 from tests.cli.conftest import GRID, Asim, contents
 
 Write = Callable[..., Path]
@@ -310,37 +307,6 @@ def test_predictions_are_whole_or_absent(
     monkeypatch.setattr(os, "fsync", no_space)
     assert asim("predict", "-c", path, "--data.init_args.test_images", "10").code == 2
     assert Path("runs/tiny/predictions.csv").read_bytes() == before
-
-
-@pytest.mark.parametrize("command", ["fit", "predict", "sweep", "bench"])
-def test_partial_files_of_dead_processes(
-    command: str, asim: Asim, written: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    below = folder / "runs" / "tiny" / "version_7" / "checkpoints"
-    below.mkdir(parents=True)
-    parts = [partial_of(below / "last.ckpt", process).name for process in (dead.pid, os.getppid())]
-    names = (*parts, "notes.partial", f"notes.{dead.pid}.partial")
-    for name in names:
-        (below / name).write_text("a part")
-
-    def enough(*_: object, **__: object) -> None:
-        raise ValueError("enough")
-
-    monkeypatch.setattr("asim_lightning.cli.parser.AsimCLI.instantiate_classes", enough)
-    assert asim(command, "-c", written()).error == "enough"
-    assert {path.name for path in below.iterdir()} == set(names[1:])
-
-
-def test_partial_files_of_an_export(asim: Asim, folder: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    names = [partial_of(folder / name, dead.pid).name for name in ("x.pth", "y.pth")]
-    for name in names:
-        (folder / name).write_text("a part")
-    assert asim(*EXPORT, "x.pth").code == 0
-    assert contents(folder) == {"x.pth", names[1]}
 
 
 def test_an_export_to_a_link(asim: Asim, folder: Path) -> None:

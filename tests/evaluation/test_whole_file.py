@@ -1,13 +1,11 @@
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from asim_lightning.evaluation.whole_file import naming, partial_of, remove_partials, write_lines, write_whole
+from asim_lightning.evaluation.whole_file import naming, write_lines, write_whole
 
 
 def test_a_file_and_its_folders(tmp_path: Path) -> None:
@@ -28,7 +26,7 @@ def test_what_fails_leaves_nothing(error: type[BaseException], tmp_path: Path) -
         raise error
 
     with pytest.raises(error):
-        write_whole(tmp_path / "a" / "b" / "x.bin", fail)
+        write_whole(tmp_path / "x.bin", fail)
     assert not list(tmp_path.iterdir())
 
 
@@ -51,54 +49,6 @@ def _save_to_full(value: torch.Tensor) -> None:
         torch.save(value, full)
 
 
-def test_an_error_that_was_handled_before_is_no_cause(tmp_path: Path) -> None:
-    def fail(_: object) -> None:
-        raise ValueError("of its own")
-
-    try:
-        raise OSError("before")
-    except OSError:
-        with pytest.raises(ValueError, match="of its own"):
-            write_whole(tmp_path / "x.bin", fail)
-
-
-def test_partial_files_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    writes = (
-        "import sys, pathlib; from asim_lightning.evaluation.whole_file import write_whole\n"
-        "def wait(file): print('writing', flush=True); sys.stdin.read()\n"
-        "write_whole(pathlib.Path(sys.argv[1]), wait)"
-    )
-    place = tmp_path / "deep" / "x.bin"
-    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", writes, str(place)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as living:
-        assert living.stdout is not None
-        assert living.stdout.readline() == b"writing\n"
-        # as it looks on another machine, where no process has that number
-        elsewhere = partial_of(place, living.pid).rename(partial_of(place, dead.pid))
-        gone = partial_of(place.with_name("y.bin"), dead.pid)
-        mine = partial_of(place.with_name("z.bin"), os.getpid())
-        gone.write_text("")
-        mine.write_text("")
-        remove_partials(tmp_path)
-        assert (elsewhere.exists(), gone.exists(), mine.exists()) == (True, False, True)
-        living.kill()
-    remove_partials(place.parent, "y.bin")
-    assert elsewhere.exists()
-    remove_partials(place.parent, "x.bin")
-    assert not elsewhere.exists()
-
-
-def test_files_of_a_name_that_looks_alike_stay(tmp_path: Path) -> None:
-    for name in ("notes.999999.partial", "notes.asim-999999.partial", "x.bin.999999.partial"):
-        (tmp_path / name).write_text("a user's")
-    remove_partials(tmp_path)
-    remove_partials(tmp_path, "notes")
-    assert len(os.listdir(tmp_path)) == 3
-
-
 def test_a_link_stays_and_what_it_stands_for_is_replaced(tmp_path: Path) -> None:
     link, file = tmp_path / "results.csv", tmp_path / "big" / "kept.csv"
     link.symlink_to(Path("big", "kept.csv"))
@@ -106,9 +56,6 @@ def test_a_link_stays_and_what_it_stands_for_is_replaced(tmp_path: Path) -> None
         write_whole(link, lambda opened: opened.write(content))
         assert link.is_symlink()
         assert file.read_bytes() == content
-    partial_of(file, 999_999_999).write_text("a part")
-    remove_partials(tmp_path, "results.csv")
-    assert os.listdir(file.parent) == ["kept.csv"]
     write_whole(link, lambda opened: opened.write(b"own"), follow_link=False)
     assert not link.is_symlink()
     assert (link.read_bytes(), file.read_bytes()) == (b"own", b"newer")
@@ -136,9 +83,3 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
 def test_a_name_as_long_as_there_may_be(name: str, tmp_path: Path) -> None:
     write_whole(tmp_path / name, lambda file: file.write(b"x"))
     assert os.listdir(tmp_path) == [name]
-
-
-def test_no_folder_to_look_in(tmp_path: Path) -> None:
-    remove_partials(tmp_path / "nosuch")
-    remove_partials(tmp_path / "nosuch", "x.ckpt")
-    assert not list(tmp_path.iterdir())
