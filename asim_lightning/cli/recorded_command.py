@@ -13,8 +13,7 @@ from typing import Any
 from asim_lightning.bench.machine import this_machine, versions
 from asim_lightning.cli.start import Setup
 from asim_lightning.engine import SavedChip
-from asim_lightning.evaluation.command_record import CommandRecord
-from asim_lightning.evaluation.run import COMMAND
+from asim_lightning.evaluation.run import COMMAND, CommandRecord
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.estimate import all_images
 from asim_lightning.surgery import macro_layers

@@ -158,7 +158,7 @@ def trade_off(
 ) -> None:
     """What accuracy costs: macros, chips, checkpoints and technologies that trade accuracy, energy and time best.
 
-    Writes results.csv, results.json, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
+    Writes results.csv, pictures and TensorBoard scalars; a search that was stopped goes on where it was.
 
     Args:
         setup: What it works with.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,25 +46,13 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
         seed: Seed of the resampling; the same answers and seed give the same interval.
 
     Raises:
-        ValueError: `correct` is not a filled two-dimensional array of 0 and 1, or an option is out of range.
+        ValueError: `correct` is not a filled two-dimensional array of 0 and 1.
     """
     right, trials = _right_trials(correct)
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"`level` must be between 0 and 1, got {level}")
-    if resamples < 1:
-        raise ValueError(f"`resamples` must be at least 1, got {resamples}")
-
-    images = right.size
-    mean = float(right.sum()) / (images * trials)
-    values, counts = np.unique(right, return_counts=True)  # (values,) at most trials + 1 of them
-    weights = np.random.default_rng(seed).multinomial(images, counts / images, size=resamples)  # (resamples, values)
-    means = weights @ values / (images * trials)  # (resamples,)
-    tail = (1.0 - level) / 2.0
-    low, high = (float(end) for end in np.quantile(means, [tail, 1.0 - tail]))
-
-    unlike = images - int(np.max(counts))
-    if images < _FEW_IMAGES or min(unlike, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
-        wilson_low, wilson_high = wilson(mean, images, NormalDist().inv_cdf(1.0 - tail))
+    images, mean = right.size, float(right.sum()) / (right.size * trials)
+    low, high, most = _resampled(right, images * trials, level, resamples, seed)
+    if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
+        wilson_low, wilson_high = wilson(mean, images, _deviations(level))
         low, high = min(low, wilson_low), max(high, wilson_high)
     # Rounding, or a handful of resamples, must not push an end past the mean: error bars have no negative length.
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
@@ -95,14 +84,25 @@ def difference_interval(
     if right.size != others.size:
         raise ValueError(f"both answers must be to the same images, got {right.size} and {others.size} images")
     won = right / trials - others / other_trials  # (images,)
-    values, counts = np.unique(won, return_counts=True)
-    weights = np.random.default_rng(seed).multinomial(won.size, counts / won.size, size=resamples)
-    tail = (1.0 - level) / 2.0
-    low, high = (float(end) for end in np.quantile(weights @ values / won.size, [tail, 1.0 - tail]))
+    low, high, _ = _resampled(won, won.size, level, resamples, seed)
     c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
     middle, mean = (c - b) / n, float(won.mean())
-    half = NormalDist().inv_cdf(1.0 - tail) * sqrt(b + c - (c - b) ** 2 / n) / n
+    half = _deviations(level) * sqrt(b + c - (c - b) ** 2 / n) / n
     return Interval(mean, max(-1.0, min(low, middle - half, mean)), min(1.0, max(high, middle + half, mean)))
+
+
+def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int, seed: int) -> tuple[float, float, int]:
+    """Ends of the sum of resampled values over a divisor, and how many images share the most frequent value."""
+    kinds, counts = np.unique(values, return_counts=True)
+    weights = np.random.default_rng(seed).multinomial(values.size, counts / values.size, size=resamples)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(weights @ kinds / divisor, [tail, 1.0 - tail])
+    return float(low), float(high), int(counts.max())
+
+
+def _deviations(level: float) -> float:
+    """Standard deviations of a normal distribution on each side of its mean that hold a share of it."""
+    return NormalDist().inv_cdf(1.0 - (1.0 - level) / 2.0)
 
 
 def _right_trials(correct: ArrayLike) -> tuple[NDArray[np.int64], int]:

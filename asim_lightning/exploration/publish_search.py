@@ -1,7 +1,5 @@
 """The results of a search for people: table, pictures, files, TensorBoard."""
 
-from dataclasses import asdict
-
 from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.evaluation.results import Result
@@ -14,7 +12,7 @@ from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import search_text, write_search
+from asim_lightning.report.search_table import search_text
 from asim_lightning.report.tensorboard_curves import SUFFIX, run_name
 from asim_lightning.report.tensorboard_trade_off import energy_run, write_energy_curves
 
@@ -32,8 +30,6 @@ def publish_search(found: Run, search: Search, name: str) -> str:
     """
     title = f"{name}: {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
-    described = {"name": name, "search": asdict(search.settings), "technology": asdict(search.technology)}
-    write_search(found, described)
     pictures = draw_search(found, title, search.folder)
     write_layers(search.figures, [point.axes for point in found.points], search.store, search.folder)
     _write_scalars(found, search, title)

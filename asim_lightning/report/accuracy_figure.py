@@ -12,6 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import Result, distinct_values
+from asim_lightning.evaluation.run import read_run
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.axis_labels import in_one_unit, label_of, legend_text
 from asim_lightning.report.axis_marks import write_marks
@@ -25,6 +26,7 @@ _MOST_INSIDE = 7  # entries of a legend that stands among the lines; a longer on
 # dashes tell lines apart in black and white too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_NETWORK = "network"  # the axis that tells compared sweeps apart
 DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (2, 1)))
 
 
@@ -98,6 +100,28 @@ def plot_sweep(rows: Sequence[Result], plot: AccuracyPlot, path: str | Path) -> 
         ValueError: No simulated point has the axis.
     """
     return save_figure(sweep_figure(rows, plot), Path(path))
+
+
+def compare_sweeps(
+    sweeps: Mapping[str, str | Path], path: str | Path, plot: AccuracyPlot = AccuracyPlot("random_noise")
+) -> Path:
+    """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
+
+    Args:
+        sweeps: Name of each line, and the sweep's folder.
+        path: Picture to write; its suffix decides the format.
+        plot: Axis, which all sweeps have, headline and marks.
+
+    Raises:
+        FileNotFoundError: The store has no such sweep.
+        ValueError: No point has the axis.
+    """
+    rows = [
+        Result(**{**vars(row), "axes": {**row.axes, _NETWORK: name}})
+        for name, given in sweeps.items()
+        for row in read_run(given).points
+    ]
+    return plot_sweep(rows, replace(plot, labels={**plot.labels, _NETWORK: ""}), path)
 
 
 def save_figure(figure: Figure, path: Path, dots: float | None = None) -> Path:

@@ -5,9 +5,8 @@ from html import escape
 from typing import Any
 
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number, value_words
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy_drawing import accuracy_drawing
 from asim_lightning.report.axis_labels import head_of

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.presets import preset
-from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.results import KINDS, axis_text, value_words
-from asim_lightning.evaluation.run import Run, is_among
+from asim_lightning.evaluation.run import CommandRecord, Run, is_among
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.axis_labels import label_of, legend_text
 from asim_lightning.report.choices import choices, front_of, target_words

@@ -1,15 +1,10 @@
-"""A search as text, as CSV and as JSON: its points, the Pareto front, and the cheapest point that keeps the targets."""
+"""A search as text: its points, the Pareto front, and the cheapest point that keeps the targets."""
 
-import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
-from pathlib import Path
-from typing import Any
 
-from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, images_needed, value_words
+from asim_lightning.evaluation.results import AxisValue, Result, axes_text, images_needed, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import has_figure
-from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.report.numbers import interval_text
 from asim_lightning.text_table import text_table
 
@@ -46,36 +41,6 @@ def search_text(found: Run, technology: str) -> str:
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
     return "\n".join([*lines, "", *_notes(found, technology)])
-
-
-def write_search(found: Run, described: Mapping[str, Any]) -> Path:
-    """Write results.json of a search: all figures of its points, with the front and the cheapest points marked.
-
-    Args:
-        found: What it found.
-        described: What else the file says.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    content = {**described, "objectives": found.objectives, "constraints": found.targets,
-               "references": list(map(_row, found.references)), "all_digital_uj": found.all_digital,
-               "points": [{**_row(each), "front": is_among(each, found.front),
-                           "cheapest": is_among(each, found.cheapest)} for each in found.points]}  # fmt: skip
-    text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
-    path = found.folder / "results.json"
-    write_whole(path, lambda file: file.write(text.encode()))
-    return path
-
-
-def _row(result: Result) -> dict[str, Any]:
-    """A point as plain values; without what is infinite, as the bits of an ideal converter."""
-    return {
-        **{name: axis_text(value) for name, value in result.axes.items()},
-        **{name: getattr(result, name) for name in ("kind", "trials", "images", "accuracy", "low", "high")},
-        **{name: value for name, value in result.figures.items() if name not in result.axes and isfinite(value)},
-        **{target: str(decided) for target, decided in result.decisions.items()},
-    }
 
 
 def cheapest_lines(found: Run) -> list[str]:

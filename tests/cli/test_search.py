@@ -23,7 +23,7 @@ def test_a_search_says_what_it_found_and_goes_on(asim: Asim, written: Write) -> 
     assert "energy (uJ)" in answer.out
     assert "at 28 nm, 0.8 V" in answer.out
     (folder,) = Path("runs/tiny").glob("search-*")
-    assert {"results.csv", "results.json", "trade_off.png"} <= {each.name for each in folder.iterdir()}
+    assert {"results.csv", "settings.json", "trade_off.png"} <= {each.name for each in folder.iterdir()}
     again = asim("search", "-c", path, "--technology.supply", "0.7", "--progress", "false")
     assert "record   all 4 trials are of an earlier run" in again.out  # the technology changes no answer
     assert len(list(Path("runs/tiny").glob("search-*"))) == 2

@@ -11,10 +11,9 @@ import pytest
 
 from asim_lightning.evaluation import run as runs
 from asim_lightning.evaluation.chip_yield import chip_yield
-from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Outcomes, Result, Verdict
-from asim_lightning.evaluation.run import Run, read_run, result_rows, run_names
+from asim_lightning.evaluation.run import CommandRecord, Run, read_run, result_rows, run_names
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.target import Target
 

@@ -159,7 +159,7 @@ def test_files_and_text(search: MakeSearch) -> None:
     made = search(constraints=["accuracy 50 % of quantized"])
     text = publish_search(made.run(progress=False), made, "tiny")
     names = {path.name for path in made.folder.iterdir()}
-    assert {"results.csv", "results.json", "trade_off.png", "accuracy_map.png"} <= names
+    assert {"results.csv", "settings.json", "trade_off.png", "accuracy_map.png"} <= names
     assert len((made.folder / "results.csv").read_text().splitlines()) == 1 + 2 + 4
     assert "Front: no point at the same noise is better in one of accuracy and energy" in text
     assert "all-digital" in text
@@ -242,7 +242,7 @@ def test_kill_9_at_five_moments_loses_no_point_doubles_none_and_gives_the_same_r
             )
             assert done.returncode == 0, done.stderr
         (table,) = (tmp_path / name).glob("runs/tiny/search-*/results.csv")
-        files = [table.with_name(each) for each in ("results.json", "settings.json", "cost.json")]
+        files = [table.with_name(each) for each in ("settings.json", "cost.json")]
         html = (tmp_path / name / "report.html").read_text(encoding="utf-8")
         texts = (re.sub('"seconds": .*', "", path.read_text()) for path in files)
         found.append([done.stdout, *rows(table.parent), *texts, *without_time(html)])

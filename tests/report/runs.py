@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from asim_lightning.evaluation.chip_yield import ChipYield
-from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Kind, Result
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.run import CommandRecord, Run
 
 IMAGES = 400
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.evaluation.command_record import CommandRecord
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
-from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
 from asim_lightning.report.search_table import cheapest_lines, search_text, write_search

@@ -8,9 +8,8 @@ import pytest
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.store import Store
-from asim_lightning.exploration.finished_sweeps import compare_sweeps
 from asim_lightning.report import accuracy_figure
-from asim_lightning.report.accuracy_figure import AccuracyPlot
+from asim_lightning.report.accuracy_figure import AccuracyPlot, compare_sweeps
 from asim_lightning.report.curves import drawn_lines
 
 
@@ -39,9 +38,7 @@ def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert drawn == [({"network": "QAT"}, [0.75] * 3), ({"network": "NAT"}, [0.6] * 3)]
 
 
-def test_messages(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="compare_sweeps needs at least one sweep, got none"):
-        compare_sweeps({}, tmp_path / "a.png")
+def test_a_folder_without_a_sweep_and_an_axis_that_no_point_has(tmp_path: Path) -> None:
     finished(tmp_path / "x", 0.5)
     with pytest.raises(FileNotFoundError, match=r"y is no folder"):
         compare_sweeps({"a": tmp_path / "y"}, tmp_path / "a.png")
