@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asim_lightning.evaluation.binomial import clopper_pearson, sequence_interval
 from asim_lightning.evaluation.interval import Interval, difference_interval, student, wilson
 from asim_lightning.evaluation.results import AxisValue, Outcomes
-from asim_lightning.evaluation.target import CLOSE, is_good
+from asim_lightning.evaluation.target import CLOSE
 
 _RESAMPLES = 2000
 _MANY_CHIPS = 50
@@ -101,8 +101,7 @@ class ChipYield:
 
     def good(self, accuracy: float) -> int:
         """How many chips have at least an accuracy, 0..1, on the images at hand."""
-        answers = self.images * self.reads
-        return sum(is_good(right, answers, accuracy) for right in self.right.sum(axis=1).tolist())
+        return _good(self.right, self.images, accuracy)
 
     def at(self, accuracy: float) -> YieldPoint:
         """The yield at an accuracy, 0..1.
@@ -165,9 +164,27 @@ def chip_yield(
         not np.array_equal(read.sample_index, first) for each in reads for read in each
     ):
         raise ValueError("chips of a yield must have the same reads of the same images")
-    right = np.array([[int(read.correct.sum()) for read in each] for each in reads])  # (chips, reads)
     shares = np.stack([np.mean([read.correct for read in each], axis=0, dtype=np.float32) for each in reads])
-    return ChipYield(axes, tuple(chips), right, len(first), crossed_interval(shares), stopped_by_outcomes)
+    return ChipYield(axes, tuple(chips), _right(reads), len(first), crossed_interval(shares), stopped_by_outcomes)
+
+
+def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
+    """How many chips have at least an accuracy, 0..1.
+
+    Args:
+        chips: The outcomes of each read of each chip.
+        accuracy: The accuracy.
+    """
+    return _good(_right(chips), len(chips[0][0].value), accuracy)
+
+
+def _right(chips: Sequence[Sequence[Outcomes]]) -> NDArray[np.int64]:
+    """Right answers. # (chips, reads)"""
+    return np.array([[int(read.correct.sum()) for read in reads] for reads in chips])
+
+
+def _good(right: NDArray[np.int64], images: int, accuracy: float) -> int:
+    return int((right.sum(axis=1) >= accuracy * images * right.shape[1] - CLOSE).sum())
 
 
 def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:

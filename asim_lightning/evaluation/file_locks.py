@@ -2,8 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +11,13 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+_files: dict[Path, tuple[int, BinaryIO]] = {}
+"""By path: the process that opened a file, and the file.
+
+A process that closes a file gives all names in it, whoever in the process holds them. So each file is opened once, and
+stays open. A forked process opens its own."""
 
 
 class FileLocks:
@@ -24,9 +30,7 @@ class FileLocks:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: BinaryIO | None = None
-        self._process = 0
+        self._path = path.absolute()
 
     def take(self, name: str, wait: bool) -> bool:
         """Hold a name; False where another process holds it.
@@ -49,21 +53,13 @@ class FileLocks:
             with suppress(OSError):
                 fcntl.lockf(self._opened(), fcntl.LOCK_UN, 1, _place(name))
 
-    @contextmanager
-    def held(self, name: str) -> Iterator[None]:
-        """Hold a name, after waiting for it where another process holds it."""
-        self.take(name, wait=True)
-        try:
-            yield
-        finally:
-            self.give(name)
-
     def _opened(self) -> BinaryIO:
-        # the file stays open, as closing it would give all names; a forked process opens its own
-        if self._file is None or self._process != os.getpid():
+        process, file = _files.get(self._path, (0, None))
+        if file is None or process != os.getpid() or not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file, self._process = self._path.open("ab"), os.getpid()
-        return self._file
+            file = self._path.open("ab")
+            _files[self._path] = os.getpid(), file
+        return file
 
 
 def _place(name: str) -> int:

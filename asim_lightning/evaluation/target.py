@@ -245,11 +245,6 @@ def decide(found: Interval, threshold: float, images: int, most: int | None = No
     return Decision("undecided", most, True) if needed > most else Decision("undecided", ceil(needed))
 
 
-def is_good(right: int, answers: int, accuracy: float) -> bool:
-    """Whether so many right answers are at least an accuracy, 0..1."""
-    return right >= accuracy * answers - CLOSE
-
-
 def figure(result: Result, name: str) -> float:
     """A figure of a point by the name that users have for it: accuracy, energy, latency, or a column."""
     return result.accuracy if name == "accuracy" else result.figures[FIGURES.get(name, name)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
-from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation import under
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES, TECHNOLOGY
 from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.results import AxisValue, Kind
@@ -26,44 +26,45 @@ FIGURES = ("energy", "latency", "tops_per_watt")
 
 
 class CostFigures:
-    """Figures of one network, whose shapes are found once.
+    """What the points of one network cost; its shapes are found once, and each design is priced once.
 
     Args:
         model: Converted classifier.
-        technology: What they are computed from.
+        technology: What figures are computed from.
     """
 
     def __init__(self, model: CimClassifier, technology: Technology) -> None:
         self._model, self._technology = model, technology
         self._shape = network_shape(model.backbone, model.example)
+        self._known: dict[str, dict[str, float]] = {}
 
-    def at(self, condition: Condition, changes: Mapping[str, AxisValue]) -> dict[str, float]:
+    def at(self, axes: Mapping[str, AxisValue], kind: Kind = "simulated") -> dict[str, float]:
         """Energy (uJ an image), its ends by the model's factor, all-digital energy (uJ), latency (ms) and TOPS/W.
 
+        A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
+
         Args:
-            condition: What the network is simulated under.
-            changes: Fields of the technology that differ.
+            axes: Values of axes, fields of the technology too.
+            kind: What computes the products.
 
         Raises:
             ValueError: The technology does not take a field, or asks for counts of images.
         """
-        found = self._cost(condition, changes)
-        low, high = found.energy_range
-        digital_low, digital_high = found.all_digital_range
-        return {
-            "energy_uj": 1e-9 * found.energy.total,
-            "energy_uj_low": 1e-9 * low,
-            "energy_uj_high": 1e-9 * high,
-            "all_digital_uj": 1e-9 * found.all_digital,
-            "all_digital_uj_low": 1e-9 * digital_low,
-            "all_digital_uj_high": 1e-9 * digital_high,
-            "latency_ms": 1e3 * found.latency,
-            "tops_per_watt": found.tops_per_watt or 0.0,
-        }
+        if kind == "float":
+            return {}
+        key = canonical_json(self.deciding(axes))
+        if key not in self._known:
+            self._known[key] = _figures_of(self._cost(axes))
+        found = dict(self._known[key])
+        if kind == "quantized":
+            energy, digital = found["energy_uj"], found["all_digital_uj"]
+            priced = {f"energy_uj{end}": found[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
+            return {**priced, "tops_per_watt": found["tops_per_watt"] * energy / digital if digital else 0.0}
+        return found
 
-    def layers(self, condition: Condition, changes: Mapping[str, AxisValue]) -> list[dict[str, Any]]:
-        """What each layer takes for one image, as in cost.json; arguments as those of `at`."""
-        return self._cost(condition, changes).rows()
+    def layers(self, axes: Mapping[str, AxisValue]) -> list[dict[str, Any]]:
+        """What each layer takes for one image at a point, as in cost.json."""
+        return self._cost(axes).rows()
 
     def deciding(self, axes: Mapping[str, AxisValue]) -> dict[str, AxisValue]:
         """The axes on which a cost may depend: without noise and chip where no user's own model of energies has them.
@@ -75,16 +76,39 @@ class CostFigures:
         free = () if own else _FREE
         return {name: value for name, value in axes.items() if name != CHECKPOINT and name.split(".")[-1] not in free}
 
-    def _cost(self, condition: Condition, changes: Mapping[str, AxisValue]) -> CostReport:
-        fields: dict[str, Any] = dict(changes)
+    def _cost(self, axes: Mapping[str, AxisValue]) -> CostReport:
+        fields: dict[str, Any] = of_technology(axes)
         model, technology = self._model, self._technology.with_fields(**fields)
         if technology.charging != "fixed":
             raise ValueError(
                 f"`technology.charging` must be fixed in a sweep or search, which keeps no counts, got "
                 f"{technology.charging!r}; asim cost takes it"
             )
-        with under(model, condition):
+        with under(model, condition_at(of_network(self.deciding(axes)), "simulated")):
             return cost(model.backbone, technology, report=model.report, shape=self._shape)
+
+    def __str__(self) -> str:
+        """What the figures rest on, in a line."""
+        t = self._technology
+        return (
+            f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
+            f"analog parts, {t.digital_factor:g} in digital ones; quantized: in a digital macro"
+        )
+
+
+def _figures_of(found: CostReport) -> dict[str, float]:
+    low, high = found.energy_range
+    digital_low, digital_high = found.all_digital_range
+    return {
+        "energy_uj": 1e-9 * found.energy.total,
+        "energy_uj_low": 1e-9 * low,
+        "energy_uj_high": 1e-9 * high,
+        "all_digital_uj": 1e-9 * found.all_digital,
+        "all_digital_uj_low": 1e-9 * digital_low,
+        "all_digital_uj_high": 1e-9 * digital_high,
+        "latency_ms": 1e3 * found.latency,
+        "tops_per_watt": found.tops_per_watt or 0.0,
+    }
 
 
 def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]], store: Store, folder: Path) -> None:
@@ -109,57 +133,7 @@ def write_layers(figures: CostFigures, points: Iterable[Mapping[str, AxisValue]]
         path.unlink(missing_ok=True)
         store.write(folder.name, LAYERS, [])
         return
-    found = []
-    for axes in designs.values():
-        condition = condition_at(of_network(axes), "simulated")
-        found.append({"axes": axes, "layers": figures.layers(condition, of_technology(axes))})
+    found = [{"axes": axes, "layers": figures.layers(axes)} for axes in designs.values()]
     store.write(folder.name, LAYERS, found)
     text = json.dumps({"designs": found}, allow_nan=False) + "\n"
     write_whole(path, lambda file: file.write(text.encode()))
-
-
-class PointFigures:
-    """What the points of a sweep cost: the figures of `CostFigures.at`.
-
-    A quantised network is priced in a digital macro, which has no latency here; a float one is not priced.
-
-    Args:
-        model: Converted classifier.
-        technology: What figures are computed from.
-
-    Raises:
-        ValueError: The technology asks for counts of images, which a sweep does not keep.
-    """
-
-    def __init__(self, model: CimClassifier, technology: Technology) -> None:
-        self.technology = technology
-        self.costs = CostFigures(model, technology)
-        self._known: dict[str, dict[str, float]] = {}
-        self({}, "simulated")  # refuses before the work
-
-    def __call__(self, axes: Mapping[str, AxisValue], kind: Kind) -> dict[str, float]:
-        """Figures of a point; none of a float one.
-
-        Args:
-            axes: Values of axes.
-            kind: What computes the products.
-        """
-        if kind == "float":
-            return {}
-        key = canonical_json(self.costs.deciding(axes))
-        if key not in self._known:
-            self._known[key] = self.costs.at(condition_at(axes, "simulated"), {})
-        found = dict(self._known[key])
-        if kind == "quantized":
-            energy, digital = found["energy_uj"], found["all_digital_uj"]
-            found = {f"energy_uj{end}": found[f"all_digital_uj{end}"] for end in ("", "_low", "_high")}
-            found["tops_per_watt"] = self._known[key]["tops_per_watt"] * energy / digital if digital else 0.0
-        return found
-
-    def __str__(self) -> str:
-        """What the figures rest on, in a line."""
-        t = self.technology
-        return (
-            f"cost     of an image at {t} (technology {t.preset}), typically within {t.factor:g} times of silicon in "
-            f"analog parts, {t.digital_factor:g} in digital ones; quantized: in a digital macro"
-        )

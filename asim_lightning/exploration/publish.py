@@ -81,7 +81,7 @@ def publish(
     write_trade_off(sweep.folder, Run(sweep.folder, rows))
     if sweep.figures is not None:
         simulated = [row.axes for row in rows if row.kind == "simulated"]
-        write_layers(sweep.figures.costs, simulated, sweep.records.store, sweep.folder)
+        write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
     return "\n".join(
         [
             _table(results),
@@ -133,8 +133,7 @@ def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Diff
 
 def _correct(row: Result, sweep: Sweep) -> NDArray[np.bool_]:
     """Whether each answer of a point is right. # (images, trials)"""
-    reads = [sweep.records.outcomes(row.axes, row.kind, trial).correct for trial in range(row.trials)]
-    return np.stack(reads, axis=1)
+    return np.stack([read.correct for read in sweep.records.reads(row)], axis=1)
 
 
 def _equal_points(results: Sequence[Result], sweep: Sweep) -> list[str]:

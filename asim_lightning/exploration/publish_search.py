@@ -31,7 +31,7 @@ def publish_search(found: Run, search: Search, name: str) -> str:
     title = f"{name}: {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
     pictures = draw_search(found, title, search.folder)
-    write_layers(search.figures, [point.axes for point in found.points], search.store, search.folder)
+    write_layers(search.figures, [point.axes for point in found.points], search.records.store, search.folder)
     _write_scalars(found, search, title)
     note = lsb_note((point.axes for point in found.points), search.macros)
     return "\n".join(

@@ -162,6 +162,10 @@ class Records:
             raise ValueError(f"trial {trial} of {kind} at {axes_text(axes) or 'no axis'} is not in {self.store.path}")
         return found
 
+    def reads(self, result: Result) -> list[Outcomes]:
+        """The finished trials of a point on one chip."""
+        return [self.outcomes(result.axes, result.kind, trial) for trial in range(result.trials)]
+
     def trial(self, axes: Axes, kind: Kind, trial: int) -> Steps:
         """Compute what the store lacks of a trial, and keep it.
 

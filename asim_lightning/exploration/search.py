@@ -11,27 +11,25 @@ from lightning.pytorch import LightningDataModule, Trainer
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
-from asim_lightning.evaluation.axis_settings import CHECKPOINT
+from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
 from asim_lightning.evaluation.binomial import clopper_pearson
-from asim_lightning.evaluation.chip_yield import chip_yield
+from asim_lightning.evaluation.chip_yield import good_chips
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text
 from asim_lightning.evaluation.run import TRADED, Run
 from asim_lightning.evaluation.target import costs
-from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.estimate import all_images
 from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import LEARNING, Listed, Method, Point, random_points
 from asim_lightning.exploration.records import Records, paired_difference
-from asim_lightning.exploration.runner import Runner, TrainerRunner
+from asim_lightning.exploration.runner import Runner
 from asim_lightning.exploration.search_settings import MACRO_FIGURES, SearchSettings
-from asim_lightning.exploration.search_space import SearchSpace, of_network, of_technology
+from asim_lightning.exploration.search_space import SearchSpace, of_network
 from asim_lightning.exploration.study import Planned, Study
-from asim_lightning.surgery import macro_layers
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 
 
-class Search:
+class Search(Study):
     """Evaluates points of a space, one after another, and keeps each finished trial.
 
     A search that was stopped and starts again finds its trials and proposes the same points.
@@ -63,12 +61,10 @@ class Search:
         runner: Runner | None = None,
         fresh: bool = False,
     ) -> None:
-        if not macro_layers(model.backbone):
-            raise ValueError("A search needs a network with layers on a macro, got one without; set `model.plan`")
-        self.trainer, self.model, self.data, self.settings = trainer, model, data, settings
+        super().__init__(trainer, model, data, runner)
+        self.settings = settings
         self.technology, self._load_weights, self._folder, self._fresh = technology, load, Path(folder), fresh
         self.space = _space(settings)
-        self.runner = runner or TrainerRunner(trainer, model, data)
         axis = self.space.axes.get(CHECKPOINT)
         self._checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]
         if axis is not None and not self.runner.follows_network:
@@ -81,15 +77,14 @@ class Search:
         names = [*self.space.names, *(["chip"] if settings.chips is not None else [])]
         self._names = [name for name in names if name in of_network({name: None})]
         self.figures = CostFigures(model, technology)
+        self._method: Method = Listed([])
         self._records: dict[str | None, Records] = {}
         self._loaded: str | None = None
-        self._known = self._checked()
+        self._listed = self._checked()
         for checkpoint in self._checkpoints:
             self._of(checkpoint).open(has_table=checkpoint == self._checkpoints[0])  # its weights are part of the key
-        first = self._of(self._checkpoints[0])
-        self.folder, self.notes = first.folder, first.notes
-        if trainer.is_global_zero:
-            self.store = first.store
+        self.records, self.may_end = self._of(self._checkpoints[0]), settings.ends is not None
+        self.folder, self.notes = self.records.folder, self.records.notes
 
     def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Run:
         """Evaluate what is not finished yet.
@@ -102,48 +97,43 @@ class Search:
         Returns:
             All points, in the order in which they were asked for, references first; in the first process only.
         """
-        settings, targets = self.settings, self.settings.targets
-        references: dict[str, tuple[Result, Outcomes]] = {}
-        method, first = self._method(), self._of(self._checkpoints[0])
-        traded: dict[str, Any] = {"objectives": tuple(settings.objectives), "targets": tuple(map(str, targets))}
+        settings = self.settings
+        traded: dict[str, Any] = {
+            "objectives": tuple(settings.objectives), "targets": tuple(map(str, settings.targets))
+        }  # fmt: skip
         if self.trainer.is_global_zero:
-            self.store.clear_points(self.folder.name)  # those of another call may not be asked for now
-            self.store.write(self.folder.name, TRADED, traded)
-
-        def told(planned: Planned, chips: list[list[Outcomes]]) -> Result:
-            if planned.kind != "simulated":
-                result = replace(planned.records.result({}, planned.kind, chips), axes=self._owner)
-                references[planned.kind] = result, chips[0][0]
-                return kept(result)
-            measured = planned.records.result(of_network(planned.point), "simulated", chips, references["quantized"][1])
-            result = self._figured(planned, measured, chips)
-            # images decide on one chip, but not on all chips, nor if they ended as they answer another target
-            most = all_images(self.data) if len(chips) == 1 and settings.ends is None else None
-            decisions, excesses = {}, {}
-            for target in targets:
-                reference, outcomes = references[target.of] if target.of else (None, None)
-                paired = None if outcomes is None else paired_difference(chips, outcomes)
-                decisions[str(target)] = target.decide(result, reference, most, paired)
-                excesses[str(target)] = -target.margin(result, reference)
-            method.tell(planned.point, costs(result, settings.objectives), excesses)
-            return kept(replace(result, decisions=decisions))
-
-        def kept(result: Result) -> Result:
-            if self.trainer.is_global_zero:
-                first.keep(result)
-            return result
-
-        study: Study[Result] = Study(
-            self.trainer, self.data, self.runner, self._plan, load=lambda planned: self._switch(planned.point)
-        )
-        asked = [Planned(self._owner, kind, ({},), 1, first) for kind in REFERENCES]
+            self.records.store.clear_points(self.folder.name)  # those of another call may not be asked for now
+            self.records.store.write(self.folder.name, TRADED, traded)
+        if self._listed is not None:
+            self._method = Listed(self._listed)
+        else:
+            learning = LEARNING[settings.method]
+            self._method = learning(self.space, settings.most, settings.seed, len(settings.objectives))
+        asked = [Planned(self._owner, kind, ({},), 1, self.records) for kind in REFERENCES]
         most = settings.most * settings.reads * (settings.chips or 1)
-        try:
-            results = study.run(asked, method, most, told, settings.ends is not None, progress, say)
-        finally:
-            if self.trainer.is_global_zero:
-                first.export()
-        return Run(self.folder, tuple(results), first.settings, **traded)
+        results = self.evaluate(asked, self._method, most, progress, say)
+        return Run(self.folder, tuple(results), self.records.settings, **traded)
+
+    def planned(self, point: Point) -> Planned:
+        """The trials of a point, on each chip."""
+        axes, records = of_network(point), self._records[_checkpoint_of(point)]
+        chips: tuple[Point, ...] = (axes,)
+        if self.settings.chips is not None:
+            chips = tuple({**axes, "chip": number} for number in range(self.settings.chips))
+        reads = self.settings.reads if records.points.add(chips[0], "simulated") else 1
+        return Planned(point, "simulated", chips, reads, records)
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        """The result of a point, over all its chips, with its decisions, which the method is told."""
+        if planned.kind != "simulated":
+            return [replace(planned.records.result({}, planned.kind, chips), axes=self._owner)]
+        quantized = self.references["quantized"][1]
+        measured = planned.records.result(of_network(planned.point), "simulated", chips, quantized)
+        return [self._judged(self._figured(planned, measured, chips), chips)]
+
+    def load(self, planned: Planned) -> None:
+        """Load the checkpoint of a point."""
+        self._switch(planned.point)
 
     def macros(self, point: Mapping[str, AxisValue]) -> set[MacroConfig]:
         """The macros of all layers on one, at a point."""
@@ -168,13 +158,10 @@ class Search:
         for checkpoint in self._checkpoints:
             for kind in REFERENCES:
                 self._of(checkpoint).points.add({}, kind)
-        priced = list[Point]()
         for point in checked:
             try:
                 self._of(_checkpoint_of(point)).points.add(self._on_chip(of_network(point)), "simulated")
-                if of_technology(point) not in priced:  # refuses before the work
-                    priced.append(of_technology(point))
-                    self.figures.at(condition_at({}, "simulated", 0), priced[-1])
+                self.figures.at({name: point[name] for name in point if name.startswith(TECHNOLOGY)})
                 self._check_numbers(point)
             except ValueError as error:
                 raise ValueError(f"{error}, at the point {axes_text(point)} of `search.space`") from None
@@ -216,32 +203,30 @@ class Search:
             self._load_weights(checkpoint)
             self._loaded = checkpoint
 
-    def _method(self) -> Method:
-        if self._known is not None:
-            return Listed(self._known)
-        settings = self.settings
-        return LEARNING[settings.method](self.space, settings.most, settings.seed, len(settings.objectives))
-
-    def _plan(self, point: Point) -> Planned:
-        axes, records = of_network(point), self._records[_checkpoint_of(point)]
-        chips: tuple[Point, ...] = (axes,)
-        if self.settings.chips is not None:
-            chips = tuple({**axes, "chip": number} for number in range(self.settings.chips))
-        reads = self.settings.reads if records.points.add(chips[0], "simulated") else 1
-        return Planned(point, "simulated", chips, reads, records)
+    def _judged(self, result: Result, chips: list[list[Outcomes]]) -> Result:
+        """A result with its decisions, which the method is told."""
+        # images decide on one chip, but not on all chips, nor if they ended as they answer another target
+        most = all_images(self.data) if len(chips) == 1 and self.settings.ends is None else None
+        decisions, excesses = {}, {}
+        for target in self.settings.targets:
+            reference, outcomes = self.references[target.of] if target.of else (None, None)
+            paired = None if outcomes is None else paired_difference(chips, outcomes)
+            decisions[str(target)] = target.decide(result, reference, most, paired)
+            excesses[str(target)] = -target.margin(result, reference)
+        self._method.tell(dict(result.axes), costs(result, self.settings.objectives), excesses)
+        return replace(result, decisions=decisions)
 
     def _figured(self, planned: Planned, result: Result, chips: list[list[Outcomes]]) -> Result:
         """A result with its cost, its yield and the macro's numbers that are traded."""
         point = planned.point
-        figures = dict(self.figures.at(condition_at(planned.chips[0], "simulated", 0), of_technology(point)))
+        figures = self.figures.at(point)
         (macro, *_) = self.macros(point)
         for name in MACRO_FIGURES:
             if name in self.settings.objectives:
                 value = getattr(macro, name)
                 figures[name] = inf if value is None else float(value)
-        question = next((each for each in self.settings.targets if each.form == "yield"), None)
-        if question is not None:
-            good = chip_yield(point, dict(enumerate(chips))).good(question.accuracy)
+        if (question := self.settings.question) is not None:
+            good = good_chips(chips, question.accuracy)
             low, high = clopper_pearson(good, len(chips))
             figures |= {"yield": good / len(chips), "yield_low": low, "yield_high": high}
         return replace(result, axes=point, figures=figures)

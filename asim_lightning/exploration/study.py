@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.progress import EvaluationBar
-from asim_lightning.evaluation.results import Kind, Outcomes
+from asim_lightning.evaluation.results import Kind, Outcomes, Result
 from asim_lightning.exploration.estimate import TimeLeft
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records, trial_name
-from asim_lightning.exploration.runner import Run, Runner, Steps
+from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
+from asim_lightning.surgery import macro_layers
 
-Told = TypeVar("Told")
 Place = tuple[int, int, int]
 """A trial: number of its point within a batch, of its chip, and of its read."""
 
@@ -42,93 +42,118 @@ class Planned:
         return self.records.key(self.chips[chip], self.kind)
 
 
-class Study(Generic[Told]):
+class Study:
     """Evaluates points batch by batch: a grid is one batch, and a method that learns proposes one point after another.
 
     The work is the same on all processes of the trainer: rank 0 reads the store, and tells the others what is to be
-    computed.
+    computed. A subclass says what the trials of a point are, and what comes of their outcomes.
 
     Args:
-        trainer: Lightning trainer.
-        data: Data module that is set up.
-        runner: Who computes the trials.
-        plan: The trials of a point.
-        ends: Whether the chips so far of a point, by chip and read, are enough; None: all chips are evaluated.
-        load: Brings the weights of a point's network, if it has others.
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up; the images of its test loader are evaluated.
+        runner: Who computes the trials; None: the trainer's processes.
+
+    Raises:
+        ValueError: No layer is on a macro.
     """
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        data: LightningDataModule,
-        runner: Runner,
-        plan: Callable[[Point], Planned],
-        ends: Callable[[Planned, Sequence[Sequence[Outcomes]]], bool] | None = None,
-        load: Callable[[Planned], None] = lambda planned: None,
-    ) -> None:
-        self._trainer, self._data, self._runner = trainer, data, runner
-        self._plan, self._ends, self._load = plan, ends, load
+    may_end = False
+    """Whether outcomes decide how much is computed."""
+    chips_may_end = False
+    """Whether `is_over` may end the chips of a point."""
+    records: Records
+    """Records that have the table of the run."""
 
-    def run(
-        self,
-        references: Sequence[Planned],
-        method: Method,
-        most: int,
-        told: Callable[[Planned, list[list[Outcomes]]], Told],
-        may_end: bool,
-        progress: bool,
-        say: Callable[[str], None],
-    ) -> list[Told]:
-        """Evaluate what is not finished yet.
+    def __init__(
+        self, trainer: Trainer, model: CimClassifier, data: LightningDataModule, runner: Runner | None = None
+    ) -> None:
+        if not macro_layers(model.backbone):
+            raise ValueError(
+                "A sweep or search needs a network with layers on a macro, got one without; set `model.plan`"
+            )
+        self.trainer, self.model, self.data = trainer, model, data
+        self.runner: Runner = runner or TrainerRunner(trainer, model, data)
+        self.references: dict[Kind, tuple[Result, Outcomes]] = {}
+        """The float and the quantised network, once they are evaluated."""
+
+    def planned(self, point: Point) -> Planned:
+        """The trials of a point that the method has proposed."""
+        raise NotImplementedError
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        """The results of a point from its outcomes by chip and read; called once a point, in order."""
+        raise NotImplementedError
+
+    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
+        """Whether the chips of a point so far, by chip and read, are enough."""
+        return False
+
+    def load(self, planned: Planned) -> None:
+        """Bring the weights of a point's network, if points have different ones."""
+
+    def evaluate(
+        self, first: Sequence[Planned], method: Method, most: int, progress: bool, say: Callable[[str], None]
+    ) -> list[Result]:
+        """Evaluate what is not finished yet, and keep the results.
 
         Args:
-            references: Points that are evaluated first, and that the method is not told of.
+            first: Points that are evaluated first, and that the method does not know.
             method: Proposes the other points.
             most: Trials at most, if the method does not know its points.
-            told: Makes the result of a point from its outcomes by chip and read; called once a point, in order.
-            may_end: Whether outcomes decide how much is computed.
             progress: Whether a progress bar is shown.
             say: Takes a line on trials of an earlier run, and one on the time that is left.
 
         Returns:
-            What `told` made, references first; in the first process only.
+            The results, in order; in the first process only.
         """
-        first = self._trainer.is_global_zero
-        batch = [*references, *map(self._plan, method.known or ())]
+        is_first = self.trainer.is_global_zero
+        batch = [*first, *map(self.planned, method.known or ())]
         self._asked: set[tuple[str, int]] = set()
         self._read = self._computed = 0
-        todo = self._missing(batch) if first else set()
+        todo = self._missing(batch) if is_first else set()
         self._learns = method.known is None
         self._left = len(todo) + (most if self._learns else 0)
         self._bar = EvaluationBar(
-            self._left, self._data.test_dataloader(), progress and first and self._left > 0, self._trainer.world_size
+            self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
         )
-        self._time = TimeLeft(self._bar.above(say), may_end or self._learns)
+        self._time = TimeLeft(self._bar.above(say), self.may_end or self._learns)
         if self._read and not self._learns:
-            say(_record_line(self._read, self._left, may_end))
+            say(_record_line(self._read, self._left, self.may_end))
 
-        def work(run: Run) -> list[Told]:
-            results = []
-            for planned, chips in self._evaluated(run, batch, todo):
-                results.append(told(planned, chips))
+        def work(run: Run) -> list[Result]:
+            results = self._kept(self._evaluated(run, batch, todo))
             while self._learns and (point := method.ask()) is not None:
-                ((planned, chips),) = self._evaluated(run, [self._plan(point)])
-                results.append(told(planned, chips))
+                results += self._kept(self._evaluated(run, [self.planned(point)]))
             return results
 
         try:
             if not (todo or self._learns or self._others_wait()):
                 return work(lambda trials: iter(()))
-            return self._runner.work(work, self._bar.advance)
+            return self.runner.work(work, self._bar.advance)
         finally:
             self._bar.close()
+            if is_first:
+                self.records.export()
             if self._learns and self._read:
                 asked = self._read + self._computed
                 say(f"record   {self._read:,} of {asked:,} trials are of an earlier run, seconds too")
 
+    def _kept(self, evaluated: Iterable[tuple[Planned, list[list[Outcomes]]]]) -> list[Result]:
+        found = list[Result]()
+        for planned, chips in evaluated:
+            results = self.told(planned, chips)
+            if planned.kind != "simulated":
+                self.references[planned.kind] = results[0], chips[0][0]
+            if self.trainer.is_global_zero:
+                for each in results:
+                    self.records.keep(each)
+            found += results
+        return found
+
     def _others_wait(self) -> bool:
         """Whether other processes run the same program and meet this one here; forked ones begin with the work."""
-        trainer = self._trainer
+        trainer = self.trainer
         return trainer.world_size > 1 and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
     def _missing(self, batch: Sequence[Planned]) -> set[Place]:
@@ -158,12 +183,12 @@ class Study(Generic[Told]):
     ) -> Iterator[tuple[Planned, list[list[Outcomes]]]]:
         """The outcomes of points by chip and read, in the order of the points."""
         if todo is None:
-            todo = self._missing(batch) if self._trainer.is_global_zero else set()
+            todo = self._missing(batch) if self.trainer.is_global_zero else set()
             for _ in range(sum(len(each.chips) * each.reads for each in batch) - len(todo)):
                 self._left -= 1
                 self._bar.leave_out()
-        if self._trainer.world_size > 1:
-            todo = self._trainer.strategy.broadcast(todo)
+        if self.trainer.world_size > 1:
+            todo = self.trainer.strategy.broadcast(todo)
         found: dict[Place, Outcomes] = {}
         over: set[int] = set()
         finished = self._computed_by(run, batch, todo, over)
@@ -178,7 +203,7 @@ class Study(Generic[Told]):
             chips: list[list[Outcomes]] = []
             for chip in range(len(planned.chips)):
                 chips.append([outcomes_of((number, chip, read)) for read in range(planned.reads)])
-                if self._ends is not None and self._ends(planned, chips):
+                if self.is_over(planned, chips):
                     break
             over.add(number)
             yield planned, chips
@@ -213,15 +238,15 @@ class Study(Generic[Told]):
         _, chip, read = place
         key, records = planned.key(chip), planned.records
         # chips are decided on in their order, so that none of them is left for later
-        is_claimed = records.claim(key, read, wait or (self._ends is not None and self._runner.workers == 1))
-        if not is_claimed and self._ends is None:
+        is_claimed = records.claim(key, read, wait or (self.chips_may_end and self.runner.workers == 1))
+        if not is_claimed and not self.chips_may_end:
             return
-        self._load(planned)
+        self.load(planned)
         self._bar.describe(trial_name(planned.chips[chip], planned.kind, read))
 
         def steps() -> Steps:
             try:
-                known = records.known(key, planned.kind, read) if self._trainer.world_size == 1 else None
+                known = records.known(key, planned.kind, read) if self.trainer.world_size == 1 else None
                 if known is not None:  # another command has computed it
                     self._bar.leave_out()
                 found = (yield from records.trial(planned.chips[chip], planned.kind, read)) if known is None else known
@@ -237,16 +262,16 @@ class Study(Generic[Told]):
         self._left -= 1
         self._computed += is_new
         if planned.kind == "simulated" and is_new:
-            self._time.add(found.seconds, self._left, self._runner.workers)
+            self._time.add(found.seconds, self._left, self.runner.workers)
 
     def _known(self, planned: Planned, place: Place) -> Outcomes:
         """A trial that is there already, the same on all processes."""
         _, chip, read = place
         found = None
-        if self._trainer.is_global_zero:
+        if self.trainer.is_global_zero:
             found = planned.records.outcomes(planned.chips[chip], planned.kind, read)
-        if self._trainer.world_size > 1:
-            found = self._trainer.strategy.broadcast(found)
+        if self.trainer.world_size > 1:
+            found = self.trainer.strategy.broadcast(found)
         if found is None:
             raise RuntimeError(f"rank 0 sent no outcomes of {trial_name(planned.chips[chip], planned.kind, read)}")
         return found

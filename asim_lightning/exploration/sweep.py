@@ -8,17 +8,19 @@ from pathlib import Path
 from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
+from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield
+from asim_lightning.evaluation.canonical import canonical_json
+from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text
-from asim_lightning.evaluation.target import Target, is_good
+from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes, distinct
-from asim_lightning.exploration.figures import PointFigures
+from asim_lightning.exploration.figures import CostFigures
 from asim_lightning.exploration.methods import Listed, Point
 from asim_lightning.exploration.records import Records
-from asim_lightning.exploration.runner import Runner, TrainerRunner
+from asim_lightning.exploration.runner import Runner
 from asim_lightning.exploration.study import Planned, Study
 from asim_lightning.surgery import macro_layers
 
@@ -26,7 +28,7 @@ _SILENT = 2.0
 """Seconds of work on the points before a bar shows it."""
 
 
-class Sweep:
+class Sweep(Study):
     """Evaluates every point of a grid, and keeps each finished trial.
 
     Chips are no points of their own: those of a point are evaluated in their order, until enough are known.
@@ -64,23 +66,24 @@ class Sweep:
         runner: Runner | None = None,
         fresh: bool = False,
     ) -> None:
-        self.layers = macro_layers(model.backbone)
-        if not self.layers:
-            raise ValueError("A sweep needs a network with layers on a macro, got one without; set `model.plan`")
-        if trials < 1 or trials > 65535:
-            raise ValueError(f"`trials` must be 1..65535, got {trials}")
+        super().__init__(trainer, model, data, runner)
+        check_whole("`trials`", trials, 1, 65535)
         of_images = until if until is not None and until.ends_images else None
         if of_images is not None and trials > 1:
             raise ValueError(f"`trials` must be 1 with `until` '{until}', which counts an image once, got {trials}")
-        self.trainer, self.model, self.data, self.progress, self.until = trainer, model, data, progress, until
-        self.runner: Runner = runner or TrainerRunner(trainer, model, data)
+        self.progress, self.until = progress, until
+        self.may_end = until is not None
+        self.chips_may_end = until is not None and until.form == "yield"
+        self.layers = macro_layers(model.backbone)
         # that of the plan, as long as no layer was given another by hand
         self.macro = next(iter(self.layers.values())).assignment.base
         names = list(next(iter(axes.points())))
         self.records = Records(trainer, model, data, names, folder, "sweep", of_images, fresh=fresh)
-        self._references = [self._plan({}, "float", 1), self._plan({}, "quantized", 1)]
-        self._points = self._planned(axes, trials)  # all points first: a wrong one is refused
-        self.figures = None if technology is None else PointFigures(model, technology)
+        self._points = [self._plan({}, "float", 1), self._plan({}, "quantized", 1)]
+        self._points += self._grid(axes, trials)  # all points first: a wrong one is refused
+        self.figures = None if technology is None else CostFigures(model, technology)
+        if self.figures is not None:
+            self.figures.at({})  # refuses before the work
         self.records.open()
         self.folder, self.notes = self.records.folder, self.records.notes
         self.yields: list[ChipYield] = []
@@ -97,57 +100,49 @@ class Sweep:
             One result a point and chip, float and quantised first, without chips after an answer to `until`; in the
             first process only.
         """
-        on_yield = self.until is not None and self.until.form == "yield"
-        reference: list[Outcomes] = []
-
-        def told(planned: Planned, chips: list[list[Outcomes]]) -> tuple[list[Result], ChipYield | None]:
-            if planned.kind == "quantized":
-                reference.append(chips[0][0])
-            evaluated = planned.chips[: len(chips)]
-            found = [self._result(planned, *each, reference) for each in zip(evaluated, chips, strict=True)]
-            if len(planned.chips) == 1:
-                return found, None
-            numbers = [int(axes[CHIP]) for axes in evaluated]  # type: ignore[arg-type]
-            return found, chip_yield(planned.point, dict(zip(numbers, chips, strict=True)), on_yield)
-
-        planned = iter(self._points)
-        study: Study[tuple[list[Result], ChipYield | None]] = Study(
-            self.trainer, self.data, self.runner, lambda point: next(planned), self._ends if on_yield else None
-        )
-        method = Listed([each.point for each in self._points])
-        try:
-            found = study.run(self._references, method, 0, told, self.until is not None, self.progress, say)
-        finally:
-            if self.trainer.is_global_zero:
-                self._price_again()
-                self.records.export()
-        self.yields = [each for _, each in found if each is not None]
-        return tuple(result for results, _ in found for result in results)
-
-    def _ends(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
-        """Whether the target on the yield is answered by the chips so far."""
-        if self.until is None or planned.kind != "simulated" or len(chips) < 2:
-            return False
-        answers = sum(len(read.value) for read in chips[0])
-        right = [sum(int(read.correct.sum()) for read in reads) for reads in chips]
-        good = sum(is_good(each, answers, self.until.accuracy) for each in right)
-        return self.until.answer_of_chips(good, len(chips)) is not None
-
-    def _result(self, planned: Planned, axes: Point, reads: list[Outcomes], reference: list[Outcomes]) -> Result:
-        """The result of a point on one chip, which is kept."""
-        result = self.records.result(axes, planned.kind, [reads], reference[0] if reference else None)
-        if self.figures is not None:
-            result = replace(result, figures=self.figures(axes, planned.kind))
         if self.trainer.is_global_zero:
-            self.records.keep(result)
-        return result
+            self._price_again()
+        results = self.evaluate(self._points, Listed([]), 0, self.progress, say)
+        if self.trainer.is_global_zero:
+            self.yields = self._yields_of(results)
+        return tuple(results)
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        """A result for each chip of a point."""
+        reference = self.references.get("quantized", (None, None))[1]
+        results = [
+            self.records.result(axes, planned.kind, [reads], reference)
+            for axes, reads in zip(planned.chips, chips, strict=False)  # without chips after an answer
+        ]
+        if self.figures is None:
+            return results
+        return [replace(each, figures=self.figures.at(each.axes, each.kind)) for each in results]
+
+    def is_over(self, planned: Planned, chips: Sequence[Sequence[Outcomes]]) -> bool:
+        """Whether the target on the yield is answered by the chips so far."""
+        if self.until is None or not self.chips_may_end or planned.kind != "simulated" or len(chips) < 2:
+            return False
+        return self.until.answer_of_chips(good_chips(chips, self.until.accuracy), len(chips)) is not None
+
+    def _yields_of(self, results: Sequence[Result]) -> list[ChipYield]:
+        chips: dict[str, list[Result]] = {}
+        for row in results:
+            if CHIP in row.axes:
+                chips.setdefault(canonical_json({**row.axes, CHIP: None}), []).append(row)
+        found = []
+        for rows in chips.values():
+            if len(rows) > 1:
+                others = {name: value for name, value in rows[0].axes.items() if name != CHIP}
+                reads = {int(row.axes[CHIP]): self.records.reads(row) for row in rows}  # type: ignore[arg-type]
+                found.append(chip_yield(others, reads, self.chips_may_end))
+        return found
 
     def _price_again(self) -> None:
         """Give points of earlier commands, which are in the run's table too, the costs of this command's technology."""
         if self.figures is None:
             return
         for result in self.records.results():
-            figures = self.figures(result.axes, result.kind)
+            figures = self.figures.at(result.axes, result.kind)
             if figures != result.figures:
                 self.records.keep(replace(result, figures=figures))
 
@@ -157,7 +152,7 @@ class Sweep:
         noisy = [self.records.points.add(each, kind) for each in on_chips]
         return Planned(axes, kind, tuple(on_chips), reads if noisy[0] else 1, self.records)
 
-    def _planned(self, axes: SweepAxes, trials: int) -> list[Planned]:
+    def _grid(self, axes: SweepAxes, trials: int) -> list[Planned]:
         """The points of the grid, the chips of each together."""
         planned, chips = [], distinct(CHIP, axes.chip or ())
         grid = replace(axes, chip=None) if chips else axes

@@ -7,7 +7,7 @@ import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import Decision, Result, images_needed
-from asim_lightning.evaluation.target import Target, decide, grouped, is_good, pareto
+from asim_lightning.evaluation.target import Target, decide, grouped, pareto
 
 UNTIL = ("accuracy", "width", "yield")
 
@@ -76,12 +76,6 @@ def test_decisions_by_an_interval() -> None:
     assert images_needed([found, more]) == "more than the 2,000 images there are would decide all of them"
     assert images_needed([found, Decision("undecided", 900)]) == "about 1,600 images would decide all of them"
     assert images_needed([more, Decision("undecided")]) == ""
-
-
-def test_a_share_of_answers_is_whole() -> None:
-    assert is_good(360, 400, 0.9)
-    assert is_good(367, 400, 91.75 / 100)
-    assert not is_good(359, 400, 0.9)
 
 
 def test_a_share_is_decided_by_pairs() -> None:

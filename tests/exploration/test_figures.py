@@ -11,7 +11,7 @@ from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Tech
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.evaluation.store import Store
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.figures import CostFigures, PointFigures, write_layers
+from asim_lightning.exploration.figures import CostFigures, write_layers
 from asim_lightning.exploration.publish import publish
 from asim_lightning.surgery import change_macros_
 from tests.exploration.conftest import Make, rows
@@ -26,25 +26,25 @@ class Thermal(EnergyModel):
 
 
 def test_a_users_model_of_energies_may_follow_noise(make: Make, tmp_path: Path) -> None:
-    figures = PointFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
-    at = [figures({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
+    figures = CostFigures(make().model, Technology(energy_model=f"{__name__}.Thermal"))
+    at = [figures.at({"random_noise": noise}, "simulated")["energy_uj"] for noise in (0.1, 0.2, 0.1)]
     assert at[0] == at[2] > 2 * at[1]
     points = [{"random_noise": noise, "checkpoint": "a"} for noise in (0.1, 0.2)]
-    write_layers(figures.costs, points, Store(tmp_path), tmp_path / "a")  # type: ignore[arg-type]
+    write_layers(figures, points, Store(tmp_path), tmp_path / "a")  # type: ignore[arg-type]
     designs = json.loads((tmp_path / "a" / "layers.json").read_text())["designs"]
     assert [each["axes"] for each in designs] == [{"random_noise": 0.1}, {"random_noise": 0.2}]
 
 
 def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> None:
     model = make().model
-    figures = PointFigures(model, Technology())
-    base = figures({}, "simulated")
-    assert figures({"random_noise": 0.3, "chip": 4}, "simulated") == base
-    fewer = figures({"adc_bits": 6}, "simulated")
+    figures = CostFigures(model, Technology())
+    base = figures.at({}, "simulated")
+    assert figures.at({"random_noise": 0.3, "chip": 4}, "simulated") == base
+    fewer = figures.at({"adc_bits": 6}, "simulated")
     assert fewer["energy_uj"] < base["energy_uj"]
     assert fewer["latency_ms"] == base["latency_ms"]
-    assert figures({"rules.layer1.*.adc_bits": 6}, "simulated")["energy_uj"] < base["energy_uj"]
-    assert figures({"static.columns_per_adc": 2}, "simulated")["latency_ms"] == pytest.approx(2 * base["latency_ms"])
+    assert figures.at({"rules.layer1.*.adc_bits": 6}, "simulated")["energy_uj"] < base["energy_uj"]
+    assert figures.at({"static.columns_per_adc": 2}, "simulated")["latency_ms"] == pytest.approx(2 * base["latency_ms"])
     change_macros_(model.backbone, adc_bits=6)
     expected = cost(model.backbone, example=model.example)
     assert fewer["energy_uj"] == pytest.approx(1e-9 * expected.energy.total)
@@ -54,20 +54,20 @@ def test_macro_fields_change_a_cost_and_noise_and_chips_do_not(make: Make) -> No
 
 def test_a_quantized_network_is_priced_in_a_digital_macro_and_a_float_one_is_not(make: Make) -> None:
     model = make().model
-    figures = PointFigures(model, Technology())
+    figures = CostFigures(model, Technology())
     expected = cost(model.backbone, example=model.example)
-    found = figures({}, "quantized")
+    found = figures.at({}, "quantized")
     assert found["energy_uj"] == pytest.approx(1e-9 * expected.all_digital)
     assert found["tops_per_watt"] == pytest.approx(2e3 * expected.done.macs / expected.all_digital)
     assert "latency_ms" not in found
-    assert figures({}, "float") == {}
+    assert figures.at({}, "float") == {}
 
 
 def test_a_technology_that_asks_for_counts_is_refused_before_the_work(make: Make) -> None:
     with pytest.raises(
         ValueError, match=r"`technology.charging` must be fixed in a sweep or search, .* got 'ground'; asim cost"
     ):
-        PointFigures(make().model, Technology(charging="ground"))
+        make(technology=Technology(charging="ground"))
 
 
 def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
@@ -84,7 +84,7 @@ def test_costs_stand_in_the_table_and_in_results_csv(make: Make) -> None:
     assert written["float", ""]["energy_uj"] == ""
     assert written["quantized", ""]["latency_ms"] == ""
     assert float(written["simulated", "6"]["energy_uj"]) == pytest.approx(
-        figures({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
+        figures.at({"adc_bits": 6}, "simulated")["energy_uj"], rel=1e-5
     )
     text = publish(results, sweep, "tiny", 10)
     head = text.splitlines()[0]

@@ -14,6 +14,7 @@ from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.methods import Point
 from asim_lightning.exploration.runner import Steps
 from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.exploration.sweep import Sweep
 from tests.exploration.conftest import IMAGES, Make, environment, predictions, rows, without_time
 
 HOLDS = """
@@ -44,26 +45,32 @@ class Bisection:
         self.low, self.high = (self.low, middle) if max(excesses.values()) > 0 else (middle, self.high)
 
 
+class Bisected(Study):
+    """What a user writes for a study of his own, here with the records of a sweep."""
+
+    def __init__(self, sweep: Sweep, method: Bisection) -> None:
+        super().__init__(sweep.trainer, sweep.model, sweep.data)
+        self.records, self.method, self.target = sweep.records, method, Target("accuracy", 0.5)
+
+    def planned(self, point: Point) -> Planned:
+        self.records.points.add(point, "simulated")
+        return Planned(point, "simulated", (point,), 2, self.records)
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        result = self.records.result(planned.point, planned.kind, chips)
+        if planned.kind == "simulated":
+            excess = -self.target.margin(result, None)
+            self.method.tell(planned.point, costs(result, ["accuracy"]), {str(self.target): excess})
+        return [result]
+
+
 def test_a_method_is_told_each_result_and_proposes_the_next_point(make: Make) -> None:
-    target, said = Target("accuracy", 0.5), list[str]()
+    said = list[str]()
 
     def bisected() -> tuple[Bisection, list[Result], int]:
         sweep, method = make(images=60), Bisection("random_noise", 0.0, 1.6, 4)
-
-        def plan(point: Point) -> Planned:
-            sweep.records.points.add(point, "simulated")
-            return Planned(point, "simulated", (point,), 2, sweep.records)
-
-        def told(planned: Planned, chips: list[list[Outcomes]]) -> Result:
-            result = sweep.records.result(planned.point, planned.kind, chips)
-            if planned.kind == "simulated":
-                excess = -target.margin(result, None)
-                method.tell(planned.point, costs(result, ["accuracy"]), {str(target): excess})
-            return result
-
-        study: Study[Result] = Study(sweep.trainer, sweep.data, sweep.runner, plan)
         reference = Planned({}, "quantized", ({},), 1, sweep.records)
-        results = study.run([reference], method, 8, told, False, False, said.append)
+        results = Bisected(sweep, method).evaluate([reference], method, 8, False, said.append)
         return method, results, sweep.evaluations
 
     method, results, evaluations = bisected()
