@@ -19,7 +19,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.runner import RunnerSettings
+from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
@@ -115,7 +115,6 @@ def sweep(
     from asim_lightning.exploration.axes import with_chips
     from asim_lightning.exploration.estimate import grid_line
     from asim_lightning.exploration.publish import publish, publish_yields
-    from asim_lightning.exploration.runner import runner_of
     from asim_lightning.exploration.sweep import Sweep
 
     trainer, model, data = setup.trainer, setup.model, setup.data
@@ -169,7 +168,6 @@ def trade_off(
         fresh: Whether every trial is computed anew, also if an earlier command has finished it.
     """
     from asim_lightning.exploration.publish_search import publish_search
-    from asim_lightning.exploration.runner import runner_of
     from asim_lightning.exploration.search import Search
 
     trainer, model = setup.trainer, setup.model

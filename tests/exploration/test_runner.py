@@ -22,7 +22,8 @@ from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
-from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, RunnerSettings, Steps, proceed, runner_of
+from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
+from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from tests.exploration.conftest import KWARGS, Make, environment, predictions, rows, stored, trials, without_time
 
 RANK = """
@@ -187,10 +188,6 @@ def test_processes_that_a_trainer_starts_late_begin_with_the_same_sweep(
         ({"name": "rya"}, r"`runner` must be one of trainer, ray, got 'rya'; did you mean ray\?"),
         ({"name": "ray", "workers": 0}, "`runner.workers` must be 1 or more or null, got 0"),
         ({"name": "ray", "threads": 0}, "`runner.threads` must be 1 or more, got 0"),
-        ({"name": "ray", "address": "node"}, "must be HOST:PORT of a cluster that runs, .*, got 'node'"),
-        ({"name": "ray", "address": "ray://node:10001"}, "must be HOST:PORT of a cluster that runs"),
-        ({"workers": 2}, "`runner.workers` is of `runner: ray`, got 2 with `runner: trainer`"),
-        ({"address": "node:6379"}, "`runner.address` is of `runner: ray`, got node:6379 with `runner: trainer`"),
     ],
 )
 def test_settings_that_are_refused(settings: dict[str, object], message: str) -> None:
