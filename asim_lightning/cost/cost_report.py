@@ -1,24 +1,14 @@
 """The cost of a network for one image: its layers, totals, and what the numbers rest on."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from asim_lightning.cost.layer_cost import Energy, LayerCost
+from asim_lightning.cost.cost_table import cost_text
+from asim_lightning.cost.layer_cost import Energy, LayerCost, tops_per_watt
 from asim_lightning.cost.operations import Operations
 from asim_lightning.cost.technology import Technology, technology_preset
 from asim_lightning.cost.weight_loads import WeightLoads
-
-PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "array": ("cells and lines of the columns", ("row_capacitance",)),
-    "adc": ("converters", ("adc_bit", "adc_noise")),
-    "drivers": ("drivers of several input bits", ("driver", "columns")),
-    "shift_add": ("sums over weight bits, accumulators", ("full_adder", "flip_flop")),
-    "digital": ("digital cycles and layers", ("digital_mac",)),
-    "writes": ("written cells", ("cell_write",)),
-}
-"""Parts of an energy: what each is, and the coefficients that decide it."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +29,6 @@ class CostReport:
 
     def __str__(self) -> str:
         """The tables that `asim cost` prints."""
-        from asim_lightning.cost.cost_table import cost_text  # which needs this module
-
         return cost_text(self)
 
     @cached_property
@@ -208,11 +196,6 @@ def energy_range(energy: Energy, technology: Technology) -> tuple[float, float]:
     digital, analog = energy.digital, energy.total - energy.digital
     factor, of_digital = technology.factor, technology.digital_factor
     return analog / factor + digital / of_digital, analog * factor + digital * of_digital
-
-
-def tops_per_watt(macs: int, femtojoules: float) -> float | None:
-    """Operations a picojoule, two a multiplication; None without energy."""
-    return 2e3 * macs / femtojoules if femtojoules else None
 
 
 def tops(done: Operations, technology: Technology) -> float | None:

@@ -1,18 +1,29 @@
 """The cost of a network as text tables, and as a CSV file."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from asim_lightning.cost.cost_report import PARTS, CostReport, tops_per_watt
-from asim_lightning.cost.layer_cost import LayerCost
+from asim_lightning.cost.layer_cost import LayerCost, tops_per_watt
 from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
 from asim_lightning.surgery.conversion_report import describe
 from asim_lightning.text_table import csv_text, short, text_table
 
+if TYPE_CHECKING:
+    from asim_lightning.cost.cost_report import CostReport
+
 _ENERGIES = (("mJ", 1e12), ("uJ", 1e9), ("nJ", 1e6), ("pJ", 1e3), ("fJ", 1.0))
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
+PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "array": ("cells and lines of the columns", ("row_capacitance",)),
+    "adc": ("converters", ("adc_bit", "adc_noise")),
+    "drivers": ("drivers of several input bits", ("driver", "columns")),
+    "shift_add": ("sums over weight bits, accumulators", ("full_adder", "flip_flop")),
+    "digital": ("digital cycles and layers", ("digital_mac",)),
+    "writes": ("written cells", ("cell_write",)),
+}
+"""Parts of an energy: what each is, and the coefficients that decide it."""
 LABELS = {
     "array": "array", "adc": "ADC", "drivers": "drivers", "shift_add": "shift-add", "digital": "digital",
     "writes": "writes",
@@ -22,13 +33,13 @@ PATTERNS = {"array": "", "adc": "/", "drivers": "x", "shift_add": ".", "digital"
 """Tell them apart in black and white."""
 
 
-def cost_text(report: CostReport) -> str:
+def cost_text(report: "CostReport") -> str:
     """All of a cost: technology, layers, parts of the energy, and totals."""
     parts = (technology_line(report.technology), layer_table(report), part_table(report), totals_text(report))
     return "\n\n".join(parts)
 
 
-def layer_table(report: CostReport) -> str:
+def layer_table(report: "CostReport") -> str:
     """A row for each layer, and one for all: what is done for one image, its energy and its time.
 
     Columns of what no layer does are left out, and macros, where all are the same.
@@ -58,7 +69,7 @@ def layer_table(report: CostReport) -> str:
     return text if len(macros) != 1 else f"macro: {describe(next(iter(macros)))}\n{text}"
 
 
-def part_table(report: CostReport) -> str:
+def part_table(report: "CostReport") -> str:
     """A row for each part of the energy: its share, and the coefficients that decide it with their sources."""
     unit, size = _smaller_unit(report.energy.total)
     rows: list[Sequence[str]] = [("part", unit, "%", "of", "decided by", "from")]
@@ -77,7 +88,7 @@ def part_table(report: CostReport) -> str:
     return text_table(rows, 1, "lrrlll")
 
 
-def totals_text(report: CostReport) -> str:
+def totals_text(report: "CostReport") -> str:
     """Totals in lines: energy with its range, the all-digital point, time, efficiency, area."""
     t = report.technology
     lines = [
@@ -132,7 +143,7 @@ def technology_line(technology: Technology) -> str:
     )
 
 
-def cost_csv(report: CostReport) -> str:
+def cost_csv(report: "CostReport") -> str:
     """A row for each layer with every number, as `CostReport.rows` names them."""
     rows: list[dict[str, Any]] = report.rows()
     return csv_text([list(rows[0]) if rows else ["layer"], *(list(row.values()) for row in rows)], "\n")
@@ -201,7 +212,7 @@ def count(number: int) -> str:
     return f"{short(number / size)} {letter}" if letter else str(number)
 
 
-def _layer_row(layer: LayerCost, report: CostReport, size: float, several: bool) -> Sequence[str]:
+def _layer_row(layer: LayerCost, report: "CostReport", size: float, several: bool) -> Sequence[str]:
     done, total = layer.done, layer.energy.total
     on = f"digital W{layer.bits[0]}A{layer.bits[1]}"
     if layer.macro is not None:

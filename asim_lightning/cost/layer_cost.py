@@ -63,6 +63,11 @@ class LayerCost:
         return self.done.macs * self.bits[0] * self.bits[1]
 
 
+def tops_per_watt(macs: int, femtojoules: float) -> float | None:
+    """Operations a picojoule, two a multiplication; None without energy."""
+    return 2e3 * macs / femtojoules if femtojoules else None
+
+
 def output_energy(circuit: Transfer, model: EnergyModel, active: Sequence[ActiveCells] | None = None) -> Energy:
     """Energy of all cycles of one output on one tile, and of its shift-adds.
 
