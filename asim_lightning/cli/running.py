@@ -167,7 +167,7 @@ def trade_off(
         runner: Who computes the trials.
         fresh: Whether every trial is computed anew, also if an earlier command has finished it.
     """
-    from asim_lightning.exploration.publish_search import publish_search
+    from asim_lightning.exploration.publish import publish_search
     from asim_lightning.exploration.search import Search
 
     trainer, model = setup.trainer, setup.model

@@ -1,13 +1,15 @@
-"""The results of a sweep for people: table, plot, TensorBoard."""
+"""The results of a sweep or a search for people: table, pictures, TensorBoard."""
 
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
@@ -22,11 +24,14 @@ from asim_lightning.evaluation.results import (
     is_number,
     noise_unit,
 )
-from asim_lightning.evaluation.run import DIFFERENCES, YIELD_DOCUMENT, Run
-from asim_lightning.evaluation.target import meaning_of_early_end
-from asim_lightning.evaluation.whole_file import write_lines
+from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
+from asim_lightning.evaluation.target import figure as figure_of
+from asim_lightning.evaluation.target import has_figure, meaning_of_early_end
+from asim_lightning.evaluation.whole_file import naming, write_lines
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.figures import write_layers
+from asim_lightning.exploration.search import Search
+from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, save_figure
 from asim_lightning.report.axis_labels import head_of, in_one_unit
@@ -34,12 +39,16 @@ from asim_lightning.report.chip_dots_figure import MOST_GROUPS, chip_dots_figure
 from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.results_table import results_table
-from asim_lightning.report.tensorboard_curves import write_dashboard
+from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
+from asim_lightning.report.search_table import search_text
+from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard
 from asim_lightning.report.tensorboard_trade_off import write_trade_off
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
 
+_SUFFIX = ".search"
+_SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
 """Points that a note lists."""
 _MOST_ROWS = 102
@@ -89,12 +98,61 @@ def publish(
             *_lsb_note(results, sweep),
             *([] if sweep.figures is None else ["", str(sweep.figures)]),
             *_changes(results, sweep, axis),
-            "",
-            f"numbers  {sweep.folder / 'results.csv'}",
-            f"picture  {picture}",
-            f"charts   tensorboard --logdir {sweep.folder.parent.parent}",
+            *_files(sweep.folder, [picture]),
         ]
     )
+
+
+def publish_search(found: Run, search: Search, name: str) -> str:
+    """Write files and pictures into the search's folder, and return the table and where they are.
+
+    Args:
+        found: What the search found.
+        search: The search.
+        name: Name of the run, for the headline.
+    """
+    title = f"{name}: {len(found.points)} points by {search.settings.method}"
+    title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
+    pictures, axes = draw_search(found, title, search.folder), [point.axes for point in found.points]
+    write_layers(search.figures, axes, search.records.store, search.folder)
+    _write_scalars(found, title)
+    write_trade_off(search.folder, found)
+    note, ends = lsb_note(axes, search.macros), search.settings.ends
+    return "\n".join(
+        [
+            search_text(found, str(search.technology)),
+            *([] if note is None else [f"Note: {note}."]),
+            *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
+            *_files(search.folder, pictures),
+        ]
+    )
+
+
+def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    return [
+        "",
+        f"numbers  {folder / RESULTS}",
+        *(f"picture  {picture}" for picture in pictures),
+        f"charts   tensorboard --logdir {folder.parent.parent}",
+    ]
+
+
+def _write_scalars(found: Run, title: str) -> None:
+    """Write figures of each point to TensorBoard, with its number as the step, and the pictures."""
+    for stale in [
+        path for suffix in (_SUFFIX, SUFFIX) for path in found.folder.rglob(f"events.out.tfevents.*{suffix}")
+    ]:
+        stale.unlink()
+    with naming([found.folder]), SummaryWriter(str(found.folder), filename_suffix=_SUFFIX) as writer:
+        for step, point in enumerate(found.points):
+            for scalar in _SCALARS:
+                if has_figure(point, scalar):
+                    writer.add_scalar(f"search/{scalar}_of_point", figure_of(point, scalar), step)
+        for reference in found.references:
+            writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
+        for tag, figure in (("trade_off", trade_off_figure(found, title)), ("map", maps_figure(found, title))):
+            if figure is not None:
+                writer.add_figure(f"search/{tag}", figure, 0, close=False)
 
 
 def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:

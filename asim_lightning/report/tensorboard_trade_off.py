@@ -1,6 +1,5 @@
-"""Accuracy against energy in TensorBoard: of the points of a sweep that no other betters, and of a digital macro."""
+"""Accuracy against energy in TensorBoard: of the points that no other betters, and of a digital macro."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -25,8 +24,8 @@ def write_trade_off(folder: Path, run: Run) -> list[Path]:
     for costs that have no energy in µJ.
 
     Args:
-        folder: Folder of the sweep, whose earlier event files are removed already.
-        run: Its results.
+        folder: Folder of the run, whose earlier event files are removed already.
+        run: The run.
 
     Returns:
         The folders.
@@ -37,34 +36,19 @@ def write_trade_off(folder: Path, run: Run) -> list[Path]:
         return []
     shown = front or [point for point in run.points if energy in point.figures]
     for point in sorted(shown, key=lambda point: point.accuracy):  # of equal energies the best one stays
-        name = energy_run(run_name(conditions_of(point, several)))
+        name = _energy_run(run_name(conditions_of(point, several)))
         curves.setdefault(name, {})[round(1000 * point.figures["energy_uj"])] = point
     order = list(dict.fromkeys(run_name(conditions_of(point, several)) for point in shown))
-    curves = {name: curves[name] for name in (energy_run(each) for each in order)}
+    curves = {name: curves[name] for name in (_energy_run(each) for each in order)}
     if curves and (digital := digital_energy(run)) is not None and run.of_kind("quantized"):
-        curves[energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0]}
-    return write_energy_curves(folder, curves)
-
-
-def write_energy_curves(folder: Path, curves: Mapping[str, Mapping[int, Result]]) -> list[Path]:
-    """Write curves of accuracy over energy, each as a run of its own.
-
-    Args:
-        folder: Folder of all.
-        curves: Results by nJ an image, by the name of the run.
-
-    Returns:
-        The folders of the runs.
-    """
-    found = []
+        curves[_energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0]}
     for name, curve in curves.items():
-        found.append(folder / name)
-        with naming([found[-1]]), SummaryWriter(str(found[-1]), filename_suffix=SUFFIX) as writer:
+        with naming([folder / name]), SummaryWriter(str(folder / name), filename_suffix=SUFFIX) as writer:
             writer.add_custom_scalars(sweep_layout(TAG))
             add_curve(writer, TAG, sorted(curve.items()))
-    return found
+    return [folder / name for name in curves]
 
 
-def energy_run(conditions: str) -> str:
+def _energy_run(conditions: str) -> str:
     """Name of the run of a curve of energies under some conditions: "energy,random_noise=0.1"."""
     return ",".join(each for each in ("energy", conditions) if each)

@@ -23,7 +23,7 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.store import STORE
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.publish_search import publish_search
+from asim_lightning.exploration.publish import publish_search
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.records import Records
 from asim_lightning.exploration.runner import Evaluation, Steps, proceed
