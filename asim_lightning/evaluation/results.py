@@ -1,5 +1,6 @@
 """Outcomes of trials, results of points, and axis values as text."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.interval import Interval, accuracy_interval
 
@@ -128,8 +128,7 @@ class Result:
         decisions: Whether it keeps each target, by the target's text.
 
     Raises:
-        ValueError: The kind is unknown, there is no trial or image, not 0 <= low <= accuracy <= high <= 1, or `right`
-            does not hold a number of images for each trial.
+        ValueError: Not 0 <= low <= accuracy <= high <= 1.
     """
 
     axes: Mapping[str, AxisValue]
@@ -148,17 +147,10 @@ class Result:
     decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_kind(self.kind)
-        if self.trials < 1 or self.images < 1:
-            raise ValueError(f"a point needs at least 1 trial and 1 image, got {self.trials} and {self.images}")
         if not 0.0 <= self.low <= self.accuracy <= self.high <= 1.0:
             raise ValueError(
                 f"low, accuracy and high must rise within 0..1, got {self.low}, {self.accuracy} and {self.high}"
             )
-        if self.right and (
-            len(self.right) != self.trials or not 0 <= min(self.right) <= max(self.right) <= self.images
-        ):
-            raise ValueError(f"`right` must hold 0..{self.images} for each of {self.trials} trials, got {self.right}")
 
     @property
     def verdict(self) -> Verdict:
@@ -207,15 +199,6 @@ def result_of(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcom
         algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
         right=tuple(correct.sum(axis=0).tolist()),
     )
-
-
-def check_kind(kind: str) -> None:
-    """Refuse a kind that no sweep knows.
-
-    Raises:
-        ValueError: The kind is none of `KINDS`.
-    """
-    check_choice("the kind of a point", kind, KINDS)
 
 
 def is_number(value: AxisValue) -> bool:
@@ -277,3 +260,32 @@ def distinct_values(values: Iterable[AxisValue]) -> list[AxisValue]:
         first.setdefault(f"{is_number(value)}{isinstance(value, str)}{axis_text(value)}", value)
     # None and strings have no order with numbers, so that they keep theirs.
     return sorted(first.values(), key=lambda value: (0, value) if is_number(value) else (1, 0))  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> object:
+    """The value with whole floats as integers and numpy's scalars as Python's: 8.0 and 8 must give one digest."""
+    if type(value) in (str, int, bool, type(None)):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def canonical_json(value: object) -> str:
+    """JSON text of a value, its keys sorted: equal values give the same text.
+
+    Raises:
+        TypeError: It holds something that JSON has not.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of `canonical_json`, in hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -284,7 +284,6 @@ def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
         [*axes, *_COLUMNS, *(name for name in figures if name not in axes), *differences, *run.targets,
          "front", "cheapest"]
     ]  # fmt: skip
-    front, cheapest = ({id(each) for each in some} for some in (run.front, run.cheapest))
     for result in run.results:
         is_point, difference = result.kind == "simulated", result.difference
         rows.append([
@@ -296,7 +295,6 @@ def result_rows(run: Run, axes: Sequence[str]) -> list[list[object]]:
             *(["", "", ""] if difference is None else (f"{end:.6f}" for end in
               (difference.mean, difference.low, difference.high))),
             *(result.decisions.get(target, "") for target in run.targets),
-            str(id(result) in front).lower() if is_point else "",
-            str(id(result) in cheapest).lower() if is_point else "",
+            *(str(is_among(result, some)).lower() if is_point else "" for some in (run.front, run.cheapest)),
         ])  # fmt: skip
     return rows

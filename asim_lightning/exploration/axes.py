@@ -14,8 +14,7 @@ from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.units import canonical_quantity, quantity
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.axis_settings import CHIP, RULES, rule_of, setting_of
-from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import AxisValue, axis_text
+from asim_lightning.evaluation.results import AxisValue, axis_text, canonical_json
 from asim_lightning.evaluation.target import Target
 
 DEFAULT_AXES: Mapping[str, list[AxisValue]] = {"random_noise": [0.0, 0.05, 0.1, 0.2]}

@@ -1,7 +1,7 @@
 """How much a sweep or search computes and about how long it takes, said before and while it does."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,33 +61,6 @@ def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
     several = f", by {workers:,} workers" if workers > 1 else ""
     rest = f"{left:,} more trial{'s' * (left != 1)}{several}"
     return f"about {duration(left_each * mean, 0)} for {rest}, as the last took {told[-1]:.1f} s"
-
-
-class TimeLeft:
-    """Says once about how long the rest takes, when the first simulated trials tell it.
-
-    Args:
-        say: Takes the line.
-        is_bound: Whether outcomes may end the work before.
-    """
-
-    def __init__(self, say: Callable[[str], None], is_bound: bool) -> None:
-        self._say, self._limit = say, "at most " * is_bound
-        self._seconds: list[float] = []
-        self._is_said = False
-
-    def add(self, seconds: float, left: int, workers: int) -> None:
-        """Take the time of a simulated trial that was computed.
-
-        Args:
-            seconds: What it took.
-            left: Trials to compute.
-            workers: Trials that are computed at a time.
-        """
-        self._seconds.append(seconds)
-        if not self._is_said and (line := time_left(self._seconds, left, workers)):
-            self._is_said = True
-            self._say(f"time     {self._limit}{line}")
 
 
 def all_images(data: LightningDataModule) -> int:

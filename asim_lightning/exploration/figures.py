@@ -9,8 +9,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.evaluation import under
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES, TECHNOLOGY
-from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import AxisValue, Kind
+from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json
 from asim_lightning.evaluation.run import LAYERS
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_whole

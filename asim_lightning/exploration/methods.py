@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from asim_lightning.evaluation.canonical import canonical_json
-from asim_lightning.evaluation.results import AxisValue
+from asim_lightning.evaluation.results import AxisValue, canonical_json
 from asim_lightning.exploration.search_space import Range, SearchSpace
 
 _REPEATS = 50

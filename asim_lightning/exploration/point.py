@@ -13,9 +13,8 @@ from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import Chip, SavedChip
-from asim_lightning.evaluation.canonical import canonical_json, digest_of
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
-from asim_lightning.evaluation.results import AxisValue, Kind
+from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
 from asim_lightning.exploration.trial_keys import Contents
 from asim_lightning.nn import Assignment

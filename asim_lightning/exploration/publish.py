@@ -13,13 +13,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
     Result,
     axes_text,
     axis_text,
+    canonical_json,
     distinct_values,
     is_number,
     noise_unit,

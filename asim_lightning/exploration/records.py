@@ -15,11 +15,21 @@ from numpy.typing import NDArray
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
-from asim_lightning.evaluation.canonical import canonical_json, digest_of
 from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
 from asim_lightning.evaluation.file_locks import FileLocks
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text, joined, part_of, result_of
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Kind,
+    Outcomes,
+    Result,
+    axes_text,
+    canonical_json,
+    digest_of,
+    joined,
+    part_of,
+    result_of,
+)
 from asim_lightning.evaluation.run import RESULTS, SETTINGS, TRADED, Run, result_rows
 from asim_lightning.evaluation.store import Store, unpacked
 from asim_lightning.evaluation.target import Target

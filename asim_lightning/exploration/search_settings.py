@@ -66,13 +66,8 @@ class SearchSettings:
                 )
             if len({tuple(sorted(point)) for point in self.points}) > 1:
                 raise ValueError(f"`search.points` must all have the same axes, got {self.points!r}")
-        elif self.points:
-            raise ValueError(f"`search.points` are those of the method list, got the method {self.method}")
-        targets = self.targets
-        if len({str(each) for each in targets}) < len(targets):
-            raise ValueError(f"`search.constraints` must differ from each other, got {self.constraints}")
         self._check_until()
-        if sum(each.form == "yield" for each in targets) > 1:
+        if sum(each.form == "yield" for each in self.targets) > 1:
             raise ValueError(f"`search.constraints` may have one yield, got {self.constraints}")
         if ("yield" in self.objectives or self.question) and self.chips is None:
             raise ValueError("`search.chips` must say how many chips a yield is of, such as 20, got null")
@@ -129,5 +124,3 @@ class SearchSettings:
                 near = get_close_matches(str(name), OBJECTIVES, n=2)
                 hint = f"; nearest: {', '.join(near)}" if near else ""
                 raise ValueError(f"`search.objectives` must be among {', '.join(OBJECTIVES)}, got {name!r}{hint}")
-        if len(set(self.objectives)) < len(self.objectives):
-            raise ValueError(f"`search.objectives` must differ from each other, got {self.objectives}")

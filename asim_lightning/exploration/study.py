@@ -9,7 +9,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Kind, Outcomes, Result
-from asim_lightning.exploration.estimate import TimeLeft
+from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
@@ -117,7 +117,8 @@ class Study:
         self._bar = EvaluationBar(
             self._left, self.data.test_dataloader(), progress and is_first and self._left > 0, self.trainer.world_size
         )
-        self._time = TimeLeft(self._bar.above(say), self.may_end or self._learns)
+        self._say = self._bar.above(say)
+        self._seconds, self._is_time_said = list[float](), False
         if self._read and not self._learns:
             say(_record_line(self._read, self._left, self.may_end))
 
@@ -261,8 +262,12 @@ class Study:
     def _count(self, planned: Planned, found: Outcomes, is_new: bool) -> None:
         self._left -= 1
         self._computed += is_new
-        if planned.kind == "simulated" and is_new:
-            self._time.add(found.seconds, self._left, self.runner.workers)
+        if planned.kind != "simulated" or not is_new or self._is_time_said:
+            return
+        self._seconds.append(found.seconds)
+        if line := time_left(self._seconds, self._left, self.runner.workers):  # once the first trials tell it
+            self._is_time_said = True
+            self._say(f"time     {'at most ' * (self.may_end or self._learns)}{line}")
 
     def _known(self, planned: Planned, place: Place) -> Outcomes:
         """A trial that is there already, the same on all processes."""

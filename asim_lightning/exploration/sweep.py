@@ -12,9 +12,8 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.canonical import canonical_json
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
-from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result, axes_text, canonical_json
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import SweepAxes, distinct
 from asim_lightning.exploration.figures import CostFigures

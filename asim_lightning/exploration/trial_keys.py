@@ -27,7 +27,7 @@ from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
-from asim_lightning.evaluation.canonical import digest_of
+from asim_lightning.evaluation.results import digest_of
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers, warn_of_missing_ranges
 from asim_lightning.nn.quantized import QuantizedLayer
 
@@ -37,12 +37,8 @@ _PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "pure
 _INSTALLED = tuple(each + os.sep for path in (*_PATHS, _PACKAGE) for each in (path, os.path.realpath(path)))
 _SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
-_NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
+_IDLE = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets itself, that no outcome depends on, or that the key has by their content."""
-_OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
-"""Hyperparameters that our own classifier only uses in a training step."""
-_OF_RANGES = {"calibration_images", "calibration_method"}
-"""Hyperparameters that our own classifier only uses to fit input ranges, which are then among the weights."""
 _NO_LAYER_SETTING = {
     "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise",
     "_max_elements", "_engine", "_steps", "pool", "first_tile",
@@ -254,7 +250,7 @@ def fingerprint(
     settings: dict[str, Any] = {
         "weights": digest_of([[name, _array(value)] for name, value in weights]),
         "structure": _structure(model, contents),
-        "model": _hyperparameters(model, set(swept), trainer, contents),
+        "model": _hyperparameters(model, swept, contents),
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
         "data": _data(model, data, trainer, contents),
         "trainer": _trainer(trainer, contents),
@@ -290,12 +286,8 @@ def _structure(model: CimClassifier, contents: Contents) -> str:
     return digest_of(found)
 
 
-def _hyperparameters(model: CimClassifier, swept: set[str], trainer: Trainer, contents: Contents) -> Any:
-    idle = set(_NO_SETTING)
-    if type(model) is CimClassifier:
-        fits = needs_calibration(model.backbone) or _counting(trainer)
-        idle |= _OF_TRAINING | (set() if fits else _OF_RANGES)
-    found = {k: contents.of(v, f"model.{k}") for k, v in model.hparams.items() if k not in idle}
+def _hyperparameters(model: CimClassifier, swept: Iterable[str], contents: Contents) -> Any:
+    found = {name: contents.of(value, f"model.{name}") for name, value in model.hparams.items() if name not in _IDLE}
     for name in swept:
         found = _without(found, "plan", "macro", name)
     return found

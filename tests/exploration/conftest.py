@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
@@ -154,6 +155,30 @@ def predictions(sweep: Sweep) -> dict[tuple[str, int], list[int]]:
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def write_recipe(folder: Path, test_images: int, **settings: Any) -> None:
+    """Write tiny.yaml, of the shipped network.
+
+    Args:
+        folder: Where.
+        test_images: Images that it evaluates.
+        settings: What else it has.
+    """
+    recipe = {
+        "trainer": {"accelerator": "cpu"},
+        "model": {
+            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
+            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
+        },
+        "data": {
+            "class_path": "asim_lightning.data.FashionMNIST",
+            "init_args": {"test_images": test_images, "eval_batch_size": 20},
+        },
+        "ckpt_path": "fashion_resnet_qat",
+        **settings,
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
 
 
 def environment() -> dict[str, str]:

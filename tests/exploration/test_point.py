@@ -11,8 +11,7 @@ from torch import nn
 from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.fields import settings_of
-from asim_lightning.evaluation.canonical import digest_of
-from asim_lightning.evaluation.results import KINDS
+from asim_lightning.evaluation.results import KINDS, digest_of
 from asim_lightning.exploration.point import Points, macro_content
 from asim_lightning.exploration.trial_keys import Contents
 from asim_lightning.surgery import macro_layers

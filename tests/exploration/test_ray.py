@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.ray_runner import MOST_DEATHS, RayRunner, _connected, packed
-from tests.exploration.conftest import KWARGS, MACRO, Load, Make, environment, rows, stored, trials
+from tests.exploration.conftest import MACRO, Load, Make, environment, rows, stored, trials, write_recipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SECONDS = 400.0
@@ -78,22 +77,8 @@ def below(process: int) -> dict[int, str]:
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Command]:
     """Starts a sweep of 12 points, of two trials each, as a program."""
-    config = {
-        "trainer": {"accelerator": "cpu"},
-        "model": {
-            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
-            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
-        },
-        "data": {
-            "class_path": "asim_lightning.data.FashionMNIST",
-            "init_args": {"test_images": 40, "eval_batch_size": 20},
-        },
-        "ckpt_path": "fashion_resnet_qat",
-        "axes": {"random_noise": [0.1, 0.3, 1.0, 3.0], "adc_bits": [6, 7, 8]},
-        "trials": 2,
-        "progress": False,
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    axes = {"random_noise": [0.1, 0.3, 1.0, 3.0], "adc_bits": [6, 7, 8]}
+    write_recipe(tmp_path, 40, axes=axes, trials=2, progress=False)
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> "subprocess.Popen[str]":

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier
@@ -24,7 +23,16 @@ from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.ray_runner import RayRunner, Worker, _connected
 from asim_lightning.exploration.runner import Evaluation, Key, Result, Run, Steps, proceed
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
-from tests.exploration.conftest import KWARGS, Make, environment, predictions, rows, stored, trials, without_time
+from tests.exploration.conftest import (
+    Make,
+    environment,
+    predictions,
+    rows,
+    stored,
+    trials,
+    without_time,
+    write_recipe,
+)
 
 RANK = """
     import os, sys
@@ -137,17 +145,7 @@ def program(tmp_path: Path) -> Callable[..., None]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_processes_of_torchrun_ask_the_first_what_is_to_be_done(program: Callable[..., None], tmp_path: Path) -> None:
-    config = {
-        "trainer": {"accelerator": "cpu"},
-        "model": {
-            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
-            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
-        },
-        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 20}},
-        "ckpt_path": "fashion_resnet_qat",
-        "trials": 2,
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    write_recipe(tmp_path, 20, trials=2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = ["--master-addr", "127.0.0.1", "--master-port", str(free.getsockname()[1])]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from asim_lightning.cost import Technology, cost
 from asim_lightning.evaluation import Condition, under
@@ -30,7 +29,7 @@ from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
-from tests.exploration.conftest import KWARGS, Make, MakeSearch, environment, kill_at, rows, stored
+from tests.exploration.conftest import Make, MakeSearch, environment, kill_at, rows, stored, write_recipe
 
 
 @pytest.fixture
@@ -193,20 +192,8 @@ def test_wrong_points_are_refused_before_any_work(search: MakeSearch, counted: l
 
 
 def program(folder: Path, *options: str) -> list[str]:
-    config = {
-        "trainer": {"accelerator": "cpu"},
-        "model": {
-            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
-            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
-        },
-        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 60}},
-        "ckpt_path": "fashion_resnet_qat",
-        "search": {
-            "space": {"adc_bits": [5, 6, 7, 8], "rows": [64, 255], "random_noise": [0.1, 0.3, 1.0]},
-            "trials": 14,
-        },
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+    space = {"adc_bits": [5, 6, 7, 8], "rows": [64, 255], "random_noise": [0.1, 0.3, 1.0]}
+    write_recipe(folder, 60, search={"space": space, "trials": 14})
     return [sys.executable, "-m", "asim_lightning", "search", "-c", "tiny.yaml", *options]
 
 

@@ -8,29 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from asim_lightning.evaluation.run import read_run
-from tests.exploration.conftest import KWARGS, environment, kill_at, rows, stored
+from tests.exploration.conftest import environment, kill_at, rows, stored, write_recipe
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
     """A sweep of 2 + 2 x 3 trials as a program."""
-    config = {
-        "trainer": {"accelerator": "cpu", "default_root_dir": str(tmp_path / "runs")},
-        "model": {
-            "backbone": {"name": "resnet10t", "kwargs": KWARGS, "small": True, "image_size": 28},
-            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
-        },
-        "data": {"class_path": "asim_lightning.data.FashionMNIST", "init_args": {"test_images": 100}},
-        "ckpt_path": "fashion_resnet_qat",
-        "axes": {"random_noise": [0.3, 1.0]},
-        "trials": 3,
-    }
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(path)]
+    trainer = {"accelerator": "cpu", "default_root_dir": str(tmp_path / "runs")}
+    write_recipe(tmp_path, 100, trainer=trainer, axes={"random_noise": [0.3, 1.0]}, trials=3)
+    return [sys.executable, "-m", "asim_lightning", "sweep", "-c", str(tmp_path / "tiny.yaml")]
 
 
 def said_by(command: list[str], *arguments: object) -> str:

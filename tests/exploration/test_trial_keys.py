@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.callbacks import ConfusionMatrix, LastCheckpoint, NoiseRamp, NoiseSweep, RangeCalibration
 from asim_lightning.data import ImageFolder
-from asim_lightning.evaluation.canonical import digest_of
+from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.sweep import Sweep
@@ -127,9 +127,7 @@ def test_state_in_a_plain_object_of_a_network_counts() -> None:
     assert key(model=first) != key(model=second)
 
 
-def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
-    training: dict[str, Any] = {"label_smoothing": 0.1, "mixup": 0.2, "train_noise": 1.0, "calibration_images": 30}
-    assert key(model=fitted(**training)) == key()
+def test_what_a_point_decides_does_not_count() -> None:
     assert key(model=changed(lambda model: setattr(model.backbone.fc, "warned", True))) == key()
     assert key(model=fitted(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == key()
     other = [found(model=fitted(plan=Plan(MacroConfig(4, 4, rows=rows)))) for rows in (64, 65)]
@@ -320,7 +318,7 @@ def test_code_without_a_file_is_told() -> None:
 
 SCRIPT = """
 import my_data
-from asim_lightning.evaluation.canonical import digest_of
+from asim_lightning.evaluation.results import digest_of
 from tests.exploration.test_trial_keys import changed, found
 model = changed(lambda model: setattr(model.backbone, "names", {"a", "b", "c"}))
 print(digest_of(found(my_data.Mine(), model).settings))
