@@ -44,9 +44,8 @@ class Points:
         Raises:
             ValueError: A layer's macro does not take a value, or rules decide an axis for every layer.
         """
-        condition = condition_at(axes, kind)
-        assignments = assignments_at(self._families, condition.macro, condition.rules)
-        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, condition.chip))
+        assignments, chip = self._at(axes, kind)
+        self._digests[_name(axes, kind)] = digest_of(self._content(assignments, kind, chip))
         if kind != "simulated":
             return False
         macros = {pair for pair in self._macros(assignments) if pair is not None}
@@ -58,9 +57,7 @@ class Points:
         Raises:
             ValueError: As for `add`.
         """
-        condition = condition_at(axes, "simulated")
-        assignments = assignments_at(self._families, condition.macro, condition.rules)
-        return {pair[0] for pair in self._macros(assignments) if pair is not None}
+        return {pair[0] for pair in self._macros(self._at(axes, "simulated")[0]) if pair is not None}
 
     def digest(self, axes: Mapping[str, AxisValue], kind: Kind) -> str:
         """Digest of `content`; kept for points that were added.
@@ -83,9 +80,13 @@ class Points:
         Raises:
             ValueError: As for `add`.
         """
+        assignments, chip = self._at(axes, kind)
+        return self._content(assignments, kind, chip)
+
+    def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
+        """The assignment of each family, and the chip."""
         condition = condition_at(axes, kind)
-        assignments = assignments_at(self._families, condition.macro, condition.rules)
-        return self._content(assignments, kind, condition.chip)
+        return assignments_at(self._families, condition.macro, condition.rules), condition.chip
 
     def _content(self, assignments: Sequence[Assignment | None], kind: Kind, chip: int | None) -> dict[str, object]:
         if kind == "float":

@@ -98,17 +98,17 @@ class Records:
         """
         trainer, model, data, until = self._trainer, self._model, self._data, self._until
         found = fingerprint(model, data, trainer, self.names, self._columns)
-        self._images: NDArray[np.int64] | None = None
+        images: NDArray[np.int64] | None = None
         if isinstance(data, ImageDataModule) and images_are_apart(model, data, trainer):
-            self._images = data.test_indices().numpy()
-        if until is not None and self._images is None:
+            images = data.test_indices().numpy()
+        if until is not None and images is None:
             raise ValueError(
                 f"'{until}' ends images early only with a data module of asim_lightning.data and all its test images, "
                 f"got {type(data).__name__}"
             )
-        count = 0 if self._images is None else len(self._images)
+        count = 0 if images is None else len(images)
         self._order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
-        self._needed = None if self._images is None else self._images[self._order]
+        self._needed = None if images is None else images[self._order]
         self.settings: dict[str, Any] = {**found.settings, "axes": sorted(self.names), **self._described}
         if until is not None:
             self.settings["until"] = str(until)
@@ -237,8 +237,8 @@ class Records:
         """
         found = result_of(axes, kind, [read for reads in chips for read in reads])
         found = replace(found, point=self.key(axes, kind)[:12])
-        if self._may_stop(kind) and self._images is not None:
-            sequence = hypergeometric_interval(sum(found.right), found.images, len(self._images))
+        if self._may_stop(kind) and self._needed is not None:
+            sequence = hypergeometric_interval(sum(found.right), found.images, len(self._needed))
             found = replace(found, low=sequence.low, high=sequence.high)
         if len(chips) > 1:
             mean = chip_yield(axes, dict(enumerate(chips))).mean
