@@ -1,6 +1,5 @@
 """A search as table, files and pictures: what they say of the front, the cheapest points and what is undecided."""
 
-import json
 import re
 from dataclasses import replace
 from itertools import product
@@ -13,7 +12,7 @@ from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
-from asim_lightning.report.search_table import cheapest_lines, search_text, write_search
+from asim_lightning.report.search_table import cheapest_lines, search_text
 
 TARGET = "accuracy 86 %"
 
@@ -113,20 +112,6 @@ def test_many_points_at_many_noises_are_all_on_a_front() -> None:
     many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05]), "28 nm")
     assert "more points: see numbers" not in many  # all are on the front of their noise
     assert len(many.splitlines()) > 48
-
-
-def test_the_json_file_has_numbers(tmp_path: Path) -> None:
-    ideal = found(adc_bits=[6, 7, 8])
-    results = tuple(replace(each, figures={**each.figures, "votes": float("inf")}) for each in ideal.results)
-    content = json.loads(write_search(replace(ideal, folder=tmp_path, results=results), {"name": "tiny"}).read_text())
-    assert (content["name"], content["constraints"]) == ("tiny", [TARGET])
-    assert content["all_digital_uj"] == [20.0, 10.0, 40.0]
-    assert [each["accuracy"] for each in content["references"]] == [0.91, 0.92]
-    assert [point["cheapest"] for point in content["points"]] == [False, False, True]
-    assert [point["front"] for point in content["points"]] == [True] * 3
-    assert [point["energy_uj"] for point in content["points"]] == [60.0, 70.0, 80.0]
-    assert content["points"][1][TARGET] == "undecided (900 images)"
-    assert not any("votes" in point for point in content["points"])  # an ideal converter has no number of bits
 
 
 def test_how_many_images_would_decide_is_explained_where_it_is_said() -> None:
