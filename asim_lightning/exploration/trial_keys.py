@@ -37,8 +37,12 @@ _PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "pure
 _INSTALLED = tuple(each + os.sep for path in (*_PATHS, _PACKAGE) for each in (path, os.path.realpath(path)))
 _SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
-_IDLE = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
+_NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets itself, that no outcome depends on, or that the key has by their content."""
+_OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
+"""Hyperparameters that our own classifier only uses in a training step."""
+_OF_RANGES = {"calibration_images", "calibration_method"}
+"""Hyperparameters that our own classifier only uses to fit input ranges, which are then among the weights."""
 _NO_LAYER_SETTING = {
     "name", "has_range", "_assignment", "warned", "_fidelity", "_train_noise", "_has_train_noise",
     "_max_elements", "_engine", "_steps", "pool", "first_tile",
@@ -250,7 +254,7 @@ def fingerprint(
     settings: dict[str, Any] = {
         "weights": digest_of([[name, _array(value)] for name, value in weights]),
         "structure": _structure(model, contents),
-        "model": _hyperparameters(model, swept, contents),
+        "model": _hyperparameters(model, swept, trainer, contents),
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
         "data": _data(model, data, trainer, contents),
         "trainer": _trainer(trainer, contents),
@@ -286,8 +290,12 @@ def _structure(model: CimClassifier, contents: Contents) -> str:
     return digest_of(found)
 
 
-def _hyperparameters(model: CimClassifier, swept: Iterable[str], contents: Contents) -> Any:
-    found = {name: contents.of(value, f"model.{name}") for name, value in model.hparams.items() if name not in _IDLE}
+def _hyperparameters(model: CimClassifier, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:
+    idle = set(_NO_SETTING)
+    if type(model) is CimClassifier:
+        fits = needs_calibration(model.backbone) or _counting(trainer)
+        idle |= _OF_TRAINING | (set() if fits else _OF_RANGES)
+    found = {name: contents.of(value, f"model.{name}") for name, value in model.hparams.items() if name not in idle}
     for name in swept:
         found = _without(found, "plan", "macro", name)
     return found

@@ -127,7 +127,9 @@ def test_state_in_a_plain_object_of_a_network_counts() -> None:
     assert key(model=first) != key(model=second)
 
 
-def test_what_a_point_decides_does_not_count() -> None:
+def test_settings_of_training_and_what_a_point_decides_do_not_count() -> None:
+    training: dict[str, Any] = {"label_smoothing": 0.1, "mixup": 0.2, "train_noise": 1.0, "calibration_images": 30}
+    assert key(model=fitted(**training)) == key()
     assert key(model=changed(lambda model: setattr(model.backbone.fc, "warned", True))) == key()
     assert key(model=fitted(plan=Plan(MacroConfig(4, 4, rows=64, random_noise=0.3)))) == key()
     other = [found(model=fitted(plan=Plan(MacroConfig(4, 4, rows=rows)))) for rows in (64, 65)]
