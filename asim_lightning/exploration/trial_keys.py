@@ -9,6 +9,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -124,7 +125,9 @@ class Contents:
         return [f"{name}:{value.__code__.co_firstlineno}", self.plain(held, where)]
 
     def state(self, value: object, where: str) -> object:
-        """Class and attributes of an object; noted in `unknown` if these are not plain and the class is a user's."""
+        """A plain value, or class and attributes of an object, noted in `unknown` if a user's class has others."""
+        with suppress(*_NOT_PLAIN):
+            return self.plain(value, where)
         kind = self.code(type(value), where)
         if _is_own(_file_of(type(value).__module__)):
             return [kind, self.of(vars(value) if hasattr(value, "__dict__") else value, where)]
@@ -283,10 +286,7 @@ def _structure(model: CimClassifier, contents: Contents) -> str:
         idle = {*vars(nn.Module()), *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
-                try:
-                    found.append([key, contents.plain(value, f"model.{name}.{key}")])
-                except _NOT_PLAIN:
-                    found.append([key, contents.state(value, f"model.{name}.{key}")])
+                found.append([key, contents.state(value, f"model.{name}.{key}")])
     return digest_of(found)
 
 
