@@ -17,7 +17,8 @@ from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.results import Result
 from asim_lightning.nn import OnMacro
-from asim_lightning.report.accuracy_figure import AccuracyPlot, epochs_figure
+from asim_lightning.report.accuracy import AccuracyPlot, epochs_picture
+from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
 from asim_lightning.report.tensorboard_layout import Charts, margin_chart
 from asim_lightning.surgery import macro_layers
@@ -199,7 +200,7 @@ class NoiseSweep(Callback):
         classes: Any = module.num_classes
         adc_bits = bits.pop() if len(bits) == 1 else None
         plot = AccuracyPlot(self.axis, num_classes=classes, adc_bits=adc_bits)
-        return epochs_figure(self.results, self.split, plot)
+        return figure_of(epochs_picture(self.results, self.split, plot))
 
     def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
         if not isinstance(module, CimClassifier):

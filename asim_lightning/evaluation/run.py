@@ -1,7 +1,7 @@
 """A sweep or search as the store keeps it: points, commands, settings, yields, costs; and its results.csv."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,18 @@ class Run:
             ValueError: As for `reference`.
         """
         return result.decisions.get(str(target)) or target.decide(result, self.reference(target), self.images)
+
+    def decided(self, target: Target) -> "Run":
+        """The same run with each simulated point decided on one target.
+
+        Raises:
+            ValueError: As for `reference`.
+        """
+        results = [
+            replace(each, decisions={str(target): self.decision(target, each)} if each.kind == "simulated" else {})
+            for each in self.results
+        ]
+        return replace(self, results=tuple(results), targets=(str(target),))
 
     @property
     def own_target(self) -> Target:

@@ -1,7 +1,7 @@
 """The results of a sweep or a search for people: table, pictures, TensorBoard."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,27 +25,26 @@ from asim_lightning.evaluation.results import (
     noise_unit,
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
-from asim_lightning.evaluation.target import figure as figure_of
-from asim_lightning.evaluation.target import has_figure, meaning_of_early_end
+from asim_lightning.evaluation.target import figure, has_figure, meaning_of_early_end
 from asim_lightning.evaluation.whole_file import naming, write_lines
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.report.accuracy_figure import AccuracyPlot, plot_sweep, save_figure
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.axis_labels import head_of, in_one_unit
-from asim_lightning.report.chip_dots_figure import MOST_GROUPS, chip_dots_figure, groups_of_chips
-from asim_lightning.report.curves import MOST_CURVES
 from asim_lightning.report.difference_table import Difference, differences_text
+from asim_lightning.report.draw import figure_of, save_figure
+from asim_lightning.report.picture import MOST_CURVES
 from asim_lightning.report.results_table import results_table
-from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
 from asim_lightning.report.search_table import search_text
 from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard
 from asim_lightning.report.tensorboard_trade_off import write_trade_off
+from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
-from asim_lightning.report.yield_figure import plot_yields
 from asim_lightning.report.yield_table import write_yields, yield_text
+from asim_lightning.report.yields import MOST_GROUPS, chips_picture, groups_of_chips, yield_picture
 
 _SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
@@ -77,15 +76,14 @@ def publish(
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
     plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
-    figure: Figure | None = None
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
-        dots = chip_dots_figure(rows, plot.title, levels)
-        figure, picture = dots, save_figure(dots, sweep.folder / "accuracy_of_chips.png")
+        drawn = chips_picture(rows, plot.title, levels)
     else:
-        file = f"accuracy_vs_{re.sub(r'[^A-Za-z0-9_.-]+', '_', axis)}.png"
-        picture = plot_sweep(rows, plot, sweep.folder / file)
-    write_dashboard(sweep.folder, rows, plot, figure)
+        drawn = accuracy_picture(rows, plot)
+    whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
+    picture = save_figure(whole, sweep.folder / f"{file}.png")
+    write_dashboard(sweep.folder, rows, plot, whole)
     _write_differences(sweep, rows)
     write_trade_off(sweep.folder, Run(sweep.folder, rows))
     if sweep.figures is not None:
@@ -113,9 +111,10 @@ def publish_search(found: Run, search: Search, name: str) -> str:
     """
     title = f"{name}: {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
-    pictures, axes = draw_search(found, title, search.folder), [point.axes for point in found.points]
+    figures, axes = _figures(found, title), [point.axes for point in found.points]
+    pictures = [save_figure(drawn, search.folder / f"{file}.png") for file, drawn in figures.items()]
     write_layers(search.figures, axes, search.records.store, search.folder)
-    _write_scalars(found, title)
+    _write_scalars(found, figures)
     write_trade_off(search.folder, found)
     note, ends = lsb_note(axes, search.macros), search.settings.ends
     return "\n".join(
@@ -137,7 +136,19 @@ def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
     ]
 
 
-def _write_scalars(found: Run, title: str) -> None:
+def _figures(found: Run, title: str) -> dict[str, Figure]:
+    """The pictures of a search by the name of their file."""
+    figures = {}
+    if (picture := trade_off_picture(found, title)) is not None:
+        figures["trade_off"] = figure_of(picture)
+    if maps := map_pictures(found):
+        references = ", ".join(f"{each.kind} {100 * each.accuracy:.2f} %" for each in found.references)
+        panels = [replace(each, title=each.title * (len(maps) > 1)) for each in maps]
+        figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})")
+    return figures
+
+
+def _write_scalars(found: Run, figures: Mapping[str, Figure]) -> None:
     """Write figures of each point to TensorBoard, with its number as the step, and the pictures."""
     for stale in [
         path for suffix in (_SUFFIX, SUFFIX) for path in found.folder.rglob(f"events.out.tfevents.*{suffix}")
@@ -147,12 +158,11 @@ def _write_scalars(found: Run, title: str) -> None:
         for step, point in enumerate(found.points):
             for scalar in _SCALARS:
                 if has_figure(point, scalar):
-                    writer.add_scalar(f"search/{scalar}_of_point", figure_of(point, scalar), step)
+                    writer.add_scalar(f"search/{scalar}_of_point", figure(point, scalar), step)
         for reference in found.references:
             writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
-        for tag, figure in (("trade_off", trade_off_figure(found, title)), ("map", maps_figure(found, title))):
-            if figure is not None:
-                writer.add_figure(f"search/{tag}", figure, 0, close=False)
+        for tag, drawn in figures.items():
+            writer.add_figure(f"search/{tag.removeprefix('accuracy_')}", drawn, 0, close=False)
 
 
 def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:
@@ -242,7 +252,8 @@ def publish_yields(results: Sequence[Result], sweep: Sweep, name: str, threshold
     thresholds = _levels(results, sweep, thresholds)
     found, question = sweep.yields, sweep.until
     title = _title(sweep, name, list(results[-1].axes))
-    picture = plot_yields(found, title, sweep.folder / "yield.png", thresholds, {"quantized": of_kind["quantized"]})
+    drawn = yield_picture(found, title, thresholds, {"quantized": of_kind["quantized"]})
+    picture = save_figure(figure_of(drawn), sweep.folder / "yield.png")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
     table = yield_text(found, thresholds, question)
     content = {"chips": [each.to_json() for each in found], "thresholds": sorted(thresholds)}

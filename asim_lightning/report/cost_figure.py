@@ -10,7 +10,6 @@ from asim_lightning.cost.cost_report import CostReport, energy_range
 from asim_lightning.cost.cost_table import LABELS, PATTERNS, energy, energy_unit
 from asim_lightning.cost.layer_cost import Energy
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.report.point_labels import PointLabel, write_labels
 
 _COLOURS = {
     "array": "#0072B2", "adc": "#D55E00", "drivers": "#E69F00", "shift_add": "#009E73", "digital": "#5B5B5B",
@@ -111,11 +110,6 @@ def validation_figure(found: Validation) -> Figure:
         plot.grid(alpha=0.3)
         plot.set_axisbelow(True)
     figure.suptitle("energy model against published macros", fontsize=13)
-    places = sorted((1e-3 * each.reported, 1e-3 * each.modelled) for each in found.chips)
-    lines = [[(end, end) for end in chips.get_xlim()]]
-    write_labels(
-        figure, chips, [PointLabel(x, y, str(number)) for number, (x, y) in enumerate(places, 1)], places, lines
-    )
     return figure
 
 
@@ -155,6 +149,8 @@ def _scatter(plot: Axes, rows: Sequence[Comparison], factor: float) -> None:
     plot.set_ylim(*ends)
     ordered = sorted(zip(reported, modelled, [each.what for each in rows], strict=True))
     key = "\n".join(f"{number + 1} {what}" for number, (_, _, what) in enumerate(ordered))
+    for number, (x, y, _) in enumerate(ordered, 1):
+        plot.annotate(str(number), (x, y), (3, 3), textcoords="offset points", fontsize=7)
     plot.text(0.02, 0.98, key, transform=plot.transAxes, fontsize=7, verticalalignment="top", linespacing=1.25)
     plot.set_xlabel("reported energy of a column (pJ)")
     plot.set_ylabel("modelled (pJ)")

@@ -14,15 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.draw import save_figure
 
 _WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
 _MOST_BINS = 256
 _MOST_LABELS = 72
 _RANGE, _BAR, _OUTSIDE = "#D55E00", "#0072B2", "0.88"
 _LEAST_WRONG = 1e-8
-_WIDEST = 24
-"""Most times that the axis of counts reaches beyond the largest one."""
+_WIDEST = 2
+"""Times the largest count that the axis of counts reaches at most, so that a wide range leaves room for counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,7 @@ def count_figure(page: CountPage) -> Figure:
 
 def plot_counts(page: CountPage, path: Path) -> Path:
     """Write `count_figure` as a PNG of 1300 x 1200 pixels."""
-    figure = count_figure(page)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=_DOTS))
-    return path
+    return save_figure(count_figure(page), path)
 
 
 def _edges(cycles: Sequence[CycleCounts]) -> NDArray[np.float64]:
@@ -110,7 +108,6 @@ def _edges(cycles: Sequence[CycleCounts]) -> NDArray[np.float64]:
     seen = max([1.0, *(np.abs(c.counts).max() for c in cycles)])
     low = min([0.0, *(c.counts.min() for c in cycles), *(c.lowest for c in cycles if c.lowest is not None)])
     high = max([*(c.counts.max() for c in cycles), *(c.highest for c in cycles if c.highest is not None)])
-    # a range that is almost empty would leave no room for counts
     low, high = max(low, -_WIDEST * seen), min(high, _WIDEST * seen)
     width = max(1, math.ceil((high - low + 1) / _MOST_BINS))
     return np.arange(low - 0.5, high + 0.5 + width, width)

@@ -1,14 +1,13 @@
 """The curves of a sweep, and the choice of those that are drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
+from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values
 from asim_lightning.report.axis_labels import head_of
+from asim_lightning.report.picture import MOST_CURVES
 
-MOST_CURVES = 8
-"""Most curves of one figure that can be told apart."""
 Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
 """Values of the other axes, and the points along the axis that is drawn."""
 
@@ -41,11 +40,11 @@ def sweep_lines(rows: Sequence[Result], axis: str) -> list[Curve]:
 
 
 def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> tuple[list[Curve], str]:
-    """The lines of a figure, and a note that says what its bars are and what is not drawn.
+    """The lines of a figure, and a note that says how to read them.
 
     Up to `MOST_CURVES` lines are those of `sweep_lines`. If there are more, one line is drawn for each value of the
-    other axis that changes the accuracy most: its points are means over the rest, with bars from the lowest to the
-    highest accuracy there. If that axis has too many values, some of them are drawn, from the first to the last.
+    other axis that changes the accuracy most; its points are the most accurate over the rest, under the hardest of
+    their conditions. If that axis has too many values, some of them are drawn, from the first to the last.
 
     Args:
         rows: Results of the sweep.
@@ -61,9 +60,11 @@ def drawn_lines(rows: Sequence[Result], axis: str, names: Mapping[str, str]) -> 
     others = list(dict.fromkeys(name for values, _ in lines for name in values))
     if len(others) > 1:
         strongest = max(others, key=lambda name: _effect(lines, name))
-        rest = ", ".join(head_of(name, names) for name in others if name != strongest)
+        rest = [name for name in others if name != strongest]
         lines = _over_the_rest(lines, axis, strongest)
-        note = f"points: mean over {rest}; bars: lowest to highest of these"
+        designs, met = ([head_of(name, names) for name in rest if is_condition(name) is kind] for kind in (False, True))
+        said = [f"the best {', '.join(designs)}"] * bool(designs) + [f"the hardest {', '.join(met)}"] * bool(met)
+        note = f"points: at {' under '.join(said)}; {note}"
     if len(lines) > MOST_CURVES:
         lines.sort(key=_order(lines))
         last = len(lines) - 1
@@ -98,15 +99,18 @@ def _over_the_rest(lines: Sequence[Curve], axis: str, name: str) -> list[Curve]:
             points.setdefault(axis_text(row.axes[axis]), []).append(row)
         order = [axis_text(value) for value in distinct_values(row[0].axes[axis] for row in points.values())]
         kept = {key: value for key, value in group[0][0].items() if key == name}
-        found.append((kept, [_mean(points[text]) for text in order]))
+        found.append((kept, [_best(points[text]) for text in order]))
     return found
 
 
-def _mean(rows: Sequence[Result]) -> Result:
-    shares = [row.accuracy for row in rows]
-    low, high = min(shares), max(shares)
-    mean = min(max(sum(shares) / len(shares), low), high)  # rounding must not push it past an end
-    return replace(rows[0], accuracy=mean, low=low, high=high)
+def _best(rows: Sequence[Result]) -> Result:
+    """The most accurate design, each at its least accurate conditions."""
+    designs: dict[str, list[Result]] = {}
+    for row in rows:
+        chosen = {name: value for name, value in row.axes.items() if not is_condition(name)}
+        designs.setdefault(axes_text(chosen), []).append(row)
+    worst = [min(some, key=lambda row: row.accuracy) for some in designs.values()]
+    return max(worst, key=lambda row: row.accuracy)
 
 
 def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asim_lightning.report.drawing import Drawing, Rows
+from asim_lightning.report.picture import Picture, Rows
+from asim_lightning.report.plotly_figure import layout_of, traces_of
 from asim_lightning.text_table import csv_text
 
 MISSING_PLOTLY = (
@@ -19,6 +20,11 @@ _MOST_ROWS = 1000
 """Rows of a table on the page; its CSV has all."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 """What a browser may load: nothing that is not in the page."""
+_RESIZE = (
+    "<script>addEventListener('beforeprint', () => document.querySelectorAll('.js-plotly-plot')"
+    ".forEach(figure => Plotly.relayout(figure, {width: 340})))</script>"
+)
+"""Makes figures fit a sheet, two next to each other."""
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -48,6 +54,7 @@ tr.marked { background: #e4f1e8; }
 a { color: #005a8e; }
 @media (max-width: 40rem) {
   main { padding: 0.5rem 0.75rem 2rem; }
+  th, td { padding: 0.2rem 0.35rem; white-space: normal; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 0.5rem; }
 }
@@ -58,13 +65,15 @@ a { color: #005a8e; }
   .scroll { max-height: none; overflow: visible; border: 0; }
   table { font-size: 6.5pt; }
   th { position: static; }
-  th, td { padding: 1pt 3pt; white-space: normal; }
-  td.number { white-space: nowrap; }
+  th, td { padding: 1pt 3pt; }
+  th { white-space: normal; }
   td.wide { min-width: 0; }
   .verdict { font-size: 11pt; }
   figure, tr, .verdict { break-inside: avoid; }
-  .figures { display: block; }
-  h2, h3 { break-after: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; gap: 0 1rem; }
+  figure { margin: 0; max-width: none; }
+  figcaption, .note, dl { font-size: 7.5pt; }
+  h2, h3, p.note { break-after: avoid; }
   .modebar-container { display: none; }
 }
 """
@@ -88,18 +97,17 @@ def page(title: str, body: str) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<script>{get_plotlyjs()}</script>\n{_RESIZE}\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def figure_html(drawing: Drawing, identifier: str, command: str) -> str:
-    """A figure with its caption: how to read it, the CSV of its numbers, and the command behind it.
+def figure_html(picture: Picture, identifier: str) -> str:
+    """A figure with its caption: how to read it, and the CSV of its numbers.
 
     Args:
-        drawing: What is drawn.
+        picture: What is drawn.
         identifier: Name of the figure's element, once in a page.
-        command: The command line, as text; empty where none is known.
 
     Raises:
         ModuleNotFoundError: plotly is not installed.
@@ -110,17 +118,17 @@ def figure_html(drawing: Drawing, identifier: str, command: str) -> str:
     except ModuleNotFoundError:
         raise ModuleNotFoundError(MISSING_PLOTLY) from None
     drawn = to_html(
-        Figure({"data": list(drawing.traces), "layout": {**drawing.layout, "template": None}}),
+        Figure({"data": traces_of(picture), "layout": {**layout_of(picture), "template": None}}),
         full_html=False,
         include_plotlyjs=False,
         div_id=identifier,
         config={"responsive": True, "displaylogo": False, "plotlyServerURL": "", "modeBarButtonsToRemove": _BUTTONS},
     )
-    said = f" <code>{escape(command)}</code>" if command else ""
+    note = f"{picture.note[:1].upper()}{picture.note[1:]}{'.' * bool(picture.note and picture.note[-1] != '.')}"
+    numbers = f" Numbers: {csv_link(picture.numbers, picture.file)}." if picture.numbers else ""
     return (
-        f"<figure>\n<h3>{escape(drawing.title)}</h3>\n{drawn}\n"
-        f"<figcaption>{escape(drawing.note)} Numbers: {csv_link(drawing.numbers, drawing.file)}.{said}</figcaption>\n"
-        "</figure>"
+        f"<figure>\n<h3>{escape(picture.title)}</h3>\n{drawn}\n"
+        f"<figcaption>{escape(note)}{numbers}</figcaption>\n</figure>"
     )
 
 

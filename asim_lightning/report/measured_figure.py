@@ -1,6 +1,5 @@
 """The figure of a measured column: transfer, INL, DNL and noise by count."""
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from asim_lightning.circuit.code_intervals import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
-from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.draw import save_figure
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#5B5B5B"  # apart for colour-blind readers, too
 
@@ -37,9 +36,7 @@ def draw_measured(columns: Iterable[Column], folder: Path) -> list[Path]:
         if path in drawn:  # another folder's file of the same name
             path = folder / f"{name}_{len(drawn)}.png"
         title = f"{Path(file).name}" + ("" if converter is None else f", converter {converter}")
-        figure = measured_figure(curve, column.macro.top_code or 1, title)
-        write_whole(path, functools.partial(figure.savefig, format="png"))
-        drawn.append(path)
+        drawn.append(save_figure(measured_figure(curve, column.macro.top_code or 1, title), path))
     return drawn
 
 

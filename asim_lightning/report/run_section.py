@@ -1,6 +1,7 @@
 """The part of a report that is about one run: what it shows, figures, tables, and what it was computed from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -8,17 +9,17 @@ from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.results import axis_text, distinct_values, is_number, value_words
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
-from asim_lightning.report.accuracy_drawing import accuracy_drawing
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.axis_labels import head_of
-from asim_lightning.report.choices import digital_energy, varied
-from asim_lightning.report.drawing import Drawing, Rows
+from asim_lightning.report.choices import digital_energy, energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, table_html
-from asim_lightning.report.layer_drawing import layer_drawing
+from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
+from asim_lightning.report.picture import Picture, Rows
 from asim_lightning.report.run_tables import Table, difference_rows, tables, text_of
-from asim_lightning.report.trade_off_drawing import trade_off_drawing
+from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
-from asim_lightning.report.yield_drawing import yield_drawing
+from asim_lightning.report.yields import yield_picture
 
 _FEW = 3
 """Values that a title lists."""
@@ -41,10 +42,8 @@ def section_html(run: Run, target: Target, number: int, title: str = "") -> str:
         ValueError: The run lacks what the target is a share of.
         ModuleNotFoundError: plotly is not installed.
     """
-    command = run.commands[-1].command if run.commands else ""
     figures = [
-        figure_html(drawing, f"figure-{number}-{place}", command)
-        for place, drawing in enumerate(drawings(run, target), 1)
+        figure_html(picture, f"figure-{number}-{place}") for place, picture in enumerate(pictures(run, target), 1)
     ]
     parts = [
         *([f"<h2>{escape(title or run_title(run))}</h2>"] if number else []),
@@ -90,14 +89,19 @@ def _title_with_values(run: Run) -> str:
     return f"{head} of {'; '.join(said)}" if said else head
 
 
-def drawings(run: Run, target: Target) -> list[Drawing]:
+def pictures(run: Run, target: Target) -> list[Picture]:
     """The figures of a run; energy by layer is that of the cheapest point that keeps the target, if one is known to."""
-    several = [name for name in varied(run) if name != CHIP or not run.yields]
-    axes = several or [name for name in run.axes if not run.yields][:1]
-    found: list[Drawing | None] = [trade_off_drawing(run), yield_drawing(run)]
-    if not run.yields:
-        found += [accuracy_drawing(run, name) for name in axes[:_MOST_AXES]]
-    return [each for each in (*found, layer_drawing(run, target)) if each is not None]
+    found: list[Picture | None] = []
+    energy = energy_of(run)
+    if energy is not None and front_of(run):
+        found.append(trade_off_picture(replace(run.decided(target), objectives=("accuracy", energy))))
+    if run.yields:
+        found.append(yield_picture(run.yields, thresholds=run.thresholds))
+    else:
+        for axis in (list(varied(run)) or run.axes[:1])[:_MOST_AXES]:
+            found.append(accuracy_picture(run.results, AccuracyPlot(axis)))
+        found += map_pictures(run)[:1] if len(varied(run)) == 2 else []
+    return [each for each in (*found, layers_picture(run, target)) if each is not None]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -153,7 +157,7 @@ def section_numbers(run: Run, target: Target) -> dict[str, Rows]:
     Raises:
         ValueError: The run lacks what the target is a share of.
     """
-    found = {drawing.file: list(drawing.numbers) for drawing in drawings(run, target)}
+    found = {picture.file: list(picture.numbers) for picture in pictures(run, target) if picture.numbers}
     found |= {table.file: list(table.numbers) for table in tables(run, target)}
     for command in run.commands:
         if len(rows := difference_rows(command)) > 1:

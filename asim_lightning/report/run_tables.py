@@ -1,20 +1,23 @@
 """Tables of a run in a report: points, choices, yields, layers, and settings that differ, with the numbers of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.presets import preset
 from asim_lightning.evaluation.results import KINDS, axis_text, value_words
-from asim_lightning.evaluation.run import CommandRecord, Run, is_among
+from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.axis_labels import label_of, legend_text
+from asim_lightning.report.axis_labels import head_of, label_of, legend_text
 from asim_lightning.report.choices import choices, front_of, target_words
 from asim_lightning.report.cost_names import cost_label, main_costs
-from asim_lightning.report.drawing import Rows
-from asim_lightning.report.layer_drawing import layer_numbers, layers_shown
+from asim_lightning.report.layers import layer_numbers, layers_shown
 from asim_lightning.report.numbers import interval_text
+from asim_lightning.report.picture import Rows
 from asim_lightning.report.verdict import point_words
+
+_KEPT = ("kind", "accuracy (%), 95 %", "target")
+"""Columns that are shown in any case."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +51,67 @@ def tables(run: Run, target: Target) -> list[Table]:
 
 
 def point_table(run: Run, target: Target) -> Table:
-    """All points with accuracy, difference to the quantised network, decision, and costs."""
-    front = front_of(run)
-    ordered = sorted(run.results, key=lambda point: KINDS.index(point.kind))
-    paired = any(point.difference is not None for point in run.results)
-    names, is_timed = main_costs(run.costs), any(point.seconds for point in run.results)
-    head: list[object] = ["kind", *(label_of(name) for name in run.axes), "accuracy (%)", "95 % interval"]
-    shown: Rows = [
-        [*head, *["to quantized (points)"] * paired, "target", *map(cost_label, names), *["front"] * bool(front)]
-    ]
-    shown[0] += ["reads", "images", *["seconds", "algorithm"] * is_timed]
+    """All points with accuracy, difference to the quantised network, decision, and costs.
+
+    A column in which all simulated points agree is a note, so that the table fits a page; its CSV has all columns.
+    """
+    front = {id(each) for each in front_of(run)}
+    decided = run.decided(target)
+    cheapest = {id(each) for each in decided.cheapest}
+    names = main_costs(run.costs)
     columns: list[object] = ["kind", *run.axes, "accuracy", "low", "high", "difference", "difference_low"]
     columns += ["difference_high", "target", *run.costs, "on_the_front"]
     numbers: Rows = [[*columns, "trials", "images", "seconds", "algorithm", "right"]]
-    for row in ordered:
-        difference, is_front = row.difference, is_among(row, front)
-        decided = str(run.decision(target, row)) if row.kind == "simulated" else ""
-        axes = [value_words(row.axes[name]) if name in row.axes else "-" for name in run.axes]
+    shown: list[dict[str, object]] = []
+    marked = []
+    order = sorted(zip(run.results, decided.results, strict=True), key=lambda each: KINDS.index(each[0].kind))
+    for place, (row, with_verdict) in enumerate(order):
+        is_point, difference, is_front = row.kind == "simulated", row.difference, id(row) in front
+        verdict = str(run.decision(target, row)) if is_point else ""
+        accuracy = f"{100 * row.accuracy:.2f} {interval_text(row.low, row.high)}"
         pair = "-" if difference is None else _difference(difference.mean, difference.low, difference.high)
-        costs = [f"{row.figures[name]:.4g}" if name in row.figures else "-" for name in names]
-        shown.append([
-            row.kind, *axes, f"{100 * row.accuracy:.2f}", interval_text(row.low, row.high), *[pair] * paired,
-            decided or "-", *costs, *["front" if is_front else "-"] * bool(front), row.trials, row.images,
-            *[f"{row.seconds:.1f}", row.algorithm] * is_timed,
-        ])  # fmt: skip
+        shown.append({
+            "kind": row.kind,
+            **{table_head(run, name): value_words(row.axes[name]) if name in row.axes else "-" for name in run.axes},
+            "accuracy (%), 95 %": accuracy,
+            "to quantized (points)": pair,
+            "target": verdict or "-",
+            **{cost_label(name): f"{row.figures[name]:.4g}" if name in row.figures else "-" for name in names},
+            "front": "front" if is_front else "-",
+            "reads": row.trials,
+            "images": row.images,
+            "algorithm": row.algorithm,
+        })  # fmt: skip
         ends = ["", "", ""] if difference is None else [difference.mean, difference.low, difference.high]
         written = [axis_text(row.axes[name]) if name in row.axes else "" for name in run.axes]
         numbers.append([
-            row.kind, *written, row.accuracy, row.low, row.high, *ends, decided,
+            row.kind, *written, row.accuracy, row.low, row.high, *ends, verdict,
             *(row.figures.get(name, "") for name in run.costs), is_front, row.trials, row.images, row.seconds,
             row.algorithm, " ".join(map(str, row.right)),
         ])  # fmt: skip
-    marked = [place for place, row in enumerate(ordered) if is_among(row, front)]
-    return Table("All points", "points.csv", shown, numbers, marked)
+        marked += [place] if id(with_verdict) in cheapest else []
+    heads, note = _that_differ(shown)
+    green = f"Green: the cheapest point that keeps {target_words(target)}, under each condition. " if marked else ""
+    rows: Rows = [list(heads), *([row[head] for head in heads] for row in shown)]
+    return Table("All points", "points.csv", rows, numbers, marked, green + note)
+
+
+def table_head(run: Run, name: str) -> str:
+    """The text of an axis at the head of a column, without its unit if the cells have theirs."""
+    has_texts = any(isinstance(point.axes.get(name), str) for point in run.points)
+    return head_of(name) if has_texts else label_of(name)
+
+
+def _that_differ(rows: Sequence[Mapping[str, object]]) -> tuple[list[str], str]:
+    """Heads of the columns in which simulated points differ, and a note on the others, of those with a value."""
+    simulated = [row for row in rows if row["kind"] == "simulated"] or list(rows)
+    alike = {
+        head: simulated[0][head]
+        for head in rows[0]
+        if head not in _KEPT and len(simulated) > 1 and len({str(row[head]) for row in simulated}) == 1
+    }
+    said = [f"{head} {value}" for head, value in alike.items() if value != "-"]
+    return [head for head in rows[0] if head not in alike], f"All simulated points: {', '.join(said)}." if said else ""
 
 
 def choice_table(run: Run, target: Target) -> Table | None:
@@ -112,7 +143,7 @@ def yield_table(run: Run) -> Table | None:
     if not run.yields:
         return None
     axes = list(run.yields[0].axes)
-    head: list[object] = [*(label_of(name) for name in axes), "mean (%)", "95 % interval", "chip sd (points)"]
+    head: list[object] = [*(table_head(run, name) for name in axes), "mean (%)", "95 % interval", "chip sd (points)"]
     rows: Rows = [
         [*head, "at least (%)", "good chips", "chips", "yield (%)", "on these images (%)", "on all images (%)"]
     ]

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
@@ -12,14 +14,17 @@ from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
     AxisValue,
     Result,
+    axes_text,
     axis_text,
     distinct_values,
     noise_unit,
 )
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.accuracy_figure import AccuracyPlot, sweep_figure
-from asim_lightning.report.curves import sweep_lines
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.curves import drawn_lines
+from asim_lightning.report.draw import figure_of
 from asim_lightning.report.tensorboard_layout import sweep_layout
+from asim_lightning.report.yields import groups_of_chips
 
 SUFFIX = ".sweep"
 """How the names of event files of a sweep end."""
@@ -30,24 +35,27 @@ def write_dashboard(
 ) -> Path:
     """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
 
-    One run for each combination of the other axes: the folder itself where there is one, else a folder below it, such
-    as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
-    ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. The folder holds, beside these,
-    ``sweep/accuracy_float`` and ``sweep/accuracy_quantized``, the layout of the custom scalars tab and the figure.
-    Chips have no order, so that along them there is the figure alone.
+    One run for each line of the picture (`drawn_lines`): the folder itself if there is one, else a folder below it,
+    such as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
+    ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. Several chips are one line: their
+    mean, and the lowest and highest of them. The folder also holds ``sweep/accuracy_float`` and
+    ``sweep/accuracy_quantized``, the layout of the custom scalars tab, the figure, and of several chips a histogram of
+    their accuracies.
 
     Args:
-        folder: Folder of the runs; created where absent.
+        folder: Folder of the runs; created if it is absent.
         rows: Results of the sweep.
         plot: Axis of the curves and of the figure, and its headline and marks.
-        figure: The figure; None: `sweep_figure`.
+        figure: The figure; None: `accuracy_picture`.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
     folder, axis = Path(folder), plot.axis
-    lines = sweep_lines(rows, axis)
-    figure = figure or sweep_figure(rows, plot)
+    groups = groups_of_chips(rows)
+    curves = rows if axis == CHIP else over_chips(rows)
+    lines, _ = drawn_lines(curves, axis, plot.labels)
+    figure = figure or figure_of(accuracy_picture(rows, plot))
     for stale in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
         stale.unlink()
 
@@ -60,6 +68,9 @@ def write_dashboard(
                 where = f"_{run_name(row.axes)}" if row.axes else ""
                 writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
         writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
+        for others, chips in groups:
+            name = ",".join(part for part in ("sweep/accuracy_of_chips", run_name(others)) if part)
+            writer.add_histogram(name, np.array([row.accuracy for row in chips]), 0)
         for others, line in lines if axis != CHIP else ():
             stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
             if others:
@@ -68,6 +79,25 @@ def write_dashboard(
             else:
                 add_curve(writer, tag, stepped)
     return folder
+
+
+def over_chips(rows: Sequence[Result]) -> list[Result]:
+    """Results in which the chips of a point are one: their mean accuracy, the lowest, and the highest."""
+    found: dict[str, list[Result]] = {}
+    for row in rows:
+        others = {name: value for name, value in row.axes.items() if name != CHIP}
+        found.setdefault(f"{row.kind} {axes_text(others)}", []).append(replace(row, axes=others))
+    return [
+        some[0]
+        if len(some) == 1
+        else replace(
+            some[0],
+            accuracy=float(np.mean([row.accuracy for row in some])),
+            low=min(row.accuracy for row in some),
+            high=max(row.accuracy for row in some),
+        )
+        for some in found.values()
+    ]
 
 
 def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str, int]]:

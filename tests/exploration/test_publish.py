@@ -1,7 +1,6 @@
 """What a sweep shows: its table, picture and files, with titles that name no field that is swept."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,8 @@ import pytest
 from asim_lightning import MacroConfig, Rule
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.publish import publish
-from asim_lightning.report.accuracy_figure import AccuracyPlot
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.picture import Picture
 from tests.exploration.conftest import Make
 
 
@@ -80,11 +80,11 @@ def test_titles_name_no_field_that_is_swept(
 ) -> None:
     titles: list[str] = []
 
-    def spy(rows: Any, plot: AccuracyPlot, path: Path) -> Path:
+    def spy(rows: Any, plot: AccuracyPlot) -> Picture:
         titles.append(plot.title)
-        return path
+        return accuracy_picture(rows, plot)
 
-    monkeypatch.setattr("asim_lightning.exploration.publish.plot_sweep", spy)
+    monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     sweep = make(axes, trials=1)
     assert f"accuracy_vs_{picture}.png" in publish(sweep.run(), sweep, "tiny", 10)
     assert titles == [title]
@@ -93,11 +93,11 @@ def test_titles_name_no_field_that_is_swept(
 def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
 
-    def spy(rows: Any, plot: AccuracyPlot, path: Path) -> Path:
+    def spy(rows: Any, plot: AccuracyPlot) -> Picture:
         drawn.append([row.axes[plot.axis] for row in rows if row.axes])
-        return path
+        return accuracy_picture(rows, plot)
 
-    monkeypatch.setattr("asim_lightning.exploration.publish.plot_sweep", spy)
+    monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     rules = [Rule("fc", {"random_noise": 0}), Rule("layer4.*", {"rows": 64})]
     for values in ([0, 0.5], ["0.51 lsb"]):
         sweep = make(SweepAxes(random_noise=values), trials=1, rules=rules)

@@ -8,8 +8,8 @@ import pytest
 
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.store import Store
-from asim_lightning.report import accuracy_figure
-from asim_lightning.report.accuracy_figure import AccuracyPlot, compare_sweeps
+from asim_lightning.report import accuracy
+from asim_lightning.report.accuracy import AccuracyPlot, compare_sweeps
 from asim_lightning.report.curves import drawn_lines
 
 
@@ -30,7 +30,7 @@ def test_one_line_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         drawn.extend((dict(others), [row.accuracy for row in line]) for others, line in lines)
         return lines, note
 
-    monkeypatch.setattr(accuracy_figure, "drawn_lines", spy)
+    monkeypatch.setattr(accuracy, "drawn_lines", spy)
     picture = compare_sweeps(
         {"QAT": tmp_path / "a", "NAT": tmp_path / "b"}, tmp_path / "c.png", AccuracyPlot("random_noise", "both")
     )

@@ -3,7 +3,8 @@
 import pytest
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.curves import MOST_CURVES, drawn_lines, sweep_lines
+from asim_lightning.report.curves import drawn_lines, sweep_lines
+from asim_lightning.report.picture import MOST_CURVES
 
 
 def point(kind="simulated", accuracy=0.9, low=None, high=None, **axes):
@@ -44,9 +45,19 @@ def test_the_strongest_axis_is_drawn_of_many():
     lines, note = drawn_lines(rows, "random_noise", {"votes": "number of votes"})
     assert [others for others, _ in lines] == [{"rows": 64}, {"rows": 128}, {"rows": 255}]
     assert [row.axes["random_noise"] for row in lines[0][1]] == [0, 1]
-    first = lines[0][1][0]
-    assert (first.low, first.accuracy, first.high) == pytest.approx((0.786, 0.806, 0.826))
-    assert note == "points: mean over number of votes; bars: lowest to highest of these"
+    assert [line[0].axes["votes"] for _, line in lines] == [1, 1, 1]  # the best, with its own interval
+    assert note == "points: at the best number of votes; bars: 95 % intervals"
+
+
+def test_the_best_design_is_the_best_under_its_hardest_conditions():
+    many = grid(adc_bits=(6, 7), rows=(64, 128, 255), random_noise=(0, 1), votes=(1, 3))
+    rows = [
+        point(accuracy=0.9 - 0.001 * axes["rows"] - 0.05 * axes["random_noise"] + 0.01 * axes["votes"], **axes)
+        for axes in many
+    ]
+    lines, note = drawn_lines(rows, "adc_bits", {})
+    assert note == "points: at the best votes under the hardest random noise; bars: 95 % intervals"
+    assert {(row.axes["votes"], row.axes["random_noise"]) for _, line in lines for row in line} == {(3, 1)}
 
 
 def test_of_one_axis_with_many_values_the_ends_are_among_those_drawn():

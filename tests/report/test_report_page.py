@@ -7,15 +7,14 @@ import re
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
-from asim_lightning.cost.cost_table import PATTERNS
 from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
-from asim_lightning.report.run_section import drawings, facts, run_title, run_titles, section_html, section_numbers
+from asim_lightning.report.plotly_figure import layout_of
+from asim_lightning.report.run_section import facts, pictures, run_title, run_titles, section_html, section_numbers
 from asim_lightning.report.run_tables import difference_rows
 from tests.report.runs import COMMAND, of_adc, of_chips, point, run
 
@@ -141,14 +140,14 @@ def test_each_number_of_a_table_is_in_a_csv(found: Run) -> None:
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
 def test_what_figures_draw_is_in_their_csv(found: Run) -> None:
     tables = section(found).tables
-    for drawing in drawings(found, TARGET):
-        rows = tables[drawing.file]
-        assert rows[0] == [str(cell) for cell in drawing.numbers[0]]
+    for picture in pictures(found, TARGET):
+        rows = tables[picture.file]
+        assert rows[0] == [str(cell) for cell in picture.numbers[0]]
         cells = {round(float(cell), 6) for row in rows for cell in row if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)}
-        for trace in drawing.traces:
-            along = trace["x"] if trace["type"] == "bar" else trace["y"]
-            scale = 1e3 if trace["type"] == "bar" else 1 if drawing.title == "Yield" else 0.01
-            assert {round(scale * value, 6) for value in along} <= cells
+        for each in picture.series:
+            along = each.x if each.form == "bar" else each.y
+            scale = 1e3 if each.form == "bar" else 1 if each.form == "step" else 0.01
+            assert {round(scale * value, 6) for value in along if value == value} <= cells
 
 
 @pytest.mark.parametrize("found", RUNS.values(), ids=RUNS)
@@ -189,7 +188,7 @@ def designs(*bits: int) -> tuple[DesignLayers, ...]:
     ids=["of the verdict", "none keeps", "one design", "old run"],
 )
 def test_the_layers_are_those_of_the_point_of_the_verdict(found: Run, energies: list[float], whose: str) -> None:
-    drawing = drawings(found, TARGET)[-1]
+    drawing = pictures(found, TARGET)[-1]
     assert whose in drawing.note
     column = drawing.numbers[0].index("energy_pj")
     assert [row[column] for row in drawing.numbers[1:]] == energies
@@ -225,10 +224,16 @@ def test_points_have_all_columns_and_their_decision() -> None:
 
 
 def test_figures_of_each_kind_of_run() -> None:
-    titles = [[drawing.title for drawing in drawings(found, TARGET)] for found in RUNS.values()]
+    titles = [[picture.title for picture in pictures(found, TARGET)] for found in RUNS.values()]
     assert titles == [
-        ["Accuracy against energy", "Accuracy against ADC bits", "Accuracy against random noise", "Energy by layer"],
-        ["Accuracy against ADC bits", "Accuracy against random noise"],
+        [
+            "Accuracy against energy",
+            "Accuracy against ADC bits",
+            "Accuracy against random noise",
+            "Accuracy over ADC bits and random noise",
+            "Energy by layer",
+        ],
+        ["Accuracy against ADC bits", "Accuracy against random noise", "Accuracy over ADC bits and random noise"],
         ["Yield"],
     ]
     assert [run_title(found) for found in RUNS.values()] == [
@@ -238,19 +243,15 @@ def test_figures_of_each_kind_of_run() -> None:
     ]
 
 
-def test_the_front_the_references_and_the_all_digital_point_are_drawn() -> None:
-    (drawing, *_) = drawings(replace(of_adc(), network_cost=COST), TARGET)
-    by_name: dict[str, list[Any]] = {}
-    for trace in drawing.traces:
-        by_name.setdefault(trace["name"], []).append(trace)
-    front, bettered = by_name["random noise 0 %"]
-    assert (front["x"], front["mode"]) == ([3.0, 3.5], "lines+markers")
-    assert (bettered["x"], bettered["mode"]) == ([4.0], "markers")
-    assert (
-        front["hovertext"][1] == "ADC bits 7<br>random noise 0 %<br>92.00 % [89.00, 95.00]<br>energy 3.5 [2.8, 4.2] µJ"
-    )
-    assert by_name["all-digital"][0]["x"] == [5.5]
-    assert by_name["float 91.25 %"][0]["x"] == [3.0, 5.5]
+def test_the_front_and_the_point_of_the_verdict_are_drawn() -> None:
+    (picture, *_) = pictures(replace(of_adc(), network_cost=COST), TARGET)
+    by_name = {each.name: each for each in picture.series if each.name}
+    assert list(by_name["front at random noise 0 %"].x) == [3.0, 3.5]
+    assert list(by_name["bettered by the front"].x) == [4.0]
+    assert list(by_name["cheapest that keeps it"].x) == [3.5, 4.0]  # at each noise
+    assert by_name["all-digital"].x == [5.5]
+    texts = [text for each in picture.series for text in each.texts]
+    assert "ADC bits 7\nrandom noise 0 %\n92.00 % [89.00, 95.00]\nenergy 3.5 [2.8, 4.2] µJ\nkept" in texts
 
 
 def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
@@ -259,10 +260,10 @@ def test_of_many_conditions_some_are_drawn_and_it_says_so() -> None:
         for bits in (7, 8)
         for noise in range(20)
     ]
-    (drawing, *_) = drawings(run(points), TARGET)
-    names = [trace["name"] for trace in drawing.traces if trace["name"].startswith("random")]
-    assert (len(names), names[0], names[-1]) == (8, "random noise 0 %", "random noise 19 %")
-    assert drawing.note.endswith("8 of 20 conditions are drawn.")
+    (picture, *_) = pictures(run(points), TARGET)
+    names = [each.name for each in picture.series if each.name.startswith("front")]
+    assert (len(names), names[0], names[-1]) == (8, "front at random noise 0 %", "front at random noise 19 %")
+    assert "8 of 20 conditions are drawn" in picture.note
 
 
 def test_it_says_where_there_are_no_pairs_of_images() -> None:
@@ -316,7 +317,7 @@ def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
 def test_the_same_run_gives_the_same_page() -> None:
     first, second = (section_html(of_adc(), TARGET, 0) for _ in range(2))
     assert first == second
-    assert json.dumps([drawing.layout for drawing in drawings(of_chips(), TARGET)], default=float)
+    assert json.dumps([layout_of(picture) for picture in pictures(of_chips(), TARGET)], default=float)
 
 
 @pytest.mark.parametrize(
@@ -336,11 +337,3 @@ def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
     found = section_numbers(of_adc(), TARGET)
     assert found["settings.csv"] == difference_rows(COMMAND)
     assert "differences.csv" not in found
-
-
-def test_a_part_of_the_energy_has_one_pattern_whatever_parts_there_are() -> None:
-    for layer in (LAYER, {**LAYER, "array_pj": 0.0}):
-        (drawing,) = (each for each in drawings(replace(of_adc(), network_cost={"layers": [layer]}), TARGET)
-                      if each.file == "layers.csv")  # fmt: skip
-        shapes = {trace["name"]: trace["marker"]["pattern"]["shape"] for trace in drawing.traces}
-        assert shapes["ADC"] == PATTERNS["adc"] == "/"

@@ -11,8 +11,8 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.report.difference_table import Difference, differences_text
-from asim_lightning.report.search_figure import draw_search, maps_figure, trade_off_figure
 from asim_lightning.report.search_table import cheapest_lines, search_text
+from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 
 TARGET = "accuracy 86 %"
 
@@ -80,9 +80,9 @@ def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisVal
     last = replace(both, results=(*both.references, *both.points[1:]))
     assert f"80 uJ an image, {times} the all-digital energy" in cheapest_lines(last)[0]
     assert f"Energy and latency: {note}" in search_text(both, "28 nm, 0.9 V")
-    figure = trade_off_figure(both, "two")
-    assert figure is not None
-    assert not any("all-digital" in str(label) for label in figure.axes[0].get_legend_handles_labels()[1])
+    picture = trade_off_picture(both)
+    assert picture is not None
+    assert not any("all-digital" in each.name for each in picture.series)
 
 
 def test_each_noise_has_its_cheapest() -> None:
@@ -122,21 +122,45 @@ def test_how_many_images_would_decide_is_explained_where_it_is_said() -> None:
     assert "Undecided: the interval holds the target." in said
 
 
-def test_pictures_by_number_of_axes(tmp_path: Path) -> None:
-    one, two = found(adc_bits=[6, 7, 8]), found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
-    three = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.1, 0.5], rows=[64, 255])
-    assert [path.name for path in draw_search(one, "one", tmp_path)] == ["trade_off.png"]
-    assert [path.name for path in draw_search(two, "two", tmp_path)] == ["trade_off.png", "accuracy_map.png"]
-    figure = maps_figure(three, "three")
-    assert figure is not None
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["rows 64", "rows 255"]
-    assert maps_figure(found(adc_bits=[7, 8], random_noise=[0.0, 0.1], rows=[64, 255], votes=[1, 3]), "four") is None
-    drawn = trade_off_figure(two, "two")
-    assert drawn is not None
-    labels = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]  # type: ignore[union-attr]
-    assert "front at random noise 0.5 %" in labels
-    assert {"all-digital, with its factor", "factor of the energy model, at one point"} <= set(labels)
-    assert trade_off_figure(replace(one, objectives=("accuracy",)), "accuracy alone") is None
+def test_the_front_verdicts_and_the_all_digital_point() -> None:
+    two = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
+    picture = trade_off_picture(two)
+    assert picture is not None
+    by_name = {each.name: each for each in picture.series if each.name}
+    assert list(by_name) == [
+        "front at random noise 0 %", "front at random noise 0.5 %", "keeps accuracy 86 %", "undecided", "misses it",
+        "cheapest that keeps it", "all-digital", "factor of the energy model, at one point",
+    ]  # fmt: skip
+    assert by_name["front at random noise 0 %"].form == "line"
+    assert list(by_name["front at random noise 0 %"].x) == [60, 70, 80]
+    assert (by_name["cheapest that keeps it"].x, by_name["cheapest that keeps it"].marker) == ([80.0], "ring")
+    digital = by_name["all-digital"]
+    assert (digital.x, digital.left, digital.right, digital.y) == ([20.0], [10.0], [40.0], [92.0])
+    markers = {each.marker: list(each.x) for each in picture.series if not each.name and each.style == 0}
+    assert markers == {"full": [80], "open": [70], "cross": [60]}
+    assert picture.note == "bars: 95 % intervals; ADC bits at 1: 6, 2: 7, 3: 8"
+    assert (60.0, pytest.approx(70.0), "1") in picture.labels
+    assert trade_off_picture(replace(two, objectives=("accuracy",))) is None
+
+
+def test_points_that_others_better_are_pale_and_have_an_entry() -> None:
+    one = found(adc_bits=[7, 8], votes=[1, 3])
+    last = replace(one.points[-1], figures={**one.points[-1].figures, "energy_uj": 200.0})
+    picture = trade_off_picture(replace(one, results=(*one.results[:-1], last)))
+    assert picture is not None
+    assert [(each.name, list(each.x)) for each in picture.series if each.is_pale] == [("bettered by the front", [200])]
+
+
+def test_heat_maps_by_number_of_axes() -> None:
+    two = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
+    (single,) = map_pictures(two)
+    assert single.grid is not None
+    assert [list(map(round, row)) for row in single.grid.values] == [[70, 80, 90], [20, 30, 40]]
+    assert (single.grid.marked, single.x.names, single.y.names) == ([(2, 0)], ["6", "7", "8"], ["0", "0.5"])
+    three = map_pictures(found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.1, 0.5], rows=[64, 255]))
+    assert [each.title for each in three] == ["rows 64", "rows 255"]
+    assert map_pictures(found(adc_bits=[6, 7, 8])) == []
+    assert map_pictures(found(adc_bits=[7, 8], random_noise=[0.0, 0.1], rows=[64, 255], votes=[1, 3])) == []
 
 
 def test_differences() -> None:

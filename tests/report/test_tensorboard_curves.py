@@ -4,7 +4,7 @@ import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.accuracy_figure import AccuracyPlot
+from asim_lightning.report.accuracy import AccuracyPlot
 from asim_lightning.report.tensorboard_curves import scalar_steps, write_dashboard
 from tests.callbacks.conftest import read_events
 from tests.report.conftest import simulated
@@ -33,7 +33,7 @@ def test_one_curve(tmp_path):
     assert curve(events, f"{TAG}/high") == {0: 0.91, 50: 0.86, 200: 0.71}
     assert curve(events, "sweep/accuracy_float") == {0: 0.93}
     (image,) = events.Images("sweep/random_noise")
-    assert (image.width, image.height) == (900, 540)
+    assert (image.width, image.height) == (1440, 860)
 
 
 def test_margin_chart_names_the_tags_as_they_are(tmp_path):
@@ -63,6 +63,19 @@ def test_along_chips_there_is_the_figure_and_no_curve(tmp_path):
     assert set(events.Tags()["scalars"]) == {"sweep/accuracy_float", "sweep/accuracy_quantized"}
     assert "custom_scalars__config__" not in events.Tags()["tensors"]
     assert len(events.Images("sweep/chip")) == 1
+
+
+def test_thirty_chips_are_one_run_with_a_band_and_a_histogram(tmp_path):
+    rows = [simulated(0.5 + c / 100 - n, random_noise=n, chip=c) for n in (0, 0.1) for c in range(30)]
+    write_dashboard(tmp_path, [*REFERENCES, *rows], AccuracyPlot("random_noise", "Title"))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+    events = read_events(tmp_path)
+    assert curve(events, f"{TAG}/mean") == {0: 0.645, 100: 0.545}
+    assert curve(events, f"{TAG}/low") == {0: 0.5, 100: 0.4}
+    assert curve(events, f"{TAG}/high") == {0: 0.79, 100: 0.69}
+    assert sorted(events.Tags()["histograms"]) == [
+        "sweep/accuracy_of_chips,random_noise=0", "sweep/accuracy_of_chips,random_noise=0.1",
+    ]  # fmt: skip
 
 
 def read_only_top(folder):

@@ -5,10 +5,11 @@ import pytest
 
 from asim_lightning.evaluation.chip_yield import ChipYield
 from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.curves import MOST_CURVES
-from asim_lightning.report.yield_figure import yield_figure
+from asim_lightning.report.picture import MOST_CURVES
 from asim_lightning.report.yield_table import yield_text
+from asim_lightning.report.yields import chips_picture, groups_of_chips, yield_picture
 
 
 def chips(rights: list[int], stopped: bool = False, images: int = 100, reads: int = 1, **axes: object) -> ChipYield:
@@ -17,58 +18,92 @@ def chips(rights: list[int], stopped: bool = False, images: int = 100, reads: in
     return ChipYield(axes, tuple(range(len(rights))), right, images, Interval(mean, mean, mean), stopped)
 
 
-def steps(found: list[ChipYield], **options: object) -> list[tuple[str, list[float], list[float]]]:
-    plot = yield_figure(found, "title", **options).axes[0]
-    return [(str(line.get_label()), list(line.get_xdata()), list(line.get_ydata())) for line in plot.lines]
-
-
 def test_the_curve_has_the_share_of_chips_up_to_each_accuracy() -> None:
-    (label, x, y), (reference, *_), *_ = steps([chips([80, 90, 90, 95])], references={"quantized": 0.92})
-    assert label == "simulated"
-    assert x[1:-1] == pytest.approx([80, 90, 95])  # drawn from the right: at 90 it is 0.75, above it 0.25
-    assert y == [1.0, 1.0, 0.75, 0.25, 0.0]
-    assert reference == "quantized 92.00 %"
+    picture = yield_picture([chips([80, 90, 90, 95])], references={"quantized": 0.92})
+    (curve,) = picture.series
+    assert (curve.name, curve.form) == ("simulated", "step")
+    assert list(curve.x) == pytest.approx([0, 80, 90, 95, 100])  # at 90 it is 0.75, above it 0.25
+    assert list(curve.y) == [1.0, 1.0, 0.75, 0.25, 0.0]
+    assert [mark.name for mark in picture.marks] == ["quantized 92.00 %"]
 
 
 def test_the_band_is_that_of_the_yield() -> None:
-    found = chips([90] * 45 + [80] * 5)
-    (band,) = yield_figure([found], "title").axes[0].collections
-    heights = {round(float(y), 3) for y in band.get_paths()[0].vertices[:, 1]}
-    assert {0.782, 0.967, 0.929, 0.071} <= heights
+    (curve,) = yield_picture([chips([90] * 45 + [80] * 5)]).series
+    assert {0.782, 0.929, 0.0} <= {round(low, 3) for low in curve.low}
+    assert {0.967, 0.071, 1.0} <= {round(high, 3) for high in curve.high}
 
 
 def test_each_combination_has_a_curve_and_what_they_share_is_in_the_headline() -> None:
     found = [chips([90, 91], random_noise=noise, rows=64) for noise in (0, 0.1)]
-    assert [label for label, *_ in steps(found)] == ["random noise 0 %", "random noise 0.1 %"]
-    plot = yield_figure(found, "title").axes[0]
-    assert plot.get_title() == "title, rows 64"
-    assert plot.get_ylabel() == "share of 2 chips at least so accurate"
+    picture = yield_picture(found, "title")
+    assert [each.name for each in picture.series] == ["random noise 0 %", "random noise 0.1 %"]
+    assert (picture.title, picture.y.label) == ("title, rows 64", "share of 2 chips at least so accurate")
     found[1] = chips([90, 91, 92], random_noise=0.1, rows=64)
-    assert [label for label, *_ in steps(found)] == ["random noise 0 % (2 chips)", "random noise 0.1 % (3 chips)"]
+    assert [each.name for each in yield_picture(found).series] == [
+        "random noise 0 % (2 chips)",
+        "random noise 0.1 % (3 chips)",
+    ]
 
 
 def test_of_many_curves_some_are_drawn_and_it_says_so() -> None:
-    figure = yield_figure([chips([80 + n, 90], rows=n) for n in range(1, 13)], "title")
-    assert len(figure.axes[0].lines) == MOST_CURVES
-    assert f"{MOST_CURVES} of 12 curves" in figure.get_supxlabel()
+    picture = yield_picture([chips([80 + n, 90], rows=n) for n in range(1, 13)])
+    assert len(picture.series) == MOST_CURVES
+    assert f"{MOST_CURVES} of 12 curves" in picture.note
 
 
 def test_the_note_says_what_the_band_is() -> None:
-    fixed, stopped = (yield_figure([chips([90, 91], stopped)], "t").get_supxlabel() for stopped in (False, True))
+    fixed, stopped = (yield_picture([chips([90, 91], stopped)]).note for stopped in (False, True))
     assert fixed == "bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within 0.96 (DKW)"
     assert stopped == "bands: at each accuracy, each end holds with 95 % at any number of chips"
 
 
 def test_a_threshold_far_away_does_not_press_the_curve_together() -> None:
-    plot = yield_figure([chips([90, 91, 92])], "t", thresholds=[0.91, 0.3]).axes[0]
-    assert plot.get_xlim()[0] > 80
-    assert [text.get_text() for text in plot.texts] == ["91"]
+    picture = yield_picture([chips([90, 91, 92])], thresholds=[0.91, 0.3])
+    assert picture.x.ends is not None
+    assert picture.x.ends[0] > 80
+    assert [mark.text for mark in picture.marks] == ["91"]
 
 
 def test_chips_that_are_all_alike_are_drawn() -> None:
     for right in (0, 50, 100):
-        left, end = yield_figure([chips([right, right])], "t").axes[0].get_xlim()
+        left, end = yield_picture([chips([right, right])]).x.ends  # type: ignore[misc]
         assert left < end
+
+
+OFFSET, CELLS = {"offset": "0.09 lsb"}, {"cell_mismatch": "3 %", "stuck_at_1": 1e-4}
+
+
+def chip(number: int, accuracy: float, **axes: object) -> Result:
+    return Result({**axes, "chip": number}, "simulated", 1, 100, accuracy, accuracy, accuracy, 1, "")  # type: ignore[dict-item]
+
+
+ROWS = [
+    Result({}, "float", 1, 100, 0.9, 0.9, 0.9, 1, ""),
+    Result({}, "quantized", 1, 100, 0.9, 0.9, 0.9, 1, ""),
+    *(chip(number, share, static=OFFSET, rows=64) for number, share in enumerate((0.8, 0.6, 0.7))),
+    *(chip(number, share, static=CELLS, rows=64) for number, share in enumerate((0.5, 0.3))),
+]
+
+
+def test_groups_are_of_what_differs_next_to_the_chips() -> None:
+    first, second = groups_of_chips(ROWS)
+    assert (first[0], [row.accuracy for row in first[1]]) == ({"static": OFFSET}, [0.6, 0.7, 0.8])
+    assert (second[0], [row.accuracy for row in second[1]]) == ({"static": CELLS}, [0.3, 0.5])
+
+
+def test_chips_are_dots_with_the_mean_of_each_group_and_thresholds() -> None:
+    picture = chips_picture(ROWS, "title", (0.75, 0.55))
+    means, dots = picture.series
+    assert (dots.form, list(dots.y)) == ("points", pytest.approx([60, 70, 80, 30, 50]))
+    assert list(dots.x[:3]) == sorted(dots.x[:3])
+    assert [y for y in means.y if y == y] == pytest.approx([70, 70, 40, 40])
+    assert picture.x.names == [
+        "offset 0.09 lsb\nmean 70.00 %", "cell mismatch 3 %, stuck at 1 0.0001\nmean 40.00 %",
+    ]  # fmt: skip
+    assert [(mark.name, mark.at) for mark in picture.marks] == [
+        ("float and quantized 90.00 %", 90), ("thresholds of a good chip", 75), ("", pytest.approx(55)),
+    ]  # fmt: skip
+    assert chips_picture([chip(3, 0.5), chip(1, 0.7)], "title").x.names == ["2 chips\nmean 60.00 %"]
 
 
 def test_the_text_tells_these_images_from_all() -> None:

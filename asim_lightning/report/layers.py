@@ -1,18 +1,15 @@
-"""Energy by layer, as a figure of a report, and whose layers a report shows."""
+"""Energy by layer as a picture, and whose layers a report shows."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, TypeAlias
 
 from asim_lightning.cost.cost_table import LABELS as PARTS
-from asim_lightning.cost.cost_table import PATTERNS
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.accuracy_figure import COLOURS
 from asim_lightning.report.axis_labels import head_of, legend_text
 from asim_lightning.report.choices import choices, target_words
-from asim_lightning.report.drawing import Drawing, Rows, layout_of
+from asim_lightning.report.picture import Axis, Picture, Rows, Series
 from asim_lightning.report.verdict import point_words
 
 Layers: TypeAlias = Sequence[Mapping[str, Any]]
@@ -50,8 +47,8 @@ def layers_shown(run: Run, target: Target) -> tuple[Layers, str]:
     return run.network_cost.get("layers", ()), _words(run, whose, {})
 
 
-def layer_drawing(run: Run, target: Target) -> Drawing | None:
-    """Energy by layer, split into its parts; None where it is not known.
+def layers_picture(run: Run, target: Target) -> Picture | None:
+    """Energy by layer, split into its parts; None if it is not known.
 
     Args:
         run: The run.
@@ -68,30 +65,24 @@ def layer_drawing(run: Run, target: Target) -> Drawing | None:
         for name in layers[0]
         if name.endswith("_pj") and name not in ("energy_pj", "all_digital_pj") and any(layer[name] for layer in layers)
     ]
-    names = [escape(str(layer["layer"])) for layer in layers]
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "y": names,
-            "x": [layer[part] / 1000 for layer in layers],
-            "name": _name(part),
-            "marker": {
-                "color": COLOURS[index % len(COLOURS)],
-                "pattern": {"shape": PATTERNS.get(part.removesuffix("_pj"), "-")},
-            },
-            "hovertext": [
-                f"{name}<br>{_name(part)} {layer[part] / 1000:.4g} nJ of "
-                f"{layer['energy_pj'] / 1000:.4g} nJ<br>{layer.get('conversions', 0):,} conversions"
-                for name, layer in zip(names, layers, strict=True)
+    series = [
+        Series(
+            _name(part),
+            [layer[part] / 1000 for layer in layers],
+            range(len(layers)),
+            form="bar",
+            style=style,
+            texts=[
+                f"{layer['layer']}\n{_name(part)} {layer[part] / 1000:.4g} nJ of "
+                f"{layer['energy_pj'] / 1000:.4g} nJ\n{layer.get('conversions', 0):,} conversions"
+                for layer in layers
             ],
-            "hoverinfo": "text",
-        }
-        for index, part in enumerate(parts)
+        )
+        for style, part in enumerate(parts)
     ]
-    layout = layout_of({"title": "energy an image (nJ)"}, {"autorange": "reversed", "automargin": True}, len(traces))
-    layout["barmode"], layout["height"] = "stack", 160 + 22 * len(layers)
-    return Drawing("Energy by layer", note, traces, layout, layer_numbers(layers), "layers.csv")
+    names = [str(layer["layer"]) for layer in layers]
+    x, y = Axis("energy an image (nJ)"), Axis("", "names", names)
+    return Picture("Energy by layer", x, y, series, note=note, numbers=layer_numbers(layers), file="layers.csv")
 
 
 def layer_numbers(layers: Layers) -> Rows:

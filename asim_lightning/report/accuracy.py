@@ -1,0 +1,212 @@
+"""Accuracy with error bars along one axis, as a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, value_words
+from asim_lightning.evaluation.run import read_run
+from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
+from asim_lightning.report.curves import Curve, drawn_lines
+from asim_lightning.report.draw import figure_of, save_figure
+from asim_lightning.report.numbers import interval_text
+from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Rows, Series, number_axis
+
+_NETWORK = "network"
+"""The axis that tells compared sweeps apart."""
+
+
+@dataclass(frozen=True)
+class AccuracyPlot:
+    """Axis, headline and marks of a plot of accuracies."""
+
+    axis: str
+    """Name of the setting along x."""
+    title: str = ""
+    """Headline."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Text of an axis, with its unit, by name; these come before those of settings."""
+    num_classes: int | None = None
+    """Classes of the task, to mark the accuracy of guessing; None: unmarked."""
+    adc_bits: int | None = None
+    """Bits of the ADC if all points share them and have no such axis, for a second axis in LSB."""
+
+
+def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
+    """Accuracy in percent against one axis, one line for each combination of the other axes, as `drawn_lines` has them.
+
+    Points of kind float and quantized are horizontal lines unless they have the axis themselves. Noise that is given in
+    LSB or mV is labelled so. Against noise in percent, a second axis on top counts in LSB: ``lsb = percent / 100 *
+    (2^adc_bits - 1)``.
+
+    Args:
+        rows: Results of the sweep; those without the axis are left out, except float and quantized ones.
+        plot: Axis, headline and marks.
+
+    Raises:
+        ValueError: No simulated point has the axis.
+    """
+    axis = plot.axis
+    rows, names, is_percent = in_one_unit(rows, axis, plot.labels)
+    lines, note = drawn_lines(rows, axis, names)
+    references = [row for row in rows if row.kind != "simulated"]
+    along = [row for row in references if axis in row.axes]
+    drawn = [*(row for _, line in lines for row in line), *along]
+    values = distinct_values(row.axes[axis] for row in drawn)
+    bits = _one_resolution(lines, plot.adc_bits) if is_percent and axis in NOISE_AXES else None
+    x = _axis(label_of(axis, names), values, bits)
+    places = {axis_text(value): float(place if x.scale == "names" else value) for place, value in enumerate(values)}  # type: ignore[arg-type]
+    is_joined = axis != CHIP and not any(isinstance(value, (str, Mapping)) for value in values)
+    numbers: Rows = [["line", axis, "accuracy", "low", "high"]]
+    series = []
+    for index, (others, line) in enumerate(lines):
+        name = legend_text(others, names) or "simulated"
+        at = [places[axis_text(row.axes[axis])] for row in line]
+        texts = [_text(name, row, {axis: row.axes[axis]}, names) for row in line]
+        series.append(accuracy_series(line, at, name, index, texts, is_line=is_joined))
+        numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
+    for others_text, kind, line in _references_along(along, axis, names):
+        at, form = [places[axis_text(row.axes[axis])] for row in line], "line" if is_joined else "points"
+        name = f"{kind} ({others_text})" if others_text else kind
+        style = {"colour": BLACK if kind == "float" else GREY, "marker": "tick", "dashes": int(kind != "float")}
+        series.append(Series(name, at, [100 * row.accuracy for row in line], form=form, **style))  # type: ignore[arg-type]
+    marks = reference_marks([row for row in references if axis not in row.axes], numbers, names)
+    y, chance = _height([*drawn, *references], plot.num_classes)
+    head = head_of(axis, names)
+    title = plot.title or f"Accuracy against {head}"
+    return Picture(title, x, y, series, [*marks, *chance], note=note, numbers=numbers, file=f"accuracy_vs_{axis}.csv")
+
+
+def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: AccuracyPlot) -> Picture:
+    """Accuracy against noise while a network is trained: the last sweep, the first, and the one with the best mean.
+
+    Args:
+        results: Results of each epoch that had a sweep.
+        split: Name of the images that the accuracy is of: val or test.
+        plot: Axis and marks; its headline is replaced by epoch, number of images and split.
+    """
+    epochs = list(results)
+    best = max(epochs, key=lambda epoch: sum(row.accuracy for row in results[epoch]))
+    rows = list(results[epochs[-1]])
+    title = f"Epoch {epochs[-1]}: {rows[0].images} images of {split}"
+    if len(epochs) > 1:
+        marked = (("first", epochs[0]), ("best", best), ("last", epochs[-1]))
+        rows = []
+        for epoch in dict.fromkeys(epoch for _, epoch in marked):
+            name = f"{epoch} ({', '.join(word for word, other in marked if other == epoch)})"
+            rows += [replace(row, axes={**row.axes, "epoch": name}) for row in results[epoch]]
+    return accuracy_picture(rows, replace(plot, title=title))
+
+
+def compare_sweeps(
+    sweeps: Mapping[str, str | Path], path: str | Path, plot: AccuracyPlot = AccuracyPlot("random_noise")
+) -> Path:
+    """Draw the simulated accuracies of several sweeps against one axis, with their intervals, one line a sweep.
+
+    Args:
+        sweeps: Name of each line, and the sweep's folder.
+        path: Picture to write; its suffix decides the format.
+        plot: Axis, which all sweeps have, headline and marks.
+
+    Raises:
+        FileNotFoundError: The store has no such sweep.
+        ValueError: No point has the axis.
+    """
+    rows = [
+        Result(**{**vars(row), "axes": {**row.axes, _NETWORK: name}})
+        for name, given in sweeps.items()
+        for row in read_run(given).points
+    ]
+    picture = accuracy_picture(rows, replace(plot, labels={**plot.labels, _NETWORK: ""}))
+    return save_figure(figure_of(picture), Path(path))
+
+
+def accuracy_series(
+    rows: Sequence[Result], x: Sequence[float], name: str, style: int, texts: Sequence[str], is_line: bool
+) -> Series:
+    """Accuracies in percent with their intervals.
+
+    Args:
+        rows: Their points.
+        x: Position of each.
+        name: Name in the legend.
+        style: Number of the series.
+        texts: What is said of each point.
+        is_line: Whether a line joins them.
+    """
+    y, low, high = ([100 * getattr(row, name) for row in rows] for name in ("accuracy", "low", "high"))
+    return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
+
+
+def reference_marks(
+    rows: Sequence[Result], numbers: Rows, names: Mapping[str, str] = {}, columns: int = 1
+) -> list[Mark]:
+    """The accuracies of the float and the quantised network as lines, one with both names if they are equal.
+
+    Args:
+        rows: Their results.
+        numbers: Table of what is drawn, which gets a row for each, in place.
+        names: Text of an axis by name.
+        columns: Columns of the table between its first and the accuracy.
+    """
+    levels: dict[float, list[str]] = {}
+    for row in rows:
+        where = f" ({legend_text(row.axes, names)})" if row.axes else ""
+        levels.setdefault(round(100 * row.accuracy, 2), []).append(f"{row.kind}{where}")
+        padding = [""] * (len(numbers[0]) - columns - 4)
+        numbers.append([f"{row.kind}{where}", *[""] * columns, row.accuracy, row.low, row.high, *padding])
+    return [
+        Mark("y", level, f"{' and '.join(kinds)} {level:.2f} %", dashes=index, colour=BLACK if index == 0 else GREY)
+        for index, (level, kinds) in enumerate(levels.items())
+    ]
+
+
+def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
+    if not all(map(is_number, values)):
+        texts = [value_words(value) for value in values]
+        classes = [text.rpartition(".")[2] if text.count(".") > 1 else text for text in texts]  # of import paths
+        texts = classes if len(set(classes)) == len(texts) else texts
+        return Axis(label, "names", texts, ends=(-0.5, len(texts) - 0.5))
+    above = None if bits is None else (f"noise in LSB of the {bits}-bit ADC", (2**bits - 1) / 100.0)
+    return number_axis(label, [float(value) for value in values], above=above)  # type: ignore[arg-type]
+
+
+def _text(name: str, row: Result, axes: Mapping[str, AxisValue], names: Mapping[str, str]) -> str:
+    reads = f" in {row.trials} reads" if row.trials > 1 else ""
+    head = [] if name == "simulated" else [name]
+    accuracy = f"{100 * row.accuracy:.2f} % {interval_text(row.low, row.high)}"
+    return "\n".join([*head, legend_text(axes, names), accuracy, f"{row.images:,} images{reads}"])
+
+
+def _references_along(
+    rows: Sequence[Result], axis: str, names: Mapping[str, str]
+) -> list[tuple[str, str, list[Result]]]:
+    """Points of the float and the quantised network that have the axis: their other axes, kind and points in order."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for row in rows:
+        others = {name: value for name, value in row.axes.items() if name != axis}
+        found.setdefault((legend_text(others, names), row.kind), []).append(row)
+    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in rows)]
+    return [(*key, sorted(line, key=lambda row: order.index(axis_text(row.axes[axis])))) for key, line in found.items()]
+
+
+def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:
+    """The axis of accuracies, and the accuracy of guessing unless it would press all points into a band at the top."""
+    bottom = min(100 * (row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
+    top = max(100 * (row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
+    marks = []
+    if num_classes is not None:
+        chance = 100.0 / num_classes
+        if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
+            bottom, top = min(bottom, chance), max(top, chance)
+            marks = [Mark("y", chance, f"chance {chance:.3g} %", dashes=3)]
+    margin = max(0.06 * (top - bottom), 0.25)
+    return Axis("accuracy (%)", ends=(max(bottom - margin, -2.0), min(top + margin, 102.0))), marks
+
+
+def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:
+    """Bits of the ADC, if all points have the same."""
+    found = {row.axes.get("adc_bits", adc_bits) for _, line in lines for row in line}
+    bits = found.pop()
+    return int(bits) if not found and isinstance(bits, (int, float)) and not isinstance(bits, bool) else None

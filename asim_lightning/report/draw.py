@@ -1,0 +1,215 @@
+"""Pictures drawn by matplotlib: for files and for TensorBoard."""
+
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series
+
+WIDTH, HEIGHT = 7.2, 4.3
+"""Size of a figure, inches: the width of a page of two columns."""
+_DOTS = 200
+_CHARACTERS = 84
+"""Of a line of text across the figure."""
+_MOST_INSIDE = 6
+"""Entries of a legend that stands among the points; a longer one would hide them."""
+_ACROSS = 3
+"""Pictures next to each other."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_OTHER_MARKERS = {"none": "", "full": "o", "open": "o", "cross": "x", "ring": "o", "star": "*", "tick": "_"}
+_SIZES = {"ring": 10.0, "star": 10.0, "tick": 12.0}
+DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
+_STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0, "figure.titlesize": 10.0}
+
+
+def figure_of(*pictures: Picture, title: str = "") -> Figure:
+    """Pictures next to each other, as one figure.
+
+    Args:
+        pictures: One or more; heat maps share one scale of colours.
+        title: Headline of several.
+    """
+    from matplotlib import rc_context
+
+    columns = min(len(pictures), _ACROSS)
+    lines = -(-len(pictures) // columns)
+    with rc_context(_STYLE):
+        figure = new_figure(
+            WIDTH if columns < _ACROSS else 1.4 * WIDTH, HEIGHT if lines == 1 else 0.75 * HEIGHT * lines
+        )
+        image = None
+        for number, picture in enumerate(pictures, 1):
+            image = _draw(figure, figure.add_subplot(lines, columns, number), picture, len(pictures) > 1) or image
+        if image is not None and (grid := pictures[0].grid) is not None:
+            figure.colorbar(image, ax=figure.axes, label=grid.label)
+        if title:
+            figure.suptitle(fill(title, _CHARACTERS))
+        if note := pictures[0].note:
+            figure.supxlabel(fill(note, int(1.3 * _CHARACTERS)), x=0.995, ha="right", fontsize=7.5, color="0.3")
+        figure.draw_without_rendering()  # texts take the sizes of this style
+    return figure
+
+
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+    """An empty figure that no window shows.
+
+    Args:
+        width: Width, inches.
+        height: Height, inches.
+    """
+    figure = Figure(figsize=(width, height), dpi=_DOTS, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format that the suffix of its file says: png, pdf or svg.
+
+    Args:
+        figure: The figure.
+        path: The file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi="figure"))
+    return path
+
+
+def _draw(figure: Figure, plot: Axes, picture: Picture, is_one_of_several: bool) -> AxesImage | None:
+    image = None if picture.grid is None else _draw_grid(plot, picture.grid)
+    lines = [each for each in picture.series if each.form == "line"]
+    for each in picture.series:
+        # lines step aside so that intervals do not hide each other, in the figure and not in the data
+        place = lines.index(each) - (len(lines) - 1) / 2 if each in lines else 0.0
+        _draw_series(plot, each, place * min(2.4, 10.0 / max(len(lines), 1)) / 72.0, figure)
+    for mark in picture.marks:
+        _draw_mark(plot, mark)
+    for x, y, text in picture.labels:
+        plot.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=8, color="0.2")
+    _set_axis(plot, "x", picture.x)
+    _set_axis(plot, "y", picture.y)
+    if picture.grid is None:
+        plot.grid(axis="x" if any(each.form == "bar" for each in picture.series) else "y", color="0.9")
+        plot.set_axisbelow(True)
+        plot.spines[["top", "right"]].set_visible(False)
+    beside = picture.entries > _MOST_INSIDE
+    if beside:
+        plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    elif picture.entries:
+        plot.legend(loc="best", framealpha=0.9)
+    above = 8 * any(mark.text for mark in picture.marks)
+    plot.set_title(fill(picture.title, _CHARACTERS // (3 if is_one_of_several else 1) - 14 * beside), pad=6 + above)
+    return image
+
+
+def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None:
+    dashes = DASHES[(each.style if each.dashes is None else each.dashes) % len(DASHES)]
+    colour, alpha = each.shown_colour, 0.35 if each.is_pale else 1.0
+    x, y = np.asarray(each.x, float), np.asarray(each.y, float)
+    label = each.name or "_"
+    if each.form == "bar":
+        _draw_bars(plot, each, label)
+        return
+    if each.form == "step":
+        if each.low:
+            plot.fill_between(x, each.low, each.high, step="pre", color=colour, alpha=0.16, linewidth=0)
+        plot.step(x, y, where="pre", color=colour, linestyle=dashes, linewidth=1.6, label=label, alpha=alpha)
+        return
+    marker = _OTHER_MARKERS.get(each.marker, _MARKERS[each.style % len(_MARKERS)])
+    plot.errorbar(
+        x, y,
+        yerr=[y - each.low, np.asarray(each.high) - y] if each.low else None,
+        xerr=[x - each.left, np.asarray(each.right) - x] if each.left else None,
+        color=colour, ecolor=colour, alpha=alpha, marker=marker, markersize=_SIZES.get(each.marker, 4.5),
+        markerfacecolor="none" if each.marker in ("open", "ring") else colour,
+        markeredgewidth=1.4 if each.marker in ("cross", "ring", "tick") else 1.0,
+        linestyle=dashes if each.form == "line" else "", linewidth=1.4, elinewidth=0.9, capsize=2.0, label=label,
+        transform=plot.transData + ScaledTranslation(aside, 0.0, figure.dpi_scale_trans),
+        zorder=1.9 if each.is_pale else 3 if each.marker == "ring" else 2.0,
+    )  # fmt: skip
+    plot.update_datalim(np.column_stack([x, y]))  # which a shifted transform leaves out
+    plot.autoscale_view()
+
+
+def _draw_bars(plot: Axes, each: Series, label: str) -> None:
+    before = {bar.get_y() + bar.get_height() / 2: bar.get_x() + bar.get_width() for bar in plot.patches}  # type: ignore[attr-defined]
+    lefts = [max((end for place, end in before.items() if abs(place - y) < 1e-6), default=0.0) for y in each.y]
+    hatch = ("", "////", "....", "xxxx", "\\\\\\\\", "----")[each.style % 6]
+    plot.barh(
+        each.y, each.x, height=0.7, left=lefts, color=each.shown_colour, label=label, hatch=hatch, edgecolor="white",
+        linewidth=0.3,
+    )  # fmt: skip
+
+
+def _draw_mark(plot: Axes, mark: Mark) -> None:
+    given: dict[str, Any] = {"color": mark.colour, "linestyle": DASHES[mark.dashes % len(DASHES)], "linewidth": 1.1}
+    (plot.axvline if mark.along == "x" else plot.axhline)(mark.at, label=mark.name or "_", zorder=1.5, **given)
+    if mark.text:
+        where = (mark.at, 1.0), ("data", "axes fraction") if mark.along == "x" else ("axes fraction", "data")
+        place = where[0] if mark.along == "x" else where[0][::-1]
+        plot.annotate(
+            mark.text, place, (0, 3), xycoords=where[1], textcoords="offset points", ha="center", fontsize=7.5,
+            color="0.35",
+        )  # fmt: skip
+
+
+def _draw_grid(plot: Axes, grid: Grid) -> AxesImage:
+    values = np.asarray(grid.values, float)
+    image = plot.imshow(values, cmap="viridis", vmin=grid.ends[0], vmax=grid.ends[1], aspect="auto", origin="lower")
+    for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+        is_marked, is_dark = (column, row) in grid.marked, values[row, column] < sum(grid.ends) / 2
+        plot.text(
+            column, row, f"{values[row, column]:.1f}" + (f"\n{grid.mark}" if is_marked else ""), ha="center",
+            va="center", fontsize=7, color="white" if is_dark else "black", weight="bold" if is_marked else "normal",
+        )  # fmt: skip
+    return image
+
+
+def _set_axis(plot: Axes, name: str, axis: Axis) -> None:
+    shown = plot.xaxis if name == "x" else plot.yaxis
+    set_limits = plot.set_xlim if name == "x" else plot.set_ylim
+    set_scale = plot.set_xscale if name == "x" else plot.set_yscale
+    shown.set_label_text(axis.label)
+    if axis.scale == "names":
+        is_tight = name == "x" and sum(map(len, axis.names)) > 70
+        texts = ["\n".join(fill(line, 28) for line in text.splitlines()) for text in axis.names]
+        turned: dict[str, Any] = {"rotation": 25, "ha": "right"} if is_tight else {}
+        shown.set_ticks(range(len(texts)), texts, **turned)
+        if name == "y" and not axis.ends:
+            plot.invert_yaxis()
+    elif axis.scale in ("log", "symlog"):
+        set_scale(axis.scale, **({"linthresh": axis.least, "linscale": 0.4} if axis.scale == "symlog" else {}))
+        _write_decades(shown)
+        if axis.scale == "symlog":
+            last = shown.get_view_interval()[1]
+            decades = np.asarray(LogLocator(subs=(1,)).tick_values(axis.least, last))
+            shown.set_ticks([0.0, *decades[decades >= axis.least].tolist()])
+            set_limits(-0.2 * axis.least, last)
+    elif axis.ticks:
+        shown.set_ticks(list(axis.ticks), [f"{tick:g}" for tick in axis.ticks])
+    if axis.ends is not None:
+        set_limits(*axis.ends)
+    if axis.above is not None and axis.scale != "names":
+        label, factor = axis.above
+        second = plot.secondary_xaxis("top", functions=(lambda x: x * factor, lambda x: x / factor))  # type: ignore[operator]
+        second.set_xlabel(label)
+        if axis.scale != "linear":
+            _write_decades(second.xaxis)
+
+
+def _write_decades(shown: XAxis | YAxis) -> None:
+    """Numbers at 1, 2 and 5 of each decade, and none at the small ticks between them."""
+    shown.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    shown.set_major_formatter("{x:g}")
+    shown.set_minor_formatter(NullFormatter())

@@ -1,0 +1,179 @@
+"""What a figure shows, described once; `draw` draws it by matplotlib and `plotly_figure` for a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Literal, TypeAlias
+
+Rows: TypeAlias = list[list[object]]
+"""Cells of a table, its head first."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
+"""Colours that stay apart for colour-blind readers (Okabe and Ito, a brown for their yellow), darkest first."""
+BLACK, GREY = "#1a1a1a", "#737373"
+MOST_CURVES = len(COLOURS)
+"""Most curves of one figure that can be told apart."""
+_DECADES = 30.0
+"""Ratio of the largest to the smallest positive number from which a logarithmic axis is considered."""
+_CROWDED = 0.2
+"""Share of a linear axis: if half of the numbers lie within it, a logarithmic axis is drawn."""
+_FEW = 12
+"""Most whole numbers that each get a tick."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a figure.
+
+    Attributes:
+        label: Its text, with the unit.
+        scale: names: values stand in order at 0, 1, 2, ...; symlog: logarithmic, with 0.
+        names: Texts of the values of a `names` axis.
+        ticks: Numbers that get a tick; empty: the library chooses.
+        ends: Smallest and largest number that is shown; None: the library chooses.
+        least: Smallest positive number of a symlog axis, below which it is linear.
+        above: Label of a second axis along the top, and how many of its units are one of this axis.
+    """
+
+    label: str
+    scale: Literal["linear", "log", "symlog", "names"] = "linear"
+    names: Sequence[str] = ()
+    ticks: Sequence[float] = ()
+    ends: tuple[float, float] | None = None
+    least: float = 1.0
+    above: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together.
+
+    Attributes:
+        name: Its entry in the legend; empty: it has none.
+        x: Positions; not a number where a line has a gap.
+        y: Values.
+        low: Lower ends of intervals along y; empty: there are none.
+        high: Upper ends.
+        left: Lower ends of intervals along x; empty: there are none.
+        right: Upper ends.
+        form: step: y holds from the x before it to its own, with the interval as a band; bar: horizontal, on top of
+            the bars before it.
+        style: Number of its colour, marker and dashes.
+        colour: Another colour; empty: that of its style.
+        marker: Another marker; empty: that of its style. "ring" is drawn around another point.
+        dashes: Another number of its dashes; None: those of its style.
+        is_pale: Whether it stands back.
+        texts: What is said of each point where it is pointed at.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    left: Sequence[float] = ()
+    right: Sequence[float] = ()
+    form: Literal["line", "points", "step", "bar"] = "points"
+    style: int = 0
+    colour: str = ""
+    marker: Literal["", "none", "full", "open", "cross", "ring", "star", "tick"] = ""
+    dashes: int | None = None
+    is_pale: bool = False
+    texts: Sequence[str] = ()
+
+    @property
+    def shown_colour(self) -> str:
+        """Its colour."""
+        return self.colour or COLOURS[self.style % len(COLOURS)]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line across the figure.
+
+    Attributes:
+        along: The axis on which it stands.
+        at: Its number there.
+        name: Its entry in the legend; empty: it has none.
+        text: What is written at its end.
+        dashes: Number of its dashes.
+        colour: Its colour.
+    """
+
+    along: Literal["x", "y"]
+    at: float
+    name: str = ""
+    text: str = ""
+    dashes: int = 1
+    colour: str = GREY
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A heat map over two `names` axes.
+
+    Attributes:
+        values: Numbers; not a number where there is none. (rows, columns)
+        label: What they are, with the unit.
+        ends: Numbers of the first and the last colour.
+        marked: Places (column, row) that stand out.
+        mark: What is written there.
+    """
+
+    values: Sequence[Sequence[float]]
+    label: str
+    ends: tuple[float, float]
+    marked: Sequence[tuple[int, int]] = ()
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure.
+
+    Attributes:
+        title: Headline.
+        x: Axis along x.
+        y: Axis along y.
+        series: What is drawn, from back to front.
+        marks: Lines across it.
+        grid: A heat map in place of series; None: there is none.
+        labels: Texts at points: x, y, text.
+        note: How to read it.
+        numbers: Table of what is drawn; its head has names of columns.
+        file: Name of the CSV of its numbers, whose stem is that of the picture's file.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    series: Sequence[Series] = ()
+    marks: Sequence[Mark] = ()
+    grid: Grid | None = None
+    labels: Sequence[tuple[float, float, str]] = ()
+    note: str = ""
+    numbers: Rows = field(default_factory=list)
+    file: str = ""
+
+    @property
+    def entries(self) -> int:
+        """Entries of its legend."""
+        return sum(bool(each.name) for each in self.series) + sum(bool(each.name) for each in self.marks)
+
+
+def number_axis(label: str, numbers: Sequence[float], **others: object) -> Axis:
+    """An axis of numbers: linear, unless they span decades and most would lie on top of each other.
+
+    Args:
+        label: Its text, with the unit.
+        numbers: What stands along it, one number or more.
+        others: Other attributes of the axis.
+    """
+    rising = sorted(set(numbers))
+    above = [number for number in rising if number > 0]
+    given: Mapping[str, object] = others
+    spans_decades = len(above) > 2 and rising[0] >= 0 and above[-1] >= _DECADES * above[0]
+    if spans_decades and rising[len(rising) // 2] - rising[0] < _CROWDED * (rising[-1] - rising[0]):
+        scale = "log" if len(above) == len(rising) else "symlog"
+        return Axis(f"{label}, log scale", scale, least=above[0], **given)  # type: ignore[arg-type]
+    whole = len(rising) <= _FEW and all(isfinite(each) and float(each).is_integer() for each in rising)
+    return Axis(label, ticks=rising if whole else (), **given)  # type: ignore[arg-type]

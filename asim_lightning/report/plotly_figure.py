@@ -1,0 +1,151 @@
+"""Pictures as plotly's JSON has them, for a page."""
+
+from collections.abc import Mapping
+from html import escape
+from math import isfinite
+from typing import Any
+
+from matplotlib.ticker import LogLocator
+
+from asim_lightning.report.picture import Axis, Mark, Picture, Series
+
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+_OTHER_SYMBOLS = {
+    "full": "circle", "open": "circle-open", "cross": "x-thin-open", "ring": "circle-open", "star": "star",
+    "tick": "line-ns-open",
+}  # fmt: skip
+_SIZES = {"ring": 16, "star": 14, "tick": 16}
+_DASHES = ("solid", "dash", "dashdot", "dot")
+_HATCHES = ("", "/", ".", "x", "\\", "-")
+_LINES = {"gridcolor": "#e5e5e5", "linecolor": "#808080", "zeroline": False, "ticks": "outside"}
+
+
+def traces_of(picture: Picture) -> list[dict[str, Any]]:
+    """What is drawn, from back to front."""
+    found: list[dict[str, Any]] = []
+    for each in picture.series:
+        if each.form == "step" and each.low:
+            found += _band(each)
+        found.append(_trace(each, picture))
+    # a line across a figure has no entry in the legend of plotly, so that an empty trace has it
+    found += [
+        {"type": "scatter", "mode": "lines", "x": [None], "y": [None], "name": escape(mark.name), "line": _line(mark)}
+        for mark in picture.marks
+        if mark.name
+    ]
+    if picture.grid is not None:
+        found.append(
+            {"type": "heatmap", "z": [list(row) for row in picture.grid.values], "colorscale": "Viridis"}
+            | {"zmin": picture.grid.ends[0], "zmax": picture.grid.ends[1], "texttemplate": "%{z:.1f}"}
+            | {"colorbar": {"title": {"text": picture.grid.label}}}
+        )
+    return found
+
+
+def layout_of(picture: Picture) -> dict[str, Any]:
+    """Axes, legend and margins."""
+    has_bars = any(each.form == "bar" for each in picture.series)
+    names = len(picture.y.names) if picture.y.scale == "names" else 0
+    numbers = sorted({x for each in picture.series for x in each.x if isfinite(x)})
+    turned = {"autorange": "reversed"} if has_bars else {}
+    ticks: dict[str, Any] = {}
+    if picture.x.scale == "symlog":
+        ticks = {"categoryarray": _places(numbers, picture.x)}
+    elif picture.x.scale == "log":  # else plotly labels each digit, the decades among them lower
+        ends = [x for each in picture.series for x in (*each.left, *each.right)]
+        found = list(LogLocator(subs=(1, 2, 5)).tick_values(min(numbers + ends), max(numbers + ends)))
+        ticks = {"tickvals": found, "ticktext": [f"{tick:g}" for tick in found]}
+    return {
+        "xaxis": {**_LINES, "showgrid": has_bars, **_axis(picture.x), **ticks},
+        "yaxis": {**_LINES, "showgrid": not has_bars, **_axis(picture.y), **turned},
+        "shapes": [_shape(mark) for mark in picture.marks],
+        "annotations": [
+            {"x": mark.at, "y": 1, "yref": "paper", "yanchor": "bottom", "text": escape(mark.text), "showarrow": False}
+            for mark in picture.marks
+            if mark.text and mark.along == "x"
+        ],
+        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
+        "margin": {"l": 56, "r": 12, "t": 24 if any(mark.text for mark in picture.marks) else 12, "b": 50},
+        "height": 160 + 22 * names if has_bars else 420 + 12 * picture.entries,
+        "barmode": "stack",
+        "hovermode": "closest",
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1a1a1a"},
+    }
+
+
+def _trace(each: Series, picture: Picture) -> dict[str, Any]:
+    colour, said = each.shown_colour, [escape(text).replace("\n", "<br>") for text in each.texts]
+    texts = {"hovertext": said, "hoverinfo": "text"} if said else {}
+    shared = {
+        "name": escape(each.name),
+        "showlegend": bool(each.name),
+        "x": _places(each.x, picture.x),
+        "y": _places(each.y, picture.y),
+        "opacity": 0.35 if each.is_pale else 1.0,
+        **texts,
+    }
+    if each.form == "bar":
+        pattern = {"shape": _HATCHES[each.style % len(_HATCHES)]}
+        return {"type": "bar", "orientation": "h", "marker": {"color": colour, "pattern": pattern}, **shared}
+    line = {"color": colour, "width": 2, "dash": _DASHES[(each.style if each.dashes is None else each.dashes) % 4]}
+    if each.form == "step":
+        return {"type": "scatter", "mode": "lines", "line": {**line, "shape": "vh"}, **shared}
+    symbol = _OTHER_SYMBOLS.get(each.marker, _SYMBOLS[each.style % len(_SYMBOLS)])
+    width = {"line": {"width": 2, "color": colour}} if each.marker in ("ring", "cross", "tick", "open") else {}
+    found: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers" if each.form == "points" else "lines" if each.marker == "none" else "lines+markers",
+        "line": line,
+        "marker": {"color": colour, "symbol": symbol, "size": _SIZES.get(each.marker, 8), **width},
+        **shared,
+    }
+    bars = {"type": "data", "symmetric": False, "thickness": 1.2, "width": 3}
+    for name, at, low, high in (("error_y", each.y, each.low, each.high), ("error_x", each.x, each.left, each.right)):
+        if low:
+            above = [end - value for end, value in zip(high, at, strict=True)]
+            below = [value - end for end, value in zip(low, at, strict=True)]
+            found[name] = {**bars, "array": above, "arrayminus": below}
+    return found
+
+
+def _band(each: Series) -> list[dict[str, Any]]:
+    colour = each.shown_colour
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    shared = {"type": "scatter", "mode": "lines", "x": list(each.x), "hoverinfo": "skip", "showlegend": False}
+    shared["line"] = {"color": colour, "width": 0, "shape": "vh"}
+    filled = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.15)"}
+    return [{**shared, "y": list(each.low)}, {**shared, "y": list(each.high), **filled}]
+
+
+def _places(values: Any, axis: Axis) -> list[Any]:
+    """Positions; on an axis with 0 and decades, which plotly lacks, the values as texts in order."""
+    return [f"{value:g}" for value in values] if axis.scale == "symlog" else list(values)
+
+
+def _axis(axis: Axis) -> Mapping[str, Any]:
+    found: dict[str, Any] = {"title": {"text": escape(axis.label)}, "automargin": True}
+    if axis.scale == "names":
+        found |= {"tickvals": list(range(len(axis.names))), "ticktext": list(map(escape, axis.names))}
+    elif axis.scale == "symlog":
+        found |= {"type": "category"}
+    elif axis.scale == "log":
+        found |= {"type": "log"}
+    elif axis.ticks:
+        found |= {"tickvals": list(axis.ticks)}
+    if axis.ends is not None and axis.scale in ("linear", "names"):
+        found |= {"range": list(axis.ends)}
+    return found
+
+
+def _shape(mark: Mark) -> dict[str, Any]:
+    other = "y" if mark.along == "x" else "x"
+    return {
+        "type": "line", f"{mark.along}0": mark.at, f"{mark.along}1": mark.at, f"{other}0": 0, f"{other}1": 1,
+        f"{other}ref": "paper", "line": _line(mark),
+    }  # fmt: skip
+
+
+def _line(mark: Mark) -> dict[str, Any]:
+    return {"color": mark.colour, "dash": _DASHES[mark.dashes % len(_DASHES)], "width": 1.3}

@@ -1,0 +1,199 @@
+"""What accuracy costs, and accuracy over two or three axes of a run, as pictures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite, nan
+
+from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.target import FIGURES, LARGE
+from asim_lightning.report.accuracy import accuracy_series, reference_marks
+from asim_lightning.report.axis_labels import head_of, label_of, legend_text
+from asim_lightning.report.choices import digital_energy
+from asim_lightning.report.cost_names import cost_label, cost_text, main_costs
+from asim_lightning.report.numbers import interval_text
+from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Rows, Series
+
+_VERDICTS = {"kept": "full", "undecided": "open", "missed": "cross"}
+_MOST_NUMBERED = 12
+"""Points of the front that get a number each."""
+_MOST_MAPS = 9
+_RATIO = 8.0
+"""Ratio of the largest to the smallest cost from which its axis is logarithmic."""
+
+
+def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Picture | None:
+    """Accuracy with its interval over what it costs; None if nothing else is traded, or its cost is not known.
+
+    A line joins the points of the front under the same conditions; the other points are pale. Points that miss a target
+    are crosses, undecided ones open, and the cheapest that keeps it has a ring. The float and the quantised network are
+    horizontal lines, and the all-digital point stands at the quantised accuracy, with the factor within which it is
+    known.
+
+    Args:
+        run: The run; its decisions tell which points keep its targets.
+        title: Headline.
+    """
+    others = [FIGURES.get(name, name) for name in run.objectives if name != "accuracy"]
+    points = [point for point in run.points if others and isfinite(point.figures.get(others[0], nan))]
+    if not points:
+        return None
+    cost, front = others[0], {id(each) for each in run.front}
+    numbers: Rows = [["conditions", "point", cost, "accuracy", "low", "high", "on_the_front"]]
+    series: list[Series] = []
+    groups = run.groups
+    if len(groups) > MOST_CURVES:
+        groups = [groups[round(place * (len(groups) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+    for style, (given, group) in enumerate(groups):
+        where = legend_text(given) if len(run.groups) > 1 else ""
+        group = sorted((each for each in group if cost in each.figures), key=lambda each: each.figures[cost])
+        best, behind = ([each for each in group if (id(each) in front) is kind] for kind in (True, False))
+        series += _group(run, best, cost, style, f"front{where and ' at '}{where}")
+        pale = _group(run, behind, cost, style, "", is_pale=True)
+        is_named = any(each.is_pale and each.name for each in series)
+        series += [replace(each, name="bettered by the front") for each in pale[: not is_named]] + pale[not is_named :]
+        for each in group:
+            row = [each.figures[cost], each.accuracy, each.low, each.high, id(each) in front]
+            numbers.append([where or "simulated", legend_text(each.axes), *row])
+    series += _rings(run, cost)
+    if cost == "energy_uj":
+        series += _digital(run, numbers)
+    marks = reference_marks([each for each in run.references if not each.axes], numbers, columns=2)
+    values = [point.figures[cost] for point in points]
+    is_log = min(values) > 0 and max(values) > _RATIO * min(values)
+    what, _, unit = cost_label(cost).partition(" (")
+    each_image = " an image" if cost in ("energy_uj", "latency_ms") else ""
+    label = f"{what}{each_image}{f' ({unit}' if unit else ''}{', more is better' if cost in LARGE else ''}"
+    x = Axis(f"{label}{', log scale' if is_log else ''}", "log" if is_log else "linear")
+    labels, key = _labels(run, cost)
+    some = f"{len(groups)} of {len(run.groups)} conditions are drawn" if len(groups) < len(run.groups) else ""
+    note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
+    file = f"accuracy_vs_{cost.removesuffix('_uj').removesuffix('_ms')}.csv"
+    return Picture(title, x, Axis("accuracy (%)"), series, marks, labels=labels, note=note, numbers=numbers, file=file)
+
+
+def map_pictures(run: Run) -> list[Picture]:
+    """Accuracy over the two axes with most values, a picture for each value of a third; none for other numbers of axes.
+
+    Args:
+        run: The run.
+    """
+    several = {name: _values(run, name) for name in (run.points[0].axes if run.points else ())}
+    order = sorted((name for name in several if len(several[name]) > 1), key=lambda name: -len(several[name]))
+    if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
+        return []
+    along, up, *over = order
+    shares = [100 * each.accuracy for each in (*run.points, *run.references)]
+    x, y = (
+        Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)
+        for name, ends in ((along, None), (up, (-0.5, len(several[up]) - 0.5)))
+    )
+    found = []
+    cheapest = {id(each) for each in run.cheapest}
+    for value in several[over[0]] if over else [""]:
+        points = [each for each in run.points if not over or axis_text(each.axes[over[0]]) == value]
+        cells = [[nan] * len(several[along]) for _ in several[up]]
+        marked = []
+        numbers: Rows = [[along, up, "accuracy"]]
+        for each in points:
+            column, row = several[along].index(axis_text(each.axes[along])), several[up].index(axis_text(each.axes[up]))
+            cells[row][column] = 100 * each.accuracy
+            numbers.append([axis_text(each.axes[along]), axis_text(each.axes[up]), each.accuracy])
+            marked += [(column, row)] if id(each) in cheapest else []
+        grid = Grid(cells, "accuracy (%)", (min(shares), max(shares)), marked, "cheapest")
+        both = f"Accuracy over {head_of(along)} and {head_of(up)}"
+        title = legend_text({over[0]: axis_value(value)}) if over else both
+        found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))
+    return found
+
+
+def _group(run: Run, points: Sequence[Result], cost: str, style: int, name: str, is_pale: bool = False) -> list[Series]:
+    """A line through some points, or none, and above it the points by verdict."""
+    found = []
+    if name and points:
+        line = [100 * each.accuracy for each in points]
+        joined = "line" if len(run.objectives) == 2 and "accuracy" in run.objectives else "points"
+        x = [each.figures[cost] for each in points]
+        found.append(Series(name, x, line, form=joined, style=style, marker="none" if joined == "line" else "full"))  # type: ignore[arg-type]
+    for verdict, marker in _VERDICTS.items():
+        some = [each for each in points if each.verdict == verdict]
+        if some:
+            x, texts = [each.figures[cost] for each in some], [_text(run, each) for each in some]
+            drawn = accuracy_series(some, x, "", style, texts, is_line=False)
+            found.append(replace(drawn, marker=marker, is_pale=is_pale))  # type: ignore[arg-type]
+    return found
+
+
+def _rings(run: Run, cost: str) -> list[Series]:
+    """Entries of the legend for what markers mean, and a ring around each of the cheapest points."""
+    if not run.targets:
+        return []
+    targets = " and ".join(run.targets)
+    words = {"kept": f"keeps {targets}", "undecided": "undecided", "missed": "misses it"}
+    seen = {point.verdict for point in run.points}
+    found = [
+        Series(words[verdict], [nan], [nan], colour="#5B5B5B", marker=marker)  # type: ignore[arg-type]
+        for verdict, marker in _VERDICTS.items()
+        if verdict in seen
+    ]
+    best = [each for each in run.cheapest if each is not None and cost in each.figures]
+    if best:
+        x, y = [each.figures[cost] for each in best], [100 * each.accuracy for each in best]
+        found.append(Series("cheapest that keeps it", x, y, colour="black", marker="ring"))
+    return found
+
+
+def _digital(run: Run, numbers: Rows) -> list[Series]:
+    """The quantised network with all products in a digital macro, and the factor of the energy model at one point."""
+    found = []
+    quantized, digital = run.of_kind("quantized"), digital_energy(run)
+    if quantized and digital is not None:
+        row = quantized[0]
+        numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
+        text = f"all-digital macro\n{100 * row.accuracy:.2f} % (quantized)\n{cost_text('energy', {'energy': digital})}"
+        _, low, high = run.all_digital or (digital, digital, digital)
+        found.append(
+            Series("all-digital", [digital], [100 * row.accuracy], left=[low], right=[high], colour="black",
+                   marker="star", texts=[text])
+        )  # fmt: skip
+    shown = next((each for each in (*run.cheapest, *run.front) if each is not None), None)
+    ends = ("energy_uj_low", "energy_uj_high")
+    if shown is not None and all(name in shown.figures for name in ends):
+        energy, (low, high) = shown.figures["energy_uj"], (shown.figures[name] for name in ends)
+        name = "factor of the energy model, at one point"
+        y = [100 * shown.accuracy]
+        found.append(Series(name, [energy], y, left=[low], right=[high], colour="#8c8c8c", marker="tick"))
+    return found
+
+
+def _labels(run: Run, cost: str) -> tuple[list[tuple[float, float, str]], str]:
+    """Numbers at the points of the front, from cheap to dear, and what they stand for."""
+    front = sorted((each for each in run.front if cost in each.figures), key=lambda each: each.figures[cost])
+    if len(front) > _MOST_NUMBERED:
+        front = [each for each in run.cheapest if each is not None]
+    given = {name for conditions, _ in run.groups for name in conditions} if len(run.groups) > 1 else set()
+    differing = [
+        name
+        for name in (front[0].axes if front else ())
+        if name not in given and len({axis_text(each.axes[name]) for each in front}) > 1
+    ]
+    names: dict[str, int] = {}
+    labels = []
+    for each in front if differing else ():
+        words = "/".join(value_words(each.axes[name]) for name in differing)
+        labels.append((each.figures[cost], 100 * each.accuracy, str(names.setdefault(words, len(names) + 1))))
+    heads = " / ".join(map(head_of, differing))
+    key = ", ".join(f"{number}: {words}" for words, number in names.items())
+    return labels, f"{heads} at {key}" if key else ""
+
+
+def _text(run: Run, point: Result) -> str:
+    lines = [legend_text({name: value}) for name, value in point.axes.items()]
+    lines.append(f"{100 * point.accuracy:.2f} % {interval_text(point.low, point.high)}")
+    costs = main_costs([name for name in point.figures if name in run.costs])
+    lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.figures)}" for name in costs]
+    return "\n".join([*lines, *([point.verdict] if run.targets else [])])
+
+
+def _values(run: Run, name: str) -> list[str]:
+    return [axis_text(value) for value in distinct_values(point.axes[name] for point in run.points)]

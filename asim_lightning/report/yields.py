@@ -1,0 +1,173 @@
+"""Accuracy of single chips and yields, as pictures."""
+
+from collections.abc import Mapping, Sequence
+from math import nan
+
+from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.binomial import dkw
+from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
+from asim_lightning.report.accuracy import reference_marks
+from asim_lightning.report.axis_labels import label_of, legend_text
+from asim_lightning.report.picture import MOST_CURVES, Axis, Mark, Picture, Rows, Series
+
+MOST_GROUPS = 12
+"""Most combinations of the other axes whose chips stand next to each other."""
+_HALF = 0.32
+"""Half the width of a group of chips; groups are 1 apart."""
+
+
+def yield_picture(
+    found: Sequence[ChipYield],
+    title: str = "Yield",
+    thresholds: Sequence[float] = (),
+    references: Mapping[str, float] | None = None,
+) -> Picture:
+    """Share of chips with at least an accuracy on the images at hand, one curve a combination of the other axes.
+
+    The bands are the bounds of `ChipYield`, point by point. Of more than `MOST_CURVES` curves some are drawn, from the
+    first to the last.
+
+    Args:
+        found: The chips of each combination, one or more.
+        title: Headline.
+        thresholds: Accuracies that are marked, 0..1.
+        references: Accuracies of other networks by their name, such as quantized, 0..1.
+    """
+    drawn, others, last = list(found), references or {}, len(found) - 1
+    if len(drawn) > MOST_CURVES:
+        drawn = [found[round(place * last / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
+    shared, totals = _shared_axes(found), {len(each.chips) for each in drawn}
+    numbers: Rows = [["curve", "accuracy", "share", "low", "high"]]
+    series = []
+    for style, each in enumerate(drawn):
+        differing = {name: value for name, value in each.axes.items() if name not in shared}
+        total = len(each.chips)
+        name = (legend_text(differing) or "simulated") + ("" if len(totals) == 1 else f" ({total} chips)")
+        curve = [(0.0, 1.0, *each.bounds(total)), *yield_curve(each), (1.0, 0.0, *each.bounds(0))]
+        if curve[-2][0] == 1.0:
+            curve.pop()
+        numbers += [[legend_text(each.axes) or "simulated", *point] for point in curve]
+        texts = [
+            f"{name}\n{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of {total} chips\n"
+            f"at least {100 * accuracy:.2f} %"
+            for accuracy, share, low, high in curve
+        ]
+        accuracies, shares, lows, highs = ([*each] for each in zip(*curve, strict=True))
+        x = [100 * accuracy for accuracy in accuracies]
+        series.append(Series(name, x, shares, lows, highs, form="step", style=style, texts=texts))
+    ends = _ends(drawn, [*thresholds, *others.values()])
+    marks = [
+        Mark("x", 100 * accuracy, f"{name} {100 * accuracy:.2f} %")
+        for name, accuracy in others.items()
+        if ends[0] <= 100 * accuracy <= ends[1]
+    ]
+    marks += [
+        Mark("x", 100 * each, text=f"{100 * each:g}", dashes=3)
+        for each in sorted(thresholds)
+        if ends[0] <= 100 * each <= ends[1]
+    ]
+    several = f"{totals.pop()} " if len(totals) == 1 else ""
+    return Picture(
+        ", ".join(part for part in (title, legend_text(shared)) if part),
+        Axis(f"accuracy on these {found[0].images:,} images (%)", ends=ends),
+        Axis(f"share of {several}chips at least so accurate", ends=(-0.02, 1.02)),
+        series,
+        marks,
+        note=_note(drawn, len(found)),
+        numbers=numbers,
+        file="yield_curves.csv",
+    )
+
+
+def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue], list[Result]]]:
+    """The chips at each combination of the other axes, from the least to the most accurate, and what differs there."""
+    chips = [row for row in rows if row.kind == "simulated" and CHIP in row.axes]
+    names = [
+        name
+        for name in dict.fromkeys(name for row in chips for name in row.axes if name != CHIP)
+        if len(distinct_values(row.axes.get(name) for row in chips)) > 1
+    ]
+    found: dict[str, tuple[Mapping[str, AxisValue], list[Result]]] = {}
+    for row in chips:
+        others = {name: row.axes[name] for name in names if name in row.axes}
+        found.setdefault(legend_text(others), (others, []))[1].append(row)
+    return [(others, sorted(each, key=lambda row: row.accuracy)) for others, each in found.values()]
+
+
+def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float] = ()) -> Picture:
+    """Accuracy of each chip as a dot, in a group for each combination of the other axes, with the mean of each group.
+
+    Args:
+        rows: Results of a sweep with an axis of chips.
+        title: Headline.
+        thresholds: Accuracies that are marked, 0..1.
+    """
+    groups = groups_of_chips(rows)
+    names = list(dict.fromkeys(name for others, _ in groups for name in others))
+    texts = [
+        value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
+        for others, chips in groups
+    ]
+    numbers: Rows = [["group", "chip", "accuracy", "low", "high"]]
+    places, accuracies, hover, means_x, means_y = [], [], [], [], []
+    for place, (_, chips) in enumerate(groups):
+        last = len(chips) - 1
+        for index, row in enumerate(chips):
+            places.append(place + _HALF * (2 * index / last - 1 if last else 0))
+            accuracies.append(100 * row.accuracy)
+            hover.append(f"chip {row.axes[CHIP]}\n{100 * row.accuracy:.2f} %")
+            numbers.append([texts[place], row.axes[CHIP], row.accuracy, row.low, row.high])
+        mean = sum(100 * row.accuracy for row in chips) / len(chips)
+        means_x += [place - _HALF, place + _HALF, nan]
+        means_y += [mean, mean, nan]
+        texts[place] += f"\nmean {mean:.2f} %"
+    marks = reference_marks([row for row in rows if row.kind != "simulated" and not row.axes], numbers)
+    for index, each in enumerate(thresholds):
+        name = f"threshold{'s' if len(thresholds) > 1 else ''} of a good chip"
+        marks.append(Mark("y", 100 * each, name * (index == 0), dashes=3))
+    images = groups[0][1][0].images
+    return Picture(
+        title,
+        Axis(label_of(names[0], {"static": "static effects"}) if len(names) == 1 else "", "names", texts,
+             ends=(-0.6, len(groups) - 0.4)),
+        Axis("accuracy (%)"),
+        [
+            Series("mean of them", means_x, means_y, form="line", style=1, marker="tick", dashes=0),
+            Series("chips", places, accuracies, marker="open", texts=hover),
+        ],
+        marks,
+        note=f"a dot: a chip, on the same {images:,} images; in each group from the worst to the best",
+        numbers=numbers,
+        file="accuracy_of_chips.csv",
+    )  # fmt: skip
+
+
+def _ends(drawn: Sequence[ChipYield], marked: Sequence[float]) -> tuple[float, float]:
+    """Accuracies at the left and right of the picture, percent; marked ones are 0..1."""
+    marks = [100 * value for value in marked]
+    accuracies = [100 * float(value) for each in drawn for value in (each.accuracies.min(), each.accuracies.max())]
+    low, high = min(accuracies), max(accuracies)
+    # thresholds far away would press the curves together
+    near = [mark for mark in marks if low - 2 * (high - low) - 2 <= mark <= high + 2 * (high - low) + 2]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(0.06 * (high - low), 0.25)
+    return max(low - margin, 0.0), min(high + margin, 100.0)
+
+
+def _shared_axes(found: Sequence[ChipYield]) -> dict[str, AxisValue]:
+    """The axes with one value, without the chips."""
+    return {
+        name: value
+        for name, value in found[0].axes.items()
+        if all(axis_text(each.axes.get(name)) == axis_text(value) for each in found)
+    }
+
+
+def _note(drawn: Sequence[ChipYield], count: int) -> str:
+    totals = [len(each.chips) for each in drawn]
+    some = f"; {len(drawn)} of {count} curves are drawn" if len(drawn) < count else ""
+    if drawn[0].stopped_by_outcomes:
+        return f"bands: at each accuracy, each end holds with 95 % at any number of chips{some}"
+    widths = " to ".join(dict.fromkeys(f"{dkw(total):.2f}" for total in (max(totals), min(totals))))
+    return f"bands: 95 % at each accuracy (Clopper-Pearson); a whole curve: within {widths} (DKW){some}"

@@ -1,0 +1,119 @@
+"""matplotlib shows what a picture describes, and nothing is cut off."""
+
+import subprocess
+import sys
+from math import nan
+
+import pytest
+from matplotlib.image import imread
+
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.draw import figure_of, save_figure
+from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series, number_axis
+from tests.report.conftest import simulated
+
+X, Y = Axis("x"), Axis("accuracy (%)", ends=(0.0, 100.0))
+
+
+def drawn_of(*series, **others):
+    return figure_of(Picture("Title", X, Y, series, **others)).axes[0]
+
+
+def test_points_intervals_and_marks():
+    line = Series("a", [1, 2], [50, 60], [45, 58], [52, 66], form="line")
+    plot = drawn_of(line, marks=[Mark("y", 92.0, "quantized"), Mark("x", 1.5, text="85")])
+    points, _, (bars,) = plot.containers[0]
+    assert (list(points.get_xdata()), list(points.get_ydata())) == ([1, 2], [50, 60])
+    assert [tuple(bar[:, 1]) for bar in bars.get_segments()] == [(45, 52), (58, 66)]
+    assert [text.get_text() for text in plot.get_legend().get_texts()] == ["quantized", "a"]
+    assert [text.get_text() for text in plot.texts] == ["85"]
+    left, right = plot.get_xlim()
+    assert left < 1 < 2 < right < 3
+    assert plot.get_ylim() == (0, 100)
+
+
+def test_lines_differ_in_black_and_white():
+    plot = drawn_of(*(Series(f"{n}", [0, 1], [n, n], form="line", style=n) for n in range(8)))
+    lines = [each[0] for each in plot.containers]
+    assert len({line.get_marker() for line in lines}) == 8
+    assert len({str(line._dash_pattern) for line in lines}) == 4
+
+
+def test_a_step_has_its_band_and_bars_stand_on_each_other():
+    plot = drawn_of(Series("y", [80, 90, 100], [1, 0.5, 0], [0.8, 0.4, 0], [1, 0.7, 0.2], form="step"))
+    assert list(plot.lines[0].get_ydata()) == [1, 0.5, 0]
+    assert {0.4, 0.7} <= {float(y) for y in plot.collections[0].get_paths()[0].vertices[:, 1]}
+    bars = [Series(name, [2.0, 3.0], [0, 1], form="bar", style=style) for style, name in enumerate("ab")]
+    plot = figure_of(Picture("", X, Axis("", "names", ["conv", "fc"]), bars)).axes[0]
+    assert [(bar.get_x(), bar.get_width()) for bar in plot.patches] == [(0, 2), (0, 3), (2, 2), (3, 3)]
+    assert plot.yaxis_inverted()
+
+
+def test_decades_are_numbers_and_0_is_among_them():
+    noises = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+    for some in (noises, noises[1:]):
+        picture = accuracy_picture(
+            [simulated(random_noise=each) for each in some], AccuracyPlot("random_noise", adc_bits=8)
+        )
+        plot = figure_of(picture).axes[0]
+        texts = [text.get_text() for text in plot.get_xticklabels() if text.get_text()]
+        assert {"0.001", "0.01", "0.1", "1"} <= set(texts)
+        assert ("0" in texts) is (0 in some)
+        assert plot.get_xlim()[0] > -0.001
+
+
+def test_heat_maps_share_their_scale():
+    names = Axis("rows", "names", ["64", "255"])
+    grids = [
+        Grid([[10.0, 90.0], [nan, value]], "accuracy (%)", (0.0, 100.0), [(1, 0)], "cheapest") for value in (20.0, 50.0)
+    ]
+    figure = figure_of(*(Picture(f"votes {n}", names, names, grid=grid) for n, grid in enumerate(grids)), title="both")
+    first, second, bar = figure.axes
+    assert [text.get_text() for text in first.texts] == ["10.0", "90.0\ncheapest", "20.0"]
+    assert (first.get_title(), second.get_title(), bar.get_ylabel()) == ("votes 0", "votes 1", "accuracy (%)")
+
+
+@pytest.mark.parametrize("lines", [1, 8])
+@pytest.mark.parametrize(
+    "axis", [Axis("noise", above=("LSB", 2.55)), Axis("column", "names", ["a long name of a column"] * 5)]
+)
+def test_nothing_is_cut_off(lines, axis):
+    title = "a_network_of_mine: W8A8, 255 rows, 8-bit ADC, nonlinear noise 0.05 %, column SplitCapacitorColumn, 2 rules"
+    series = [Series(f"random noise {n} %", [0, 1, 4], [50, 60, 70], form="line", style=n) for n in range(lines)]
+    figure = figure_of(Picture(title, axis, Y, series, note="a note " * 20))
+    figure.draw_without_rendering()
+    width, height = figure.bbox.width, figure.bbox.height
+    plot = figure.axes[0]
+    for text in (
+        plot.title,
+        plot.xaxis.label,
+        plot.yaxis.label,
+        plot.get_legend(),
+        *(plot.get_xticklabels() if axis.names else ()),
+        *figure.texts,
+    ):
+        box = text.get_window_extent()
+        assert -1 <= box.x0 <= box.x1 <= width + 1
+        assert -1 <= box.y0 <= box.y1 <= height + 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_files_of_each_format(tmp_path, suffix):
+    path = save_figure(
+        figure_of(Picture("t", number_axis("x", [1]), Y, [Series("", [1], [2])])), tmp_path / f"new/p.{suffix}"
+    )
+    start = path.read_bytes()[:5]
+    assert start == {"png": b"\x89PNG\r", "pdf": b"%PDF-", "svg": b"<?xml"}[suffix]
+    if suffix == "png":
+        assert imread(path).shape[:2] == (860, 1440)  # 7.2 inches at 200 dots an inch
+
+
+def test_pyplot_and_its_global_state_are_not_touched():
+    code = """
+import sys
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.picture import *
+figure_of(Picture("t", Axis("x"), Axis("y"), [Series("", [1], [2])]))
+sys.exit("matplotlib.pyplot" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
