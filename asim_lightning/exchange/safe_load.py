@@ -1,0 +1,176 @@
+"""Reads files of others as tensors, numbers and text; nothing that a file names is imported or run.
+
+Checkpoints are read by torch.load with weights_only, .safetensors files by their library, and other pickles (the CIFAR
+sets) by Python's unpickler without its import. Each of them refuses every name but a few. NumPy's names are replaced by
+the functions below, as NumPy's own take crafted bytes for pointers.
+"""
+
+import codecs
+import pickle
+import re
+import warnings
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy
+import numpy.typing
+import torch
+from torch import Tensor
+
+NUMBERS = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "b1")
+"""Types of NumPy's numbers that a file may hold."""
+
+
+def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_location: Any = "cpu") -> Any:
+    """The object in a file of torch.save: tensors, and numbers of NumPy, as Python's own.
+
+    Args:
+        file: Path of the file, or the opened file.
+        mmap: Whether tensors are read from the disk when they are used.
+        map_location: Device of the tensors, as in torch.load.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file names anything else, or is damaged.
+    """
+    path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
+    names = [(replacement, ".".join(name)) for name, replacement in _REPLACEMENTS.items()]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(names):
+            warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
+            return torch.load(file, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(file))
+    except OSError:
+        raise
+    except Exception as error:  # bytes of any kind provoke errors of any kind
+        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"{path} is refused: a checkpoint must hold tensors and plain values, got {found[1]}, which could run "
+                "code"
+            ) from None
+        raise ValueError(f"{path} is no checkpoint, or a damaged one{_reason(error)}") from None
+
+
+def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file by name.
+
+    Args:
+        file: Path of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found: dict[str, Tensor] = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no .safetensors file, or a damaged one: {error}") from None
+    return found
+
+
+def load_pickle(file: str | PathLike[str]) -> Any:
+    """The object in a pickle of Python 2 or 3: plain values, and numbers and arrays of NumPy.
+
+    Args:
+        file: Path of the file.
+
+    Returns:
+        None, numbers, text, bytes, lists, tuples, sets and dictionaries. Text of Python 2 comes as str. The values of a
+        dictionary that is the whole pickle may be arrays, and its keys come as str.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file names anything else, or is damaged.
+    """
+    with Path(file).open("rb") as opened:
+        try:
+            found = _Unpickler(opened, encoding="latin1").load()
+            return {_text(key): _value(value) for key, value in found.items()} if isinstance(found, dict) else found
+        except Exception as error:  # bytes of any kind provoke errors of any kind
+            raise ValueError(
+                f"{file} must be a whole pickle of numbers, text and arrays{_reason(error)}; nothing in it was run"
+            ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of an error, without lines of torch's own source and its advice to read files unsafely."""
+    line = next((line for line in str(error).splitlines() if not line.startswith("[")), "")
+    return f": {line.split('. ')[0]}" if line and not line.startswith("Weights only load failed") else ""
+
+
+class _Type:
+    """Replaces numpy.dtype."""
+
+    def __init__(self, code: Any, *_: object) -> None:
+        code = code.decode() if isinstance(code, bytes) else code
+        if code.lstrip("|") not in NUMBERS:
+            raise ValueError(f"it holds NumPy's type {code!r:.20}")
+        self.kind = numpy.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """The order of bytes; nothing else of the state is used."""
+        if state[1] == ">":
+            self.kind = self.kind.newbyteorder(">")
+
+
+class _Array:
+    """Replaces numpy.ndarray: a pickle makes it empty and then sets its state."""
+
+    values: numpy.typing.NDArray[Any]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, by_columns, content = state
+        content = content.encode("latin1") if isinstance(content, str) else content
+        values = numpy.frombuffer(bytearray(content), dtype.kind)
+        self.values = values.reshape(shape, order="F" if by_columns else "C")
+
+
+def _scalar(dtype: _Type, content: str | bytes) -> Any:
+    """Replaces numpy.core.multiarray.scalar."""
+    content = content.encode("latin1") if isinstance(content, str) else content
+    return numpy.frombuffer(content, dtype.kind)[0].item()
+
+
+def _empty_array(*_: object) -> _Array:
+    """Replaces numpy.core.multiarray._reconstruct."""
+    return _Array()
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Replaces codecs.encode, by which pickles write bytes."""
+    if encoding != "latin1":
+        raise ValueError(f"it holds bytes in the encoding {encoding!r:.20}")
+    return codecs.encode(text, "latin1")
+
+
+_REPLACEMENTS = {
+    ("numpy.core.multiarray", "scalar"): _scalar,  # NumPy 1
+    ("numpy._core.multiarray", "scalar"): _scalar,  # NumPy 2
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+}
+_OF_ARRAYS = {
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy", "ndarray"): _Array,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = {**_REPLACEMENTS, **_OF_ARRAYS}.get((module, name))
+        if found is None:
+            raise ValueError(f"it names {module}.{name}")
+        return found
+
+
+def _value(value: Any) -> Any:
+    return value.values if isinstance(value, _Array) else value
+
+
+def _text(key: Any) -> Any:
+    return key.decode("latin1") if isinstance(key, bytes) else key

@@ -1,0 +1,98 @@
+"""Files of strangers: they are read as plain values, and run nothing."""
+
+import collections
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import save
+
+from asim_lightning.exchange.safe_load import load_pickle, load_safetensors, load_torch
+from tests.data.published_layouts import dump_as_python2
+
+ARRAY = numpy.arange(24, dtype=numpy.uint8).reshape(4, 6)
+CONTENT = {"data": ARRAY, "labels": [3, 1, 2, 0], "batch_label": "training batch 1 of 5", "best": numpy.float64(0.5)}
+SHARED = torch.arange(6.0)
+STATE = {"a": SHARED, "b": SHARED.reshape(2, 3).T, "c": [1, (2, "x", None)], "d": torch.zeros(0), "e": b"\xff" * 300}
+
+
+class Hostile:
+    """Calls a function when a plain pickle.load reads it."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def check(content: dict[str, Any]) -> None:
+    assert content["data"].dtype == numpy.uint8
+    assert numpy.array_equal(content["data"], ARRAY)
+    assert {**content, "data": 0} == {**CONTENT, "data": 0}
+
+
+def refusal(read: Callable[[Path], Any], file: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        read(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_pickle_of_python_2(tmp_path: Path) -> None:
+    dump_as_python2({**CONTENT, "best": 0.5}, tmp_path / "batch")
+    assert all(isinstance(key, bytes) for key in pickle.loads((tmp_path / "batch").read_bytes(), encoding="bytes"))
+    check(load_pickle(tmp_path / "batch"))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_pickle_of_python_3(tmp_path: Path, protocol: int, as_bytes: bool) -> None:
+    content = {key.encode() if as_bytes else key: value for key, value in CONTENT.items()}
+    (tmp_path / "batch").write_bytes(pickle.dumps(content, protocol))
+    check(load_pickle(tmp_path / "batch"))
+
+
+def test_an_array_by_columns(tmp_path: Path) -> None:
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": numpy.asfortranarray(ARRAY)}, 2))
+    assert numpy.array_equal(load_pickle(tmp_path / "batch")["data"], ARRAY)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_torch_writes(old: bool, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pth", _use_new_zipfile_serialization=not old)
+    read = load_torch(tmp_path / "x.pth")
+    assert all(torch.equal(read[key], STATE[key]) for key in "abd")
+    assert (read["c"], read["e"]) == (STATE["c"], STATE["e"])
+    with (tmp_path / "x.pth").open("rb") as opened:
+        assert torch.equal(load_torch(opened)["b"], STATE["b"])
+
+
+@pytest.mark.parametrize("kind", [numpy.float64, numpy.float32, numpy.int64, numpy.bool_])
+def test_numbers_of_numpy_in_a_checkpoint(kind: type, tmp_path: Path) -> None:
+    torch.save({"best_acc": kind(1)}, tmp_path / "x.pkl")
+    assert load_torch(tmp_path / "x.pkl") == {"best_acc": 1}
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_nothing_that_a_file_names_is_run(tmp_path: Path, protocol: int) -> None:
+    trace, file = tmp_path / "trace", tmp_path / "batch"
+    for call in (Hostile(os.system, f"touch {trace}"), Hostile(os.mkdir, str(trace)), Hostile(eval, "1 / 0")):
+        file.write_bytes(pickle.dumps({"data": ARRAY, "labels": [call]}, protocol))
+        message = refusal(load_pickle, file)
+        assert "it names " in message
+        assert message.endswith("; nothing in it was run")
+        refusal(load_torch, file)
+        torch.save({"state_dict": {}, "x": call}, file, pickle_protocol=max(protocol, 2))
+        assert "is refused" in refusal(load_torch, file) or protocol == 4  # torch reads no pickles of protocol 4
+        assert not trace.exists()
+    os.system(f"touch {trace}")
+    assert trace.exists()  # so the commands were such that run
+
+
