@@ -7,12 +7,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from asim_lightning.backbone import BackboneConfig
-from asim_lightning.classifier.arguments import config_of
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.network_size import SizeLimits, check_size
-from asim_lightning.exchange.opened import on_disk, where_it_was
-from asim_lightning.exchange.read import read_plain
+from asim_lightning.exchange.safe_load import load_torch
 
 
 def load_classifier(
@@ -40,21 +36,24 @@ def load_classifier(
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint of a classifier, or holds more than it may.
     """
-    with on_disk(file) as path:
-        checkpoint = read_plain(path, map_location=map_location or where_it_was)
-        size = path.stat().st_size
+    path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the opened file")
+    checkpoint = load_torch(file, map_location=map_location or _where_it_was)
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got a {type(checkpoint).__name__}")
     own = checkpoint.get("hyper_parameters", {})
     if isinstance(own, dict):
         checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in given}
-    arguments = {**settings_of(str(path), checkpoint, types, given), **given}
-    backbone = config_of(BackboneConfig, arguments.get("backbone", BackboneConfig()))
-    check_size(backbone, arguments.get("num_classes", 10), SizeLimits(str(path), size, len(state)))
-    model = kind(**arguments)
+    model = kind(**{**settings_of(str(path), checkpoint, types, given), **given})
     checkpoint["hyper_parameters"] = dict(model.hparams)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
     device = next((each.device for each in state.values() if isinstance(each, Tensor)), torch.device("cpu"))
     return model.to(device)
+
+
+def _where_it_was(storage: Any, location: str) -> Any:
+    """torch.load's map_location: the device that a tensor was saved from, or the CPU if there is no such device."""
+    device = location.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return None if there.get(device, False) else storage.cpu()

@@ -7,6 +7,8 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 from torch import Tensor
 
+from asim_lightning.exchange.read import has_values
+
 _WHOLE = ("global_step", "epoch")
 _LISTS = ("optimizer_states", "lr_schedulers")
 _MAPPINGS = ("loops", "callbacks")
@@ -28,7 +30,7 @@ def check_parts(path: str, checkpoint: Mapping[Any, Any]) -> None:
         ValueError: A part is of another type.
     """
     for key, value in checkpoint["state_dict"].items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
+        if not isinstance(key, str) or not has_values(value):
             given = f"{key!r:.60} of {type(value).__name__}"
             raise ValueError(f"{path} must hold tensors by name as its state_dict, got {given}")
     for name in _WHOLE:

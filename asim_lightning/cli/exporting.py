@@ -8,9 +8,7 @@ import torch
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.arguments import MOST_CLASSES
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.network_size import SizeLimits, check_size
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.importing import KEPT, refuse_open, summary
 from asim_lightning.cli.messages import UsageError
@@ -49,7 +47,6 @@ def export_weights(file: str, to: str, layout: str, force: bool) -> None:
              if key.startswith(_PREFIX)}  # fmt: skip
     settings = settings_of(path, checkpoint, CimClassifier.argument_types())
     network = _network(settings, path, layout)
-    check_size(network.backbone, network.num_classes, SizeLimits(path, Path(path).stat().st_size, len(state)))
     account = exported(state, network, _unused(checkpoint.get(KEPT, {}), path))
     refuse_open(account, path, force, network)
     tensors = {key: value.contiguous() for key, value in account.state.items()}
@@ -62,7 +59,7 @@ def _network(settings: Any, path: str, layout: str) -> Network:
     try:
         backbone, plan = dict(settings["backbone"]), dict(settings["plan"])
         clips = tuple(plan.get("pact_keep", ())) if plan.get("pact") else None
-        check_whole(f"num_classes of {path}", settings["num_classes"], 2, MOST_CLASSES)
+        check_whole(f"num_classes of {path}", settings["num_classes"], 2)
         return Network(layout, BackboneConfig(**backbone), settings["num_classes"], clips)
     except (KeyError, TypeError):
         raise ValueError(f"{path} does not say which network it is of: it is no checkpoint of this package") from None

@@ -12,12 +12,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from asim_lightning.backbone import BackboneConfig
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.columns import RENAMED
 from asim_lightning.circuit.presets import Preset
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.network_size import check_size
 from asim_lightning.cli.checkpoint_checks import check_state
 from asim_lightning.cli.checkpointing import (
     best_epoch,
@@ -125,8 +123,6 @@ class AsimCLI(LightningCLI):
         """Settle what settings decide of each other; save the configuration with a fit alone."""
         settings, model = self.config, self.config.model
         self.pictures = settle_pretrained(settings, self.arguments.written, self.command)
-        if self.start.limits is not None:
-            check_size(BackboneConfig(**model.backbone.as_dict()), model.num_classes, self.start.limits)
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":

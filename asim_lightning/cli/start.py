@@ -11,12 +11,11 @@ from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.folded_checkpoint import check_folding, is_folded
-from asim_lightning.classifier.network_size import SizeLimits
 from asim_lightning.cli.checkpoint_checks import check_parts
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
-from asim_lightning.exchange.read import read_plain
+from asim_lightning.exchange.safe_load import load_torch
 from asim_lightning.resources import shipped_file
 
 PREDICTIONS = "predictions.csv"
@@ -48,13 +47,8 @@ class Start:
     """How to resume instead, if a fit starts from the weights only."""
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""
-    limits: SizeLimits | None = None
-    """What a network of such a file may take; None where Lightning finds the checkpoint."""
-
-    @property
-    def found_by_lightning(self) -> bool:
-        """Whether Lightning finds the checkpoint, and it is not read here."""
-        return self.path is not None and self.limits is None
+    found_by_lightning: bool = False
+    """Whether Lightning finds the checkpoint, and it is not read here."""
 
     def anew(self, resumed_by: str) -> "Start":
         """A start from the weights only, at epoch 0.
@@ -78,7 +72,7 @@ def read_start(arguments: Arguments) -> Start:
     if not fits and "ckpt_path" not in arguments.by_flags:
         given = arguments.checkpoint_of_run or given
     if given is None or (fits and given in _LIGHTNING_WORDS):
-        return Start(given)
+        return Start(given, found_by_lightning=given is not None)
     continued = None
     if given == LastCheckpoint.NAME:
         root = arguments.text("trainer.default_root_dir") or "runs"
@@ -93,11 +87,8 @@ def read_start(arguments: Arguments) -> Start:
             f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
             "`ckpt_path` with the file's path starts anew from its weights"
         )
-    limits = SizeLimits(path, Path(path).stat().st_size, len(checkpoint["state_dict"]))
     epoch, step = (_epochs(checkpoint), int(checkpoint.get("global_step", 0))) if resumes else (0, 0)
-    return Start(
-        path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint), limits=limits
-    )
+    return Start(path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint))
 
 
 def _epochs(checkpoint: Mapping[str, Any]) -> int:
@@ -140,7 +131,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or is one
             with parts of other types.
     """
-    checkpoint = read_plain(path)
+    checkpoint = load_torch(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
         keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None

@@ -10,6 +10,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -36,20 +37,22 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
         ValueError: The file names anything else, or is damaged.
     """
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
-    names = [(replacement, ".".join(name)) for name, replacement in _REPLACEMENTS.items()]
+    names: list[Any] = [(replacement, ".".join(name)) for name, replacement in _REPLACEMENTS.items()]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(names):
             warnings.simplefilter("ignore")  # of pickle protocols, before the error that follows
             return torch.load(file, map_location, weights_only=True, mmap=mmap and zipfile.is_zipfile(file))
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # bytes of any kind provoke errors of any kind
-        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        if found := re.search(r"GLOBAL ([\w.]+) w", str(error)):
             raise ValueError(
                 f"{path} is refused: a checkpoint must hold tensors and plain values, got {found[1]}, which could run "
                 "code"
             ) from None
-        raise ValueError(f"{path} is no checkpoint, or a damaged one{_reason(error)}") from None
+        lines = str(error).splitlines() if isinstance(error, RuntimeError) else []
+        reason = next((f": {line.split('. ')[0]}" for line in lines if not line.startswith("[")), "")  # torch's source
+        raise ValueError(f"{path} is no checkpoint, or a damaged one{reason}") from None
 
 
 def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
@@ -91,15 +94,10 @@ def load_pickle(file: str | PathLike[str]) -> Any:
             found = _Unpickler(opened, encoding="latin1").load()
             return {_text(key): _value(value) for key, value in found.items()} if isinstance(found, dict) else found
         except Exception as error:  # bytes of any kind provoke errors of any kind
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"{file} must be a whole pickle of numbers, text and arrays{_reason(error)}; nothing in it was run"
+                f"{file} must be a whole pickle of numbers, text and arrays, but {reason:.200}; nothing in it was run"
             ) from None
-
-
-def _reason(error: Exception) -> str:
-    """The first sentence of an error, without lines of torch's own source and its advice to read files unsafely."""
-    line = next((line for line in str(error).splitlines() if not line.startswith("[")), "")
-    return f": {line.split('. ')[0]}" if line and not line.startswith("Weights only load failed") else ""
 
 
 class _Type:
@@ -147,13 +145,13 @@ def _encode(text: str, encoding: str) -> bytes:
     return codecs.encode(text, "latin1")
 
 
-_REPLACEMENTS = {
+_REPLACEMENTS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "scalar"): _scalar,  # NumPy 1
     ("numpy._core.multiarray", "scalar"): _scalar,  # NumPy 2
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
 }
-_OF_ARRAYS = {
+_OF_ARRAYS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy", "ndarray"): _Array,

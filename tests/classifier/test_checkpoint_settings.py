@@ -57,14 +57,8 @@ WRONG = {
     "path": ({"plan": {"macro": {"column_args": {"table": "/etc/x"}}}}, "column_args.table` must be of letters"),
     "set": ({"train_noise_args": {"a": {1}}}, "must be a number, a text, true, false or null, got a set"),
     "weights": ({"backbone": {"pretrained": "x.pth"}}, "must be false, as a checkpoint brings its own weights"),
-    "large argument": ({"backbone": {"kwargs": {"depth": 8193}}}, "kwargs.depth` must be at most 8192"),
-    "many arguments": ({"backbone": {"kwargs": {"a": [1] * 1000}}}, "kwargs` must hold at most 1000 values"),
-    "votes": ({"plan": {"macro": {"votes": 65535}}}, "`model.plan.macro.votes` must be at most 255 unless you say"),
-    "long number": ({"trial": 10**5000}, "`model.trial` must be at most"),
-    "long text": ({"fidelity": "x" * 201}, "`model.fidelity` must be of letters"),
-    "expression": ({"plan": {"keep": ["re:(a+)+!"]}}, "`model.plan.keep` has re:(a+)+!, which could take for ever"),
-    "expressions together": ({"plan": {"keep": ["re:.*a.*b.*"] * 5}}, "which could take for ever"),
-    "expression of a rule": ({"plan": {"rules": [{"match": "re:(a+)+!", "macro": {}}]}}, "`model.plan.rules.match`"),
+    "number as a key": ({"plan": {1: 2}}, "`model.plan.1` is no setting"),
+    "file elsewhere": ({"chip_file": "../x.safetensors"}, "`model.chip_file` must be a file below the working folder"),
 }
 
 
@@ -78,7 +72,7 @@ def test_anything_else_is_refused(name: str) -> None:
     assert len(str(caught.value)) < 700
 
 
-@pytest.mark.parametrize("settings", [None, [1], "abc", {1: 2}, {"plan": {1: 2}}])
+@pytest.mark.parametrize("settings", [None, [1], "abc"])
 def test_settings_have_names(settings: Any) -> None:
     with pytest.raises(ValueError, match=r"^x\.ckpt must hold its settings by name as hyper_parameters, got "):
         read(settings)
@@ -91,9 +85,7 @@ TRUSTED = {
         {"plan": {"macro": {"column": "a.B"}}},
     ),
     "noise model": ({"train_noise_model": "a.B"}, {"train_noise_model": "a.B"}),
-    "expression": ({"plan": {"keep": ["re:(a+)+!"]}}, {"plan": {"keep": ["x", "re:(a+)+!"]}}),
     "table": ({"train_noise_args": {"table": "/etc/x"}}, {"train_noise_args": {"table": "/etc/x"}}),
-    "room": ({"max_elements": 2**30}, {"max_elements": 2**30}),
 }
 
 

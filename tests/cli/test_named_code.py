@@ -136,25 +136,3 @@ def test_a_regular_expression_of_ones_own_needs_no_recipe(asim: Asim, run: Run) 
     )
     answer = asim("explain", "--ckpt_path", "own.ckpt")
     assert answer.code == 0, answer.err
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda s: s["plan"].update(keep=["re:(.+)+(.+)+(.+)+(.+)+!"]), "could take for ever to match"),
-        (lambda s: s["backbone"].update(image_size=8192), "an image of 8192 pixels takes more than"),
-        (
-            lambda s: s.update(backbone={"name": "vit_tiny_patch16_224", "kwargs": {"depth": 8000}}),
-            "it has more than",
-        ),
-        (lambda s: s["backbone"]["kwargs"].update(depth=10**6), "must be at most 8192 unless you say the same"),
-        (lambda s: s.update(num_classes=10**6), "values, and the file"),
-        (lambda s: s.update(max_elements=2**40), "`model.max_elements` must be at most"),
-    ],
-    ids=["expression", "image", "depth", "number", "classes", "room"],
-)
-def test_a_small_file_takes_no_long_time_and_no_large_room(
-    change: Change, message: str, asim: Asim, run: Run, folder: Path
-) -> None:
-    with_settings(run.checkpoint, folder / "theirs.ckpt", change)
-    assert message in asim("explain", "--ckpt_path", "theirs.ckpt").error

@@ -1,8 +1,10 @@
 """Files of strangers: they are read as plain values, and run nothing."""
 
+import codecs
 import collections
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from safetensors.torch import save
 
 from asim_lightning.exchange.safe_load import load_pickle, load_safetensors, load_torch
 from tests.data.published_layouts import dump_as_python2
@@ -96,3 +97,49 @@ def test_nothing_that_a_file_names_is_run(tmp_path: Path, protocol: int) -> None
     assert trace.exists()  # so the commands were such that run
 
 
+FORGED = pickle.dumps(Hostile(numpy.float64(0).__reduce__()[0], numpy.dtype("O"), [1]), 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pickle.dumps({"data": numpy.array([object()])}, 2), "it holds NumPy's type 'O8'"),
+        (FORGED, "it holds NumPy's type 'O8'"),
+        (pickle.dumps(Hostile(codecs.encode, "a", "hex"), 2), "it holds bytes in the encoding 'hex'"),
+        (pickle.dumps(collections.OrderedDict(), 2), "it names collections.OrderedDict"),
+        (pickle.dumps({"data": ARRAY}, 2).replace(b"K\x04K\x06", b"K\x05K\x06"), "cannot reshape array of size 24"),
+        (pickle.dumps(CONTENT, 4)[:-20], "truncated"),
+        (b"", ""),
+        (b"PK\3\4 not a pickle", ""),
+    ],
+)
+def test_pickles_that_are_damaged_or_hold_something_else(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "batch").write_bytes(content)
+    assert reason in refusal(load_pickle, tmp_path / "batch")
+
+
+def test_damaged_checkpoints(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "x.ckpt")
+    whole = (tmp_path / "x.ckpt").read_bytes()
+    for content in (whole[:-30], whole[:2000], b"", b"a: text\n", b"\x80", FORGED, bytes(range(256))):
+        (tmp_path / "x.ckpt").write_bytes(content)
+        message = refusal(load_torch, tmp_path / "x.ckpt")
+        assert "is no checkpoint, or a damaged one" in message or "is refused" in message
+
+
+WIDE = b'{"w": {"dtype": "F32", "shape": [1073741824, 64], "data_offsets": [0, 274877906944]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [struct.pack("<Q", 2**62), struct.pack("<Q", 9_000) + b"{}", struct.pack("<Q", len(WIDE)) + WIDE, b"", b"a text"],
+)
+def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    assert "is no .safetensors file, or a damaged one: " in refusal(load_safetensors, tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("read", [load_torch, load_pickle, load_safetensors])
+def test_no_file(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none"):
+        read(tmp_path / "none")
