@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from asim_lightning.backbone import BackboneConfig
+from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.exchange.keys import Pair, family, in_our_shape, pairs_of, unused_stem
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.exchange.skeleton import skeleton_of
 
 SMALL_IMAGE = 32
 """Height and width of the images that small networks are made for, in pixels."""
@@ -63,7 +64,8 @@ class Network:
         Raises:
             ValueError: It cannot be built.
         """
-        return skeleton_of(self.backbone, self.num_classes)
+        with torch.device("meta"), _RatesOnCpu():
+            return build_backbone(self.backbone, self.num_classes)
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -74,6 +76,14 @@ class Network:
     def unused_stem(self) -> tuple[str, tuple[int, ...]] | None:
         """Key and shape of a published ResNet's unused first convolution."""
         return unused_stem(self.layout, family(self.skeleton), self.backbone.small)
+
+
+class _RatesOnCpu(TorchFunctionMode):
+    """Gives torch.linspace values: timm 1.0.20 asks for those of the rates at which paths are dropped."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **{**(kwargs or {}), **device})
 
 
 def published_dropout(name: str) -> dict[str, float]:
