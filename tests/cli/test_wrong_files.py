@@ -231,9 +231,9 @@ WEIGHTS = {
 
 PYTHON = {
     "code": "c.py, line 2: a line must be cfg.NAME = VALUE, an import, ",
-    "deep": "c.py must be a published config.py, got a file that is nested too deeply",
+    "deep": "c.py is not Python:",
     "power": "c.py, line 1: a value must be a number",
-    "digits": "c.py, line 1, is not Python: Exceeds the limit",
+    "digits": "c.py is not Python: Exceeds the limit",
 }
 CODE = {
     "code": f"import os\nos.system('touch {OPENED}')",

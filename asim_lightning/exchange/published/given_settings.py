@@ -1,12 +1,11 @@
 """The settings of a config.py, taken one by one, so that each of them is used, noted or refused."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.exchange.published.assignments import Setting, one_of
+from asim_lightning.exchange.published.assignments import Setting
 from asim_lightning.exchange.published.known_settings import CNN, KNOWN, VIT
 
 _OF_EXTENSIONS = {
@@ -32,43 +31,25 @@ class Given:
         self._notes: list[tuple[int, str]] = []
 
     def value(self, name: str) -> Any:
-        """The value of a setting; the published one where the file does not set it."""
+        """The value of a setting; the published one if the file does not set it."""
         self._used.add(name)
         return self.settings[name].value if name in self.settings else KNOWN[name]
 
-    def whole(self, name: str, low: int, high: int | None = None) -> int:
-        """An integer from `low` to `high`; ValueError for other values, as in the methods below."""
-        allowed = f"a whole number of {low} or more" if high is None else f"{low}..{high}"
-        return int(self._checked(name, lambda v: type(v) is int and low <= v <= (v if high is None else high), allowed))
-
-    def number(self, name: str, high: float = math.inf, above: bool = False) -> float:
-        """A number of 0 or more (with `above`: above 0), and `high` or less."""
-        allowed = f"0..{high:g}" if high < math.inf else "above 0" if above else "0 or more"
-        low = math.nextafter(0, 1) if above else 0
-        return float(self._checked(name, lambda v: type(v) in (int, float) and low <= v <= high, allowed))
-
-    def flag(self, name: str) -> bool:
-        """True or False."""
-        return bool(self._checked(name, lambda v: isinstance(v, bool), "True or False"))
-
     def choice(self, name: str, allowed: Sequence[str]) -> str:
-        """A text that is allowed."""
-        if self.value(name) not in allowed:
-            raise self.error(name, f"must be {one_of(allowed, self.shown(name))}")
-        return str(self.value(name))
+        """A text that is allowed.
 
-    def text(self, name: str) -> str | None:
-        """A text that is not empty, or None."""
-        found: str | None = self._checked(name, lambda v: v is None or (isinstance(v, str) and v), "a text or None")
-        return found
-
-    def _checked(self, name: str, fits: Callable[[Any], Any], allowed: str) -> Any:
-        if not fits(self.value(name)):
-            raise self.error(name, f"must be {allowed}, got {self.shown(name)}")
-        return self.value(name)
+        Raises:
+            ValueError: It is another one; the nearest is given.
+        """
+        value = self.value(name)
+        if value not in allowed:
+            near = get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+            more = f"; nearest: {near[0]}" if near else ""
+            raise self.error(name, f"must be one of {', '.join(allowed)}, got {self.shown(name)}{more}")
+        return str(value)
 
     def shown(self, name: str) -> str:
-        """The source of a value; the published value where the file does not set it."""
+        """The source of a value; the published value if the file does not set it."""
         return self.settings[name].text if name in self.settings else repr(KNOWN[name])
 
     def error(self, name: str, what: str) -> ValueError:
@@ -77,8 +58,8 @@ class Given:
         return ValueError(f"{self.file}{place}: cfg.{name} {what}")
 
     def note(self, name: str, what: str) -> None:
-        """Add a note on a setting without counterpart, which says what to do instead; nothing where the file does not
-        set it."""
+        """Add a note on a setting without counterpart, which says what to do instead; nothing if the file does not set
+        it."""
         self._used.add(name)
         if name in self.settings:
             self._notes.append((self.settings[name].line, f"cfg.{name} = {self.shown(name)}: {what}"))

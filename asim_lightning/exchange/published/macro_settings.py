@@ -29,9 +29,9 @@ def plan_of(given: Given, network: str) -> dict[str, Any]:
         other = _macro(given, names, signed=is_transformer and not scores)
         rules[match] = _changes(other, score_macro(macro) if scores else macro)
     bits = [f"{'asim_vit_' if is_transformer else ''}quant_conv_{end}" for end in ("wbit", "xbit")]
-    stem = {"stem": "quantized"} if is_transformer and given.flag("vit_quant_conv_proj") else {}
+    stem = {"stem": "quantized"} if is_transformer and given.value("vit_quant_conv_proj") else {}
     if stem or not is_transformer:
-        rules["stem"] = _stem_changes(macro, *(given.whole(name, 2, 16) for name in bits))
+        rules["stem"] = _stem_changes(macro, *map(given.value, bits))
     given.ignore(*bits)  # the published code does not read them for a float patch embedding
     fields = asdict(macro)
     if not macro.digital_levels:
@@ -42,11 +42,11 @@ def plan_of(given: Given, network: str) -> dict[str, Any]:
 
 def _activations(given: Given, network: str) -> dict[str, Any]:
     for name in ("asim_signed_act", "asim_linear_signed_act"):
-        if given.flag(name):
+        if given.value(name):
             same = "unsigned ones with a bit less have the same steps"
             given.note(name, f"inputs behind a ReLU are unsigned here, as nothing below 0 occurs; {same}")
     given.note("asim_linear_layer", "nothing to do: a linear layer takes inputs of any number of dimensions")
-    pact = given.flag("PACT")
+    pact = bool(given.value("PACT"))
     kept = plain_relus(network) if pact else ()
     return {"pact": pact, **({"pact_keep": kept} if kept else {})}
 
@@ -59,11 +59,11 @@ def _macro(given: Given, names: Names, signed: bool) -> MacroConfig:
     values["digital_adc"] = bool(values["digital_levels"])
     try:
         macro = MacroConfig(**values)
-        schedule(macro, signed)  # encodes a bit less where inputs have a sign
+        schedule(macro, signed)  # encodes a bit less if inputs have a sign
         return macro
     except (ValueError, TypeError) as error:
         found = re.match(r"`macro\.(\w+)`", str(error))
-        name = names[found[1]] if found and found[1] in names else names["weight_bits"]
+        name = names.get(found[1] if found else "", names["weight_bits"])
         raise given.error(name, f"does not fit: {error}") from None
 
 

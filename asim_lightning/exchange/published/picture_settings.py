@@ -1,6 +1,5 @@
 """The pictures of a published config: data module, folder, image size, normalisation and augmentation."""
 
-import re
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -42,26 +41,27 @@ TASKS = {
 
 
 def pictures_of(given: Given, is_transformer: bool) -> dict[str, Any]:
-    """Values of the recipe for the data; where the file gives no size, images of transformers have 224 pixels."""
+    """Values of the recipe for the data; if the file gives no size, images of transformers have 224 pixels."""
     task = TASKS[given.choice("task", tuple(TASKS))]
     train, valid, test = (_steps(given, f"transforms_{part}") for part in ("train", "valid", "test"))
     usual = 224 if is_transformer or task.margin > 1 else 32
-    size = given.whole("image_size", 1) if "image_size" in given.settings else usual
-    mean, deviation = _normalization(given, test, task)
-    expected = (_step("Resize", (size, size)), _step("ToTensor"), _step("Normalize", mean, deviation))
+    size = given.value("image_size") if "image_size" in given.settings else usual
+    published = (task.mean, task.deviation)
+    found = published if test is None else ((0.0,) * 3, (1.0,) * 3)
+    normalize = next((step.arguments for step in test or () if step.name == "Normalize"), found)
+    expected = (_step("Resize", (size, size)), _step("ToTensor"), _step("Normalize", *normalize))
     squash = f"pictures are squashed to {size} x {size} and normalised with one mean and std"
     if test not in (None, expected):
         given.note("transforms_test", f"here {squash}, `image_size` and `normalize` of the data; {_OWN_MODULE}")
     if valid not in (None, expected if test is None else test):
         given.note("transforms_valid", f"here {squash} in validation, as in tests; {_OWN_MODULE}")
-    own = (mean, deviation) != (task.mean, task.deviation)
     return {
         "module": f"asim_lightning.data.{task.module}",
         "root": _root(given, task),
         "tree": task.tree,
         "image_size": size,
         "augment": "published" if train is None else _augmentation(given, train, expected, size, task.margin),
-        **({"normalize": {"mean": mean, "std": deviation}} if own else {}),
+        **({} if normalize == published else {"normalize": dict(zip(("mean", "std"), normalize, strict=False))}),
     }
 
 
@@ -70,38 +70,15 @@ def _step(name: str, /, *arguments: Any, **keywords: Any) -> Transform:
 
 
 def _steps(given: Given, name: str) -> tuple[Transform, ...] | None:
-    """What a pipeline does, one transform after the other; None where the file has none."""
+    """What a pipeline does, one transform after the other; None if the file has none."""
     match given.value(name):
         case None:
             return None
         case Transform("Compose", (tuple(steps),)) if all(isinstance(step, Transform) for step in steps):
-            return tuple(_by_place(step) for step in steps)
+            # with mean and std as published, of Normalize(mean=..., std=...)
+            named = ["mean", "std"]
+            return tuple(_step(s.name, *s.keywords.values()) if [*s.keywords] == named else s for s in steps)
     raise given.error(name, f"must be transforms.Compose([...]) of transforms, got {given.shown(name)}")
-
-
-def _by_place(step: Transform) -> Transform:
-    """With mean and std as published, of Normalize(mean=..., std=...)."""
-    return _step(step.name, *step.keywords.values()) if [*step.keywords] == ["mean", "std"] else step
-
-
-def _arguments(steps: tuple[Transform, ...] | None, name: str) -> tuple[Any, ...]:
-    """Arguments of the first transform of a name; none where there is none."""
-    return next((step.arguments for step in steps or () if step.name == name and step.arguments), ())
-
-
-def _normalization(
-    given: Given, test: tuple[Transform, ...] | None, task: Task
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if test is None:
-        return task.mean, task.deviation
-    match _arguments(test, "Normalize") or ((0.0,) * 3, (1.0,) * 3):
-        case ((_, _, _) as mean, (_, _, _) as deviation) if (
-            all(type(value) in (int, float) for value in (*mean, *deviation)) and min(deviation) > 0
-        ):
-            return mean, deviation
-        case other:
-            wanted = "must normalise with a mean and a std of three numbers each, std above 0"
-            raise given.error("transforms_test", f"{wanted}, got {str(other)[:80]}")
 
 
 def _augmentation(
@@ -115,23 +92,19 @@ def _augmentation(
         return "crop_flip"
     amounts = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.3}
     jitter = _step("RandomChoice", tuple(_step("ColorJitter", **{name: amount}) for name, amount in amounts.items()))
-    first = next(iter(_arguments(train, "CenterCrop")), size)
-    squashed = (_step("Resize", (first, first)), _step("CenterCrop", first))
     here = round(size * margin)
+    squashed = (_step("Resize", (here, here)), _step("CenterCrop", here))
     if train != (jitter, *squashed, *crop, _step("RandomRotation", 15), *normalise):
         steps = f"jitter of a colour, squash to {here}, crop to {size}, mirror, turn"
         given.note("transforms_train", f"here `augment: published` ({steps}); {_OWN_MODULE}")
-    elif first != here:
-        what = f"pictures are squashed to {here} pixels before their crop to {size}, not to {first}"
-        given.note("transforms_train", f"all is as in `augment: published`, but {what}; {_OWN_MODULE}")
     return "published"
 
 
 def _root(given: Given, task: Task) -> str:
     """The folder below which the data module finds what the three folders hold."""
-    paths = {name: given.text(name) for name in ("train_dir", "valid_dir", "test_dir")}
-    folders = {name: _path(path) for name, path in paths.items() if path is not None}
     allowed = {"train_dir": (task.train,), "valid_dir": task.test, "test_dir": task.test}
+    paths = {name: given.value(name) for name in allowed}
+    folders = {name: _path(path) for name, path in paths.items() if path is not None}
     fitting = [folder for name, folder in folders.items() if folder.name in allowed[name]]
     root = str(fitting[0].parent) if fitting else task.root
     for name, folder in folders.items():
@@ -144,5 +117,4 @@ def _root(given: Given, task: Task) -> str:
 
 
 def _path(text: str) -> PurePath:
-    is_windows = "\\" in text or re.match(r"[A-Za-z]:", text)
-    return PureWindowsPath(text) if is_windows else PurePosixPath(text)
+    return PureWindowsPath(text) if "\\" in text or text[1:2] == ":" else PurePosixPath(text)

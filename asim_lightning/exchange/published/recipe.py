@@ -44,21 +44,23 @@ def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
     """
     file = Path(path)
     given = Given(file, read_assignments(file))
-    missing = [name for name in ("task", "model_name") if name not in given.settings]
+    missing = [f"cfg.{name}" for name in ("task", "model_name") if name not in given.settings]
     if missing:
-        found = f"{len(given.settings)} settings without cfg.{missing[0]}"
+        found = f"{len(given.settings)} settings without {missing[0]}"
         raise ValueError(f"{file} must be a published config.py with cfg.task and cfg.model_name, got {found}")
     network = NETWORKS[given.choice("model_name", tuple(NETWORKS))]
     is_transformer = network.startswith("vit")
     pictures = pictures_of(given, is_transformer)
-    backbone = _network(given, network, pictures["image_size"])
     plan = plan_of(given, network)
+    classes = given.value("cls_num")
     values: dict[str, Any] = {
         **pictures,
-        **backbone,
+        "network": network,
+        "num_classes": classes,
+        **_network(given, network, pictures["image_size"]),
         **plan,
         **evaluation_of(given, is_transformer),
-        **training_of(given, is_transformer, backbone["num_classes"]),
+        **training_of(given, is_transformer, classes),
         **_sweep(plan["random_noise"]),
     }
     head = _head(given, values, in_comment(shlex.quote(recipe)))
@@ -66,24 +68,14 @@ def recipe_of(path: str | Path, recipe: str = "recipe.yaml") -> Recipe:
 
 
 def _network(given: Given, network: str, image_size: int) -> dict[str, Any]:
-    """Values for the network of the recipe."""
-    task, published = TASKS[given.value("task")], given.value("model_name")
-    classes = given.whole("cls_num", 2)
-    if task.classes not in (None, classes):
-        raise given.error("cls_num", f"must be {task.classes}, as in {task.module}, got {classes}")
-    is_transformer = network.startswith("vit")
-    patch = int(network.split("patch")[1].split("_")[0]) if is_transformer else 1
-    if image_size < patch:
-        raise given.error("image_size", f"must be {patch} or more, a patch of {published}, got {image_size}")
+    """Values for the form of the network."""
     given.ignore("large_model")
     kwargs: dict[str, Any] = published_dropout(network)
-    if is_transformer:
+    if network.startswith("vit"):
         size = {"img_size": image_size} if image_size != _SIZE_OF_TIMM else {}
-        form: dict[str, Any] = {"kwargs": {**size, **kwargs}, "attention_scale": "embed_dim", "norm_eps": 1e-5}
-    else:
-        large = given.flag("large_model") if "large_model" in given.settings else image_size > _LARGE
-        form = {**({"kwargs": kwargs} if kwargs else {}), **({} if large else {"small": True})}
-    return {"network": network, "num_classes": classes, **form}
+        return {"kwargs": {**size, **kwargs}, "attention_scale": "embed_dim", "norm_eps": 1e-5}
+    large = given.value("large_model") if "large_model" in given.settings else image_size > _LARGE
+    return {**({"kwargs": kwargs} if kwargs else {}), **({} if large else {"small": True})}
 
 
 def _sweep(random_noise: Any) -> dict[str, Any]:
@@ -103,7 +95,7 @@ def _head(given: Given, values: dict[str, Any], recipe: str) -> list[str]:
     published, module = given.value("model_name"), TASKS[given.value("task")].module
     lines = [f"{published} on {module}: {what} as in a config.py of the published simulator."]
     lines += [f"asim {command} -c {recipe}" for command in commands]
-    weights = given.text("pretrain_model_path")
+    weights = given.value("pretrain_model_path")
     if weights is not None:
         checkpoint = _word(f"{PureWindowsPath(weights).stem}.ckpt")  # which reads both kinds of slashes
         command, checkpoint = in_comment(f"asim import {_word(weights)} --to {checkpoint}"), in_comment(checkpoint)
@@ -115,5 +107,5 @@ def _head(given: Given, values: dict[str, Any], recipe: str) -> list[str]:
 
 
 def _word(text: str) -> str:
-    """A text as one word for the shells of all systems; on Windows, which has no single quotes, where possible."""
+    """A text as one word for the shells of all systems; on Windows, which has no single quotes, if possible."""
     return f'"{text}"' if re.fullmatch(r"[\w:\\. -]+", text) and ("\\" in text or " " in text) else shlex.quote(text)

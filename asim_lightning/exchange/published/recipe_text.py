@@ -1,8 +1,9 @@
 """The text of a recipe: YAML with a comment after each key, as in the shipped recipes."""
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -81,7 +82,6 @@ _LAYERS = {
 }  # what a rule matches, in words
 _COLUMN = 34  # where comments start
 _NAME = re.compile(r"\{(\w+)\}")
-_PLAIN = re.compile(r"\w[\w./-]*|\w[\w./-]*\.\*", re.ASCII)
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
@@ -110,25 +110,12 @@ def scalar(value: Any) -> str:
     Args:
         value: A number, text, None, or a list or mapping of these.
     """
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {scalar(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(scalar(each) for each in value) + "]"
-    if value is None or isinstance(value, (bool, int)):
+    if isinstance(value, str) and not value.isprintable():
         return json.dumps(value)
-    text = str(value)
-    if isinstance(value, float):
-        mantissa, _, exponent = text.removesuffix(".0").partition("e")  # YAML 1.1 takes 1e-5 for a text
-        return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}" if exponent else mantissa
-    if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
-        return text
-    return "'" + text.replace("'", "''") + "'" if text.isprintable() else json.dumps(text)
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def in_comment(text: str) -> str:
-    """A user's text as a part of a comment, without the characters that would end it.
-
-    Args:
-        text: The text.
-    """
+    """A user's text as a part of a comment, without the characters that would end it."""
     return text if text.isprintable() else json.dumps(text)

@@ -12,20 +12,23 @@ def evaluation_of(given: Given, is_transformer: bool) -> dict[str, Any]:
     """Values for evaluation, and `trains`: whether the config is one of training."""
     parts = ("vit_mlp", "vit_attn", "vit_fc") if is_transformer else ("conv", "linear")
     noises = ("vit_mlp", "vit_attn_attn", "vit_attn_proj", "vit_fc") if is_transformer else parts
-    noise = _train_noise(given, *(f"asim_{part}_trim_noise" for part in noises))
-    mode, fidelity = _fidelity(given, [f"asim_{part}_mode" for part in parts], noise)
+    noise = _one_of(given, "model.train_noise", [f"asim_{part}_trim_noise" for part in noises], "layer.train_noise")
+    modes = [f"asim_{part}_mode" for part in parts]
+    modes.sort(key=lambda name: -_MODES.index(given.choice(name, _MODES)))
+    mode = _one_of(given, "model.fidelity", modes, "layer.fidelity")
     stem_mode = "asim_vit_quant_conv_mode" if is_transformer else "quant_conv_mode"
-    if not is_transformer or given.flag("vit_quant_conv_proj"):
+    if not is_transformer or given.value("vit_quant_conv_proj"):
         given.note(stem_mode, "nothing to do: this layer is digital, and the same integers at every fidelity")
     given.ignore(stem_mode)
     trains = mode == "Train"
+    order = slice(None, None, 1 if trains else -1)
     return {
         "trains": trains,
-        "fidelity": fidelity,
+        "fidelity": "simulated" if mode == "Simulation" else "estimated" if not trains and noise else "quantized",
         "train_noise": noise,
         "accelerator": _accelerator(given),
-        "eval_batch_size": _one_of_two(given, "valid_bs", "test_bs", trains, "eval_batch_size", 1),
-        "num_workers": _one_of_two(given, "train_workers", "test_workers", trains, "num_workers", 0),
+        "eval_batch_size": _one_of(given, "data.init_args.eval_batch_size", ["valid_bs", "test_bs"][order]),
+        "num_workers": _one_of(given, "data.init_args.num_workers", ["train_workers", "test_workers"][order]),
     }
 
 
@@ -33,54 +36,37 @@ def training_of(given: Given, is_transformer: bool, classes: int) -> dict[str, A
     """Values for training; published transformers are trained with Adam and without weight decay."""
     for name in ("momentum", "weight_decay") if is_transformer else ():
         given.note(name, "nothing to do: the published code trains transformers with Adam and without it")
-    epochs = given.whole("max_epoch", 1)
+    epochs = given.value("max_epoch")
+    given.ignore("mixup_alpha", "label_smooth_eps")  # while they are off
+    # published, the share goes to the other classes only; torch gives the right class its part of it
+    share = given.value("label_smooth_eps") * classes / (classes - 1) if given.value("label_smooth") else 0
     return {
         "max_epochs": epochs,
-        "batch_size": given.whole("train_bs", 1),
+        "batch_size": given.value("train_bs"),
         "optimizer": "adam" if is_transformer else "sgd",
-        "lr": given.number("lr_init", above=True),
-        "momentum": 0.9 if is_transformer else given.number("momentum", high=1),
-        "weight_decay": 0.0 if is_transformer else given.number("weight_decay"),
+        "lr": given.value("lr_init"),
+        "momentum": 0.9 if is_transformer else given.value("momentum"),
+        "weight_decay": 0.0 if is_transformer else given.value("weight_decay"),
         "milestones": _milestones(given, epochs),
-        "gamma": given.number("factor", above=True),
-        "label_smoothing": _label_smoothing(given, classes),
-        "mixup": _if_on(given, "mixup", "mixup_alpha"),
-        "log_every_n_steps": given.whole("log_interval", 1),
+        "gamma": given.value("factor"),
+        "label_smoothing": share,
+        "mixup": given.value("mixup_alpha") if given.value("mixup") else 0,
+        "log_every_n_steps": given.value("log_interval"),
     }
 
 
-def _train_noise(given: Given, first: str, *others: str) -> float:
-    noise = given.number(first)
+def _one_of(given: Given, setting: str, names: list[str], in_python: str | None = None) -> Any:
+    """The value of the first of several settings that are one setting here; the others are noted if they differ."""
+    first, *others = names
     for name in others:
-        if given.number(name) != noise:
-            what = f"`model.train_noise` is one for all layers, {noise:g} in the recipe, as cfg.{first}"
-            given.note(name, f"{what}; in Python, layer.train_noise is one for each")
-    return noise
-
-
-def _fidelity(given: Given, names: list[str], noise: float) -> tuple[str, str]:
-    """The published mode of the network, and its fidelity."""
-    modes = {name: given.choice(name, _MODES) for name in names}
-    mode = max(modes.values(), key=_MODES.index)
-    fidelity = "simulated" if mode == "Simulation" else "estimated" if mode == "Inference" and noise else "quantized"
-    for name, other in modes.items():
-        if other != mode:
-            what = f"`model.fidelity` is one for all layers, {fidelity} in the recipe, as another mode is {mode}"
-            given.note(name, f"{what}; in Python, layer.fidelity is one for each")
-    return mode, fidelity
-
-
-def _one_of_two(given: Given, training: str, testing: str, trains: bool, here: str, least: int) -> int:
-    chosen, other = (training, testing) if trains else (testing, training)
-    value = given.whole(chosen, least)
-    if given.whole(other, least) != value:
-        what = f"`data.init_args.{here}` is one for all commands, {value}, as cfg.{chosen}"
-        given.note(other, f"{what}; no accuracy depends on it, and a flag --data.init_args.{here} changes it")
-    return value
+        if given.value(name) != given.value(first):
+            more = f"in Python, {in_python} is one for each layer" if in_python else "no accuracy depends on it"
+            given.note(name, f"`{setting}` is one for all, as cfg.{first} = {given.shown(first)}; {more}")
+    return given.value(first)
 
 
 def _accelerator(given: Given) -> str:
-    device = given.text("device") or "cuda"
+    device = given.value("device") or "cuda"
     kind, _, number = device.partition(":")
     accelerator = _DEVICES.get(kind, "auto")
     if device not in _DEVICES:
@@ -94,8 +80,6 @@ def _milestones(given: Given, epochs: int) -> tuple[float, ...]:
     listed = given.value("milestones")
     if listed is None:
         return (0.6, 0.9)
-    if not isinstance(listed, tuple) or not all(type(epoch) is int and epoch >= 0 for epoch in listed):
-        raise given.error("milestones", f"must be a list of epochs, 0 or more, got {given.shown('milestones')}")
     if max(listed, default=0) > epochs:
         what = f"the recipe has those up to epoch {epochs}, the last one, as fractions of the epochs"
         given.note("milestones", what)
@@ -104,17 +88,3 @@ def _milestones(given: Given, epochs: int) -> tuple[float, ...]:
         short = (round(epoch / epochs, digits) for digits in range(1, 12))
         found.append(next((each for each in short if each <= 1 and round(each * epochs) == epoch), epoch / epochs))
     return tuple(found)
-
-
-def _label_smoothing(given: Given, classes: int) -> float:
-    share = _if_on(given, "label_smooth", "label_smooth_eps")
-    # published, the share goes to the other classes alone; torch gives the right class its part of it
-    smoothing = share * classes / (classes - 1)
-    if smoothing > 1:
-        raise given.error("label_smooth_eps", f"must be 0..{(classes - 1) / classes:g}, got {share!r}")
-    return smoothing
-
-
-def _if_on(given: Given, switch: str, amount: str) -> float:
-    given.ignore(amount)
-    return given.number(amount) if given.flag(switch) else 0.0
