@@ -19,7 +19,7 @@ def load_classifier(
     strict: bool | None,
     given: Mapping[str, Any],
 ) -> Any:
-    """Make a classifier with a checkpoint's settings and weights.
+    """Make a classifier with a checkpoint's settings and weights, as `CimClassifier.load_from_checkpoint` says.
 
     Lightning's own reader is not used, as it takes settings from several keys of the file and instantiates the classes
     that they name.
@@ -31,10 +31,6 @@ def load_classifier(
         map_location: Where its tensors go, as in torch.load; None: where they were, or the CPU.
         strict: Whether the state dict must have every key of the network and no other; None: as the class says.
         given: Arguments of the classifier, which take precedence over those in the checkpoint.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint of a classifier, or holds more than it may.
     """
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the opened file")
     checkpoint = load_torch(file, map_location=map_location or _where_it_was)

@@ -16,13 +16,11 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
-from asim_lightning.classifier.checkpoint_paths import forget_paths_elsewhere_
-from asim_lightning.classifier.folded_checkpoint import check_folding
 from asim_lightning.classifier.loading import load_classifier
 from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
-from asim_lightning.classifier.resumed_optimizer import change_optimizer_
-from asim_lightning.classifier.shared_ranges import fitted_ranges, restore_ranges, synchronize_ranges
+from asim_lightning.classifier.processes import fitted_ranges, restore_ranges, synchronize_ranges
+from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
@@ -85,31 +83,13 @@ class CimClassifier(LightningModule):
         calibration_method: str = "max",
         max_elements: int | None = None,
     ) -> None:
+        settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         backbone, optimizer = config_of(BackboneConfig, backbone), config_of(OptimizerConfig, optimizer)
         plan = config_of(Plan, plan)
         # plain values, so that a checkpoint loads without running code
-        settings = {
-            # a checkpoint brings its own weights
-            "backbone": {**asdict(backbone), "pretrained": False},
-            "plan": asdict(plan),
-            "num_classes": num_classes,
-            "fidelity": fidelity,
-            "optimizer": asdict(optimizer),
-            "train_noise": train_noise,
-            "train_noise_model": train_noise_model,
-            "train_noise_args": train_noise_args,
-            "label_smoothing": label_smoothing,
-            "mixup": mixup,
-            "compile": compile,
-            "noise_seed": noise_seed,
-            "trial": trial,
-            "chip": chip,
-            "chip_file": chip_file,
-            "calibration_images": calibration_images,
-            "calibration_method": calibration_method,
-            "max_elements": max_elements,
-        }
+        settings |= {"optimizer": asdict(optimizer), "plan": asdict(plan)}
+        settings["backbone"] = {**asdict(backbone), "pretrained": False}  # a checkpoint brings its own weights
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
         self.save_hyperparameters(settings)
@@ -155,9 +135,8 @@ class CimClassifier(LightningModule):
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: The file is no checkpoint of a classifier, holds more than it may, or describes a network that
-                is larger than itself; or its settings name a class by import path (a column model, a noise model) that
-                the keyword arguments do not name too.
+            ValueError: The file is no checkpoint of a classifier, or its settings name a class by import path (a column
+                model, a noise model) that the keyword arguments do not name too.
         """
         if hparams_file is not None or weights_only is False:
             raise ValueError(

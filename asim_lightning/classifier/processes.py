@@ -1,8 +1,14 @@
-"""The processes of a run: gathering of their results, and the end of their group."""
+"""The processes of a run: what they gather, the input ranges that they share, and the end of their group."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
+from lightning.pytorch.strategies import Strategy
+from torch import nn
+
+from asim_lightning.nn import CimMatmul
+from asim_lightning.nn.calibration import quantized_layers
 
 Found = TypeVar("Found")
 
@@ -27,3 +33,48 @@ def leave() -> None:
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def fitted_ranges(module: nn.Module) -> dict[str, float]:
+    """The fitted input ranges of a network, by the name of their buffer."""
+    layers = {name: layer for name, layer in quantized_layers(module).items() if layer.has_range}
+    found = {f"{name}.input_max": float(layer.input_max) for name, layer in layers.items()}
+    operands = {name: layer for name, layer in layers.items() if isinstance(layer, CimMatmul)}
+    return found | {f"{name}.weight_max": float(layer.weight_max) for name, layer in operands.items()}
+
+
+def restore_ranges(module: nn.Module, ranges: Mapping[str, float]) -> None:
+    """Put fitted ranges back, in place."""
+    for name, value in ranges.items():
+        module.get_buffer(name).fill_(value)
+
+
+def synchronize_ranges(module: nn.Module, strategy: Strategy, method: str = "max") -> None:
+    """Give every process the same input ranges, in place; must be called on all of them.
+
+    Processes may have seen different images, and reached different layers. For max, the largest of their maxima is
+    taken, which is the maximum over all images; for other methods, which have no such rule, the ranges of the first
+    process, and the largest of a layer that it has not reached.
+
+    Args:
+        module: A converted network, with the same layers set to a calibrated range on every process.
+        strategy: The trainer's strategy.
+        method: How the ranges were fitted: max, percentile or mse.
+    """
+    layers = [layer for layer in quantized_layers(module).values() if layer.input_range == "calibrated"]
+    operands = [layer for layer in layers if isinstance(layer, CimMatmul)]
+    values = [*(layer.input_max for layer in layers), *(layer.weight_max for layer in operands)]
+    if not values:
+        return
+    mine = torch.stack([value.detach().to(strategy.root_device) for value in values])  # (ranges,), -1 where none
+    shared = strategy.reduce(mine.clone(), reduce_op="max")
+    if method != "max":
+        first = strategy.broadcast(mine, src=0)
+        shared = torch.where(first >= 0, first, shared)
+    ranges = [float(value) for value in shared]  # float32 is exact in Python's numbers
+    for layer, value in zip(layers, ranges, strict=False):
+        if value >= 0:
+            layer.store_range(value)
+    for operand, value in zip(operands, ranges[len(layers) :], strict=True):
+        if value >= 0:
+            operand.store_weight_range(value)

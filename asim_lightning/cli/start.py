@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.folded_checkpoint import check_folding, is_folded
+from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
 from asim_lightning.cli.checkpoint_checks import check_parts
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.messages import UsageError

@@ -15,8 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from asim_lightning.callbacks import ConfusionMatrix, Misclassified, NoiseSweep, RangeCalibration
-from asim_lightning.classifier.processes import gather
-from asim_lightning.classifier.shared_ranges import synchronize_ranges
+from asim_lightning.classifier.processes import gather, synchronize_ranges
 from asim_lightning.nn.calibration import quantized_layers
 from tests.classifier.conftest import forked, make_data, make_model
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from asim_lightning.callbacks import NoiseSweep, RangeCalibration
-from asim_lightning.classifier.shared_ranges import fitted_ranges
+from asim_lightning.classifier.processes import fitted_ranges
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
 

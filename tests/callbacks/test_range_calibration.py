@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from asim_lightning import CimClassifier, MacroConfig
 from asim_lightning.callbacks import RangeCalibration
-from asim_lightning.classifier.shared_ranges import synchronize_ranges
+from asim_lightning.classifier.processes import synchronize_ranges
 from asim_lightning.nn import CimMatmul
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers
 from tests.callbacks.conftest import quiet_trainer

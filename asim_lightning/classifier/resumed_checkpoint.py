@@ -1,0 +1,126 @@
+"""What a classifier checks and changes in a checkpoint that it loads, or that a fit resumes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+_PREFIX = "backbone."
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+_BEST = "best_k_models"
+_RATE = "lr"
+_PLAIN = ("momentum", "weight_decay")
+_RATES_OF_A_SCHEDULE = ("base_lrs", "_last_lr")
+
+
+def is_folded(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint says that its network's BatchNorms were folded when it was saved."""
+    plan = (checkpoint.get("hyper_parameters") or {}).get("plan") or {}
+    return bool(plan.get("fold_batchnorm", False))
+
+
+def check_folding(
+    backbone: nn.Module, checkpoint: Mapping[str, Any], plan: Mapping[str, Any], goes_on: bool = False
+) -> None:
+    """Refuse a checkpoint that a network cannot load because BatchNorms are folded in only one of them.
+
+    Weights from before folding are folded as they are loaded, so a folded network can load them.
+
+    Args:
+        backbone: The network.
+        checkpoint: A Lightning checkpoint.
+        plan: Fields of the network's plan.
+        goes_on: Whether a fit resumes, with the checkpoint's optimizer state.
+
+    Raises:
+        ValueError: The network cannot load the checkpoint.
+    """
+    if not plan["fold_batchnorm"] and _lacks_batchnorms(backbone, checkpoint["state_dict"]):
+        raise ValueError(
+            "`model.plan.fold_batchnorm` must be true, as the BatchNorms of the checkpoint's network are folded and "
+            "cannot be had back, got false"
+        )
+    if goes_on and plan["fold_batchnorm"] and checkpoint.get("optimizer_states") and not is_folded(checkpoint):
+        raise ValueError(
+            "`model.plan.fold_batchnorm` must be false where a fit goes on, as in the checkpoint, whose optimizer's "
+            "state is that of a network with BatchNorms, got true; a checkpoint of weights alone starts anew"
+        )
+
+
+def _lacks_batchnorms(backbone: nn.Module, state: Mapping[str, Any]) -> bool:
+    """Whether a state dict has every layer of a network and not every BatchNorm.
+
+    The hyperparameters do not show it: load_from_checkpoint overwrites them with the caller's.
+    """
+    layers = [n for n, m in backbone.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    norms = [n for n, m in backbone.named_modules() if getattr(m, "running_mean", None) is not None]
+    if not all(f"{_PREFIX}{name}.weight" in state for name in layers):
+        return False  # another network's, which loading will say
+    return not all(f"{_PREFIX}{name}.running_mean" in state for name in norms)
+
+
+def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Put learning rate, momentum and weight decay into a checkpoint's optimizer state, in place.
+
+    State is restored after flags are read, and would override them. The schedule keeps its shape: current rates are
+    scaled by the ratio of the learning rates.
+
+    Args:
+        checkpoint: A checkpoint with optimizer state.
+        wanted: Fields of the optimizer's configuration.
+
+    Raises:
+        ValueError: The optimizer or its schedule is another one, for which the state is of no use.
+    """
+    before = (checkpoint.get("hyper_parameters") or {}).get("optimizer")
+    if not before or "optimizer_states" not in checkpoint:
+        return
+    for name in ("name", "schedule"):
+        if before[name] != wanted[name]:
+            raise ValueError(
+                f"`model.optimizer.{name}` must be {before[name]} where a fit goes on, as in the checkpoint, got "
+                f"{wanted[name]}; a checkpoint of weights alone starts anew"
+            )
+    ratio = wanted[_RATE] / before[_RATE]
+    for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):
+        group.update({name: wanted[name] for name in _PLAIN if name in group and before[name] != wanted[name]})
+        group.update({name: group[name] * ratio for name in (_RATE, "initial_lr") if name in group and ratio != 1.0})
+    if ratio != 1.0:
+        for schedule in checkpoint.get("lr_schedulers", []):
+            _scale_(schedule, ratio)
+
+
+def _scale_(schedule: dict[str, Any], ratio: float) -> None:
+    for name in _RATES_OF_A_SCHEDULE:
+        if name in schedule:
+            schedule[name] = [rate * ratio for rate in schedule[name]]
+    for part in schedule.get("_schedulers", []):  # those of a sequence
+        _scale_(part, ratio)
+
+
+def forget_paths_elsewhere_(checkpoint: Mapping[str, Any], folders: Iterable[str]) -> None:
+    """Remove from callbacks' states, in place, paths of files that are not in a fit's own checkpoint folders.
+
+    Args:
+        checkpoint: The checkpoint that a fit resumes.
+        folders: Folders of its checkpoint callbacks.
+    """
+    own = list(folders)
+    states = checkpoint.get("callbacks")
+    for state in states.values() if isinstance(states, Mapping) else ():
+        if not isinstance(state, dict) or not {*_PATHS, _BEST} & set(state):
+            continue
+        best = state.get(_BEST)
+        found = [state.get(name) for name in _PATHS] + list(best if isinstance(best, Mapping) else [])
+        if not all(not path or any(_is_below(path, folder) for folder in own) for path in found):
+            state.update({name: "" for name in _PATHS if name in state})
+            state.update({_BEST: {}} if _BEST in state else {})
+
+
+def _is_below(path: Any, folder: str) -> bool:
+    if not isinstance(path, str):
+        return False
+    if ":/" in path or "::" in path:  # of another filesystem, by its protocol
+        return path.startswith(f"{folder.rstrip('/')}/") and "::" not in path and ".." not in path.split("/")
+    return Path(folder).resolve() in Path(path).resolve().parents
