@@ -1,15 +1,35 @@
 """Recognition of the network of a state dict: layout, timm's name, stem and class count, from keys and shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
+
+from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
-from asim_lightning.exchange.network import EFFICIENTNETS, Network, classes_of, fitting
+from asim_lightning.exchange.network import (
+    EFFICIENTNETS,
+    RESNETS,
+    SMALL_IMAGE,
+    VGGS,
+    Network,
+    classes_of,
+    fitting,
+    image_argument,
+)
 from asim_lightning.exchange.published_networks import published_resnet_of, transformer_of, vgg_of
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.exchange.timm_networks import timm_network_of
+
+_FAMILIES = (  # a key that a timm family has, and its names
+    ("conv_stem.weight", ("efficientnet_lite*", "tf_efficientnet_lite*", "mobilenetv2_*", "mnasnet_*", "semnasnet_*",
+                          "fbnetc_*", "spnasnet_*", "efficientnet_b*", "tf_efficientnet_b*", "mobilenetv3*",
+                          "tf_mobilenetv3*", "mobilenetv1_*")),
+    ("stages.0.blocks.0.conv_dw.weight", ("convnext*",)),
+    ("layer1.0.conv1.weight", ("resnet*", "resnext*", "wide_resnet*", "seresnet*", "ecaresnet*")),
+)  # fmt: skip
+_WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 
 
 def recognise(
@@ -19,9 +39,9 @@ def recognise(
 
     Args:
         file: The state dict.
-        name: timm's name of the network, where the user says so.
-        small: Whether the network is made for images of about 32 pixels, where the user says so.
-        kwargs: Arguments of the network's constructor, where the user gives them with its name.
+        name: timm's name of the network, if the user says so.
+        small: Whether the network is made for images of about 32 pixels, if the user says so.
+        kwargs: Arguments of the network's constructor, if the user gives them with its name.
 
     Raises:
         ValueError: The network is not recognised, or is not the one that the user names.
@@ -48,4 +68,72 @@ def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: 
         classes = classes_of(file, "_fc.weight")
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
         return fitting(file, candidates, name is not None)
-    return timm_network_of(file, name, small, kwargs)
+    return _timm_network_of(file, name, small, kwargs)
+
+
+def _timm_network_of(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
+    """The network of a state dict with timm's keys."""
+    state = file.state
+    if name is None and file.architecture is not None:
+        import timm
+
+        name = file.architecture if timm.is_model(file.architecture.split(".")[0]) else None
+    if "layer1.0.conv1.weight" in state and small is None:
+        stem = state.get("conv1.weight")
+        small = stem is not None and stem.shape[-1] == 3
+    names = [name] if name else list(dict.fromkeys(_candidates(state)))
+    if not names:
+        shown = ", ".join(list(state)[:3])
+        raise ValueError(
+            f"{file.path} is of no network that its keys tell ({shown}, ...); `--network` names one of timm"
+        )
+    return fitting(file, (_timm_network(file, each, bool(small), kwargs) for each in names), name is not None)
+
+
+def _timm_network(file: WeightFile, name: str, small: bool, given: Mapping[str, Any]) -> Network:
+    import timm
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    head = config.classifier if config is not None else None
+    key = f"{head}.weight" if isinstance(head, str) else "head.weight"
+    kwargs = dict(given)
+    tokens, patch = file.state.get("pos_embed"), file.state.get("patch_embed.proj.weight")
+    # of a hybrid network the patch embedding reads features, not pixels
+    pixels = patch is not None and (f"patch{patch.shape[-1]}_" in name or "patch_size" in kwargs)
+    if tokens is not None and patch is not None and pixels and tokens.dim() == 3 and patch.dim() == 4:
+        kwargs = {**image_argument(name, tokens.shape[1], patch.shape[2]), **kwargs}
+    size = SMALL_IMAGE if small else kwargs.get("img_size")
+    classes = classes_of(file, key) if key in file.state else 0  # weights without a classifier
+    return Network("timm", BackboneConfig(name, kwargs, small=small, image_size=size), classes)
+
+
+def _candidates(state: Mapping[str, Tensor]) -> Iterable[str]:
+    import timm
+
+    if "pre_logits.fc1.weight" in state:
+        yield from VGGS
+    if "layer1.0.conv1.weight" in state:
+        yield from RESNETS
+    if "blocks.0.attn.qkv.weight" in state:
+        yield from _transformers(state)
+        return
+    for key, patterns in _FAMILIES:
+        if key in state:
+            yield from (each for each in timm.list_models() if any(fnmatchcase(each, p) for p in patterns))
+            return
+
+
+def _transformers(state: Mapping[str, Tensor]) -> Iterable[str]:
+    """Transformers of timm with this width in their name, the plainest first; for other widths those without a
+    width."""
+    import timm
+
+    width = state["blocks.0.attn.qkv.weight"].shape[-1]
+    patch = state["patch_embed.proj.weight"].shape[-1] if "patch_embed.proj.weight" in state else 16
+    size = _WIDTHS.get(width)
+    if size is not None and timm.is_model(f"vit_{size}_patch{patch}_224"):
+        yield f"vit_{size}_patch{patch}_224"
+    for name in (*timm.list_models("deit*"), *timm.list_models("vit_*")):
+        said = next((word for word in _WIDTHS.values() if f"_{word}_" in name), None)
+        if said == size:
+            yield name

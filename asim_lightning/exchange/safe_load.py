@@ -92,7 +92,11 @@ def load_pickle(file: str | PathLike[str]) -> Any:
     with Path(file).open("rb") as opened:
         try:
             found = _Unpickler(opened, encoding="latin1").load()
-            return {_text(key): _value(value) for key, value in found.items()} if isinstance(found, dict) else found
+            if isinstance(found, dict):
+                texts = [key.decode("latin1") if isinstance(key, bytes) else key for key in found]
+                values = [value.values if isinstance(value, _Array) else value for value in found.values()]
+                return dict(zip(texts, values, strict=True))
+            return found
         except Exception as error:  # bytes of any kind provoke errors of any kind
             reason = " ".join(str(error).split())
             raise ValueError(
@@ -164,11 +168,3 @@ class _Unpickler(pickle.Unpickler):
         if found is None:
             raise ValueError(f"it names {module}.{name}")
         return found
-
-
-def _value(value: Any) -> Any:
-    return value.values if isinstance(value, _Array) else value
-
-
-def _text(key: Any) -> Any:
-    return key.decode("latin1") if isinstance(key, bytes) else key

@@ -19,22 +19,21 @@ class Task(NamedTuple):
     test: tuple[str, ...]  # names that the folder of the test pictures may have
     mean: tuple[float, ...]  # of each channel
     deviation: tuple[float, ...]
-    classes: int | None  # None: as many as there are folders
     margin: float  # size that training pictures are squashed to before their crop, over that of the crop
 
 
 TASKS = {
     "CIFAR-10": Task(
         "CIFAR10", "data", "{train,test}/<class>/*.png, or cifar-10-batches-py", "train", ("test",),
-        (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616), 10, 1.0,
+        (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616), 1.0,
     ),
     "CIFAR-100": Task(
         "CIFAR100", "data", "{train,test}.csv with {train,test}_images, or cifar-100-python",
-        "train_images", ("test_images",), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 100, 1.0,
+        "train_images", ("test_images",), (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), 1.0,
     ),
     "ImageNet": Task(
         "ImageNet", "data/imagenet", "train/<wnid>/*.JPEG and valid (or val)/<wnid>/*.JPEG", "train", ("valid", "val"),
-        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None, 256 / 224,
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256 / 224,
     ),
 }  # fmt: skip
 """The data sets by their published names."""
