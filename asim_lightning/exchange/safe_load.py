@@ -100,7 +100,7 @@ def load_pickle(file: str | PathLike[str]) -> Any:
         except Exception as error:  # bytes of any kind provoke errors of any kind
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{file} must be a whole pickle of numbers, text and arrays, but {reason:.200}; nothing in it was run"
+                f"{file} must be a whole pickle of numbers, text and arrays: {reason:.200}; nothing in it was run"
             ) from None
 
 
