@@ -5,9 +5,9 @@ from os import PathLike
 from typing import IO, Any
 
 import torch
-from torch import Tensor
 
 from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.exchange.read import has_values
 from asim_lightning.exchange.safe_load import load_torch
 
 
@@ -35,8 +35,11 @@ def load_classifier(
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the opened file")
     checkpoint = load_torch(file, map_location=map_location or _where_it_was)
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got a {type(checkpoint).__name__}")
+    if not isinstance(state, dict) or not all(isinstance(key, str) and has_values(state[key]) for key in state):
+        raise ValueError(
+            f"{path} must be a Lightning checkpoint with a state_dict, tensors by name, got a "
+            f"{type(checkpoint).__name__}"
+        )
     own = checkpoint.get("hyper_parameters", {})
     if isinstance(own, dict):
         checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in given}
@@ -44,7 +47,7 @@ def load_classifier(
     checkpoint["hyper_parameters"] = dict(model.hparams)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(state, strict=model.strict_loading if strict is None else strict)
-    device = next((each.device for each in state.values() if isinstance(each, Tensor)), torch.device("cpu"))
+    device = next((each.device for each in state.values()), torch.device("cpu"))
     return model.to(device)
 
 

@@ -96,7 +96,12 @@ def test_a_file_of_settings_and_one_that_may_run_code(own: Path) -> None:
 
 def test_no_checkpoint(tmp_path: Path) -> None:
     torch.save([1], tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="must be a Lightning checkpoint with a state_dict, got a list"):
+    with pytest.raises(
+        ValueError, match="must be a Lightning checkpoint with a state_dict, tensors by name, got a list"
+    ):
+        CimClassifier.load_from_checkpoint(tmp_path / "x.ckpt")
+    torch.save({"state_dict": {"a": torch.ones(1, device="meta")}}, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match="with a state_dict, tensors by name"):  # torch would load nothing in silence
         CimClassifier.load_from_checkpoint(tmp_path / "x.ckpt")
 
 
