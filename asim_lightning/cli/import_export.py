@@ -1,69 +1,218 @@
-"""The commands import and export: weights and settings of others, in and out."""
+"""`asim import` and `asim export`: weights and settings of others to checkpoints and recipes, and weights back."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import Namespace
+import lightning
+import torch
+from torch import Tensor
 
-from asim_lightning.cli.commands import DESCRIPTIONS
-from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.backbone import BackboneConfig
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.checkpoint_settings import settings_of
+from asim_lightning.cli.command_line import shorter_path
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.start import read_checkpoint
 from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
+from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS
+from asim_lightning.exchange.network import SMALL_IMAGE, Network
+from asim_lightning.exchange.read import read_weights
+from asim_lightning.exchange.recognise import recognise
+from asim_lightning.resources import shipped_file
+from asim_lightning.surgery import Plan, Rule
+
+KEPT = "imported"
+"""Key of a checkpoint under which an import keeps what an export needs to write the same file."""
+_PREFIX = "backbone."
+_SUFFIXES = {"published": (".pkl",), "torchvision": (".pth",), "timm": (".pth", ".safetensors")}
 
 
-def parser(command: str) -> OneLineParser:
-    """The parser of a command."""
-    made = OneLineParser(prog=f"asim {command}", description=DESCRIPTIONS[command], allow_abbrev=False)
-    if command == "import":
-        made.add_argument("file", type=str, help="weights (.pkl, .pth, .safetensors), or a published config.py")
-        made.add_argument("--to", type=str, required=True, help="checkpoint (.ckpt), or recipe (.yaml), to write")
-        made.add_argument("--network", type=str | None, help="timm's name, where the keys do not tell it")
-        made.add_argument("--kwargs", type=dict | None, help="arguments of its constructor, such as {depth: 4}")
-        made.add_argument(
-            "--small", type=bool | None, help="whether it is made for images of about 32 pixels; default: as keys tell"
-        )
-    else:
-        made.add_argument("file", type=str, help="checkpoint of this package, or the name of a shipped one")
-        made.add_argument("--to", type=str, required=True, help="file to write (.pkl, .pth, .safetensors)")
-        made.add_argument("--format", type=str, required=True, help=" or ".join(LAYOUTS))
-    made.add_argument("--force", action="store_true", help="write, though keys are not accounted for")
-    return made
+@dataclass(frozen=True)
+class ImportOptions:
+    """What is read and written."""
+
+    file: str
+    """Weights (.pkl, .pth, .safetensors), or a published config.py."""
+    to: str = field(kw_only=True)
+    """Checkpoint (.ckpt), or recipe (.yaml), to write."""
+    network: str | None = None
+    """timm's name, if the keys do not tell it."""
+    kwargs: dict[str, Any] | None = None
+    """Arguments of its constructor, such as {depth: 4}."""
+    small: bool | None = None
+    """Whether it is made for images of about 32 pixels; null: as the keys tell."""
+    force: bool = False
+    """Write, though keys are not accounted for."""
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Run a command.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is read and written."""
 
-    Args:
-        arguments: Its name and what follows.
+    file: str
+    """Checkpoint of this package, or the name of a shipped one."""
+    to: str = field(kw_only=True)
+    """File to write (.pkl, .pth, .safetensors)."""
+    format: str = field(kw_only=True)
+    """Layout: published, torchvision or timm."""
+    force: bool = False
+    """Write, though keys are not accounted for."""
+
+
+def import_file(options: ImportOptions) -> None:
+    """Write a checkpoint with a file's weights, or a recipe with the settings of a published config.py.
 
     Raises:
-        UsageError, ValueError, OSError: What the user gave cannot be used; nothing is written then.
+        UsageError, ValueError, OSError: What is given cannot be used; nothing is written.
     """
-    command, *rest = arguments
-    made = parser(command)
-    made.known_settings = [action.dest for action in made._actions]
-    settings = made.parse_args(rest)
-    _check_paths(settings)
-    if command == "export":
-        from asim_lightning.cli.exporting import export_weights
+    _prepare(Path(options.file), Path(options.to))
+    if Path(options.file).suffix != ".py":
+        _import_weights(options)
+        return
+    from asim_lightning.exchange.published import recipe_of
 
-        export_weights(settings.file, settings.to, settings.format, settings.force)
-    elif Path(settings.file).suffix == ".py":
-        from asim_lightning.cli.importing import import_settings
-
-        if settings.force or any(settings[name] is not None for name in ("network", "small", "kwargs")):
-            raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
-        import_settings(settings.file, settings.to)
-    else:
-        from asim_lightning.cli.importing import import_weights
-
-        if settings.kwargs is not None and settings.network is None:
-            raise UsageError("`--kwargs` needs `--network`, whose constructor takes them")
-        import_weights(settings.file, settings.to, settings.network, settings.small, settings.kwargs, settings.force)
+    if options.force or any(each is not None for each in (options.network, options.small, options.kwargs)):
+        raise UsageError("`--network`, `--small`, `--kwargs` and `--force` are for weights, not for a config.py")
+    if Path(options.to).suffix not in (".yaml", ".yml"):
+        raise UsageError(f"`--to` must be a .yaml for a config.py (a .ckpt for weights), got {options.to}")
+    recipe, path = recipe_of(options.file, shorter_path(options.to)), shorter_path(options.to)
+    write_whole(Path(options.to), lambda opened: opened.write(recipe.text.encode()))
+    print("\n".join([*recipe.notes, f"wrote    {path}", f"next     asim explain -c {path}"]))
 
 
-def _check_paths(settings: Namespace) -> None:
-    source, target = Path(settings.file), Path(settings.to)
+def _import_weights(options: ImportOptions) -> None:
+    """Write a checkpoint that holds a file's weights, and print what became of every key."""
+    file, to = options.file, options.to
+    if options.kwargs is not None and options.network is None:
+        raise UsageError("`--kwargs` needs `--network`, whose constructor takes them")
+    if Path(to).suffix != ".ckpt":
+        raise UsageError(f"`--to` must be a .ckpt for weights (a .yaml for a config.py), got {to}")
+    weights = read_weights(file)
+    if any(key.startswith(_PREFIX) for key in weights.state):
+        raise UsageError(f"{file} is a checkpoint of this package already: give it to --ckpt_path as it is")
+    network = recognise(weights, options.network, options.small, options.kwargs)
+    if network.num_classes < 2:
+        raise UsageError(
+            f"{file} holds no classifier of 2 classes or more; `model.backbone.pretrained` takes such files"
+        )
+    account = imported(weights, network)
+    _refuse_open(account, file, options.force, network)
+    model = CimClassifier(network.backbone, _plan(network), network.num_classes)
+    missing = {row.target for row in account.open if row.status == MISSING}  # drawn at random
+    state = {key: value for key, value in model.backbone.state_dict().items() if key in missing} | account.state
+    model.backbone.load_state_dict(state)
+    checkpoint = {
+        "state_dict": {_PREFIX + key: value for key, value in state.items()},
+        "hyper_parameters": dict(model.hparams),
+        KEPT: {"layout": network.layout, "unused": account.unused},
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": str(lightning.__version__),
+    }
+    write_whole(Path(to), lambda opened: torch.save(checkpoint, opened))
+    print(_summary(network, account, to))
+    print(f"next     asim validate --ckpt_path {shorter_path(to)} {_data_flags(network)}".rstrip())
+
+
+def export(options: ExportOptions) -> None:
+    """Write a checkpoint's weights as another's state dict, and print what became of every key.
+
+    Raises:
+        UsageError: A key is not accounted for, or the format or the file's ending is none that is written.
+        ValueError: The file is no checkpoint, or of a network that the format has not.
+        FileNotFoundError: There is no such file.
+    """
+    layout, suffix = options.format, Path(options.to).suffix
+    _prepare(Path(options.file), Path(options.to))
+    if layout not in LAYOUTS:
+        raise UsageError(f"`--format` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if suffix not in _SUFFIXES[layout]:
+        raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
+    path = str(shipped_file("checkpoints", options.file))
+    checkpoint = read_checkpoint(path)
+    state = {
+        key.removeprefix(_PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(_PREFIX)
+    }
+    settings = settings_of(path, checkpoint, CimClassifier.argument_types())
+    if not {"backbone", "num_classes"} <= settings.keys():
+        raise ValueError(f"{path} does not say which network it is of: it is no checkpoint of this package")
+    plan = settings.get("plan", {})
+    clips = tuple(plan.get("pact_keep", ())) if plan.get("pact") else None
+    network = Network(layout, BackboneConfig(**settings["backbone"]), settings["num_classes"], clips)
+    account = exported(state, network, checkpoint.get(KEPT, {}).get("unused", {}))
+    _refuse_open(account, path, options.force, network)
+    tensors = {key: value.contiguous() for key, value in account.state.items()}
+    write_whole(Path(options.to), lambda opened: _save(opened, tensors, layout, suffix))
+    print(_summary(network, account, options.to))
+
+
+def _prepare(source: Path, target: Path) -> None:
+    """Refuse a file that cannot be written, or would be lost."""
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
     check_file(target, "`--to`")
+
+
+def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:
+    """Print the account and refuse to go on if keys are not accounted for, unless asked to."""
+    if account.open and not force:
+        print(account)
+        row = account.open[0]
+        first = f"{row.source or row.target} is {row.status}: {row.why}"
+        raise UsageError(
+            f"{len(account.open)} of {len(account.rows)} tensors of {file} as {network.layout} "
+            f"{network.backbone.name} are not accounted for ({first}); nothing was written, and --force writes all else"
+        )
+
+
+def _summary(network: Network, account: Account, to: str) -> str:
+    """What became of every key, which network was recognised, and the file."""
+    backbone = network.backbone
+    size = " for small images" if backbone.small else ""
+    clips = "" if network.clips is None else ", PACT"
+    counts = (f"{account.count(status)} {status}" for status in (USED, IGNORED, MISSING, UNKNOWN))
+    lines = [
+        f"{account}\n",
+        f"network  {network.layout} {backbone.name}{size}, {network.num_classes} classes{clips}",
+        *(f"         {said}" for said in account.notes),
+        f"tensors  {', '.join(counts)}",
+        f"wrote    {shorter_path(to)}",
+    ]
+    return "\n".join(lines)
+
+
+def _plan(network: Network) -> Plan:
+    if network.layout != "published":
+        return Plan()
+    if network.backbone.name.startswith("vit"):  # as in the published examples
+        return Plan(rules=[Rule(kind, {"input_bits": 9}) for kind in ("qk", "qkv", "proj")])
+    return Plan() if network.clips is None else Plan(pact=True, pact_keep=list(network.clips))
+
+
+def _data_flags(network: Network) -> str:
+    """The data module that a network is likely made for, by its classes, as flags."""
+    if network.backbone.kwargs.get("in_chans", 3) == 1 and network.num_classes == 10:
+        return ""  # the images in the package
+    name = {10: "CIFAR10", 100: "CIFAR100", 1000: "ImageNet"}.get(network.num_classes, "ImageFolder")
+    flags = f"--data asim_lightning.data.{name} --data.init_args.root FOLDER"
+    usual = SMALL_IMAGE if name.startswith("CIFAR") else 224
+    size = network.backbone.image_size or network.backbone.kwargs.get("img_size", 224)
+    flags = flags if size == usual else f"{flags} --data.init_args.image_size {size}"
+    if network.layout in ("published", "torchvision") or network.backbone.small:
+        return flags
+    # timm's weights were trained on pictures that are not always normalised as the published ones
+    return f"{flags} --data.init_args.normalize pretrained --data.init_args.pretrained_cfg {network.backbone.name}"
+
+
+def _save(opened: Any, tensors: dict[str, Tensor], layout: str, suffix: str) -> None:
+    if suffix == ".safetensors":
+        from safetensors.torch import save
+
+        # tensors that share memory are refused there
+        opened.write(save({key: value.clone() for key, value in tensors.items()}, {"format": "pt"}))
+    else:
+        torch.save({"model_state_dict": tensors} if layout == "published" else tensors, opened)

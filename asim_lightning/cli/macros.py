@@ -1,36 +1,25 @@
 """`asim macros`: the published macros in a table."""
 
+from dataclasses import dataclass
 from textwrap import wrap
 
 from asim_lightning.circuit.presets import preset, preset_names
-from asim_lightning.cli.command_line import Arguments
-from asim_lightning.cli.messages import UsageError
 from asim_lightning.text_table import text_table
 
 _CHIP, _DIFFERS = 30, 56
 """Characters of a line of a cell."""
-_HELP = """usage: asim macros
-
-Lists the published macros. asim explain -c CONFIG --model.plan.preset NAME explains one; a field beside it wins, as in
+_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
 --model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml."""
 
 
-def macros_text(arguments: Arguments) -> str:
-    """All presets, each with its chip and source, node, rows, bits and noise of its macro, and what differs.
+@dataclass(frozen=True)
+class MacrosOptions:
+    """There are none."""
 
-    Args:
-        arguments: The command line, which has no settings.
 
-    Raises:
-        UsageError: It has some.
-    """
-    if arguments.asks_for_help:
-        return _HELP
-    if arguments.flags or arguments.configs:
-        given = [f"--{flag.name}" if flag.name else str(flag.text) for flag in arguments.flags] or ["--config"]
-        raise UsageError(f"asim macros takes no settings, got {given[0]}")
-    header = ["preset", "chip and source", "nm", "rows", "ADC bits", "bits a cycle", "noise", "differs"]
-    rows = []
+def macros(options: MacrosOptions) -> None:
+    """Print all presets, each with its chip and source, node, rows, bits and noise of its macro, and what differs."""
+    rows = [["preset", "chip and source", "nm", "rows", "ADC bits", "bits a cycle", "noise", "differs"]]
     for name in preset_names():
         found = preset(name)
         macro = found.config()
@@ -42,4 +31,4 @@ def macros_text(arguments: Arguments) -> str:
             cells = [name, str(found.node), str(macro.rows), str(macro.adc_bits), at_once, noise]
             first, *rest = cells if line == 0 else [""] * len(cells)
             rows.append([first, *(chip[line : line + 1] or [""]), *rest, *(differs[line : line + 1] or [""])])
-    return text_table([header, *rows], 1, "llrrrrrl")
+    print(f"{text_table(rows, 1, 'llrrrrrl')}\n\n{_LEGEND}")

@@ -86,22 +86,8 @@ def _run(given: list[str]) -> None:
 
     _quieten()
     try:
-        if arguments.command == "macros":
-            from asim_lightning.cli.macros import macros_text
-
-            _say(f"{macros_text(arguments)}\n")
-        elif arguments.command in ("import", "export"):
-            from asim_lightning.cli import import_export
-
-            import_export.run(given)
-        elif arguments.command == "fit-column":
-            from asim_lightning.cli import fit_column
-
-            fit_column.run(given[1:])
-        elif arguments.command == "report":
-            from asim_lightning.cli import reporting
-
-            reporting.run(given[1:])
+        if arguments.command in ("export", "fit-column", "import", "macros", "report"):
+            _run_small(arguments.command, given[1:])
         else:
             from asim_lightning.classifier.processes import leave
             from asim_lightning.cli.parser import AsimCLI
@@ -115,6 +101,32 @@ def _run(given: list[str]) -> None:
             raise
         _refuse_text(given, error)
         _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
+
+
+def _run_small(command: str, words: Sequence[str]) -> None:
+    """Run a command that has no network of its own to build."""
+    from asim_lightning.cli.option_reader import read_options
+
+    if command == "macros":
+        from asim_lightning.cli.macros import MacrosOptions, macros
+
+        macros(read_options(command, MacrosOptions, words))
+    elif command == "import":
+        from asim_lightning.cli.import_export import ImportOptions, import_file
+
+        import_file(read_options(command, ImportOptions, words))
+    elif command == "export":
+        from asim_lightning.cli.import_export import ExportOptions, export
+
+        export(read_options(command, ExportOptions, words))
+    elif command == "fit-column":
+        from asim_lightning.cli.fit_column import FitColumnOptions, fit_column
+
+        fit_column(read_options(command, FitColumnOptions, words))
+    else:
+        from asim_lightning.cli.report import ReportOptions, report
+
+        report(read_options(command, ReportOptions, words))
 
 
 def _say(text: str = "") -> None:

@@ -21,7 +21,7 @@ from asim_lightning.surgery import macro_layers
 
 @contextmanager
 def recorded(setup: Setup, folder: Path) -> Iterator[None]:
-    """Keep the command in a folder as it starts, and again with its time as it ends; on the first process alone.
+    """Keep the command in a folder as it starts, and again with its time as it ends; on the first process only.
 
     Args:
         setup: What the command works with.
@@ -30,9 +30,9 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
     if not setup.trainer.is_global_zero:
         yield
         return
-    arguments, layers = setup.arguments, macro_layers(setup.model.backbone)
-    # that of the plan, as long as no layer was given another by hand
-    macro = next(iter(layers.values())).assignment.base
+    arguments, chip = setup.arguments, setup.model.chip
+    # the plan's, as long as no layer was given another by hand
+    macro = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
     record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
         recipe=arguments.configs[-1].path.stem if arguments.configs else "",
@@ -43,17 +43,15 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
         seeds={
             "seed_everything": arguments.written.get("seed_everything", 0),
             "model.noise_seed": setup.model.noise_seed,
-            "model.chip": chip.path if isinstance(chip := setup.model.chip, SavedChip) else chip,
+            "model.chip": chip.path if isinstance(chip, SavedChip) else chip,
             "data.seed": getattr(setup.data, "seed", None),
         },
         machine=this_machine(setup.trainer.strategy.root_device).to_dict(),
         versions=versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    store, name = (
-        Store(setup.folder),
-        COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest(),
-    )
+    name = COMMAND + hashlib.sha256(record.command.encode(errors="surrogateescape")).hexdigest()
+    store = Store(setup.folder)
     if (before := store.read(folder.name, name)) is not None:
         record = replace(record, seconds=before["seconds"], calls=before["calls"] + 1)
     start = time.monotonic()

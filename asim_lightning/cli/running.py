@@ -2,58 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from asim_lightning.checks import check_whole
-from asim_lightning.cli.comparison import Comparison, accuracy_line, validate_each
-from asim_lightning.cli.costing import network_cost, write_cost
+from asim_lightning.cli.bench import BenchOptions, bench
+from asim_lightning.cli.calibrate_adc import CalibrateAdcOptions, calibrate_adc
+from asim_lightning.cli.cost import CostOptions, network_cost, write_cost
+from asim_lightning.cli.explain import ExplainOptions, explain_macros
 from asim_lightning.cli.fitting import fit
-from asim_lightning.cli.looking import explain_macros, verify
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.recorded_command import recorded
 from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
+from asim_lightning.cli.validate import TestOptions, ValidateOptions, evaluate, validate
+from asim_lightning.cli.verify import VerifyOptions, verify
 from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.chip_layers import chip_layers
-from asim_lightning.evaluation.results import Kind
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import macro_layers
-
-
-def validate(
-    setup: Setup, compare: list[Comparison | Kind] | None = None, trials: int = 2, verbose: bool = True
-) -> None:
-    """Accuracy on the validation images, as configured; before it, where asked for, in other ways too.
-
-    Args:
-        setup: What it works with.
-        compare: Other ways to compute the network, a line of accuracy each: names of fidelities, such as
-            [float, quantized], or mappings that change a macro or the fidelity of some layers.
-        trials: Reads of the chip for each noisy one of `compare`: 1..65535.
-        verbose: Whether all metrics are printed.
-    """
-    trainer, model = setup.trainer, setup.model
-    if compare is not None:
-        prepare(trainer, model, setup.data, "validate")
-        validate_each(trainer, model, setup.data, compare, trials, setup.say)
-    trainer.validate(model, datamodule=setup.data, verbose=verbose, weights_only=True)
-    setup.say(accuracy_line(trainer, model, "val/acc"))
-
-
-def evaluate(setup: Setup, verbose: bool = True) -> None:
-    """Accuracy on the test images.
-
-    Args:
-        setup: What it works with.
-        verbose: Whether all metrics are printed.
-    """
-    setup.trainer.test(setup.model, datamodule=setup.data, verbose=verbose, weights_only=True)
-    setup.say(accuracy_line(setup.trainer, setup.model, "test/acc"))
 
 
 def predict(setup: Setup) -> None:
@@ -194,38 +164,6 @@ def trade_off(
         print(publish_search(found, made, setup.folder.name))
 
 
-def bench(
-    setup: Setup,
-    batch: int | list[int] | None = None,
-    repeats: int = 5,
-    layers: bool = False,
-    reference_engine: bool = False,
-    compare_reference: str | None = None,
-    output: str | None = None,
-) -> None:
-    """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
-
-    Simulated as configured, and by each other engine that applies; the table goes to a JSON file, too. The data's test
-    images are used; where there are none on disk, random ones are.
-
-    Args:
-        setup: What it works with.
-        batch: Images at a time, a number or a list of them: 1 or more; null: [1, 64].
-        repeats: Timed repeats, after one that is not timed: 1..65535.
-        layers: Whether each layer is timed too, at the first batch size.
-        reference_engine: Whether the reference engine, which is slow, is timed too.
-        compare_reference: Folder of a checkout of the code published with the ASiM paper, whose convolutions and
-            linear layers are timed beside ours, at the first batch size.
-        output: JSON file, or folder of bench.json; null: the folder of this configuration's runs.
-    """
-    from asim_lightning.cli.benchmark import Benchmark
-
-    batches = [1, 64] if batch is None else [batch] if isinstance(batch, int) else batch
-    benchmark = Benchmark(setup.model, batches, repeats, compare_reference, output or setup.folder)
-    images = benchmark.images(setup.data, lambda: prepare(setup.trainer, setup.model, setup.data))
-    benchmark.run(images, setup.trainer.strategy.root_device, layers, reference_engine)
-
-
 def chip(setup: Setup, chip: int | None = None) -> None:
     """What a chip gives each layer: converters, stuck cells and cells, as a table, a picture and a file.
 
@@ -260,29 +198,9 @@ def chip(setup: Setup, chip: int | None = None) -> None:
         print(f"picture  {folder / 'chip.png'}")
 
 
-def calibrate_adc(
-    setup: Setup, images: int = 64, trials: int = 2, against: dict[str, Any] | None = None, output: str | None = None
-) -> None:
-    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show what it buys.
-
-    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. Writes
-    them as rules of the plan, for -c, and compares accuracies before and after on the test images.
-
-    Args:
-        setup: What it works with.
-        images: Training images that ranges are fitted to: 1 or more; all where there are fewer.
-        trials: Reads of the chip for each accuracy under noise: 1..65535.
-        against: Fields of another macro whose accuracy stands beside them, such as {adc_bits: 8}; null: none.
-        output: YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs.
-    """
-    from asim_lightning.cli.adc_calibration import AdcCalibration
-
-    calibration = AdcCalibration(setup, images, trials, against or {}, output)
-    prepare(setup.trainer, setup.model, setup.data)
-    calibration.run()
-
-
-WITHOUT_PREFIX = (Reads,)
+WITHOUT_PREFIX = (
+    Reads, ValidateOptions, TestOptions, BenchOptions, ExplainOptions, VerifyOptions, CalibrateAdcOptions, CostOptions
+)  # fmt: skip
 """Kinds of arguments whose fields are options of a command by their own names, as --trials."""
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "fit": fit,

@@ -1,10 +1,12 @@
-"""The cost of a converted network for one image."""
+"""The cost of a converted network for one image, and what it does not say of the accuracy."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer
+from asim_lightning.circuit.algorithm import expected_error, with_equal_converters
+from asim_lightning.circuit.transfer import Conversion
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, energy_model
 from asim_lightning.cost.layer_cost import Energy, LayerCost, digital_cost, macro_cost, output_energy, write_energy
@@ -14,8 +16,11 @@ from asim_lightning.cost.weight_loads import WeightLoads, weight_loads
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers
+from asim_lightning.surgery.conversion_report import describe
 
 _FITTED_NODES = (16.0, 65.0)
+_MANY_WRONG = 0.01
+"""Share of wrong codes from which a line says so."""
 
 
 def cost(
@@ -155,3 +160,29 @@ def _notes(
         notes.append(f"{t.nanometres:g} nm is outside the nodes that the model is fitted to, {low:g} to {high:g} nm")
     notes.append("left out: softmax, norms, activations, pooling, memory and movement of data between layers")
     return notes
+
+
+def accuracy_note(circuits: Iterable[Transfer]) -> str:
+    """That a macro loses codes or makes many wrong, about the worst of all circuits; empty if none does.
+
+    Args:
+        circuits: Schedule and column of each layer.
+    """
+    lossy: dict[Transfer, int] = {}
+    wrong: dict[Transfer, float] = {}
+    for each in dict.fromkeys(circuits):
+        lossy[each] = sum(kind is Conversion.LOSSY for kind in with_equal_converters(each).conversions)
+        # an ideal converter has no codes, and of codes that are lost anyway a neighbour is as good
+        if each.macro.adc_bits is not None and not lossy[each]:
+            wrong[each] = expected_error(each)
+    said = []
+    worst = max(lossy, key=lambda each: lossy[each] / len(each.cycles), default=None)
+    if worst is not None and lossy[worst]:
+        said.append(f"{lossy[worst]} of {len(worst.cycles)} cycles lose codes at {describe(worst.macro)}")
+    noisy = max(wrong, key=lambda each: wrong[each], default=None)
+    if noisy is not None and wrong[noisy] >= _MANY_WRONG:
+        share = f"{100 * wrong[noisy]:.2g} % of the codes of a cycle"
+        said.append(f"up to about {share} are wrong by noise and spreads at {describe(noisy.macro)}")
+    if not said:
+        return ""
+    return f"accuracy is not in this table: {', and '.join(said)}; asim explain says where, asim sweep what it costs"

@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine.chip import converters_of, held_stuck_bits, places_of
 from asim_lightning.engine.chip_tensors import chip_tensors
 from asim_lightning.engine.saved_chip import SavedChip
 from asim_lightning.evaluation.chip_layer import ChipLayer
-from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.nn import OnMacro
-from asim_lightning.surgery import macro_layers
 
 
 @torch.no_grad()
@@ -27,22 +26,8 @@ def chip_layers(model: CimClassifier, images: Tensor, chip: int | SavedChip) -> 
     Raises:
         ValueError: No layer is on a macro.
     """
-    layers = macro_layers(model.backbone)
-    if not layers:
-        raise ValueError("asim chip needs a network with layers on a macro, got one without; set `model.plan`")
-    inputs: dict[nn.Module, tuple[Tensor, ...]] = {}
-
-    def keep(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        inputs.setdefault(layer, arguments)
-
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers.values()]
-    try:
-        with under(model, Condition("quantized")):
-            model(images.to(model.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [_on_chip(layer, inputs[layer], chip) for layer in layers.values() if layer in inputs]
+    needed_layers(model, "asim chip")
+    return [_on_chip(layer, inputs, chip) for layer, inputs in layer_inputs(model, images).items()]
 
 
 def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:

@@ -8,12 +8,15 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.engine import SavedChip
+from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.nn.quantized import FIDELITIES
 from asim_lightning.surgery import apply_point, check_chip, kept_assignments, macro_layers
 from asim_lightning.surgery.patterns import matching
 from asim_lightning.surgery.settings import kept_fidelities
 
+NOISES = ("random_noise", "nonlinear_noise")
+"""Fields of a macro that are noise."""
 EQUAL_CHIPS = (
     "`chip` changes nothing, as cells and converters of no macro differ from chip to chip: all chips are equal where "
     "`macro.static` is 0"
@@ -114,6 +117,23 @@ def is_noisy(model: CimClassifier) -> bool:
     """
     layers = macro_layers(model.backbone).values()
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
+
+
+def noise_text(model: CimClassifier) -> str:
+    """The noise of layers that are simulated, as in "random_noise 0.05" or "no noise"; empty if no layer is.
+
+    Args:
+        model: Converted classifier, under the condition that is asked about.
+    """
+    macros = [layer.macro for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
+    if not macros:
+        return ""
+    found = []
+    for name in NOISES:
+        values = list(dict.fromkeys(getattr(macro, name) for macro in macros))
+        if any(values):
+            found.append(f"{name} {' and '.join(map(axis_text, values))}")
+    return ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
 
 
 def chips_differ(model: CimClassifier) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -17,12 +18,15 @@ from torch.utils.data import DataLoader, Subset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.processes import gather
 from asim_lightning.data.samplers import evaluation_sampler
-from asim_lightning.evaluation.condition import Condition, under
+from asim_lightning.evaluation.condition import Condition, is_noisy, under
+from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
 Split = Literal["val", "test"]
+Answers = NDArray[np.bool_]
+"""Which images are right in which read of the chip. # (images, reads)"""
 
 
 class Evaluate(Protocol):
@@ -128,6 +132,58 @@ def run_evaluations(
     finally:
         trainer.test_loop, trainer.validate_loop = kept
     return returned.value  # type: ignore[no-any-return]
+
+
+def evaluate_each(
+    trainer: Trainer,
+    model: CimClassifier,
+    data: Any,
+    conditions: Sequence[tuple[str, Condition]],
+    trials: int,
+    line: Callable[[str, Answers], str],
+    say: Callable[[str], None],
+    split: Split = "test",
+) -> list[Answers]:
+    """Evaluate a network under one condition after another, and say a line about each as soon as it is known.
+
+    The network is left as it was. All conditions are tried before the first is evaluated, which may take hours.
+
+    Args:
+        trainer: The trainer; its progress bar decides whether one is shown.
+        model: Converted classifier.
+        data: Its data, set up.
+        conditions: Conditions, each with its name.
+        trials: Reads of the chip under a condition with noise: 1..65535; without noise there is one.
+        line: Makes the line from the name and the answers.
+        say: Takes the line.
+        split: Images, as for `run_evaluations`.
+
+    Raises:
+        ValueError: As for `run_evaluations`.
+    """
+    reads, first = [], model.trial
+    for _, condition in conditions:
+        with under(model, condition):
+            reads.append(trials if is_noisy(model) else 1)
+    is_shown = getattr(trainer, "progress_bar_callback", None) is not None and trainer.is_global_zero
+    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
+    bar = EvaluationBar(sum(reads), loader, is_shown, trainer.world_size)
+
+    def work(evaluate: Evaluate) -> list[Answers]:
+        found = []
+        for (name, condition), count in zip(conditions, reads, strict=True):
+            answers = []
+            for read in range(count):
+                bar.describe(f"{name}, read {read}" if count > 1 else name)
+                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).correct)
+            found.append(np.stack(answers, 1))
+            bar.above(say)(line(name, found[-1]))
+        return found
+
+    try:
+        return run_evaluations(trainer, model, data, work, split, bar.advance)
+    finally:
+        bar.close()
 
 
 class _Returned(Generic[Result]):

@@ -1,4 +1,4 @@
-"""How often each count occurs in each cycle of layers on macros, for some images: exact, without noise."""
+"""How often each count occurs in each cycle of layers on macros, for some images, and the ADC ranges that fit them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.circuit import Cycle, Transfer
+from asim_lightning.circuit import Cycle, Transfer, transfer
 from asim_lightning.engine import Product
-from asim_lightning.engine.adc_range import Histogram, together
+from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.product import rows_of
 from asim_lightning.engine.torch_modes import exact_float32
@@ -113,3 +113,53 @@ def count_histograms(
         for hook in hooks:
             hook.remove()
     return found
+
+
+@dataclass(frozen=True)
+class AdcRange:
+    """The fitted range of a layer's ADC.
+
+    Attributes:
+        name: Full name of the layer.
+        adc_bits: Bits of its ADC.
+        step: Counts an LSB.
+        low: Count of code 0.
+        before: CSNR with the range that it had, dB.
+        after: CSNR with this range, dB.
+        clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
+    """
+
+    name: str
+    adc_bits: int
+    step: int
+    low: int
+    before: float
+    after: float
+    clipped: tuple[float, ...]
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The fields of a macro that set it."""
+        return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low}
+
+
+def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
+    """The range with the least sum over cycles of 4^shift times the mean square error.
+
+    Args:
+        name: Full name of the layer.
+        layer: The layer, whose ADC has bits.
+        counts: Its counts.
+    """
+    circuit = counts.circuit
+    step, low = fit_range(circuit, counts.histograms)
+    fitted = transfer(circuit.macro.with_fields(adc_step=step, adc_low=low), layer.signed_input, layer.rows_in_use)
+    before, after = qualities(circuit, counts.histograms), qualities(fitted, counts.histograms)
+    diagonals: dict[int, list[Quality]] = {}
+    groups = list(dict.fromkeys(cycle.input_bits for cycle in fitted.cycles))
+    for cycle, quality in zip(fitted.cycles, after, strict=True):
+        if cycle.converted:
+            diagonals.setdefault(cycle.weight_bits[0] + groups.index(cycle.input_bits), []).append(quality)
+    clipped = tuple(sum(each.clipped for each in found) / len(found) for _, found in sorted(diagonals.items()))
+    decibels = overall(circuit, before).csnr, overall(fitted, after).csnr
+    return AdcRange(name, circuit.macro.adc_bits or 0, step, low, *decibels, clipped)

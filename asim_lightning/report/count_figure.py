@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from asim_lightning.engine.adc_range import overall, qualities
+from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.draw import save_figure
+from asim_lightning.report.range_table import decibels
 
 _WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
 _MOST_BINS = 256
@@ -69,6 +72,55 @@ class CountPage:
     cycles: Sequence[CycleCounts]
     tile_rows: Sequence[int]
     rows: int
+
+
+def count_page(name: str, counts: LayerCounts, images: str) -> CountPage:
+    """The page of a layer.
+
+    Args:
+        name: Full name of the layer.
+        counts: Its counts.
+        images: Images that they are of, in words.
+    """
+    circuit, macro = counts.circuit, counts.circuit.macro
+    found, cycles = qualities(circuit, counts.histograms), []
+    for cycle, histogram, quality in zip(circuit.cycles, counts.histograms, found, strict=True):
+        top, has_codes = cycle.top_code or 0, cycle.converted and cycle.top_code is not None
+        low, high = (cycle.adc_low + cycle.counts_a_code * code for code in (-top if cycle.signed else 0, top))
+        cycles.append(
+            CycleCounts(
+                f"x{_bits(cycle.input_bits)} w{_bits(cycle.weight_bits)}",
+                histogram.counts.numpy(),
+                histogram.shares.numpy(),
+                low if has_codes else None,
+                high if has_codes else None,
+                cycle.counts_a_code,
+                quality.clipped,
+                quality.wrong,
+                quality.csnr,
+            )
+        )
+    together = overall(circuit, found)
+    csnr = decibels(together.csnr)
+    converter = "an ideal converter" if macro.adc_bits is None else f"a {macro.adc_bits}-bit ADC over its full scale"
+    if macro.adc_step is not None:
+        converter = f"a {macro.adc_bits}-bit ADC from count {macro.adc_low} on, an LSB is {macro.adc_step}"
+    text = (
+        f"W{macro.weight_bits}A{macro.input_bits}, {macro.rows} rows, {converter}; random noise "
+        f"{_noise(macro.random_noise)}, nonlinear noise {_noise(macro.nonlinear_noise)}. {images}, "
+        f"{counts.conversions:,} counts in each cycle. All cycles, weighted with 4^shift: CSNR "
+        f"{csnr}{'' if csnr == 'exact' else ' dB'}; on average {100 * together.clipped:.2g} % of the counts are "
+        f"clipped, and P(wrong code) is {together.wrong:.1e}."
+    )
+    return CountPage(f"What the ADC of {name} sees", text, cycles, counts.rows, macro.rows)
+
+
+def _noise(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g} %"
+
+
+def _bits(bits: tuple[int, ...]) -> str:
+    return str(bits[0]) if len(bits) == 1 else f"{bits[0]}-{bits[-1]}"
 
 
 def count_figure(page: CountPage) -> Figure:

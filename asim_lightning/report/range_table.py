@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.text_table import text_table
 
 _LEGEND = (
@@ -13,30 +13,7 @@ _LEGEND = (
 )
 
 
-@dataclass(frozen=True)
-class RangeRow:
-    """The range of a layer's ADC.
-
-    Attributes:
-        name: Full name of the layer.
-        adc_bits: Bits of its ADC.
-        step: Counts an LSB.
-        low: Count of code 0.
-        before: CSNR with the range that it had, dB.
-        after: CSNR with this range, dB.
-        clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
-    """
-
-    name: str
-    adc_bits: int
-    step: int
-    low: int
-    before: float
-    after: float
-    clipped: tuple[float, ...]
-
-
-def range_table(rows: Sequence[RangeRow]) -> str:
+def range_table(rows: Sequence[AdcRange]) -> str:
     """Aligned table of ranges, with a legend; the text ends without a line break."""
     header = [["", "ADC", "", "", "CSNR (dB)", "", "clipped"], ["layer", "bits", "step", "low", "before", "after", "%"]]
     cells = [

@@ -12,7 +12,7 @@ from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.axis_labels import head_of
 from asim_lightning.report.choices import digital_energy, energy_of, front_of, varied
-from asim_lightning.report.html_page import figure_html, list_html, table_html
+from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
 from asim_lightning.report.picture import Picture, Rows
@@ -57,6 +57,34 @@ def section_html(run: Run, target: Target, number: int, title: str = "") -> str:
         *_origin(run),
     ]
     return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
+
+
+def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The page of a report of some runs, and all of its numbers: of each run its verdict, and tables by their CSV.
+
+    Args:
+        judged: Runs, each with the accuracy to keep.
+        title: Headline; None: the names of the runs.
+
+    Raises:
+        ValueError: A run lacks what its target is a share of.
+        ModuleNotFoundError: plotly is not installed.
+    """
+    runs = [run for run, _ in judged]
+    title = title or "; ".join(dict.fromkeys(map(run_title, runs)))
+    contents: list[str] = []
+    sections: list[str] = []
+    numbers: list[dict[str, Any]] = []
+    first = 1 if len(runs) > 1 else 0
+    for number, ((run, target), name) in enumerate(zip(judged, run_titles(runs), strict=True), first):
+        said = verdict(run, target)
+        contents.append(f'<li><a href="#run-{number}">{escape(name)}</a><br>{escape(said)}</li>')
+        sections.append(section_html(run, target, number, name))
+        of_run = {"title": name, "folder": str(run.folder), "verdict": said}
+        numbers.append({**of_run, **section_numbers(run, target)})
+    listed = ["<ol>", *contents, "</ol>"] if first else []
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *listed, *sections])
+    return page(title, body), {"title": title, "runs": numbers}
 
 
 def run_title(run: Run) -> str:

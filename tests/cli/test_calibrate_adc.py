@@ -82,7 +82,7 @@ def test_fewer_images_than_asked_for_are_counted(
     lines = asim("calibrate-adc", *few).out.splitlines()
     assert "ADC ranges, fitted to the counts of 10 training images, all that there are (--images 30)" in lines
     pages: list[CountPage] = []
-    monkeypatch.setattr("asim_lightning.cli.count_page.plot_counts", lambda page, path: pages.append(page) or path)
+    monkeypatch.setattr("asim_lightning.report.count_figure.plot_counts", lambda page, path: pages.append(page) or path)
     assert asim("explain", *few, "--plot", "pages").code == 0
     assert ". 10 training images, all that there are (--images 30), " in pages[0].text
 
@@ -93,7 +93,7 @@ WRONG = {
     "against no field": Wrong((*CALIBRATE, "--against", "{adc_bit: 7}"), "`macro.adc_bit` is no field of a macro"),
     "ideal converter": Wrong(
         (*CALIBRATE, "--model.plan.macro.adc_bits", "null"),
-        "`macro.adc_bits` must be 1..16 for asim calibrate-adc, as an ideal converter has no range, got null in",
+        "`macro.adc_step` must be null for an ideal converter (adc_bits null), got 1",
     ),
     "digital ADC": Wrong(
         (*CALIBRATE, "--model.plan.macro.digital_adc", "true"), "`macro.adc_step` must be null with digital_adc, got 1"

@@ -84,20 +84,6 @@ def test_a_published_macro_brings_its_technology_unless_another_is_given(capsys:
     assert "technology 22nm: 22 nm, 1.1 V" in out
     assert "costs are of technology 22nm, as configured; the chip has 65 nm" in out
     assert "1b-TOPS/W" not in out
-    for other in (
-        ("--technology.preset", "jia_2021", "--output", "there"),
-        ("--technology.preset", "dct_ram_2022", "--model.plan.macro.input_bits", "2", "--output", "there"),
-        (*chip, "--technology.preset", "jia_2021"),
-        (*chip, "--technology.supply", "0.6"),
-        (*chip, "--model.plan.macro.adc_bits", "4"),
-        (*chip, "--model.plan.macro.votes", "3", "--model.plan.macro.vote_levels", "2"),
-    ):
-        assert "1b-TOPS/W" not in said(capsys, *other)
-        total = json.loads(Path("there/cost.json").read_text())["total"]
-        assert total["published_bit_tops_per_watt"] is None
-        assert total["peak_bit_tops_per_watt"] > 0
-    said(capsys, *chip, "--model.plan.macro.weight_bits", "4")
-    assert json.loads(Path("there/cost.json").read_text())["total"]["published_bit_tops_per_watt"] == 818
     Path("mine.yaml").write_text("technology: {preset: 16nm}\n")
     main([*COMMAND, "-c", "mine.yaml", *chip])
     assert "technology 16nm: 16 nm, 0.8 V" in capsys.readouterr().out
@@ -133,21 +119,8 @@ def test_layers_that_are_computed_digitally(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_what_a_cost_does_not_say_of_the_accuracy(capsys: pytest.CaptureFixture[str], here: Path) -> None:
-    """The shipped macro returns its counts; 6 bits do not, nor does a noise of half an LSB."""
-    line = "note      accuracy is not in this table: "
-    assert line not in said(capsys)
-    out = said(capsys, "--model.plan.macro.adc_bits", "6", "--model.plan.macro.digital_levels", "3")
-    assert f"{line}58 of 64 cycles lose codes at W8A8 255 rows ADC 6" in out
-    assert "; asim explain says where, asim sweep what it costs" in out
-    assert "wrong" not in out
-    out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
-    assert (
-        f"{line}up to about 32 % of the codes of a cycle are wrong by noise and spreads at W8A8 255 rows ADC 8" in out
-    )
-    assert line not in said(capsys, "--model.plan.macro.static.offset", "0.09 lsb")  # 0.1 % of the codes
-    out = said(capsys, "--model.plan.macro.static.offset", "0.3 lsb")
-    assert f"{line}up to about 13 % of the codes of a cycle are wrong by noise and spreads" in out
-    out = said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
+    line = "note      accuracy is not in this table: up to about 32 % of the codes of a cycle are wrong by noise"
+    assert line in said(capsys, "--model.plan.macro.random_noise", "0.5 lsb")
     assert "accuracy is not" in json.loads((here / "runs/quickstart/cost.json").read_text())["notes"][0]
 
 
@@ -180,24 +153,18 @@ def test_the_energy_model_beside_silicon(capsys: pytest.CaptureFixture[str], her
     assert (here / "runs/default/energy_model.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_cost_that_replaces_another_one_says_so(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    line = "note      these files replace another cost in runs/quickstart; --output FOLDER keeps both"
+    assert [line in said(capsys, *flags) for flags in ((), (), ("--model.plan.macro.adc_bits", "10"))] == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--technology.preset", "28"], "`technology.preset` must be one of 28nm, 65nm, 22nm, 16nm, c3sram_2020, "),
         (["--technology.supply", "900"], "`technology.supply` must be 0.2..3 V, got 900"),
-        (["--technology.supply", "800 mA"], "must be 0.2..3 V, a number or with a unit such as '0.2 V', got '800 mA'"),
-        (["--technology.supply", "[0.8]"], "`technology.supply` must be"),
-        (["--technology.adc_bit", "100 fF"], "`technology.adc_bit` must be a number, got 100 fF"),
-        (["--technology.columns", "0"], "`technology.columns` must be 1..65536, got 0"),
-        (["--technology.energy_model_args", "{x: 1}"], "the energy model charge: it takes no arguments, got 'x'"),
-        (["--digital", "layer1"], "`digital` must be a list of texts or null, got layer1"),
-        (["--digital", "[re:(]"], "`digital` has an invalid regular expression 're:('"),
-        (["--validate", "perhaps"], "`validate` must be true or false, got perhaps"),
-        (["--chips", "3"], "`--chips` is no setting"),
-        (["--technology.suply", "0.9"], "nearest: --technology.supply"),
-        (["--technology.charging", "redistributed"], "did you mean redistribution?"),
         (["--technology.energy_model", "no.such.Model"], "`technology.energy_model` must be charge or an import path"),
-        (["--technology", "65nm"], "`technology` must be a mapping, or a YAML file of one, got 65nm"),
+        (["--technology.charging", "redistributed"], "did you mean redistribution?"),
         (["--digital", "[nothing]"], "`digital`"),
         (["--images", "0", "--technology.charging", "ground"], "`images` must be 1 or more, got 0"),
         (["--technology.charging", "ground", "--model.plan.macro.encoding_bits", "2", "--images", "1"],

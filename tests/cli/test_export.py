@@ -1,6 +1,5 @@
 """asim export: a checkpoint's weights go back to the published simulator, torchvision and timm."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.nn import PACT
 from tests.cli.conftest import Asim, Run
 
 NARROW = {"depth": 2}
@@ -93,63 +91,7 @@ def test_a_stem_that_is_not_used_is_drawn_as_the_published_code_draws_it(asim: A
     assert asim("import", "back.pkl", "--to", "again.ckpt").code == 0
 
 
-def test_clips_that_differ_within_a_block_are_refused(asim: Asim, folder: Path) -> None:
-    model = CimClassifier(BackboneConfig("resnet18", small=True, image_size=32), Plan(pact=True), 10)
-    model.backbone.layer1[0].act2.alpha.data.fill_(5.0)
-    checkpoint(folder / "given.ckpt", model)
-    error = asim("export", "given.ckpt", "--format", "published", "--to", "back.pkl").error
-    assert "layer1.0.act2.alpha is unknown: differs from layer1.0.act1.alpha, with which it is one tensor" in error
-    assert not (folder / "back.pkl").exists()
-    assert asim("export", "given.ckpt", "--format", "published", "--to", "back.pkl", "--force").code == 0
-
-
-def test_clips_of_a_vgg_that_differ_are_refused(asim: Asim, folder: Path) -> None:
-    config = BackboneConfig("vgg11", small=True, image_size=32)
-    model = CimClassifier(config, Plan(pact=True, pact_keep=["features.1"]), 10)
-    clips = [module for module in model.modules() if isinstance(module, PACT)]
-    path = checkpoint(folder / "given.ckpt", copy.deepcopy(model))
-    assert asim("export", path, "--format", "published", "--to", "back.pkl").code == 0
-    clips[3].alpha.data.fill_(5.0)
-    checkpoint(path, model)
-    assert (
-        "the published VGG has one clip for all" in asim("export", path, "--format", "published", "--to", "x.pkl").error
-    )
-
-
-def test_pact_has_no_place_in_timm(asim: Asim, folder: Path) -> None:
-    model = CimClassifier(BackboneConfig("resnet18", small=True, image_size=32), Plan(pact=True), 10)
-    checkpoint(folder / "given.ckpt", model)
-    error = asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth").error
-    assert "act1.alpha is unknown: timm has no PACT, so that the network would compute another function" in error
-    said = asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth", "--force")
-    assert "timm has no resnet18 for small images: change its first convolution before" in said.out
-
-
-def test_folded_networks_have_no_place_elsewhere(asim: Asim, folder: Path) -> None:
-    model = CimClassifier(BackboneConfig("resnet18"), Plan(fold_batchnorm=True), 10)
-    checkpoint(folder / "given.ckpt", model)
-    error = asim("export", "given.ckpt", "--format", "torchvision", "--to", "back.pth").error
-    assert "bn1.weight is missing: the checkpoint has no bn1.weight" in error
-
-
-def test_a_network_with_other_widths_is_not_the_one_of_its_name(asim: Asim, folder: Path) -> None:
-    model = CimClassifier(BackboneConfig("resnet18", {"in_chans": 1}), Plan(), 10)
-    checkpoint(folder / "given.ckpt", model)
-    error = asim("export", "given.ckpt", "--format", "torchvision", "--to", "back.pth").error
-    assert "conv1.weight is unknown: resnet18 has the shape 64x3x7x7 there" in error
-    assert asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth").code == 0
-
-
-@pytest.mark.parametrize("kwargs", [{"output_stride": 8}, {"act_layer": "gelu"}, {"global_pool": "max"}])
-def test_arguments_that_change_the_function_are_refused(kwargs: dict[str, Any], asim: Asim, folder: Path) -> None:
-    model = CimClassifier(BackboneConfig("resnet18", kwargs, image_size=64), Plan(), 10)
-    checkpoint(folder / "given.ckpt", model)
-    error = asim("export", "given.ckpt", "--format", "torchvision", "--to", "back.pth").error
-    assert f"model.backbone.kwargs.{next(iter(kwargs))} is unknown: torchvision has no such setting" in error
-    said = asim("export", "given.ckpt", "--format", "timm", "--to", "back.pth")
-    assert f"timm makes this network with the arguments {kwargs}" in said.out
-
-
+@pytest.mark.slow
 def test_torchvision_takes_what_it_is_given(asim: Asim, folder: Path) -> None:
     torch.manual_seed(0)
     model = CimClassifier(BackboneConfig("vgg11", small=False, image_size=224), Plan(), 10, fidelity="float").eval()
@@ -168,7 +110,6 @@ def test_torchvision_takes_what_it_is_given(asim: Asim, folder: Path) -> None:
         (("--format", "onnx", "--to", "x.pth"), "`--format` must be one of published, torchvision, timm, got 'onnx'"),
         (("--format", "timm", "--to", "x.pkl"), "`--to` must end in .pth or .safetensors for timm, got x.pkl"),
         (("--format", "published", "--to", "x.pth"), "`--to` must end in .pkl for published, got x.pth"),
-        (("--to", "x.pth"), "required: format"),
         (("--format", "published", "--to", "x.pkl"), "The published format has the networks resnet18, resnet34, "),
     ],
 )

@@ -3,7 +3,6 @@
 import functools
 import os
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -188,21 +187,12 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-def no_checkpoint(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("hello.txt", "hello")
-
-
 def another_network(path: Path) -> None:
     torch.save(torch.nn.Sequential(torch.nn.Linear(3, 4)).state_dict(), path)
 
 
 def no_tensors(path: Path) -> None:
     torch.save({"model_state_dict": {"conv1.weight": 1.0}}, path)
-
-
-def a_list(path: Path) -> None:
-    torch.save([torch.ones(1)], path)
 
 
 def no_head(path: Path) -> None:
@@ -218,10 +208,8 @@ WRONG = {
     hostile: "is refused: a checkpoint must hold tensors and plain values, got posix.system, which could run code",
     plain_hostile: "is no checkpoint, or a damaged one",
     truncated: "is no checkpoint, or a damaged one",
-    no_checkpoint: "is no checkpoint, or a damaged one",
     another_network: "is of no network that its keys tell (0.weight, 0.bias, ...); `--network` names one of timm",
     no_tensors: "must hold a state dict, tensors by name, got a mapping of conv1.weight",
-    a_list: "must hold a state dict, tensors by name, got list",
     no_head: "holds no classifier: fc.weight is missing in it",
 }
 
@@ -243,19 +231,14 @@ def test_a_file_that_is_no_safetensors(asim: Asim, folder: Path) -> None:
     ("arguments", "expected"),
     [
         (("given.pkl", "--to", "got.yaml"), "`--to` must be a .ckpt for weights (a .yaml for a config.py), got"),
-        (("given.pkl", "--to", "."), "`--to` must be a file, got the folder ."),
         (("given.pkl", "--to", "given.pkl"), "`--to` must be another file than the one that is read, got given.pkl"),
-        (("given.pkl",), "required: to"),
         (("nosuch.pkl", "--to", "got.ckpt"), "There is no file 'nosuch.pkl'"),
         ((".", "--to", "got.ckpt"), "There is no file '.'"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet19"), "must be a network of timm, got 'resnet19'; near"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet18.nosuch"), "resnet18 has the tags a1_in1k,"),
         (("given.pkl", "--to", "got.ckpt", "--network", "resnet34"), "for (layer1.2.conv1.weight is missing"),
-        (("given.pkl", "--to", "got.ckpt", "--netwrk", "x"), "`--netwrk` is no setting; nearest: --network"),
-        (("given.pkl", "--to", "got.ckpt", "--small", "perhaps"), "`small` must be true or false or null, got perhaps"),
         (("config.py", "--to", "got.yaml", "--force"), "are for weights, not for a config.py"),
         (("given.pkl", "--to", "got.ckpt", "--kwargs", "{a: 1}"), "`--kwargs` needs `--network`"),
-        (("package:nosuch/x.pth", "--to", "got.ckpt"), "needs the Python package 'nosuch', which is not installed"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(arguments: tuple[str, ...], expected: str, asim: Asim, folder: Path) -> None:
@@ -288,12 +271,10 @@ def test_a_call_in_a_setting_is_refused_and_not_run(asim: Asim, folder: Path) ->
     assert [path.name for path in folder.iterdir()] == ["config.py"]
 
 
-def test_both_commands_are_in_the_help(asim: Asim) -> None:
-    out = " ".join(asim("--help").out.split())
-    assert "import Weights of the published simulator, torchvision or timm to a checkpoint" in out
-    assert "export A checkpoint's weights to a file" in out
-    assert "--network NETWORK" in asim("import", "--help").out
-    assert "nearest: import" in asim("imprt").error
+def test_the_help_says_what_each_option_is(asim: Asim) -> None:
+    out = " ".join(asim("import", "--help").out.split())
+    assert "--network NETWORK timm's name, if the keys do not tell it" in out
+    assert "--force" in out
 
 
 def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folder: Path) -> None:
@@ -307,9 +288,9 @@ def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folde
     said = asim("import", "given.safetensors", "--to", "got.ckpt", *options)
     assert said.code == 0, said.err
     assert said.last == "next     asim validate --ckpt_path got.ckpt"
-    accuracy = asim("validate", "--ckpt_path", "got.ckpt", "--data.init_args.test_images", "40").accuracy
+    accuracy = asim("validate", "--ckpt_path", "got.ckpt", "--data.init_args.test_images", "10").accuracy
     assert accuracy == asim(
-        "validate", "--ckpt_path", "fashion_vit_qat", "--data.init_args.test_images", "40",
+        "validate", "--ckpt_path", "fashion_vit_qat", "--data.init_args.test_images", "10",
         "--model.fidelity", "simulated",
     ).accuracy  # fmt: skip
 

@@ -202,7 +202,7 @@ def test_an_odd_number_of_images_is_validated_once_each(found: Path) -> None:
 
 def test_the_number_of_images_is_said_where_processes_are_forked(found: Path) -> None:
     said = [lines[-1] for lines in json.loads((found / "validate.json").read_text())]
-    assert all(re.search(r" % \(simulated, \d+ of 19 images\)$", line) for line in said)
+    assert all(re.search(r" % \(simulated, random_noise 0\.1, \d+ of 19 images\)$", line) for line in said)
 
 
 def test_comparisons_are_the_same_on_any_number_of_processes(found: Path) -> None:

@@ -11,18 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from asim_lightning.cli.reporting import targets_of
+from asim_lightning.cli.report import targets_of
 from asim_lightning.evaluation.run import COMMAND, Run
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
 from tests.cli.conftest import DAMAGED, Asim
 
 
-def of_another_network(sweep: Path) -> None:
+def copied(sweep: Path, content: str = "content") -> None:
+    """Put the sweep into the store a second time, with other documents."""
     with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
         store.execute("INSERT INTO points SELECT 'sweep-other', point, trials, result FROM points")
-        other = 'replace(content, \'"weights": "\', \'"weights": "f00\')'
-        store.execute(f"INSERT INTO documents SELECT 'sweep-other', name, {other} FROM documents")
+        store.execute(f"INSERT INTO documents SELECT 'sweep-other', name, {content} FROM documents")
+
+
+def of_another_network(sweep: Path) -> None:
+    copied(sweep, 'replace(content, \'"weights": "\', \'"weights": "f00\')')
 
 
 def nothing(sweep: Path) -> None: ...
@@ -42,7 +46,6 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         ("empty",),
         "empty holds no run",
     ),
-    "the same twice": (nothing, (SWEEP, "runs/tiny"), "each run must be given once, got"),
     "a damaged store": (
         lambda sweep: (sweep.parent / STORE).write_bytes(DAMAGED),
         (SWEEP,),
@@ -69,16 +72,6 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         (SWEEP, "--output", "out.html"),
         "`--output` must be a file",
     ),
-    "a page of somebody else": (
-        lambda _: Path("page.html").write_text("<p>mine"),
-        (SWEEP, "--output", "page.html"),
-        "`--output` must name no file but that of an earlier report, got page.html",
-    ),
-    "numbers of somebody else": (
-        lambda _: Path("mine.report.json").write_text('{"title": 1}'),
-        (SWEEP, "--output", "mine.html"),
-        "`--output` must name no file but that of an earlier report, got mine.report.json",
-    ),
     "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`--targets` is no setting; nearest: --target"),
 }
 
@@ -90,7 +83,7 @@ def test_one_line_for_what_is_wrong(
     change(sweep)
     answer = asim("report", *(each.replace(SWEEP, str(sweep)) for each in arguments))
     assert message in answer.error
-    assert not [path for path in Path.cwd().rglob("*.html") if path.name not in ("out.html", "page.html")]
+    assert not [path for path in Path.cwd().rglob("*.html") if path.name != "out.html"]
 
 
 def test_without_plotly_it_says_what_to_install(sweep: Path, asim: Asim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +110,16 @@ def test_a_report_of_a_run(sweep: Path, asim: Asim) -> None:
     own, other = (json.loads(Path(name).read_text())["runs"][0] for name in ("runs/tiny/report.json", "b.report.json"))
     assert own["verdict"] != other["verdict"]
     assert asim("report", sweep, "--output", "b.html").last == "report   b.html"
+
+
+def test_verdicts_of_several_runs_have_their_names(sweep: Path, asim: Asim) -> None:
+    pytest.importorskip("plotly")
+    copied(sweep)
+    answer = asim("report", "runs/tiny", str(sweep))  # which is in the folder, and counts once
+    titles = [run["title"] for run in json.loads(Path("runs/tiny/report.json").read_text())["runs"]]
+    verdicts = [line for line in answer.out.splitlines() if line.startswith("verdict  ")]
+    assert len(verdicts) == len(set(titles)) == 2
+    assert all(line.startswith(f"verdict  {title}: ") for line, title in zip(verdicts, titles, strict=True))
 
 
 def test_each_number_of_its_tables_is_in_the_json_next_to_it_and_in_the_run(sweep: Path, asim: Asim) -> None:

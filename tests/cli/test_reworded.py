@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.cli.comparison import Comparison
 from asim_lightning.cli.messages import one_line
 from asim_lightning.cli.reworded import _FIELDS
+from asim_lightning.cli.validate import Comparison
 from tests.cli.conftest import Asim
 
 Write = Callable[..., Path]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, change_macros_, convert_, set_fidelity_
-from asim_lightning.circuit import StaticEffects
+from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
+from asim_lightning.cost.network_cost import accuracy_note
 from asim_lightning.cost.weight_loads import weight_loads
 from asim_lightning.nn.count_histograms import count_histograms
 from asim_lightning.surgery import macro_layers
@@ -329,3 +330,36 @@ def test_operands_that_are_written_take_the_place_of_weights() -> None:
     alone = weight_loads(weights, {name: shapes[name] for name in weights})
     assert (alone.loads, alone.cells) == (0, 0)
     assert 0 < found.loads <= 6
+
+
+def test_a_published_number_is_shown_for_the_published_macro_only() -> None:
+    name, chip = "cr_cim_2024", dict(preset("cr_cim_2024").macro)
+    of_chip = costs(Technology(name), **chip)
+    assert of_chip.published_bit_tops_per_watt == 818
+    assert costs(Technology(name), **{**chip, "weight_bits": 4}).published_bit_tops_per_watt == 818
+    for technology, changes in (
+        (Technology("jia_2021"), {}),
+        (Technology(name, supply=0.6), {}),
+        (Technology(name), {"adc_bits": 4}),
+        (Technology(name), {"votes": 3, "vote_levels": 2}),
+    ):
+        other = costs(technology, **{**chip, **changes})
+        assert other.published_bit_tops_per_watt is None
+        assert other.peak_bit_tops_per_watt
+
+
+@pytest.mark.parametrize(
+    ("macro", "expected"),
+    [
+        ({}, ""),  # the macro returns its counts
+        ({"adc_bits": 6, "digital_levels": 3}, "58 of 64 cycles lose codes at W8A8 255 rows ADC 6"),
+        ({"random_noise": "0.5 lsb"}, "up to about 32 % of the codes of a cycle are wrong by noise and spreads"),
+        ({"static": {"offset": "0.3 lsb"}}, "up to about 9.6 % of the codes of a cycle are wrong by noise and spreads"),
+        ({"static": {"offset": "0.09 lsb"}}, ""),  # 0.1 % of the codes
+    ],
+    ids=str,
+)
+def test_a_note_says_that_codes_are_lost_or_wrong(macro: dict[str, Any], expected: str) -> None:
+    found = accuracy_note([transfer(MacroConfig(**macro), False)])
+    assert expected in found
+    assert bool(found) == bool(expected)

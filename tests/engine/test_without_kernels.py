@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.cli.looking import engines_line
+from asim_lightning.cli.explain import engines_line
 from asim_lightning.engine import Conv2dProduct, choose, noise_context, refusals
 from asim_lightning.engine.digit_sums import input_digit_sums, weight_digit_sums
 from asim_lightning.engine.native import library, passes

@@ -6,6 +6,7 @@ import pytest
 
 from asim_lightning import CimClassifier
 from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import noise_text
 from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
@@ -94,3 +95,18 @@ def test_a_name_that_matches_nothing_is_refused_and_nothing_changes(
 def test_an_unknown_fidelity_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`fidelity` must be one of float, .*, simulated, got 'exact'"):
         Condition("exact")
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Condition(), "random_noise 0.5 lsb and 0"),  # the head has a macro of its own
+        (Condition(macro={"random_noise": 0, "nonlinear_noise": 0.1}), "nonlinear_noise 0.1 and 0"),
+        (Condition(macro={"random_noise": 0}), "no noise"),
+        (Condition("quantized"), ""),
+    ],
+    ids=str,
+)
+def test_the_noise_of_simulated_layers_is_named(condition: Condition, expected: str, model: CimClassifier) -> None:
+    with under(model, condition):
+        assert noise_text(model) == expected

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from asim_lightning import MacroConfig, Plan
 from asim_lightning.evaluation import Condition
-from asim_lightning.evaluation.evaluate import Evaluate, evaluate, run_evaluations
+from asim_lightning.evaluation.evaluate import Answers, Evaluate, evaluate, evaluate_each, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_data, make_model
@@ -144,3 +144,23 @@ def test_only_setup_and_teardown_of_callbacks_are_called() -> None:
 
     outcomes_of(Condition("float"), callbacks=Listening())
     assert called == ["setup", "teardown"]
+
+
+def test_each_condition_has_its_line_and_reads_and_leaves_the_network_as_it_was() -> None:
+    model, said = make_model(trial=7), list[str]()
+
+    def line(name: str, correct: Answers) -> str:
+        return f"{name} {correct.shape}"
+
+    conditions = [
+        ("noisy", Condition(macro={"random_noise": 1.0}, layers={"fc": "float"})),
+        ("real", Condition("float")),
+    ]
+    noisy, real = evaluate_each(make_trainer(), model, make_data(), conditions, 2, line, said.append)
+    assert said == ["noisy (25, 2)", "real (25, 1)"]
+    for read in range(2):
+        alone = outcomes_of(Condition(macro={"random_noise": 1.0}, layers={"fc": "float"}, trial=7 + read))
+        assert np.array_equal(noisy[:, read], alone.correct)
+    assert np.array_equal(real[:, 0], outcomes_of(Condition("float")).correct)
+    assert (model.fidelity, model.trial) == ("quantized", 7)
+    assert {layer.fidelity for layer in macro_layers(model.backbone).values()} == {"quantized"}

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.count_figure import CountPage, CycleCounts, count_figure, plot_counts
-from asim_lightning.report.range_table import RangeRow, range_table
+from asim_lightning.report.range_table import range_table
 
 
 def cycle(number: int, lowest: float | None = 0.0, highest: float | None = 31.0, csnr: float = 20.0) -> CycleCounts:
@@ -61,8 +62,8 @@ def test_the_file(tmp_path: Path) -> None:
 
 def test_the_table_of_ranges() -> None:
     rows = [
-        RangeRow("layer1.conv", 6, 1, 0, 3.64, math.inf, (0.0, 0.0)),
-        RangeRow("fc", 6, 2, 34, -math.inf, 44.04, (0.0, 0.00001, 0.005, 0.123)),
+        AdcRange("layer1.conv", 6, 1, 0, 3.64, math.inf, (0.0, 0.0)),
+        AdcRange("fc", 6, 2, 34, -math.inf, 44.04, (0.0, 0.00001, 0.005, 0.123)),
     ]
     assert range_table(rows).splitlines()[:5] == [
         "              ADC             CSNR (dB)         clipped",

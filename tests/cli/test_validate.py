@@ -3,16 +3,9 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from asim_lightning.cli.comparison import Comparison, validate_each
-from asim_lightning.cli.trainer import AsimTrainer
-from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.surgery import macro_layers
-from tests.callbacks.conftest import QUIET
-from tests.classifier.conftest import make_data, make_model
 from tests.cli.conftest import Asim, Run
 
 Write = Callable[..., Path]
@@ -27,7 +20,7 @@ def lines(out: str) -> list[tuple[str | None, ...]]:
 def test_each_way_gets_the_line_that_it_has_alone(asim: Asim, run: Run) -> None:
     trained = ("-c", run.config, "--ckpt_path", run.checkpoint)
     noise = "{macro: {random_noise: 2}}"
-    answer = asim("validate", *trained, "--trials", "3", "--compare", f"[float, {noise}, {{layers: {{'*': float}}}}]")
+    answer = asim("validate", *trained, "--trials", "2", "--compare", f"[float, {noise}, {{layers: {{'*': float}}}}]")
     real, noisy, mixed, configured = lines(answer.out)
     assert [each[1] for each in (real, noisy, mixed, configured)] == [
         "float",
@@ -36,17 +29,17 @@ def test_each_way_gets_the_line_that_it_has_alone(asim: Asim, run: Run) -> None:
         "quantized",
     ]
     assert mixed[2] == real[2]
-    assert noisy[5] == "3"
+    assert noisy[5] == "2"
     assert [each[5] for each in (real, mixed, configured)] == [None] * 3
     (alone,) = lines(asim("validate", *trained).out)
     assert alone == configured
     (float_alone,) = lines(asim("validate", *trained, "--model.fidelity", "float").out)
     assert float_alone == real
     changed = ("--model.fidelity", "simulated", "--model.plan.macro.random_noise", "2")
-    reads = [lines(asim("validate", *trained, *changed, "--model.trial", trial).out)[0] for trial in range(3)]
+    reads = [lines(asim("validate", *trained, *changed, "--model.trial", trial).out)[0] for trial in range(2)]
     counts = [int(read[2] or "") for read in reads]
     assert (int(noisy[3] or ""), int(noisy[4] or noisy[3] or "")) == (min(counts), max(counts))
-    assert float(noisy[0] or "") == pytest.approx(100 * sum(counts) / 60, abs=0.005)
+    assert float(noisy[0] or "") == pytest.approx(100 * sum(counts) / 40, abs=0.005)
 
 
 def test_rules_win_over_a_macro_of_compare(asim: Asim, run: Run) -> None:
@@ -65,19 +58,16 @@ def test_rules_win_over_a_macro_of_compare(asim: Asim, run: Run) -> None:
 def test_a_recipe_compares_and_still_serves_other_commands(asim: Asim, written: Write) -> None:
     path = written(compare=["float", {"fidelity": "quantized"}, {"layers": {"layer4.*": "quantized"}}], trials=2)
     said = [each[1] for each in lines(asim("validate", "-c", path).out)]
-    assert said == ["float", "quantized", "simulated, layer4.* quantized", "quantized"]
+    assert said == ["float", "quantized", "simulated, layer4.* quantized, no noise", "quantized"]
     assert [each[1] for each in lines(asim("test", "-c", path).out)] == ["quantized"]
 
 
 REFUSED = {
-    "no fidelity": ("[exact]", "`compare` must be a list of float, quantized, simulated or mappings, such as [float, "),
-    "no list": ("float", "[float, {macro: {adc_bits: 7}}], got float; did you mean [float]?"),
+    "nothing": ("[]", "`compare` must be a list of one or more"),
     "estimate": ("[{fidelity: estimated}]", "must be one of float, quantized, simulated, got 'estimated'"),
     "layer": ("[{layers: {layer9: float}}]", "`compare.layers` matches no layer with 'layer9'; nearest: "),
-    "layer's fidelity": ("[{layers: {fc: exact}}]", "`compare.layers.fc` must be one of float, quantized, simulated"),
     "macro": ("[float, {macro: {adc_bits: 77}}]", "`macro.adc_bits` must be 1..16 or null, got 77"),
     "chip": ("[float, {chip: 3}]", "`chip` changes nothing, as cells and converters of no macro differ from chip to"),
-    "key": ("[{fidelty: float}]", "`compare.fidelty` is no setting; nearest: fidelity"),
 }
 
 
@@ -98,28 +88,6 @@ def test_trials_and_a_float_network_are_refused(asim: Asim, written: Write) -> N
     )
     error = asim("validate", "-c", path, "--compare", "[float]", "--model.plan.keep", "['*']").error
     assert error == "`compare` needs a network with layers on a macro, got one without; set `model.plan`"
-
-
-def test_the_network_is_left_as_it_was() -> None:
-    model, said = make_model(), []
-    model.fidelity, model.trial = "quantized", 7
-
-    def state() -> list[Any]:
-        fidelities = [layer.fidelity for layer in quantized_layers(model.backbone).values()]
-        return [
-            model.fidelity,
-            model.trial,
-            *fidelities,
-            *(each.macro for each in macro_layers(model.backbone).values()),
-        ]
-
-    before, options = state(), {**QUIET, "logger": False, "enable_checkpointing": False}
-    trainer: Any = AsimTrainer(**options, callbacks=[])
-    ways = [Comparison("simulated", {"random_noise": 1.0}, {"fc": "float"}), Comparison("float")]
-    validate_each(trainer, model, make_data(), ways, 2, said.append)
-    assert len(said) == 2
-    assert state() == before
-    assert not any(type(each).__name__ == "ImageCounter" for each in trainer.callbacks)
 
 
 OWN_DATA = """

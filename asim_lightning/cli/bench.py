@@ -1,0 +1,110 @@
+"""`asim bench`: images, times, tables and the JSON file of one command."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.bench import BenchImages, compare, load_published, read_images, time_layers
+from asim_lightning.bench.images import random_images
+from asim_lightning.bench.inference import inferences
+from asim_lightning.bench.machine import this_machine
+from asim_lightning.bench.network_times import time_network
+from asim_lightning.bench.plain_values import to_dict
+from asim_lightning.checks import check_whole
+from asim_lightning.cli.prepare import prepare
+from asim_lightning.cli.start import Setup
+from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.times import InferenceTime
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.nn.calibration import needs_calibration
+from asim_lightning.report.timing_tables import LEGEND, comparison_table, layer_table, network_table
+
+_SCATTER = 1.5
+"""Median over fastest time from which figures are of little use."""
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is timed, and how often."""
+
+    batch: int | list[int] | None = None
+    """Images at a time, a number or a list of them: 1 or more; null: [1, 64]."""
+    repeats: int = 5
+    """Timed repeats, after one that is not timed: 1..65535."""
+    layers: bool = False
+    """Whether each layer is timed too, at the first batch size."""
+    reference_engine: bool = False
+    """Whether the reference engine, which is slow, is timed too."""
+    compare_reference: str | None = None
+    """Folder of a checkout of the code published with the ASiM paper, whose convolutions and linear layers are timed
+    next to ours, at the first batch size."""
+    output: str | None = None
+    """JSON file, or folder of bench.json; null: the folder of this configuration's runs."""
+
+
+def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
+    """Time float32, quantised and simulated inference of the network on this machine, on new images each repeat.
+
+    Simulated as configured, and by each other engine that applies; the tables go to a JSON file, too. The data's test
+    images are used; if there are none on disk, random ones are.
+
+    Raises:
+        ValueError: No layer is on a macro, a number is not allowed, or the folder is no such checkout.
+    """
+    needed_layers(setup.model, "asim bench")
+    given, repeats = options.batch, options.repeats
+    batches = [1, 64] if given is None else [given] if isinstance(given, int) else given
+    if not batches or min(batches) < 1:
+        raise ValueError(f"`batch` must be a number or list of numbers, 1 or more each, got {given}")
+    check_whole("`repeats`", repeats, 1, 65535)
+    code = None if options.compare_reference is None else load_published(options.compare_reference)
+    file = Path(options.output or setup.folder)
+    file = file if file.suffix == ".json" else file / "bench.json"
+    check_file(file, "`output`")  # before minutes of timing
+    images, device = _images(setup, batches, repeats), setup.trainer.strategy.root_device
+    model, machine, first = setup.model.to(device).eval(), this_machine(device), batches[0]
+    ways, shown = inferences(model, device, options.reference_engine), f"{repeats} repeat{'s' * (repeats > 1)}"
+    times: list[InferenceTime] = []
+    per_layer: list[Any] = []
+    comparison: list[Any] = []
+
+    def keep(title: str, table: str) -> None:  # after each table, so that a stop loses none
+        print(f"\n{title}, {shown}\n{table}", flush=True)
+        content = json.dumps(to_dict(model, machine, images, times, per_layer, comparison), indent=2, allow_nan=False)
+        write_whole(file, lambda opened: opened.write(content.encode() + b"\n"))
+
+    print(f"machine  {machine}\nimages   {images.source}", flush=True)
+    for batch in batches:
+        found = time_network(model, ways, images, batch, repeats)
+        times += found
+        keep(f"batch {batch}", network_table(found))
+        if any(time.repeats.median > _SCATTER * time.repeats.fastest for time in found):
+            print("times scatter: is other work on this machine? --repeats can be raised", flush=True)
+    print(LEGEND, flush=True)
+    if options.layers:
+        per_layer += time_layers(model, images, first, repeats)
+        keep(f"layers, batch {first}", layer_table(per_layer))
+    if code:
+        comparison += compare(model, code, images, first, repeats)
+        keep(f"beside {code.path}, batch {first}", comparison_table(comparison))
+    print(f"\nnumbers  {file}", flush=True)
+
+
+def _images(setup: Setup, batches: Sequence[int], repeats: int) -> BenchImages:
+    """Test images, or random ones if the data is not on disk; input ranges that are missing are fitted."""
+    model, data = setup.model, setup.data
+    count, channels = max(batches) * (repeats + 1), getattr(data, "in_channels", None)
+    try:
+        if channels not in (None, model.in_channels):
+            raise FileNotFoundError(f"images of {type(data).__name__} have {channels} channels")
+        prepare(setup.trainer, model, data)
+        return read_images(data, count, model.num_classes)
+    except FileNotFoundError as error:
+        reason = str(error).partition(";")[0]
+        images = random_images(model, data, count, f"the data cannot be read: {reason}")
+    if needs_calibration(model.backbone):
+        model.calibrate(images.images[: max(batches)].split(64))
+    return images

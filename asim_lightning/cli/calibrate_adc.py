@@ -1,0 +1,92 @@
+"""`asim calibrate-adc`: ADC ranges fitted to training images, as a table, as rules in a file, and by accuracy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asim_lightning.checks import check_whole
+from asim_lightning.cli.prepare import prepare
+from asim_lightning.cli.start import Setup
+from asim_lightning.cli.strict_yaml import dump_yaml
+from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
+from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
+from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
+from asim_lightning.evaluation.results import axes_text
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.nn.count_histograms import fitted_range
+from asim_lightning.report.numbers import interval_text
+from asim_lightning.report.range_table import range_table
+
+
+@dataclass(frozen=True)
+class CalibrateAdcOptions:
+    """What ranges are fitted to, and what their accuracy is compared with."""
+
+    images: int = 64
+    """Training images that ranges are fitted to: 1 or more; all if there are fewer."""
+    trials: int = 2
+    """Reads of the chip for each accuracy under noise: 1..65535."""
+    against: dict[str, Any] | None = None
+    """Fields of another macro whose accuracy is printed next to them, such as {adc_bits: 8}; null: none."""
+    output: str | None = None
+    """YAML file of the rules; null: adc_ranges.yaml in the folder of this configuration's runs."""
+
+
+def calibrate_adc(setup: Setup, options: CalibrateAdcOptions = CalibrateAdcOptions()) -> None:
+    """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training images, and show what it buys.
+
+    A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. Writes
+    the ranges as rules of the plan, for -c, and compares accuracies before and after on the test images.
+
+    Raises:
+        ValueError: A number is not allowed, no layer is on a macro, or a macro can have no range.
+    """
+    check_whole("`images`", options.images, 1)
+    check_whole("`trials`", options.trials, 1, 65535)
+    model, layers = setup.model, needed_layers(setup.model, "asim calibrate-adc")
+    if setup.trainer.world_size > 1:
+        raise ValueError(
+            f"asim calibrate-adc needs one process, got {setup.trainer.world_size}; set `trainer.devices` 1"
+        )
+    for layer in layers.values():
+        layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
+    file = Path(options.output) if options.output else setup.folder / "adc_ranges.yaml"
+    check_file(file, "`output`")
+    with under(model, Condition(macro=options.against or {})):
+        pass  # refuses fields of `against` before the work
+    prepare(setup.trainer, model, setup.data)
+    counts, images = training_counts(model, layers, setup.data, options.images)
+    ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
+    print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
+    content = dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}}).encode()
+    write_whole(file, lambda opened: opened.write(content))
+    conditions = {
+        "before": Condition(),
+        "after": Condition(rules={pattern_of(each.name): each.fields for each in ranges}),
+    }
+    if options.against:
+        conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against)
+    _compare(setup, conditions, options.trials)
+    print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)
+
+
+def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> None:
+    """Print the accuracy on the test images under each condition, and of "after" the difference to the others."""
+
+    def line(name: str, correct: Answers) -> str:
+        found, (images, reads) = accuracy_interval(correct), correct.shape
+        shape = f"{images} test images, {reads} reads"
+        return f"accuracy {100 * found.mean:.2f} % {interval_text(found.low, found.high)} {name} ({shape})"
+
+    trainer, model, data = setup.trainer, setup.model, setup.data
+    answers = evaluate_each(trainer, model, data, list(conditions.items()), trials, line, setup.say)
+    after = answers[1]
+    for name, correct in zip(conditions, answers, strict=True):
+        if name != "after":
+            found = difference_interval(after, correct)
+            setup.say(
+                f"after - {name}: {100 * found.mean:+.2f} % {interval_text(found.low, found.high)}, in pairs",
+            )

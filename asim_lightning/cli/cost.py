@@ -1,0 +1,113 @@
+"""`asim cost`: conversions, energy and time of a network, and the energy model against silicon."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asim_lightning.checks import check_whole
+from asim_lightning.classifier.arguments import check_image_size
+from asim_lightning.cli.prepare import prepare
+from asim_lightning.cli.start import Setup
+from asim_lightning.cli.writable import check_folder
+from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.cost_table import cost_csv, validation_text
+from asim_lightning.cost.network_cost import accuracy_note
+from asim_lightning.cost.validation import validate_model
+from asim_lightning.evaluation.condition import matched
+from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
+from asim_lightning.evaluation.run import COST
+from asim_lightning.evaluation.store import Store
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """What a cost is of."""
+
+    technology: Technology = field(default_factory=Technology)
+    """Node, supply, capacitances and cycle time; each has a source, and can be overridden."""
+    digital: list[str] | None = None
+    """Layers that are computed by integers and not on a macro, as globs, `re:` or kinds, such as [depthwise]."""
+    images: int = 16
+    """Test images whose counts `technology.charging` takes if it is not fixed: 1 or more."""
+    validate: bool = False
+    """Whether, instead of the network, the energy model is compared with published chips."""
+    output: str | None = None
+    """Folder of the files; null: that of this configuration's runs."""
+
+
+def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
+    """Conversions, energy, time and area of the network for one image, layer by layer, next to the all-digital point.
+
+    Writes cost.csv, cost.json and a picture.
+    """
+    folder = setup.folder if options.output is None else Path(options.output)
+    check_folder(folder, "`trainer.default_root_dir`" if options.output is None else "`output`")
+    if options.validate:
+        from asim_lightning.report.cost_figure import validation_figure
+
+        found, picture = validate_model(options.technology), folder / "energy_model.png"
+        figure = validation_figure(found)
+        write_whole(picture, lambda file: figure.savefig(file, format="png"))
+        setup.say(f"{validation_text(found)}\n\npicture   {picture}")
+        return
+    model, data = setup.model, setup.data
+    check_image_size(model.hparams["backbone"]["image_size"], data)  # others would want the data on disk
+    counts, notes = None, list[str]()
+    if options.technology.charging != "fixed":
+        check_whole("`images`", options.images, 1)
+        prepare(setup.trainer, model, data)
+        batches = (batch[0] for batch in data.test_dataloader())
+        counts, used = layer_counts(model, macro_layers(model.backbone), batches, options.images, "test")
+        notes.append(f"the counts of the columns are those of {used}")
+    report = _cost(setup, options.technology, options.digital or [], counts)
+    simulated = {each.name for each in report.layers if each.macro}
+    layers = macro_layers(model.backbone)
+    if note := accuracy_note(layer.transfer for name, layer in layers.items() if name in simulated):
+        notes.insert(0, note)
+    if setup.trainer.is_global_zero:
+        _publish(replace(report, notes=(*notes, *report.notes)), folder, setup.folder.name)
+
+
+def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
+    """Write cost.json of the network as it is configured into the folder of a run, for its report.
+
+    Args:
+        setup: What a command works with.
+        technology: What costs are computed from; its charging is fixed.
+        folder: The folder.
+    """
+    if setup.trainer.is_global_zero:
+        report = _cost(setup, technology, [], None)
+        write_whole(folder / COST, lambda file: file.write(_json(report)))
+        Store(setup.folder).write(folder.name, COST, report.as_json())
+
+
+def _cost(
+    setup: Setup, technology: Technology, digital: list[str], counts: dict[str, LayerCounts] | None
+) -> CostReport:
+    """The cost of the configured network for one image; layers that match `digital` are computed by integers."""
+    model, layers = setup.model, needed_layers(setup.model, "asim cost")
+    names = {name for pattern in digital for name in matched(model, pattern, "digital") if name in layers}
+    return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
+
+
+def _json(report: CostReport) -> bytes:
+    return json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
+
+
+def _publish(report: CostReport, folder: Path, name: str) -> None:
+    """Write numbers and picture, and print the tables and where the files are."""
+    from asim_lightning.report.cost_figure import cost_figure
+
+    numbers, table, picture = folder / COST, folder / "cost.csv", folder / "cost.png"
+    content, figure = _json(report), cost_figure(report, f"{name}: energy an image, {report.technology}")
+    replaces = numbers.is_file() and numbers.read_bytes() != content
+    write_whole(numbers, lambda file: file.write(content))
+    write_whole(table, lambda file: file.write(cost_csv(report).encode()))
+    write_whole(picture, lambda file: figure.savefig(file, format="png"))
+    print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
+    if replaces:
+        print(f"note      these files replace another cost in {folder}; --output FOLDER keeps both")

@@ -1,0 +1,104 @@
+"""`asim report`: finished sweeps, yields and searches of one network as one HTML file, and its numbers as JSON."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.writable import check_file
+from asim_lightning.evaluation.run import Run, read_run, run_names
+from asim_lightning.evaluation.target import Target
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.run_section import report_of
+
+_SUFFIXES = (".html", ".htm")
+_RUNS = {"help": "folders of sweeps or searches (runs/NAME/sweep-HASH), or runs/NAME for all of it"}
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is reported, and where."""
+
+    runs: list[str] = field(metadata=_RUNS)
+    target: str | None = None
+    """Accuracy to keep, such as '99 % of float' or '88 %'; null: that of a search or of --until, else '99 % of
+    quantized'."""
+    output: str | None = None
+    """HTML file NAME.html, whose numbers go into NAME.report.json next to it; null: report.html, with report.json, in
+    the folder that holds the runs."""
+    title: str | None = None
+    """Headline; null: names of the runs."""
+
+
+def report(options: ReportOptions) -> None:
+    """Write the report and its numbers, and print the verdicts and where they are.
+
+    Raises:
+        UsageError, ValueError, OSError, ModuleNotFoundError: What was given cannot be used; nothing is written.
+    """
+    asked = None if options.target is None else Target.read(options.target, "`--target`", ("accuracy", "share"))
+    runs = [read_run(folder) for folder in _run_folders(options.runs)]
+    _check_one_network(runs)
+    output = Path(options.output) if options.output is not None else _default_output(options.runs)
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
+    beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
+    for path in (output, beside):
+        check_file(path, "`--output`")
+    judged = list(zip(runs, targets_of(runs, asked), strict=True))
+    content, numbers = report_of(judged, options.title)
+    write_whole(output, lambda file: file.write(content.encode()))
+    write_whole(beside, lambda file: file.write(json.dumps(numbers, indent=1, default=str).encode() + b"\n"))
+    for (run, target), found in zip(judged, numbers["runs"], strict=True):
+        name = f"{found['title']}: " if len(runs) > 1 else ""
+        print(f"verdict  {name}{found['verdict']}")
+        if asked is not None and target != asked:
+            print(f"note     images of {run.folder} ended by '{run.until}', which decides no share of another network")
+    print(f"numbers  {beside}\nreport   {output}")
+
+
+def targets_of(runs: Sequence[Run], asked: Target | None) -> list[Target]:
+    """What each run is judged by: the target that was asked for, else its own.
+
+    A run whose images ended early decides no share of another network; next to one that does, its own target counts.
+    """
+    if asked is None:
+        return [each.own_target for each in runs]
+    can = [asked.of is None or each.until is None for each in runs]
+    return [asked if one or not any(can) else each.own_target for each, one in zip(runs, can, strict=True)]
+
+
+def _run_folders(given: Sequence[str]) -> list[Path]:
+    """The folders of runs that are meant: each given one, or those directly in it."""
+    if not given:
+        raise UsageError("asim report needs folders of runs, as in asim report runs/quickstart, got none")
+    found: dict[str, Path] = {}  # each once
+    for folder in map(Path, given):
+        for run in [folder / name for name in run_names(folder)] or [folder]:  # reading refuses one that is no run
+            found.setdefault(os.path.realpath(run), run)
+    return list(found.values())
+
+
+def _check_one_network(runs: Sequence[Run]) -> None:
+    """Refuse runs with accuracies of different networks, because a reader would compare them."""
+    first, *others = runs
+    for other in others:
+        if _network(other) != _network(first):
+            raise UsageError(
+                f"runs of a report must be of one network, got {_network(first)} in {first.folder} and "
+                f"{_network(other)} in {other.folder}"
+            )
+
+
+def _network(run: Run) -> str:
+    name = run.settings.get("model", {}).get("backbone", {}).get("name", "a network")
+    return f"{name} with weights {str(run.settings.get('weights', 'unknown'))[:12]}"
+
+
+def _default_output(given: Sequence[str]) -> Path:
+    shared = Path(given[0] if len(given) == 1 else os.path.commonpath([os.path.abspath(folder) for folder in given]))
+    if shared.is_absolute() and shared.is_relative_to(Path.cwd()):
+        shared = shared.relative_to(Path.cwd())
+    return shared / "report.html"

@@ -1,0 +1,149 @@
+"""`asim validate` and `asim test`: the accuracy as configured, and by other fidelities and macros, a line each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asim_lightning.callbacks import ImageCounter
+from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.cli.messages import UsageError
+from asim_lightning.cli.prepare import prepare
+from asim_lightning.cli.start import Setup
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, chips_differ, noise_text
+from asim_lightning.evaluation.evaluate import Answers, evaluate_each
+from asim_lightning.evaluation.layer_inputs import needed_layers
+from asim_lightning.evaluation.results import KINDS, Kind, axes_text
+from asim_lightning.report.numbers import count_text
+from asim_lightning.surgery import macro_layers
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way to compute the network that is validated.
+
+    Raises:
+        ValueError: A fidelity is unknown.
+    """
+
+    fidelity: str = "simulated"
+    """Fidelity of every layer: float, quantized (integers, no macro) or simulated (bit by bit)."""
+    macro: dict[str, Any] = field(default_factory=dict)
+    """Fields of the macro that differ from the plan's, in every layer that is on one."""
+    layers: dict[str, str] = field(default_factory=dict)
+    """Fidelity of some layers, as glob, `re:` or kind: {depthwise: quantized} keeps them digital, in integers."""
+    chip: int | None = None
+    """Number of the chip: 0..2^32-1; null: the model's."""
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields of the macro of some layers that differ, as glob, `re:` or kind: {layer1.*: {adc_bits: 7}}."""
+
+    def __post_init__(self) -> None:
+        check_choice("`compare.fidelity`", self.fidelity, KINDS)
+        for pattern, fidelity in self.layers.items():
+            check_choice(f"`compare.layers.{pattern}`", fidelity, KINDS)
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that it asks for."""
+        return Condition(self.fidelity, self.macro, self.layers, chip=self.chip, rules=self.rules)
+
+    def name(self, noise: str) -> str:
+        """What is special about it, and the noise of its macros: "simulated, adc_bits 7, no noise"."""
+        macro = {name: value for name, value in self.macro.items() if name not in NOISES}
+        rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in self.rules.items())
+        chip = "" if self.chip is None else f"chip {self.chip}"
+        parts = (self.fidelity, axes_text(macro), *rules, axes_text(self.layers), chip, noise)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Other ways to compute the network, and what is printed."""
+
+    compare: list[Comparison | Kind] | None = None
+    """Other ways to compute the network, a line of accuracy each: names of fidelities, such as [float, quantized], or
+    mappings that change a macro or the fidelity of some layers."""
+    trials: int = 2
+    """Reads of the chip for each noisy one of `compare`: 1..65535."""
+    verbose: bool = True
+    """Whether all metrics are printed."""
+
+
+def validate(setup: Setup, options: ValidateOptions = ValidateOptions()) -> None:
+    """Accuracy on the validation images, as configured; before it, if asked for, in other ways too."""
+    trainer, model, noise = setup.trainer, setup.model, ""
+    if options.compare is not None:
+        prepare(trainer, model, setup.data, "validate")
+        _compare(setup, options.compare, options.trials)
+        noise = noise_text(model)
+    trainer.validate(model, datamodule=setup.data, verbose=options.verbose, weights_only=True)
+    setup.say(_accuracy_line(setup, "val/acc", noise))
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What is printed."""
+
+    verbose: bool = True
+    """Whether all metrics are printed."""
+
+
+def evaluate(setup: Setup, options: TestOptions = TestOptions()) -> None:
+    """Accuracy on the test images."""
+    setup.trainer.test(setup.model, datamodule=setup.data, verbose=options.verbose, weights_only=True)
+    setup.say(_accuracy_line(setup, "test/acc"))
+
+
+def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> None:
+    """Validate the network in each way, and say each accuracy in one line.
+
+    The network is left as it was. Input ranges are those of the whole network quantised, in every way the same.
+
+    Args:
+        setup: What the command works with.
+        given: The ways; a text is the name of a fidelity.
+        trials: Reads of the chip if a way is noisy: 1..65535.
+
+    Raises:
+        ValueError: There is no way, no layer is on a macro, or one does not fit the network; nothing is computed then.
+    """
+    check_whole("`trials`", trials, 1, 65535)
+    if not given:
+        raise ValueError("`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []")
+    needed_layers(setup.model, "`compare`")
+    conditions, own = [], setup.model.chip
+    for way in (Comparison(each) if isinstance(each, str) else each for each in given):
+        with under(setup.model, way.condition):
+            name = way.name(noise_text(setup.model))
+            if way.chip not in (None, own) and not chips_differ(setup.model):
+                raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
+        conditions.append((name, way.condition))
+
+    def line(name: str, correct: Answers) -> str:
+        images = count_text([int(each) for each in correct.sum(0)], len(correct))
+        return f"accuracy {100 * correct.mean():.2f} % ({name}, {images})"
+
+    evaluate_each(setup.trainer, setup.model, setup.data, conditions, trials, line, setup.say, "val")
+
+
+def _accuracy_line(setup: Setup, metric: str, noise: str = "") -> str:
+    """The accuracy of an evaluation that an `ImageCounter` saw, and how it was computed.
+
+    Args:
+        setup: What the command works with.
+        metric: Name of the accuracy: val/acc or test/acc.
+        noise: The noise of the macros, if it is to be named.
+
+    Raises:
+        UsageError: No image was evaluated.
+    """
+    model, metrics = setup.model, setup.trainer.callback_metrics
+    how, what = model.fidelity if macro_layers(model.backbone) else "float", "accuracy"
+    if model.fidelity == "estimated":
+        metric, what = f"{metric}_estimate", "estimate"
+        how = f"quantized with train_noise {model.train_noise:g}, not simulated"
+    if metric not in metrics:
+        raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
+    images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
+    how = f"{how}, {noise}" if noise else how
+    return f"{what} {100 * float(metrics[metric]):.2f} % ({how}, {count_text([right], images)})"
