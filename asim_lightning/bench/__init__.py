@@ -1,16 +1,11 @@
 """Speed of a simulated network on this machine, compared with float32 and quantised inference."""
 
-from asim_lightning.bench.beside_published import compare
 from asim_lightning.bench.images import BenchImages, read_images
 from asim_lightning.bench.layer_times import time_layers
 from asim_lightning.bench.network_times import time_network
-from asim_lightning.bench.published import PublishedCode, load_published
 
 __all__ = [
     "BenchImages",
-    "PublishedCode",
-    "compare",
-    "load_published",
     "read_images",
     "time_layers",
     "time_network",

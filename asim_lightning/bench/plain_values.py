@@ -9,7 +9,7 @@ from asim_lightning.bench.images import BenchImages
 from asim_lightning.bench.machine import Machine, versions
 from asim_lightning.circuit import algorithm
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerComparison, LayerTime, Repeats
+from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime, Repeats
 from asim_lightning.surgery import macro_layers
 
 
@@ -19,7 +19,6 @@ def to_dict(
     images: BenchImages,
     times: Sequence[InferenceTime],
     layers: Sequence[LayerTime] = (),
-    comparison: Sequence[LayerComparison] = (),
 ) -> dict[str, Any]:
     """All measurements, and the machine that they were made on, as plain values."""
     return {
@@ -31,7 +30,6 @@ def to_dict(
         "macros": _macros(model),
         "inference": [_inference(each) for each in times],
         "layers": [_layer(each) for each in layers],
-        "published": [_comparison(each) for each in comparison],
     }
 
 
@@ -91,18 +89,6 @@ def _layer(each: LayerTime) -> dict[str, Any]:
         "quantized": _repeats(each.quantized),
         "simulated": _repeats(each.simulated),
         "share": each.share,
-    }
-
-
-def _comparison(each: LayerComparison) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "engine": each.engine,
-        "batch": each.batch,
-        "ours": None if each.ours is None else _repeats(each.ours),
-        "published": None if each.published is None else _repeats(each.published),
-        "times_faster": each.times_faster,
-        "why_not": each.why_not or None,
     }
 
 

@@ -2,13 +2,12 @@
 
 from asim_lightning.callbacks.confusion_matrix import ConfusionMatrix
 from asim_lightning.callbacks.hparams_table import HparamsTable
-from asim_lightning.callbacks.image_counter import ImageCounter
 from asim_lightning.callbacks.last_checkpoint import LastCheckpoint
 from asim_lightning.callbacks.misclassified import Misclassified
 from asim_lightning.callbacks.network_summary import NetworkSummary
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
-from asim_lightning.callbacks.predictions import PredictionWriter
+from asim_lightning.callbacks.predictions import ImageCounter, PredictionWriter
 from asim_lightning.callbacks.range_calibration import RangeCalibration
 from asim_lightning.callbacks.simulated_accuracy import SimulatedAccuracy
 

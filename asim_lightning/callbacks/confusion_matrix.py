@@ -1,15 +1,20 @@
 """Which classes are taken for which."""
 
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from asim_lightning.callbacks.output import class_names, is_due, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.output import (
+    class_names,
+    is_due,
+    output_folder,
+    show_figure,
+    stage_of,
+    tensorboard_loggers,
+)
 from asim_lightning.checks import check_flag, check_whole
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.confusion_figure import confusion_figure
 
 
@@ -35,45 +40,26 @@ class ConfusionMatrix(Callback):
         self.every_n_epochs, self.normalize, self.folder = every_n_epochs, normalize, folder
         self._metric: MulticlassConfusionMatrix | None = None
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start a matrix, where it is time."""
         self._metric = None
         if not trainer.sanity_checking and is_due(trainer, self.every_n_epochs):
-            self._start(pl_module)
+            self._metric = MulticlassConfusionMatrix(pl_module.num_classes, validate_args=False).to(pl_module.device)
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start a matrix."""
-        self._start(pl_module)
-
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Count a batch."""
-        self._count(outputs)
-
-    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Count a batch."""
-        self._count(outputs)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show and write the matrix."""
-        self._finish(trainer, "val")
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show and write the matrix."""
-        self._finish(trainer, "test")
-
-    def _start(self, module: Any) -> None:
-        self._metric = MulticlassConfusionMatrix(module.num_classes, validate_args=False).to(module.device)
-
-    def _count(self, outputs: Any) -> None:
         if self._metric is not None:
             self._metric.update(outputs["prediction"], outputs["label"])
 
-    def _finish(self, trainer: Trainer, stage: str) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show and write the matrix."""
         if self._metric is None:
             return
         counts = self._metric.compute().cpu()  # (classes, classes), summed over the processes
         self._metric = None
-        folder = output_folder(trainer, self.folder)
+        folder, stage = output_folder(trainer, self.folder), stage_of(trainer)
         if not trainer.is_global_zero or not (folder or tensorboard_loggers(trainer)):
             return
         names = class_names(trainer, len(counts))
@@ -82,12 +68,11 @@ class ConfusionMatrix(Callback):
         if trainer.state.fn == "fit":
             title += f", epoch {trainer.current_epoch}"
         figure = confusion_figure(counts.numpy(), names, self.normalize, title)
-        show_figure(trainer, f"{stage}/confusion", figure)
+        show_figure(trainer, f"{stage}/confusion", figure, folder and folder / f"confusion_{stage}.png")
         if folder is not None:
-            write_whole(folder / f"confusion_{stage}.png", lambda file: figure.savefig(file, format="png"))
-            _write_counts(folder / f"confusion_{stage}.csv", counts, names)
+            rows = ([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
+            write_lines(folder / f"confusion_{stage}.csv", [["true \\ predicted", *names], *rows])
 
-
-def _write_counts(path: Path, counts: torch.Tensor, names: list[str]) -> None:
-    rows = ([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
-    write_lines(path, [["true \\ predicted", *names], *rows])
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_validation_epoch_end

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from asim_lightning.callbacks.epoch_state import end_epoch, is_cut_short, put_back_into_epoch, start_epoch
+from asim_lightning.lightning_private import end_epoch, is_cut_short, put_back_into_epoch, start_epoch
 
 _HELD = ".new"
 
@@ -42,17 +42,12 @@ class LastCheckpoint(ModelCheckpoint):
         if every_n_train_steps is not None and every_n_train_steps < 1:
             message = "`every_n_train_steps` of LastCheckpoint must be 1 or more, or null"
             raise ValueError(f"{message}, got {every_n_train_steps!r}")
-        super().__init__(
-            filename=self.NAME,
-            monitor=None,
-            save_top_k=1,
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        # saves by itself, below; Lightning's folder, state and place among the callbacks are used
+        super().__init__(filename=self.NAME, save_on_train_epoch_end=True, enable_version_counter=False)
         self.every_n_steps = every_n_train_steps
         self._waits = False
-        self._step = 0
+        self._step = self._saved = 0
+        self._stepped = True  # whether the last batch ended with an optimizer step
         self._held = ""  # path of what is saved and not in place yet
 
     @property
@@ -77,7 +72,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Count steps from those that were made, and begin an epoch where the last one was completed."""
         super().on_train_start(trainer, pl_module)
         start_epoch(trainer)
-        self._waits, self._step, self._held = False, trainer.global_step, ""
+        self._waits, self._step, self._stepped, self._held = False, trainer.global_step, True, ""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put what was saved after the step before in its place."""
@@ -91,36 +86,41 @@ class LastCheckpoint(ModelCheckpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, where it is time and the run could go on from here."""
-        if self.every_n_steps is None or trainer.global_step == self._step:
+        self._stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if self.every_n_steps is None or not self._stepped:
             return  # gradients of several batches make one step, and a part of them is kept nowhere
-        self._step = trainer.global_step
         self._waits = self._waits or self._step % self.every_n_steps == 0
         if self._waits and not _is_last_batch(trainer, batch_idx) and not _validates(trainer, batch_idx):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, behind its validation."""
-        if not (is_cut_short(trainer) and trainer.fit_loop._should_accumulate()):
-            super().on_train_epoch_end(trainer, pl_module)
+        if self._stepped or not is_cut_short(trainer):
+            self._save(trainer)
         self._waits = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put what was saved last in its place."""
-        super().on_train_end(trainer, pl_module)
         self._put_in_place(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Put what was saved in its place where Lightning obeys a kill, which it does behind what it logs."""
-        super().on_exception(trainer, pl_module, exception)
         if isinstance(exception, SIGTERMException):
             self._put_in_place(trainer)
 
-    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        if not isinstance(trainer.strategy.checkpoint_io, TorchCheckpointIO) or "://" in filepath:
-            super()._save_checkpoint(trainer, filepath)  # to another place, or later
+    def _save(self, trainer: Trainer) -> None:
+        self._waits = False
+        if trainer.fast_dev_run or trainer.global_step == self._saved:  # type: ignore[attr-defined]
             return
-        super()._save_checkpoint(trainer, f"{filepath}{_HELD}")
-        self._held = filepath
+        self._saved = trainer.global_step
+        path = self.best_model_path = self.format_checkpoint_name({})  # a part of the state that is saved
+        if isinstance(trainer.strategy.checkpoint_io, TorchCheckpointIO) and "://" not in path:
+            trainer.save_checkpoint(f"{path}{_HELD}", weights_only=False)
+            self._held = path
+        else:  # to another place, or later
+            trainer.save_checkpoint(path, weights_only=False)
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            logger.after_save_checkpoint(self)
 
     def _put_in_place(self, trainer: Trainer) -> None:
         held, self._held = self._held, ""
@@ -141,16 +141,11 @@ class LastCheckpoint(ModelCheckpoint):
         """Count an epoch that has ended as completed."""
         end_epoch(checkpoint.get("loops", {}).get("fit_loop", {}))
 
-    def _save(self, trainer: Trainer) -> None:
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-            self._waits = False
-
 
 def _is_last_batch(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the epoch ends behind a batch: it has no other, or the fit ends."""
-    loop = trainer.fit_loop
-    ends = 0 <= trainer.max_steps <= trainer.global_step or (trainer.should_stop and loop._can_stop_early)
+    enough = trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+    ends = 0 <= trainer.max_steps <= trainer.global_step or (trainer.should_stop and enough)
     return ends or trainer.is_last_batch or batch_idx + 1 >= trainer.num_training_batches
 
 

@@ -1,17 +1,16 @@
 """Images that the network is wrong about."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from asim_lightning.callbacks.output import class_names, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.output import class_names, output_folder, show_figure, stage_of, tensorboard_loggers
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.processes import gather
-from asim_lightning.evaluation.whole_file import write_lines, write_whole
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.report.mistakes_figure import mistakes_figure
 
 _MOST_IMAGES = 400
@@ -55,32 +54,26 @@ class Misclassified(Callback):
         """Forget the validation before."""
         self._start()
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the test before."""
-        self._start()
-
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Take a batch's wrong answers."""
         if not trainer.sanity_checking:
             self._take(outputs, batch[0])
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
-        """Take a batch's wrong answers."""
-        self._take(outputs, batch[0])
-
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, unless more validations may follow."""
         if trainer.state.fn != "fit":
-            self._write(trainer, pl_module, "val")
+            self._write(trainer, pl_module)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write."""
-        self._write(trainer, pl_module, "test")
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what the last validation found."""
         if self._seen:
-            self._write(trainer, pl_module, "val")
+            self._write(trainer, pl_module)
 
     def _start(self) -> None:
         self._mistakes: list[_Mistake] = []
@@ -106,9 +99,9 @@ class Misclassified(Callback):
             for mistake in shown
         }
 
-    def _write(self, trainer: Trainer, module: Any, stage: str) -> None:
+    def _write(self, trainer: Trainer, module: Any) -> None:
         parts = gather((self._mistakes, self._pictures))
-        folder = output_folder(trainer, self.folder)
+        folder, stage = output_folder(trainer, self.folder), stage_of(trainer)
         self._start()
         if not trainer.is_global_zero:
             return
@@ -118,7 +111,11 @@ class Misclassified(Callback):
         pictures = {mistake: picture for part in parts for mistake, picture in part[1].items()}
         names = class_names(trainer, module.num_classes)
         if folder is not None:
-            _write_list(folder / f"misclassified_{stage}.csv", mistakes, names)
+            rows = (
+                (one.index, one.label, one.prediction, f"{one.confidence:.6f}", names[one.label], names[one.prediction])
+                for one in mistakes
+            )
+            write_lines(folder / f"misclassified_{stage}.csv", [_FIELDS, *rows])
             (folder / f"misclassified_{stage}.png").unlink(missing_ok=True)  # of a run before
         shown = [mistake for mistake in mistakes if mistake in pictures][: self.images]
         if not shown or not (folder or tensorboard_loggers(trainer)):
@@ -127,17 +124,7 @@ class Misclassified(Callback):
         title = f"{stage}: the {len(shown)} most confident of {len(mistakes):,} mistakes"
         data = getattr(trainer, "datamodule", None)
         figure = mistakes_figure([_shown(pictures[each], data).numpy() for each in shown], captions, title)
-        show_figure(trainer, f"{stage}/misclassified", figure)
-        if folder is not None:
-            write_whole(folder / f"misclassified_{stage}.png", lambda file: figure.savefig(file, format="png"))
-
-
-def _write_list(path: Path, mistakes: list[_Mistake], names: list[str]) -> None:
-    rows = (
-        (each.index, each.label, each.prediction, f"{each.confidence:.6f}", names[each.label], names[each.prediction])
-        for each in mistakes
-    )
-    write_lines(path, [_FIELDS, *rows])
+        show_figure(trainer, f"{stage}/misclassified", figure, folder and folder / f"misclassified_{stage}.png")
 
 
 def _shown(image: Tensor, data: Any) -> Tensor:

@@ -1,14 +1,22 @@
-"""Levels of a macro's noise: what the user wrote, how it is called, and what it comes to on a network."""
+"""Levels of a macro's noise: what the user wrote, what it comes to on a network, and the CSV file of their accuracy."""
 
+import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from pathlib import Path
 
+from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
 from asim_lightning.evaluation.axis_settings import NOISE_AXES
-from asim_lightning.evaluation.results import AxisValue, axis_text
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text
+from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.nn import Assignment
+from asim_lightning.text_table import csv_text
 
+FIELDS = (
+    "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"
+)  # fmt: skip
+"""Columns of the file."""
 _DIGITS = 9  # behind the decimal point: a level that two macros share may differ in its last bit
 
 
@@ -49,9 +57,7 @@ def checked_levels(levels: Sequence[float | str], axis: str) -> tuple[float | st
     Raises:
         ValueError: The axis is no noise of a macro, there is no level, or one is not allowed on any macro.
     """
-    if axis not in NOISE_AXES:
-        near = get_close_matches(str(axis), NOISE_AXES, n=1, cutoff=0.3) or NOISE_AXES
-        raise ValueError(f"`axis` of NoiseSweep must be a noise of the macro, nearest: {', '.join(near)}; got {axis!r}")
+    check_choice("`axis` of NoiseSweep", axis, NOISE_AXES)
     if isinstance(levels, (str, bytes)) or not isinstance(levels, Sequence) or not levels:
         raise ValueError(f"`levels` of NoiseSweep must be a list of one or more noise levels, got {levels!r}")
     for level in levels:
@@ -99,3 +105,27 @@ def _one(values: Sequence[float]) -> float | None:
     """The value, where all are the same."""
     distinct = {round(value, _DIGITS) for value in values}
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def append_rows(path: Path, epoch: int, step: int, levels: Sequence[NoiseLevel], results: Sequence[Result]) -> None:
+    """Append the results of one sweep; the file is made where absent."""
+    before = path.read_bytes() if path.exists() else b""
+    lines: list[Sequence[object]] = [] if before else [FIELDS]
+    for level, row in zip(levels, results, strict=True):
+        shares = (f"{share:.6f}" for share in (row.accuracy, row.low, row.high))
+        lsb = ("" if value is None else f"{value:.6g}" for value in (level.percent, level.lsb))
+        lines.append([epoch, step, level.value, *lsb, *shares, row.images, row.trials, f"{row.seconds:.3f}"])
+    write_whole(path, lambda file: file.write(before + csv_text(lines).encode()))
+
+
+def forget_rows_after(path: Path, step: int) -> None:
+    """Take out what a run wrote after the step that it is resumed from, else that part would be there twice."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+    if not kept:
+        path.unlink()
+        return
+    write_lines(path, [FIELDS, *([row.get(name) for name in FIELDS] for row in kept)])

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from asim_lightning.callbacks.dashboard import write_layout
+from asim_lightning.callbacks.output import write_layout
 from asim_lightning.checks import check_choice, check_number, check_whole
 from asim_lightning.classifier.optimizer import steps_of_an_epoch
 

@@ -1,6 +1,7 @@
 """Accuracy under noise of the macro, while training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,29 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from matplotlib.figure import Figure
 
-from asim_lightning.callbacks.dashboard import write_layout
-from asim_lightning.callbacks.noise_levels import NoiseLevel, checked_levels, level_name, levels_on
-from asim_lightning.callbacks.noise_measurement import held_out_batches, measure_levels, validation_loader
-from asim_lightning.callbacks.noise_table import append_rows, forget_rows_after
-from asim_lightning.callbacks.output import is_due, output_folder, show_figure, tensorboard_loggers
+from asim_lightning.callbacks.noise_levels import (
+    NoiseLevel,
+    append_rows,
+    checked_levels,
+    forget_rows_after,
+    level_name,
+    levels_on,
+)
+from asim_lightning.callbacks.output import (
+    is_due,
+    log_equal,
+    output_folder,
+    show_figure,
+    tensorboard_loggers,
+    write_layout,
+)
+from asim_lightning.callbacks.simulated_accuracy import held_out_batches, loader_of
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation import Condition, under
+from asim_lightning.evaluation.condition import is_noisy
+from asim_lightning.evaluation.evaluate import evaluate
+from asim_lightning.evaluation.results import Result, result_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.accuracy import AccuracyPlot, epochs_picture
 from asim_lightning.report.draw import figure_of
@@ -82,7 +98,8 @@ class NoiseSweep(Callback):
     @property
     def state_key(self) -> str:
         """Of another axis or other levels the metrics are others."""
-        return self._generate_state_key(axis=self.axis, levels=self.levels)
+        settings = {"axis": self.axis, "levels": self.levels}
+        return f"{type(self).__qualname__}{settings}"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check, before anything is trained, that the sweep can run.
@@ -93,10 +110,10 @@ class NoiseSweep(Callback):
         if stage != "fit":
             return
         self._on_network = self._levels_of(pl_module)
-        twins = [each for each in trainer.callbacks if isinstance(each, NoiseSweep)]  # type: ignore[attr-defined]
-        if any(each is not self and each.axis == self.axis for each in twins):
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(each, NoiseSweep) and each.axis == self.axis and each is not self for each in callbacks):
             raise ValueError(f"Only one NoiseSweep may have the axis {self.axis}, got several; join their `levels`")
-        if any(isinstance(each, WeightAveraging) for each in _before(trainer.callbacks, self)):  # type: ignore[attr-defined]
+        if any(isinstance(each, WeightAveraging) for each in callbacks[: callbacks.index(self)]):
             raise ValueError(
                 "NoiseSweep must stand before a WeightAveraging callback in `trainer.callbacks`, got it behind: it "
                 "would measure the weights that are not averaged"
@@ -131,7 +148,7 @@ class NoiseSweep(Callback):
         self._restored = False
         if not is_due(trainer, self.every_n_epochs):
             for name, value in self._metrics.items():
-                pl_module.log(f"{self.prefix}/{name}", value, logger=False, reduce_fx="max", sync_dist=True)
+                log_equal(pl_module, f"{self.prefix}/{name}", value, logger=False)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time."""
@@ -144,8 +161,7 @@ class NoiseSweep(Callback):
         self.results[trainer.current_epoch] = results
         self._metrics = self.metrics(results)
         for name, value in self._metrics.items():
-            # equal on every process; a maximum over them, unlike a mean, keeps its last bit
-            pl_module.log(f"{self.prefix}/{name}", value, reduce_fx="max", sync_dist=True)
+            log_equal(pl_module, f"{self.prefix}/{name}", value)
         path = self._file(trainer)
         if not trainer.is_global_zero:
             return
@@ -178,9 +194,18 @@ class NoiseSweep(Callback):
         Raises:
             ValueError: The network is not on macros, a macro does not take a level, or there are no images.
         """
-        levels = self._on_network = self._levels_of(module)
-        batches = held_out_batches(trainer, module, self._loader(trainer), self.images)  # type: ignore[arg-type]
-        return measure_levels(trainer, module, batches, self.axis, levels, self.trials)  # type: ignore[arg-type]
+        self._on_network = self._levels_of(module)
+        model: Any = module
+        batches = held_out_batches(trainer, model, loader_of(trainer, self.split), self.images)
+        results = []
+        for level in self._on_network:
+            condition = Condition(macro={self.axis: level.value})
+            with under(model, condition):
+                count = self.trials if is_noisy(model) else 1
+            reads = [(model.trial + number) & 0xFFFF for number in range(count)]
+            outcomes = [evaluate(trainer, model, batches, replace(condition, trial=read)) for read in reads]
+            results.append(result_of({self.axis: level.place}, "simulated", outcomes))
+        return results
 
     def metrics(self, results: Sequence[Result]) -> dict[str, float]:
         """What is logged of a sweep, by name without the prefix."""
@@ -214,15 +239,6 @@ class NoiseSweep(Callback):
         assignments = (layer.assignment for layer in self._layers(module).values())
         return levels_on(assignments, self.axis, self.levels)
 
-    def _loader(self, trainer: Trainer) -> Any:
-        if self.split == "val":
-            return validation_loader(trainer)
-        data: Any = getattr(trainer, "datamodule", None)
-        if data is None:
-            raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
-        found = data.test_dataloader()
-        return found[0] if isinstance(found, (list, tuple)) else found
-
     def _file(self, trainer: Trainer) -> Path | None:
         folder = output_folder(trainer)
         if folder is None or not (trainer.loggers or folder.is_dir()):
@@ -237,7 +253,3 @@ class NoiseSweep(Callback):
         if self.results and trainer.is_global_zero:
             folders = [logger.log_dir for logger in tensorboard_loggers(trainer)]
             write_curve(folders, self.axis, *self._curve_steps(), list(self.results.values())[-1])
-
-
-def _before(callbacks: Sequence[Callback], one: Callback) -> Sequence[Callback]:
-    return callbacks[: list(callbacks).index(one)]

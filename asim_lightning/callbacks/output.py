@@ -1,11 +1,30 @@
-"""Where a callback's files and figures go, and in which epochs a callback acts."""
+"""Where a callback's files, figures and charts go, and in which epochs a callback acts."""
 
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.report.tensorboard_layout import Charts, training_layout
+
+
+def write_layout(trainer: Trainer) -> None:
+    """Write the layout of the custom scalars tab: accuracy against noise, and training loss next to training noise.
+
+    A run has one layout, so that every callback with a method ``charts`` writes all of it, which is the same each time;
+    to be called when the fit starts, on any process.
+    """
+    if not trainer.is_global_zero:
+        return
+    accuracy: Charts = {}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        accuracy.update(getattr(callback, "charts", dict)())
+    layout = training_layout(accuracy)
+    for logger in tensorboard_loggers(trainer):
+        logger.experiment.add_custom_scalars(layout)
 
 
 def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | None:
@@ -35,10 +54,17 @@ def tensorboard_loggers(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def show_figure(trainer: Trainer, tag: str, figure: Figure) -> None:
-    """Show a figure in TensorBoard at the current step; to be called on the first process."""
+def show_figure(trainer: Trainer, tag: str, figure: Figure, file: Path | None = None) -> None:
+    """Show a figure in TensorBoard at the current step, and write it as PNG; to be called on the first process."""
     for logger in tensorboard_loggers(trainer):
         logger.experiment.add_figure(tag, figure, trainer.global_step, close=False)
+    if file is not None:
+        write_whole(file, lambda opened: figure.savefig(opened, format="png"))
+
+
+def log_equal(module: LightningModule, name: str, value: float, logger: bool = True) -> None:
+    """Log a value that is equal on every process: their maximum, unlike their mean, keeps its last bit."""
+    module.log(name, value, logger=logger, reduce_fx="max", sync_dist=True)
 
 
 def class_names(trainer: Trainer, num_classes: int) -> list[str]:
@@ -47,6 +73,11 @@ def class_names(trainer: Trainer, num_classes: int) -> list[str]:
     if names is None or len(names) != num_classes:
         return [str(number) for number in range(num_classes)]
     return [str(name) for name in names]
+
+
+def stage_of(trainer: Trainer) -> str:
+    """Which images are evaluated, as in the names of metrics: val or test."""
+    return "test" if trainer.testing else "val"
 
 
 def is_due(trainer: Trainer, every_n_epochs: int) -> bool:

@@ -1,16 +1,54 @@
-"""Writes what `asim predict` found."""
+"""What an evaluation found: how many images were right, and each prediction."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines
 
 _FIELDS = ("index", "label", "prediction", "confidence")
+
+
+class ImageCounter(Callback):
+    """Counts the images of a validation or test, and those whose class was found, over all processes."""
+
+    METRIC = "images"
+    """Name of the count among the trainer's callback_metrics."""
+    RIGHT = "images_right"
+    """Name of the count of right answers there."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.right = 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Start at 0."""
+        self.images = self.right = 0
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch."""
+        self.images += len(outputs["index"])
+        self.right += int((outputs["prediction"] == outputs["label"]).sum())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Add the other processes' images."""
+        counts = torch.tensor([self.images, self.right], device=trainer.strategy.root_device)  # (2,)
+        total = trainer.strategy.reduce(counts, reduce_op="sum")
+        self.images, self.right = (int(count) for count in torch.as_tensor(total))
+        # of processes that were forked, metrics alone come back
+        for name, count in ((self.METRIC, self.images), (self.RIGHT, self.right)):
+            trainer.callback_metrics[name] = torch.tensor(count)
+
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
 
 
 class PredictionWriter(BasePredictionWriter):

@@ -57,18 +57,14 @@ class RangeCalibration(Callback):
         """Give back to the classifier."""
         pl_module.calibrates_itself = True  # type: ignore[assignment]
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Fit while training where it is time, since weights move; else where ranges are missing."""
         fits = trainer.state.fn == "fit" and is_due(trainer, self.every_n_epochs)
-        self._calibrate(trainer, pl_module, fits)
+        if fits or needs_calibration(pl_module):
+            self.calibrate(trainer, pl_module, missing=not fits)
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit where ranges are missing."""
-        self._calibrate(trainer, pl_module)
-
-    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit where ranges are missing."""
-        self._calibrate(trainer, pl_module)
+    on_test_epoch_start = on_validation_epoch_start
+    on_predict_epoch_start = on_validation_epoch_start
 
     def calibrate(self, trainer: Trainer, module: CimClassifier, data: Any = None, missing: bool = False) -> None:
         """Fit all ranges now, or those that are missing; on every process.
@@ -86,7 +82,3 @@ class RangeCalibration(Callback):
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)
         module.share_ranges(trainer.strategy, self.method)
-
-    def _calibrate(self, trainer: Trainer, module: Any, always: bool = False) -> None:
-        if always or needs_calibration(module):
-            self.calibrate(trainer, module, missing=not always)

@@ -1,10 +1,17 @@
-"""Accuracy on the macro while training, for the choice of the epoch that is kept."""
+"""Accuracy on the macro while training, simulated bit by bit on some images, for the choice of the epoch to keep."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, Subset
 
-from asim_lightning.callbacks.noise_measurement import held_out_batches, validation_loader
+from asim_lightning.callbacks.output import log_equal
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import unpack
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.results import result_of
@@ -14,6 +21,9 @@ _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
 """Chips that stand for all chips; `--chips` evaluates others, which no epoch was chosen for."""
 _FEWER = 100
 """Images on each of these chips."""
+_BATCH = 100
+_MOST_KEPT = 2**28
+"""Bytes of images that are kept in memory while they are evaluated at each level."""
 
 
 class SimulatedAccuracy(Callback):
@@ -57,11 +67,10 @@ class SimulatedAccuracy(Callback):
             return
         if not isinstance(pl_module, CimClassifier):
             raise ValueError(f"SimulatedAccuracy needs a CimClassifier, got {type(pl_module).__name__}")
-        batches = held_out_batches(trainer, pl_module, validation_loader(trainer), self.images)
+        batches = held_out_batches(trainer, pl_module, loader_of(trainer, "val"), self.images)
         outcomes = [evaluate(trainer, pl_module, batches, condition) for condition in self.conditions]
         accuracy = result_of({}, "simulated", outcomes).accuracy
-        # equal on every process; a maximum over them, unlike a mean, keeps its last bit
-        pl_module.log(self.METRIC, accuracy, reduce_fx="max", sync_dist=True)
+        log_equal(pl_module, self.METRIC, accuracy)
 
 
 def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
@@ -82,3 +91,82 @@ def accuracy_of_training(model: CimClassifier) -> SimulatedAccuracy | None:
     if model.fidelity == "simulated" and chip in (None, model.chip):
         return None
     return SimulatedAccuracy(chips=None if chip is None else [chip])
+
+
+def loader_of(trainer: Trainer, split: str) -> Any:
+    """The loader of the images of a fit's data, val or test; the classifier takes one, which may stand in a list.
+
+    Raises:
+        ValueError: The trainer has loaders, and these are of other images.
+    """
+    found: Any = trainer.val_dataloaders
+    if split == "test":
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is None:
+            raise ValueError("`split: test` of NoiseSweep needs a data module, got loaders; use `split: val`")
+        found = data.test_dataloader()
+    return found[0] if isinstance(found, (list, tuple)) else found
+
+
+def held_out_batches(trainer: Trainer, module: CimClassifier, loader: DataLoader[Any], images: int) -> Iterable[Any]:
+    """This process's share of some images of a loader's data set; batches are made as the loader makes them.
+
+    Args:
+        trainer: The trainer; a fast_dev_run has one image a process.
+        module: The classifier.
+        loader: The loader.
+        images: Number of images, spread evenly over the data set; all there are where they are fewer.
+
+    Raises:
+        ValueError: The data set has no length, or no images.
+    """
+    images = trainer.world_size if getattr(trainer, "fast_dev_run", False) else images
+    dataset: Any = getattr(loader, "dataset", None)
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
+        raise ValueError(
+            f"Accuracy on a macro while training needs a data set with a length of 1 or more, got "
+            f"{type(dataset).__name__}"
+        )
+    mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
+    return _kept(_batches(loader, mine), len(mine), module.num_classes)
+
+
+def spread_positions(length: int, count: int) -> list[int]:
+    """`count` positions of a data set (all where there are fewer), spread evenly over it, always the same.
+
+    One is drawn in each of `count` equal stretches: sorted data sets give every class its share, and those in which
+    classes take turns, of which a regular stride may see one class alone, do so too.
+    """
+    count = min(length, count)
+    edges = numpy.arange(count + 1) * length // count  # (count + 1,)
+    # RandomState, because its stream is frozen: another version must not measure other images
+    draws = numpy.random.RandomState(0).random_sample(count)  # (count,)
+    return [int(low + int(draw * (high - low))) for low, high, draw in zip(edges[:-1], edges[1:], draws, strict=True)]
+
+
+def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[Any]:
+    """Some images of a loader's data set, made to batches its way."""
+    return DataLoader(
+        Subset(loader.dataset, positions),
+        batch_size=loader.batch_size or _BATCH,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        # a loader draws a number as it starts; the fit would go on with other random numbers than without a sweep
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _kept(loader: DataLoader[Any], images: int, num_classes: int) -> Iterable[Any]:
+    """The batches, read once for all levels where they are few; else the loader, which reads them for each level.
+
+    Raises:
+        ValueError: A batch is none of images, labels and indices.
+    """
+    kept: list[Any] = []
+    for batch in loader:
+        if not kept:
+            first = unpack(batch, num_classes)[0]  # (batch, channels, height, width)
+            if images * first[0].numel() * first.element_size() > _MOST_KEPT:
+                return loader
+        kept.append(batch)
+    return kept

@@ -23,6 +23,7 @@ from asim_lightning.classifier.processes import fitted_ranges, restore_ranges, s
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
+from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
@@ -249,7 +250,7 @@ class CimClassifier(LightningModule):
         Raises:
             ValueError: The optimizer is another one, or BatchNorms are folded here or there alone.
         """
-        goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
+        goes_on = trainer_of(self) is not None and self.trainer.state.fn == "fit"
         check_folding(self.backbone, checkpoint, self.hparams["plan"], goes_on)
         if goes_on:
             folders = [getattr(each, "dirpath", None) for each in self.trainer.checkpoint_callbacks]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.bench import BenchImages, compare, load_published, read_images, time_layers
+from asim_lightning.bench import BenchImages, read_images, time_layers
 from asim_lightning.bench.images import random_images
 from asim_lightning.bench.inference import inferences
 from asim_lightning.bench.machine import this_machine
@@ -20,7 +20,7 @@ from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.calibration import needs_calibration
-from asim_lightning.report.timing_tables import LEGEND, comparison_table, layer_table, network_table
+from asim_lightning.report.timing_tables import LEGEND, layer_table, network_table
 
 _SCATTER = 1.5
 """Median over fastest time from which figures are of little use."""
@@ -38,9 +38,6 @@ class BenchOptions:
     """Whether each layer is timed too, at the first batch size."""
     reference_engine: bool = False
     """Whether the reference engine, which is slow, is timed too."""
-    compare_reference: str | None = None
-    """Folder of a checkout of the code published with the ASiM paper, whose convolutions and linear layers are timed
-    next to ours, at the first batch size."""
     output: str | None = None
     """JSON file, or folder of bench.json; null: the folder of this configuration's runs."""
 
@@ -52,7 +49,7 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     images are used; if there are none on disk, random ones are.
 
     Raises:
-        ValueError: No layer is on a macro, a number is not allowed, or the folder is no such checkout.
+        ValueError: No layer is on a macro, or a number is not allowed.
     """
     needed_layers(setup.model, "asim bench")
     given, repeats = options.batch, options.repeats
@@ -60,7 +57,6 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     if not batches or min(batches) < 1:
         raise ValueError(f"`batch` must be a number or list of numbers, 1 or more each, got {given}")
     check_whole("`repeats`", repeats, 1, 65535)
-    code = None if options.compare_reference is None else load_published(options.compare_reference)
     file = Path(options.output or setup.folder)
     file = file if file.suffix == ".json" else file / "bench.json"
     check_file(file, "`output`")  # before minutes of timing
@@ -69,11 +65,10 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     ways, shown = inferences(model, device, options.reference_engine), f"{repeats} repeat{'s' * (repeats > 1)}"
     times: list[InferenceTime] = []
     per_layer: list[Any] = []
-    comparison: list[Any] = []
 
     def keep(title: str, table: str) -> None:  # after each table, so that a stop loses none
         print(f"\n{title}, {shown}\n{table}", flush=True)
-        content = json.dumps(to_dict(model, machine, images, times, per_layer, comparison), indent=2, allow_nan=False)
+        content = json.dumps(to_dict(model, machine, images, times, per_layer), indent=2, allow_nan=False)
         write_whole(file, lambda opened: opened.write(content.encode() + b"\n"))
 
     print(f"machine  {machine}\nimages   {images.source}", flush=True)
@@ -87,9 +82,6 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     if options.layers:
         per_layer += time_layers(model, images, first, repeats)
         keep(f"layers, batch {first}", layer_table(per_layer))
-    if code:
-        comparison += compare(model, code, images, first, repeats)
-        keep(f"beside {code.path}, batch {first}", comparison_table(comparison))
     print(f"\nnumbers  {file}", flush=True)
 
 

@@ -17,6 +17,7 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.metrics import accuracy_name
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.lightning_private import steps_between_saves
 
 
 def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:
@@ -206,7 +207,7 @@ def _take_over_last(callback: ModelCheckpoint) -> int:
         return 0
     callback.save_last = None
     _say(f"{last}.ckpt is written by LastCheckpoint, where a fit can go on, in place of `save_last` of {name}")
-    return int(callback._every_n_train_steps)
+    return steps_between_saves(callback)
 
 
 @rank_zero_only

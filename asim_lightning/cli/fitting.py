@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.cli.checkpoint_checks import is_of_restoring
@@ -17,6 +16,7 @@ from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.start import Setup, Start
 from asim_lightning.cli.writable import check_folder
 from asim_lightning.evaluation.whole_file import naming
+from asim_lightning.lightning_private import works_elsewhere
 
 _WRITTEN = ("config.yaml", "hparams.yaml", "metrics.csv", "events.out.tfevents.*", "checkpoints/*.ckpt")
 """Files that a fit writes in a folder of a logger, or of its own where it has none."""
@@ -140,7 +140,7 @@ def _written(place: Path) -> set[Path]:
 
 def _made_no_step(trainer: Trainer, start: int) -> bool:
     # of forked processes that train, this one does not learn the steps
-    return trainer.global_step <= start and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+    return trainer.global_step <= start and not works_elsewhere(trainer)
 
 
 def _log_folders(trainer: Trainer) -> list[Path]:

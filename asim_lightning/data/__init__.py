@@ -8,15 +8,14 @@ Position: the number of a sample in a data set; samplers yield it, with the epoc
 Deviation: standard deviation of the pixels of a channel.
 """
 
-from asim_lightning.data.augmentation import RandomCropFlip
 from asim_lightning.data.cifar import CIFAR10, CIFAR100
+from asim_lightning.data.datasets import IndexedDataset, InMemoryImages, Preparation
 from asim_lightning.data.fashion import FashionMNIST
 from asim_lightning.data.image_folder import ImageFolder
 from asim_lightning.data.imagenet import ImageNet
-from asim_lightning.data.indexed import IndexedDataset
 from asim_lightning.data.packaged import PackagedImageNet
-from asim_lightning.data.prepared_images import InMemoryImages, Preparation
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
+from asim_lightning.data.transforms import RandomCropFlip
 
 __all__ = [
     "CIFAR10",

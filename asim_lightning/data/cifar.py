@@ -1,16 +1,22 @@
-"""CIFAR-10 and CIFAR-100 as Lightning data modules."""
+"""CIFAR-10 and CIFAR-100 as Lightning data modules, from each layout that they are published in."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy
+import torch
+import torchvision.datasets
 from torch import Tensor
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
-from asim_lightning.data import cifar_files
-from asim_lightning.data.cifar_files import cifar_tree, find_layout, read_cifar
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.data.image_files import ImageFiles, class_names, list_class_folders, over_threads, warn_of_corrupt
+from asim_lightning.data.splits import FileSplit, ImageSplit, SplitName, spread
+from asim_lightning.exchange.safe_load import load_pickle
 
 _FINE_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -26,9 +32,19 @@ CIFAR100_NAMES = tuple(_FINE_CLASSES.split())
 
 
 class _CifarDataModule(ColourDataModule):
+    """Reads the layouts. A subclass sets:
+
+    Attributes:
+        published: The set as torchvision knows it: names of files, checksums and address.
+        title: What messages call the set.
+        label_key: What the pickles call the labels.
+    """
+
     size = 32
     margin = 1.0
-    _cifar: cifar_files.Cifar
+    published: type[torchvision.datasets.CIFAR10]
+    title: str
+    label_key: str
 
     def __init__(self, root: str, download: bool = False, **options: Any) -> None:
         super().__init__(root, **options)
@@ -37,18 +53,134 @@ class _CifarDataModule(ColourDataModule):
     @classmethod
     def tree(cls, root: str) -> str:
         """The layouts that are expected below root."""
-        return f"{cifar_tree(root, cls._cifar)}; `download: true` fetches the first"
+        return (
+            f"{root}/{cls._pickle_tree()}, or {root}/{{train,test}}/<class>/*.png, or {root}/{{train,test}}.csv with "
+            "{train,test}_images/*.jpg; `download: true` fetches the first"
+        )
 
     def prepare_data(self) -> None:
-        """Downloads the pickles where asked to, once on each machine, by torchvision, which checks their checksums."""
-        if self.download and find_layout(self.root, self._cifar) in (None, "pickles"):
-            import torchvision.datasets
+        """Downloads the pickles where asked to, once on each machine; torchvision checks their checksums."""
+        if not self.download or self._layout() not in (None, "pickles"):
+            return
+        files = self.published.train_list + self.published.test_list
+        if not all(check_integrity(str(self._pickle_folder() / name), checksum) for name, checksum in files):
+            root = str(Path(self.root).expanduser())
+            download_and_extract_archive(
+                self.published.url, root, filename=self.published.filename, md5=self.published.tgz_md5
+            )
 
-            kind = getattr(torchvision.datasets, self._cifar.title.replace("-", ""))
-            kind(str(Path(self.root).expanduser()), download=True)
+    @classmethod
+    def _pickle_tree(cls) -> str:
+        return f"{cls.published.base_folder}/{{{','.join(cls._pickles('train') + cls._pickles('test'))}}}"
+
+    @classmethod
+    def _pickles(cls, split: FileSplit) -> list[str]:
+        return [name for name, _ in (cls.published.train_list if split == "train" else cls.published.test_list)]
+
+    def _pickle_folder(self) -> Path:
+        root = Path(self.root).expanduser()
+        below = root / self.published.base_folder
+        return below if below.is_dir() else root
+
+    def _layout(self) -> Literal["pickles", "class folders", "table"] | None:
+        """The first layout of which root holds a part; None where it holds none."""
+        root, halves = Path(self.root).expanduser(), ("train", "test")
+        pickles = self._pickles("train") + self._pickles("test")
+        if self._pickle_folder() != root or any((root / name).is_file() for name in pickles):
+            return "pickles"
+        if any((root / half).is_dir() for half in halves):
+            return "class folders"
+        if any((root / f"{half}{rest}").exists() for half in halves for rest in ("_images", ".csv")):
+            return "table"
+        return None
 
     def _read(self, split: SplitName) -> ImageSplit[Tensor]:
-        return read_cifar(self.root, "train" if split == "train" else "test", self._cifar, self.skip_corrupt)
+        root, layout = Path(self.root).expanduser(), self._layout()
+        half: FileSplit = "train" if split == "train" else "test"
+        if layout == "pickles":
+            return self._read_pickles(self._pickle_folder(), half)
+        if layout == "class folders":
+            return self._read_class_folders(root / half)
+        if layout == "table":
+            return self._read_table(root / f"{half}.csv", root / f"{half}_images")
+        lacking = "holds none of its layouts" if root.is_dir() else "does not exist or is not a folder"
+        raise FileNotFoundError(f"The {self.title} folder {root} {lacking}; expected {self.tree(str(root))}.")
+
+    def _read_pickles(self, folder: Path, split: FileSplit) -> ImageSplit[Tensor]:
+        missing = [name for name in self._pickles(split) if not (folder / name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"The {self.title} folder {folder} lacks {', '.join(missing)}; expected {self._pickle_tree()}."
+            )
+        parts = [self._read_pickle(folder / name) for name in self._pickles(split)]
+        images, labels = (torch.cat(values) for values in zip(*parts, strict=True))
+        return ImageSplit(images, labels, torch.arange(len(images)))
+
+    def _read_pickle(self, file: Path) -> tuple[Tensor, Tensor]:
+        content = load_pickle(file)
+        keys = content if isinstance(content, dict) else {}
+        images, labels = keys.get("data"), keys.get(self.label_key)
+        if not (isinstance(images, numpy.ndarray) and images.dtype == numpy.uint8 and images.shape[1:] == (3072,)):
+            raise ValueError(f"{file} must hold an array `data` of 3072 bytes an image, as {self.title} is published.")
+        if not isinstance(labels, list) or len(labels) != len(images) or len(images) == 0:
+            raise ValueError(f"{file} must hold a list `{self.label_key}` of a label for each of {len(images)} images.")
+        return torch.from_numpy(images).reshape(-1, 3, 32, 32), self._checked(labels, file)
+
+    def _checked(self, labels: Sequence[Any], file: Path) -> Tensor:
+        wrong = [label for label in labels if type(label) is not int or not 0 <= label < self.num_classes]
+        if wrong:
+            raise ValueError(f"{file} must hold labels from 0 to {self.num_classes - 1}, got {wrong[0]!r}.")
+        return torch.tensor(labels, dtype=torch.int64)
+
+    def _read_class_folders(self, folder: Path) -> ImageSplit[Tensor]:
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"The {self.title} folder {folder.parent} lacks {folder.name}; expected "
+                f"{folder.parent}/{{train,test}}/<class>/*.png."
+            )
+        classes = class_names(folder)
+        if len(classes) != self.num_classes:
+            raise ValueError(f"{folder} must hold {self.num_classes} class folders, got {len(classes)}.")
+        files, labels = list_class_folders(folder, classes)
+        return self._decoded(files, labels, spread(labels, seed=0, shuffle=False))
+
+    def _read_table(self, table: Path, folder: Path) -> ImageSplit[Tensor]:
+        for path, there in ((table, table.is_file()), (folder, folder.is_dir())):
+            if not there:
+                raise FileNotFoundError(
+                    f"The {self.title} folder {table.parent} lacks {path.name}; expected "
+                    f"{table.parent}/{{train,test}}.csv with {{train,test}}_images/*.jpg."
+                )
+        with table.open(newline="", encoding="utf-8") as lines:
+            reader = csv.DictReader(lines)
+            if not {"image_id", "fine_labels"} <= set(reader.fieldnames or ()):
+                raise ValueError(f"{table} must have the columns image_id and fine_labels, got {reader.fieldnames}.")
+            rows = [(row["image_id"], row["fine_labels"]) for row in reader]
+        if not rows:
+            raise ValueError(f"{table} must have a line for each image, but has none.")
+        labels = self._checked([int(label) if str(label).isdecimal() else label for _, label in rows], table)
+        return self._decoded(ImageFiles(folder, [name for name, _ in rows]), labels, torch.arange(len(rows)))
+
+    def _decoded(self, files: ImageFiles, labels: Tensor, order: Tensor) -> ImageSplit[Tensor]:
+        def pixels(index: int) -> Tensor | None:
+            try:
+                image = files[index]
+            except ValueError:
+                if self.skip_corrupt:
+                    return None
+                raise
+            if image.size != (32, 32):
+                raise ValueError(
+                    f"{files.path(index)} must be an image of 32 x 32, got {image.width} x {image.height}."
+                )
+            return torch.from_numpy(numpy.array(image)).permute(2, 0, 1)
+
+        found = over_threads(pixels, len(files))
+        corrupt = [index for index, image in enumerate(found) if image is None]
+        warn_of_corrupt(files, corrupt)
+        black = torch.zeros(3, 32, 32, dtype=torch.uint8)
+        images = torch.stack([black if image is None else image for image in found])  # (images, 3, 32, 32)
+        return ImageSplit(images, labels, order).without(corrupt)
 
 
 class CIFAR10(_CifarDataModule):
@@ -69,7 +201,9 @@ class CIFAR10(_CifarDataModule):
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     mean = (0.4914, 0.4822, 0.4465)
     deviation = (0.2470, 0.2435, 0.2616)
-    _cifar = cifar_files.CIFAR10
+    published = torchvision.datasets.CIFAR10
+    title = "CIFAR-10"
+    label_key = "labels"
 
 
 class CIFAR100(_CifarDataModule):
@@ -87,4 +221,6 @@ class CIFAR100(_CifarDataModule):
     class_names = CIFAR100_NAMES
     mean = (0.5071, 0.4867, 0.4408)
     deviation = (0.2675, 0.2565, 0.2761)
-    _cifar = cifar_files.CIFAR100
+    published = torchvision.datasets.CIFAR100
+    title = "CIFAR-100"
+    label_key = "fine_labels"

@@ -8,15 +8,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asim_lightning.checks import check_at_least, check_choice
-from asim_lightning.data.augmentation import RandomCropFlip
+from asim_lightning.data.datasets import InMemoryImages, Preparation, Sample, TransformedImages
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.image_files import TensorAsPilImages
-from asim_lightning.data.prepared_images import InMemoryImages, Preparation, Sample, TransformedImages
-from asim_lightning.data.pretrained_input import PretrainedInput, pretrained_input
 from asim_lightning.data.splits import ImageSplit
 from asim_lightning.data.transforms import (
     PADDING,
+    PretrainedInput,
+    RandomCropFlip,
     pretrained_evaluation,
+    pretrained_input,
     published_evaluation,
     published_training,
 )

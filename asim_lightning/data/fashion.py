@@ -1,19 +1,29 @@
-"""Fashion-MNIST as a Lightning data module: the embedded subset, or the full set from a folder."""
+"""Fashion-MNIST as a Lightning data module: the embedded subset, or the full set from a folder of IDX files."""
 
 from __future__ import annotations
 
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.checks import check_at_least
-from asim_lightning.data.augmentation import RandomCropFlip
-from asim_lightning.data.balanced import draw_balanced
-from asim_lightning.data.fashion_files import IMAGE_SIZE, NUM_CLASSES, read_split
+from asim_lightning.data.datasets import InMemoryImages, Preparation
 from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.data.prepared_images import InMemoryImages, Preparation
-from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.data.splits import FileSplit, ImageSplit, SplitName, draw_balanced
+from asim_lightning.data.transforms import RandomCropFlip
+
+IMAGE_SIZE = 28
+NUM_CLASSES = 10
+SUBSET = Path(__file__).parent / "fashion_mnist"
+"""Folder of the embedded subset."""
+PREFIX: dict[FileSplit, str] = {"train": "train", "test": "t10k"}
+"""How the published names of the files begin."""
 
 # Of the 60,000 training images, in 0..1; also used for the subset, so that checkpoints fit both.
 MEAN = 0.2860
@@ -94,7 +104,8 @@ class FashionMNIST(ImageDataModule):
         self.augment = augment
 
     def _read(self, split: SplitName) -> ImageSplit[Tensor]:
-        images, labels = read_split(self.root, "train" if split == "train" else "test")
+        root = SUBSET if self.root is None else self.root
+        images, labels = read_split(root, "train" if split == "train" else "test")
         return ImageSplit(images[:, None], labels, torch.arange(len(images)))
 
     def _dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> InMemoryImages:
@@ -108,3 +119,77 @@ class FashionMNIST(ImageDataModule):
     def _draw_held_out(self, labels: Tensor) -> Tensor:
         # Not `spread`, as other data modules do: which images are held out is fixed by what was trained before.
         return draw_balanced(labels, self.held_out // NUM_CLASSES, NUM_CLASSES, self.seed)
+
+
+def read_split(root: str | Path, split: FileSplit) -> tuple[Tensor, Tensor]:
+    """Reads the training or the test images.
+
+    Args:
+        root: A folder with the four IDX files, gzipped or not, directly or in ``FashionMNIST/raw`` below it (where
+            torchvision puts them).
+        split: Which images.
+
+    Returns:
+        Images, uint8, (images, 28, 28), and labels, int64, (images,), in the order of the files.
+
+    Raises:
+        FileNotFoundError: The folder or one of its files is missing.
+        ValueError: A file is corrupt, or images and labels do not belong together.
+    """
+    image_file = _find(root, f"{PREFIX[split]}-images-idx3-ubyte")
+    label_file = _find(root, f"{PREFIX[split]}-labels-idx1-ubyte")
+    images, labels = read_idx(image_file), read_idx(label_file)
+    if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(f"{image_file} must hold images of 28 x 28, got values of shape {tuple(images.shape)}.")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"{label_file} must hold one label for each of {len(images)} images, got values of shape "
+            f"{tuple(labels.shape)}."
+        )
+    if int(labels.max()) >= NUM_CLASSES:
+        raise ValueError(f"{label_file} must hold labels from 0 to {NUM_CLASSES - 1}, got {int(labels.max())}.")
+    return images, labels.long()
+
+
+def _find(root: str | Path, name: str) -> Path:
+    folder = Path(root).expanduser()
+    for below in (folder, folder / "FashionMNIST" / "raw"):
+        # The uncompressed file first: torchvision leaves both, and this one reads faster.
+        for file in (below / name, below / f"{name}.gz"):
+            if file.is_file():
+                return file
+    lacking = f"lacks {name}[.gz]" if folder.is_dir() else "does not exist or is not a folder"
+    raise FileNotFoundError(
+        f"The Fashion-MNIST folder {folder} {lacking}; expected "
+        f"{folder}/[FashionMNIST/raw/]{{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte[.gz]."
+    )
+
+
+def read_idx(file: Path) -> Tensor:
+    """Reads one IDX file of unsigned bytes: a big-endian header of magic number and shape, then the values.
+
+    Args:
+        file: A path; a name that ends in ``.gz`` is decompressed.
+
+    Returns:
+        A uint8 tensor of the shape that the header declares, e.g. (60000, 28, 28).
+
+    Raises:
+        ValueError: The file is truncated, corrupt or of another format.
+    """
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{file} must be a whole gzip file, but is truncated or corrupt ({error}).") from error
+    dimensions = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    if content[:3] != b"\0\0\x08" or dimensions == 0 or len(content) < start:
+        raise ValueError(f"{file} must be an IDX file of unsigned bytes, but begins with 0x{content[:4].hex()}.")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    size, held = math.prod(shape), len(content) - start
+    if held != size or size == 0:
+        raise ValueError(
+            f"{file} must hold {size} bytes for the shape {shape} that its header declares (at least one), but holds "
+            f"{held}: it is truncated or corrupt."
+        )
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(shape)

@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from asim_lightning.checks import check_at_least
-from asim_lightning.data.balanced import shuffled, spread
+from asim_lightning.data.datasets import Sample
 from asim_lightning.data.loader import TrainingLoader
-from asim_lightning.data.prepared_images import Sample
 from asim_lightning.data.samplers import evaluation_sampler, training_sampler
-from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.data.splits import ImageSplit, SplitName, shuffled, spread
 
 
 class ImageDataModule(LightningDataModule):

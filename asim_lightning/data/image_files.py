@@ -1,4 +1,4 @@
-"""Colour images as PIL images: decoded from files when asked for, or made from bytes in memory."""
+"""Image files: listed in one folder for each class by torchvision, and decoded to RGB when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 Result = TypeVar("Result")
-
-
-class PilImages(Protocol):
-    """A sequence of colour images, each a PIL image of mode RGB."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Image.Image: ...
 
 
 class TensorAsPilImages:
@@ -55,31 +49,85 @@ class ImageFiles:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Image.Image:
-        return read_image(self.path(index))
+        path = self.path(index)
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"The image {path} does not exist.") from None
+        except Exception as error:  # PIL's decoders raise anything from SyntaxError to struct.error at a corrupt file
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{path} must be a whole image, but is corrupt or of another format ({reason}); `skip_corrupt: true` "
+                "leaves such files out."
+            ) from error
 
     def path(self, index: int) -> Path:
         """Path of the file with this index."""
         return self.folder / os.fsdecode(self._names[index])
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decodes a file to RGB.
+def class_names(folder: Path) -> list[str]:
+    """The sorted names of the folders in a folder, without hidden ones; labels number the classes in this order.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is corrupt, truncated or not an image.
+        FileNotFoundError: There is no such folder, or it holds no folders.
     """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"The image {path} does not exist.") from None
-    except Exception as error:  # PIL's decoders raise anything from SyntaxError to struct.error at a corrupt file
-        reason = " ".join(str(error).split())
+    names = sorted(entry.name for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise FileNotFoundError(
+            f"{folder} must hold a folder of images for each class ({folder}/<class>/*.png), but holds no folder."
+        )
+    return names
+
+
+def image_names_in(folder: Path) -> list[str]:
+    """The sorted names of the image files directly in a folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    return sorted(entry.name for entry in _entries(folder) if _is_image(entry.name))
+
+
+def list_class_folders(folder: Path, classes: Sequence[str]) -> tuple[ImageFiles, Tensor]:
+    """The image files of all classes, in the order of torchvision's ImageFolder; hidden files do not count.
+
+    A class may have no images, and images may lie in folders within a class's folder.
+
+    Args:
+        folder: Holds a folder for each class, or for some.
+        classes: Names of the classes in the order of their labels.
+
+    Returns:
+        The files, and their labels, int64, (images,).
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no image in it.
+        ValueError: It holds a folder whose name is not a class.
+    """
+    label_of = {name: label for label, name in enumerate(classes)}
+    if others := [name for name in class_names(folder) if name not in label_of]:
         raise ValueError(
-            f"{path} must be a whole image, but is corrupt or of another format ({reason}); `skip_corrupt: true` "
-            "leaves such files out."
-        ) from error
+            f"The folders in {folder} must be named as the {len(classes)} classes, {classes[0]} to {classes[-1]}, "
+            f"got {others[0]}."
+        )
+    found = make_dataset(folder, label_of, is_valid_file=_is_image, allow_empty=True)
+    if not found:
+        raise FileNotFoundError(f"{folder} must hold images in its class folders, but all of them are empty.")
+    start = len(os.path.join(folder, ""))
+    return ImageFiles(folder, [path[start:] for path, _ in found]), torch.tensor([label for _, label in found])
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The folder {folder} does not exist or is not a folder.")
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _is_image(path: str) -> bool:
+    return path.lower().endswith((*IMG_EXTENSIONS, ".gif")) and not os.path.basename(path).startswith(".")
 
 
 def over_threads(function: Callable[[int], Result], count: int) -> list[Result]:

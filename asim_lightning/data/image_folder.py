@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.data.balanced import spread
-from asim_lightning.data.class_folders import class_names, list_class_folders
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.image_files import ImageFiles, corrupt_images, warn_of_corrupt
-from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.data.image_files import ImageFiles, class_names, corrupt_images, list_class_folders, warn_of_corrupt
+from asim_lightning.data.splits import ImageSplit, SplitName, spread
 
 
 class ImageFolder(ColourDataModule):

@@ -8,7 +8,7 @@ from typing import Any, cast
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from asim_lightning.data.prepared_images import Sample
+from asim_lightning.data.datasets import Sample
 
 
 class TrainingLoader(DataLoader[Sample]):

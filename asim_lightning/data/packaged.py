@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from asim_lightning.data.class_folders import image_names_in
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.image_files import ImageFiles
-from asim_lightning.data.prepared_images import Sample
+from asim_lightning.data.datasets import Sample
+from asim_lightning.data.image_files import ImageFiles, image_names_in
 from asim_lightning.data.splits import ImageSplit, SplitName
 from asim_lightning.resources import PACKAGE, file_in_package
 

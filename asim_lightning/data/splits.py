@@ -1,10 +1,11 @@
-"""One split of a data set: its images, their labels, and the order in which evaluation reads them."""
+"""One split of a data set (images, labels, order of evaluation), and draws and orders with balanced classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -29,3 +30,67 @@ class ImageSplit(Generic[Images]):
     def without(self, indices: list[int]) -> ImageSplit[Images]:
         """The same split without these images; the others keep their index."""
         return ImageSplit(self.images, self.labels, self.order[~torch.isin(self.order, torch.tensor(indices))])
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """A permutation of 0 to count - 1 that depends on the seed alone, int64, (count,)."""
+    # RandomState, because NumPy froze its stream for good: which images are held out or calibrated with must not
+    # change with the version of a library. torch.randperm and default_rng promise no such thing.
+    return torch.from_numpy(numpy.random.RandomState(seed).permutation(count)).long()
+
+
+def draw_balanced(labels: Tensor, per_class: int, num_classes: int, seed: int) -> Tensor:
+    """Draws equally many images of every class, without repetition.
+
+    Each block of ``num_classes`` consecutive draws holds every class once, in random order, so any beginning of
+    the draw is as balanced as it can be.
+
+    Args:
+        labels: Label of every image, int64, (images,).
+        per_class: How many images to draw of each class.
+        num_classes: Labels run from 0 to num_classes - 1.
+        seed: The same seed draws the same images.
+
+    Returns:
+        Indices into ``labels``, int64, (per_class * num_classes,).
+
+    Raises:
+        ValueError: A class has fewer images than asked for.
+    """
+    random = numpy.random.RandomState(seed)
+    columns = []
+    for label in range(num_classes):
+        indices = torch.nonzero(labels == label).flatten().numpy()
+        if len(indices) < per_class:
+            raise ValueError(
+                f"At most {len(indices)} images can be drawn of class {label}, which has no more, got {per_class}."
+            )
+        columns.append(random.permutation(indices)[:per_class])
+    drawn = numpy.stack(columns, axis=1)  # (per_class, num_classes)
+    order = numpy.argsort(random.random_sample(drawn.shape), axis=1)
+    return torch.from_numpy(numpy.take_along_axis(drawn, order, axis=1)).long().flatten()
+
+
+def spread(labels: Tensor, seed: int, shuffle: bool) -> Tensor:
+    """Orders all images so that every beginning of the order holds the classes as equally as it can.
+
+    First one image of each class, then a second of each, and so on; a class that has no more is passed over. In each
+    round the classes come in the same random order.
+
+    Args:
+        labels: Label of every image, int64, (images,).
+        seed: Decides the order of the classes, and of the images of a class where they are shuffled.
+        shuffle: Take the images of a class in random order, not in that of the labels.
+
+    Returns:
+        Indices into ``labels``, int64, (images,).
+    """
+    start = shuffled(len(labels), seed).numpy() if shuffle else numpy.arange(len(labels))
+    classes = labels.numpy()[start]  # (images,)
+    by_class = numpy.argsort(classes, kind="stable")
+    counts = numpy.bincount(classes)
+    first = numpy.repeat(numpy.cumsum(counts) - counts, counts)  # where each class begins in by_class
+    rounds = numpy.empty(len(labels), dtype=numpy.int64)
+    rounds[by_class] = numpy.arange(len(labels)) - first
+    turn = shuffled(len(counts), seed).numpy()  # (classes,)
+    return torch.from_numpy(start[numpy.lexsort((turn[classes], rounds))]).long()

@@ -9,8 +9,6 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
-from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
@@ -21,6 +19,7 @@ from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.lightning_private import EvaluationLoop
 from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
@@ -193,19 +192,13 @@ class _Returned(Generic[Result]):
         self.value = value
 
 
-class _Loop(_EvaluationLoop):
+class _Loop(EvaluationLoop):
     """Lightning's test or validation, with other work in place of one pass over the images."""
 
     def __init__(
         self, trainer: Trainer, split: Split, work: Callable[[Evaluate], Any], advance: Callable[[], None]
     ) -> None:
-        tests = split == "test"
-        super().__init__(
-            trainer,
-            TrainerFn.TESTING if tests else TrainerFn.VALIDATING,
-            RunningStage.TESTING if tests else RunningStage.VALIDATING,
-            verbose=False,
-        )
+        super().__init__(trainer, split == "test")
         self._work, self._advance = work, advance
 
     def run(self) -> Any:
@@ -215,10 +208,9 @@ class _Loop(_EvaluationLoop):
         model: Any = trainer.lightning_module
         model.eval()
         model.fit_missing_ranges()
-        loaders = self._combined_loader.flattened if self._combined_loader is not None else [[]]
-        if len(loaders) > 1:
-            raise ValueError(f"The data must have one loader of the images that are evaluated, got {len(loaders)}")
-        loader, most = loaders[0], sum(self.max_batches)
+        if len(self.loaders) > 1:
+            raise ValueError(f"The data must have one loader of the images that are evaluated, got {len(self.loaders)}")
+        loader, most = self.loaders[0], sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
         def evaluate_under(condition: Condition, places: Sequence[int] | None = None) -> Outcomes:

@@ -1,4 +1,4 @@
-"""Times of inference, of layers, and of layers beside the published code, as they were measured."""
+"""Times of inference and of layers, as they were measured."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -94,24 +94,3 @@ class LayerTime:
     def conversions_per_second(self) -> float:
         """Conversions a second, at the median."""
         return self.conversions * self.batch / self.simulated.median
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One layer, simulated by this package and by the published code."""
-
-    name: str
-    engine: str
-    batch: int
-    """Images at a time."""
-    ours: Repeats | None
-    """Seconds a batch; None where the published code does not compute the layer."""
-    published: Repeats | None
-    """Seconds a batch; None where the published code does not compute the layer."""
-    why_not: str
-    """Why it does not; empty where it does."""
-
-    @property
-    def times_faster(self) -> float | None:
-        """Median time of the published code over ours."""
-        return None if self.ours is None or self.published is None else self.published.median / self.ours.median

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation.progress import EvaluationBar
@@ -13,6 +12,7 @@ from asim_lightning.exploration.estimate import time_left
 from asim_lightning.exploration.methods import Method, Point
 from asim_lightning.exploration.records import Records, trial_name
 from asim_lightning.exploration.runner import Run, Runner, Steps, TrainerRunner
+from asim_lightning.lightning_private import works_elsewhere
 from asim_lightning.surgery import macro_layers
 
 Place = tuple[int, int, int]
@@ -154,8 +154,7 @@ class Study:
 
     def _others_wait(self) -> bool:
         """Whether other processes run the same program and meet this one here; forked ones begin with the work."""
-        trainer = self.trainer
-        return trainer.world_size > 1 and not isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+        return self.trainer.world_size > 1 and not works_elsewhere(self.trainer)
 
     def _missing(self, batch: Sequence[Planned]) -> set[Place]:
         """Trials to compute: of points that compute the same, those of the first only. The others are counted."""

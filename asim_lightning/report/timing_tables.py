@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerComparison, LayerTime
+from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.report.numbers import duration, milliseconds, rate
 from asim_lightning.text_table import short, text_table
 
@@ -64,26 +64,6 @@ def layer_table(times: Sequence[LayerTime]) -> str:
         rate(made * times[0].batch / seconds), f"{100 * sum(t.share for t in times):.1f} %",
     )  # fmt: skip
     return text_table([*headers, *rows, total], 2, "lllllrrrrr")
-
-
-def comparison_table(found: Sequence[LayerComparison]) -> str:
-    """Times of layers in this package and in the published code, one row each, and their sum."""
-    header = ("layer", "engine", "ms", "published ms", "times faster", "")
-    rows, both = [], []
-    for each in found:
-        if each.ours is None or each.published is None:
-            rows.append((each.name, each.engine, "-", "-", "-", f"not computed there: {each.why_not}"))
-        else:
-            both.append((each.ours.median, each.published.median))
-            rows.append((each.name, each.engine, *_compared(*both[-1]), ""))
-    if both:
-        ours, published = (sum(times) for times in zip(*both, strict=True))
-        rows.append((f"{len(both)} layers", "", *_compared(ours, published), ""))
-    return text_table([header, *rows], 1, "llrrrl")
-
-
-def _compared(ours: float, published: float) -> tuple[str, str, str]:
-    return milliseconds(ours), milliseconds(published), short(published / ours)
 
 
 def _shape(shape: Sequence[int]) -> str:

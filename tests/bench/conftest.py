@@ -1,6 +1,5 @@
-"""A network with two layers on macros, and a folder that looks like the published code."""
+"""A network with two layers on macros."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,54 +9,6 @@ from asim_lightning import CimClassifier, Plan
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.bench.images import BenchImages
 from asim_lightning.circuit import MacroConfig
-
-LAYER = '''
-from module.basic import NAME
-from tools.common import seed
-
-import torch
-from torch import nn
-
-
-class {name}(nn.{base}):
-    """Notes how it was built, and computes as torch does."""
-
-    built = []
-
-    def __init__(self, *sizes, {geometry}bias, **macro):
-        super().__init__(*sizes, {given}bias=bias)
-        self.built.append(({geometry_dict}, macro))
-        assert seed() == NAME
-{more}
-'''
-
-
-def write_published(folder: Path, more: str = "") -> Path:
-    """A folder with the modules and tools of the published code that its layers are imported from."""
-    for name, content in {
-        "module/basic.py": "NAME = 7",
-        "tools/common.py": "def seed():\n    return 7",
-        "module/asim_conv.py": LAYER.format(
-            name="ASiMConv2d",
-            base="Conv2d",
-            geometry="kernel_size, stride, padding, ",
-            given="kernel_size, stride, padding, ",
-            geometry_dict="dict(kernel_size=kernel_size, stride=stride, padding=padding)",
-            more=more,
-        ),
-        "module/asim_linear.py": LAYER.format(
-            name="ASiMLinear", base="Linear", geometry="", given="", geometry_dict="{}", more=""
-        ),
-    }.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return folder
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
-    return write_published(tmp_path / "published")
 
 
 def classifier(**macro: Any) -> CimClassifier:

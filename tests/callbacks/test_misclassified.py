@@ -82,7 +82,8 @@ def test_without_mistakes_there_is_an_empty_list_and_no_picture(tmp_path: Path) 
     trainer = quiet_trainer(tmp_path, callback, logger=False)
     (tmp_path / "misclassified_test.png").write_text("of a run before")
     outputs = {name: torch.tensor([1, 2]) for name in ("index", "label", "prediction", "confidence")}
-    callback.on_test_batch_end(trainer, model, outputs, [torch.zeros(2, 1, 4, 4)])
+    trainer.testing = True
+    callback.on_test_batch_end(trainer, model, outputs, [torch.zeros(2, 1, 4, 4)], 0)
     callback.on_test_end(trainer, model)
     assert (tmp_path / "misclassified_test.csv").read_text().split() == [
         "index,label,prediction,confidence,label_name,prediction_name"
@@ -105,7 +106,7 @@ def test_images_are_shown_as_they_were_before_normalisation() -> None:
 
 def test_a_step_without_confidence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs `confidence`"):
-        Misclassified().on_test_batch_end(quiet_trainer(tmp_path), make_model(), {"index": []}, [torch.zeros(0)])
+        Misclassified().on_test_batch_end(quiet_trainer(tmp_path), make_model(), {"index": []}, [torch.zeros(0)], 0)
 
 
 @pytest.mark.parametrize("images", [0, 401, 2.5])

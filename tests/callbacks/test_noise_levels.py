@@ -87,9 +87,6 @@ def test_levels_that_no_macro_takes(levels: list[float], message: str) -> None:
         checked_levels(levels, "random_noise")
 
 
-@pytest.mark.parametrize(
-    ("axis", "near"), [("random_nois", "nearest: random_noise;"), ("x", "nearest: random_noise, nonlinear_noise;")]
-)
-def test_unknown_axis(axis: str, near: str) -> None:
-    with pytest.raises(ValueError, match=near):
-        checked_levels([0.1], axis)
+def test_unknown_axis() -> None:
+    with pytest.raises(ValueError, match=r"must be one of random_noise, nonlinear_noise, got 'random_nois'; did you"):
+        checked_levels([0.1], "random_nois")

@@ -84,10 +84,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"end": -1.0}, "`end` of NoiseRamp must be 0 or more, got -1.0"),
         ({"end": float("nan")}, "`end` of NoiseRamp must be 0 or more, got nan"),
-        ({"end": "much"}, "`end` of NoiseRamp must be 0 or more, got 'much'"),
-        ({"end": 1.0, "start": -0.5}, "`start` of NoiseRamp must be 0 or more, got -0.5"),
         ({"end": 1.0, "warmup": -1}, "`warmup` of NoiseRamp must be 0 or more, got -1"),
         ({"end": 1.0, "length": 0}, "`length` of NoiseRamp must be above 0 or null, got 0"),
         ({"end": 1.0, "steps": 0}, "`steps` of NoiseRamp must be 1 or more, got 0"),

@@ -8,8 +8,7 @@ from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.callbacks import NoiseSweep
-from asim_lightning.callbacks.dashboard import write_layout
-from asim_lightning.callbacks.output import class_names, output_folder
+from asim_lightning.callbacks.output import class_names, output_folder, write_layout
 from asim_lightning.classifier.processes import gather
 from tests.callbacks.conftest import quiet_trainer, read_events
 from tests.classifier.conftest import make_data, make_model

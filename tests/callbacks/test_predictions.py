@@ -1,11 +1,11 @@
-"""What a callback writes of predictions."""
+"""What callbacks count and write of predictions."""
 
 import csv
 from pathlib import Path
 
 import torch
 
-from asim_lightning.callbacks import PredictionWriter
+from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
 
@@ -38,3 +38,13 @@ def test_an_image_that_two_processes_saw_is_written_once(tmp_path: Path) -> None
         "1,1,6,0.500000",
         "3,0,5,0.250000",
     ]
+
+
+def test_images_are_counted_anew_in_each_evaluation(tmp_path: Path) -> None:
+    counter, model, data = ImageCounter(), make_model(), make_data()
+    trainer = quiet_trainer(tmp_path, counter, logger=False)
+    trainer.validate(model, datamodule=data, verbose=False)
+    assert counter.images == 25
+    assert counter.right == round(25 * float(trainer.callback_metrics["val/acc"]))
+    trainer.test(model, datamodule=data, verbose=False)
+    assert counter.images == 25

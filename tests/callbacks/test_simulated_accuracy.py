@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from asim_lightning import CimClassifier, MacroConfig, Plan
 from asim_lightning.callbacks import SimulatedAccuracy
-from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
+from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training, spread_positions
 from asim_lightning.circuit import StaticEffects
 from asim_lightning.engine import noise_context
 from tests.callbacks.conftest import quiet_trainer
@@ -59,3 +59,20 @@ def test_what_is_trained_for(options: dict[str, Any], chips: list[Any] | None) -
 def test_wrong_arguments(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong)).removesuffix("s")):
         SimulatedAccuracy(**wrong)
+
+
+@pytest.mark.parametrize(("length", "count"), [(100, 20), (25, 25), (7, 100), (10, 3), (1, 1)])
+def test_positions_are_spread_and_distinct(length: int, count: int) -> None:
+    places = spread_positions(length, count)
+    assert places == sorted(set(places)) == spread_positions(length, count)
+    assert len(places) == min(length, count)
+    assert 0 <= places[0] <= places[-1] < length
+    stretches = [place * len(places) // length for place in places]
+    assert len(places) < 10 or max(abs(stretch - n) for n, stretch in enumerate(stretches)) <= 1
+
+
+def test_classes_that_take_turns_all_have_a_part() -> None:
+    labels = [place % 10 for place in spread_positions(2000, 200)]
+    assert min(labels.count(label) for label in range(10)) >= 8
+    labels = [place // 200 for place in spread_positions(2000, 200)]
+    assert [labels.count(label) for label in range(10)] == [20] * 10

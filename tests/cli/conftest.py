@@ -20,7 +20,7 @@ import yaml
 from docstring_parser.attrdoc import AttributeDocstrings
 
 from asim_lightning.cli import main
-from asim_lightning.data.idx import write_idx
+from tests.data.published_layouts import write_idx
 
 GRID = ("--axes.random_noise", "[0.1]", "--trials", "2", "--progress", "false")
 """Options of a sweep of two trials at one point."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.bench.conftest import write_published
 from tests.cli.conftest import Asim, Run
 
 Write = Callable[..., Path]
@@ -18,9 +17,8 @@ def numbers(path: str | Path = "runs/tiny/bench.json") -> dict[str, Any]:
     return read
 
 
-def test_all_of_it(asim: Asim, run: Run, folder: Path) -> None:
-    published = write_published(folder / "published")
-    options = ("--batch", "[1, 3]", "--repeats", "2", "--layers", "--compare-reference", published)
+def test_all_of_it(asim: Asim, run: Run) -> None:
+    options = ("--batch", "[1, 3]", "--repeats", "2", "--layers")
     answer = asim("bench", "-c", run.config, "--ckpt_path", run.checkpoint, *options)
     assert answer.last == "numbers  runs/tiny/bench.json"
     lines = answer.out.splitlines()
@@ -30,7 +28,6 @@ def test_all_of_it(asim: Asim, run: Run, folder: Path) -> None:
     assert lines[1].endswith("device cpu")
     assert lines[2] == "images   9 test images of FashionMNIST"
     assert {"batch 1, 2 repeats", "batch 3, 2 repeats", "layers, batch 1, 2 repeats"} <= set(lines)
-    assert f"beside {published.resolve()}, batch 1, 2 repeats" in lines
     found = numbers()
     ways = ["float32 torch", "quantized exact", "simulated exact", "simulated native"]
     assert [f"{each['inference']} {each['engine']}" for each in found["inference"]] == ways * 2
@@ -39,7 +36,7 @@ def test_all_of_it(asim: Asim, run: Run, folder: Path) -> None:
     assert found["network"]["image_shape"] == [1, 28, 28]
     (macro,) = found["macros"]
     assert (macro["weight_bits"], macro["rows"], macro["algorithm"]) == (4, 255, "exact")
-    assert len(macro["layers"]) == len(found["layers"]) == len(found["published"]) == 14
+    assert len(macro["layers"]) == len(found["layers"]) == 14
     assert found["machine"]["threads"] >= 1
     assert {"torch", "timm", "python", "asim_lightning"} <= found["versions"].keys()
     assert found["date"].endswith("+00:00")
@@ -61,7 +58,7 @@ def test_written_numbers_agree(asim: Asim, run: Run) -> None:
             assert each["conversions_per_second"] == pytest.approx(rate)
         else:
             assert each["conversions_per_image"] is each["conversions_per_second"] is None
-    assert numbers()["layers"] == numbers()["published"] == []
+    assert numbers()["layers"] == []
 
 
 def test_the_reference_engine_on_request(asim: Asim, run: Run) -> None:
@@ -97,7 +94,6 @@ REFUSED = {
     "no image": (("--batch", "0"), "`batch` must be a number or list of numbers, 1 or more each, got 0"),
     "no batch": (("--batch", "[]"), "1 or more each, got []"),
     "no repeat": (("--repeats", "0"), "`repeats` must be 1..65535, got 0"),
-    "no checkout": (("--compare-reference", "nosuch"), "got nosuch, which has no module/asim_conv.py"),
     "no folder": (("--output", "tiny.yaml"), "tiny.yaml"),
 }
 

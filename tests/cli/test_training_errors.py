@@ -79,7 +79,7 @@ WITH_CALLBACKS = {
     "typo of a ramp": (RAMP, {"ent": 1}, "is no setting; nearest: "),
     "no levels": (SWEEP, {"levels": []}, "`levels` of NoiseSweep must be a list of one or more noise levels, got []"),
     "negative level": (SWEEP, {"levels": [-1]}, "-1"),
-    "axis": (SWEEP, {"levels": [1], "axis": "noise"}, "`axis` of NoiseSweep must be a noise of the macro, nearest: "),
+    "axis": (SWEEP, {"levels": [1], "axis": "noise"}, "`axis` of NoiseSweep must be one of random_noise, "),
     "no step": (
         LAST,
         {"every_n_train_steps": 0},
@@ -158,7 +158,7 @@ def test_truncated_pickle(asim: Asim, written: Write, folder: Path) -> None:
     content = (below / "data_batch_3").read_bytes()
     (below / "data_batch_3").write_bytes(content[:5000])
     error = asim("fit", "-c", path).error
-    assert error.startswith(f"{below}/data_batch_3 must be a whole pickle of numbers, text and arrays of bytes, but is")
+    assert error.startswith(f"{below}/data_batch_3 must be a whole pickle of numbers, text and arrays: pickle data was")
     (below / "data_batch_3").write_bytes(content)
     assert asim("fit", "-c", path, "--trainer.limit_train_batches", "1").code == 0
 

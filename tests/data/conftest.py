@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from asim_lightning.data.idx import write_idx
 from tests.data import published_layouts as layouts
 from tests.data.real_pictures import real_pictures
 
@@ -17,8 +16,8 @@ def tiny_folder(tmp_path: Path) -> Path:
     for prefix, count in (("train", 100), ("t10k", 40)):
         numbers = torch.arange(count)
         images = numbers[:, None, None].expand(count, 28, 28)
-        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images.to(torch.uint8))
-        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", (numbers % 10).to(torch.uint8))
+        layouts.write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images.to(torch.uint8))
+        layouts.write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", (numbers % 10).to(torch.uint8))
     return tmp_path
 
 

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
-from asim_lightning.data import CIFAR10, CIFAR100
+from asim_lightning.data import CIFAR10, CIFAR100, cifar
 from tests.data import published_layouts as layouts
 from tests.data.real_pictures import real_pictures
 
@@ -115,7 +116,7 @@ def test_missing_pickles_are_named(copied: Path) -> None:
 def test_a_truncated_pickle_is_named(copied: Path) -> None:
     content = (copied / "test_batch").read_bytes()
     (copied / "test_batch").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"test_batch must be a whole pickle .*truncated") as caught:
+    with pytest.raises(ValueError, match=r"test_batch must be a whole pickle .*nothing in it was run$") as caught:
         CIFAR10(str(copied)).setup("test")
     assert "\n" not in str(caught.value)
 
@@ -127,10 +128,13 @@ def test_a_truncated_pickle_is_named(copied: Path) -> None:
         ({"labels": None}, r"must hold a list `labels` of a label for each of 20 images\.$"),
         ({"labels": [10] * 20}, r"must hold labels from 0 to 9, got 10\.$"),
         ({"labels": ["cat"] * 20}, r"must hold labels from 0 to 9, got 'cat'\.$"),
-        ({"labels": [[["cat"]]] * 20}, r"must hold labels from 0 to 9, got a list\.$"),
         (
             {"data": numpy.zeros((20, 1024), numpy.uint8)},
             r"must hold an array `data` of 3072 bytes an image, as CIFAR-10",
+        ),
+        (
+            {"data": numpy.zeros((20, 3072), numpy.int64)},
+            r"must hold an array `data` of 3072 bytes an image",
         ),
         ({"data": [1, 2]}, r"must hold an array `data` of 3072 bytes an image"),
         ({"data": numpy.zeros((0, 3072), numpy.uint8), "labels": []}, r"of a label for each of 0 images\.$"),
@@ -142,6 +146,23 @@ def test_other_content_is_refused(copied: Path, change: dict[str, Any], message:
     with pytest.raises(ValueError, match=message) as caught:
         CIFAR10(str(copied)).setup("test")
     assert str(copied / "test_batch") in str(caught.value)
+
+
+class Hostile:
+    """Makes a folder when a plain pickle.load reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_that_a_pickle_names_is_run(copied: Path) -> None:
+    (copied / "test_batch").write_bytes(pickle.dumps({"data": Hostile(copied / "trace"), "labels": []}))
+    with pytest.raises(ValueError, match=r"test_batch must be a whole pickle .*it names posix\.mkdir"):
+        CIFAR10(str(copied)).setup("test")
+    assert not (copied / "trace").exists()
 
 
 @pytest.fixture
@@ -227,13 +248,20 @@ def test_other_tables_are_refused(table: Path, content: str, message: str) -> No
 
 
 def test_download_is_left_to_torchvision_and_only_where_asked_for(
-    tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folders: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[str, bool]] = []
-    for name in ("CIFAR10", "CIFAR100"):
-        monkeypatch.setattr(torchvision.datasets, name, lambda root, download: calls.append((root, download)))
+    calls: list[tuple[str, str, str, str]] = []
+    monkeypatch.setattr(
+        cifar, "download_and_extract_archive", lambda url, root, filename, md5: calls.append((url, root, filename, md5))
+    )
     CIFAR10(str(tmp_path / "a")).prepare_data()
     CIFAR10(str(folders), download=True).prepare_data()  # there is another layout already
     assert calls == []
+    expected = torchvision.datasets.CIFAR100
     CIFAR100(str(tmp_path / "a"), download=True).prepare_data()
-    assert calls == [(str(tmp_path / "a"), True)]
+    assert calls == [(expected.url, str(tmp_path / "a"), expected.filename, expected.tgz_md5)]
+    CIFAR10(str(copied.parent), download=True).prepare_data()  # its pickles are not the published ones
+    assert len(calls) == 2
+    monkeypatch.setattr(cifar, "check_integrity", lambda *_: True)
+    CIFAR10(str(copied.parent), download=True).prepare_data()
+    assert len(calls) == 2

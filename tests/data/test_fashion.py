@@ -1,16 +1,21 @@
 import gzip
 import shutil
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from asim_lightning.data import FashionMNIST
-from asim_lightning.data.fashion import DEVIATION, MEAN
+from asim_lightning.data.fashion import DEVIATION, MEAN, SUBSET, read_idx, read_split
+from tests.data.make_subset import PER_CLASS, make_subset, subset_indices
+from tests.data.published_layouts import write_idx
+
+FULL = Path("/usr/share/datasets/fashion-mnist")
+needs_full_set = pytest.mark.skipif(not FULL.is_dir(), reason="the Debian package dataset-fashion-mnist is absent")
 
 
 def gathered(loader: DataLoader) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -155,53 +160,6 @@ def test_setup_reads_what_the_stage_needs_and_reads_it_once(tiny_folder: Path) -
         data.setup("fit")
 
 
-def test_lightning_runs_all_stages_and_shuffles_anew_each_epoch(tiny_folder: Path) -> None:
-    class Remembers(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(()))
-            self.seen: dict[str, list[int]] = {}
-
-        def _remember(self, stage: str, batch: Any) -> torch.Tensor:
-            self.seen.setdefault(stage, []).extend(batch[2].tolist())
-            return self.weight * batch[0].mean()
-
-        def training_step(self, batch: Any) -> torch.Tensor:
-            return self._remember(f"epoch {self.current_epoch}", batch)
-
-        def validation_step(self, batch: Any) -> None:
-            self._remember("validate", batch)
-
-        def test_step(self, batch: Any) -> None:
-            self._remember("test", batch)
-
-        def predict_step(self, batch: Any) -> torch.Tensor:
-            return self._remember("predict", batch)
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=0.1)
-
-    model, data = Remembers(), FashionMNIST(str(tiny_folder), held_out=10)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tiny_folder,
-    )
-    trainer.fit(model, datamodule=data)
-    trainer.test(model, datamodule=data, verbose=False)
-    trainer.predict(model, datamodule=data)
-    assert sorted(model.seen["epoch 0"]) == sorted(model.seen["epoch 1"])
-    assert model.seen["epoch 0"] != model.seen["epoch 1"]
-    assert len(model.seen["validate"]) == 20  # ten images, two epochs
-    assert model.seen["test"] == model.seen["predict"] == list(range(40))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -260,3 +218,67 @@ def test_a_label_above_nine_is_refused(tiny_folder: Path) -> None:
     labels.write_bytes(gzip.compress(content[:-1] + b"\x0a"))
     with pytest.raises(ValueError, match=r"must hold labels from 0 to 9, got 10\."):
         FashionMNIST(str(tiny_folder)).setup("test")
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 10_000), ("test", 2_000)])
+def test_embedded_subset_is_balanced_from_the_start(split: Any, count: int) -> None:
+    images, labels = read_split(SUBSET, split)
+    assert images.shape == (count, 28, 28)
+    assert torch.bincount(labels).tolist() == [PER_CLASS[split]] * 10
+    blocks = labels.reshape(-1, 10).sort(dim=1).values
+    assert torch.equal(blocks, torch.arange(10).expand_as(blocks))
+
+
+@needs_full_set
+def test_embedded_subset_is_made_again_from_the_full_set(tmp_path: Path) -> None:
+    make_subset(str(FULL), str(tmp_path))
+    for file in tmp_path.iterdir():
+        assert torch.equal(read_idx(file), read_idx(SUBSET / file.name))
+    train = {image.numpy().tobytes() for image in read_split(FULL, "train")[0]}
+    assert not any(image.numpy().tobytes() in train for image in read_split(SUBSET, "test")[0])
+    positions = subset_indices(read_split(FULL, "test")[1], "test")
+    assert len(set(positions.tolist())) == 2000
+
+
+def test_what_is_written_as_idx_is_read_back_gzipped_or_not(tmp_path: Path) -> None:
+    values = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
+    write_idx(tmp_path / "x.gz", values)
+    content = gzip.decompress((tmp_path / "x.gz").read_bytes())
+    assert content[:16] == struct.pack(">IIII", 0x00000803, 2, 3, 4)  # 0x803 is the magic number of MNIST's images
+    (tmp_path / "x").write_bytes(content)
+    for file in (tmp_path / "x.gz", tmp_path / "x"):
+        torch.testing.assert_close(read_idx(file), values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must be an IDX file of unsigned bytes, but begins with 0x."),
+        (b"PK\3\4" + b"\0" * 20, "must be an IDX file of unsigned bytes, but begins with 0x504b0304."),
+        (struct.pack(">BBBBI", 0, 0, 0x0D, 1, 4) + b"\0" * 16, "of unsigned bytes, but begins with 0x00000d01."),
+        (b"\0\0\x08\3\0\0", "must be an IDX file of unsigned bytes, but begins with 0x00000803."),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 4, "must hold 5 bytes for the shape (5,)"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"\0" * 6, "but holds 6: it is truncated or corrupt."),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 0), "but holds 0: it is truncated or corrupt."),
+    ],
+)
+@pytest.mark.parametrize("name", ["bad-idx", "bad.gz"])
+def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(ValueError) as caught:
+        read_idx(file)
+    assert str(caught.value).startswith(str(file))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_gzip_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "bad.gz"
+    write_idx(file, torch.randint(0, 256, (4, 28, 28), dtype=torch.uint8))
+    content = file.read_bytes()
+    flipped = content[:900] + bytes(255 - byte for byte in content[900:904]) + content[904:]
+    for damaged in (content[:900], flipped, b"hello" + content):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"^{file} must be a whole gzip file, but is truncated or corrupt "):
+            read_idx(file)

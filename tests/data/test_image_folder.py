@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asim_lightning.data import ImageFolder
-from asim_lightning.data.image_files import read_image
+from asim_lightning.data.image_files import ImageFiles
 from tests.data import published_layouts as layouts
 
 CLASSES = ("cat", "dog", "emu")
@@ -143,4 +143,4 @@ def test_a_small_file_of_a_huge_picture_is_not_decoded(root: Path) -> None:
     file = root / "huge.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     with pytest.raises(ValueError, match=r"huge\.png must be a whole image, .*exceeds limit of \d+ pixels[^\n]*$"):
-        read_image(file)
+        ImageFiles(root, [file.name])[0]

@@ -1,7 +1,7 @@
 """The tables line up, and say what was measured."""
 
-from asim_lightning.evaluation.times import InferenceTime, LayerComparison, LayerTime, Repeats
-from asim_lightning.report.timing_tables import comparison_table, layer_table, network_table
+from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
+from asim_lightning.report.timing_tables import layer_table, network_table
 
 PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
 SIMULATED = InferenceTime(
@@ -29,21 +29,3 @@ def test_layer_table_has_a_sum() -> None:
     assert lines[3] == ["a", "CimConv2d", "3x8x8", "->", "4x8x8", "exact", "+", "events", "events", "1,000", "10.0",
                         "30.0", "3.33e4", "25.0", "%"]  # fmt: skip
     assert lines[5] == ["2", "layers", "1,500", "20.0", "40.0", "3.75e4", "75.0", "%"]
-
-
-def test_comparison_table_sums_what_both_compute() -> None:
-    fast, slow = Repeats((0.01,)), Repeats((0.5,))
-    rows = [
-        LayerComparison("a", "events", 1, fast, slow, ""),
-        LayerComparison("b", "events", 1, fast, fast, ""),
-        LayerComparison("c", "native", 1, None, None, "an ideal converter"),
-    ]
-    lines = [line.split() for line in comparison_table(rows).splitlines()]
-    assert lines[2] == ["a", "events", "10.0", "500", "50.0"]
-    assert lines[4] == ["c", "native", "-", "-", "-", "not", "computed", "there:", "an", "ideal", "converter"]
-    assert lines[5] == ["2", "layers", "20.0", "510", "25.5"]
-
-
-def test_comparison_table_without_any_common_layer() -> None:
-    lines = comparison_table([LayerComparison("c", "native", 1, None, None, "an ideal converter")]).splitlines()
-    assert len(lines) == 3

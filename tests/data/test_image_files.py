@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from asim_lightning.data.class_folders import class_names, image_names_in, list_class_folders
+from asim_lightning.data.image_files import class_names, image_names_in, list_class_folders
 from tests.data import published_layouts as layouts
 
 
@@ -32,7 +33,12 @@ def test_listing_is_that_of_torchvision(folder: Path) -> None:
 def test_empty_classes_count_and_hidden_folders_do_not(folder: Path) -> None:
     (folder / "aa").mkdir()
     (folder / ".cache").mkdir()
+    Image.new("RGB", (4, 3)).save(folder / "b" / ".hidden.png")
+    Image.new("RGB", (4, 3)).save(folder / "b" / "B.GIF")
     assert class_names(folder) == ["a", "aa", "b", "c"]
+    assert image_names_in(folder / "b") == ["00000003.png", "B.GIF"]
+    pictures, labels = list_class_folders(folder, class_names(folder))
+    assert [pictures.path(i).name for i, label in enumerate(labels) if label == 2] == ["00000003.png", "B.GIF"]
     assert set(list_class_folders(folder, class_names(folder))[1].tolist()) == {0, 2, 3}
 
 

@@ -1,27 +1,50 @@
-"""Data sets of prepared images: augmented and normalised a batch at a time, from memory or image by image."""
+"""Data sets whose samples carry their index, and the preparation of their images, a batch at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from asim_lightning.data.draws import drawing_from, positions_and_epochs, sample_keys
-from asim_lightning.data.image_files import PilImages
+from asim_lightning.data.image_files import ImageFiles, TensorAsPilImages
+from asim_lightning.data.transforms import Transform
 
 Sample = tuple[Tensor, int, int]
 """Image, float32, (channels, height, width); label; index of the image in its split."""
 
-Transform = Callable[[Image.Image], Tensor]
-"""From a PIL image to uint8, (3, size, size)."""
-
 PerChannel = float | tuple[float, ...]
 """One value for all channels, or one for each."""
+
+
+class IndexedDataset(Dataset[tuple[Any, Any, int]]):
+    """Wraps a data set of ``(image, label)``, e.g. torchvision's ImageFolder, to yield ``(image, label, index)``.
+
+    The simulated noise of an image is a function of its index. To use part of a data set, wrap the whole and
+    take a ``Subset`` of the wrapped one, so that the images keep their index.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        """Wraps a data set.
+
+        Args:
+            dataset: Has a length and can be indexed.
+        """
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.dataset))
+
+    def __getitem__(self, position: int) -> tuple[Any, Any, int]:
+        """The sample with its index, which is 0 to length - 1 even where ``position`` counts from the end."""
+        index = range(len(self))[position]
+        image, label = self.dataset[index]
+        return image, label, index
 
 
 def normalized(images: Tensor, mean: PerChannel, deviation: PerChannel) -> Tensor:
@@ -119,13 +142,13 @@ class InMemoryImages(PreparedImages):
     """Images of one tensor, which several data sets may share: each holds the indices of its own images."""
 
     def __init__(self, images: Tensor, labels: Tensor, indices: Tensor, preparation: Preparation) -> None:
-        """Keeps references, copies nothing.
+        """Keeps references, copies nothing; all but the images as in :class:`PreparedImages`.
 
         Args:
             images: uint8, (images, channels, height, width).
-            labels: As of :class:`PreparedImages`.
-            indices: As of :class:`PreparedImages`.
-            preparation: As of :class:`PreparedImages`.
+            labels: Of all images.
+            indices: The images of this data set.
+            preparation: Of a batch.
         """
         super().__init__(labels, indices, preparation)
         self.images = images
@@ -135,25 +158,25 @@ class InMemoryImages(PreparedImages):
 
 
 class TransformedImages(PreparedImages):
-    """PilImages of a split, each transformed as it is read."""
+    """Images of a split, each transformed as it is read."""
 
     def __init__(
         self,
-        images: PilImages,
+        images: ImageFiles | TensorAsPilImages,
         labels: Tensor,
         indices: Tensor,
         transform: Transform,
         preparation: Preparation,
     ) -> None:
-        """Keeps references, reads nothing.
+        """Keeps references, reads nothing; all but images and transform as in :class:`PreparedImages`.
 
         Args:
             images: All images of the split.
-            labels: As of :class:`PreparedImages`.
-            indices: As of :class:`PreparedImages`.
+            labels: Of all images.
+            indices: The images of this data set.
             transform: Applied to each image; where it draws from torch's default generator, its draws are a
                 function of the preparation's seed, the epoch and the index.
-            preparation: As of :class:`PreparedImages`.
+            preparation: Of a batch.
         """
         super().__init__(labels, indices, preparation)
         self.images = images

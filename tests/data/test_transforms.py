@@ -5,8 +5,8 @@ import torch
 from torchvision.transforms.v2 import functional as torchvision_functional
 
 from asim_lightning.data import RandomCropFlip
-from asim_lightning.data.augmentation import crop_and_flip
 from asim_lightning.data.draws import sample_keys
+from asim_lightning.data.transforms import crop_and_flip
 
 
 def test_crop_and_flip_equals_torchvision_image_by_image() -> None:

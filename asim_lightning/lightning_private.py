@@ -1,12 +1,53 @@
-"""What a checkpoint says of its epoch, where Lightning's own account would have a run go on elsewhere."""
+"""What this package uses of Lightning beyond its public interface: private members, and the state of a fit's loops.
+
+tests/test_lightning_private.py fails when Lightning renames a part of it, and setup.cfg limits Lightning's version.
+"""
 
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
+
+
+class EvaluationLoop(_EvaluationLoop):
+    """Lightning's loop of a test or validation; a subclass gives it other work in ``run``."""
+
+    def __init__(self, trainer: Trainer, tests: bool) -> None:
+        """Make the loop that takes the place of the trainer's.
+
+        Args:
+            trainer: The trainer.
+            tests: Whether it is a test; otherwise a validation.
+        """
+        function = TrainerFn.TESTING if tests else TrainerFn.VALIDATING
+        super().__init__(trainer, function, RunningStage.TESTING if tests else RunningStage.VALIDATING, verbose=False)
+
+    @property
+    def loaders(self) -> list[Any]:
+        """The loaders of the images, after ``setup_data``; an empty one if no image is asked for."""
+        return self._combined_loader.flattened if self._combined_loader is not None else [[]]
+
+
+def trainer_of(module: LightningModule) -> Trainer | None:
+    """The trainer of a module; None if it has none, for which the module's own property raises an error."""
+    return module._trainer
+
+
+def works_elsewhere(trainer: Trainer) -> bool:
+    """Whether the trainer forks or spawns the processes that work, so that this one learns only what they return."""
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def steps_between_saves(callback: ModelCheckpoint) -> int:
+    """The `every_n_train_steps` of a callback; 0 if it counts no steps."""
+    return callback._every_n_train_steps
 
 
 def is_cut_short(trainer: Trainer) -> bool:
-    """Whether the epoch that ends has batches left, as where `max_steps` are made or the time is over."""
+    """Whether the epoch that ends has batches left, because `max_steps` are made or the time is over."""
     batches = trainer.fit_loop.epoch_loop.batch_progress
     return not batches.is_last_batch and batches.current.ready < trainer.num_training_batches
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from asim_lightning.data import InMemoryImages, Preparation
+from asim_lightning.data import IndexedDataset, InMemoryImages, Preparation
+from asim_lightning.data.datasets import normalized
 from asim_lightning.data.draws import POSITION_BITS, sample_keys
-from asim_lightning.data.prepared_images import normalized
 
 
 @pytest.fixture
@@ -58,3 +58,14 @@ def test_each_channel_has_its_own_mean_and_deviation() -> None:
     result = normalized(images, (0.0, 0.5, 1.0), (1.0, 2.0, 4.0))
     assert result.dtype == torch.float32
     assert result[1, :, 2, 3].tolist() == [1.0, 0.25, 0.0]
+
+
+def test_a_wrapped_data_set_yields_its_index_also_in_a_subset() -> None:
+    dataset = IndexedDataset(TensorDataset(torch.arange(6.0), torch.arange(6) % 2))
+    assert len(dataset) == 6
+    assert dataset[4] == (torch.tensor(4.0), torch.tensor(0), 4)
+    assert dataset[-1][2] == 5
+    assert [index for _, _, index in dataset] == [0, 1, 2, 3, 4, 5]
+    _, _, indices = next(iter(DataLoader(Subset(dataset, [5, 1, 3]), batch_size=3)))
+    assert indices.tolist() == [5, 1, 3]
+    assert indices.dtype == torch.int64

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asim_lightning.data.balanced import draw_balanced, shuffled, spread
+from asim_lightning.data.splits import draw_balanced, shuffled, spread
 
 LABELS = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2])
 
