@@ -8,6 +8,7 @@ import torch
 
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.schedule import Cycle
+from asim_lightning.circuit.static import converter_deviations
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts, transfer
 
 LARGEST_ERROR_PROBABILITY = 0.015
@@ -132,8 +133,8 @@ def why_no_tails(circuit: Transfer) -> str | None:
 
 
 def with_equal_converters(circuit: Transfer) -> Transfer:
-    """The same schedule and column before converters without offset, gain and INL of their own."""
-    alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in ("offset", "gain", "inl")})
+    """The same schedule and column before converters without static effects."""
+    alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in converter_deviations(circuit.macro, 0.0)})
     return transfer(alike, circuit.signed_input, circuit.rows_in_use)
 
 
@@ -141,9 +142,8 @@ def expected_error(circuit: Transfer) -> float:
     """Share of wrong codes at a quarter of the full scale, expected over noise and the spreads of converters; the
     largest of all cycles.
 
-    Offset, gain times the code, INL and noise are taken as one normal around levels that lie d beside their code, on
-    average over the counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``. What a
-    calibration to a step leaves has the spread ``step / sqrt 12`` at most.
+    Static effects (see `converter_deviations`) and noise are taken as one normal around levels that lie d beside their
+    code, on average over the counts: ``(erfc((1/2 - d) / (sqrt 2 sigma)) + erfc((1/2 + d) / (sqrt 2 sigma))) / 2``.
     """
     cycles = zip(circuit.cycles, circuit.noisy, strict=True)
     kinds = {(cycle.full_scale, cycle.analog, noisy): cycle for cycle, noisy in cycles if cycle.converted}
@@ -161,13 +161,6 @@ def _share_wrong(column: Column, cycle: Cycle, sigma: float) -> float:
 
 
 def _total_sigma(circuit: Transfer, cycle: Cycle, noisy: bool) -> float:
-    macro, top = circuit.macro, cycle.top_code or 1
-    static, (offset, step) = macro.static, macro.converter_spreads
-    gain, left = static.gain_percent / 100, step / math.sqrt(12)
-    offset = min(offset, left) if static.trim in ("offset", "both") else offset
-    gain = min(gain, left / top) if static.trim in ("gain", "both") else gain
     code = cycle.full_scale / 4 / cycle.counts_a_code
-    # of a binary C-DAC whose end points are its gain and offset
-    inl = static.inl_percent / 100 * math.sqrt(max(0.0, code * (1 - code / (top + 1))))
     noise = float(circuit.column.sigma(possible_counts(cycle).float(), cycle).max()) if noisy else 0.0
-    return math.hypot(offset, gain * code, inl, noise)
+    return math.hypot(*converter_deviations(circuit.macro, code).values(), noise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 
 
 RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`; use that"
+
+
+@dataclass(frozen=True, eq=False)
+class ConverterPlaces:
+    """Where converters are, each by its first column. # (converters,) each, int64
+
+    Attributes:
+        layer: Full name of the layer; of macros that layers share (placement reuse) "macros 0", "macros 1", ...
+        macro: Number of the macro: ``tile * groups + group``; of macros that layers share their own.
+        column: Number of the column in its macro: ``output * weight_bits + weight_bit`` (weight-parallel: output); of
+            macros that layers share that of the physical column.
+        tile: Tile of the layer. None where layers share macros, which hold several tiles, outputs and bits in turn.
+        group: Group of a convolution, or head.
+        output: Output of the group or head.
+        weight_bit: Bit of the weight, 0 the lowest (weight-parallel: 0).
+    """
+
+    layer: str
+    macro: Tensor
+    column: Tensor
+    tile: Tensor | None = None
+    group: Tensor | None = None
+    output: Tensor | None = None
+    weight_bit: Tensor | None = None
 
 
 class Column:

@@ -7,7 +7,7 @@ from typing import Any
 from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.fields import setting
-from asim_lightning.circuit.static import StaticEffects, converter_spreads, static_effects
+from asim_lightning.circuit.static import StaticEffects, converter_deviations, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
@@ -86,7 +86,12 @@ class MacroConfig:
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
         object.__setattr__(self, "static", static_effects(self.static))
-        self.converter_spreads  # noqa: B018 - checks units and combinations
+        for name in converter_deviations(self, 1.0):
+            if self.adc_bits is None and self.static.is_set(name):
+                given = getattr(self.static, name)
+                raise ValueError(
+                    f"`macro.static.{name}` needs a converter with codes, got {given!r} with adc_bits null"
+                )
         self._check_units_of_converters()
         column = build_column(self)
         object.__setattr__(self, "column_args", {**self.column_args, **column.settled})
@@ -142,16 +147,19 @@ class MacroConfig:
 
     @property
     def converters_differ(self) -> bool:
-        """Whether converters have an offset, gain or INL, after calibration."""
-        return self.converters_differ_by_chip or bool(self.static.inl_percent)
+        """Whether converters have static effects, after calibration."""
+        return any(converter_deviations(self, self.top_code or 1).values())
 
     @property
     def converters_differ_by_chip(self) -> bool:
-        """The same, but for an INL that all have."""
-        static, (offset, step) = self.static, self.converter_spreads
-        left = {kind: step > 0 or static.trim not in (kind, "both") for kind in ("offset", "gain")}
-        own_inl = static.inl_percent and static.inl_table is None
-        return bool((offset and left["offset"]) or (static.gain_percent and left["gain"]) or own_inl)
+        """The same, except for an INL that all have."""
+        deviations = converter_deviations(self, self.top_code or 1)
+        return any(value for name, value in deviations.items() if name != "inl" or self.static.inl_table is None)
+
+    @property
+    def signed_codes(self) -> int:
+        """Codes of a converter, those below 0 of a weight-parallel one too."""
+        return (2 if self.weight_parallel else 1) * (self.top_code or 1) + 1
 
     @property
     def codes_of_full_scale(self) -> float | None:

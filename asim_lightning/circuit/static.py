@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
-from asim_lightning.circuit.fields import setting
+from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.units import noise_percent, quantity
+
+if TYPE_CHECKING:
+    from asim_lightning.circuit.macro import MacroConfig
 
 REFERENCES = ("ratiometric", "absolute", "summing")
 TRIMS = ("none", "offset", "gain", "both")
@@ -30,25 +33,27 @@ class StaticEffects:
     offset: float | str = setting(0.0, label="offset", has_units=True, role="static", harder=1)
     """Standard deviation of a converter's offset: percent of full scale, or with a unit ("0.3 lsb", "1 mV"); in lsb
     with `adc_step` and several bits a cycle."""
-    gain: float | str = setting(0.0, label="gain", has_units=True, role="static", harder=1)
+    gain: float | str = setting(0.0, label="gain", has_units=True, role="static", harder=1, within=(0, 100))
     """Standard deviation of a converter's gain: percent, 0..100."""
-    inl: float | str | list[float] = setting(0.0, label="INL", has_units=True, role="static", harder=1)
+    inl: float | str | list[float] = setting(0.0, label="INL", has_units=True, role="static", harder=1, within=(0, 20))
     """Standard deviation of a unit capacitor of the converter's binary C-DAC, which makes its INL: percent, 0..20; or
     the INL of all converters, LSB, by code from the lowest (2^adc_bits; the first does not count), as a list, or a CSV
     file of a number a line. Where thresholds are out of order (8 bits: above about 3 %), the code is the first one on
     the way from the nearest code between whose thresholds the value lies."""
     columns_per_adc: int = setting(1, label="columns per ADC")
     """Neighbouring columns (weight bits of an output, then the next output) that share a converter: 1 or more."""
-    cell_mismatch: float | str = setting(0.0, label="cell mismatch", has_units=True, role="static", harder=1)
+    cell_mismatch: float | str = setting(
+        0.0, label="cell mismatch", has_units=True, role="static", harder=1, within=(0, 100)
+    )
     """Standard deviation of a cell's capacitor or current: percent of its nominal value, 0..100."""
     reference: str = setting("ratiometric", label="reference")
     """What a column's charge is measured against: ratiometric (all its cells, as where the array is its own C-DAC),
     absolute (a fixed range) or summing (nothing is shared with idle cells; currents, too)."""
-    parasitics: float = setting(0.0, label="parasitics", role="static", harder=1)
+    parasitics: float = setting(0.0, label="parasitics", role="static", harder=1, within=(0, 10))
     """Parasitic capacitance of a column, in capacitances of all its cells, for an absolute reference: 0..10."""
-    stuck_at_0: float = setting(0.0, label="stuck at 0", role="static", harder=1)
+    stuck_at_0: float = setting(0.0, label="stuck at 0", role="static", harder=1, within=(0, 1))
     """Share of the cells that hold 0 whatever is written: 0..1."""
-    stuck_at_1: float = setting(0.0, label="stuck at 1", role="static", harder=1)
+    stuck_at_1: float = setting(0.0, label="stuck at 1", role="static", harder=1, within=(0, 1))
     """Share of the cells that hold 1 whatever is written: 0..1."""
     trim: str = setting("none", label="trim")
     """What is calibrated before use: none, offset, gain or both."""
@@ -69,11 +74,11 @@ class StaticEffects:
             object.__setattr__(self, "inl", read_inl(self.inl))
         if isinstance(self.inl, (list, tuple)):
             object.__setattr__(self, "inl", checked_inl(self.inl, "`macro.static.inl`"))
-        percents = (("gain", 100.0), ("inl", 20.0), ("cell_mismatch", 100.0))
-        for name, most in percents if self.inl_table is None else (percents[0], percents[2]):
-            _percent(getattr(self, name), name, most)
-        for name, high in (("parasitics", 10), ("stuck_at_0", 1), ("stuck_at_1", 1)):
-            check_number(f"`macro.static.{name}`", getattr(self, name), high)
+        for name, each in settings_of(StaticEffects).items():
+            if each.within and each.has_units and not (name == "inl" and self.inl_table is not None):
+                _percent(getattr(self, name), name, each.within[1])
+            elif each.within and not each.has_units:
+                check_number(f"`macro.static.{name}`", getattr(self, name), each.within[1])
         if self.stuck_at_0 + self.stuck_at_1 > 1:
             raise ValueError(
                 "`macro.static.stuck_at_0` and `stuck_at_1` must be at most 1 together, got "
@@ -121,15 +126,13 @@ class StaticEffects:
 
     def words(self) -> str:
         """The effects that there are, with units; empty where there are none."""
-        spreads = ("offset", "gain", "inl", "cell_mismatch", "stuck_at_0", "stuck_at_1")
         found = []
-        for name in spreads:
+        for name, each in settings_of(StaticEffects).items():
             value = getattr(self, name)
             if name == "inl" and self.inl_table is not None:
                 found.append(f"INL of all converters by a table, {max(map(abs, self.inl_table)):.3g} LSB at most")
-                continue
-            unit = " %" if isinstance(value, (int, float)) and not name.startswith("stuck") else ""
-            if _is_set(value):
+            elif each.harder and name != "parasitics" and self.is_set(name):
+                unit = " %" if each.has_units and isinstance(value, (int, float)) else f" {each.unit}".rstrip()
                 found.append(f"{name.replace('_', ' ')} {value}{unit}")
         if self.columns_per_adc > 1:
             found.append(f"{self.columns_per_adc} columns share a converter")
@@ -140,11 +143,23 @@ class StaticEffects:
             kinds = "offset and gain" if self.trim == "both" else self.trim
             unit = " %" if isinstance(self.trim_step, (int, float)) else ""
             found.append(f"{kinds} trimmed to {self.trim_step}{unit}")
-        elif _is_set(self.trim_step) and found:
+        elif self.is_set("trim_step") and found:
             found.append("not trimmed, so that trim_step counts for nothing")
         if self.is_reused and found:
             found.append(f"weights reloaded into {self.macros} macros of {self.columns} columns")
         return ", ".join(found)
+
+    def is_set(self, name: str) -> bool:
+        """Whether a spread, or one of the INL of all converters, is not 0."""
+        value = getattr(self, name)
+        if isinstance(value, (list, tuple)):
+            return any(value)
+        found = quantity(value)
+        return found is not None and found[0] > 0
+
+    def trims(self, kind: str) -> bool:
+        """Whether offsets or gains are calibrated."""
+        return self.trim in (kind, "both")
 
     @property
     def is_reused(self) -> bool:
@@ -168,18 +183,29 @@ def converter_spreads(
         full_scale_mv: Full scale, mV; None where it is not known.
 
     Raises:
-        ValueError: A value is outside 0..100 % of full scale, its unit cannot be converted, or there is no converter.
+        ValueError: A value is outside 0..100 % of full scale, or its unit cannot be converted.
     """
     codes = []
     for name in ("offset", "trim_step"):
         value = getattr(static, name)
         percent = noise_percent(value, f"macro.static.{name}", codes_of_full_scale, full_scale_mv)
         codes.append(percent / 100.0 * (codes_of_full_scale or 0))
-    asked = [name for name in ("offset", "gain", "inl") if _is_set(getattr(static, name))]
-    if codes_of_full_scale is None and asked:
-        given = getattr(static, asked[0])
-        raise ValueError(f"`macro.static.{asked[0]}` needs a converter with codes, got {given!r} with adc_bits null")
     return codes[0], codes[1]
+
+
+def converter_deviations(macro: "MacroConfig", code: float) -> dict[str, float]:
+    """How far each effect on converters moves a level at a code: standard deviation in codes, by name of the setting.
+
+    What a calibration to a step leaves has the deviation ``step / sqrt 12`` at most. The INL is that of a binary C-DAC
+    whose end points are its gain and offset.
+    """
+    static, (offset, step), top = macro.static, macro.converter_spreads, macro.top_code or 1
+    gain, left = static.gain_percent / 100, step / math.sqrt(12)
+    return {
+        "offset": min(offset, left) if static.trims("offset") else offset,
+        "gain": (min(gain, left / top) if static.trims("gain") else gain) * code,
+        "inl": static.inl_percent / 100 * math.sqrt(max(0.0, code * (1 - code / (top + 1)))),
+    }
 
 
 def static_effects(value: Any) -> StaticEffects:
@@ -234,13 +260,6 @@ def checked_inl(values: Sequence[Any], where: str) -> tuple[float, ...]:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ValueError(f"{where} must have finite numbers of LSB, got {value!r:.60} at code {code}")
     return tuple(float(value) for value in values)
-
-
-def _is_set(value: float | str | Sequence[float]) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(value)
-    found = quantity(value)
-    return found is not None and found[0] > 0
 
 
 def _percent(value: object, name: str, most: float) -> float:

@@ -17,13 +17,14 @@ wrong conversions, `tails` those of converters that differ a little (CPU), `spli
 `native` (CPU), `fused` (CUDA) and `reference` (any device, the specification) make every conversion.
 """
 
-from asim_lightning.engine.chip import Chip, converters_of, stuck_weights
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.effects import check_saved, converters_of, stuck_weights
+from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.engines import ENGINES, choose, refusals
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
 from asim_lightning.engine.program import Engine, Program, sums_of
 from asim_lightning.engine.quantizer import Quantizer
-from asim_lightning.engine.saved_chip import SavedChip
 from asim_lightning.engine.weights import Weights
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "SavedChip",
     "Tile",
     "Weights",
+    "check_saved",
     "choose",
     "converters_of",
     "current_scope",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.engine import float32, int8
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, runs_everywhere

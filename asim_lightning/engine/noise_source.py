@@ -9,9 +9,9 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.noise import WORD, layer_key, normals, output_normals
-from asim_lightning.engine.saved_chip import SavedChip
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import byte_passes
-from asim_lightning.engine.chip import Chip, stuck_weights
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Conv2dProduct, Product
 from asim_lightning.engine.quantizer import Quantizer
@@ -147,8 +148,7 @@ def sums_of(
     """Sums of an engine for one call, keeping nothing: integers x and w, as `Program.sums` takes them; of the chip that
     the read simulates, where no other one is given."""
     chip = Chip.of(noise) if chip is None else chip
-    chip = replace(chip, product=product)
-    held = Weights(stuck_weights(chip, transfer, w, product.batched_weight))
+    held = Weights(stuck_weights(chip, product, transfer, w))
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 
 

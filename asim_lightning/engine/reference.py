@@ -13,12 +13,13 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine.cells import ChargeGains, weight_digits
-from asim_lightning.engine.chip import Chip, converters_of
-from asim_lightning.engine.converters import Converters, OutputConverters
+from asim_lightning.engine.chips.cells import ChargeGains, weight_digits
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import Converters, OutputConverters
+from asim_lightning.engine.chips.effects import converters_of
+from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.placement import curve_numbers
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere
 from asim_lightning.engine.threads import one_thread_each
@@ -78,16 +79,15 @@ class ReferenceProgram(ConvertingProgram):
         votes = max(cycle.votes for cycle in transfer.cycles)
         stacked = max(len(block) for block in _blocks(transfer)) * votes
         step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
-        errors = self.converters
-        if errors is None:
-            errors = converters_of(self.chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape)
+        places = Places(self.chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape)
+        errors = self.converters or converters_of(self.chip, product, transfer, places.shape)
         kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
             weight = w[low : low + step] if product.batched_weight else w
             planes = {} if product.batched_weight else kept
             with torch.no_grad():
-                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes, errors)
+                return self._rows(x[low : low + step], weight, source.rows(low, low + step), planes, places, errors)
 
         with exact_float32(x.device.type):
             if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1:
@@ -97,46 +97,46 @@ class ReferenceProgram(ConvertingProgram):
                 parts = [part(low) for low in range(0, len(x), step)]
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
-    def _rows(self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], errors: Converters | None) -> Tensor:
+    def _rows(
+        self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None
+    ) -> Tensor:
         product, transfer = self.product, self.transfer
-        macro = transfer.macro
-        tiles = product.tiles(w[0] if product.batched_weight else w, macro.rows)
-        charge = ChargeGains(product, transfer, self.chip, w.shape[1:] if product.batched_weight else w.shape)
-        sums = _Sums(transfer, len(tiles))
+        macro, charge = transfer.macro, ChargeGains(places)
+        sums = _Sums(transfer, len(places.tiles))
         for block in _blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
             if key not in planes:  # input groups meet the same weight bits
-                held = [weight_digits(w, cycle, transfer, self.chip, product.batched_weight) for _, cycle in block]
+                held = [weight_digits(w, cycle, places) for _, cycle in block]
                 planes[key] = torch.stack(held)
             w_digits = planes[key]
             wide = max(c.full_scale for _, c in block) * (2**13 if transfer.column.cell_sigma else 1) >= 2**24
             if wide and x.device.type != "mps":
                 x_digits, w_digits = x_digits.double(), w_digits.double()
-            for tile_number, tile in enumerate(tiles):
+            for tile_number, tile in enumerate(places.tiles):
                 counts = product.counts(tile, x_digits, w_digits)  # (batch, cycles of the block, *outputs)
                 normal = _Normals(transfer, block, counts, tile_number, noise)
-                for place, (_, cycle) in enumerate(block):
-                    count = counts[:, place]
-                    gains = charge.of(tile_number, tile, cycle)
+                for number, (_, cycle) in enumerate(block):
+                    count = counts[:, number]
+                    gains = charge.of(tile_number, cycle)
                     count = count if gains is None else count * gains.to(count)
                     if not cycle.converted:
                         sums.add_count(cycle, count)
                         continue
-                    read = self._conversion(errors, tile_number, cycle, count)
-                    reads = [read(normal(v, place)) for v in range(cycle.votes)]
+                    read = self._conversion(errors, places, tile_number, cycle, count)
+                    reads = [read(normal(v, number)) for v in range(cycle.votes)]
                     sums.add_code(cycle, reads[0] if len(reads) == 1 else vote(torch.stack(reads), macro.vote))
         return sums.in_counts(x.device)
 
     def _conversion(
-        self, errors: Converters | None, tile: int, cycle: Cycle, count: Tensor
+        self, errors: Converters | None, places: Places, tile: int, cycle: Cycle, count: Tensor
     ) -> Callable[[Tensor | None], Tensor]:
         """What makes a code of a count and a normal: an integer in floating point; of an ideal converter a real
         count."""
         column = self.transfer.column
-        own = OutputConverters() if errors is None else errors.of_outputs(self.product, tile, cycle, count)
+        own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
-            curve = curve_numbers(self.product, self.transfer, cycle, count)
+            curve = places.by_output(places.column_of(cycle).repeat(places.groups)) % column.curves
             own_level, sigma = column.of_curves(curve, count, cycle)
         else:
             own_level, sigma = column.level(count, cycle), None

@@ -12,7 +12,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.circuit import split as parts_of
 from asim_lightning.engine import events
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.every_conversion import KERNELS, kernel_for
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.integer import digits

@@ -21,8 +21,7 @@ class ChipLayer:
         inl: INL of each converter by nibbles of the code, or by code, LSB; None: none has any.
             # (converters, nibbles, 16) or (converters, codes)
         cells: Cells that hold its weights.
-        stuck_at_0: Bits of each weight that are stuck at 0, int32. # (*weight)
-        stuck_at_1: Bits of each weight that are stuck at 1, int32. # (*weight)
+        stuck: How many of them are stuck at 0, and at 1.
         cell_percent: Standard deviation of its cells, percent.
         tensors: All of it as a file has it, by kind; see `SavedChip`.
     """
@@ -35,8 +34,7 @@ class ChipLayer:
     gain: Tensor | None
     inl: Tensor | None
     cells: int
-    stuck_at_0: Tensor
-    stuck_at_1: Tensor
+    stuck: tuple[int, int]
     cell_percent: float
     tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -58,10 +56,3 @@ class ChipLayer:
             at = sum((self.inl[:, n, code >> 4 * n & 15] for n in range(min(nibbles, 2))), torch.zeros(len(self.inl)))
             most = torch.maximum(most, at.abs())
         return most + sum((self.inl[:, n].abs().amax(1) for n in range(2, nibbles)), torch.zeros(len(self.inl)))
-
-    def stuck(self) -> tuple[int, int]:
-        """Number of cells that are stuck at 0, and at 1."""
-        zeros, ones = (
-            sum(int((mask >> bit & 1).sum()) for bit in range(16)) for mask in (self.stuck_at_0, self.stuck_at_1)
-        )
-        return zeros, ones

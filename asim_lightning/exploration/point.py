@@ -12,7 +12,7 @@ from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import Chip, SavedChip
+from asim_lightning.engine import Chip, SavedChip, check_saved
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
@@ -132,7 +132,7 @@ class Points:
         for family, pair in zip(self._families, self._macros(assignments), strict=True):
             if pair is not None and not pair[0].static.is_reused:  # of macros that layers share: when they are placed
                 for name in family.layers:
-                    Chip.at(saved, name).check(transfer(*pair))
+                    check_saved(Chip.at(saved, name), transfer(*pair))
 
     def _macros(self, assignments: Sequence[Assignment | None]) -> list[tuple[MacroConfig, bool] | None]:
         """The macro of each family and whether its input is signed; None where it is on none."""
@@ -191,15 +191,8 @@ def _static(macro: MacroConfig) -> dict[str, object]:
     """Static effects as engines use them, whatever unit they are written in: offset and trim step in LSB, other spreads
     in percent.
     """
-    static, (offset, trim_step) = macro.static, macro.converter_spreads
-    return {
-        **_values(static, False),
-        "offset": offset,
-        "gain": static.gain_percent,
-        "inl": static.inl_percent if static.inl_table is None else static.inl_table,
-        "cell_mismatch": static.cell_percent,
-        "trim_step": trim_step,
-    }
+    offset, trim_step = macro.converter_spreads
+    return {**_values(macro.static, False), "offset": offset, "trim_step": trim_step}
 
 
 @lru_cache(maxsize=1024)  # as engines keep their tables: of a file that changes meanwhile neither sees anything

@@ -1,6 +1,5 @@
 """Product of two activations on a macro: QK^T and AV of attention."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -133,7 +132,7 @@ class CimMatmul(OnMacro):
         if noise is None:
             return self._exact(product, Weights(integers))
         macro, prepare = self._engine_for(noise)
-        held = stuck_weights(replace(self.chip_of(noise.chip), product=product), self.transfer, integers, batched=True)
+        held = stuck_weights(self.chip_of(noise.chip), product, self.transfer, integers)
         return self._programs.of(macro, product, lambda: prepare(product, None)).of(held)
 
     def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:

@@ -20,6 +20,7 @@ from asim_lightning.engine import (
     Quantizer,
     SavedChip,
     Weights,
+    check_saved,
     choose,
     current_scope,
     refusals,
@@ -224,7 +225,7 @@ class OnMacro(QuantizedLayer):
             ValueError: The file is not of a chip of the layer's macro.
         """
         found = replace(Chip.at(chip, self.chip_part), first_tile=self.first_tile)
-        found.check(self.transfer)
+        check_saved(found, self.transfer)
         return found
 
     def _engine_for(self, noise: Noise) -> tuple[Hashable, Callable[[Product, Weights | None], Program]]:
@@ -241,10 +242,9 @@ class OnMacro(QuantizedLayer):
             name = self.engine_on(device)
             if self.engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
-            placed = replace(chip, product=product) if circuit.macro.static.is_reused else chip
             if weights is not None and circuit.macro.static.has_stuck_cells:
-                weights = Weights(stuck_weights(placed, circuit, weights.integers, batched=False))
-            program = ENGINES[name].prepare(product, circuit, weights, placed)
+                weights = Weights(stuck_weights(chip, product, circuit, weights.integers))
+            program = ENGINES[name].prepare(product, circuit, weights, chip)
             program.max_elements = self.max_elements
             return program
 

@@ -20,7 +20,7 @@ def chip_table(layers: Sequence[ChipLayer]) -> str:
     ]
     rows.append(["", "", "LSB", "LSB", "%", "LSB", "", "", "%"])
     for layer in layers:
-        zeros, ones = layer.stuck()
+        zeros, ones = layer.stuck
         gain = None if layer.gain is None else 100 * (layer.gain - 1)
         rows.append(
             [

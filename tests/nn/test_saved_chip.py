@@ -1,7 +1,6 @@
 """A chip in a file is the chip that was saved, to the bit, and what is edited changes nothing else."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import SavedChip, noise_context
-from asim_lightning.engine.chip_tensors import chip_tensors
+from asim_lightning.engine.chips.effects import chip_tensors
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
 
 CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
@@ -56,8 +55,7 @@ def saved(layer: OnMacro, inputs: tuple[Tensor, ...], path: Path, number: int = 
     """Save a chip of a layer; its tensors."""
     product, _, w = layer.quantized_operands(*inputs)
     shape = w.shape[1:] if product.batched_weight else w.shape
-    chip = replace(layer.chip_of(number), product=product)
-    found = chip_tensors(chip, product, layer.transfer, shape)
+    found = chip_tensors(layer.chip_of(number), product, layer.transfer, shape)
     save_file({f"{layer.chip_part}/{kind}": values for kind, values in found.items()}, path)
     return found
 
@@ -166,7 +164,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "other rows": (changed("macro", lambda m: m - torch.eye(8)[1].long()), "with rows 40, got one with 39"),
     "shape": (changed("offset", lambda v: v[:-1].clone()), "must have offset of shape 48, got 47"),
-    "dtype": (changed("gain", lambda v: v.double()), "`layer/gain` must be of torch.float32, got torch.float64"),
+    "dtype": (changed("gain", lambda v: v.double()), "must have gain of torch.float32, got torch.float64"),
     "NaN": (changed("gain", first_set(float("nan"))), "`layer/gain` must have finite values"),
     "infinite": (changed("cells", first_set(float("inf"))), "`layer/cells` must have finite values"),
     "offset": (changed("offset", first_set(-500.0)), "must have offset of -496..496, got -500"),
@@ -179,7 +177,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "place": (changed("place", lambda v: v.flip(0)), "must have [0, 0, 0, 0] in line 0 of place, got [1, 0, 5, 3]"),
     "kind": (
         lambda tensors: {**tensors, "layer/ofset": tensors["layer/offset"].clone()},
-        "must have tensors LAYER/KIND, got 'layer/ofset'; nearest: offset",
+        "has ofset of layer `layer`, which differs on no chip of its macro",
     ),
     "no name": (lambda tensors: {"offset": tensors["layer/offset"]}, "must have tensors LAYER/KIND, got 'offset'"),
     "nothing": (lambda tensors: {}, "must hold a chip, tensors LAYER/KIND, got none"),

@@ -22,7 +22,7 @@ from torch import Tensor
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import exact
 from asim_lightning.engine.byte_passes import SHIFT
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.events import any_device
 from asim_lightning.engine.events.layout import layout
 from asim_lightning.engine.events.rates import rates

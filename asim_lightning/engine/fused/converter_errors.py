@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.converters import Converters, most_moves
+from asim_lightning.engine.chips.converters import Converters, most_moves
 from asim_lightning.engine.fused.digit_layout import Operands
 
 

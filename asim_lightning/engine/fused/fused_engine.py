@@ -14,8 +14,9 @@ from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.transfer import possible_counts
-from asim_lightning.engine.chip import Chip, converters_of
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine.chip import Chip, converters_of
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.native.conversion import Execution, Plan, aligned, kernels, plan_of
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.engine.native.placed_converters import PlacedConverters, placed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.converters import Converters, most_moves
+from asim_lightning.engine.chips.converters import Converters, most_moves
 from asim_lightning.engine.native.structures import ConvertersOfJob
 
 _GROUP = 16

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.padded_inputs import bytes_of, padded_channels, padded_inputs, padded_size
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for

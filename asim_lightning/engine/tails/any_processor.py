@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.converters import INL_PARTS, Converters, OutputConverters
+from asim_lightning.engine.chips.converters import INL_PARTS, Converters, OutputConverters
 from asim_lightning.engine.events.layout import Geometry
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.noise_source import Noise

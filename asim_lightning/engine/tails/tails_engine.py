@@ -18,8 +18,9 @@ from asim_lightning.circuit import Algorithm, Transfer, algorithm
 from asim_lightning.circuit.algorithm import why_no_tails
 from asim_lightning.engine import exact
 from asim_lightning.engine.byte_passes import SHIFT
-from asim_lightning.engine.chip import Chip, converters_of
-from asim_lightning.engine.converters import Converters, inl_bounds
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import Converters, inl_bounds
+from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.events.events_engine import Errors, EventsProgram
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native.tails import NativeTails, PlacedTails, placed_tails

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.reference import ReferenceProgram
-from tests.engine.random_converters import converters as random_converters
+from tests.engine.chips.random_converters import converters as random_converters
 
 LINEAR, BATCHED = MatmulProduct(), MatmulProduct(batched_weight=True)
 

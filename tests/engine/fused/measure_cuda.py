@@ -26,10 +26,10 @@ from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.times import Repeats
 from asim_lightning.nn import CimConv2d, CimLinear
 from asim_lightning.text_table import text_table
+from tests.engine.chips.random_converters import converters
 from tests.engine.fused.cases import Run
 from tests.engine.fused.on_device import kernel_sums
 from tests.engine.products import noise_of
-from tests.engine.random_converters import converters
 
 NOISY = MacroConfig(random_noise=0.2, nonlinear_noise=0.05)
 """8 by 8 bits, 255 rows: every conversion is made."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, transfer
 from asim_lightning.engine import Chip, fused
-from asim_lightning.engine.converters import Converters, most_moves
+from asim_lightning.engine.chips.converters import Converters, most_moves
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.tables import tables

@@ -16,8 +16,8 @@ from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.kernel_arguments import blocks
 from asim_lightning.engine.fused.tables import VOTES, tables
+from tests.engine.chips.random_converters import converters
 from tests.engine.products import silent
-from tests.engine.random_converters import converters
 
 triton = pytest.importorskip("triton")
 

@@ -64,9 +64,7 @@ def random_case(seed: int, folder: Path) -> Case:
     ids = torch.randint(0, 2**32, (x_shape[0],), generator=generator)
     offsets = torch.randint(0, draw.choice([1, 4]), (x_shape[0],), generator=generator)
     read = draw.randrange(2**32), f"layer{draw.randrange(9)}", draw.randrange(3), draw.choice([0, 1, 65535])
-    chip = Chip(
-        draw.randrange(2**32), read[1], draw.choice([1.0, 1.0, 0.5]), first_tile=draw.randrange(6), product=product
-    )
+    chip = Chip(draw.randrange(2**32), read[1], draw.choice([1.0, 1.0, 0.5]), first_tile=draw.randrange(6))
     noise = Noise(*read, chip.number, ids, offsets)
     return Case(
         seed, circuit, product, x, w, noise, chip, draw.choice([1, 2]), draw.choice([None, None, None, 1, 5000])

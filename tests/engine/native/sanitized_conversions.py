@@ -9,16 +9,16 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, events, exact, sums_of, tails
-from asim_lightning.engine.chip import stuck_weights
+from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.every_conversion import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.tails import TailErrors
+from tests.engine.chips.random_converters import converters as random_converters
 from tests.engine.native.random_cases import Case, random_case
 from tests.engine.native.test_conversion import MACROS, operands
 from tests.engine.products import PRODUCTS, noise_of
-from tests.engine.random_converters import converters as random_converters
 
 SHAPES: list[tuple[Product, tuple[int, ...], tuple[int, ...]]] = [
     (Conv2dProduct((1, 1), (1, 1), (1, 1), 1), (2, 5, 4, 17), (17, 5, 3, 3)),
@@ -44,7 +44,7 @@ def converted(loaded: ctypes.CDLL, case: Case) -> int:
     if why_refused("native", circuit):
         return 0
     torch.set_num_threads(case.threads)
-    held = stuck_weights(case.chip, circuit, case.w, case.product.batched_weight)
+    held = stuck_weights(case.chip, case.product, circuit, case.w)
     for way in [way for way in Counting if loaded.asim_counts_by(way)]:
         native_engine.NativeProgram(
             case.product, Weights(held), circuit, case.chip, counting=way, max_elements=case.max_elements

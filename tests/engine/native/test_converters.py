@@ -11,15 +11,16 @@ from torch import Tensor
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
 from asim_lightning.circuit.columns import vote
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
-from asim_lightning.engine.cells import weight_digits
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.chips.cells import weight_digits
+from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import native_engine
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.reference import ReferenceProgram
+from tests.engine.chips.random_converters import converters
 from tests.engine.native.test_conversion import WAYS, operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
-from tests.engine.random_converters import converters
 
 MACROS: dict[str, dict[str, Any]] = {
     "exact": {"rows": 255},
@@ -64,7 +65,8 @@ class Oracle:
         return codes * circuit.macro.rows / (circuit.macro.top_code * circuit.most_votes) + counts
 
     def _weights(self, cycle: Cycle, w: Tensor) -> Tensor:
-        return weight_digits(w.int(), cycle, self.circuit, self.chip, self.product.batched_weight)
+        shape = w.shape[1:] if self.product.batched_weight else w.shape
+        return weight_digits(w.int(), cycle, Places(self.chip, self.product, self.circuit, shape))
 
     def _code(self, cycle: Cycle, count: Tensor, normal: Tensor, tile: int) -> Tensor:
         column, errors, top = self.circuit.column, self.errors, cycle.top_code

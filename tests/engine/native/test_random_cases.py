@@ -17,7 +17,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer, transfer
 from asim_lightning.engine import Weights, events, exact, reference, sums_of
-from asim_lightning.engine.chip import stuck_weights
+from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.engines import ENGINES
 from asim_lightning.engine.every_conversion import why_refused
 from asim_lightning.engine.native import conversion, library, native_engine, passes
@@ -74,7 +74,7 @@ class Tally:
         """Compute every conversion by each way of counting of each level."""
         noisy = any(case.circuit.noisy)
         self.kinds["native, noisy" if noisy else "native, noise-free"] += 1
-        held, first = stuck_weights(case.chip, case.circuit, case.w, case.product.batched_weight), None
+        held, first = stuck_weights(case.chip, case.product, case.circuit, case.w), None
         torch.set_num_threads(case.threads)
         for level, counting in product(LEVELS, (None, *Counting)):
             if counting is not None and not conversion.counts_by(counting, case.circuit, level):

@@ -7,7 +7,7 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import Chip, MatmulProduct, converters_of, sums_of, tails
-from asim_lightning.engine.converters import INL_PARTS, inl_bounds
+from asim_lightning.engine.chips.converters import INL_PARTS, inl_bounds
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.tails.any_processor import errors_of
 from asim_lightning.engine.tails.kinds import tail_cycles

@@ -12,10 +12,10 @@ from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfe
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, exact, sums_of, tails
 from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.engine.tails import TailErrors
+from tests.engine.chips.random_converters import converters
 from tests.engine.conversion_cases import operands
 from tests.engine.events.test_distribution import check_same_distribution
 from tests.engine.products import PRODUCTS, noise_of
-from tests.engine.random_converters import converters
 
 DEPTHWISE: dict[str, tuple[Product, tuple[int, ...], tuple[int, ...]]] = {
     "depthwise": (Conv2dProduct((1, 1), (1, 1), (1, 1), 12), (2, 12, 9, 7), (12, 1, 3, 3)),

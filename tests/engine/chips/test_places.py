@@ -10,8 +10,8 @@ import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import ENGINES, Conv2dProduct, MatmulProduct, Product, converters_of, sums_of
-from asim_lightning.engine.chip import Chip
-from asim_lightning.engine.placement import physical_cells
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.places import Places
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
@@ -54,8 +54,9 @@ def test_converters_are_those_of_macro_and_column(product: Product, shape: tuple
 def test_cells_are_those_of_macro_row_and_column(product: Product, shape: tuple[int, ...]) -> None:
     macro = MacroConfig(4, 4, 20, static={**REUSE, "cell_mismatch": 1})
     tiles, (groups, outputs) = product.tiles(torch.empty(shape), 20), arrays(product, shape)
+    places = Places(Chip(first_tile=5), product, transfer(macro, False), torch.Size(shape))
     for bit in range(4):
-        found = physical_cells(product, macro, torch.Size(shape), 5, bit).view(groups, outputs, -1, *shape[2:])
+        found = places.cell_numbers(bit).view(groups, outputs, -1, *shape[2:])
         found = found if isinstance(product, Conv2dProduct) else found.view(groups, outputs, -1)
         seen = torch.zeros_like(found)
         for (number, tile), group, output in pairs(enumerate(tiles), range(groups), range(outputs)):

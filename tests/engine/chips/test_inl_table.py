@@ -8,7 +8,7 @@ import torch
 
 from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
-from asim_lightning.engine.chip import Chip
+from asim_lightning.engine.chips.chip import Chip
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 

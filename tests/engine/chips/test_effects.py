@@ -10,7 +10,8 @@ from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, MacroConfig, Transfer, algorithm, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
-from asim_lightning.engine.chip import Chip, stuck_weights
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.every_conversion import kernel_for
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.native.structures import Counting
@@ -118,19 +119,19 @@ def test_neighbouring_columns_share_a_converter(shared: int) -> None:
 def test_shares_of_stuck_cells(zeros: float, ones: float) -> None:
     circuit = transfer(MacroConfig(static={"stuck_at_0": zeros, "stuck_at_1": ones}), False)
     w = torch.randint(-127, 128, (200, 500), generator=torch.Generator().manual_seed(2)).float()
-    held = stuck_weights(CHIP, circuit, w, batched=False)
+    held = stuck_weights(CHIP, MatmulProduct(), circuit, w)
     before, after = (each.int().numpy()[..., None] >> np.arange(8) & 1 for each in (w, held))
     for written, share in ((0, ones), (1, zeros)):
         cells = after[before == written] != written
         assert abs(cells.mean() - share) < 4 * math.sqrt(max(share * (1 - share), 1e-9) / cells.size)
     assert float(held.min()) >= -128
     assert float(held.max()) <= 127
-    assert torch.equal(stuck_weights(CHIP, circuit, w.expand(3, -1, -1), batched=True)[2], held)
+    assert torch.equal(stuck_weights(CHIP, MatmulProduct(batched_weight=True), circuit, w.expand(3, -1, -1))[2], held)
 
 
 def test_nothing_stuck_leaves_the_weights_alone() -> None:
     w = torch.randn(3, 4)
-    assert stuck_weights(CHIP, transfer(MacroConfig(), False), w, batched=False) is w
+    assert stuck_weights(CHIP, MatmulProduct(), transfer(MacroConfig(), False), w) is w
 
 
 EFFECTS: dict[str, dict[str, Any]] = {
@@ -261,7 +262,7 @@ def test_products_of_stuck_sign_planes_stay_exact() -> None:
     x, w = torch.full((1, 1, 2, 517), 255.0), torch.zeros(1, 1, 3, 517)
     w[..., 0] = 1
     noise = noise_of(1)
-    held = stuck_weights(Chip.of(noise), circuit, w, batched=True)
+    held = stuck_weights(Chip.of(noise), product, circuit, w)
     assert float(held.min()) == -1.0  # all bits are ones
     low = torch.full_like(w, -128.0)
     low[..., 0], x[..., 0] = 127.0, 1.0

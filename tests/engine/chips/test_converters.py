@@ -10,9 +10,9 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, sums_of
-from asim_lightning.engine import chip as chip_module
-from asim_lightning.engine.chip import Chip
-from asim_lightning.engine.converters import in_order
+from asim_lightning.engine.chips import effects
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import in_order
 from tests.engine.products import noise_of
 
 BITS = {"4 bits": 4, "6 bits": 6, "9 bits": 9}
@@ -79,8 +79,8 @@ def walked(value: np.float32, inl: Any) -> int:
 @pytest.mark.parametrize(("inl", "warned"), [("0.66 %", 0), ("6 %", 1)])
 def test_a_warning_says_once_which_code_is_taken(inl: str, warned: int, monkeypatch: pytest.MonkeyPatch) -> None:
     circuit, looks = transfer(MacroConfig(static={"inl": inl}), False), list[bool]()
-    monkeypatch.setattr(chip_module, "_warned", False)
-    monkeypatch.setattr(chip_module, "in_order", lambda *given: looks.append(in_order(*given)) or looks[-1])
+    monkeypatch.setattr(effects, "_warned", False)
+    monkeypatch.setattr(effects, "in_order", lambda *given: looks.append(in_order(*given)) or looks[-1])
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         for chip in range(3):

@@ -1,13 +1,13 @@
 """Errors of a chip's converters, which stay the same for its life: gain, offset and integral nonlinearity (INL)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Cycle
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.chips.places import Places
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,26 +35,46 @@ class Converters:
     curve: Tensor | None = None
     tables: Tensor | None = None
 
-    def of_outputs(self, product: Product, tile: int, cycle: Cycle, count: Tensor) -> "OutputConverters":
+    def changed(
+        self, gain: Tensor | None = None, offset: Tensor | None = None, inl: Tensor | None = None
+    ) -> "Converters":
+        """Converters with further errors: gains multiply, offsets add.
+
+        Args:
+            gain: # (converters,)
+            offset: In codes. # (converters,)
+            inl: Tables, one for each converter or one for all; see `tables`.
+        """
+        if gain is not None and self.gain is not None:
+            gain = self.gain * gain
+        if offset is not None and self.offset is not None:
+            offset = self.offset + offset
+        found = replace(
+            self, gain=self.gain if gain is None else gain, offset=self.offset if offset is None else offset
+        )
+        if inl is None:
+            return found
+        curve = torch.arange(int(self.index.max()) + 1 if len(inl) == 1 else len(inl), device="cpu") % len(inl)
+        return replace(found, curve=curve, tables=inl)
+
+    def of_outputs(self, places: Places, tile: int, cycle: Cycle, device: torch.device) -> "OutputConverters":
         """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0.
 
         Args:
-            product: The linear map.
+            places: Places of the weights.
             tile: Number of the tile.
             cycle: The cycle.
-            count: Counts, for their shape and device. # (batch, *outputs)
+            device: Where they are needed.
         """
-        own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
-        if isinstance(product, Conv2dProduct):
-            number = own.flatten()[:, None, None]
-        else:
-            number = own.view(*count.shape[1:-2], 1, -1) if product.batched_weight else own[0]
-        errors = (self.gain, self.offset)
-        gain, offset = (None if each is None else each.float()[number].to(count.device) for each in errors)
-        if self.tables is None or self.curve is None:
-            return OutputConverters(gain, offset)
-        table = self.curve[number].to(count.device).expand(count.shape[1:])
-        return OutputConverters(gain, offset, (table, self.tables.float().to(count.device)))
+        number = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
+
+        def own(values: Tensor | None) -> Tensor | None:
+            return None if values is None else places.by_output(values[number]).to(device)
+
+        gain, offset, curve = own(self.gain), own(self.offset), own(self.curve)
+        inl = None if curve is None or self.tables is None else (curve, self.tables.float().to(device))
+        gain, offset = (None if each is None else each.float() for each in (gain, offset))
+        return OutputConverters(gain, offset, inl)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.engine import Conv2dProduct, Product
-from asim_lightning.engine.converters import Converters
+from asim_lightning.engine.chips.converters import Converters
 
 
 def converters(product: Product, circuit: Transfer, w: Tensor, kinds: str, shared: int = 1) -> Converters:

@@ -20,12 +20,6 @@ MACRO_FIELDS = (
     "columns",
 )
 """What a layer's tensor ``macro`` says of the macro whose chip it is; 0 stands for null and false."""
-KINDS = {
-    "macro": torch.int64, "place": torch.int64, "offset": torch.float32, "gain": torch.float32, "inl": torch.float32,
-    "stuck_at_0": torch.int32, "stuck_at_1": torch.int32, "cells": torch.float32, "idle_cells": torch.float64,
-}  # fmt: skip
-"""Tensors that a layer may have, and their types."""
-MOST_BYTES = 2**34
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class SavedPart:
         digest: Of the file's bytes.
         name: Full name of the layer.
         path: The file, for messages.
-        tensors: Tensors by kind (`KINDS`).
+        tensors: Tensors by kind (see `SavedChip`).
     """
 
     digest: str
@@ -66,12 +60,14 @@ class SavedPart:
                     "`macro.static` says what does"
                 )
         if asked:
-            found = self.tensor("macro", (len(MACRO_FIELDS),)).tolist()
+            found = self._given("macro", (len(MACRO_FIELDS),), torch.int64).tolist()
             for name, own, its in zip(MACRO_FIELDS, macro, found, strict=True):
                 if own != its:
                     raise self._wrong(f"must be of a macro with {name} {own}", f"one with {its}")
 
-    def tensor(self, kind: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> Tensor:
+    def tensor(
+        self, kind: str, shape: Sequence[int], low: float, high: float, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """A tensor of the file.
 
         Args:
@@ -79,16 +75,13 @@ class SavedPart:
             shape: The shape that it must have.
             low: Least value.
             high: Largest value.
+            dtype: The type that it must have.
 
         Raises:
-            ValueError: It is missing, of another shape or out of range.
+            ValueError: It is missing, of another shape or type, or out of range.
         """
-        found = self.tensors.get(kind)
-        if found is None:
-            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
-        if found.shape != torch.Size(shape):
-            raise self._wrong(f"must have {kind} of shape {_shown(shape)}", _shown(found.shape))
-        if low is not None and high is not None and found.numel():
+        found = self._given(kind, shape, dtype)
+        if found.numel():
             least, most = float(found.min()), float(found.max())
             if not low <= least <= most <= high:
                 raise self._wrong(f"must have {kind} of {low:g}..{high:g}", f"{least if least < low else most:g}")
@@ -100,11 +93,21 @@ class SavedPart:
         Raises:
             ValueError: It is missing or another.
         """
-        found = self.tensor(kind, expected.shape)
+        found = self._given(kind, expected.shape, expected.dtype)
         wrong = (found != expected).flatten(1).any(1).nonzero()
         if len(wrong):
             at = int(wrong[0])
             raise self._wrong(f"must have {expected[at].tolist()} in line {at} of {kind}", str(found[at].tolist()))
+
+    def _given(self, kind: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        found = self.tensors.get(kind)
+        if found is None:
+            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
+        if found.dtype != dtype:
+            raise self._wrong(f"must have {kind} of {dtype}", str(found.dtype))
+        if found.shape != torch.Size(shape):
+            raise self._wrong(f"must have {kind} of shape {_shown(shape)}", _shown(found.shape))
+        return found
 
     def _wrong(self, must: str, got: str) -> ValueError:
         return ValueError(f"{self.path}: layer `{self.name}` {must}, got {got}")
@@ -137,13 +140,15 @@ class SavedChip:
         """The chip in a file.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is no .safetensors file or no chip, or a tensor is of another type or not finite.
+            ValueError: It cannot be read, is no .safetensors file or no chip, or a tensor is not finite.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        content = _content(path)
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"`model.chip_file` {path!r} cannot be read: {error.strerror}") from None
         try:
             tensors = load(content)
         except (SafetensorError, ValueError, KeyError) as error:
@@ -151,11 +156,8 @@ class SavedChip:
         layers: dict[str, dict[str, Tensor]] = {}
         for key, values in sorted(tensors.items()):
             name, _, kind = key.rpartition("/")
-            if not name or kind not in KINDS:
-                near = get_close_matches(kind, KINDS, n=1) or list(KINDS)
-                raise ValueError(f"{path} must have tensors LAYER/KIND, got {key[:80]!r}; nearest: {', '.join(near)}")
-            if values.dtype != KINDS[kind]:
-                raise ValueError(f"{path}: `{key}` must be of {KINDS[kind]}, got {values.dtype}")
+            if not name:
+                raise ValueError(f"{path} must have tensors LAYER/KIND, got {key[:80]!r}")
             if not bool(torch.isfinite(values).all()):
                 raise ValueError(f"{path}: `{key}` must have finite values, got NaN or an infinite one")
             layers.setdefault(name, {})[kind] = values
@@ -183,23 +185,6 @@ class SavedChip:
                     f"{self.path} has layer `{name}`, which is none of the network's on a macro"
                     + (f"; nearest: {near[0]}" if near else "")
                 )
-
-
-def _content(path: str) -> bytes:
-    file = Path(path)
-    try:
-        if not file.exists():
-            raise FileNotFoundError(f"There is no file {path!r}, as `model.chip_file` names it")
-        if not file.is_file():
-            kind = "a folder" if file.is_dir() else "a pipe or a device"
-            raise ValueError(f"`model.chip_file` must be a .safetensors file, got {path!r}, {kind}")
-        if (size := file.stat().st_size) > MOST_BYTES:
-            raise ValueError(f"{path} must have at most {MOST_BYTES} bytes, got {size}")
-        return file.read_bytes()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.errno is None:
-            raise
-        raise ValueError(f"{path[:200]!r} cannot be read: {error.strerror}") from None
 
 
 def _shown(shape: Sequence[int]) -> str:

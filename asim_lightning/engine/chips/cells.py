@@ -1,0 +1,154 @@
+"""The cells of a chip: capacitors or currents that differ, and what a column's charge is measured against."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle
+from asim_lightning.engine.chips.places import Places
+from asim_lightning.engine.integer import digits
+from asim_lightning.engine.product import Conv2dProduct, Tile
+
+GRID = 2.0**-12
+"""Step to which cells are rounded, so that their sums stay exact in float32."""
+MOST_CELL = 16.0
+"""Largest content of a cell in a file, of a nominal one's."""
+
+
+def contents(places: Places, bits: range) -> Tensor:
+    """What 1-cells hold, nominal 1: ``1 + s z``, in multiples of `GRID`; a 0-cell holds nothing.
+
+    Weight-parallel, bit b's cell has 2^b units, so that it holds ``2^b + s 2^(b/2) z`` of them (with
+    `column_args.cell_sigma`, whose sizes are currents: ``2^b (1 + s z)``). z belongs to (chip, layer, cell) and depends
+    on neither sample nor trial.
+
+    Args:
+        places: The layer's places.
+        bits: Bits of a cell's place.
+
+    Returns:
+        float32. # (bits, *cells)
+    """
+    chip, macro, sigma = places.chip, places.macro, places.transfer.column.cell_sigma / 100.0
+    if chip.saved is not None:
+        held = chip.saved.tensor("cells", places.cells, -MOST_CELL, MOST_CELL)
+        cells = chip.scaled(held[bits.start : bits.stop], 1.0)
+    else:
+        shape = places.cells[1:]
+        error = sigma * chip.spreads("cells", shape.numel(), bits)
+        if macro.weight_parallel and macro.static.cell_percent:
+            error /= _sizes(bits).sqrt()[:, None]
+        cells = 1.0 + error.view(-1, *shape)
+    return torch.round(cells / GRID) * GRID
+
+
+def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
+    """Digits of a cycle's weight bits, float32: integers, or what an analog cycle's cells hold where they differ.
+
+    Args:
+        w: Integers of the weights; samples of a batch are written into the same cells in turn. # (*weight), or (batch,
+            *weight)
+        cycle: The cycle.
+        places: Places of the weights.
+
+    Returns:
+        Integers, or multiples of 2^-12. # of the shape of w
+    """
+    if not (places.transfer.column.cell_sigma and cycle.analog):
+        return digits(w, cycle.weight_bits, cycle.weight_signed)
+    integers = w.to(torch.int32)
+    total = torch.zeros(w.shape, dtype=torch.float32, device=w.device)
+    for cell, bit in zip(_cells_of(places, cycle).to(w.device), cycle.weight_bits, strict=True):
+        negative = cycle.weight_signed and bit == cycle.weight_bits[-1]
+        total += digits(integers, (bit,), False) * (-cell if negative else cell)
+    return total
+
+
+def _cells_of(places: Places, cycle: Cycle) -> Tensor:
+    """What the 1-cell of each weight and bit holds, in units of the cycle's lowest bit. # (weight bits, *weight)"""
+    bits = range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1)
+    if places.static.is_reused:
+        lines = range(places.cells[0])
+        held = contents(places, lines).flatten(1)
+        cells = torch.stack([held[bit if len(lines) > 1 else 0][places.cell_numbers(bit)] for bit in bits])
+    else:
+        cells = contents(places, bits)
+    return cells * _sizes(range(len(bits))).view(-1, *[1] * len(places.shape))
+
+
+def _sizes(bits: range) -> Tensor:
+    return 2.0 ** torch.arange(bits.start, bits.stop, dtype=torch.float32, device="cpu")
+
+
+class ChargeGains:
+    """What counts are multiplied by, as a column's charge is shared among all its cells: ``N / sum(c)`` for a
+    ratiometric reference, ``N (1 + rho) / (sum(c) + N rho)`` for an absolute one; worked out at first use.
+
+    N counts physical rows (weight-parallel: units of all bits), so that cells of rows that a tile leaves unused share,
+    too: their sum is ``n + s sqrt(n) z``.
+
+    Args:
+        places: Places of the weights.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._units = 2.0**places.macro.weight_bits - 1 if places.macro.weight_parallel else 1.0
+        self._found: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+
+    def of(self, number: int, cycle: Cycle) -> Tensor | None:
+        """The gains of a tile in a cycle, float32; None where they are 1. # broadcasts against (*outputs)"""
+        static = self.places.static
+        if static.reference == "summing" or not (static.cell_percent and cycle.analog):
+            return None
+        key = number, cycle.weight_bits
+        if key not in self._found:
+            total, n = self._total(number, cycle), self.places.macro.rows * self._units
+            gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
+            self._found[key] = self.places.by_output(gain)
+        return self._found[key]
+
+    def all_idle_cells(self) -> Tensor:
+        """`_idle_cells` of all tiles and weight bits. # (tiles, weight bits; weight-parallel: 1, *columns)"""
+        bits = self.places.columns.shape[1]
+        each = [self._idle_cells(number, bit) for number in range(len(self.places.tiles)) for bit in range(bits)]
+        return torch.stack(each).unflatten(0, (-1, bits))
+
+    def _total(self, number: int, cycle: Cycle) -> Tensor:
+        """Sum over all cells of the columns of a tile, float64. # (*columns), or (groups or heads, outputs)"""
+        places = self.places
+        if places.static.is_reused:
+            lines = range(places.cells[0])
+            held = contents(places, lines).double() * _sizes(lines).double().view(-1, 1, 1, 1)
+            return held.sum((0, 2))[places.macros[number][:, None], places.column_of(cycle)]
+        held = self._of_tile(_cells_of(places, cycle).double().sum(0), places.tiles[number])
+        return held.sum(-1) + self._idle(held) + self._idle_cells(number, cycle.weight_bits[0])
+
+    def _idle(self, held: Tensor) -> float:
+        """Nominal sum of the cells of a column that no weight uses."""
+        return (self.places.macro.rows - held.shape[-1]) * self._units
+
+    def _idle_cells(self, number: int, bit: int) -> Tensor:
+        """What the cells of a tile's columns that no weight uses hold next to their nominal sum; of several weight bits
+        at once by the lowest.
+
+        # (*columns), float64
+        """
+        places, chip, macro = self.places, self.places.chip, self.places.macro
+        held = self._of_tile(torch.empty(places.shape, device="meta"), places.tiles[number])
+        shape = held.shape[:-1]
+        if chip.saved is not None:
+            most, lines = MOST_CELL * macro.rows * 2**macro.weight_bits, (len(places.tiles), places.columns.shape[1])
+            every = chip.saved.tensor("idle_cells", (*lines, *shape), -most, most, torch.float64)
+            return chip.scaled(every[number, bit])
+        line = number * macro.weight_bits + bit
+        normal = chip.spreads("idle cells", shape.numel(), range(line, line + 1))[0].view(shape).double()
+        return places.transfer.column.cell_sigma / 100.0 * math.sqrt(self._idle(held)) * normal
+
+    def _of_tile(self, cells: Tensor, tile: Tile) -> Tensor:
+        """The cells of a tile that hold weights, column by column. # (*columns, rows)"""
+        if not isinstance(self.places.product, Conv2dProduct):
+            return cells[..., tile.channels]
+        held = cells.flatten(2)[:, tile.channels]
+        return (held if tile.kernel is None else held[..., tile.kernel]).flatten(1)

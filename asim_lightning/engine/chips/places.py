@@ -1,0 +1,148 @@
+"""Places of a chip: the converters and cells that a layer's weights have."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Cycle, MacroConfig, Transfer
+from asim_lightning.circuit.columns import ConverterPlaces
+from asim_lightning.circuit.static import StaticEffects
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the weights of a product lie on a chip.
+
+    Unrolled, each tile of each group or head is a macro of its own, with a column for each output and weight bit. Where
+    layers share macros (placement reuse), tiles are given to these in turn, ``(first_tile + tile * groups + group) mod
+    macros``, and columns, too: ``(output * weight_bits + bit) mod columns``. Where one conversion takes all weight
+    bits, they lie in one column.
+
+    Attributes:
+        chip: The layer's part of the chip.
+        product: The linear map.
+        transfer: The macro's schedule and column.
+        shape: Shape of the weights of a sample. # (*weight)
+    """
+
+    chip: Chip
+    product: Product
+    transfer: Transfer
+    shape: torch.Size
+
+    @property
+    def macro(self) -> MacroConfig:
+        """The macro."""
+        return self.transfer.macro
+
+    @property
+    def static(self) -> StaticEffects:
+        """Its static effects."""
+        return self.macro.static
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        """Tiles of the weights."""
+        return self.product.tiles(torch.empty(self.shape, device="meta"), self.macro.rows)
+
+    @property
+    def groups(self) -> int:
+        """Groups or heads, whose tiles are macros of their own."""
+        return self.product.groups if isinstance(self.product, Conv2dProduct) else prod(self.shape[:-2])
+
+    @cached_property
+    def macros(self) -> Tensor:
+        """Number of the macro of each tile of each group or head. # (tiles, groups or heads), int64"""
+        turns = torch.arange(len(self.tiles) * self.groups, device="cpu").view(len(self.tiles), self.groups)
+        return (self.chip.first_tile + turns) % self.static.macros if self.static.macros else turns
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """Number of the column of each output and weight bit in its macro.
+
+        # (outputs of a group or head, weight bits; weight-parallel: 1), int64
+        """
+        is_image = isinstance(self.product, Conv2dProduct)
+        outputs = self.shape[0] // self.groups if is_image else self.shape[-2]
+        bits = 1 if self.macro.weight_parallel else self.macro.weight_bits
+        columns = torch.arange(outputs * bits, device="cpu").view(outputs, bits)
+        return columns % self.static.columns if self.static.columns else columns
+
+    def column_of(self, cycle: Cycle) -> Tensor:
+        """Number of the column that a cycle converts for each output. # (outputs of a group or head,)"""
+        return self.columns[:, 0 if self.macro.weight_parallel else cycle.weight_bits[0]]
+
+    def by_output(self, values: Tensor) -> Tensor:
+        """Values of all groups or heads and their outputs, in a shape that broadcasts against (*outputs)."""
+        if isinstance(self.product, Conv2dProduct):
+            return values.flatten()[:, None, None]
+        return values.reshape(*self.shape[:-2], 1, -1) if self.product.batched_weight else values.flatten()
+
+    @property
+    def converters_of_macro(self) -> int:
+        """Converters of a macro, each of which `columns_per_adc` neighbouring columns share."""
+        return -(-(self.static.columns or self.columns.numel()) // self.static.columns_per_adc)
+
+    @property
+    def converter_count(self) -> int:
+        """Converters of the layer, or of the macros that it shares."""
+        return (self.static.macros or self.macros.numel()) * self.converters_of_macro
+
+    @property
+    def index(self) -> Tensor:
+        """Converter of each place: see `Converters.index`."""
+        return self.macros[:, :, None, None] * self.converters_of_macro + self.columns // self.static.columns_per_adc
+
+    def of_converters(self) -> ConverterPlaces:
+        """Places of the converters, for a column's own pattern and for a file."""
+        numbers = torch.arange(self.converter_count, device="cpu")
+        macro, column = numbers // self.converters_of_macro, numbers % self.converters_of_macro
+        column = column * self.static.columns_per_adc
+        if self.static.is_reused:
+            return ConverterPlaces(self.chip.layer, macro, column)
+        bits = self.columns.shape[1]
+        own = macro // self.groups, macro % self.groups, column // bits, column % bits
+        return ConverterPlaces(self.chip.layer, macro, column, *own)
+
+    def saved_places(self) -> Tensor:
+        """Tile, group or head, output and weight bit of the first column of each converter; or macro and first column,
+        of macros that layers share.
+
+        # (converters, 4), or (converters, 2), int64
+        """
+        at = self.of_converters()
+        own = [each for each in (at.tile, at.group, at.output, at.weight_bit) if each is not None]
+        return torch.stack(own or [at.macro, at.column], 1)
+
+    @property
+    def cells(self) -> torch.Size:
+        """Shape of the cells, bits first: those of each weight, or (macros, rows, columns) that layers share."""
+        bits = self.macro.weight_bits
+        if not self.static.is_reused:
+            return torch.Size((bits, *self.shape))
+        bits = bits if self.macro.weight_parallel else 1
+        return torch.Size((bits, self.static.macros or 1, self.macro.rows, self.static.columns or 1))
+
+    def cell_numbers(self, bit: int) -> Tensor:
+        """Number of the cell, ``(macro * rows + row) * columns + column``, that holds a bit of each weight, of macros
+        that layers share.
+
+        # (*weight), int64
+        """
+        is_image = isinstance(self.product, Conv2dProduct)
+        terms = self.shape[1:].numel() if is_image else self.shape[-1]
+        elements = self.shape[2:].numel() if is_image else 1
+        tile_of, row_of = (torch.zeros(terms // elements, elements, dtype=torch.int64, device="cpu") for _ in range(2))
+        for number, tile in enumerate(self.tiles):
+            kernel = slice(None) if tile.kernel is None else tile.kernel
+            rows = row_of[tile.channels, kernel]
+            row_of[tile.channels, kernel] = torch.arange(rows.numel(), device="cpu").view(rows.shape)
+            tile_of[tile.channels, kernel] = number
+        lines = self.macros.T[:, None, tile_of.flatten()] * self.macro.rows + row_of.flatten()  # (groups, 1, terms)
+        column = self.columns[:, 0 if self.macro.weight_parallel else bit, None]
+        return (lines * (self.static.columns or 1) + column).reshape(self.shape)  # from (groups, outputs, terms)
