@@ -8,25 +8,35 @@ import pytest
 import torch
 
 import asim_lightning
-from asim_lightning.circuit import schedule
+from asim_lightning.circuit import ConverterPlaces, schedule
 from asim_lightning.surgery import macro_layers
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_python_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_blocks_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "notebooks/USING.md"))
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     torch.manual_seed(0)
     names: dict[str, Any] = {}
+    tester = tmp_path / "tester.csv"
+    tester.write_text("\n".join(map(str, [0.3, 0, 0, 0, 0, 0, 0, 0, -0.2, 0])))
     for number, block in enumerate(blocks):
         exec(compile(block, f"block {number}", "exec"), names)
     said = capsys.readouterr().out
     macro = asim_lightning.MacroConfig()
     level = names["Droop"](macro).level(torch.tensor([255.0]), schedule(macro, False)[0])
     assert float(level) == pytest.approx(0.98 * 255)
+    places = ConverterPlaces("fc", torch.arange(4) // 2, torch.arange(4) % 2 * 8)
+    gain, offset = names["Tested"](macro, str(tester), 1e-3).converters(places)
+    assert gain.tolist() == pytest.approx([1, 0.992, 1, 0.992])
+    assert offset.tolist() == pytest.approx([0.3, -0.2, 0.3, -0.2])
+    count, curve = torch.full((2,), 255.0), torch.arange(2)
+    assert names["TwoKinds"](macro).of_curves(curve, count, schedule(macro, False)[0])[0].tolist() == pytest.approx(
+        [255, 249.9]
+    )
     assert re.findall(r"^(float|quantized|simulated) \d of 8$", said, re.M) == ["float", "quantized", "simulated"]
     model, images = names["model"], names["images"]
     macros = {layer.macro.random_noise for layer in macro_layers(model).values()}

@@ -12,7 +12,7 @@ Transfer: schedule with its column.
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
 from asim_lightning.circuit.column_models import COLUMNS, build_column
-from asim_lightning.circuit.columns import Charge, Column, Current, ratio, to_codes
+from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, input_groups, schedule
@@ -25,6 +25,7 @@ __all__ = [
     "Charge",
     "Column",
     "Conversion",
+    "ConverterPlaces",
     "Current",
     "Cycle",
     "Explanation",

@@ -113,8 +113,10 @@ def why_no_tails(circuit: Transfer) -> str | None:
     expected over the spreads (`expected_error`).
     """
     macro = circuit.macro
-    if not macro.converters_differ:
+    if not circuit.converters_differ:
         return "converters are all alike"
+    if circuit.column.converters_differ:
+        return "the column gives them a pattern of its own"
     if macro.weight_parallel:
         return "several weight bits are converted at once"
     if circuit.column.cell_sigma:

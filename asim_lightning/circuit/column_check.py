@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.column_models import COLUMNS, build_column
-from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.columns import Column, ConverterPlaces
 from asim_lightning.circuit.random_state import global_random_state, known_random_state
 from asim_lightning.circuit.schedule import Cycle
 
@@ -85,6 +85,30 @@ def check_functions(column: Column, cycles: Iterable[Cycle], counts: Tensor) -> 
                     f"{_bits(cycle.input_bits)} and weight bits {_bits(other.weight_bits)} with input bits "
                     f"{_bits(other.input_bits)}"
                 )
+
+
+def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Tensor]:
+    """Gain and offset of converters by a column's own pattern, float32. # (converters,) each
+
+    Raises:
+        ValueError: The column gives anything but two finite numbers a converter, or others at a second call.
+    """
+    found = []
+    for _ in range(2):
+        try:
+            gain, offset = column.converters(places)
+            found.append([torch.as_tensor(each).float().cpu().expand(places.macro.shape) for each in (gain, offset)])
+        except Exception as error:
+            raise ValueError(
+                f"{_name(column, 'converters')} must give a gain and an offset of each converter, or one for all "
+                f"{len(places.macro)}, but raises {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+    for which, (values, again) in zip(("gain", "offset"), zip(*found, strict=True), strict=True):
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"{_name(column, 'converters')} must give finite numbers, got another {which}")
+        if not torch.equal(values, again):
+            raise ValueError(f"{_name(column, 'converters')} must give the same each time, got another {which}")
+    return found[0][0], found[0][1]
 
 
 def check_noise_is_used(column: Column, cycles: Iterable[Cycle]) -> None:

@@ -56,6 +56,9 @@ class Column:
     To add a circuit, inherit, override `level`, `sigma` or both, and name the class by its import path in
     ``macro.column``; arguments come from ``macro.column_args``.
 
+    Two more functions let converters differ by a pattern: `converters` gives each a gain and an offset by its place,
+    and `of_curves` a level and sigma by the number of its curve. Static effects come on top of both.
+
     Args:
         macro: The macro whose column this is.
     """
@@ -66,7 +69,8 @@ class Column:
     """What the column found where its arguments point, such as the digest of a file, by names of further arguments: the
     macro takes them among its own, so that they say all that decides codes."""
     curves: int = 1
-    """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average."""
+    """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average, and the converter of an
+    output's weight bit has curve ``(output * weight_bits + bit) mod curves`` (see `of_curves`)."""
     note: str = ""
     """What a reader of `asim explain` should know of the column."""
 
@@ -82,6 +86,25 @@ class Column:
         Raises:
             ValueError: It is refused.
         """
+
+    def converters(self, places: ConverterPlaces) -> tuple[Tensor | float, Tensor | float]:
+        """Gain, and offset in LSB, of converters by their places, the same on every chip; by default 1 and 0.
+
+        Gains of `static` multiply them, and its offsets are added. Whoever overrides it makes every conversion be
+        computed, since codes are then no longer rarely wrong.
+
+        Args:
+            places: All converters of a layer, or of the macros that layers share.
+
+        Returns:
+            A number for all, or one for each. # (converters,)
+        """
+        return 1.0, 0.0
+
+    @property
+    def converters_differ(self) -> bool:
+        """Whether the column gives converters a gain and offset by place."""
+        return type(self).converters is not Column.converters
 
     def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
         """Level and sigma of converters that have curves of their own.
@@ -204,19 +227,39 @@ class ColumnInRange(Column):
 
     def __init__(self, column: Column) -> None:
         super().__init__(column.macro)
-        self.column, self.cell_sigma = column, column.cell_sigma
+        self.column, self.cell_sigma, self.curves = column, column.cell_sigma, column.curves
+
+    def converters(self, places: ConverterPlaces) -> tuple[Tensor | float, Tensor | float]:
+        """See `Column.converters`; in LSB of the ADC."""
+        return self.column.converters(places)
+
+    @property
+    def converters_differ(self) -> bool:
+        """See `Column.converters_differ`."""
+        return self.column.converters_differ
+
+    def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
+        """See `Column.of_curves`."""
+        level, sigma = self.column.of_curves(curve, count, full_range(cycle))
+        return self._level(level, cycle), self._sigma(sigma, cycle)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """See `Column.level`."""
-        level = self.column.level(count, full_range(cycle)).float()
+        return self._level(self.column.level(count, full_range(cycle)), cycle)
+
+    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
+        """See `Column.sigma`."""
+        return self._sigma(self.column.sigma(count, full_range(cycle)), cycle)
+
+    def _level(self, level: Tensor, cycle: Cycle) -> Tensor:
+        level = level.float()
         if cycle.adc_step is None:
             return level
         count = level * float(cycle.full_scale) / _number(cycle.top_code or 1, level)
         return (count - cycle.adc_low) / _number(cycle.adc_step, level)
 
-    def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
-        """See `Column.sigma`."""
-        sigma = self.column.sigma(count, full_range(cycle)).float()
+    def _sigma(self, sigma: Tensor, cycle: Cycle) -> Tensor:
+        sigma = sigma.float()
         return sigma if cycle.adc_step is None else sigma * (codes_of_full_scale(cycle) / (cycle.top_code or 1))
 
 

@@ -135,7 +135,7 @@ class Explanation:
             share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
             made = "only conversions that may be wrong are found and made (on a CPU; elsewhere every conversion is)"
             return f"every cycle returns its count but for noise and converters, and {share}: {made}"
-        if self.macro.converters_differ:
+        if circuit.converters_differ:
             made = (
                 "every conversion is made, in 1.6 (INL: 1.9) times the time without, 2.6 (4.3) where nothing is noisy"
             )

@@ -56,6 +56,11 @@ class Transfer:
         """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
+    @property
+    def converters_differ(self) -> bool:
+        """Whether converters have static effects, or a pattern of the column's own."""
+        return self.macro.converters_differ or self.column.converters_differ
+
     @cached_property
     def differs_by_chip(self) -> bool:
         """Whether cells or converters differ from chip to chip."""
@@ -144,7 +149,7 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_i
     noisy = {key: is_noisy(column, cycle) for key, cycle in first.items()}
     kinds = {
         key: Conversion.LOSSY
-        if (macro.converters_differ or column.curves > 1) and cycle.converted
+        if (macro.converters_differ or column.converters_differ or column.curves > 1) and cycle.converted
         else classify(column, cycle)
         for key, cycle in first.items()
     }
@@ -156,6 +161,8 @@ def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tupl
     """The column of a macro, checked over the full range of its cycles; of equal keys those that convert alike."""
     column = build_column(macro)
     column.check_cycles(cycles)
+    if column.converters_differ and macro.top_code is None:
+        raise ValueError(f"`macro.adc_bits` must be 1..16 with column {macro.column}, which gives converters an offset")
     for key, cycle in dict(zip(keys, cycles, strict=True)).items():
         counts = possible_counts(cycle).float()
         check_values(column, cycle, counts)

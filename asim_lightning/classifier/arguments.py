@@ -46,8 +46,8 @@ def chip_of(network: nn.Module, number: int, file: str | None, noise: TrainingNo
         noise: Noise of training, whose chip is that of the file, too.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no chip of the network's macros, or the noise of training asks for another chip.
+        ValueError: It cannot be read, it is no chip of the network's macros, or the noise of training asks for another
+            chip.
     """
     if file is None:
         return number

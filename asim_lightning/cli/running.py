@@ -181,7 +181,8 @@ def chip(setup: Setup, chip: int | None = None) -> None:
     shown = model.chip if chip is None else chip
     if not isinstance(shown, SavedChip):
         check_whole("`chip`", shown, 0, 2**32 - 1)
-    if not any(layer.transfer.differs_by_chip for layer in macro_layers(model.backbone).values()):
+    circuits = [layer.transfer for layer in macro_layers(model.backbone).values()]
+    if not any(each.differs_by_chip or each.converters_differ for each in circuits):
         raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
     layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
@@ -189,9 +190,11 @@ def chip(setup: Setup, chip: int | None = None) -> None:
     tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"
-    content = save(tensors, {"chip": number})
-    write_whole(folder / "chip.safetensors", lambda file: file.write(content))
-    print(f"\nnumbers  {folder / 'chip.safetensors'}")
+    print()
+    if tensors:  # there are none where all that differs is what a column or a table of INL says
+        content = save(tensors, {"chip": number})
+        write_whole(folder / "chip.safetensors", lambda file: file.write(content))
+        print(f"numbers  {folder / 'chip.safetensors'}")
     figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
     if figure is not None:
         write_whole(folder / "chip.png", lambda file: figure.savefig(file, format="png"))

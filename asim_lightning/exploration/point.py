@@ -5,14 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+import torch
+
 from asim_lightning.circuit import MacroConfig, StaticEffects, Transfer, schedule, transfer
+from asim_lightning.circuit.column_check import own_converters
 from asim_lightning.circuit.column_models import COLUMNS
 from asim_lightning.circuit.columns import ColumnInRange
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine import Chip, SavedChip, check_saved
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
+from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
@@ -104,13 +108,15 @@ class Points:
         content: dict[str, object] = {"kind": kind, "layers": groups, "signed": signed}
         if kind == "quantized":
             return content
+        pools: dict[MacroConfig, list[str]] = {}
         if any(macro.static.is_reused for macro, _ in known):
             # layers of equal macros share them, fields without effect counted: the groups decide where a layer lies
-            pools: dict[MacroConfig, list[str]] = {}
             for family, each in zip(self._families, assignments, strict=True):
                 if family.is_on_macro and each is not None:
                     pools.setdefault(replace(each, is_scores=False).macro, []).extend(family.layers)
             content["placed"] = sorted(sorted(names) for names in pools.values())
+        if any(transfer(*pair).column.converters_differ for pair in known):
+            content["converters"] = self._patterns(pairs, len(pools))
         differs = any(transfer(*pair).differs_by_chip for pair in known)
         if differs:
             content["chips"] = "by number, converters in place"  # so that records of chips drawn otherwise are others
@@ -121,6 +127,29 @@ class Points:
                 raise ValueError(EQUAL_CHIPS)
             content["chip"] = chip
         return content
+
+    def _patterns(self, pairs: Sequence[tuple[MacroConfig, bool] | None], pools: int) -> str:
+        """Digest of gain and offset that users' columns give each layer's converters, wherever they have them from; for
+        products of two activations, whose sizes belong to a call, of what the columns hold."""
+        digest = hashlib.sha256()
+        for family, pair in zip(self._families, pairs, strict=True):
+            if pair is None or not transfer(*pair).column.converters_differ:
+                continue
+            circuit = transfer(*pair)
+            shared = [f"macros {number}" for number in range(pools)] if pair[0].static.is_reused else None
+            for name, layer in family.layers.items():
+                weight = getattr(layer, "weight", None)
+                if weight is None:
+                    held = {key: value for key, value in vars(circuit.column).items() if key != "macro"}
+                    digest.update(canonical_json(self._contents.of(held, f"macro.column {pair[0].column}")).encode())
+                    continue
+                groups = int(getattr(layer, "groups", 1))
+                product = MatmulProduct() if weight.dim() == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
+                for each in shared or [name]:
+                    places = Places(Chip(layer=each), product, circuit, weight.shape).of_converters()
+                    for values in own_converters(circuit.column, places):
+                        digest.update(f"{name} {len(values)}".encode() + values.numpy().tobytes())
+        return digest.hexdigest()
 
     def _check_chip(self, saved: SavedChip, assignments: Sequence[Assignment | None], chip: int | None) -> None:
         """Refuse an axis of chips beside a chip in a file, and macros whose chip that is not."""
@@ -204,6 +233,9 @@ def _tables(found: Transfer) -> str:
     kinds = {(c.full_scale, c.top_code, c.analog, c.converted, c.signed): c for c in found.cycles}
     for cycle in kinds.values():
         counts = possible_counts(cycle).float()
-        for codes in (found.column.level(counts, cycle), found.column.sigma(counts, cycle)):
-            digest.update(codes.detach().double().cpu().expand_as(counts).contiguous().numpy().tobytes())
+        curves = torch.arange(found.column.curves)[:, None]
+        own = found.column.of_curves(curves, counts, cycle) if len(curves) > 1 else ()
+        for codes in (found.column.level(counts, cycle), found.column.sigma(counts, cycle), *own):
+            every, _ = torch.broadcast_tensors(codes.detach().double().cpu(), counts)
+            digest.update(every.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -236,7 +236,7 @@ class OnMacro(QuantizedLayer):
         """
         circuit, device = self.transfer, noise.sample_ids.device
         found = self.chip_of(noise.chip)
-        chip = found if circuit.differs_by_chip else Chip()
+        chip = found if circuit.differs_by_chip else replace(found, number=0, saved=None)
 
         def prepare(product: Product, weights: Weights | None) -> Program:
             name = self.engine_on(device)

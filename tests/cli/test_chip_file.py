@@ -70,13 +70,16 @@ def test_a_fit_takes_the_chip_into_the_loop_and_its_checkpoint_keeps_it(asim: As
     checkpoint = sorted(Path("runs/tiny").glob("version_*/checkpoints/best.ckpt"))[0]
     assert asim("validate", "--ckpt_path", checkpoint).code == 0
     chip.unlink()
-    assert "There is no file" in asim("validate", "--ckpt_path", checkpoint).error
+    assert "cannot be read: No such file" in asim("validate", "--ckpt_path", checkpoint).error
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a number too": (("--model.chip", "3"), "`model.chip` must be left out, or 0, with `model.chip_file`"),
-    "no file": (("--model.chip_file", "none.safetensors"), "There is no file 'none.safetensors', as `model.chip_file`"),
-    "a folder": (("--model.chip_file", "runs"), "`model.chip_file` must be a .safetensors file, got 'runs', a folder"),
+    "no file": (
+        ("--model.chip_file", "none.safetensors"),
+        "`model.chip_file` 'none.safetensors' cannot be read: No such file",
+    ),
+    "a folder": (("--model.chip_file", "runs"), "`model.chip_file` 'runs' cannot be read: Is a directory"),
     "no safetensors": (("--model.chip_file", "tiny.yaml"), "tiny.yaml is no .safetensors file, or a damaged one"),
     "nothing": (("--model.chip_file", " "), "`model.chip_file` must be a .safetensors file or null, got ' '"),
     "equal chips": (

@@ -240,6 +240,39 @@ class Mine(Column):
     assert tables[0] != tables[1]
 
 
+PATTERN = """
+from pathlib import Path
+import torch
+from asim_lightning.circuit import Charge
+
+class Mine(Charge):
+    curves = {curves}
+
+    def converters(self, places):
+        offset = float((Path(__file__).parent / "tester.txt").read_text())
+        return 1.0, torch.where(places.column == {column}, offset, 0.0)
+
+    def of_curves(self, curve, count, cycle):
+        offset = float((Path(__file__).parent / "tester.txt").read_text())
+        return self.level(count, cycle) + curve * offset, self.sigma(count, cycle)
+"""
+
+
+@pytest.mark.parametrize("static", [{}, {"placement": "reuse", "macros": 2, "columns": 256}])
+@pytest.mark.parametrize(("column", "curves", "counts"), [(255, 1, True), (9999, 1, False), (9999, 2, True)])
+def test_what_converters_have_by_place_counts(
+    column: int, curves: int, counts: bool, static: dict[str, Any], load: Load, tmp_path: Path
+) -> None:
+    def of(offset: str) -> object:
+        (tmp_path / "tester.txt").write_text(offset)
+        load("my_pattern", PATTERN.format(column=column, curves=curves))
+        model = make_model(plan=Plan(MacroConfig(4, 4, column="my_pattern.Mine", static=static)))
+        return Points(model, Contents()).content({}, "simulated")
+
+    assert of("0.5") == of("0.5")
+    assert (of("0.5") != of("1.5")) is counts
+
+
 @pytest.mark.parametrize("kind", ["quantized", "simulated"])
 def test_signs_of_inputs_are_part_of_a_point(kind: Any) -> None:
     plans = Plan(), Plan(rules=[Rule("stem", signed_input=False)]), Plan(signed_input=True)  # the stem is digital

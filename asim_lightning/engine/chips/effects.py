@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
+from asim_lightning.circuit.column_check import own_converters
 from asim_lightning.engine.chips.cells import ChargeGains, contents
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters, in_order
@@ -224,7 +225,7 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
 
 
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
-    """Errors of a layer's converters: those of all effects; None if there are none.
+    """Errors of a layer's converters: those of all effects and of the column's own pattern; None if there are none.
 
     A warning says once if thresholds are out of order.
 
@@ -235,7 +236,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         shape: Shape of the weights of a sample. # (*weight)
     """
     macro = transfer.macro
-    if not macro.converters_differ or macro.top_code is None:
+    if not transfer.converters_differ or macro.top_code is None:
         return None
     places = Places(chip, product, transfer, shape)
     if chip.saved is not None and macro.converters_differ_by_chip:
@@ -244,6 +245,9 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
     for effect in CONVERTERS:
         if macro.static.is_set(effect.kind):
             found = found.changed(**{effect.part: effect.tensors(places)[effect.kind]})
+    if transfer.column.converters_differ:
+        gain, offset = own_converters(transfer.column, places.of_converters())
+        found = found.changed(gain=chip.scaled(gain, 1.0), offset=chip.scaled(offset))
     if found.tables is not None and not _warned and not in_order(found.tables, macro.signed_codes):
         _warn_of_order()
     return found
