@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
 from asim_lightning.circuit.fields import setting, settings_of
@@ -157,6 +158,10 @@ class StaticEffects:
         found = quantity(value)
         return found is not None and found[0] > 0
 
+    def is_drawn(self, name: str) -> bool:
+        """The same, of what differs from chip to chip."""
+        return self.is_set(name) and not isinstance(getattr(self, name), (list, tuple))
+
     def trims(self, kind: str) -> bool:
         """Whether offsets or gains are calibrated."""
         return self.trim in (kind, "both")
@@ -229,22 +234,9 @@ def read_inl(path: str) -> tuple[float, ...]:
     """
     where = f"`macro.static.inl` {path}"
     try:
-        if Path(path).stat().st_size > 2**22:
-            raise ValueError(f"{where} must be a CSV file of at most {2**22} bytes")
-        text = Path(path).read_text(encoding="utf-8-sig") if Path(path).is_file() else None
-    except UnicodeDecodeError:
-        raise ValueError(f"{where} must be a CSV file, got one that is no text in UTF-8") from None
-    except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror}") from None
-    if text is None:
-        raise ValueError(f"{where} must be a CSV file, got a folder, a pipe or a device")
-    values = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip()[:1] not in ("", "#"):
-            try:
-                values.append(float(line))
-            except ValueError:
-                raise ValueError(f"{where}, line {number} must be a number of LSB, got {line.strip()[:60]!r}") from None
+        values = np.loadtxt(path, ndmin=1, encoding="utf-8-sig").tolist()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
     return checked_inl(values, where)
 
 

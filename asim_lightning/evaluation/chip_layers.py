@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.engine.chips.effects import chip_tensors, converters_of, stuck_counts
+from asim_lightning.engine.chips.effects import chip_tensors, converters_of, stuck_bits
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
@@ -39,9 +39,11 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
         place = _first_places(index)
         offset, gain = (None if values is None else values[used] for values in (found.offset, found.gain))
         inl = None if found.tables is None or found.curve is None else found.tables[found.curve[used]]
+    stuck = stuck_bits(chip, product, circuit, shape)
+    zeros, ones = (sum(int((held >> bit & 1).sum()) for bit in range(circuit.macro.weight_bits)) for held in stuck)
     return ChipLayer(
         name=layer.name, part=chip.layer, columns=columns, place=place, offset=offset, gain=gain, inl=inl,
-        cells=shape.numel() * circuit.macro.weight_bits, stuck=stuck_counts(chip, product, circuit, shape),
+        cells=shape.numel() * circuit.macro.weight_bits, stuck=(zeros, ones),
         cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip
 

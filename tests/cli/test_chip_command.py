@@ -10,8 +10,7 @@ from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.cli import main
 from asim_lightning.engine import Conv2dProduct, converters_of
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.effects import STUCK
-from asim_lightning.engine.chips.places import Places
+from asim_lightning.engine.chips.effects import stuck_bits
 
 COMMAND = ["chip", "-c", "quickstart", "--data.init_args.test_images", "2"]
 STATIC = "{offset: 0.3 lsb, gain: 1 %, inl: 1 %, stuck_at_1: 1e-3, columns_per_adc: 4}"
@@ -40,7 +39,7 @@ def test_what_is_printed_and_saved_is_what_engines_use(here: Path, capsys: pytes
     for kind, values in (("offset", found.offset), ("gain", found.gain), ("inl", found.tables)):
         assert values is not None
         assert torch.equal(saved[f"layer1.0.conv1/{kind}"], values), saved["layer1.0.conv1/offset"].shape
-    assert torch.equal(saved["layer1.0.conv1/stuck_at_1"], STUCK.of_weights(Places(own, product, circuit, shape))[1])
+    assert torch.equal(saved["layer1.0.conv1/stuck_at_1"], stuck_bits(own, product, circuit, shape)[1])
     assert "layer1.0.conv1/stuck_at_0" not in saved
 
 

@@ -46,7 +46,7 @@ ROWS = {
     ),
     "a chip of NaN": of_chip("`fc/offset` must have finite values", save({"fc/offset": torch.tensor([float("nan")])})),
     "a chip of another network": of_chip(
-        "has layer `fd`, which is none of the network's on a macro; nearest: fc", save({"fd/offset": torch.zeros(3)})
+        "has layer `fd`, which is none of the network's on a macro", save({"fd/offset": torch.zeros(3)})
     ),
     "a chip without a layer": of_chip("must have layer `conv1.3`, which it lacks", save({"fc/offset": torch.zeros(3)})),
     "a chip of nothing": of_chip("must hold a chip, tensors LAYER/KIND, got none", save({})),

@@ -16,7 +16,7 @@ MOST_CELL = 16.0
 """Largest content of a cell in a file, of a nominal one's."""
 
 
-def contents(places: Places, bits: range) -> Tensor:
+def contents(places: Places, bits: range | None = None) -> Tensor:
     """What 1-cells hold, nominal 1: ``1 + s z``, in multiples of `GRID`; a 0-cell holds nothing.
 
     Weight-parallel, bit b's cell has 2^b units, so that it holds ``2^b + s 2^(b/2) z`` of them (with
@@ -25,12 +25,13 @@ def contents(places: Places, bits: range) -> Tensor:
 
     Args:
         places: The layer's places.
-        bits: Bits of a cell's place.
+        bits: Bits of a cell's place; None: all.
 
     Returns:
         float32. # (bits, *cells)
     """
     chip, macro, sigma = places.chip, places.macro, places.transfer.column.cell_sigma / 100.0
+    bits = range(places.cells[0]) if bits is None else bits
     if chip.saved is not None:
         held = chip.saved.tensor("cells", places.cells, -MOST_CELL, MOST_CELL)
         cells = chip.scaled(held[bits.start : bits.stop], 1.0)
@@ -41,6 +42,13 @@ def contents(places: Places, bits: range) -> Tensor:
             error /= _sizes(bits).sqrt()[:, None]
         cells = 1.0 + error.view(-1, *shape)
     return torch.round(cells / GRID) * GRID
+
+
+def all_idle_cells(places: Places) -> Tensor:
+    """`ChargeGains.idle_cells` of all tiles and weight bits. # (tiles, weight bits; weight-parallel: 1, *columns)"""
+    gains, bits = ChargeGains(places), places.columns.shape[1]
+    every = [gains.idle_cells(number, bit) for number in range(len(places.tiles)) for bit in range(bits)]
+    return torch.stack(every).unflatten(0, (-1, bits))
 
 
 def weight_digits(w: Tensor, cycle: Cycle, places: Places) -> Tensor:
@@ -69,9 +77,8 @@ def _cells_of(places: Places, cycle: Cycle) -> Tensor:
     """What the 1-cell of each weight and bit holds, in units of the cycle's lowest bit. # (weight bits, *weight)"""
     bits = range(cycle.weight_bits[0], cycle.weight_bits[-1] + 1)
     if places.static.is_reused:
-        lines = range(places.cells[0])
-        held = contents(places, lines).flatten(1)
-        cells = torch.stack([held[bit if len(lines) > 1 else 0][places.cell_numbers(bit)] for bit in bits])
+        held = contents(places).flatten(1)
+        cells = torch.stack([held[bit if len(held) > 1 else 0][places.cell_numbers(bit)] for bit in bits])
     else:
         cells = contents(places, bits)
     return cells * _sizes(range(len(bits))).view(-1, *[1] * len(places.shape))
@@ -109,27 +116,20 @@ class ChargeGains:
             self._found[key] = self.places.by_output(gain)
         return self._found[key]
 
-    def all_idle_cells(self) -> Tensor:
-        """`_idle_cells` of all tiles and weight bits. # (tiles, weight bits; weight-parallel: 1, *columns)"""
-        bits = self.places.columns.shape[1]
-        each = [self._idle_cells(number, bit) for number in range(len(self.places.tiles)) for bit in range(bits)]
-        return torch.stack(each).unflatten(0, (-1, bits))
-
     def _total(self, number: int, cycle: Cycle) -> Tensor:
         """Sum over all cells of the columns of a tile, float64. # (*columns), or (groups or heads, outputs)"""
         places = self.places
         if places.static.is_reused:
-            lines = range(places.cells[0])
-            held = contents(places, lines).double() * _sizes(lines).double().view(-1, 1, 1, 1)
+            held = contents(places).double() * _sizes(range(places.cells[0])).double().view(-1, 1, 1, 1)
             return held.sum((0, 2))[places.macros[number][:, None], places.column_of(cycle)]
         held = self._of_tile(_cells_of(places, cycle).double().sum(0), places.tiles[number])
-        return held.sum(-1) + self._idle(held) + self._idle_cells(number, cycle.weight_bits[0])
+        return held.sum(-1) + self._idle(held) + self.idle_cells(number, cycle.weight_bits[0])
 
     def _idle(self, held: Tensor) -> float:
         """Nominal sum of the cells of a column that no weight uses."""
         return (self.places.macro.rows - held.shape[-1]) * self._units
 
-    def _idle_cells(self, number: int, bit: int) -> Tensor:
+    def idle_cells(self, number: int, bit: int) -> Tensor:
         """What the cells of a tile's columns that no weight uses hold next to their nominal sum; of several weight bits
         at once by the lowest.
 

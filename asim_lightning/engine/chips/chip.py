@@ -53,5 +53,7 @@ class Chip:
         return self.scaled(self.normals(effect, count, lines))
 
     def scaled(self, values: Tensor, ideal: float = 0.0) -> Tensor:
-        """Values whose deviations from the ideal one are multiplied by the chip's spread."""
-        return values if self.spread == 1.0 else ideal + self.spread * (values - ideal)
+        """Values whose deviations from the ideal one are multiplied by the chip's spread; stuck bits stay."""
+        if self.spread == 1.0 or not values.is_floating_point():
+            return values
+        return ideal + self.spread * (values - ideal)

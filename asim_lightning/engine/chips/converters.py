@@ -45,17 +45,15 @@ class Converters:
             offset: In codes. # (converters,)
             inl: Tables, one for each converter or one for all; see `tables`.
         """
-        if gain is not None and self.gain is not None:
-            gain = self.gain * gain
-        if offset is not None and self.offset is not None:
-            offset = self.offset + offset
-        found = replace(
-            self, gain=self.gain if gain is None else gain, offset=self.offset if offset is None else offset
-        )
-        if inl is None:
-            return found
-        curve = torch.arange(int(self.index.max()) + 1 if len(inl) == 1 else len(inl), device="cpu") % len(inl)
-        return replace(found, curve=curve, tables=inl)
+        found = self
+        if gain is not None:
+            found = replace(found, gain=gain if self.gain is None else self.gain * gain)
+        if offset is not None:
+            found = replace(found, offset=offset if self.offset is None else self.offset + offset)
+        if inl is not None:
+            count = int(self.index.max()) + 1 if len(inl) == 1 else len(inl)
+            found = replace(found, curve=torch.arange(count, device="cpu") % len(inl), tables=inl)
+        return found
 
     def of_outputs(self, places: Places, tile: int, cycle: Cycle, device: torch.device) -> "OutputConverters":
         """The converters of the outputs of a tile in a cycle; cycles of several weight bits have those of bit 0.
@@ -66,15 +64,11 @@ class Converters:
             cycle: The cycle.
             device: Where they are needed.
         """
-        number = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
-
-        def own(values: Tensor | None) -> Tensor | None:
-            return None if values is None else places.by_output(values[number]).to(device)
-
-        gain, offset, curve = own(self.gain), own(self.offset), own(self.curve)
-        inl = None if curve is None or self.tables is None else (curve, self.tables.float().to(device))
-        gain, offset = (None if each is None else each.float() for each in (gain, offset))
-        return OutputConverters(gain, offset, inl)
+        number = places.by_output(self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]])
+        gain, offset = (None if each is None else each.float()[number].to(device) for each in (self.gain, self.offset))
+        if self.tables is None or self.curve is None:
+            return OutputConverters(gain, offset)
+        return OutputConverters(gain, offset, (self.curve[number].to(device), self.tables.float().to(device)))
 
 
 @dataclass(frozen=True, eq=False)

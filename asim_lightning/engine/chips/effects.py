@@ -1,7 +1,9 @@
-"""The static effects of a chip. Each is an object: what a file has of it, how it is drawn, and what it changes."""
+"""The static effects of a chip. Each is an object: its tensor in a file, its draw by place, and what it changes."""
 
 import warnings
-from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,11 +11,11 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer
 from asim_lightning.circuit.column_check import own_converters
-from asim_lightning.engine.chips.cells import ChargeGains, contents
+from asim_lightning.engine.chips.cells import all_idle_cells, contents
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters, in_order
 from asim_lightning.engine.chips.places import Places
-from asim_lightning.engine.chips.saved_chip import MACRO_FIELDS, SavedPart
+from asim_lightning.engine.chips.saved_chip import MACRO_FIELDS
 from asim_lightning.engine.product import Product
 
 _MOST = 16.0
@@ -22,177 +24,136 @@ _warned = False
 """Whether a warning has said that thresholds are out of order."""
 
 
-class Effect(ABC):
-    """What makes places of a chip differ, by one cause."""
+@dataclass(frozen=True)
+class Effect:
+    """What makes places of a chip differ, by one cause.
 
-    @abstractmethod
-    def asked(self, transfer: Transfer) -> dict[str, str]:
-        """Kinds of tensors that a file must have, with the setting that says so; none if no chip differs by it."""
-
-    @abstractmethod
-    def tensors(self, places: Places) -> dict[str, Tensor]:
-        """Tensors by kind on a chip: drawn, or as a file has them."""
-
-
-class ConverterEffect(Effect):
-    """An effect on converters: what it adds to offsets or INL, or multiplies gains by.
-
-    Its kind is also the name of its setting, and of its draw.
+    Attributes:
+        kind: Name of its tensor in a file, and of its draw; also of its setting, if `why` says nothing else.
+        drawn: What places have of it by the macro's spreads; without `bounds` also what they have by a file.
+        bounds: Shape, smallest and largest value of its tensor in a file.
+        part: What of a converter it changes: it multiplies gains, is added to offsets, or is the INL. None: it changes
+            weights or cells.
+        why: The setting by which chips of a macro differ, for messages; empty if they do not.
+        dtype: Type of its tensor in a file.
     """
 
     kind: str
-    part: Literal["gain", "offset", "inl"]
+    drawn: Callable[[Places], Tensor]
+    bounds: Callable[[Places], tuple[tuple[int, ...], float, float]] | None = None
+    part: Literal["gain", "offset", "inl"] | None = None
+    why: Callable[[Transfer], str] | None = None
+    dtype: torch.dtype = torch.float32
 
-    def asked(self, transfer: Transfer) -> dict[str, str]:
-        """See `Effect.asked`."""
-        macro = transfer.macro
-        if not (macro.converters_differ_by_chip and macro.static.is_set(self.kind)):
-            return {}
-        return {self.kind: f"`macro.static.{self.kind}` {getattr(macro.static, self.kind)}"}
+    def asked(self, transfer: Transfer) -> str:
+        """The setting by which chips of a macro differ; empty if they do not."""
+        macro, static = transfer.macro, transfer.macro.static
+        if self.why is not None:
+            return self.why(transfer)
+        if not static.is_drawn(self.kind) or (self.part and not macro.converters_differ_by_chip):
+            return ""
+        return f"`macro.static.{self.kind}` {getattr(static, self.kind)}"
 
-    def tensors(self, places: Places) -> dict[str, Tensor]:
-        """See `Effect.tensors`; in codes, or gains, after calibration. # (converters, ...)"""
-        saved = places.chip.saved if self.asked(places.transfer) else None
-        return {self.kind: self.drawn(places) if saved is None else self.read(places, saved)}
-
-    @abstractmethod
-    def drawn(self, places: Places) -> Tensor:
-        """What converters have by the macro's spreads."""
-
-    def read(self, places: Places, saved: SavedPart) -> Tensor:
-        """What converters have by a file."""
-        most = _MOST * (1.0 if self.part == "gain" else places.macro.top_code or 1)
-        values = saved.tensor(self.kind, (places.converter_count,), -most, most)
-        return places.chip.scaled(values, 1.0 if self.part == "gain" else 0.0)
-
-
-class Offset(ConverterEffect):
-    """Offsets are normal; a trimmed one keeps what lies next to the nearest step."""
-
-    kind, part = "offset", "offset"
-
-    def drawn(self, places: Places) -> Tensor:
-        """See `ConverterEffect.drawn`."""
-        offset, step = places.macro.converter_spreads
-        error = offset * places.chip.spreads(self.kind, places.converter_count)[0]
-        return _left(error, step) if places.static.trims(self.kind) else error
+    def tensor(self, places: Places) -> Tensor:
+        """What places of a chip have of it: drawn, or as a file says."""
+        saved = places.chip.saved
+        if saved is None or self.bounds is None or not self.asked(places.transfer):
+            return self.drawn(places)
+        found = saved.tensor(self.kind, *self.bounds(places), self.dtype)
+        return places.chip.scaled(found, 1.0 if self.part == "gain" else 0.0)
 
 
-class Gain(ConverterEffect):
-    """Gains are normal; a trimmed one keeps what lies next to the nearest step of the largest code."""
-
-    kind, part = "gain", "gain"
-
-    def drawn(self, places: Places) -> Tensor:
-        """See `ConverterEffect.drawn`."""
-        error = places.static.gain_percent / 100.0 * places.chip.spreads(self.kind, places.converter_count)[0]
-        step = places.macro.converter_spreads[1] / (places.macro.top_code or 1)
-        return 1.0 + (_left(error, step) if places.static.trims(self.kind) else error)
+def _offsets(places: Places) -> Tensor:
+    """Normal; a calibrated one keeps what lies next to the nearest step. In codes. # (converters,)"""
+    offset, step = places.macro.converter_spreads
+    error = offset * places.chip.spreads("offset", places.converter_count)[0]
+    return _left(error, step) if places.static.trims("offset") else error
 
 
-class Inl(ConverterEffect):
-    """The INL of a binary C-DAC of B bits whose capacitors are ``2^n + s 2^(n/2) z``, with its end points as gain and
-    offset: ``inl(c) = sum over bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``; or a table of all converters."""
-
-    kind, part = "inl", "inl"
-
-    def asked(self, transfer: Transfer) -> dict[str, str]:
-        """See `Effect.asked`."""
-        return {} if transfer.macro.static.inl_table is not None else super().asked(transfer)
-
-    def drawn(self, places: Places) -> Tensor:
-        """Tables by nibbles of the code, or one by code. # (converters, nibbles, 16) or (1, codes)"""
-        macro, static = places.macro, places.static
-        if static.inl_table is not None:
-            return places.chip.scaled(torch.tensor([static.inl_table], dtype=torch.float32, device="cpu"))
-        bits = int(macro.top_code or 1).bit_length() + macro.weight_parallel  # signed codes are counted from the lowest
-        nominal = 2.0 ** torch.arange(bits, dtype=torch.float64, device="cpu")
-        normal = places.chip.spreads(self.kind, places.converter_count, range(bits)).T.double()
-        caps = nominal + static.inl_percent / 100.0 * nominal.sqrt() * normal  # (converters, bits)
-        errors = caps * (nominal.sum() / caps.sum(1, keepdim=True)) - nominal
-        nibbles = -(-bits // 4)
-        errors = torch.nn.functional.pad(errors, (0, 4 * nibbles - bits)).view(-1, nibbles, 4)
-        codes, bit = (torch.arange(count, device="cpu") for count in (16, 4))
-        return (errors @ (codes[:, None] >> bit & 1).double().T).float()
-
-    def read(self, places: Places, saved: SavedPart) -> Tensor:
-        """Tables by nibbles of the code, or by code. # (converters, nibbles, 16) or (converters, codes)"""
-        codes, top = places.macro.signed_codes, places.macro.top_code or 1
-        by_code = self.kind in saved.tensors and saved.tensors[self.kind].dim() == 2
-        shape = (codes,) if by_code else (-(-(codes - 1).bit_length() // 4), 16)
-        return places.chip.scaled(saved.tensor(self.kind, (places.converter_count, *shape), -top, top))
+def _gains(places: Places) -> Tensor:
+    """Normal; a calibrated one keeps what lies next to the nearest step of the largest code. # (converters,)"""
+    error = places.static.gain_percent / 100.0 * places.chip.spreads("gain", places.converter_count)[0]
+    step = places.macro.converter_spreads[1] / (places.macro.top_code or 1)
+    return 1.0 + (_left(error, step) if places.static.trims("gain") else error)
 
 
-class StuckCells(Effect):
-    """Bits of the weights' two's complement that are 0 or 1 whatever is written, by the tails of one normal a cell."""
-
-    kinds = ("stuck_at_0", "stuck_at_1")
-
-    def asked(self, transfer: Transfer) -> dict[str, str]:
-        """See `Effect.asked`."""
-        static = transfer.macro.static
-        return {kind: f"`macro.static.{kind}` {share:g}" for kind in self.kinds if (share := getattr(static, kind))}
-
-    def tensors(self, places: Places) -> dict[str, Tensor]:
-        """See `Effect.tensors`; int32. # (*weight), or (macros, rows, columns) that layers share"""
-        chip, bits, shape = places.chip, places.cells[0], places.cells[1:]
-        found = {kind: torch.zeros(shape, dtype=torch.int32, device="cpu") for kind in self.kinds}
-        if chip.saved is not None:
-            for kind in self.asked(places.transfer):
-                found[kind] = chip.saved.tensor(kind, shape, 0, 2**bits - 1, torch.int32)
-            if bool((found["stuck_at_0"] & found["stuck_at_1"]).any()):
-                raise ValueError(
-                    f"{chip.saved.path}: cells of layer `{chip.layer}` must not be stuck at 0 and 1 at once"
-                )
-            return found
-        shares = torch.tensor([getattr(places.static, kind) for kind in self.kinds], dtype=torch.float64, device="cpu")
-        low, high = torch.special.ndtri((chip.spread * shares).clamp_max(1.0)).tolist()
-        for bit, z in enumerate(chip.normals("stuck", shape.numel(), range(bits)).view(bits, *shape)):
-            found["stuck_at_0"] |= (z < low).int() << bit
-            found["stuck_at_1"] |= (z > -high).int() << bit
-        return found
-
-    def of_weights(self, places: Places) -> tuple[Tensor, Tensor]:
-        """The bits of each weight whose cell is stuck at 0, and at 1, int32. # (*weight) each"""
-        stuck = torch.stack([*self.tensors(places).values()])
-        if places.static.is_reused:
-            cells, stuck = stuck.flatten(1), torch.zeros(2, *places.shape, dtype=torch.int32, device="cpu")
-            for bit in range(places.macro.weight_bits):
-                of_place = bit if places.macro.weight_parallel else 0
-                stuck |= (cells[:, places.cell_numbers(bit)] >> of_place & 1) << bit
-        return stuck[0], stuck[1]
+def _left(error: Tensor, step: float) -> Tensor:
+    """What a calibration to a step leaves of an error."""
+    return error - step * torch.round(error / step) if step else torch.zeros_like(error)
 
 
-class CellMismatch(Effect):
-    """What cells hold, and the cells of a column together that no weight uses; see `cells`."""
+def _inl(places: Places) -> Tensor:
+    """INL of binary C-DACs of B bits whose capacitors are ``2^n + s 2^(n/2) z``, with their end points as gain and
+    offset: ``inl(c) = sum over bits n of c of (cap_n * (2^B - 1) / sum(cap) - 2^n)``; or the table of all converters.
 
-    def asked(self, transfer: Transfer) -> dict[str, str]:
-        """See `Effect.asked`."""
-        static, sigma = transfer.macro.static, transfer.column.cell_sigma
-        found = {"cells": f"its cells differ by {sigma:g} %"} if sigma else {}
-        if static.cell_percent and static.reference != "summing" and not static.is_reused:
-            found["idle_cells"] = f"`macro.static.reference` {static.reference}"
-        return found
-
-    def tensors(self, places: Places) -> dict[str, Tensor]:
-        """See `Effect.tensors`."""
-        found = {"cells": contents(places, range(places.cells[0]))}
-        if "idle_cells" in self.asked(places.transfer):
-            found["idle_cells"] = ChargeGains(places).all_idle_cells()
-        return found
-
-
-CONVERTERS: tuple[ConverterEffect, ...] = (Offset(), Gain(), Inl())
-STUCK = StuckCells()
-EFFECTS: tuple[Effect, ...] = (*CONVERTERS, STUCK, CellMismatch())
+    In codes. # (converters, nibbles of the code, 16) or (1, codes)
+    """
+    macro, static = places.macro, places.static
+    if static.inl_table is not None:
+        return places.chip.scaled(torch.tensor([static.inl_table], dtype=torch.float32, device="cpu"))
+    bits = int(macro.top_code or 1).bit_length() + macro.weight_parallel  # signed codes are counted from the lowest
+    nominal = 2.0 ** torch.arange(bits, dtype=torch.float64, device="cpu")
+    normal = places.chip.spreads("inl", places.converter_count, range(bits)).T.double()
+    caps = nominal + static.inl_percent / 100.0 * nominal.sqrt() * normal  # (converters, bits)
+    errors = caps * (nominal.sum() / caps.sum(1, keepdim=True)) - nominal
+    nibbles = -(-bits // 4)
+    errors = torch.nn.functional.pad(errors, (0, 4 * nibbles - bits)).view(-1, nibbles, 4)
+    codes, bit = (torch.arange(count, device="cpu") for count in (16, 4))
+    return (errors @ (codes[:, None] >> bit & 1).double().T).float()
 
 
-def asked_of(transfer: Transfer) -> dict[str, str]:
-    """Kinds of tensors that a file of a macro's chip must have of each layer, with the setting that says so."""
-    found = {kind: why for effect in EFFECTS for kind, why in effect.asked(transfer).items()}
-    if any(effect.asked(transfer) for effect in CONVERTERS):
-        found["place"] = "its converters differ"
-    return {"macro": "as every layer", **found} if found else {}
+def _bounds_of_offsets(places: Places) -> tuple[tuple[int, ...], float, float]:
+    most = _MOST * (places.macro.top_code or 1)
+    return (places.converter_count,), -most, most
+
+
+def _bounds_of_gains(places: Places) -> tuple[tuple[int, ...], float, float]:
+    return (places.converter_count,), -_MOST, _MOST
+
+
+def _bounds_of_inl(places: Places) -> tuple[tuple[int, ...], float, float]:
+    codes, most, saved = places.macro.signed_codes, float(places.macro.top_code or 1), places.chip.saved
+    by_code = saved is not None and "inl" in saved.tensors and saved.tensors["inl"].dim() == 2
+    shape = (codes,) if by_code else (-(-(codes - 1).bit_length() // 4), 16)
+    return (places.converter_count, *shape), -most, most
+
+
+def _stuck(kind: str, places: Places) -> Tensor:
+    """The bits of each place that are stuck, int32, by a tail of one normal a cell. # cells without their bits"""
+    bits, shape = places.cells[0], places.cells[1:]
+    share = torch.tensor(places.chip.spread * getattr(places.static, kind), dtype=torch.float64, device="cpu")
+    limit = float(torch.special.ndtri(share.clamp_max(1.0)))
+    stuck = torch.zeros(shape, dtype=torch.int32, device="cpu")
+    for bit, normal in enumerate(places.chip.normals("stuck", shape.numel(), range(bits))):
+        stuck |= ((normal if kind == "stuck_at_0" else -normal).view(shape) < limit).int() << bit
+    return stuck
+
+
+def _bounds_of_stuck(places: Places) -> tuple[tuple[int, ...], float, float]:
+    return places.cells[1:], 0, 2 ** places.cells[0] - 1
+
+
+def _why_cells(transfer: Transfer) -> str:
+    sigma = transfer.column.cell_sigma
+    return f"its cells differ by {sigma:g} %" if sigma else ""
+
+
+def _why_idle_cells(transfer: Transfer) -> str:
+    static = transfer.macro.static
+    is_used = static.cell_percent and static.reference != "summing" and not static.is_reused
+    return f"`macro.static.reference` {static.reference}" if is_used else ""
+
+
+CONVERTERS = (
+    Effect("offset", _offsets, _bounds_of_offsets, "offset"),
+    Effect("gain", _gains, _bounds_of_gains, "gain"),
+    Effect("inl", _inl, _bounds_of_inl, "inl"),
+)
+STUCK = tuple(
+    Effect(kind, partial(_stuck, kind), _bounds_of_stuck, dtype=torch.int32) for kind in ("stuck_at_0", "stuck_at_1")
+)
+CELLS = (Effect("cells", contents, why=_why_cells), Effect("idle_cells", all_idle_cells, why=_why_idle_cells))
+EFFECTS = (*CONVERTERS, *STUCK, *CELLS)
 
 
 def check_saved(chip: Chip, transfer: Transfer) -> None:
@@ -201,8 +162,12 @@ def check_saved(chip: Chip, transfer: Transfer) -> None:
     Raises:
         ValueError: The file lacks what differs on chips of the macro, has more, or is of another macro.
     """
-    if chip.saved is not None:
-        chip.saved.check(asked_of(transfer), _macro_tensor(transfer).tolist())
+    if chip.saved is None:
+        return
+    asked = {effect.kind: why for effect in EFFECTS if (why := effect.asked(transfer))}
+    if any(effect.kind in asked for effect in CONVERTERS):
+        asked["place"] = "its converters differ"
+    chip.saved.check({"macro": "as every layer", **asked} if asked else {}, _macro_tensor(transfer).tolist())
 
 
 def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> dict[str, Tensor]:
@@ -214,26 +179,17 @@ def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.
         transfer: The macro's schedule and column.
         shape: Shape of the weights of a sample. # (*weight)
     """
-    asked, places = asked_of(transfer), Places(chip, product, transfer, shape)
-    found = {"macro": _macro_tensor(transfer)} if asked else {}
-    if "place" in asked:
+    places = Places(chip, product, transfer, shape)
+    found = {effect.kind: effect.tensor(places).contiguous() for effect in EFFECTS if effect.asked(transfer)}
+    if any(effect.kind in found for effect in CONVERTERS):
         found["place"] = places.saved_places()
-    for effect in EFFECTS:
-        if effect.asked(transfer):
-            found |= effect.tensors(places)
-    return {kind: found[kind].contiguous() for kind in found if kind in asked}
+    return {"macro": _macro_tensor(transfer), **found} if found else {}
 
 
 def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Converters | None:
     """Errors of a layer's converters: those of all effects and of the column's own pattern; None if there are none.
 
-    A warning says once if thresholds are out of order.
-
-    Args:
-        chip: The chip.
-        product: The linear map.
-        transfer: The macro's schedule and column.
-        shape: Shape of the weights of a sample. # (*weight)
+    A warning says once if thresholds are out of order. Arguments are those of `chip_tensors`.
     """
     macro = transfer.macro
     if not transfer.converters_differ or macro.top_code is None:
@@ -243,13 +199,33 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         chip.saved.check_equal("place", places.saved_places())
     found = Converters(places.index)
     for effect in CONVERTERS:
-        if macro.static.is_set(effect.kind):
-            found = found.changed(**{effect.part: effect.tensors(places)[effect.kind]})
+        if effect.part and macro.static.is_set(effect.kind):
+            found = found.changed(**{effect.part: effect.tensor(places)})
     if transfer.column.converters_differ:
         gain, offset = own_converters(transfer.column, places.of_converters())
         found = found.changed(gain=chip.scaled(gain, 1.0), offset=chip.scaled(offset))
     if found.tables is not None and not _warned and not in_order(found.tables, macro.signed_codes):
         _warn_of_order()
+    return found
+
+
+def stuck_bits(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> Tensor:
+    """The bits of each weight whose cell is stuck at 0, and at 1, int32. Arguments are those of `chip_tensors`.
+
+    # (2, *weight)
+    """
+    places = Places(chip, product, transfer, shape)
+    found = torch.zeros(2, *shape, dtype=torch.int32, device="cpu")
+    for held, effect in zip(found, STUCK, strict=True):
+        if effect.asked(transfer) and not places.static.is_reused:
+            held |= effect.tensor(places)
+        elif effect.asked(transfer):
+            stuck = effect.tensor(places).flatten()
+            for bit in range(places.macro.weight_bits):
+                of_place = bit if places.macro.weight_parallel else 0
+                held |= (stuck[places.cell_numbers(bit)] >> of_place & 1) << bit
+    if chip.saved is not None and bool((found[0] & found[1]).any()):
+        raise ValueError(f"{chip.saved.path}: cells of layer `{chip.layer}` must not be stuck at 0 and 1 at once")
     return found
 
 
@@ -263,22 +239,12 @@ def stuck_weights(chip: Chip, product: Product, transfer: Transfer, w: Tensor) -
         w: Integers in floating point; samples of a batch are written into the same cells in turn. # (*weight), or
             (batch, *weight)
     """
-    if not STUCK.asked(transfer):
+    if not transfer.macro.static.has_stuck_cells:
         return w
     bits = transfer.macro.weight_bits
-    shape = w.shape[1:] if product.batched_weight else w.shape
-    zeros, ones = (mask.to(w.device) for mask in STUCK.of_weights(Places(chip, product, transfer, shape)))
+    zeros, ones = stuck_bits(chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape).to(w.device)
     held = w.to(torch.int32) & 2**bits - 1 & ~zeros | ones
     return torch.where(held >= 2 ** (bits - 1), held - 2**bits, held).to(w.dtype)
-
-
-def stuck_counts(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> tuple[int, int]:
-    """Number of cells of a layer's weights that are stuck at 0, and at 1; arguments are those of `converters_of`."""
-    if not STUCK.asked(transfer):
-        return 0, 0
-    masks = STUCK.of_weights(Places(chip, product, transfer, shape))
-    zeros, ones = (sum(int((mask >> bit & 1).sum()) for bit in range(16)) for mask in masks)
-    return zeros, ones
 
 
 def _macro_tensor(transfer: Transfer) -> Tensor:
@@ -297,8 +263,3 @@ def _warn_of_order() -> None:
         "this happens above about 3 % at 8 bits; use a smaller `inl`",
         stacklevel=2,
     )
-
-
-def _left(error: Tensor, step: float) -> Tensor:
-    """What a calibration to a step leaves of an error."""
-    return error - step * torch.round(error / step) if step else torch.zeros_like(error)

@@ -1,24 +1,17 @@
 """A chip in a file: one that `asim chip` saved, edited or not, or one that was measured elsewhere."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 MACRO_FIELDS = (
-    "weight_bits",
-    "rows",
-    "adc_bits",
-    "adc_step",
-    "weight_parallel",
-    "columns_per_adc",
-    "macros",
-    "columns",
-)
+    "weight_bits", "rows", "adc_bits", "adc_step", "weight_parallel", "columns_per_adc", "macros", "columns"
+)  # fmt: skip
 """What a layer's tensor ``macro`` says of the macro whose chip it is; 0 stands for null and false."""
 
 
@@ -60,13 +53,18 @@ class SavedPart:
                     "`macro.static` says what does"
                 )
         if asked:
-            found = self._given("macro", (len(MACRO_FIELDS),), torch.int64).tolist()
+            found = self.tensor("macro", (len(MACRO_FIELDS),), dtype=torch.int64).tolist()
             for name, own, its in zip(MACRO_FIELDS, macro, found, strict=True):
                 if own != its:
                     raise self._wrong(f"must be of a macro with {name} {own}", f"one with {its}")
 
     def tensor(
-        self, kind: str, shape: Sequence[int], low: float, high: float, dtype: torch.dtype = torch.float32
+        self,
+        kind: str,
+        shape: Sequence[int],
+        low: float = -math.inf,
+        high: float = math.inf,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """A tensor of the file.
 
@@ -80,7 +78,11 @@ class SavedPart:
         Raises:
             ValueError: It is missing, of another shape or type, or out of range.
         """
-        found = self._given(kind, shape, dtype)
+        found = self.tensors.get(kind)
+        if found is None:
+            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
+        if found.dtype != dtype or found.shape != torch.Size(shape):
+            raise self._wrong(f"must have {kind} of {dtype} {[*shape]}", f"{found.dtype} {[*found.shape]}")
         if found.numel():
             least, most = float(found.min()), float(found.max())
             if not low <= least <= most <= high:
@@ -93,21 +95,11 @@ class SavedPart:
         Raises:
             ValueError: It is missing or another.
         """
-        found = self._given(kind, expected.shape, expected.dtype)
+        found = self.tensor(kind, expected.shape, dtype=expected.dtype)
         wrong = (found != expected).flatten(1).any(1).nonzero()
         if len(wrong):
             at = int(wrong[0])
             raise self._wrong(f"must have {expected[at].tolist()} in line {at} of {kind}", str(found[at].tolist()))
-
-    def _given(self, kind: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        found = self.tensors.get(kind)
-        if found is None:
-            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
-        if found.dtype != dtype:
-            raise self._wrong(f"must have {kind} of {dtype}", str(found.dtype))
-        if found.shape != torch.Size(shape):
-            raise self._wrong(f"must have {kind} of shape {_shown(shape)}", _shown(found.shape))
-        return found
 
     def _wrong(self, must: str, got: str) -> ValueError:
         return ValueError(f"{self.path}: layer `{self.name}` {must}, got {got}")
@@ -178,14 +170,5 @@ class SavedChip:
         Raises:
             ValueError: It has a layer that is not among them.
         """
-        for name in self.layers:
-            if name not in names:
-                near = get_close_matches(name, names, n=1, cutoff=0.4)
-                raise ValueError(
-                    f"{self.path} has layer `{name}`, which is none of the network's on a macro"
-                    + (f"; nearest: {near[0]}" if near else "")
-                )
-
-
-def _shown(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "()"
+        if others := [name for name in self.layers if name not in names]:
+            raise ValueError(f"{self.path} has layer `{others[0]}`, which is none of the network's on a macro")
