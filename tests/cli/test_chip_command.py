@@ -15,6 +15,14 @@ from asim_lightning.engine.chips.effects import stuck_bits
 COMMAND = ["chip", "-c", "quickstart", "--data.init_args.test_images", "2"]
 STATIC = "{offset: 0.3 lsb, gain: 1 %, inl: 1 %, stuck_at_1: 1e-3, columns_per_adc: 4}"
 
+PATTERN = """
+from asim_lightning.circuit import Charge
+
+class Mine(Charge):
+    def converters(self, places):
+        return 1.01, 0.25 * places.weight_bit
+"""
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -41,6 +49,18 @@ def test_what_is_printed_and_saved_is_what_engines_use(here: Path, capsys: pytes
         assert torch.equal(saved[f"layer1.0.conv1/{kind}"], values), saved["layer1.0.conv1/offset"].shape
     assert torch.equal(saved["layer1.0.conv1/stuck_at_1"], stuck_bits(own, product, circuit, shape)[1])
     assert "layer1.0.conv1/stuck_at_0" not in saved
+
+
+def test_a_pattern_of_a_users_column_is_shown_and_not_saved(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(here)
+    (here / "my_pattern_of_chip.py").write_text(PATTERN)
+    main([*COMMAND, "--model.plan.macro.column", "my_pattern_of_chip.Mine"])
+    lines = capsys.readouterr().out.splitlines()
+    worst = next(number for number, line in enumerate(lines) if line.startswith("worst converters"))
+    assert lines[worst + 2].split()[-4:] == ["7", "+1.75", "+1", "-"]
+    assert [path.name for path in (here / "runs/quickstart/chip-0").iterdir()] == ["chip.png"]
 
 
 @pytest.mark.parametrize(
