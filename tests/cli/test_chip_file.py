@@ -87,8 +87,6 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "changes nothing, as `macro.static` says that no chip differs from another",
     ),
     "another ADC": (("--model.plan.macro.adc_bits", "7"), "must be of a macro with adc_bits 7, got one with 8"),
-    "less than differs": (("--model.plan.macro.static.inl", "1"), "must have inl (`macro.static.inl` 1.0), got gain"),
-    "more than differs": (("--model.plan.macro.static.gain", "0"), "which differs on no chip of its macro"),
     "fresh chips": (
         ("--model.train_noise_model", "chip", "--model.train_noise_args", "{chip: fresh}"),
         "`train_noise_args.chip` must be null with `model.chip_file`",

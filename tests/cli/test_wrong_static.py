@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 
 from tests.cli.conftest import Asim, Run
-from tests.cli.wrong_inputs import SWEEP, Wrong, assert_refused, flag
+from tests.cli.wrong_inputs import Wrong, assert_refused, flag
 
 STATIC = "--model.plan.macro.static"
 REUSE = (f"{STATIC}.placement", "reuse", f"{STATIC}.macros", "4", f"{STATIC}.columns", "64")
@@ -44,25 +44,12 @@ ROWS = {
         "--model.plan.macro.unit_capacitor_ff",
         "-1",
     ),
-    "a chip of NaN": of_chip("`fc/offset` must have finite values", save({"fc/offset": torch.tensor([float("nan")])})),
     "a chip of another network": of_chip(
         "has layer `fd`, which is none of the network's on a macro", save({"fd/offset": torch.zeros(3)})
     ),
-    "a chip without a layer": of_chip("must have layer `conv1.3`, which it lacks", save({"fc/offset": torch.zeros(3)})),
-    "a chip of nothing": of_chip("must hold a chip, tensors LAYER/KIND, got none", save({})),
     "a damaged chip": of_chip("is no .safetensors file, or a damaged one", save({"fc/offset": torch.zeros(3)})[:-4]),
     "a chip of layers, not of shared macros": of_chip(
         "has layer `fc`, which is none of the network's on a macro", save({"fc/offset": torch.zeros(3)}), *REUSE
-    ),
-    "a chip and its number": of_chip(
-        "`model.chip` must be left out, or 0, with `model.chip_file`",
-        save({"fc/offset": torch.zeros(3)}),
-        "--model.chip",
-        "2",
-    ),
-    "a chip and chips": Wrong(
-        (*SWEEP, *OFFSET, "--model.chip_file", "none.safetensors", "--chips", "3"),
-        "`model.chip_file` 'none.safetensors' cannot be read: No such file",
     ),
     "converters of other counts": Wrong(
         ("validate", "-c", "tiny.yaml", *MEASURED, "{file: chip.csv, converter: each}"),

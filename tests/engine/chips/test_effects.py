@@ -143,7 +143,10 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "summing, offset": {"cell_mismatch": "4 %", "reference": "summing", "offset": "0.5 lsb"},
     "stuck": {"stuck_at_0": 0.02, "stuck_at_1": 0.01},
     "stuck, gain": {"stuck_at_0": 0.02, "gain": "1 %"},
+    "table of INL, offset": {"inl": "table", "offset": "0.4 lsb"},
+    "table of INL, cells": {"inl": "table", "cell_mismatch": "2 %"},
 }
+REUSE: dict[str, Any] = {"placement": "reuse", "macros": 3, "columns": 10}
 CIRCUITS: dict[str, dict[str, Any]] = {
     "quiet": {"rows": 63, "adc_bits": 6},
     "noisy": {"rows": 63, "adc_bits": 6, **NOISY},
@@ -156,16 +159,20 @@ CIRCUITS: dict[str, dict[str, Any]] = {
 def circuit_of(settings: dict[str, Any], effects: dict[str, Any], signed: bool) -> Transfer | None:
     if settings.get("weight_parallel") and effects.get("reference") == "absolute":
         return None
+    if effects.get("inl") == "table":
+        codes = 2 ** settings["adc_bits"] - settings.get("weight_parallel", False)
+        effects = {**effects, "inl": [0.9 * (-1) ** code * (code % 7) / 7 for code in range(codes)]}
     return transfer(MacroConfig(4, 4, **settings, static=effects), signed)
 
 
+@pytest.mark.parametrize("placement", [{}, REUSE], ids=["unrolled", "reuse"])
 @pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
 @pytest.mark.parametrize("settings", CIRCUITS.values(), ids=CIRCUITS)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_every_engine_makes_the_conversions_of_the_reference(
-    product: Product, settings: dict[str, Any], effects: dict[str, Any]
+    product: Product, settings: dict[str, Any], effects: dict[str, Any], placement: dict[str, Any]
 ) -> None:
-    circuit = circuit_of(settings, effects, signed=True)
+    circuit = circuit_of(settings, {**effects, **placement}, signed=True)
     if circuit is None:
         return
     x, w = operands(product, circuit.macro, True, batch=2)

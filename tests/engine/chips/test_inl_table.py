@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
-from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
+from asim_lightning.engine import ENGINES, MatmulProduct, converters_of, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
-from tests.engine.native.test_conversion import operands
-from tests.engine.products import NOISY, PRODUCTS, noise_of
+from tests.engine.products import noise_of
 
 TABLE = [0.0, *(0.9 * (-1) ** code * (code % 7) / 7 for code in range(1, 64))]
 
@@ -34,30 +33,6 @@ def test_thresholds_stand_where_the_table_says(sigma: float) -> None:
     ]
     assert torch.equal(found, (expected[0] - 2 * expected[1]).double())
     assert torch.equal(found, torch.arange(64).double()) == (sigma == 0)  # 0.46 LSB alone move no count
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        NOISY,
-        {"encoding_bits": 2, "rows": 21},
-        {"adc_bits": 7, "weight_parallel": True},
-        {"vote_levels": 3, "votes": 3},
-    ],
-)
-@pytest.mark.parametrize("more", [{}, {"offset": "0.4 lsb", "gain": 1}, {"cell_mismatch": 2}])
-@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-def test_engines_agree(product: Product, settings: dict[str, Any], more: dict[str, Any]) -> None:
-    table = [*TABLE, *TABLE[1:]] if settings.get("weight_parallel") else TABLE
-    circuit = transfer(
-        MacroConfig(4, 4, **{"rows": 63, "adc_bits": 6, **settings}, static={"inl": table, **more}), True
-    )
-    x, w = operands(product, circuit.macro, True, batch=2)
-    able = [name for name in ("native", "reference") if ENGINES[name].refuses(circuit) is None]
-    assert ("native" in able) == ("cell_mismatch" not in more and not circuit.macro.weight_parallel)
-    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise_of(2, chip=3)) for name in able]
-    assert torch.equal(sums[0], sums[-1])
 
 
 def test_all_converters_of_all_chips_have_it() -> None:

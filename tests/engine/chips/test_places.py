@@ -1,6 +1,5 @@
 """Weights that are reloaded into some macros meet the converters and cells of the macro, row and column they lie on."""
 
-from dataclasses import replace
 from itertools import product as pairs
 from typing import Any
 
@@ -102,31 +101,17 @@ def test_shared_cells_in_plain_float64(reference: str) -> None:
     np.testing.assert_allclose(found.numpy(), total, rtol=0, atol=1e-6 * np.abs(total).max())
 
 
-EFFECTS: dict[str, dict[str, Any]] = {
-    "converters": {"offset": "0.7 lsb", "gain": "2 %", "inl": "6 %", "columns_per_adc": 2},
-    "trimmed": {"offset": "0.7 lsb", "gain": "2 %", "trim": "both", "trim_step": "0.4 lsb"},
-    "cells, stuck": {"cell_mismatch": "4 %", "stuck_at_0": 0.02, "stuck_at_1": 0.01},
-    "all": {"cell_mismatch": "4 %", "stuck_at_0": 0.02, "offset": "1 lsb", "gain": "1 %"},
-}
-
-
-@pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
-@pytest.mark.parametrize("settings", [{"adc_bits": 6, **NOISY}, {"adc_bits": 8, "weight_parallel": True}])
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
-def test_every_engine_makes_the_conversions_of_the_reference(
-    product: Product, settings: dict[str, Any], effects: dict[str, Any]
-) -> None:
-    circuit = transfer(MacroConfig(4, 4, 63, **settings, static={**REUSE, **effects}), True)
+def test_tiles_are_given_to_macros_in_turn(product: Product) -> None:
+    effects = {"cell_mismatch": "4 %", "stuck_at_0": 0.02, "offset": "1 lsb", "gain": "1 %"}
+    circuit = transfer(MacroConfig(4, 4, 63, 6, **NOISY, static={**REUSE, **effects}), True)
     x, w = operands(product, circuit.macro, True, batch=2)
-    noise, chip = noise_of(2, trial=1), Chip(17, "macros 0", first_tile=1)
-    able = [name for name in ("native", "reference") if ENGINES[name].refuses(circuit) is None]
-    assert ("native" in able) == ("cell_mismatch" not in effects and not circuit.macro.weight_parallel)
-    sums = [sums_of(ENGINES[name], product, circuit, x, w, noise, chip) for name in able]
-    assert torch.equal(sums[0], sums[-1])
-    moved = sums_of(ENGINES["reference"], product, circuit, x, w, noise, replace(chip, first_tile=2))
-    assert not torch.equal(moved, sums[0])
-    around = sums_of(ENGINES["reference"], product, circuit, x, w, noise, replace(chip, first_tile=4))
-    assert torch.equal(around, sums[0])
+    chips = [Chip(17, "macros 0", first_tile=first) for first in (1, 2, 4)]
+    here, next_one, around = (
+        sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2), each) for each in chips
+    )
+    assert not torch.equal(here, next_one)
+    assert torch.equal(here, around)  # of three macros
 
 
 @pytest.mark.parametrize(
