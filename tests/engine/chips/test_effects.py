@@ -183,6 +183,8 @@ def test_every_engine_makes_the_conversions_of_the_reference(
     other = sums_of(engine, product, circuit, x, w, noise_of(2, trial=1, chip=18))
     spreads_are_large = any(circuit.noisy) or not {"trim", "cell_mismatch"} & effects.keys()
     assert not spreads_are_large or not torch.equal(other, expected)
+    is_whole = "cell_mismatch" not in effects and not circuit.macro.weight_parallel
+    assert (ENGINES["native"].refuses(circuit) is None) is is_whole
     refused = refusals(circuit, "cpu")
     assert {"exact", "events"} <= refused.keys() or not circuit.macro.converters_differ
 

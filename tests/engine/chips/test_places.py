@@ -107,11 +107,9 @@ def test_tiles_are_given_to_macros_in_turn(product: Product) -> None:
     circuit = transfer(MacroConfig(4, 4, 63, 6, **NOISY, static={**REUSE, **effects}), True)
     x, w = operands(product, circuit.macro, True, batch=2)
     chips = [Chip(17, "macros 0", first_tile=first) for first in (1, 2, 4)]
-    here, next_one, around = (
-        sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2), each) for each in chips
-    )
-    assert not torch.equal(here, next_one)
-    assert torch.equal(here, around)  # of three macros
+    sums = [sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2), chip) for chip in chips]
+    assert not torch.equal(sums[0], sums[1])
+    assert torch.equal(sums[0], sums[2])  # of three macros
 
 
 @pytest.mark.parametrize(
