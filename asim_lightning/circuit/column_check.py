@@ -97,7 +97,9 @@ def own_converters(column: Column, places: ConverterPlaces) -> tuple[Tensor, Ten
     for _ in range(2):
         try:
             gain, offset = column.converters(places)
-            found.append([torch.as_tensor(each).float().cpu().expand(places.macro.shape) for each in (gain, offset)])
+            found.append(
+                [torch.as_tensor(each).detach().float().cpu().expand(places.macro.shape) for each in (gain, offset)]
+            )
         except Exception as error:
             raise ValueError(
                 f"{_name(column, 'converters')} must give a gain and an offset of each converter, or one for all "

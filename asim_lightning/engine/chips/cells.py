@@ -33,7 +33,7 @@ def contents(places: Places, bits: range | None = None) -> Tensor:
     chip, macro, sigma = places.chip, places.macro, places.transfer.column.cell_sigma / 100.0
     bits = range(places.cells[0]) if bits is None else bits
     if chip.saved is not None:
-        held = chip.saved.tensor("cells", places.cells, -MOST_CELL, MOST_CELL)
+        held = chip.saved.tensor(chip.layer, "cells", places.cells, -MOST_CELL, MOST_CELL)
         cells = chip.scaled(held[bits.start : bits.stop], 1.0)
     else:
         shape = places.cells[1:]
@@ -140,7 +140,7 @@ class ChargeGains:
         shape = held.shape[:-1]
         if chip.saved is not None:
             most, lines = MOST_CELL * macro.rows * 2**macro.weight_bits, (len(places.tiles), places.columns.shape[1])
-            every = chip.saved.tensor("idle_cells", (*lines, *shape), -most, most, torch.float64)
+            every = chip.saved.tensor(chip.layer, "idle_cells", (*lines, *shape), -most, most, torch.float64)
             return chip.scaled(every[number, bit])
         line = number * macro.weight_bits + bit
         normal = chip.spreads("idle cells", shape.numel(), range(line, line + 1))[0].view(shape).double()

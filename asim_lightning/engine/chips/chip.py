@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.chips.saved_chip import SavedChip, SavedPart
+from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise, fill
 
@@ -20,14 +20,14 @@ class Chip:
             shares.
         spread: What the spreads of its static effects are multiplied by, and the shares of stuck cells (of a chip in a
             file its deviations from an ideal one; stuck cells stay).
-        saved: What a file has of the layer, instead of a draw.
+        saved: A chip from a file, instead of a draw.
         first_tile: How many tiles were given before the layer's to the macros that it shares.
     """
 
     number: int = 0
     layer: str = ""
     spread: float = 1.0
-    saved: SavedPart | None = None
+    saved: SavedChip | None = None
     first_tile: int = 0
 
     @classmethod
@@ -39,7 +39,7 @@ class Chip:
     def at(cls, chip: int | SavedChip, layer: str) -> "Chip":
         """The part of a chip, by number or from a file, that a layer has."""
         if isinstance(chip, SavedChip):
-            return cls(0, layer, saved=chip.part(layer))
+            return cls(0, layer, saved=chip)
         return cls(chip, layer)
 
     def normals(self, effect: str, count: int, lines: range = range(1)) -> Tensor:

@@ -59,7 +59,7 @@ class Effect:
         saved = places.chip.saved
         if saved is None or self.bounds is None or not self.asked(places.transfer):
             return self.drawn(places)
-        found = saved.tensor(self.kind, *self.bounds(places), self.dtype)
+        found = saved.tensor(places.chip.layer, self.kind, *self.bounds(places), self.dtype)
         return places.chip.scaled(found, 1.0 if self.part == "gain" else 0.0)
 
 
@@ -112,9 +112,9 @@ def _bounds_of_gains(places: Places) -> tuple[tuple[int, ...], float, float]:
 
 
 def _bounds_of_inl(places: Places) -> tuple[tuple[int, ...], float, float]:
-    codes, most, saved = places.macro.signed_codes, float(places.macro.top_code or 1), places.chip.saved
-    by_code = saved is not None and "inl" in saved.tensors and saved.tensors["inl"].dim() == 2
-    shape = (codes,) if by_code else (-(-(codes - 1).bit_length() // 4), 16)
+    codes, most, chip = places.macro.signed_codes, float(places.macro.top_code or 1), places.chip
+    given = None if chip.saved is None else chip.saved.layers.get(chip.layer, {}).get("inl")
+    shape = (codes,) if given is not None and given.dim() == 2 else (-(-(codes - 1).bit_length() // 4), 16)
     return (places.converter_count, *shape), -most, most
 
 
@@ -167,7 +167,9 @@ def check_saved(chip: Chip, transfer: Transfer) -> None:
     asked = {effect.kind: why for effect in EFFECTS if (why := effect.asked(transfer))}
     if any(effect.kind in asked for effect in CONVERTERS):
         asked["place"] = "its converters differ"
-    chip.saved.check({"macro": "as every layer", **asked} if asked else {}, _macro_tensor(transfer).tolist())
+    chip.saved.check(
+        chip.layer, {"macro": "as every layer", **asked} if asked else {}, _macro_tensor(transfer).tolist()
+    )
 
 
 def chip_tensors(chip: Chip, product: Product, transfer: Transfer, shape: torch.Size) -> dict[str, Tensor]:
@@ -196,7 +198,7 @@ def converters_of(chip: Chip, product: Product, transfer: Transfer, shape: torch
         return None
     places = Places(chip, product, transfer, shape)
     if chip.saved is not None and macro.converters_differ_by_chip:
-        chip.saved.check_equal("place", places.saved_places())
+        chip.saved.check_equal(chip.layer, "place", places.saved_places())
     found = Converters(places.index)
     for effect in CONVERTERS:
         if effect.part and macro.static.is_set(effect.kind):

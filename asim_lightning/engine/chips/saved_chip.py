@@ -16,96 +16,6 @@ MACRO_FIELDS = (
 
 
 @dataclass(frozen=True)
-class SavedPart:
-    """A layer's part of a chip in a file; equal to that of another file with the same content.
-
-    Attributes:
-        digest: Of the file's bytes.
-        name: Full name of the layer.
-        path: The file, for messages.
-        tensors: Tensors by kind (see `SavedChip`).
-    """
-
-    digest: str
-    name: str
-    path: str = field(compare=False)
-    tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
-
-    def check(self, asked: Mapping[str, str], macro: Sequence[int]) -> None:
-        """Refuse a part that lacks what the layer's macro says differs, or has what it says is equal everywhere.
-
-        Args:
-            asked: Kinds that the macro asks for, with the setting that does.
-            macro: Values of `MACRO_FIELDS`.
-
-        Raises:
-            ValueError: It is refused, or is of another macro.
-        """
-        if asked and not self.tensors:
-            raise ValueError(f"{self.path} must have layer `{self.name}`, which it lacks")
-        for kind, setting in asked.items():
-            if kind not in self.tensors:
-                raise self._wrong(f"must have {kind} ({setting})", ", ".join(sorted(self.tensors)))
-        for kind in self.tensors:
-            if kind not in asked:
-                raise ValueError(
-                    f"{self.path} has {kind} of layer `{self.name}`, which differs on no chip of its macro; "
-                    "`macro.static` says what does"
-                )
-        if asked:
-            found = self.tensor("macro", (len(MACRO_FIELDS),), dtype=torch.int64).tolist()
-            for name, own, its in zip(MACRO_FIELDS, macro, found, strict=True):
-                if own != its:
-                    raise self._wrong(f"must be of a macro with {name} {own}", f"one with {its}")
-
-    def tensor(
-        self,
-        kind: str,
-        shape: Sequence[int],
-        low: float = -math.inf,
-        high: float = math.inf,
-        dtype: torch.dtype = torch.float32,
-    ) -> Tensor:
-        """A tensor of the file.
-
-        Args:
-            kind: Its name behind the layer's.
-            shape: The shape that it must have.
-            low: Least value.
-            high: Largest value.
-            dtype: The type that it must have.
-
-        Raises:
-            ValueError: It is missing, of another shape or type, or out of range.
-        """
-        found = self.tensors.get(kind)
-        if found is None:
-            raise self._wrong(f"must have {kind}", ", ".join(sorted(self.tensors)) or "nothing")
-        if found.dtype != dtype or found.shape != torch.Size(shape):
-            raise self._wrong(f"must have {kind} of {dtype} {[*shape]}", f"{found.dtype} {[*found.shape]}")
-        if found.numel():
-            least, most = float(found.min()), float(found.max())
-            if not low <= least <= most <= high:
-                raise self._wrong(f"must have {kind} of {low:g}..{high:g}", f"{least if least < low else most:g}")
-        return found
-
-    def check_equal(self, kind: str, expected: Tensor) -> None:
-        """Refuse a tensor of whole numbers that is not as the layer needs it.
-
-        Raises:
-            ValueError: It is missing or another.
-        """
-        found = self.tensor(kind, expected.shape, dtype=expected.dtype)
-        wrong = (found != expected).flatten(1).any(1).nonzero()
-        if len(wrong):
-            at = int(wrong[0])
-            raise self._wrong(f"must have {expected[at].tolist()} in line {at} of {kind}", str(found[at].tolist()))
-
-    def _wrong(self, must: str, got: str) -> ValueError:
-        return ValueError(f"{self.path}: layer `{self.name}` {must}, got {got}")
-
-
-@dataclass(frozen=True)
 class SavedChip:
     """A chip in a .safetensors file: tensors LAYER/KIND; equal to another with the same content.
 
@@ -157,10 +67,6 @@ class SavedChip:
             raise ValueError(f"{path} must hold a chip, tensors LAYER/KIND, got none")
         return cls(f"sha256-{hashlib.sha256(content).hexdigest()[:16]}", path, layers)
 
-    def part(self, layer: str) -> SavedPart:
-        """What the file has of a layer."""
-        return SavedPart(self.digest, layer, self.path, self.layers.get(layer, {}))
-
     def check_layers(self, names: Sequence[str]) -> None:
         """Refuse a file with layers of another network.
 
@@ -172,3 +78,85 @@ class SavedChip:
         """
         if others := [name for name in self.layers if name not in names]:
             raise ValueError(f"{self.path} has layer `{others[0]}`, which is none of the network's on a macro")
+
+    def check(self, layer: str, asked: Mapping[str, str], macro: Sequence[int]) -> None:
+        """Refuse a file that lacks what a layer's macro says differs, or has what it says is equal everywhere.
+
+        Args:
+            layer: Full name of the layer.
+            asked: Kinds that the macro asks for, with the setting that does.
+            macro: Values of `MACRO_FIELDS`.
+
+        Raises:
+            ValueError: It is refused, or is of another macro.
+        """
+        given = self.layers.get(layer, {})
+        if asked and not given:
+            raise ValueError(f"{self.path} must have layer `{layer}`, which it lacks")
+        for kind, setting in asked.items():
+            if kind not in given:
+                raise self._wrong(layer, f"must have {kind} ({setting})", ", ".join(sorted(given)))
+        for kind in given:
+            if kind not in asked:
+                raise ValueError(
+                    f"{self.path} has {kind} of layer `{layer}`, which differs on no chip of its macro; "
+                    "`macro.static` says what does"
+                )
+        if asked:
+            found = self.tensor(layer, "macro", (len(MACRO_FIELDS),), dtype=torch.int64).tolist()
+            for name, own, its in zip(MACRO_FIELDS, macro, found, strict=True):
+                if own != its:
+                    raise self._wrong(layer, f"must be of a macro with {name} {own}", f"one with {its}")
+
+    def tensor(
+        self,
+        layer: str,
+        kind: str,
+        shape: Sequence[int],
+        low: float = -math.inf,
+        high: float = math.inf,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """A tensor of the file.
+
+        Args:
+            layer: Full name of the layer.
+            kind: Its name behind the layer's.
+            shape: The shape that it must have.
+            low: Least value.
+            high: Largest value.
+            dtype: The type that it must have.
+
+        Raises:
+            ValueError: It is missing, of another shape or type, or out of range.
+        """
+        given = self.layers.get(layer, {})
+        if kind not in given:
+            raise self._wrong(layer, f"must have {kind}", ", ".join(sorted(given)) or "nothing")
+        found = given[kind]
+        if found.dtype != dtype or found.shape != torch.Size(shape):
+            raise self._wrong(layer, f"must have {kind} of {dtype} {[*shape]}", f"{found.dtype} {[*found.shape]}")
+        if found.numel():
+            least, most = float(found.min()), float(found.max())
+            if not low <= least <= most <= high:
+                raise self._wrong(
+                    layer, f"must have {kind} of {low:g}..{high:g}", f"{least if least < low else most:g}"
+                )
+        return found
+
+    def check_equal(self, layer: str, kind: str, expected: Tensor) -> None:
+        """Refuse a tensor of whole numbers that is not as the layer needs it.
+
+        Raises:
+            ValueError: It is missing or another.
+        """
+        found = self.tensor(layer, kind, expected.shape, dtype=expected.dtype)
+        wrong = (found != expected).flatten(1).any(1).nonzero()
+        if len(wrong):
+            at = int(wrong[0])
+            raise self._wrong(
+                layer, f"must have {expected[at].tolist()} in line {at} of {kind}", str(found[at].tolist())
+            )
+
+    def _wrong(self, layer: str, must: str, got: str) -> ValueError:
+        return ValueError(f"{self.path}: layer `{layer}` {must}, got {got}")
