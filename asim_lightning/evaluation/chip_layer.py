@@ -14,7 +14,6 @@ class ChipLayer:
     Attributes:
         name: Full name of the layer.
         part: What a file of the chip knows it by: its name, or that of the macros that it shares.
-        columns: Columns that it takes, over all tiles.
         place: Tile, group or head, output and weight bit of the first column of each converter. # (converters, 4)
         offset: Offset of each converter, LSB; None: none has one. # (converters,)
         gain: Gain of each converter; None: all are 1. # (converters,)
@@ -28,7 +27,6 @@ class ChipLayer:
 
     name: str
     part: str
-    columns: int
     place: Tensor
     offset: Tensor | None
     gain: Tensor | None

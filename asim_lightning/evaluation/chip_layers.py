@@ -32,9 +32,8 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
     circuit, shape = layer.transfer, w.shape[1:] if product.batched_weight else w.shape
     chip = layer.chip_of(which)
     found = converters_of(chip, product, circuit, shape)
-    columns, place, offset, gain, inl = 0, torch.zeros(0, 4, dtype=torch.int64), None, None, None
+    place, offset, gain, inl = torch.zeros(0, 4, dtype=torch.int64), None, None, None
     if found is not None:
-        columns = found.index.numel()
         used, index = found.index.unique(return_inverse=True)  # of macros that layers share some are another layer's
         place = _first_places(index)
         offset, gain = (None if values is None else values[used] for values in (found.offset, found.gain))
@@ -42,7 +41,7 @@ def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip)
     stuck = stuck_bits(chip, product, circuit, shape)
     zeros, ones = (sum(int((held >> bit & 1).sum()) for bit in range(circuit.macro.weight_bits)) for held in stuck)
     return ChipLayer(
-        name=layer.name, part=chip.layer, columns=columns, place=place, offset=offset, gain=gain, inl=inl,
+        name=layer.name, part=chip.layer, place=place, offset=offset, gain=gain, inl=inl,
         cells=shape.numel() * circuit.macro.weight_bits, stuck=(zeros, ones),
         cell_percent=circuit.column.cell_sigma, tensors=chip_tensors(chip, product, circuit, shape),
     )  # fmt: skip

@@ -11,7 +11,7 @@ def test_an_error_that_no_converter_has_is_a_dash() -> None:
     gain, inl = torch.tensor([1.01, 1.0]), torch.tensor([[0.0, 0.2], [0.5, 0.0]])
     found = {}
     for name, errors in {"offset": (offset, None, None), "rest": (None, gain, inl)}.items():
-        layers = [ChipLayer("fc", "fc", 2, place, *errors, 2, (0, 0), 0.0)]
+        layers = [ChipLayer("fc", "fc", place, *errors, 2, (0, 0), 0.0)]
         table, worst = chip_table(layers).splitlines()[-1].split(), worst_converters(layers).splitlines()[2:]
         found[name] = table[2:6], [line.split()[-3:] for line in worst]
     assert found["offset"][1] == [["-0.3", "-", "-"], ["+0.1", "-", "-"]]
