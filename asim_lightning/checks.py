@@ -1,17 +1,21 @@
 """Checks of settings: each refuses a value in one sentence that says what is allowed and what was given."""
 
+import importlib
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import wraps
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     Config = TypeVar("Config", bound=DataclassInstance)
+
+Base = TypeVar("Base")
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
@@ -114,16 +118,27 @@ def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: st
             raise ValueError(f"`{where}.{name}` is no {what}, nearest: {', '.join(near)}")
 
 
-def named_fields(where: str, what: str) -> "Callable[[type[Config]], type[Config]]":
-    """Decorator of a dataclass whose constructor refuses unknown names as `check_names` does; see there."""
+def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Callable[[type[Config]], type[Config]]":
+    """Decorator of a dataclass whose constructor refuses unknown names as `check_names` does, and takes numbers of
+    numpy, which are as good as Python's.
+
+    Args:
+        where: What the user calls the dataclass, such as "macro".
+        what: What a name should be, such as "field of a macro".
+        taken: How the constructor takes the values of some fields, by name.
+    """
 
     def decorated(kind: "type[Config]") -> "type[Config]":
-        build = kind.__init__
+        build, names = kind.__init__, [each.name for each in fields(kind)]
+
+        def value_of(name: str, value: Any) -> Any:
+            return taken.get(name, _python_number)(value)
 
         @wraps(build)
         def init(self: "Config", *args: Any, **values: Any) -> None:
             check_names(values, kind, where, what)
-            build(self, *args, **values)
+            given = [value_of(name, value) for name, value in zip(names, args, strict=False)]
+            build(self, *given, *args[len(names) :], **{name: value_of(name, value) for name, value in values.items()})
 
         kind.__init__ = init  # type: ignore[method-assign, assignment]
         return kind
@@ -131,11 +146,73 @@ def named_fields(where: str, what: str) -> "Callable[[type[Config]], type[Config
     return decorated
 
 
-def take_numpy_numbers(config: "DataclassInstance") -> None:
-    """Turn numbers of numpy among the fields of a frozen dataclass into Python's, which they are as good as."""
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, numbers.Integral) and not isinstance(value, (bool, int)):
-            object.__setattr__(config, field.name, int(value))
-        elif isinstance(value, numbers.Real) and not isinstance(value, (bool, int, float)):
-            object.__setattr__(config, field.name, float(value))
+def _python_number(value: Any) -> Any:
+    if isinstance(value, (bool, int, float)):
+        return value
+    return (
+        int(value)
+        if isinstance(value, numbers.Integral)
+        else float(value)
+        if isinstance(value, numbers.Real)
+        else value
+    )
+
+
+def named_class(setting: str, name: Any, built_in: Mapping[str, type[Base]], base: type[Base]) -> type[Base]:
+    """The class that a setting names: a built-in class, or a user's own by its import path.
+
+    Args:
+        setting: What the user calls the setting, such as "`macro.column`".
+        name: A name of `built_in`, or an import path such as package.module.Class.
+        built_in: Classes by name.
+        base: What the class must inherit.
+
+    Raises:
+        ValueError: There is no such class, or it does not inherit the base.
+    """
+    if isinstance(name, str) and name in built_in:
+        return built_in[name]
+    allowed = f"{', '.join(built_in)} or an import path such as package.module.Class"
+    if not isinstance(name, str) or "." not in name:
+        near = get_close_matches(str(name), built_in, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}{hint}")
+    module_name, _, class_name = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:  # the user's file may hold anything
+        reason = f"{error}" if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which cannot be imported: {reason}") from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{setting} must be {allowed}, got {name!r}, which does not inherit {base.__name__}")
+    return found
+
+
+def built(kind: type[Base], supplied: Sequence[Any], arguments: Mapping[str, Any], setting: str, what: str) -> Base:
+    """An object of a class that a setting names.
+
+    Args:
+        kind: The class.
+        supplied: Its first arguments, which the user does not give.
+        arguments: The user's arguments by name.
+        setting: What the user calls the arguments, such as "`macro.column_args`".
+        what: What they are for, such as "column charge".
+
+    Raises:
+        ValueError: The class does not take the arguments; those that it takes or needs are named.
+    """
+    try:
+        return kind(*supplied, **arguments)
+    except TypeError as error:
+        why = _misfit(kind, arguments, len(supplied), error)
+        raise ValueError(f"{setting} does not fit {what}: {why}") from None
+
+
+def _misfit(kind: type[Any], given: Iterable[str], supplied: int, error: TypeError) -> str:
+    parameters = list(signature(kind).parameters.values())[supplied:]
+    named = {p.name: p for p in parameters if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)}
+    unknown = [name for name in given if name not in named]
+    if unknown and len(named) == len(parameters):
+        return f"it takes {', '.join(named) or 'no arguments'}, got {unknown[0]!r}"
+    missing = [name for name, p in named.items() if p.default is Parameter.empty and name not in given]
+    return f"it needs {', '.join(missing)}, got {', '.join(given) or 'no arguments'}" if missing else str(error)

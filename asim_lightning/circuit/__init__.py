@@ -11,7 +11,7 @@ Transfer: schedule with its column.
 """
 
 from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
-from asim_lightning.circuit.column_models import COLUMNS, build_column
+from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
 from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
 from asim_lightning.circuit.macro import MacroConfig
@@ -37,6 +37,7 @@ __all__ = [
     "explain",
     "input_groups",
     "ratio",
+    "resolved",
     "schedule",
     "split",
     "to_codes",

@@ -1,49 +1,16 @@
-"""Column models by name, and the one that a macro names."""
+"""Column models by name, the one that a macro names, and what it finds where its arguments point."""
 
-from __future__ import annotations
-
+from dataclasses import replace
+from functools import lru_cache
 from inspect import signature
-from typing import TYPE_CHECKING
 
+from asim_lightning.checks import built, named_class
 from asim_lightning.circuit.columns import Charge, Column, Current
+from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.measured import Measured
-from asim_lightning.circuit.plug_in import misfit, named_class
-
-if TYPE_CHECKING:
-    from asim_lightning.circuit.macro import MacroConfig
 
 COLUMNS: dict[str, type[Column]] = {"charge": Charge, "current": Current, "measured": Measured}
-
-
-def build_column(macro: MacroConfig) -> Column:
-    """The column model that a macro names.
-
-    Raises:
-        ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments.
-    """
-    kind = column_class(macro)
-    try:
-        column = kind(macro, **macro.column_args)
-    except TypeError as error:
-        if "macro" in macro.column_args:
-            raise ValueError("`macro.column_args` must not name macro, which every column is given") from None
-        names = list(signature(kind).parameters)
-        if not names or names[0] in macro.column_args:
-            expected, given = (", ".join(["self", *each]) for each in (["macro", *names], names))
-            raise ValueError(
-                f"`macro.column` {macro.column} must take the macro first, as in __init__({expected}), got "
-                f"__init__({given})"
-            ) from None
-        why = misfit(kind, macro.column_args, 1, error)
-        raise ValueError(f"`macro.column_args` does not fit column {macro.column}: {why}") from None
-    except ValueError:
-        raise  # a column's own words about its arguments
-    except Exception as error:
-        raise ValueError(f"`macro.column` {macro.column} cannot be built: {type(error).__name__}: {error}") from error
-    if macro.static.cell_percent:
-        column.cell_sigma = macro.static.cell_percent
-    column.macro = macro  # also where a user's __init__ does not call ours
-    return column
+_MOST_CELLS = 2**28
 
 
 def column_class(macro: MacroConfig) -> type[Column]:
@@ -53,3 +20,63 @@ def column_class(macro: MacroConfig) -> type[Column]:
         ValueError: The name is neither a built-in column nor the import path of a column class.
     """
     return named_class("`macro.column`", macro.column, COLUMNS, Column)
+
+
+def resolved(macro: MacroConfig) -> MacroConfig:
+    """The macro with arguments of its column that say all that decides codes, such as the digest of a file.
+
+    Plans, layers and `transfer` use it; a macro that is resolved comes back as it is.
+
+    Raises:
+        ValueError: The macro's column cannot be built.
+    """
+    kind = column_class(macro)
+    arguments = kind.resolved(macro.column_args)
+    if arguments != macro.column_args:
+        macro = replace(macro, column_args=arguments)
+    _check(macro, kind)  # type: ignore[arg-type]
+    return macro
+
+
+@lru_cache(maxsize=1024)
+def _check(macro: MacroConfig, kind: type[Column]) -> None:
+    build_column(macro)
+
+
+def build_column(macro: MacroConfig) -> Column:
+    """The column model that a macro names.
+
+    Raises:
+        ValueError: The name is neither a built-in column nor the import path of a class that takes these arguments, or
+            the macro cannot have its cells.
+    """
+    kind, named = column_class(macro), f"`macro.column` {macro.column}"
+    names = list(signature(kind).parameters)
+    if "macro" in macro.column_args:
+        raise ValueError("`macro.column_args` must not name macro, which every column is given")
+    if not names or names[0] in macro.column_args:
+        expected, given = (", ".join(["self", *each]) for each in (["macro", *names], names))
+        raise ValueError(f"{named} must take the macro first, as in __init__({expected}), got __init__({given})")
+    try:
+        column = built(kind, (macro,), macro.column_args, "`macro.column_args`", f"column {macro.column}")
+    except ValueError:
+        raise  # a column's own words about its arguments
+    except Exception as error:
+        raise ValueError(f"{named} cannot be built: {type(error).__name__}: {error}") from error
+    if macro.static.cell_percent:
+        column.cell_sigma = macro.static.cell_percent
+    column.macro = macro  # also where a user's __init__ does not call ours
+    _check_cells(macro, bool(column.cell_sigma))
+    return column
+
+
+def _check_cells(macro: MacroConfig, differ: bool) -> None:
+    static, weights = macro.static, macro.weight_bits if macro.weight_parallel else 1
+    cells = (static.columns or 0) * (static.macros or 0) * macro.rows * weights
+    if cells > _MOST_CELLS and (differ or static.has_stuck_cells):
+        raise ValueError(
+            f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells where cells differ, "
+            f"got {cells}"
+        )
+    if macro.weight_parallel and differ and static.reference == "absolute":
+        raise ValueError("`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'")

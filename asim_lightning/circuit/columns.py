@@ -1,24 +1,18 @@
 """Column models: what a column and its ADC make of an ideal count."""
 
-from __future__ import annotations
-
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asim_lightning.checks import check_number
-
-if TYPE_CHECKING:
-    from asim_lightning.circuit.macro import MacroConfig
-    from asim_lightning.circuit.schedule import Cycle
-
+from asim_lightning.circuit.macro import MacroConfig
+from asim_lightning.circuit.schedule import Cycle
 
 RENAMED = "`column_args.cell_sigma` is an old name of `static.cell_mismatch` with `static.reference: summing`; use that"
 
@@ -65,9 +59,6 @@ class Column:
 
     cell_sigma: float = 0.0
     """Standard deviation of a cell's on-current over the chip, percent of its nominal value; 0: cells are equal."""
-    settled: Mapping[str, Any] = MappingProxyType({})
-    """What the column found where its arguments point, such as the digest of a file, by names of further arguments: the
-    macro takes them among its own, so that they say all that decides codes."""
     curves: int = 1
     """Curves of converters that differ; more than 1: `level` and `sigma` are of all on average, and the converter of an
     output's weight bit has curve ``(output * weight_bits + bit) mod curves`` (see `of_curves`)."""
@@ -76,6 +67,15 @@ class Column:
 
     def __init__(self, macro: MacroConfig) -> None:
         self.macro = macro
+
+    @classmethod
+    def resolved(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments that say all that decides codes, such as the digest of a file with its path.
+
+        Args:
+            arguments: ``macro.column_args``; if they say it already, the same come back.
+        """
+        return arguments
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
         """Refuse a schedule that the column cannot convert; by default, none is.

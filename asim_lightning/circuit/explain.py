@@ -240,7 +240,7 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
             described[key] = _explained(circuit.column, cycle, kind, macro.full_scale_mv)
         cycles.append(replace(described[key], cycle=cycle))
     return Explanation(
-        macro, signed_input, rows_in_use, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
+        circuit.macro, signed_input, rows_in_use, tuple(cycles), circuit.exact, *exact_rows(macro, signed_input),
         distinct_adc_bits(macro, signed_input),
     )  # fmt: skip
 

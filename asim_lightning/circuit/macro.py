@@ -4,18 +4,21 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields, take_numpy_numbers
-from asim_lightning.circuit.column_models import build_column
+from asim_lightning.checks import check_choice, check_flag, check_whole, named_fields
 from asim_lightning.circuit.fields import setting
 from asim_lightning.circuit.static import StaticEffects, converter_deviations, converter_spreads, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
-_MOST_CELLS = 2**28
 _BOLTZMANN = 1.380649e-23  # J/K
 
 
-@named_fields("macro", "field of a macro")
+def _own(value: Any) -> Any:
+    """A copy of the caller's mapping, which may change."""
+    return dict(value) if isinstance(value, dict) else value
+
+
+@named_fields("macro", "field of a macro", static=static_effects, column_args=_own)
 @dataclass(frozen=True)
 class MacroConfig:
     """An SRAM analog compute-in-memory macro: the hardware, and nothing about how it is computed.
@@ -78,14 +81,12 @@ class MacroConfig:
     """What differs from place to place on a chip."""
 
     def __post_init__(self) -> None:
-        take_numpy_numbers(self)
         self._check_integers()
         self._check_combinations()
         for name in ("random_noise", "nonlinear_noise"):
             self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
-        object.__setattr__(self, "static", static_effects(self.static))
         for name in converter_deviations(self, 1.0):
             if self.adc_bits is None and self.static.is_set(name):
                 given = getattr(self.static, name)
@@ -93,29 +94,7 @@ class MacroConfig:
                     f"`macro.static.{name}` needs a converter with codes, got {given!r} with adc_bits null"
                 )
         self._check_units_of_converters()
-        column = build_column(self)
-        object.__setattr__(self, "column_args", {**self.column_args, **column.settled})
-        if self.static.cell_percent and self.column_args.get("cell_sigma"):
-            raise ValueError(
-                "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
-                f"one, got {self.static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
-            )
-        table = self.static.inl_table
-        if table is not None and self.adc_bits is not None:
-            codes = 2**self.adc_bits - self.weight_parallel
-            if len(table) != codes:
-                raise ValueError(
-                    f"`macro.static.inl` must have a number for each of the {codes} codes of the ADC, got {len(table)}"
-                )
-            if max(map(abs, table)) > codes / 2:
-                raise ValueError(
-                    f"`macro.static.inl` must be at most half of the {codes} codes, got {max(table, key=abs):g} LSB"
-                )
-        self._check_reuse(bool(column.cell_sigma))
-        if self.weight_parallel and column.cell_sigma and self.static.reference == "absolute":
-            raise ValueError(
-                "`macro.static.reference` must be ratiometric or summing with weight_parallel, got 'absolute'"
-            )
+        self._check_static()
 
     def __hash__(self) -> int:
         # of the fields in which macros differ most: layers look up what belongs to their macro at each call
@@ -243,17 +222,27 @@ class MacroConfig:
                     f"scale depends on cycle and input, got {value!r}"
                 )
 
-    def _check_reuse(self, cells_differ: bool) -> None:
-        columns, macros = self.static.columns or 0, self.static.macros or 0
-        if self.static.is_reused and not self.weight_parallel and columns < self.weight_bits:
+    def _check_static(self) -> None:
+        static, columns = self.static, self.static.columns or 0
+        if static.cell_percent and self.column_args.get("cell_sigma"):
+            raise ValueError(
+                "`macro.static.cell_mismatch` and `column_args.cell_sigma` say the same (with reference summing); use "
+                f"one, got {static.cell_mismatch!r} and {self.column_args['cell_sigma']!r}"
+            )
+        table = static.inl_table
+        if table is not None and self.adc_bits is not None:
+            codes = 2**self.adc_bits - self.weight_parallel
+            if len(table) != codes:
+                raise ValueError(
+                    f"`macro.static.inl` must have a number for each of the {codes} codes of the ADC, got {len(table)}"
+                )
+            if max(map(abs, table)) > codes / 2:
+                raise ValueError(
+                    f"`macro.static.inl` must be at most half of the {codes} codes, got {max(table, key=abs):g} LSB"
+                )
+        if static.is_reused and not self.weight_parallel and columns < self.weight_bits:
             raise ValueError(
                 f"`macro.static.columns` must be at least `macro.weight_bits`, {self.weight_bits}, got {columns}"
-            )
-        cells = columns * macros * self.rows * (self.weight_bits if self.weight_parallel else 1)
-        if cells > _MOST_CELLS and (cells_differ or self.static.has_stuck_cells):
-            raise ValueError(
-                f"`macro.static.macros` times `columns` and rows must be at most {_MOST_CELLS} cells where cells "
-                f"differ, got {cells}"
             )
 
     def _check_combinations(self) -> None:

@@ -1,27 +1,22 @@
 """Columns measured on silicon: level and sigma by count, fitted to the codes in a CSV file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit.code_fit import Array, fit_reads
-from asim_lightning.circuit.code_moments import fit_moments, impossible_moments
 from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.measured_file import Measurement, content_of, converters_in, read_measurement
+from asim_lightning.circuit.schedule import Cycle
 
-if TYPE_CHECKING:
-    from asim_lightning.circuit.macro import MacroConfig
-    from asim_lightning.circuit.schedule import Cycle
-
-
+Array = NDArray[np.float64]
 EACH = "each"
 
 
@@ -93,7 +88,6 @@ class Measured(Column):
             else {converter: measured_curve(bytes_, file, converter, top_code)}
         )
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
-        self.settled = {"content": digest}
         own = list(self.by_converter.values())
         if len({curve.full_scale for curve in own}) > 1:
             scales = ", ".join(str(scale) for scale in sorted({curve.full_scale for curve in own}))
@@ -102,6 +96,13 @@ class Measured(Column):
         self._levels, self._sigmas = (torch.from_numpy(each.astype(np.float32)) for each in (levels, sigmas))
         averages = (levels[0], sigmas[0]) if len(own) == 1 else (levels.mean(0), np.sqrt((sigmas**2).mean(0)))
         self._level, self._sigma = (torch.from_numpy(each.astype(np.float32)) for each in averages)
+
+    @classmethod
+    def resolved(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """See `Column.resolved`: the digest of the file, if the file is named without it."""
+        if "file" not in arguments or arguments.get("content") is not None:
+            return arguments
+        return {**arguments, "content": content_of(arguments["file"])[1]}
 
     @property
     def note(self) -> str:  # type: ignore[override]
@@ -184,6 +185,9 @@ def measured_curve(
         ValueError: The file is refused (`read_measurement`), its codes do not fit the ADC, or no whole codes have such
             a mean and deviation.
     """
+    # scipy.optimize takes as long to import as all else here
+    from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
+
     measurement = read_measurement(content, name, converter)
     mean, std, reads = measurement.mean, measurement.std, measurement.reads
     largest = mean.max() if reads is None else reads.shape[1] - 1

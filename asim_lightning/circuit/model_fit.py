@@ -1,23 +1,24 @@
 """The charge and current models fitted to measured codes by maximum likelihood."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import ndtr
 from torch import Tensor
 
-from asim_lightning.circuit.code_fit import SMALLEST_SIGMA, Array, log_probability
+from asim_lightning.circuit.code_fit import HALF_CHI2, SMALLEST_SIGMA, Array, log_probability
 from asim_lightning.circuit.measured import MeasuredCurve
 
 FEWEST_COUNTS = 8
 """Fewest counts of two codes or more: of others, nothing is known of noise."""
 PARAMETERS = ("offset", "gain", "bend", "random", "nonlinear")
 _BOUNDED = (False, False, True, True, True)
-_95, _HALF_CHI2 = 1.959964, 1.9207294
 _FAR = 1e4  # sigmas, of a threshold that is not there: infinity has no derivative
-_STEPS, _DAMPINGS = 200, 40
 _SURE = 16.0
 """Twice the log-likelihood that a rise of sigma must gain: four standard errors, because free levels gain too."""
 
@@ -69,18 +70,18 @@ class _Codes:
     full_scale: int
     rows: int
 
-    def log_likelihood(self, level: Tensor, sigma: Tensor) -> Tensor:
-        """Of all reads, for levels and sigmas by cell."""
+    def loss(self, level: Tensor, sigma: Tensor) -> Tensor:
+        """Negative log-likelihood of all reads, for levels and sigmas by cell."""
         low, high = ((each - level) / sigma for each in (self.lower, self.upper))
-        return (self.number * log_probability(low, high)).sum()
+        return -(self.number * log_probability(low, high)).sum()
 
     def of_model(self, theta: Tensor, top: int) -> Tensor:
-        """Of all reads, for offset, gain, ``alpha * full_scale`` and both variances in LSB^2. # (5,)"""
+        """Loss for offset, gain, ``alpha * full_scale`` and both variances in LSB^2. # (5,)"""
         offset, gain, bend, random, nonlinear = theta
         share = self.count / self.full_scale
         share = share / (1.0 + bend * share)
         variance = random + nonlinear / (share * self.rows + 1.0)
-        return self.log_likelihood(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
+        return self.loss(offset + gain * top * share, variance.clamp_min(SMALLEST_SIGMA**2 / 100).sqrt())
 
 
 def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> tuple[ModelFit, ModelFit, float, int]:
@@ -103,7 +104,7 @@ def fit_models(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> 
         )
     codes = _codes(curve, top, rows, reads)
     level, sigma = (torch.from_numpy(each)[codes.count.long()] for each in (curve.level, curve.sigma))
-    own = float(codes.log_likelihood(level, sigma.clamp_min(SMALLEST_SIGMA)))
+    own = -float(codes.loss(level, sigma.clamp_min(SMALLEST_SIGMA)))
     return _fit(codes, curve, top, "charge"), _fit(codes, curve, top, "current"), own, len(curve.level) + some
 
 
@@ -118,29 +119,20 @@ def rising_sigma(curve: MeasuredCurve, top: int, reads: int | None) -> tuple[flo
         reads: Reads of each count; None where the curve knows.
     """
     codes = _codes(curve, top, curve.full_scale, reads)
-    even, _ = _line_of_variances(codes, curve, 1)
-    line, variances = _line_of_variances(codes, curve, 2)
-    low, high = math.sqrt(variances[0]), math.sqrt(variances[-1])
-    return (low, high) if 2 * (line - even) > _SURE and high > low else None
-
-
-def _line_of_variances(codes: _Codes, curve: MeasuredCurve, ends: int) -> tuple[float, list[float]]:
-    """Largest log-likelihood for free levels, and the variances at both ends of the counts, or the one of all."""
-    level = torch.from_numpy(curve.level).clone().requires_grad_()
     start = math.log(float((curve.sigma[curve.sigma > 0] ** 2).mean()))
-    logarithms = torch.full((ends,), start, dtype=torch.float64, requires_grad=True)
-    search = torch.optim.LBFGS([level, logarithms], max_iter=500, line_search_fn="strong_wolfe")
+    losses, ends = [], [0.0]
+    for parameters in (1, 2):
 
-    def loss() -> Tensor:
-        search.zero_grad()
-        variance = logarithms.exp()
-        variance = variance[0] + (variance[-1] - variance[0]) * codes.count / codes.full_scale
-        value = -codes.log_likelihood(level[codes.count.long()], variance.sqrt())
-        value.backward()
-        return value
+        def loss(theta: Tensor, parameters: int = parameters) -> Tensor:
+            level, variance = theta[:-parameters][codes.count.long()], theta[-parameters:].exp()
+            line = variance[0] + (variance[-1] - variance[0]) * codes.count / codes.full_scale
+            return codes.loss(level, line.sqrt())
 
-    search.step(loss)
-    return -float(loss().detach()), logarithms.detach().exp().tolist()
+        found, least = _least(loss, [*curve.level, *[start] * parameters])
+        losses.append(least)
+        ends = np.exp(found[-parameters:] / 2).tolist()
+    low, high = ends
+    return (low, high) if 2 * (losses[0] - losses[1]) > _SURE and high > low else None
 
 
 def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Codes:
@@ -159,22 +151,21 @@ def _codes(curve: MeasuredCurve, top: int, rows: int, reads: int | None) -> _Cod
 
 def _probabilities(curve: MeasuredCurve, top: int) -> Array:
     """Probability of each code at each count. # (counts, codes)"""
-    thresholds = torch.arange(top, dtype=torch.float64) + 0.5
-    level, sigma = torch.from_numpy(curve.level)[:, None], torch.from_numpy(curve.sigma)[:, None].clamp_min(1e-9)
-    below = torch.exp(torch.special.log_ndtr((thresholds - level) / sigma))  # (counts, top)
-    ends = torch.zeros(len(curve.level), 1, dtype=torch.float64)
-    found: Array = torch.cat([ends, below, ends + 1.0], 1).diff(dim=1).numpy()
-    return found
+    level, sigma = curve.level[:, None], np.maximum(curve.sigma, 1e-9)[:, None]
+    below = ndtr((np.arange(top) + 0.5 - level) / sigma)  # (counts, top)
+    return np.diff(below, prepend=0.0, append=1.0)
 
 
 def _fit(codes: _Codes, curve: MeasuredCurve, top: int, model: str) -> ModelFit:
-    free = [name != "bend" or model == "current" for name in PARAMETERS]
+    free = np.array([name != "bend" or model == "current" for name in PARAMETERS])
 
-    def function(theta: Tensor) -> Tensor:
+    def loss(theta: Tensor) -> Tensor:
         return codes.of_model(theta, top)
 
-    theta, gradient, curvature = _maximum(function, _start(curve, top, free[2]), free)
-    found = _estimates(theta, gradient, curvature, free)
+    start = _start(curve, top, bool(free[2]))
+    bounds = [(0.0 if bounded else None, None if each else 0.0) for bounded, each in zip(_BOUNDED, free, strict=True)]
+    theta, least = _least(loss, start, bounds)
+    found = _estimates(loss, theta, free)
     percent = 100.0 / top
     random, nonlinear = (
         Estimate(*(percent * math.sqrt(max(0.0, part)) for part in (each.value, each.low, each.high)))
@@ -182,12 +173,11 @@ def _fit(codes: _Codes, curve: MeasuredCurve, top: int, model: str) -> ModelFit:
     )
     scale = curve.full_scale
     alpha = Estimate(*(max(0.0, part) / scale for part in (found[2].value, found[2].low, found[2].high)))
-    value = float(function(theta))
-    return ModelFit(model, alpha if free[2] else None, found[0], found[1], random, nonlinear, value)
+    return ModelFit(model, alpha if free[2] else None, found[0], found[1], random, nonlinear, -least)
 
 
-def _start(curve: MeasuredCurve, top: int, bends: bool) -> Tensor:
-    """Parameters near the maximum: least squares of levels, and a variance that covers what is left."""
+def _start(curve: MeasuredCurve, top: int, bends: bool) -> list[float]:
+    """Parameters near the best: least squares of levels, and a variance that covers what is left."""
     share = np.arange(len(curve.level)) / curve.full_scale
     best: tuple[float, list[float]] = (math.inf, [])
     for bend in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0) if bends else (0.0,):
@@ -197,58 +187,42 @@ def _start(curve: MeasuredCurve, top: int, bends: bool) -> Tensor:
         if rest < best[0]:
             best = rest, [float(offset), float(gain), bend]
     variance = best[0] + float((curve.sigma[curve.sigma > 0] ** 2).mean())
-    return torch.tensor([*best[1], variance / 2, variance / 2], dtype=torch.float64)
+    return [*best[1], variance / 2, variance / 2]
 
 
-def _maximum(function: Callable[[Tensor], Tensor], theta: Tensor, free: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
-    """Maximum of a function whose bounded parameters are 0 or more, by damped Newton steps; place, slope, Hessian."""
-    bounded, open_ = torch.tensor(_BOUNDED), torch.tensor(free)
-    best, damping = function(theta), 1e-3
-    for _ in range(_STEPS):
-        gradient, curvature = _derivatives(function, theta)
-        moving = open_ & ~(bounded & (theta <= 0) & (gradient <= 0))
-        chosen = moving.nonzero().flatten()
-        information = -curvature[chosen][:, chosen]
-        gained = 0.0
-        for _ in range(_DAMPINGS):
-            damped = information + damping * torch.diag(information.diagonal().abs() + 1e-12)
-            step = torch.zeros_like(theta)
-            step[chosen] = torch.linalg.solve(damped, gradient[chosen])
-            new = torch.where(bounded, (theta + step).clamp_min(0.0), theta + step)
-            value = function(new)
-            if bool(value >= best) and bool(value.isfinite()):
-                gained, theta, best, damping = float(value - best), new, value, max(damping / 10, 1e-12)
-                break
-            damping *= 10
-        if gained < 1e-9:
-            break
-    return theta, *_derivatives(function, theta)
+def _least(
+    function: Callable[[Tensor], Tensor],
+    start: Sequence[float],
+    bounds: Sequence[tuple[float | None, float | None]] = (),
+) -> tuple[Array, float]:
+    """Where a function is least, and its value there."""
+
+    def value_and_gradient(theta: Array) -> tuple[float, Array]:
+        gradient, value = torch.func.grad_and_value(function)(torch.from_numpy(theta))
+        return float(value), gradient.numpy()
+
+    options = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-15, "gtol": 1e-9, "maxcor": 20}
+    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds or None, options=options)
+    return found.x, float(found.fun)
 
 
-def _derivatives(function: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
-    at = theta.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(function(at), at, create_graph=True)
-    rows = [torch.autograd.grad(each, at, retain_graph=True)[0] for each in gradient]
-    return gradient.detach(), torch.stack(rows)
-
-
-def _estimates(theta: Tensor, gradient: Tensor, curvature: Tensor, free: list[bool]) -> list[Estimate]:
+def _estimates(loss: Callable[[Tensor], Tensor], theta: Array, free: NDArray[np.bool_]) -> list[Estimate]:
     """Parameters with intervals by observed information; at a bound, by the likelihood that falls from there."""
-    inside = torch.tensor([f and (not b or t > 0) for f, b, t in zip(free, _BOUNDED, theta, strict=True)])
-    chosen = inside.nonzero().flatten()
-    information = -curvature[chosen][:, chosen]
-    covariance = torch.linalg.pinv(information)
-    errors = torch.zeros_like(theta)
-    errors[chosen] = covariance.diagonal().clamp_min(0.0).sqrt()
+    at = torch.from_numpy(theta)
+    slope, information = torch.func.grad(loss)(at).numpy(), torch.func.hessian(loss)(at).numpy()
+    inside = free & ~(np.array(_BOUNDED) & (theta <= 0))
+    covariance = np.linalg.pinv(information[np.ix_(inside, inside)])
+    errors = np.zeros_like(theta)
+    errors[inside] = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
     found = []
     for place, value in enumerate(theta.tolist()):
         if inside[place] or not free[place]:
-            reach = _95 * float(errors[place])
+            reach = math.sqrt(2 * HALF_CHI2) * float(errors[place])
             found.append(Estimate(value, value - reach, value + reach))
             continue
-        cross = curvature[place, chosen]
-        bend = max(0.0, float(-curvature[place, place] - cross @ covariance @ cross))
-        slope = max(0.0, -float(gradient[place]))
-        root = math.sqrt(slope**2 + 2 * _HALF_CHI2 * bend)
-        found.append(Estimate(0.0, 0.0, 2 * _HALF_CHI2 / (slope + root) if root else math.inf))
+        cross = information[place, inside]
+        bend = max(0.0, float(information[place, place] - cross @ covariance @ cross))
+        rise = max(0.0, float(slope[place]))
+        root = math.sqrt(rise**2 + 2 * HALF_CHI2 * bend)
+        found.append(Estimate(0.0, 0.0, 2 * HALF_CHI2 / (rise + root) if root else math.inf))
     return found

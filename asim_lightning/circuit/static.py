@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asim_lightning.checks import check_choice, check_number, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_number, check_whole, named_fields
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.units import noise_percent, quantity
 
@@ -70,7 +70,6 @@ class StaticEffects:
     """Columns of each of these macros: 1..1048576, weight_bits at least; null where unrolled."""
 
     def __post_init__(self) -> None:
-        take_numpy_numbers(self)
         if isinstance(self.inl, str) and self.inl.lower().endswith(".csv"):
             object.__setattr__(self, "inl", read_inl(self.inl))
         if isinstance(self.inl, (list, tuple)):

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from asim_lightning.checks import built, named_class
 from asim_lightning.circuit import Cycle, MacroConfig
-from asim_lightning.circuit.plug_in import misfit, named_class
 from asim_lightning.cost.technology import Technology
 
 
@@ -130,13 +130,8 @@ def energy_model(technology: Technology) -> EnergyModel:
         ValueError: There is no such class, or it does not take the arguments.
     """
     kind = named_class("`technology.energy_model`", technology.energy_model, {"charge": EnergyModel}, EnergyModel)
-    try:
-        return kind(technology, **technology.energy_model_args)
-    except TypeError as error:
-        why = misfit(kind, technology.energy_model_args, 1, error)
-        raise ValueError(
-            f"`technology.energy_model_args` does not fit the energy model {technology.energy_model}: {why}"
-        ) from None
+    what = f"the energy model {technology.energy_model}"
+    return built(kind, (technology,), technology.energy_model_args, "`technology.energy_model_args`", what)
 
 
 def converter_bits(macro: MacroConfig, cycle: Cycle) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from asim_lightning.checks import check_choice, check_whole, named_fields, take_numpy_numbers
+from asim_lightning.checks import check_choice, check_whole, named_fields
 from asim_lightning.circuit.fields import Setting, setting, settings_of
 from asim_lightning.circuit.presets import Preset, preset, preset_names
 from asim_lightning.circuit.units import number_in
@@ -172,7 +172,6 @@ class Technology:
     """Arguments of the energy model."""
 
     def __post_init__(self) -> None:
-        take_numpy_numbers(self)
         check_choice("`technology.preset`", self.preset, (*PRESETS, *preset_names()))
         for name, each in settings_of(Technology).items():
             if each.within is not None:

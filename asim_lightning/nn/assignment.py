@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, resolved
 
 _DIGITAL_BITS = 8
 
@@ -39,7 +39,7 @@ class Assignment:
             if self.rule is not None:
                 object.__setattr__(self, "rule", dict(self.rule))  # not the caller's, which may change
                 macro = macro.with_fields(**self.rule)
-        object.__setattr__(self, "macro", macro)
+        object.__setattr__(self, "macro", resolved(macro))
 
     def __hash__(self) -> int:
         return hash((self.base, self.is_scores))  # a rule is a mapping

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asim_lightning.checks import check_flag, check_whole
+from asim_lightning.checks import built, check_flag, check_whole, named_class
 from asim_lightning.circuit import Transfer, transfer
-from asim_lightning.circuit.plug_in import misfit, named_class
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, choose, sums_of
 from asim_lightning.engine.expected import expected_error
 from asim_lightning.engine.noise import WORD, layer_key, philox
@@ -191,8 +190,4 @@ def training_noise(name: str, arguments: Mapping[str, Any] | None = None) -> Tra
         ValueError: There is no such model, or it does not take the arguments.
     """
     kind = named_class("`train_noise_model`", name, NOISE_MODELS, TrainingNoise)
-    try:
-        return kind(**(arguments or {}))
-    except TypeError as error:
-        why = misfit(kind, arguments or {}, 0, error)
-        raise ValueError(f"`train_noise_args` does not fit {name}: {why}") from None
+    return built(kind, (), arguments or {}, "`train_noise_args`", name)

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asim_lightning.circuit.code_intervals import intervals
+from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
 from asim_lightning.report.draw import save_figure

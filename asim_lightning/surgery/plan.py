@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_flag
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, resolved
 from asim_lightning.circuit.presets import preset
 from asim_lightning.nn.quantized import INPUT_RANGES
 
@@ -102,9 +102,12 @@ class Plan:
             raise ValueError(f"`plan.pact_keep` needs `plan.pact` true, got {self.pact_keep!r} with false")
         if not isinstance(self.macro, MacroConfig):
             raise ValueError(f"`plan.macro` must be a MacroConfig, got {self.macro!r}")
+        object.__setattr__(self, "macro", resolved(self.macro))
         for rule in self.rules:
             if isinstance(rule.macro, dict):
-                self.macro.with_fields(**rule.macro)  # refuses unknown fields and values before any layer is touched
+                resolved(
+                    self.macro.with_fields(**rule.macro)
+                )  # refuses unknown fields and values before any layer is touched
 
     def _resolve(self, name: str) -> None:
         changes: Any = {} if self.macro == MacroConfig() else self.macro

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Charge, Conversion, MacroConfig, transfer
+from asim_lightning.circuit import Charge, Conversion, MacroConfig, resolved, transfer
 
 COUNTS = torch.arange(256.0)
 
@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_arguments_are_refused(wrong: str) -> None:
     fields, said = WRONG[wrong]
     with pytest.raises(ValueError, match=re.escape(said)):
-        MacroConfig(**fields)
+        resolved(MacroConfig(**fields))
 
 
 @pytest.mark.parametrize("arguments", [{"gain": 1.5}, {"gain": 2.0, "offset": 100}, {"offset": -5}])
@@ -79,4 +79,4 @@ def test_a_derived_column_has_no_gain_before_an_adc_range() -> None:
 
 def test_an_argument_named_macro_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`macro\.column_args` must not name macro"):
-        MacroConfig(column_args={"macro": 1})
+        resolved(MacroConfig(column_args={"macro": 1}))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, schedule
+from asim_lightning.circuit import Column, MacroConfig, StaticEffects, build_column, explain, resolved, schedule
+from asim_lightning.nn import CimLinear
+from asim_lightning.surgery import Plan
 
 HERE = f"{__name__}.NotAColumn"
 
@@ -148,7 +150,7 @@ CASES: list[Case] = [
 @pytest.mark.parametrize(("field", "given", "allowed", "shown"), CASES)
 def test_wrong_value_is_refused(field: str, given: dict[str, Any], allowed: str, shown: str) -> None:
     with pytest.raises(ValueError, match=f"`macro.{field}`") as caught:
-        MacroConfig(**given)
+        resolved(MacroConfig(**given))
     message = str(caught.value)
     assert allowed in message
     assert shown in message
@@ -157,6 +159,22 @@ def test_wrong_value_is_refused(field: str, given: dict[str, Any], allowed: str,
 
 def test_every_field_has_a_wrong_value_above() -> None:
     assert {field.split(".")[0] for field, *_ in CASES} == {f.name for f in fields(MacroConfig)}
+
+
+def test_a_macro_reads_no_file_and_imports_no_column() -> None:
+    for unread in ({"column": "measured", "column_args": {"file": "not_there.csv"}}, {"column": "not.there.Column"}):
+        macro = MacroConfig(**unread)
+        for use in (resolved, explain, lambda each: Plan(macro=each), lambda each: CimLinear(4, 2, macro=each)):
+            with pytest.raises(ValueError, match=r"not[_.]there"):
+                use(macro)
+
+
+def test_a_macro_keeps_its_arguments_whatever_becomes_of_the_callers() -> None:
+    arguments = {"gain": 1.1}
+    macro = MacroConfig(column_args=arguments)
+    arguments["gain"] = 2.0
+    assert macro.column_args == {"gain": 1.1}
+    assert resolved(macro) is macro
 
 
 def test_an_unknown_field_names_the_nearest() -> None:
@@ -193,7 +211,7 @@ def test_a_file_that_cannot_be_imported_is_refused(
     (tmp_path / "broken_column.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError) as caught:
-        MacroConfig(column="broken_column.Mine")
+        resolved(MacroConfig(column="broken_column.Mine"))
     assert f"got 'broken_column.Mine', which cannot be imported: {reason}" in str(caught.value)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from asim_lightning.circuit import MacroConfig, explain, transfer
-from asim_lightning.circuit.code_intervals import intervals
+from asim_lightning.circuit import MacroConfig, explain, resolved, transfer
+from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.measured import Measured
 from asim_lightning.engine import ENGINES, MatmulProduct, choose, sums_of
 from tests.circuit.measured_chips import (
@@ -140,14 +140,14 @@ def test_two_codes_have_their_probability(tmp_path: Path) -> None:
 
 def test_a_macro_knows_the_content_of_its_file(tmp_path: Path) -> None:
     file = written(tmp_path, ideal_csv())
-    first = measured(file)
+    first = resolved(measured(file))
     assert first.column_args["content"].startswith("sha256-")
-    assert first == measured(file)
+    assert first == resolved(first) == resolved(measured(file)) == transfer(measured(file), False).macro
     assert MacroConfig(**vars(first)) == first
     written(tmp_path, ideal_csv().replace("7,7.000000,0.0", "7,7.000000,0.1"))
-    assert measured(file) != first
+    assert resolved(measured(file)) != first
     with pytest.raises(ValueError, match=r"must be the file of content 'sha256-\w{16}', got .*chip.csv of content"):
-        first.with_fields(votes=3)
+        resolved(first.with_fields(votes=3))
 
 
 @pytest.mark.parametrize(
