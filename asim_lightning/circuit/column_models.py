@@ -1,7 +1,6 @@
 """Column models by name, the one that a macro names, and what it finds where its arguments point."""
 
 from dataclasses import replace
-from functools import lru_cache
 from inspect import signature
 
 from asim_lightning.checks import built, named_class
@@ -25,22 +24,20 @@ def column_class(macro: MacroConfig) -> type[Column]:
 def resolved(macro: MacroConfig) -> MacroConfig:
     """The macro with arguments of its column that say all that decides codes, such as the digest of a file.
 
-    Plans, layers and `transfer` use it; a macro that is resolved comes back as it is.
+    Plans and layers resolve their macros; one that is resolved comes back as it is.
 
     Raises:
         ValueError: The macro's column cannot be built.
     """
-    kind = column_class(macro)
-    arguments = kind.resolved(macro.column_args)
-    if arguments != macro.column_args:
-        macro = replace(macro, column_args=arguments)
-    _check(macro, kind)  # type: ignore[arg-type]
+    macro = with_resolved_arguments(macro)
+    build_column(macro)
     return macro
 
 
-@lru_cache(maxsize=1024)
-def _check(macro: MacroConfig, kind: type[Column]) -> None:
-    build_column(macro)
+def with_resolved_arguments(macro: MacroConfig) -> MacroConfig:
+    """`resolved` without building the column: quick for a macro that is resolved."""
+    arguments = column_class(macro).resolved(macro.column_args)
+    return macro if arguments is macro.column_args else replace(macro, column_args=arguments)
 
 
 def build_column(macro: MacroConfig) -> Column:

@@ -73,7 +73,7 @@ class Column:
         """Arguments that say all that decides codes, such as the digest of a file with its path.
 
         Args:
-            arguments: ``macro.column_args``; if they say it already, the same come back.
+            arguments: ``macro.column_args``; the same object, if it says it already.
         """
         return arguments
 

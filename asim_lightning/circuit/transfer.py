@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit.column_check import check_functions, check_noise_is_used, check_values
-from asim_lightning.circuit.column_models import build_column, column_class, resolved
+from asim_lightning.circuit.column_models import build_column, column_class, with_resolved_arguments
 from asim_lightning.circuit.columns import Charge, Column, Current, full_range, in_range
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle, schedule
@@ -131,7 +131,7 @@ def transfer(macro: MacroConfig, signed_input: bool, rows_in_use: int | None = N
         ValueError: The macro cannot take a signed input (see `schedule`), or its column's level or sigma is no function
             of the count alone that gives finite codes.
     """
-    macro = resolved(macro)
+    macro = with_resolved_arguments(macro)
     kind, rows = column_class(macro), None if macro.adc_step is None else rows_in_use
     return _transfer(macro, signed_input, kind, rows)  # type: ignore[arg-type]
 
