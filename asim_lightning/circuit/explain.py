@@ -2,8 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -28,11 +28,6 @@ from asim_lightning.text_table import text_table
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16
-_HEADER = (
-    ("weight", "input", "", "binary", "full", "", "", "LSB", "sigma", "sigma", "sigma", "", "noise-"),
-    ("bits", "bits", "cycles", "weight", "scale", "domain", "votes", "counts", "LSB", "%", "mV", "P(wrong)", "free"),
-)
-_SIDES = "llrlrlrrrrrrl"
 _LEGEND = (
     "binary weight: sign and 2^shift; full scale: in counts; sigma: at half of the full scale; P(wrong): that one "
     "conversion in mid-range gives another code than without noise"
@@ -44,19 +39,19 @@ class ExplainedCycle:
     """One cycle of a schedule, with the figures of its conversion."""
 
     cycle: Cycle
-    lsb: float | None
-    """Counts that one code stands for: full_scale / top_code, or adc_step; None without ADC or for an ideal
-    converter."""
-    sigma_lsb: float | None
-    """Standard deviation of the noise at half of the full scale, in LSB; None where there is no LSB."""
-    sigma_percent: float | None
-    """The same in percent of full scale; None without ADC."""
-    sigma_mv: float | None
-    """The same in mV; None where the macro's full_scale_mv is not known."""
-    error_probability: float | None
-    """Probability that a conversion in mid-range gives another code than without noise; None where there is no LSB."""
     conversion: Conversion
     """Exact, distinct or lossy, noise aside."""
+    lsb: float | None = None
+    """Counts that one code stands for: full_scale / top_code, or adc_step; None without ADC or for an ideal
+    converter."""
+    sigma_lsb: float | None = None
+    """Standard deviation of the noise at half of the full scale, in LSB; None where there is no LSB."""
+    sigma_percent: float | None = None
+    """The same in percent of full scale; None without ADC."""
+    sigma_mv: float | None = None
+    """The same in mV; None where the macro's full_scale_mv is not known."""
+    error_probability: float | None = None
+    """Probability that a conversion in mid-range gives another code than without noise; None where there is no LSB."""
 
     @property
     def domain(self) -> str:
@@ -67,18 +62,55 @@ class ExplainedCycle:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, those of the cycle included."""
-        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.cycle).items()}
-        values |= {name: getattr(self, name) for name in ("lsb", "sigma_lsb", "sigma_percent", "sigma_mv")}
-        return values | {
-            "domain": self.domain, "error_probability": self.error_probability, "conversion": self.conversion.value,
-        }  # fmt: skip
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "cycle"}
+        cycle = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.cycle).items()}
+        return {**cycle, **own, "domain": self.domain, "conversion": self.conversion.value}
+
+
+def _number(form: str, name: str) -> Callable[[list[ExplainedCycle]], str]:
+    def text(group: list[ExplainedCycle]) -> str:
+        value = getattr(group[0], name)
+        return "-" if value is None else "0" if value == 0 else format(value, form)
+
+    return text
+
+
+def _bits(name: str) -> Callable[[list[ExplainedCycle]], str]:
+    def text(group: list[ExplainedCycle]) -> str:
+        low, high = getattr(group[0].cycle, name)[0], getattr(group[-1].cycle, name)[-1]
+        return str(low) if low == high else f"{low}..{high}"
+
+    return text
+
+
+def _binary_weight(group: list[ExplainedCycle]) -> str:
+    low, high = group[0].cycle.shift, group[-1].cycle.shift
+    return ("-" if group[0].cycle.sign < 0 else "+") + f"2^{low}" + (f"..2^{high}" if high != low else "")
+
+
+_COLUMNS: tuple[tuple[str, str, str, Callable[[list[ExplainedCycle]], str]], ...] = (
+    ("weight", "bits", "l", _bits("weight_bits")),
+    ("input", "bits", "l", _bits("input_bits")),
+    ("", "cycles", "r", lambda group: str(len(group))),
+    ("binary", "weight", "l", _binary_weight),
+    ("full", "scale", "r", lambda group: str(group[0].cycle.full_scale)),
+    ("", "domain", "l", lambda group: group[0].domain),
+    ("", "votes", "r", lambda group: str(group[0].cycle.votes)),
+    ("LSB", "counts", "r", _number(".4g", "lsb")),
+    ("sigma", "LSB", "r", _number(".4g", "sigma_lsb")),
+    ("sigma", "%", "r", _number(".3g", "sigma_percent")),
+    ("sigma", "mV", "r", _number(".3g", "sigma_mv")),
+    ("", "P(wrong)", "r", _number(".1e", "error_probability")),
+    ("noise-", "free", "l", lambda group: str(group[0].conversion)),
+)
+"""The table: two lines of heading, side, and text of cycles that differ in their weight bit only."""
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A macro's schedule in numbers; as text, a report of at most 120 columns.
 
-    Cycles that differ in their weight bit alone share a row of the text.
+    Cycles that differ in their weight bit only share a row of the text.
     """
 
     macro: MacroConfig
@@ -136,12 +168,9 @@ class Explanation:
             made = "only conversions that may be wrong are found and made (on a CPU; elsewhere every conversion is)"
             return f"every cycle returns its count but for noise and converters, and {share}: {made}"
         if circuit.converters_differ:
-            made = (
-                "every conversion is made, in 1.6 (INL: 1.9) times the time without, 2.6 (4.3) where nothing is noisy"
-            )
-            return f"converters differ, and {why_no_tails(circuit)}: {made}"
+            return f"converters differ, and {why_no_tails(circuit)}: every conversion is made"
         if inexact and circuit.column.cell_sigma:
-            return "cells differ, so that counts are real numbers, which a float product makes: many times slower"
+            return "cells differ, so that counts are real numbers, which a float product makes"
         if inexact:
             return f"{inexact} of {_plural(len(self.cycles), 'cycle')} do not return their count even without noise"
         if not noise:
@@ -167,12 +196,12 @@ class Explanation:
         return values | {"cycles": [c.to_dict() for c in self.cycles]}
 
     def __str__(self) -> str:
-        rows = [_row(list(group)) for _, group in groupby(self.cycles, _alike)]
-        table = text_table([*_HEADER, *rows], 2, _SIDES)
-        conditions = _conditions(self.macro, self.signed_input)
-        heading = [_geometry(self.macro, self.signed_input), conditions, *self._range()]
-        parts = (*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals()))
-        return "\n".join(parts)
+        heads = [[column[line] for column in _COLUMNS] for line in (0, 1)]
+        groups = (list(group) for _, group in groupby(self.cycles, _alike))
+        rows = [[text(group) for *_, text in _COLUMNS] for group in groups]
+        table = text_table([*heads, *rows], 2, "".join(side for _, _, side, _ in _COLUMNS))
+        heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro, self.signed_input), *self._range()]
+        return "\n".join([*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals())])
 
     def _totals(self) -> list[str]:
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.conversion_kinds.items())
@@ -305,20 +334,15 @@ def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer 
 
 def _explained(column: Column, cycle: Cycle, kind: Conversion, full_scale_mv: float | None) -> ExplainedCycle:
     if not cycle.converted:
-        return ExplainedCycle(cycle, None, None, None, None, None, kind)
-    sigma = 0.0
-    if cycle.analog:
-        sigma = float(column.sigma(torch.tensor([cycle.full_scale / 2], dtype=torch.float32), cycle))
-    percent = 100.0 * sigma / codes_of_full_scale(cycle)
-    return ExplainedCycle(
-        cycle=cycle,
-        lsb=None if cycle.top_code is None else cycle.counts_a_code,
-        sigma_lsb=None if cycle.top_code is None else sigma,
-        sigma_percent=percent,
-        sigma_mv=None if full_scale_mv is None else percent / 100.0 * full_scale_mv,
-        error_probability=None if cycle.top_code is None else error_probability(column, cycle),
-        conversion=kind,
-    )
+        return ExplainedCycle(cycle, kind)
+    half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32)
+    sigma = float(column.sigma(half, cycle)) if cycle.analog else 0.0
+    share = sigma / codes_of_full_scale(cycle)
+    sigma_mv = None if full_scale_mv is None else share * full_scale_mv
+    if cycle.top_code is None:
+        return ExplainedCycle(cycle, kind, sigma_percent=100.0 * share, sigma_mv=sigma_mv)
+    wrong = error_probability(column, cycle)
+    return ExplainedCycle(cycle, kind, cycle.counts_a_code, sigma, 100.0 * share, sigma_mv, wrong)
 
 
 def _geometry(macro: MacroConfig, signed_input: bool) -> str:
@@ -357,35 +381,6 @@ def _conditions(macro: MacroConfig, signed_input: bool) -> str:
 def _alike(explained: ExplainedCycle) -> Cycle:
     """What the cycles in one row of the text have in common: all but the weight bit."""
     return replace(explained.cycle, weight_bits=(), shift=0)
-
-
-def _row(group: list[ExplainedCycle]) -> list[str]:
-    first, last = group[0], group[-1]
-    low, high = first.cycle.shift, last.cycle.shift
-    sign = "-" if first.cycle.sign < 0 else "+"
-    return [
-        _bits(first.cycle.weight_bits[0], last.cycle.weight_bits[-1]),
-        _bits(first.cycle.input_bits[0], first.cycle.input_bits[-1]),
-        str(len(group)),
-        f"{sign}2^{low}" + (f"..2^{high}" if high != low else ""),
-        str(first.cycle.full_scale),
-        first.domain,
-        str(first.cycle.votes),
-        _number(first.lsb, ".4g"),
-        _number(first.sigma_lsb, ".4g"),
-        _number(first.sigma_percent, ".3g"),
-        _number(first.sigma_mv, ".3g"),
-        _number(first.error_probability, ".1e"),
-        str(first.conversion),
-    ]
-
-
-def _bits(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}..{high}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else "0" if value == 0 else format(value, form)
 
 
 def _plural(number: int, noun: str) -> str:
