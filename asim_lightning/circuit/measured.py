@@ -1,22 +1,20 @@
 """Columns measured on silicon: level and sigma by count, fitted to the codes in a CSV file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.macro import MacroConfig
-from asim_lightning.circuit.measured_file import Measurement, content_of, converters_in, read_measurement
+from asim_lightning.circuit.measured_file import Array, Measurement, content_of, converters_in, read_measurement
 from asim_lightning.circuit.schedule import Cycle
 
-Array = NDArray[np.float64]
 EACH = "each"
 
 
@@ -82,11 +80,8 @@ class Measured(Column):
             )
         top_code = _top_code(macro)
         self.file, self.converter = file, converter
-        self.by_converter: Mapping[Any, MeasuredCurve] = (
-            measured_curves(bytes_, file, top_code)
-            if isinstance(converter, str)
-            else {converter: measured_curve(bytes_, file, converter, top_code)}
-        )
+        chosen = (converter,) if not isinstance(converter, str) else tuple(converters_in(bytes_, file))
+        self.by_converter = dict(zip(chosen, measured_curves(bytes_, file, chosen, top_code), strict=True))
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
         own = list(self.by_converter.values())
         if len({curve.full_scale for curve in own}) > 1:
@@ -95,7 +90,7 @@ class Measured(Column):
         levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
         self._levels, self._sigmas = (torch.from_numpy(each.astype(np.float32)) for each in (levels, sigmas))
         averages = (levels[0], sigmas[0]) if len(own) == 1 else (levels.mean(0), np.sqrt((sigmas**2).mean(0)))
-        self._level, self._sigma = (torch.from_numpy(each.astype(np.float32)) for each in averages)
+        self._level, self._sigma = (torch.from_numpy(each.astype(np.float32))[None] for each in averages)
 
     @classmethod
     def resolved(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -140,11 +135,11 @@ class Measured(Column):
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Level of the codes measured at a count, float32; linear between counts."""
-        return _interpolated(self._level, count)
+        return _of_curve(self._level, torch.zeros((), dtype=torch.int64), count)
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Standard deviation at a count before rounding, float32, in codes; linear between counts."""
-        return _interpolated(self._sigma, count)
+        return _of_curve(self._sigma, torch.zeros((), dtype=torch.int64), count)
 
 
 def _top_code(macro: MacroConfig) -> int:
@@ -169,15 +164,15 @@ def _top_code(macro: MacroConfig) -> int:
 
 
 @lru_cache(maxsize=8)  # keys hold the files, which may be large
-def measured_curve(
-    content: bytes, name: str, converter: int | None, top: int, setting: str = "`macro.adc_bits`"
-) -> MeasuredCurve:
-    """The curve of a converter in a file.
+def measured_curves(
+    content: bytes, name: str, converters: tuple[int | None, ...], top: int, setting: str = "`macro.adc_bits`"
+) -> tuple[MeasuredCurve, ...]:
+    """The curves of converters in a file.
 
     Args:
         content: What the file holds.
         name: The file, for messages.
-        converter: Number of the converter; None where the file has no column ``column``.
+        converters: Numbers of the converters; None where the file has no column ``column``.
         top: Largest code of the ADC.
         setting: What the user calls the bits of the ADC.
 
@@ -188,47 +183,37 @@ def measured_curve(
     # scipy.optimize takes as long to import as all else here
     from asim_lightning.circuit.code_fit import fit_moments, fit_reads, impossible_moments
 
-    measurement = read_measurement(content, name, converter)
-    mean, std, reads = measurement.mean, measurement.std, measurement.reads
-    largest = mean.max() if reads is None else reads.shape[1] - 1
+    found = [read_measurement(content, name, converter) for converter in converters]
     adc = f"of the {(top + 1).bit_length() - 1}-bit ADC ({setting})"
-    if largest > top:
-        raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
-    if mean[-1] < top / 2:
-        raise ValueError(
-            f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, got "
-            f"{mean[-1]:.4g} at the last count, {len(mean) - 1}"
-        )
-    if reads is not None:
-        return MeasuredCurve(*fit_reads(reads, top), measurement)
+    for each in found:
+        largest = each.mean.max() if each.reads is None else each.reads.shape[1] - 1
+        if largest > top:
+            raise ValueError(f"{name} must have codes 0..{top} {adc}, got {largest:g}")
+        if each.mean[-1] < top / 2:
+            raise ValueError(
+                f"{name} must use more than half of the codes 0..{top} {adc}, or outputs would be decoded too small, "
+                f"got {each.mean[-1]:.4g} at the last count, {len(each.mean) - 1}"
+            )
+    if found[0].reads is not None:
+        return tuple(MeasuredCurve(*fit_reads(each.reads, top), each) for each in found if each.reads is not None)
+    # all at once, which takes less time
+    mean, std = (np.concatenate([getattr(each, part) for each in found]) for part in ("mean", "std"))
     level, sigma = fit_moments(mean, std, top)
     wrong = np.flatnonzero(impossible_moments(mean, std, level, sigma, top))
     if len(wrong):
-        at = int(wrong[0])
+        at, count = int(wrong[0]), np.concatenate([np.arange(len(each.mean)) for each in found])
         raise ValueError(
             f"{name} must have mean and std of whole codes, which cannot be {mean[at]:g} and {std[at]:g}, as at "
-            f"count {at}"
+            f"count {count[at]}"
         )
-    return MeasuredCurve(level, sigma, measurement)
-
-
-@lru_cache(maxsize=8)
-def measured_curves(content: bytes, name: str, top: int) -> dict[int, MeasuredCurve]:
-    """The curves of all converters in a file, by rising number; see `measured_curve`."""
-    return {number: measured_curve(content, name, number, top) for number in converters_in(content, name)}
+    ends = np.cumsum([len(each.mean) for each in found])[:-1]
+    return tuple(map(MeasuredCurve, np.split(level, ends), np.split(sigma, ends), found))
 
 
 def _of_curve(tables: Tensor, curve: Tensor, count: Tensor) -> Tensor:
+    """Values at counts, linear between them. # tables: (curves, counts)"""
     tables, curve = tables.to(count.device), curve.to(count.device)
     at = count.float().clamp(0, tables.shape[1] - 1)
     low = at.floor().long()
     below, above = tables[curve, low], tables[curve, (low + 1).clamp_max(tables.shape[1] - 1)]
-    return below + (at - low) * (above - below)
-
-
-def _interpolated(table: Tensor, count: Tensor) -> Tensor:
-    table = table.to(count.device)
-    at = count.float().clamp(0, len(table) - 1)
-    low = at.floor().long()
-    below, above = table[low], table[(low + 1).clamp_max(len(table) - 1)]
     return below + (at - low) * (above - below)

@@ -2,9 +2,9 @@
 
 import csv
 import hashlib
-import math
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ MOST_BYTES = 2**26
 MOST_CODE = 2**16 - 1
 """Largest code of any ADC that a macro may have."""
 _FALL = 0.5  # codes that a mean may lie below that of the count before: noise of the measurement, DNL of the converter
-_LAYOUTS = {frozenset(("count", "mean", "std")): "moments", frozenset(("count", "code")): "reads"}
+_LAYOUTS = (frozenset(("count", "mean", "std")), frozenset(("count", "code")))
 _ALLOWED = "count,mean,std or count,code, either with a further column `column`"
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +31,16 @@ class Measurement:
     Either moments or reads are there.
     """
 
-    mean: NDArray[np.float64]
+    mean: Array
     """Mean code. # (counts,)"""
-    std: NDArray[np.float64]
+    std: Array
     """Standard deviation of the codes. # (counts,)"""
     reads: NDArray[np.int64] | None
     """How often each code was read, from code 0 to the largest; None where moments were given. # (counts, codes)"""
 
 
 def find_measured(file: object) -> Path:
-    """Where a file is: at its path, else, by name or as configs/NAME, beside the shipped recipes.
+    """Where a file is: at its path, else, by name or as configs/NAME, among the shipped recipes.
 
     Raises:
         ValueError: It is not there, or is no regular file.
@@ -47,17 +49,14 @@ def find_measured(file: object) -> Path:
     if not isinstance(file, str) or not file.strip() or "\0" in file:
         raise ValueError(f"{wanted}, got {file!r}")
     path, shipped = Path(file), shipped_folder("configs")
-    try:
-        if path.is_file():
-            return path
-        if path.parts[:-1] in ((), ("configs",)) and (shipped / path.name).is_file():
-            return shipped / path.name
-        kind = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "which is not there"
-    except OSError as error:  # a name of any length
-        raise ValueError(f"{wanted}, got {file!r:.200}: {error.strerror}") from None
+    if path.is_file():
+        return path
+    if path.parts[:-1] in ((), ("configs",)) and (shipped / path.name).is_file():
+        return shipped / path.name
     near = [*path.parent.glob("*.csv"), *shipped.glob("*.csv")] if path.parent.is_dir() else []
     found = get_close_matches(path.name, [each.name for each in near], n=1)
-    raise ValueError(f"{wanted}, got {file!r}, {kind}" + (f"; nearest: {found[0]}" if found else ""))
+    kind = "a folder" if path.is_dir() else "which is not there"
+    raise ValueError(f"{wanted}, got {file!r:.200}, {kind}" + (f"; nearest: {found[0]}" if found else ""))
 
 
 def content_of(file: object) -> tuple[bytes, str]:
@@ -90,19 +89,15 @@ def read_measurement(content: bytes, name: str, converter: int | None) -> Measur
         ValueError: The file is no such table, counts are missing, twice or read too few times, a value is no number or
             out of range, a mean falls by more than half a code from one count to the next, or the converter is unknown.
     """
-    lines = _lines(content, name)
-    layout, header = _header(lines, name)
-    rows = _rows(lines[1:], header, name)
-    chosen = _of_converter(rows, "column" in header, converter, name)
-    whole = np.array([row["count"] for row in chosen])
-    counts = whole.astype(np.int64)  # (rows,)
-    missing = sorted(set(range(int(counts.max()) + 1)) - set(counts.tolist()))
-    if missing:
+    columns = _of_converter(_columns(content, name), converter, name)
+    counts = columns["count"].astype(np.int64)  # (rows,)
+    missing = np.flatnonzero(np.bincount(counts) == 0)
+    if len(missing):
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ValueError(
             f"{name} must have every count from 0 to its last, {counts.max()}; {missing[0]} is missing{more}"
         )
-    measurement = _moments(chosen, counts, name) if layout == "moments" else _reads(chosen, counts, name)
+    measurement = _moments(columns, counts, name) if "mean" in columns else _reads(columns, counts, name)
     _check_rise(measurement, name)
     return measurement
 
@@ -117,90 +112,65 @@ def converters_in(content: bytes, name: str) -> list[int]:
     Raises:
         ValueError: The file is no such table, or has no column `column`.
     """
-    lines = _lines(content, name)
-    header = _header(lines, name)[1]
-    if "column" not in header:
+    columns = _columns(content, name)
+    if "column" not in columns:
         raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got 'each'")
-    return sorted({int(row["column"]) for row in _rows(lines[1:], header, name)})
+    return [int(number) for number in np.unique(columns["column"])]
 
 
-def _lines(content: bytes, name: str) -> list[tuple[int, list[str]]]:
-    """Fields of each line that is neither empty nor a comment, with its number."""
+@lru_cache(maxsize=1)  # each converter of a file asks
+def _columns(content: bytes, name: str) -> dict[str, Array]:
+    """Columns of the table by name. # (rows,) each"""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{name} must be a CSV file, got one that is no text in UTF-8") from None
-    if "\0" in text:
-        raise ValueError(f"{name} must be a CSV file, got one that is no text in UTF-8")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()[:1] not in ("", "#")]
-    if not lines:
-        raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read, got nothing")
-    try:
-        return [(number, [field.strip() for field in next(csv.reader([line]))]) for number, line in lines]
-    except csv.Error as error:
-        raise ValueError(f"{name} must be a CSV file: {error}") from None
+    if len(lines) < 2:
+        raise ValueError(f"{name} must have the header {_ALLOWED}, and a line for each count or read")
+    header, *rows = ([field.strip() for field in fields] for fields in csv.reader(line for _, line in lines))
+    if frozenset(header) - {"column"} not in _LAYOUTS or len(set(header)) < len(header):
+        raise ValueError(f"{name}, line {lines[0][0]}: the header must be {_ALLOWED}, got {','.join(header):.100}")
+    values = np.empty((len(rows), len(header)))
+    for at, ((number, line), row) in enumerate(zip(lines[1:], rows, strict=True)):
+        try:
+            values[at] = np.array(row, dtype=np.float64).reshape(len(header))
+        except ValueError:
+            raise ValueError(f"{name}, line {number} must have {len(header)} numbers, got {line:.60}") from None
+    columns = dict(zip(header, values.T, strict=True))
+    for key, column in columns.items():
+        whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
+        wrong = np.flatnonzero(~((column >= 0) & (column <= most)) | (whole & (column != np.floor(column))))
+        if len(wrong):
+            number, given = lines[1 + wrong[0]][0], column[wrong[0]]
+            allowed = f"a {'whole ' if whole else ''}number, 0..{most}"
+            raise ValueError(f"{name}, line {number}: {key} must be {allowed}, got {given:g}")
+    return columns
 
 
-def _header(lines: list[tuple[int, list[str]]], name: str) -> tuple[str, list[str]]:
-    number, header = lines[0]
-    layout = _LAYOUTS.get(frozenset(header) - {"column"})
-    if layout is None or len(set(header)) < len(header):
-        raise ValueError(f"{name}, line {number}: the header must be {_ALLOWED}, got {','.join(header):.100}")
-    if len(lines) == 1:
-        raise ValueError(f"{name} must have a line for each count or read below its header, got none")
-    return layout, header
-
-
-def _rows(lines: list[tuple[int, list[str]]], header: list[str], name: str) -> list[dict[str, float]]:
-    rows = []
-    for number, fields in lines:
-        if len(fields) != len(header):
-            raise ValueError(f"{name}, line {number} must have {len(header)} fields, got {len(fields)}")
-        row = {}
-        for key, text in zip(header, fields, strict=True):
-            value = _number(text)
-            whole, most = key in ("count", "code", "column"), MOST_CODE if key in ("code", "mean") else 2**20
-            if not (0 <= value <= most) or (whole and value != int(value)):
-                allowed = f"a {'whole ' if whole else ''}number, 0..{most}"
-                raise ValueError(f"{name}, line {number}: {key} must be {allowed}, got {text[:60]!r}")
-            row[key] = value
-        rows.append(row)
-    return rows
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text) if "_" not in text else math.nan
-    except ValueError:
-        return math.nan
-
-
-def _of_converter(
-    rows: list[dict[str, float]], has_column: bool, converter: int | None, name: str
-) -> list[dict[str, float]]:
-    if not has_column:
+def _of_converter(columns: dict[str, Array], converter: int | None, name: str) -> dict[str, Array]:
+    if "column" not in columns:
         if converter is not None:
             raise ValueError(f"`converter` must be left out, as {name} has no column `column`, got {converter}")
-        return rows
-    known = sorted({int(row["column"]) for row in rows})
+        return columns
+    known = [int(number) for number in np.unique(columns["column"])]
     if converter not in known:
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
         raise ValueError(f"`converter` must be one of those in {name}, {shown}, or in a macro `each`, got {given}")
-    return [row for row in rows if row["column"] == converter]
+    return {key: column[columns["column"] == converter] for key, column in columns.items()}
 
 
-def _moments(rows: list[dict[str, float]], counts: NDArray[np.int64], name: str) -> Measurement:
+def _moments(columns: dict[str, Array], counts: NDArray[np.int64], name: str) -> Measurement:
     if len(counts) > counts.max() + 1:
         twice = int(np.flatnonzero(np.bincount(counts) > 1)[0])
         raise ValueError(f"{name} must have each count once with its mean and std, got {twice} twice")
     order = np.argsort(counts)
-    mean, std = (np.array([row[key] for row in rows])[order] for key in ("mean", "std"))
-    return Measurement(mean, std, None)
+    return Measurement(columns["mean"][order], columns["std"][order], None)
 
 
-def _reads(rows: list[dict[str, float]], counts: NDArray[np.int64], name: str) -> Measurement:
-    codes = np.array([row["code"] for row in rows]).astype(np.int64)  # (reads,)
+def _reads(columns: dict[str, Array], counts: NDArray[np.int64], name: str) -> Measurement:
+    codes = columns["code"].astype(np.int64)  # (reads,)
     width = int(codes.max()) + 1
     number = np.bincount(counts)  # (counts,)
     if number.min() < FEWEST_READS:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from asim_lightning.checks import check_whole
-from asim_lightning.circuit.measured import measured_curve
+from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.measured_file import content_of
 from asim_lightning.circuit.model_fit import fit_models, rising_sigma
 from asim_lightning.report.column_fits import fit_table, heading, settings_of_file, settings_of_fit
@@ -37,7 +37,7 @@ def fit_column(options: FitColumnOptions) -> None:
     if reads is not None:
         check_whole("`--reads`", reads, 2, 10**9)
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
-    curve = measured_curve(content_of(file)[0], file, options.converter, top, "`--adc_bits`")
+    (curve,) = measured_curves(content_of(file)[0], file, (options.converter,), top, "`--adc_bits`")
     if reads is not None and curve.measurement.reads is not None:
         raise ValueError(f"`--reads` must be left out where a file has each read, as {file} does, got {reads}")
     if curve.full_scale % digit:

@@ -48,24 +48,22 @@ FILES = {
     "count twice": wrong_file(
         "must have each count once with its mean and std, got 7 twice", line(SEVEN, SEVEN + "\n" + SEVEN)
     ),
-    "NaN": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got 'nan'", line(SEVEN, "7,nan,0")),
+    "NaN": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got nan", line(SEVEN, "7,nan,0")),
     "infinite": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,inf")),
-    "no number": wrong_file("chip.csv, line 9: mean must be a number, 0..65535, got 'seven'", line(SEVEN, "7,seven,0")),
+    "no number": wrong_file("chip.csv, line 9 must have 3 numbers, got 7,seven,0", line(SEVEN, "7,seven,0")),
     "negative": wrong_file("chip.csv, line 9: std must be a number, 0..", line(SEVEN, "7,7,-1")),
-    "fractional count": wrong_file(
-        "line 9: count must be a whole number, 0..1048576, got '7.5'", line(SEVEN, "7.5,7,0")
-    ),
-    "fields": wrong_file("chip.csv, line 9 must have 3 fields, got 2", line(SEVEN, "7,7")),
+    "fractional count": wrong_file("line 9: count must be a whole number, 0..1048576, got 7.5", line(SEVEN, "7.5,7,0")),
+    "fields": wrong_file("chip.csv, line 9 must have 3 numbers, got 7,7", line(SEVEN, "7,7")),
     "falling": wrong_file(
         "must have means that rise with the count, got 8.7 at count 7 and 8 at count 8", line(SEVEN, "7,8.7,0.5")
     ),
     "header": wrong_file("line 1: the header must be count,mean,std or count,code, either with", "counts,means\n0,0\n"),
     "no header": wrong_file("line 1: the header must be", "0,0,0\n1,1,0\n"),
-    "header alone": wrong_file("must have a line for each count or read below its header", "count,mean,std\n"),
-    "empty": wrong_file("a line for each count or read, got nothing", ""),
-    "comments alone": wrong_file("a line for each count or read, got nothing", "# nothing\n\n"),
+    "header alone": wrong_file("and a line for each count or read", "count,mean,std\n"),
+    "empty": wrong_file("and a line for each count or read", ""),
+    "comments alone": wrong_file("and a line for each count or read", "# nothing\n\n"),
     "binary": wrong_file("chip.csv must be a CSV file, got one that is no text in UTF-8", b"\x89PNG\xff\x00"),
-    "other text": wrong_file("line 1: the header must be", '{"count": 3}\n'),
+    "other text": wrong_file("line 1: the header must be", '{"count": 3}\n{}\n'),
     "few reads": wrong_file("must have 20 or more reads of each count, got 19 of count 255", FEW.rsplit("\n", 1)[0]),
     "codes above the ADC": wrong_file(
         "codes 0..255 of the 8-bit ADC (`macro.adc_bits`), got 256", FEW.replace("255,255", "255,256")

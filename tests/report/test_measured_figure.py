@@ -7,7 +7,7 @@ import pytest
 
 from asim_lightning.circuit import Column, MacroConfig
 from asim_lightning.circuit.column_models import build_column
-from asim_lightning.circuit.measured import measured_curve
+from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.report.measured_figure import draw_measured, measured_figure
 from tests.circuit.measured_chips import COUNTS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv, written
 
@@ -18,7 +18,7 @@ SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
 def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
     codes = codes_of(bent_level(), SILENT_START, 60, 0)
     text = reads_csv(codes) if reads else moments_csv(codes.mean(1), codes.std(1))
-    curve = measured_curve(text.encode(), "chip.csv", None, TOP)
+    curve = measured_curves(text.encode(), "chip.csv", (None,), TOP)[0]
     transfer, inl, dnl, noise = measured_figure(curve, TOP, "chip.csv").axes
     assert np.allclose(transfer.lines[1].get_ydata(), curve.level)
     bend = np.asarray(inl.lines[0].get_ydata())
@@ -33,7 +33,7 @@ def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
 
 
 def test_a_column_without_noise_has_a_figure() -> None:
-    figure = measured_figure(measured_curve(ideal_csv().encode(), "chip.csv", None, TOP), TOP, "chip.csv")
+    figure = measured_figure(measured_curves(ideal_csv().encode(), "chip.csv", (None,), TOP)[0], TOP, "chip.csv")
     assert "offset +0.00 LSB, gain 1.0000" in figure.axes[0].get_title()
 
 
