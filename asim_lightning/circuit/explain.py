@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -88,22 +88,29 @@ def _binary_weight(group: list[ExplainedCycle]) -> str:
     return ("-" if group[0].cycle.sign < 0 else "+") + f"2^{low}" + (f"..2^{high}" if high != low else "")
 
 
-_COLUMNS: tuple[tuple[str, str, str, Callable[[list[ExplainedCycle]], str]], ...] = (
-    ("weight", "bits", "l", _bits("weight_bits")),
-    ("input", "bits", "l", _bits("input_bits")),
-    ("", "cycles", "r", lambda group: str(len(group))),
-    ("binary", "weight", "l", _binary_weight),
-    ("full", "scale", "r", lambda group: str(group[0].cycle.full_scale)),
-    ("", "domain", "l", lambda group: group[0].domain),
-    ("", "votes", "r", lambda group: str(group[0].cycle.votes)),
-    ("LSB", "counts", "r", _number(".4g", "lsb")),
-    ("sigma", "LSB", "r", _number(".4g", "sigma_lsb")),
-    ("sigma", "%", "r", _number(".3g", "sigma_percent")),
-    ("sigma", "mV", "r", _number(".3g", "sigma_mv")),
-    ("", "P(wrong)", "r", _number(".1e", "error_probability")),
-    ("noise-", "free", "l", lambda group: str(group[0].conversion)),
+class _Column(NamedTuple):
+    heading: str
+    second_line: str
+    side: str
+    text: Callable[[list[ExplainedCycle]], str]
+    """Of cycles that differ in their weight bit only."""
+
+
+_COLUMNS = (
+    _Column("weight", "bits", "l", _bits("weight_bits")),
+    _Column("input", "bits", "l", _bits("input_bits")),
+    _Column("", "cycles", "r", lambda group: str(len(group))),
+    _Column("binary", "weight", "l", _binary_weight),
+    _Column("full", "scale", "r", lambda group: str(group[0].cycle.full_scale)),
+    _Column("", "domain", "l", lambda group: group[0].domain),
+    _Column("", "votes", "r", lambda group: str(group[0].cycle.votes)),
+    _Column("LSB", "counts", "r", _number(".4g", "lsb")),
+    _Column("sigma", "LSB", "r", _number(".4g", "sigma_lsb")),
+    _Column("sigma", "%", "r", _number(".3g", "sigma_percent")),
+    _Column("sigma", "mV", "r", _number(".3g", "sigma_mv")),
+    _Column("", "P(wrong)", "r", _number(".1e", "error_probability")),
+    _Column("noise-", "free", "l", lambda group: str(group[0].conversion)),
 )
-"""The table: two lines of heading, side, and text of cycles that differ in their weight bit only."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +203,10 @@ class Explanation:
         return values | {"cycles": [c.to_dict() for c in self.cycles]}
 
     def __str__(self) -> str:
-        heads = [[column[line] for column in _COLUMNS] for line in (0, 1)]
+        heads = [column.heading for column in _COLUMNS], [column.second_line for column in _COLUMNS]
         groups = (list(group) for _, group in groupby(self.cycles, _alike))
-        rows = [[text(group) for *_, text in _COLUMNS] for group in groups]
-        table = text_table([*heads, *rows], 2, "".join(side for _, _, side, _ in _COLUMNS))
+        rows = [[column.text(group) for column in _COLUMNS] for group in groups]
+        table = text_table([*heads, *rows], 2, "".join(column.side for column in _COLUMNS))
         heading = [_geometry(self.macro, self.signed_input), _conditions(self.macro, self.signed_input), *self._range()]
         return "\n".join([*map(_wrapped, heading), "", table, "", *map(_wrapped, self._totals())])
 

@@ -72,26 +72,21 @@ def noise_percent(value: float | str, field: str, codes: float | None, full_scal
     Raises:
         ValueError: The value does not parse, lies outside 0..100 %, or its unit cannot be converted.
     """
-    if isinstance(value, str):
-        read = quantity(value)
-        if read is None:
-            units = ", ".join(NOISE_UNITS)
-            raise ValueError(f"`{field}` must be a number (percent) or a number with a unit of {units}, got {value!r}")
-        number, unit = read
-        if unit == "lsb":
-            if codes is None:
-                raise ValueError(f"`{field}` must be in % or mV for an ideal converter (adc_bits null), got {value!r}")
-            percent = 100.0 * number / codes
-        elif unit == "mV":
-            if full_scale_mv is None:
-                raise ValueError(f"`{field}` in mV needs `macro.full_scale_mv`, got {value!r} without it")
-            percent = 100.0 * number / full_scale_mv
-        else:
-            percent = number
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        percent = float(value)
+    read = quantity(value)
+    if read is None:
+        units = ", ".join(NOISE_UNITS)
+        raise ValueError(f"`{field}` must be a number (percent) or a number with a unit of {units}, got {value!r}")
+    number, unit = read
+    if unit == "lsb":
+        if codes is None:
+            raise ValueError(f"`{field}` must be in % or mV for an ideal converter (adc_bits null), got {value!r}")
+        percent = 100.0 * number / codes
+    elif unit == "mV":
+        if full_scale_mv is None:
+            raise ValueError(f"`{field}` in mV needs `macro.full_scale_mv`, got {value!r} without it")
+        percent = 100.0 * number / full_scale_mv
     else:
-        raise ValueError(f"`{field}` must be a number (percent) or a string such as '0.5 lsb', got {value!r}")
+        percent = number
     if not (math.isfinite(percent) and 0.0 <= percent <= 100.0):
         raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}")
     return percent

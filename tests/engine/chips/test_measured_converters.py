@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, algorithm, explain, transfer
+from asim_lightning.circuit import Algorithm, Conversion, MacroConfig, algorithm, explain, resolved, transfer
 from asim_lightning.engine import ENGINES, Conv2dProduct, MatmulProduct, Product, choose, refusals, sums_of
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import PRODUCTS, noise_of
@@ -90,4 +90,4 @@ def test_other_counts_of_one_converter_are_refused(tmp_path: Path) -> None:
     path = Path(file_of(tmp_path, {0: (0, 0), 1: (0, 0)}))
     path.write_text(path.read_text().replace(f"1,{ROWS},{TOP},0\n", ""))
     with pytest.raises(ValueError, match="must have the same counts of each converter, got last counts 62, 63"):
-        macro_of(str(path))
+        resolved(macro_of(str(path)))
