@@ -25,18 +25,20 @@ class Quantizer:
         scale: Magnitude that becomes the largest integer, float32. # ()
         bits: Bits of an integer, sign included where there is one.
         signed: Whether there is a sign.
-        layer: The layer, which refuses values that are not finite, and negative ones where there is no sign.
+        layer: The layer, which refuses values that are not finite, and negative ones where there is no sign; None: they
+            were checked.
     """
 
     scale: Tensor
     bits: int
     signed: bool
-    layer: ChecksValues
+    layer: ChecksValues | None
 
     def integers(self, x: Tensor, channels_last: bool = False) -> Tensor:
         """Integers in float32, of the shape of x; on a CPU images may be made channels_last on the way."""
-        if _in_torch(x):
-            self.layer.check_values(x)
+        if quantizes_in_torch(x):
+            if self.layer is not None:
+                self.layer.check_values(x)
             return quantize(x, self.scale, self.bits, self.signed)
         return self._checked(x, byte_passes.to_integers(x, float(self.scale), self.bits, self.signed, channels_last))
 
@@ -46,12 +48,12 @@ class Quantizer:
 
     def _checked(self, x: Tensor, found: tuple[Tensor, bool, bool]) -> Tensor:
         integers, is_finite, has_negative = found
-        if not is_finite or (has_negative and not self.signed):
+        if self.layer is not None and (not is_finite or (has_negative and not self.signed)):
             self.layer.check_values(x)
         return integers
 
 
-def _in_torch(x: Tensor) -> bool:
+def quantizes_in_torch(x: Tensor) -> bool:
     """Whether torch's operations quantise: on other devices than a CPU, where operations are recorded, and for empty
     tensors."""
     return x.device.type != "cpu" or is_recorded() or x.numel() == 0

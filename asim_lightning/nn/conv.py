@@ -1,6 +1,5 @@
 """Quantised convolutions: digital, and on a macro."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import torch.nn.functional as F
@@ -19,6 +18,8 @@ _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate
 
 class _QuantizedConv2d(QuantizedLayer, HeldWeight):
     """Convolution of integers; subclasses multiply them digitally or on a macro."""
+
+    _output_axes = 2
 
     def __init__(
         self,
@@ -87,14 +88,10 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
         self._check_shape(x)
         return (x.unsqueeze(0) if x.dim() == 3 else x), self.weight
 
-    def _held(self, w: Tensor) -> Tensor:
+    def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()
 
-    def _held_key(self) -> Hashable:
-        gain = None if self.standardization is None else getattr(self, "gain", None)
-        return None if gain is None else (gain.data_ptr(), *gain.detach().flatten().tolist())
-
-    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         x, padding = self._padded(x)
         dense = all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
         if self.groups == 1 and dense and padding == (0, 0) and x.shape[2:] == w.shape[2:] and not is_exported():
@@ -102,12 +99,6 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
             # be given larger images
             return MatmulProduct(), x.flatten(1), w.flatten(1)
         return Conv2dProduct(self.stride, padding, self.dilation, self.groups), x, w  # type: ignore[arg-type]
-
-    def _outputs(self, y: Tensor) -> Tensor:
-        return y if y.dim() == 4 else y[..., None, None]
-
-    def _per_output(self, scale: Tensor) -> Tensor:
-        return scale.view(-1, 1, 1)
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         x, padding = self._padded(x)
@@ -196,16 +187,6 @@ class QuantConv2d(_QuantizedConv2d):
         """
         weight_bits, input_bits = assignment.digital_bits
         schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), self.signed_input)  # the same limits
-
-    @property
-    def weight_bits(self) -> int:
-        """Bits of a weight, sign included."""
-        return self._bits[0]
-
-    @property
-    def input_bits(self) -> int:
-        """Bits of an input, sign included where it is signed."""
-        return self._bits[1]
 
 
 class CimConv2d(OnMacro, _QuantizedConv2d):

@@ -63,5 +63,5 @@ class CimFunctionalLinear(OnMacro):
             )
         return x, w
 
-    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(), x, w

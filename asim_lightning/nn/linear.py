@@ -101,7 +101,7 @@ class CimLinear(OnMacro, nn.Linear):
         self._check_shape(x)
         return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
 
-    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(), x, w
 
     def _check_shape(self, x: Tensor) -> None:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine import MatmulProduct, Noise, Product, Program, Weights, stuck_weights
+from asim_lightning.engine import MatmulProduct, Product
 from asim_lightning.nn.floating import reproducible
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.nn.prepared import Programs, QuantizedWeight
 from asim_lightning.quant import RangeObserver, largest_value, scale_of
 
 
@@ -26,6 +25,7 @@ class CimMatmul(OnMacro):
         name: Full name in the network; keys the noise.
     """
 
+    _keeps_weight = False
     _ranges = ("input_max", "weight_max")
     weight_max: Tensor
     """Calibrated range of w; -1 where there is none. # ()"""
@@ -40,7 +40,6 @@ class CimMatmul(OnMacro):
     ) -> None:
         super().__init__()
         self._setup(signed_input, input_range, False, name, device)
-        self._programs = Programs()
         self.macro = macro
 
     def clear_range(self, device: Any = None) -> None:
@@ -95,7 +94,7 @@ class CimMatmul(OnMacro):
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         return x @ w.transpose(-1, -2)
 
-    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return MatmulProduct(batched_weight=True), x, w
 
     def _weight_scale(self, w: Tensor) -> Tensor:
@@ -107,11 +106,8 @@ class CimMatmul(OnMacro):
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
         """See `QuantizedLayer.hold_ranges`."""
-        x, w = self._called_with(*inputs)
-        largest = float(self._largest_input(x))
-        self.store_weight_range(float(self._largest_weight(w)))
-        self.store_range(largest)
-        return self._scales(x, self._quantized_weight(w))[1]
+        self.store_weight_range(float(self._largest_weight(self._called_with(*inputs)[1])))
+        return super().hold_ranges(*inputs)
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w = inputs
@@ -123,24 +119,6 @@ class CimMatmul(OnMacro):
         if not (x.is_floating_point() and w.is_floating_point()):
             raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
         return x, w
-
-    def _quantized_weight(self, w: Tensor) -> QuantizedWeight:
-        self.check_values(w if self.signed_input else w.abs())
-        return QuantizedWeight(*self._quantized_anew(w))
-
-    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
-        if noise is None:
-            return self._exact(product, Weights(integers))
-        macro, prepare = self._engine_for(noise)
-        held = stuck_weights(self.chip_of(noise.chip), product, self.transfer, integers)
-        return self._programs.of(macro, product, lambda: prepare(product, None)).of(held)
-
-    def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:
-        return step  # the same for all outputs, of which each call may have another number
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._programs = Programs()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)

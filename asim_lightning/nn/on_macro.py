@@ -17,7 +17,6 @@ from asim_lightning.engine import (
     Noise,
     Product,
     Program,
-    Quantizer,
     SavedChip,
     Weights,
     check_saved,
@@ -29,9 +28,10 @@ from asim_lightning.engine import (
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.prepared import QuantizedWeight
+from asim_lightning.nn.operands import Operands
 from asim_lightning.nn.quantized import QuantizedLayer
-from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
+from asim_lightning.nn.training_noise import Operands as NoisyOperands
+from asim_lightning.nn.training_noise import TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
 
@@ -127,14 +127,8 @@ class OnMacro(QuantizedLayer):
         return weight[0].numel() if isinstance(weight, Tensor) else None
 
     @property
-    def weight_bits(self) -> int:
-        """Bits of a weight, sign included."""
-        return self.macro.weight_bits
-
-    @property
-    def input_bits(self) -> int:
-        """Bits of an input, sign included where it is signed."""
-        return self.macro.input_bits
+    def _bits(self) -> tuple[int, int]:  # type: ignore[override]
+        return self.macro.weight_bits, self.macro.input_bits
 
     def extra_repr(self) -> str:
         """Geometry, quantiser settings and the macro's main figures."""
@@ -165,7 +159,7 @@ class OnMacro(QuantizedLayer):
         Raises:
             ValueError: The layer refuses their shapes.
         """
-        return self._operands(*self._called_with(*inputs))
+        return self._product(*self._called_with(*inputs))
 
     def conversions(self, *inputs: Tensor) -> int:
         """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes.
@@ -186,18 +180,36 @@ class OnMacro(QuantizedLayer):
         if self.fidelity != "estimated" or not self._has_train_noise:
             return super()._computed(x, w, bias)
         self._refuse_export("estimated with noise")
-        y = self._noisy_read(super()._computed(x, w, None), x, w)
-        return y if bias is None else y + self._per_output(bias.to(y.dtype))
+        return self._estimated(x, w, bias)
 
     @torch.compiler.disable
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         return super()._computed(x, w, bias, self._noise(x.shape[0], x.device))
 
-    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
+    @torch.compiler.disable
+    def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        found, noise = self._operands(x, w), self._noise(x.shape[0], x.device)
+
+        def operands() -> NoisyOperands:
+            integers, step = found.quantizer.integers(found.x), self._per_output(found.step)
+            return NoisyOperands(
+                found.product, self.transfer, integers, found.integers, step, noise, self.chip_of(noise.chip)
+            )
+
+        # a read has no step, and other reads have other noise
+        y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
+        return y if bias is None else y + self._per_output(bias.to(y.dtype))
+
+    def _program(self, operands: Operands, noise: Noise | None) -> Program:
         if noise is None:
-            return super()._program(product, weight, integers, noise)
+            return super()._program(operands, noise)
+        product, integers = operands.product, operands.integers
         macro, prepare = self._engine_for(noise)
-        return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
+        if self._keeps_weight:
+            weight = operands.weight
+            return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
+        held = stuck_weights(replace(self.chip_of(noise.chip), product=product), self.transfer, integers, batched=True)
+        return self._prepared.programs.of(macro, product, lambda: prepare(product, None)).of(held)
 
     @property
     def chip_part(self) -> str:
@@ -275,28 +287,14 @@ class OnMacro(QuantizedLayer):
         if scope.step is None:  # nobody counts steps, and each must draw noise of its own
             noise, self._steps = replace(noise, step=self._steps), self._steps + 1
 
-        def operands() -> Operands:
+        def operands() -> NoisyOperands:
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
-            return self._as_operands(x_integers, w_integers, self._scale_with_gradient(x, w), noise)
+            product, x_operand, w_operand = self._product(x_integers, w_integers)
+            step = self._step(self._per_output(self._scale_with_gradient(x, w)))
+            return NoisyOperands(product, self.transfer, x_operand, w_operand, step, noise, self.chip_of(noise.chip))
 
         return self._noisy(y, noise, operands)
-
-    @torch.compiler.disable
-    def _noisy_read(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        noise = self._noise(y.shape[0], y.device)
-
-        def operands() -> Operands:
-            weight = self._quantized_weight(w)
-            product, operand, integers = self._operands(x, weight.integers)
-            x_scale = self._scales(x, weight)[0]
-            quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
-            step = self._step(self._per_output(x_scale * weight.scale))
-            x_integers = quantizer.integers(operand)
-            return Operands(product, self.transfer, x_integers, integers, step, noise, self.chip_of(noise.chip))
-
-        # a read has no step, and other reads have other noise
-        return self._noisy(y, replace(noise, step=noise.trial), operands)
 
     def _scale_with_gradient(self, x: Tensor, w: Tensor) -> Tensor:
         """Scale of a product of integers, through which gradients reach the largest input and the largest weight."""
@@ -305,12 +303,7 @@ class OnMacro(QuantizedLayer):
             return x_scale * scale_of(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True))
         return x_scale * scale_with_gradient(w, True)
 
-    def _as_operands(self, x: Tensor, w: Tensor, scale: Tensor, noise: Noise) -> Operands:
-        product, x, w = self._operands(x, w)
-        step = self._step(self._per_output(scale))
-        return Operands(product, self.transfer, x, w, step, noise, self.chip_of(noise.chip))
-
-    def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
+    def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], NoisyOperands]) -> Tensor:
         def normal() -> Tensor:
             return noise.outputs(y.shape[1:].numel()).view(y.shape)
 

@@ -1,7 +1,7 @@
 """What is kept of a layer's weight between calls: its integers, and the programs that multiply by them."""
 
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,33 +96,54 @@ class PreparedWeight:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[_Snapshot, QuantizedWeight] | None = None
+        self._kept: tuple[tuple[_Snapshot, ...], Hashable, QuantizedWeight] | None = None
+        self.programs = Programs()
+        """Programs for weights that come with each call."""
 
     def forget(self) -> None:
         """Drop everything."""
-        self._kept = None
+        self._kept, self.programs = None, Programs()
 
-    def of(self, w: Tensor, settings: Hashable, quantize: Callable[[], tuple[Tensor, Tensor]]) -> QuantizedWeight:
+    def asked(self, parts: Sequence[Tensor], settings: Hashable) -> list[Tensor]:
+        """What decides whether the kept weight serves again: tensors that are 0 if it does; none if it cannot.
+
+        Args:
+            parts: Tensors that the weight is computed from.
+            settings: What else the integers depend on.
+        """
+        kept = self._kept
+        if kept is None or kept[1] != settings or len(kept[0]) != len(parts):
+            return []
+        if not all(each.is_of(part) for each, part in zip(kept[0], parts, strict=True)):
+            return []
+        return [(each.view != each.sample).any() for each in kept[0]]
+
+    def of(
+        self,
+        parts: Sequence[Tensor],
+        settings: Hashable,
+        answers: Sequence[float],
+        quantize: Callable[[], tuple[Tensor, Tensor]],
+    ) -> QuantizedWeight:
         """The quantised weight; quantised again if anything changed.
 
         Args:
-            w: The weight.
-            settings: What else the integers depend on.
+            parts: See `asked`.
+            settings: See `asked`.
+            answers: What `asked` gave, as numbers.
             quantize: Computes integers and scale.
         """
-        if w.is_meta:  # has no numbers
+        if parts[0].is_meta:  # has no numbers
             return QuantizedWeight(*quantize())
-        version = None if w.is_inference() else w._version
-        key = (w.data_ptr(), version, w.dtype, w.device, w.shape, w.stride(), settings)
         kept = self._kept
-        if kept is None or not kept[0].matches(w, key):
+        if kept is None or not answers or any(answers):
             self.forget()
             del kept  # frees what was prepared
             with torch.inference_mode(False), torch.no_grad():
-                found, view = QuantizedWeight(*quantize()), _some_of(w)
-                kept = _Snapshot(weakref.ref(w), key, view, view.clone()), found
-            self._kept = kept
-        return kept[1]
+                found = QuantizedWeight(*quantize())
+                self._kept = tuple(map(_Snapshot.of, parts)), settings, found
+            return found
+        return kept[2]
 
     def __deepcopy__(self, memo: Any) -> "PreparedWeight":
         return PreparedWeight()
@@ -133,17 +154,28 @@ class PreparedWeight:
 
 @dataclass(frozen=True, eq=False)
 class _Snapshot:
-    """A weight at the time when it was quantised."""
+    """A tensor at the time when it was read."""
 
-    weight: "weakref.ref[Tensor]"
+    tensor: "weakref.ref[Tensor]"
     key: Hashable
     view: Tensor
-    """A view of some numbers of the weight."""
+    """A view of some of its numbers."""
     sample: Tensor
     """A copy of the same numbers."""
 
-    def matches(self, w: Tensor, key: Hashable) -> bool:
-        return self.weight() is w and self.key == key and torch.equal(self.view, self.sample)
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Snapshot":
+        view = _some_of(tensor)
+        return cls(weakref.ref(tensor), _key(tensor), view, view.clone())
+
+    def is_of(self, tensor: Tensor) -> bool:
+        """Whether it is of this tensor, in which torch counted no change since."""
+        return self.tensor() is tensor and self.key == _key(tensor)
+
+
+def _key(tensor: Tensor) -> Hashable:
+    version = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), version, tensor.dtype, tensor.device, tensor.shape, tensor.stride()
 
 
 def _some_of(w: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -11,7 +10,9 @@ from torch import Tensor, nn
 from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
 from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
+from asim_lightning.nn.operands import InputRange, Operands
 from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,
@@ -26,18 +27,26 @@ from asim_lightning.quant import (
 
 FIDELITIES = ("float", "quantized", "estimated", "simulated")
 INPUT_RANGES = ("batch", "calibrated", "pact")
-_MATERIALLY_NEGATIVE = 0.01
 
 
 class QuantizedLayer(nn.Module):
-    """Base of layers that multiply integers; subclasses define the product and its operands.
+    """Base of layers that multiply integers.
 
-    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides.
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of
+    layer says by `_called_with`, `_float` and `_product` what it multiplies, and where it needs to, by `_held_weight`
+    and `_weight_scale`, what becomes of its weight. What computes the product says `_bits`, `_setup`, `_computed`,
+    `_program` and `_with_train_noise`.
     """
 
+    _output_axes: int = 0
+    """Axes of an output behind its channel."""
+    _keeps_weight: bool = True
+    """Whether integers of the weight are kept between calls."""
     _ranges: tuple[str, ...] = ("input_max",)
     name: str
     """Full name in the network; keys the layer's noise and appears in its messages."""
+    _bits: tuple[int, int]
+    """Bits of a weight, and of an input, signs included."""
     signed_input: bool
     """Whether inputs are quantised as signed numbers."""
     per_channel: bool
@@ -84,12 +93,12 @@ class QuantizedLayer(nn.Module):
     @property
     def weight_bits(self) -> int:
         """Bits of a weight, sign included."""
-        raise NotImplementedError
+        return self._bits[0]
 
     @property
     def input_bits(self) -> int:
         """Bits of an input, sign included where it is signed."""
-        raise NotImplementedError
+        return self._bits[1]
 
     def follow_pact(self, pact: nn.Module) -> None:
         """Take the input range from the clip value of a PACT activation."""
@@ -142,13 +151,15 @@ class QuantizedLayer(nn.Module):
 
     def _largest_input(self, x: Tensor) -> Tensor:
         """The range of the input quantiser: stored, or that of the batch. # ()"""
-        if not self.training:
-            stored = self._stored_range()
-            if stored is not None:
-                return stored
-            if self.input_range != "batch":
-                self._warn_once()
-        return largest_value(x, self.signed_input)
+        stored = self._range_in_use()
+        return largest_value(x, self.signed_input) if stored is None else stored
+
+    def _range_in_use(self) -> Tensor | None:
+        """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
+        stored = None if self.training else self._stored_range()
+        if stored is None and not self.training and self.input_range != "batch":
+            self._warn_once()
+        return stored
 
     def _stored_range(self) -> Tensor | None:
         """The range that does not depend on the batch, where there is one. # ()"""
@@ -180,39 +191,22 @@ class QuantizedLayer(nn.Module):
             )
         if x.numel() == 0:
             return
-        if torch.compiler.is_compiling():
-            if x.device.type in ("cpu", "cuda"):  # torch asserts on no other device
-                self._assert_values(x)
-            return
-        low, high = (float(v) for v in torch.aminmax(x.detach()))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"Layer `{self.name}` needs finite inputs, got values of {low} to {high}")
-        if self.signed_input or low >= 0:
-            return
-        stored = self._stored_range()
-        reach = max(abs(high), abs(low)) if stored is None else float(stored)
-        if low < -_MATERIALLY_NEGATIVE * reach:
-            raise ValueError(
-                f"Layer `{self.name}` is unsigned, so its inputs must be 0 or more, got values down to {low:.4g}; set "
-                "`signed_input` to true for it, in `plan.rules` or where the layer is made"
-            )
-
-    def _assert_values(self, x: Tensor) -> None:
-        """The same in a compiled or exported graph, which cannot say the values."""
         low, high = torch.aminmax(x.detach())
-        allowed, words = low.isfinite() & high.isfinite(), "finite inputs"
-        if not self.signed_input:
-            stored = self._stored_range()
-            reach = torch.maximum(high.abs(), low.abs()) if stored is None else stored
-            allowed, words = allowed & (low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
-        torch._assert_async(allowed, f"Layer `{self.name}` needs {words}")
+        stored = self._stored_range()
+        if not torch.compiler.is_compiling():
+            InputRange(self.signed_input, float(low), float(high), None if stored is None else float(stored)).check(
+                self.name
+            )
+        elif x.device.type in ("cpu", "cuda"):  # torch asserts on no other device
+            allowed, words = InputRange(self.signed_input, low, high, stored).allowed()
+            torch._assert_async(allowed, f"Layer `{self.name}` needs {words}")
 
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
         if self.training and x.numel():
-            return self._trained(x, self._held(w), bias)
+            return self._trained(x, self._held_weight(w), bias)
         if self.fidelity == "float" or x.numel() == 0:
-            return self._float(x, self._held(w), bias)
+            return self._float(x, self._held_weight(w), bias)
         with torch.no_grad():
             return self._computed(x, w, bias).to(x.dtype)
 
@@ -224,33 +218,49 @@ class QuantizedLayer(nn.Module):
 
     def _computed(self, x: Tensor, w: Tensor, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
         """The product of integers, in float32 (float64 for x in float64)."""
-        weight = self._quantized_weight(w)
-        product, operand, integers = self._operands(x, weight.integers)
-        x_scale, step = self._scales(x, weight)
-        quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, self)
-        program = self._program(product, weight, integers, noise)
-        return self._outputs(program(operand, quantizer, step, bias, noise))
+        return self._multiplied(self._operands(x, w), bias, noise)
 
-    def _scales(self, x: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
-        """Scale of the input quantiser, and value of one count in the output. # () and () or (outputs,)"""
-        largest = self._largest_input(x)
+    def _multiplied(self, operands: Operands, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+        program = self._program(operands, noise)
+        return self._outputs(program(operands.x, operands.quantizer, operands.step, bias, noise))
 
-        def compute() -> tuple[Tensor, Tensor]:
-            x_scale = scale_of(largest)
-            step = self._step(x_scale * weight.scale)
-            return x_scale, self._steps_of_outputs(step, weight)
-
+    def _operands(self, x: Tensor, w: Tensor) -> Operands:
+        """What a call in evaluation multiplies; a device is waited for once, unless the weight changed."""
+        checked = quantizes_in_torch(x) and not is_recorded()  # bytes are checked where they are made
         if is_recorded():
-            return compute()
-        return weight.steps((float(largest), self.input_bits, self.signed_input), compute)
+            weight = QuantizedWeight(*self._quantized(w))
+            x_scale, step = self._scales(self._largest_input(x), weight)
+        else:
+            parts, settings = self._weight_parts(w), (self.weight_bits, self.per_channel)
+            asked = self._prepared.asked(parts, settings) if self._keeps_weight else torch.aminmax(w.detach())
+            ranges, answers = InputRange.read(self.signed_input, x, self._range_in_use(), asked, checked)
+            if checked:
+                ranges.check(self.name)
+            if self._keeps_weight:
+                weight = self._prepared.of(parts, settings, answers, lambda: self._finite(w))
+            else:
+                InputRange(True, *answers).check(self.name)
+                weight = QuantizedWeight(*self._quantized(w))
+            x_scale, step = weight.steps(
+                (ranges.largest, self.input_bits, self.signed_input),
+                lambda: self._scales(torch.full((), ranges.largest, dtype=torch.float32, device=x.device), weight),
+            )
+        product, x, integers = self._product(x, weight.integers)
+        quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, None if checked else self)
+        return Operands(product, x, integers, weight, quantizer, step)
 
-    def _steps_of_outputs(self, step: Tensor, weight: QuantizedWeight) -> Tensor:
-        """Value of one count in each output. # (outputs,)"""
-        return step.flatten().expand(weight.integers.shape[0]).contiguous()
+    def _scales(self, largest: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
+        """Scale of the input quantiser, and value of one count in each output. # () and () or (outputs,)"""
+        x_scale = scale_of(largest)
+        step = self._step(x_scale * weight.scale)
+        if not self._keeps_weight:
+            return x_scale, step  # the same for all outputs, of which each call may have another number
+        return x_scale, step.flatten().expand(weight.integers.shape[0]).contiguous()
 
-    def _program(self, product: Product, weight: QuantizedWeight, integers: Tensor, noise: Noise | None) -> Program:
-        """The program that multiplies by a weight's integers, given in the shape that the product takes."""
-        if is_recorded():
+    def _program(self, operands: Operands, noise: Noise | None) -> Program:
+        """The program that multiplies operands."""
+        product, weight, integers = operands.product, operands.weight, operands.integers
+        if is_recorded() or not self._keeps_weight:
             return self._exact(product, Weights(integers))
         bits = self.input_bits, self.weight_bits, self.signed_input
         return weight.programs.of(bits, product, lambda: self._exact(product, weight.weights(integers)))
@@ -267,12 +277,9 @@ class QuantizedLayer(nn.Module):
         Raises:
             ValueError: The layer refuses the inputs.
         """
-        x, w = self._called_with(*inputs)
         with torch.no_grad():
-            weight = self._quantized_weight(w)
-            product, operand, integers = self._operands(x, weight.integers)
-            quantizer = Quantizer(self._scales(x, weight)[0], self.input_bits, self.signed_input, self)
-            return product, quantizer.integers(operand), integers
+            found = self._operands(*self._called_with(*inputs))
+            return found.product, found.quantizer.integers(found.x), found.integers
 
     def hold_ranges(self, *inputs: Tensor) -> Tensor:
         """Store the ranges that a call with these inputs would take, and use them from now on.
@@ -282,35 +289,36 @@ class QuantizedLayer(nn.Module):
         """
         x, w = self._called_with(*inputs)
         self.store_range(float(self._largest_input(x)))
-        return self._scales(x, self._quantized_weight(w))[1]
+        return self._operands(x, w).step
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Input, with a batch dimension, and weight of a call."""
         raise NotImplementedError
 
-    def _held(self, w: Tensor) -> Tensor:
-        """The weight that the layer multiplies by, from its parameter."""
+    def _held_weight(self, w: Tensor) -> Tensor:
+        """The weight that the layer multiplies by, from its parameters."""
         return w
 
-    def _held_key(self) -> Hashable:
-        """What the multiplied weight depends on beside the parameter."""
-        return None
+    def _weight_parts(self, w: Tensor) -> tuple[Tensor, ...]:
+        """Tensors that the multiplied weight is computed from."""
+        others = (part for name, part in self._parameters.items() if name not in ("weight", "bias"))
+        return (w, *(part for part in others if part is not None))
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product in floating point, with bias."""
         raise NotImplementedError
 
-    def _operands(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        """The product for an engine and its operands, from integers of input and weight."""
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        """The product for an engine, and operands in the shapes that it takes."""
         raise NotImplementedError
 
     def _outputs(self, y: Tensor) -> Tensor:
         """A program's result in the shape of the layer's output."""
-        return y
+        return y if y.dim() >= 2 + self._output_axes else y.view(*y.shape, *[1] * self._output_axes)
 
     def _per_output(self, scale: Tensor) -> Tensor:
         """A scale of () or (outputs, 1, ...) in a shape that broadcasts against the output."""
-        return scale if scale.dim() == 0 else scale.flatten()
+        return scale if scale.dim() == 0 else scale.view(-1, *[1] * self._output_axes)
 
     def _with_train_noise(self, y: Tensor, x: Tensor, w: Tensor, x_scale: Tensor, w_scale: Tensor) -> Tensor:
         """The output with the noise of training; digital layers have none."""
@@ -320,18 +328,16 @@ class QuantizedLayer(nn.Module):
         """Scale of the weight quantiser, float32. # () or (outputs, 1, ...)"""
         return weight_scale(w, self.per_channel)
 
-    def _quantized_weight(self, w: Tensor) -> QuantizedWeight:
-        """The weight as integers; the same object as before while the weight is unchanged."""
-        if is_recorded():
-            return QuantizedWeight(*self._quantized_anew(self._held(w)))
-        settings = self.weight_bits, self.per_channel, self._held_key()
-        return self._prepared.of(w, settings, lambda: self._quantized_anew(self._held(w)))
-
-    def _quantized_anew(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        scale = self._weight_scale(w)
-        if not is_recorded() and not bool(scale.isfinite().all()):
+    def _finite(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        integers, scale = self._quantized(w)
+        if not bool(scale.isfinite().all()):
             raise ValueError(f"Layer `{self.name}` needs finite weights, got NaN or infinity among them")
-        return quantize(w, scale, self.weight_bits, True), scale
+        return integers, scale
+
+    def _quantized(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        held = self._held_weight(w)
+        scale = self._weight_scale(held)
+        return quantize(held, scale, self.weight_bits, True), scale
 
     def _step(self, scale: Tensor) -> Tensor:
         """Value of one count in the output: ``scale / (L_x * L_w)``."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig, columns
+from asim_lightning.circuit import MacroConfig, columns, resolved
 from asim_lightning.engine import noise_context
 from asim_lightning.engine.reference import ReferenceProgram
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul
@@ -121,11 +121,11 @@ def test_the_old_name_says_the_new_one_once() -> None:
     columns._warn_of_old_name.cache_clear()
     old = {"column": "current", "column_args": {"cell_sigma": 1.0}}
     with pytest.warns(FutureWarning, match="`static.cell_mismatch` with `static.reference: summing`; use"):
-        MacroConfig(**old)
+        resolved(MacroConfig(**old))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        MacroConfig(**old)
+        resolved(MacroConfig(**old))
     columns._warn_of_old_name.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        MacroConfig(column="current", column_args={"cell_sigma": 0, "alpha": 0.1})
+        resolved(MacroConfig(column="current", column_args={"cell_sigma": 0, "alpha": 0.1}))

@@ -1,0 +1,107 @@
+"""What one call of a layer multiplies: operands as an engine takes them, and what is known of the inputs' values."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine import Product, Quantizer
+from asim_lightning.nn.prepared import QuantizedWeight
+
+_MATERIALLY_NEGATIVE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """The operands of a call in evaluation.
+
+    Attributes:
+        product: The linear map.
+        x: Inputs, floating point, as the product takes them. # (batch, *inputs)
+        integers: Integers of the weight, as the product takes them. # (*weight), or (batch, *weight)
+        weight: The quantised weight, with what was prepared for it.
+        quantizer: Turns x into integers.
+        step: Value of one count in the output. # () or (outputs,)
+    """
+
+    product: Product
+    x: Tensor
+    integers: Tensor
+    weight: QuantizedWeight
+    quantizer: Quantizer
+    step: Tensor
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """The values of a call's inputs; numbers, or tensors of no dimensions in a recorded graph.
+
+    Attributes:
+        signed: Whether the quantiser is signed.
+        low: Smallest value.
+        high: Largest value.
+        stored: Range of the quantiser, where it does not depend on the batch.
+    """
+
+    signed: bool
+    low: Any
+    high: Any
+    stored: Any = None
+
+    @classmethod
+    def read(
+        cls, signed: bool, x: Tensor, stored: Tensor | None, others: Sequence[Tensor], with_ends: bool
+    ) -> "tuple[InputRange, list[float]]":
+        """The range of inputs, and other numbers, for which their device is waited for once.
+
+        Args:
+            signed: Whether the quantiser is signed.
+            x: The inputs.
+            stored: Range of the quantiser, where it does not depend on the batch. # ()
+            others: What else is asked. # () each
+            with_ends: Whether the smallest and largest value are asked even if the range is stored.
+        """
+        asked = [*others] if stored is None else [stored, *others]
+        if with_ends or stored is None:
+            asked = [*torch.aminmax(x.detach()), *asked]
+        asked = [each.detach().float() for each in asked]
+        numbers = torch.stack(asked).tolist() if with_ends else [float(each) for each in asked]
+        own = len(numbers) - len(others)
+        low, high = numbers[:2] if with_ends or stored is None else (0.0, 0.0)
+        return cls(signed, low, high, None if stored is None else numbers[own - 1]), numbers[own:]
+
+    @property
+    def largest(self) -> float:
+        """Largest magnitude that the quantiser covers."""
+        if self.stored is not None:
+            return float(self.stored)
+        return float(max(-self.low, self.high) if self.signed else self.high)
+
+    def check(self, name: str) -> None:
+        """Refuse values that a layer does not take.
+
+        Args:
+            name: Full name of the layer.
+
+        Raises:
+            ValueError: A value is not finite, or is negative where the layer is unsigned.
+        """
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"Layer `{name}` needs finite inputs, got values of {self.low} to {self.high}")
+        reach = max(abs(self.low), abs(self.high)) if self.stored is None else self.stored
+        if not self.signed and self.low < -_MATERIALLY_NEGATIVE * reach:
+            raise ValueError(
+                f"Layer `{name}` is unsigned, so its inputs must be 0 or more, got values down to {self.low:.4g}; set "
+                "`signed_input` to true for it, in `plan.rules` or where the layer is made"
+            )
+
+    def allowed(self) -> tuple[Tensor, str]:
+        """The same of tensors: whether the values are allowed, and what is."""
+        finite = self.low.isfinite() & self.high.isfinite()
+        if self.signed:
+            return finite, "finite inputs"
+        reach = self.high.abs().maximum(self.low.abs()) if self.stored is None else self.stored
+        return finite & (self.low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
