@@ -128,7 +128,8 @@ class OnMacro(QuantizedLayer):
 
     @property
     def _bits(self) -> tuple[int, int]:  # type: ignore[override]
-        return self.macro.weight_bits, self.macro.input_bits
+        macro = self._assignment.macro
+        return macro.weight_bits, macro.input_bits
 
     def extra_repr(self) -> str:
         """Geometry, quantiser settings and the macro's main figures."""

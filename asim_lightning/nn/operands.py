@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +13,7 @@ from asim_lightning.nn.prepared import QuantizedWeight
 _MATERIALLY_NEGATIVE = 0.01
 
 
-@dataclass(frozen=True, eq=False)
-class Operands:
+class Operands(NamedTuple):
     """The operands of a call in evaluation.
 
     Attributes:
@@ -35,8 +33,7 @@ class Operands:
     step: Tensor
 
 
-@dataclass(frozen=True)
-class InputRange:
+class InputRange(NamedTuple):
     """The values of a call's inputs; numbers, or tensors of no dimensions in a recorded graph.
 
     Attributes:
@@ -67,8 +64,9 @@ class InputRange:
         asked = [*others] if stored is None else [stored, *others]
         if with_ends or stored is None:
             asked = [*torch.aminmax(x.detach()), *asked]
-        asked = [each.detach().float() for each in asked]
-        numbers = torch.stack(asked).tolist() if with_ends else [float(each) for each in asked]
+        numbers = (
+            torch.stack([each.float() for each in asked]).tolist() if with_ends else [float(x.float()) for x in asked]
+        )
         own = len(numbers) - len(others)
         low, high = numbers[:2] if with_ends or stored is None else (0.0, 0.0)
         return cls(signed, low, high, None if stored is None else numbers[own - 1]), numbers[own:]

@@ -104,25 +104,27 @@ class PreparedWeight:
         """Drop everything."""
         self._kept, self.programs = None, Programs()
 
-    def asked(self, parts: Sequence[Tensor], settings: Hashable) -> list[Tensor]:
-        """What decides whether the kept weight serves again: tensors that are 0 if it does; none if it cannot.
+    def asked(self, parts: Sequence[Tensor], settings: Hashable, at_once: bool) -> list[Tensor] | None:
+        """Tensors that are 0 if the kept weight serves again; None if it cannot.
 
         Args:
             parts: Tensors that the weight is computed from.
             settings: What else the integers depend on.
+            at_once: Whether their numbers are compared here, so that nothing is left to ask.
         """
         kept = self._kept
         if kept is None or kept[1] != settings or len(kept[0]) != len(parts):
-            return []
-        if not all(each.is_of(part) for each, part in zip(kept[0], parts, strict=True)):
-            return []
-        return [(each.view != each.sample).any() for each in kept[0]]
+            return None
+        for each, part in zip(kept[0], parts, strict=True):
+            if not each.is_of(part) or (at_once and not torch.equal(each.view, each.sample)):
+                return None
+        return [] if at_once else [(each.view != each.sample).any() for each in kept[0]]
 
     def of(
         self,
         parts: Sequence[Tensor],
         settings: Hashable,
-        answers: Sequence[float],
+        serves: bool,
         quantize: Callable[[], tuple[Tensor, Tensor]],
     ) -> QuantizedWeight:
         """The quantised weight; quantised again if anything changed.
@@ -130,13 +132,13 @@ class PreparedWeight:
         Args:
             parts: See `asked`.
             settings: See `asked`.
-            answers: What `asked` gave, as numbers.
+            serves: Whether the kept weight serves again, by what `asked` gave.
             quantize: Computes integers and scale.
         """
         if parts[0].is_meta:  # has no numbers
             return QuantizedWeight(*quantize())
         kept = self._kept
-        if kept is None or not answers or any(answers):
+        if kept is None or not serves:
             self.forget()
             del kept  # frees what was prepared
             with torch.inference_mode(False), torch.no_grad():

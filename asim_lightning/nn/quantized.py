@@ -225,29 +225,44 @@ class QuantizedLayer(nn.Module):
         return self._outputs(program(operands.x, operands.quantizer, operands.step, bias, noise))
 
     def _operands(self, x: Tensor, w: Tensor) -> Operands:
-        """What a call in evaluation multiplies; a device is waited for once, unless the weight changed."""
-        checked = quantizes_in_torch(x) and not is_recorded()  # bytes are checked where they are made
+        """What a call in evaluation multiplies."""
+        of_input, is_checked = (self._bits[1], self.signed_input), False
         if is_recorded():
             weight = QuantizedWeight(*self._quantized(w))
             x_scale, step = self._scales(self._largest_input(x), weight)
         else:
-            parts, settings = self._weight_parts(w), (self.weight_bits, self.per_channel)
-            asked = self._prepared.asked(parts, settings) if self._keeps_weight else torch.aminmax(w.detach())
-            ranges, answers = InputRange.read(self.signed_input, x, self._range_in_use(), asked, checked)
-            if checked:
-                ranges.check(self.name)
-            if self._keeps_weight:
-                weight = self._prepared.of(parts, settings, answers, lambda: self._finite(w))
-            else:
-                InputRange(True, *answers).check(self.name)
-                weight = QuantizedWeight(*self._quantized(w))
-            x_scale, step = weight.steps(
-                (ranges.largest, self.input_bits, self.signed_input),
-                lambda: self._scales(torch.full((), ranges.largest, dtype=torch.float32, device=x.device), weight),
-            )
-        product, x, integers = self._product(x, weight.integers)
-        quantizer = Quantizer(x_scale, self.input_bits, self.signed_input, None if checked else self)
-        return Operands(product, x, integers, weight, quantizer, step)
+            is_checked = quantizes_in_torch(x)  # bytes are checked where they are made
+            largest, weight = self._read(x, w, is_checked)
+
+            def scales() -> tuple[Tensor, Tensor]:
+                return self._scales(torch.full((), largest, dtype=torch.float32, device=x.device), weight)
+
+            x_scale, step = weight.steps((largest, *of_input), scales)
+        product, operand, integers = self._product(x, weight.integers)
+        return Operands(
+            product, operand, integers, weight, Quantizer(x_scale, *of_input, None if is_checked else self), step
+        )
+
+    def _read(self, x: Tensor, w: Tensor, with_check: bool) -> tuple[float, QuantizedWeight]:
+        """Range of the input, and the weight as integers; a device is waited for once, unless the weight changed.
+
+        Raises:
+            ValueError: The layer does not take a value of the weight, or, if they are checked, of the inputs.
+        """
+        stored = self._range_in_use()
+        if self._keeps_weight:
+            parts, settings = self._weight_parts(w), (self._bits[0], self.per_channel)
+            asked = self._prepared.asked(parts, settings, at_once=not with_check)
+            inputs, answers = InputRange.read(self.signed_input, x, stored, asked or (), with_check)
+            serves = asked is not None and not any(answers)
+            weight = self._prepared.of(parts, settings, serves, lambda: self._finite(w))
+        else:
+            inputs, ends = InputRange.read(self.signed_input, x, stored, torch.aminmax(w.detach()), with_check)
+            InputRange(True, *ends).check(self.name)
+            weight = QuantizedWeight(*self._quantized(w))
+        if with_check:
+            inputs.check(self.name)
+        return inputs.largest, weight
 
     def _scales(self, largest: Tensor, weight: QuantizedWeight) -> tuple[Tensor, Tensor]:
         """Scale of the input quantiser, and value of one count in each output. # () and () or (outputs,)"""
@@ -262,7 +277,7 @@ class QuantizedLayer(nn.Module):
         product, weight, integers = operands.product, operands.weight, operands.integers
         if is_recorded() or not self._keeps_weight:
             return self._exact(product, Weights(integers))
-        bits = self.input_bits, self.weight_bits, self.signed_input
+        bits = *self._bits, self.signed_input
         return weight.programs.of(bits, product, lambda: self._exact(product, weight.weights(integers)))
 
     def _exact(self, product: Product, weights: Weights) -> Program:
@@ -301,8 +316,8 @@ class QuantizedLayer(nn.Module):
 
     def _weight_parts(self, w: Tensor) -> tuple[Tensor, ...]:
         """Tensors that the multiplied weight is computed from."""
-        others = (part for name, part in self._parameters.items() if name not in ("weight", "bias"))
-        return (w, *(part for part in others if part is not None))
+        others = [part for name, part in self._parameters.items() if name not in ("weight", "bias")]
+        return (w, *(part for part in others if part is not None)) if others else (w,)
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         """The product in floating point, with bias."""
