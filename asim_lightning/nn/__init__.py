@@ -5,8 +5,7 @@ from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear
-from asim_lightning.nn.functional_linear import CimFunctionalLinear
-from asim_lightning.nn.linear import CimLinear
+from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
 from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
 from asim_lightning.nn.multihead import MultiheadAttention
 from asim_lightning.nn.on_macro import OnMacro

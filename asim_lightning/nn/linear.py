@@ -1,4 +1,4 @@
-"""Linear layer on a macro."""
+"""Linear layers on a macro: with a weight of their own, or one that comes with each call."""
 
 from typing import Any
 
@@ -11,7 +11,17 @@ from asim_lightning.nn.layer_forms import is_plain_linear
 from asim_lightning.nn.on_macro import OnMacro
 
 
-class CimLinear(OnMacro, nn.Linear):
+class _LinearOnMacro(OnMacro):
+    """``x @ w^T + bias``."""
+
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, *self._in_type_of(x, w, bias))
+
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return MatmulProduct(), x, w
+
+
+class CimLinear(_LinearOnMacro, nn.Linear):
     """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
 
     Args:
@@ -92,17 +102,10 @@ class CimLinear(OnMacro, nn.Linear):
             return self.forward(x.unsqueeze(0), with_bias).squeeze(0)
         return self._answer(x, self.weight, self.bias if with_bias else None)
 
-    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        w, bias = self._in_type_of(x, w, bias)
-        return F.linear(x, w, bias)
-
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x = inputs[0]
         self._check_shape(x)
         return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
-
-    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
-        return MatmulProduct(), x, w
 
     def _check_shape(self, x: Tensor) -> None:
         if not x.is_floating_point():
@@ -111,3 +114,56 @@ class CimLinear(OnMacro, nn.Linear):
             raise ValueError(
                 f"Layer `{self.name}` needs an input of shape (..., {self.in_features}), got {tuple(x.shape)}"
             )
+
+
+class CimFunctionalLinear(_LinearOnMacro):
+    """``x @ weight^T`` on a macro, with a weight that comes with each call, such as another module's parameter.
+
+    The weight has no batch dimension.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch" or "calibrated".
+        per_channel: Whether each output's weights have a scale of their own.
+        name: Full name in the network; keys the noise.
+    """
+
+    def __init__(
+        self,
+        macro: MacroConfig,
+        signed_input: bool = True,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        self._setup(signed_input, input_range, per_channel, name, device)
+        self.macro = macro
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            x: Floating point; the first axis is the batch. # (batch, ..., in features)
+            weight: Floating point. # (out features, in features)
+
+        Returns:
+            Same type and device as x. # (batch, ..., out features)
+
+        Raises:
+            ValueError: Shapes or types do not fit, or a value is not finite.
+        """
+        return self._answer(*self._called_with(x, weight))
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w = inputs
+        if not (x.is_floating_point() and w.is_floating_point()):
+            raise ValueError(f"Layer `{self.name}` needs floating-point operands, got {x.dtype} and {w.dtype}")
+        if x.dim() < 2 or w.dim() != 2 or x.shape[-1] != w.shape[-1]:
+            raise ValueError(
+                f"Layer `{self.name}` needs operands of shapes (batch, ..., k) and (n, k), got {tuple(x.shape)} and "
+                f"{tuple(w.shape)}"
+            )
+        return x, w

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.nn.floating import FloatLinear
-from asim_lightning.nn.functional_linear import CimFunctionalLinear
-from asim_lightning.nn.linear import CimLinear
+from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
 from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
 from asim_lightning.nn.product_mode import ProductMode
 

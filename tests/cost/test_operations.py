@@ -12,7 +12,7 @@ from asim_lightning.cost import Operations
 from asim_lightning.cost.operations import operations
 from asim_lightning.cost.product_shape import product_shape
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
-from asim_lightning.nn.functional_linear import CimFunctionalLinear
+from asim_lightning.nn.linear import CimFunctionalLinear
 from asim_lightning.nn.matmul import CimMatmul
 from tests.cost.oracle import Layer, count
 
