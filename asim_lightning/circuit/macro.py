@@ -24,7 +24,8 @@ class MacroConfig:
     """An SRAM analog compute-in-memory macro: the hardware, and nothing about how it is computed.
 
     Noise strings carry a unit ("0.5 lsb", "0.2 %", "1.2 mV"); plain numbers are percent of full scale (ASiM,
-    arXiv 2411.11022, section III).
+    arXiv 2411.11022, section III). A macro is plain data: `circuit.resolved`, which plans and layers use, builds its
+    column, and reads the file of a measured one.
 
     Raises:
         ValueError: A name is no field (the nearest are given), a field is outside its range, or two contradict each
