@@ -185,11 +185,11 @@ class OnMacro(QuantizedLayer):
 
     @torch.compiler.disable
     def _simulated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        return super()._computed(x, w, bias, self._noise(x.shape[0], x.device))
+        return super()._computed(x, w, bias, current_scope().source(self.name, len(x), x.device))
 
     @torch.compiler.disable
     def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        found, noise = self._operands(x, w), self._noise(x.shape[0], x.device)
+        found, noise = self._operands(x, w), current_scope().source(self.name, len(x), x.device)
 
         def operands() -> NoisyOperands:
             integers, step = found.quantizer.integers(found.x), self._per_output(found.step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.checks import check_choice, check_flag
-from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights, current_scope
+from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
@@ -274,14 +274,15 @@ class QuantizedLayer(nn.Module):
 
     def _program(self, operands: Operands, noise: Noise | None) -> Program:
         """The program that multiplies operands."""
-        product, weight, integers = operands.product, operands.weight, operands.integers
-        if is_recorded() or not self._keeps_weight:
-            return self._exact(product, Weights(integers))
-        bits = *self._bits, self.signed_input
-        return weight.programs.of(bits, product, lambda: self._exact(product, weight.weights(integers)))
+        product, weight, (weight_bits, input_bits) = operands.product, operands.weight, self._bits
 
-    def _exact(self, product: Product, weights: Weights) -> Program:
-        return ExactProgram(product, weights, self.input_bits, self.weight_bits, self.signed_input)
+        def exact(weights: Weights) -> Program:
+            return ExactProgram(product, weights, input_bits, weight_bits, self.signed_input)
+
+        if is_recorded() or not self._keeps_weight:
+            return exact(Weights(operands.integers))
+        key = input_bits, weight_bits, self.signed_input
+        return weight.programs.of(key, product, lambda: exact(weight.weights(operands.integers)))
 
     def quantized_operands(self, *inputs: Tensor) -> tuple[Product, Tensor, Tensor]:
         """The integer product that a call in evaluation computes: the product, and its inputs and weights in float32.
@@ -358,9 +359,6 @@ class QuantizedLayer(nn.Module):
         """Value of one count in the output: ``scale / (L_x * L_w)``."""
         return scale / (levels(self.input_bits, self.signed_input) * levels(self.weight_bits, True))
 
-    def _noise(self, leading: int, device: torch.device) -> Noise:
-        return current_scope().source(self.name, leading, device)
-
     def _in_type_of(self, x: Tensor, *parameters: Tensor | None) -> list[Any]:
         """Parameters in the type of x, as a float product needs them; as they are under autocast, which converts
         them."""
@@ -371,20 +369,16 @@ class QuantizedLayer(nn.Module):
     def refresh(self) -> None:
         """Quantise the weight again at the next call. Call this after single numbers of it were changed through
         ``.data``, in inference mode or by a fused optimiser, which torch does not count."""
-        self._forget()
-
-    def _forget(self) -> None:
-        """Drop what was prepared."""
         self._prepared.forget()
 
     def train(self, mode: bool = True) -> Any:
         """Switch between training and evaluation; training drops the programs kept for evaluation."""
         if mode:
-            self._forget()
+            self.refresh()
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._forget()
+        self.refresh()
         # .to(bfloat16) must move ranges but not round them
         kept = {name: getattr(self, name) for name in self._ranges}
         super()._apply(fn, recurse)
@@ -395,7 +389,7 @@ class QuantizedLayer(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        self._forget()
+        self.refresh()
         # a float network's weights have no ranges, and are complete without
         if prefix + "input_max" not in state_dict:
             if prefix + "weight" in state_dict and self.input_range == "calibrated" and self.has_range:
