@@ -131,15 +131,16 @@ class Measured(Column):
 
     def of_curves(self, curve: Tensor, count: Tensor, cycle: Cycle) -> tuple[Tensor, Tensor]:
         """See `Column.of_curves`."""
+        curve = curve.to(count.device)
         return _of_curve(self._levels, curve, count), _of_curve(self._sigmas, curve, count)
 
     def level(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Level of the codes measured at a count, float32; linear between counts."""
-        return _of_curve(self._level, torch.zeros((), dtype=torch.int64), count)
+        return _of_curve(self._level, 0, count)
 
     def sigma(self, count: Tensor, cycle: Cycle) -> Tensor:
         """Standard deviation at a count before rounding, float32, in codes; linear between counts."""
-        return _of_curve(self._sigma, torch.zeros((), dtype=torch.int64), count)
+        return _of_curve(self._sigma, 0, count)
 
 
 def _top_code(macro: MacroConfig) -> int:
@@ -210,9 +211,9 @@ def measured_curves(
     return tuple(map(MeasuredCurve, np.split(level, ends), np.split(sigma, ends), found))
 
 
-def _of_curve(tables: Tensor, curve: Tensor, count: Tensor) -> Tensor:
+def _of_curve(tables: Tensor, curve: Tensor | int, count: Tensor) -> Tensor:
     """Values at counts, linear between them. # tables: (curves, counts)"""
-    tables, curve = tables.to(count.device), curve.to(count.device)
+    tables = tables.to(count.device)
     at = count.float().clamp(0, tables.shape[1] - 1)
     low = at.floor().long()
     below, above = tables[curve, low], tables[curve, (low + 1).clamp_max(tables.shape[1] - 1)]
