@@ -69,7 +69,7 @@ CASES: list[Case] = [
     ("random_noise", {"random_noise": "101 %"}, "0..100 % of full scale", "'101 %'"),
     ("random_noise", {"random_noise": "0.5 LSBs"}, "a number with a unit of %, lsb, mV", "'0.5 LSBs'"),
     ("random_noise", {"random_noise": "0.5 lsb", "adc_bits": None}, "in % or mV for an ideal converter", "'0.5 lsb'"),
-    ("random_noise", {"random_noise": None}, "a number (percent) or a string such as '0.5 lsb'", "None"),
+    ("random_noise", {"random_noise": None}, "a number (percent) or a number with a unit of %, lsb, mV", "None"),
     ("nonlinear_noise", {"nonlinear_noise": float("nan")}, "0..100 % of full scale", "nan"),
     ("unit_capacitor_ff", {"unit_capacitor_ff": 0}, "positive number of fF", "0"),
     ("nonlinear_noise", {"nonlinear_noise": "1.2 mV"}, "needs `macro.full_scale_mv`", "'1.2 mV'"),
