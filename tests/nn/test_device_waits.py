@@ -60,7 +60,7 @@ def test_a_call_waits_once(kind: str, fidelity: str, input_range: str, waits: Wa
         layer.calibrate(*inputs[: len(layer._ranges)])
     layer.fidelity = fidelity
     if fidelity == "estimated" and kind != "digital convolution":
-        layer.train_noise = 1.0
+        layer.train_noise, layer.train_noise_model = 1.0, "macro"  # which asks for operands
     with torch.no_grad(), noise_context():
         first = layer(*inputs)
     waits.count = 0
