@@ -87,19 +87,20 @@ class InputRange(NamedTuple):
         Raises:
             ValueError: A value is not finite, or is negative where the layer is unsigned.
         """
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"Layer `{name}` needs finite inputs, got values of {self.low} to {self.high}")
-        reach = max(abs(self.low), abs(self.high)) if self.stored is None else self.stored
-        if not self.signed and self.low < -_MATERIALLY_NEGATIVE * reach:
+        low, high = float(self.low), float(self.high)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"Layer `{name}` needs finite inputs, got values of {low} to {high}")
+        reach = max(abs(low), abs(high)) if self.stored is None else float(self.stored)
+        if not self.signed and low < -_MATERIALLY_NEGATIVE * reach:
             raise ValueError(
-                f"Layer `{name}` is unsigned, so its inputs must be 0 or more, got values down to {self.low:.4g}; set "
+                f"Layer `{name}` is unsigned, so its inputs must be 0 or more, got values down to {low:.4g}; set "
                 "`signed_input` to true for it, in `plan.rules` or where the layer is made"
             )
 
-    def allowed(self) -> tuple[Tensor, str]:
-        """The same of tensors: whether the values are allowed, and what is."""
-        finite = self.low.isfinite() & self.high.isfinite()
-        if self.signed:
-            return finite, "finite inputs"
-        reach = self.high.abs().maximum(self.low.abs()) if self.stored is None else self.stored
-        return finite & (self.low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
+    def check_recorded(self, name: str) -> None:
+        """The same in a compiled or exported graph, which cannot say the values."""
+        allowed, words = self.low.isfinite() & self.high.isfinite(), "finite inputs"
+        if not self.signed:
+            reach = self.high.abs().maximum(self.low.abs()) if self.stored is None else self.stored
+            allowed, words = allowed & (self.low >= -_MATERIALLY_NEGATIVE * reach), "finite inputs of 0 or more"
+        torch._assert_async(allowed, f"Layer `{name}` needs {words}")

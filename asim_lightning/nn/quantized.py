@@ -145,10 +145,6 @@ class QuantizedLayer(nn.Module):
         kind = "signed" if self.signed_input else "unsigned"
         return f"{super().extra_repr()}, {kind} input, range={self.input_range}, fidelity={self.fidelity}"
 
-    def _input_scale(self, x: Tensor) -> Tensor:
-        """Scale of the input quantiser, float32. # ()"""
-        return scale_of(self._largest_input(x))
-
     def _largest_input(self, x: Tensor) -> Tensor:
         """The range of the input quantiser: stored, or that of the batch. # ()"""
         stored = self._range_in_use()
@@ -157,17 +153,8 @@ class QuantizedLayer(nn.Module):
     def _range_in_use(self) -> Tensor | None:
         """The stored range that this call uses; None: it uses the maximum of the batch. # ()"""
         stored = None if self.training else self._stored_range()
-        if stored is None and not self.training and self.input_range != "batch":
-            self._warn_once()
-        return stored
-
-    def _stored_range(self) -> Tensor | None:
-        """The range that does not depend on the batch, where there is one. # ()"""
-        if self.input_range == "pact" and self._pact:
-            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
-        return self.input_max if self.input_range == "calibrated" and self.has_range else None
-
-    def _warn_once(self) -> None:
+        if stored is not None or self.training or self.input_range == "batch":
+            return stored
         if not self.warned and not torch.compiler.is_compiling():
             self.warned = True
             lacking = "calibrated input range" if self.input_range == "calibrated" else "PACT before it"
@@ -176,6 +163,13 @@ class QuantizedLayer(nn.Module):
                 "call calibrate_ or its calibrate first",
                 stacklevel=2,
             )
+        return None
+
+    def _stored_range(self) -> Tensor | None:
+        """The range that does not depend on the batch, where there is one. # ()"""
+        if self.input_range == "pact" and self._pact:
+            return self._pact[0].alpha.detach()  # type: ignore[union-attr,operator,no-any-return]
+        return self.input_max if self.input_range == "calibrated" and self.has_range else None
 
     def check_values(self, x: Tensor) -> None:
         """Refuse inputs with values that the layer does not take.
@@ -191,15 +185,11 @@ class QuantizedLayer(nn.Module):
             )
         if x.numel() == 0:
             return
-        low, high = torch.aminmax(x.detach())
-        stored = self._stored_range()
+        values = InputRange(self.signed_input, *torch.aminmax(x.detach()), self._stored_range())
         if not torch.compiler.is_compiling():
-            InputRange(self.signed_input, float(low), float(high), None if stored is None else float(stored)).check(
-                self.name
-            )
+            values.check(self.name)
         elif x.device.type in ("cpu", "cuda"):  # torch asserts on no other device
-            allowed, words = InputRange(self.signed_input, low, high, stored).allowed()
-            torch._assert_async(allowed, f"Layer `{self.name}` needs {words}")
+            values.check_recorded(self.name)
 
     def _answer(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         """The layer's output: fake-quantised while training, else at its fidelity."""
@@ -211,7 +201,7 @@ class QuantizedLayer(nn.Module):
             return self._computed(x, w, bias).to(x.dtype)
 
     def _trained(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        x_scale, w_scale = self._input_scale(x), self._weight_scale(w)
+        x_scale, w_scale = scale_of(self._largest_input(x)), self._weight_scale(w)
         x_rounded = fake_quantize(x, x_scale, self.input_bits, self.signed_input)
         w_rounded = fake_quantize(w, w_scale, self.weight_bits, True)
         return self._with_train_noise(self._float(x_rounded, w_rounded, bias), x, w, x_scale, w_scale)

@@ -15,7 +15,7 @@ from asim_lightning.engine.events import RareErrors
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.prepared import Programs
-from asim_lightning.quant import quantize, weight_scale
+from asim_lightning.quant import quantize, scale_of, weight_scale
 
 EXACT = MacroConfig()
 LOSSY = MacroConfig(5, 5, rows=20, adc_bits=5)
@@ -258,7 +258,7 @@ def step_by_step(layer: Any, x: Tensor) -> Tensor:
             noise = scope.source(layer.name, len(x), x.device)
         sums = RareErrors(product, Weights(w), layer.transfer).added(sums.double(), integers, noise)
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
-    step = layer._step(layer._input_scale(x) * layer._weight_scale(layer.weight)).to(real)
+    step = layer._step(scale_of(layer._largest_input(x)) * layer._weight_scale(layer.weight)).to(real)
     y = sums.to(real) * layer._per_output(step) + layer._per_output(layer.bias.to(real))
     return layer._outputs(y).to(x.dtype)
 
