@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.circuit import MacroConfig, resolved, transfer
 from asim_lightning.engine import ENGINES, Conv2dProduct, MatmulProduct, Product, converters_of, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.places import Places
@@ -133,5 +133,5 @@ def test_tiles_are_given_to_macros_in_turn(product: Product) -> None:
 )
 def test_wrong_placements_are_refused(static: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="must be") as caught:
-        MacroConfig(static=static)
+        resolved(MacroConfig(static=static))
     assert message in str(caught.value)
