@@ -209,7 +209,7 @@ class OnMacro(QuantizedLayer):
         if self._keeps_weight:
             weight = operands.weight
             return weight.programs.of(macro, product, lambda: prepare(product, weight.weights(integers)))
-        held = stuck_weights(replace(self.chip_of(noise.chip), product=product), self.transfer, integers, batched=True)
+        held = stuck_weights(self.chip_of(noise.chip), product, self.transfer, integers)
         return self._prepared.programs.of(macro, product, lambda: prepare(product, None)).of(held)
 
     @property
