@@ -3,7 +3,7 @@
 from typing import Any
 
 from asim_lightning.cli.command_line import read_arguments
-from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.parser import AsimCLI, plain
 
 
 class Parsed(AsimCLI):
@@ -22,3 +22,8 @@ class Parsed(AsimCLI):
 def parsed(words: list[str]) -> Any:
     """The settings of a command."""
     return Parsed(read_arguments(words)).config
+
+
+def by_flags(*words: str) -> dict[str, Any]:
+    """Settings that flags of a sweep name."""
+    return plain(Parsed(read_arguments(["sweep", *words])).by_flags)

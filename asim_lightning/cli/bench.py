@@ -15,7 +15,6 @@ from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
-from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
@@ -59,7 +58,6 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     check_whole("`repeats`", repeats, 1, 65535)
     file = Path(options.output or setup.folder)
     file = file if file.suffix == ".json" else file / "bench.json"
-    check_file(file, "`output`")  # before minutes of timing
     images, device = _images(setup, batches, repeats), setup.trainer.strategy.root_device
     model, machine, first = setup.model.to(device).eval(), this_machine(device), batches[0]
     ways, shown = inferences(model, device, options.reference_engine), f"{repeats} repeat{'s' * (repeats > 1)}"

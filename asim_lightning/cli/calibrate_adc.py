@@ -8,7 +8,6 @@ from asim_lightning.checks import check_whole
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
 from asim_lightning.cli.strict_yaml import dump_yaml
-from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
@@ -54,7 +53,6 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions = CalibrateAdcOptio
     for layer in layers.values():
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     file = Path(options.output) if options.output else setup.folder / "adc_ranges.yaml"
-    check_file(file, "`output`")
     with under(model, Condition(macro=options.against or {})):
         pass  # refuses fields of `against` before the work
     prepare(setup.trainer, model, setup.data)

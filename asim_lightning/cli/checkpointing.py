@@ -7,17 +7,23 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from asim_lightning.callbacks import LastCheckpoint, NoiseRamp, SimulatedAccuracy
+from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.metrics import accuracy_name
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.lightning_private import steps_between_saves
+
+
+def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Callbacks of a fit, with a summary of the network where none is configured."""
+    is_there = any(isinstance(each, ModelSummary) for each in callbacks)
+    return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
 
 
 def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:

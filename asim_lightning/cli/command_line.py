@@ -1,46 +1,26 @@
-"""What is written on the command line: the command, its configuration files, each read once, and its flags."""
+"""What is written on the command line: a command, its recipes, each read once, and flags for the parser."""
 
-import json
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+import argparse
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.cli.strict_yaml import NotYamlError, dump_yaml, load_yaml, read_yaml
+from asim_lightning.cli.strict_yaml import read_yaml
 from asim_lightning.resources import MACRO, shipped_file, shipped_folder
 
-GROUPS = (
-    "axes", "data", "model", "model.backbone", "model.optimizer", "model.plan", "model.plan.macro",
-    "model.plan.macro.static", "runner", "search", "technology", "trainer",
-)  # fmt: skip
-"""Settings that are mappings, and may stand in a file of their own."""
-
-_RUNNER = "runner"
-"""A group in whose place a text is no file: it is the name, as in --runner ray --runner.workers 2."""
-_CONFIG = re.compile(r"(?:--config(?:=|$)|-c=?)(.*)", re.S)
-_OPTION = re.compile(r"-(?![\d.]|$)")  # others that begin with a dash are values, such as -1
+_FILES = ("chip_file", "inl")
+"""Settings that name a file of a chip, as `column_args.file` does of a measured column."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Recipe:
     """A configuration file."""
 
     path: Path
     settings: dict[str, Any]
-    """What it holds; files that it names in place of groups of settings are read."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A flag, or a word that is none, which has no name."""
-
-    name: str
-    text: str | None = None
-    """Its value as written; None where there is none."""
-    value: Any = None
-    """Its value as YAML."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +28,24 @@ class Arguments:
     """A command line."""
 
     command: str
-    configs: tuple[Config, ...] = ()
-    flags: tuple[Flag, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Files that stand in place of groups of settings, by the group's full name."""
+    recipes: tuple[Recipe, ...] = ()
+    flags: tuple[str, ...] = ()
+    """What is neither the command nor a recipe, as given."""
     words: tuple[str, ...] = ()
     """All of it as given, the command first."""
 
     @property
     def run_name(self) -> str:
-        """Name of the run: the last configuration file's, without suffix; "default" where there is none."""
-        if not self.configs:
+        """Name of the run: the last recipe's, without suffix; "default" where there is none."""
+        if not self.recipes:
             return "default"
-        path = self.configs[-1].path.absolute()
+        path = self.recipes[-1].path.absolute()
         return path.parent.parent.name if _is_saved(path) else path.stem
 
     @property
     def checkpoint_of_run(self) -> str | None:
         """The checkpoint of the run whose saved configuration comes last: best.ckpt, else the newest; None without."""
-        if not self.configs or not _is_saved(path := self.configs[-1].path.absolute()):
+        if not self.recipes or not _is_saved(path := self.recipes[-1].path.absolute()):
             return None
         found = sorted(
             (path.parent / "checkpoints").glob("*.ckpt"), key=lambda file: (file.stem == "best", file.stat().st_mtime)
@@ -74,114 +53,34 @@ class Arguments:
         return shorter_path(found[-1]) if found else None
 
     @property
-    def by_flags(self) -> dict[str, Any]:
-        """Settings that flags name, as mappings in one another."""
-        found: dict[str, Any] = {}
-        for flag in self.flags:
-            if flag.name:
-                found = _merged(found, _nested(flag.name.rstrip("+"), flag.value))
-        return found
-
-    @property
-    def by_files(self) -> dict[str, Any]:
-        """Settings that configuration files name, as mappings in one another; those of a later file win."""
-        found: dict[str, Any] = {}
-        for config in self.configs:
-            found = _merged(found, config.settings)
-        return found
-
-    @property
-    def written(self) -> dict[str, Any]:
-        """Settings that configuration files and flags name, as mappings in one another; a later one wins."""
-        return _merged(self.by_files, self.by_flags)
-
-    def file_of(self, name: str) -> str | None:
-        """The file in place of a group from which a setting comes; None where it comes from elsewhere."""
-        groups = [group for group in self.files if name.startswith(f"{group}.")]
-        group = max(groups, key=len, default=None)
-        if group is None or any(f"{name}.".startswith(f"{flag.name}.") and flag.name > group for flag in self.flags):
-            return None  # a flag for less than the group counts
-        return self.files[group]
-
-    @property
     def asks_for_help(self) -> bool:
         """Whether the help is printed in place of a run."""
-        return any(flag.name.split(".")[-1] == "help" or (flag.text == "-h" and not flag.name) for flag in self.flags)
-
-    @property
-    def names_data(self) -> bool:
-        """Whether the class of the data module is written."""
-        data = self.written.get("data")
-        return isinstance(data, str) or (isinstance(data, Mapping) and "class_path" in data)
-
-    def text(self, name: str) -> str | None:
-        """A setting that is a text, as written; None where it is not there, null or no text.
-
-        Args:
-            name: Its full name.
-        """
-        flag = next((each for each in reversed(self.flags) if each.name == name), None)
-        if flag is not None and flag.text is not None:
-            return None if flag.value is None and flag.text.strip() else flag.text
-        value: Any = self.written
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return str(value) if isinstance(value, (str, date)) else None  # the parser takes a date for a text
-
-    def for_parser(self, switches: Collection[str] = (), others: Collection[str] = ()) -> list[str]:
-        """The arguments behind the command, configuration files first, as a flag wins over a file wherever it stands.
-
-        Args:
-            switches: Flags that mean true where they stand alone.
-            others: Settings of other commands, which a file may have, as one serves every command.
-        """
-        found: list[str] = []
-        for config in self.configs:
-            settings = {key: value for key, value in config.settings.items() if key not in others}
-            found += ["-c", dump_yaml(settings)]
-        for flag in self.flags:
-            if not flag.name:
-                found.append(str(flag.text))
-            elif flag.text is None:
-                found.append(f"--{flag.name}=true" if flag.name in switches else f"--{flag.name}")
-            else:
-                found.append(f"--{flag.name}={flag.text}")
-        return found
+        return any(flag == "-h" or flag.split("=")[0].endswith(("-help", ".help", "--help.all")) for flag in self.flags)
 
 
 def read_arguments(given: Sequence[str]) -> Arguments:
-    """Take a command line apart, and read the configuration files that it names.
+    """Take a command line apart, and read the recipes that it names.
 
     Args:
         given: The arguments, a command first.
 
     Raises:
-        FileNotFoundError: There is no such configuration file or shipped recipe.
-        ValueError: A file or the value of a flag is refused (`strict_yaml`), or a file holds no mapping.
+        FileNotFoundError: There is no such file or shipped recipe.
+        ValueError: A file is not YAML, or holds no mapping.
     """
     command, *words = given
-    configs: list[Config] = []
-    flags: list[Flag] = []
-    files: dict[str, str] = {}
-    waiting = iter(range(len(words)))
-    for place in waiting:
-        word, following = words[place], words[place + 1] if place + 1 < len(words) else None
-        is_value = following is not None and not _OPTION.match(following)
-        if found := _CONFIG.fullmatch(word):
-            path = found[1]
-            if word in ("-c", "--config"):
-                if not is_value:
-                    raise ValueError("argument -c/--config: expected one argument")
-                path = words[next(waiting)]
-            configs.append(_config(path, files))
-        elif word.startswith("--") and word != "--":
-            name, equals, text = word[2:].partition("=")
-            if not equals and is_value:
-                text, equals = words[next(waiting)], "="
-            flags.append(_flag(name if "." in name else name.replace("-", "_"), text if equals else None, files))
-        else:
-            flags.append(Flag("", word, _loaded(word, "an argument")))
-    return Arguments(command, tuple(configs), tuple(flags), files, tuple(given))
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--runner", action="append", default=[])
+    try:
+        found, flags = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from None
+    recipes = tuple(_recipe(each) for each in found.config)
+    # the name of a runner stands for its settings
+    runner = ("--runner" if Path(each).is_file() or "{" in each else "--runner.name" for each in found.runner)
+    flags = [f"{name}={value}" for name, value in zip(runner, found.runner, strict=True)] + flags
+    return Arguments(command, recipes, tuple(flags), tuple(given))
 
 
 def shorter_path(path: str | Path) -> str:
@@ -190,120 +89,64 @@ def shorter_path(path: str | Path) -> str:
     return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
-def _config(given: str, files: dict[str, str]) -> Config:
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder, as files that a recipe names in place of groups of settings lie next to it."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _recipe(given: str) -> Recipe:
     path = shipped_file("configs", given)
     if path.stem.startswith(MACRO) and path.parent == shipped_folder("configs"):
         raise ValueError(
             f"{given} is a published macro and no recipe; --model.plan.preset {path.stem.removeprefix(MACRO)} takes it"
         )
-    return Config(path, _with_files(_read(str(path)), "", path.parent, files))
-
-
-def _read(path: str) -> dict[str, Any]:
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        kind = "nothing" if values is None else f"a {type(values).__name__}"
-        raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
-    found: dict[str, Any] = _with_columns(values, Path(path).parent)
-    return found
-
-
-def _with_columns(settings: Any, folder: Path) -> Any:
-    """Settings where files of chips and measured columns that lie in the folder of their recipe are named from here."""
-    if isinstance(settings, list):
-        return [_with_columns(each, folder) for each in settings]
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
-        return settings
-    found = {key: _with_columns(value, folder) for key, value in settings.items()}
-    if isinstance(file := found.get("chip_file"), str) and (path := _file(folder, file)) is not None:
-        found["chip_file"] = shorter_path(path)
-    if isinstance(file := found.get("inl"), str) and (path := _file(folder, file)) is not None:
-        found["inl"] = shorter_path(path)
-    for arguments in (each for each in _as_list(found.get("column_args")) if isinstance(each, dict)):
-        if isinstance(file := arguments.get("file"), str) and (path := _file(folder, file)) is not None:
-            shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine
-            arguments["file"] = f"configs/{file}" if shipped else shorter_path(path)
-    return found
+        kind = "nothing" if settings is None else f"a {type(settings).__name__}"
+        raise ValueError(f"{path} must hold a mapping of settings, got {kind}")
+    if isinstance(runner := settings.get("runner"), str):
+        settings["runner"] = {"name": runner}
+    name_files_(settings, path.parent)
+    return Recipe(path, settings)
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def name_files_(settings: Any, folder: Path | None, files: Collection[str] = _FILES) -> None:
+    """Name files of chips and measured columns that lie in the folder of their recipe from here, in place.
 
-
-def _flag(name: str, text: str | None, files: dict[str, str]) -> Flag:
-    if text is None:
-        return Flag(name)
-    value = _loaded(text, f"`--{name}`")
-    if name == _RUNNER and isinstance(value, str):
-        return Flag(f"{name}.name", text, value)
-    if name not in GROUPS:
-        return Flag(name, text, value)
-    group = _group(name, text if isinstance(value, str) else value, Path(), files)
-    return Flag(name, text, value) if group == value else Flag(name, dump_yaml(group), group)
-
-
-def _loaded(text: str, name: str) -> Any:
-    """What a text says as YAML, or itself where it is none."""
-    try:
-        return load_yaml(text, name)
-    except (NotYamlError, UnicodeEncodeError):  # the parser names the type; a path may be of other bytes than UTF-8
-        return text
-
-
-def _group(name: str, value: Any, folder: Path, files: dict[str, str]) -> Any:
-    """What stands in place of a group of settings, read where it is a file."""
-    if isinstance(value, str):
-        if (path := _file(folder, value)) is None:
-            return value
-        files[name] = str(path)
-        value, folder = _read(str(path)), path.parent
-    return _with_files(value, f"{name}.", folder, files) if isinstance(value, dict) else value
-
-
-def _with_files(settings: Mapping[Any, Any], above: str, folder: Path, files: dict[str, str]) -> dict[Any, Any]:
-    """Settings of a group, where keys with dots, as in `model.trial: 1`, are mappings in one another."""
-    found: dict[Any, Any] = {}
-    for key, value in settings.items():
-        found = _merged(found, _nested(key, value) if isinstance(key, str) else {key: value})
-    for key, value in found.items():
-        name = f"{above}{key}"
-        if name not in GROUPS:
-            continue
-        if name == _RUNNER and isinstance(value, str):
-            found[key] = {"name": value}
-            continue
-        if name != "data" and not isinstance(value, (dict, str)):
-            hint = ", such as {keep: ['*']} for a float network" if name == "model.plan" else " of settings"
-            given = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-            raise ValueError(f"`{name}` must be a mapping{hint}, got {given:.100}")
-        found[key] = _group(name, value, folder, files)
-    return found
-
-
-def _file(folder: Path, given: str) -> Path | None:
-    try:
-        path = folder / given
-        return path if "\0" not in given and path.is_file() else None
-    except OSError:  # settings in a flag are longer than a name may be
-        return None
-
-
-def _nested(name: str, value: Any) -> dict[str, Any]:
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    return value  # type: ignore[no-any-return]
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(below)
-    for key, value in above.items():
-        there = found.get(key)
-        if isinstance(value, Mapping) and isinstance(there, (Mapping, str)):
-            # a text in place of settings is the name of a class
-            found[key] = _merged({"class_path": there} if isinstance(there, str) else there, value)
+    Args:
+        settings: Settings, or a part of them.
+        folder: Folder of the recipe; None: that of the nested file from which a group comes.
+        files: Names of settings that name files.
+    """
+    if isinstance(settings, list):
+        for each in settings:
+            name_files_(each, folder, files)
+    values = vars(settings) if isinstance(settings, argparse.Namespace) else settings
+    if not isinstance(values, dict):
+        return
+    if "__path__" in values:  # jsonargparse keeps it there
+        folder = Path(values["__path__"].absolute).parent
+    for key, value in values.items():
+        if key in files and isinstance(value, str):
+            values[key] = _from_here(value, folder)
         else:
-            found[key] = value
-    return found
+            name_files_(value, folder, ("file",) if key == "column_args" else _FILES)
+
+
+def _from_here(file: str, folder: Path | None) -> str:
+    try:
+        if folder is None or not (folder / file).is_file():
+            return file
+    except (OSError, ValueError):  # longer than a name may be, or no name
+        return file
+    shipped = folder.absolute() == shipped_folder("configs").absolute()  # whose place differs by machine
+    return f"configs/{file}" if shipped else shorter_path(folder / file)
 
 
 def _is_saved(path: Path) -> bool:

@@ -8,7 +8,6 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
-from asim_lightning.cli.writable import check_folder
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import cost_csv, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
@@ -44,7 +43,6 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
     Writes cost.csv, cost.json and a picture.
     """
     folder = setup.folder if options.output is None else Path(options.output)
-    check_folder(folder, "`trainer.default_root_dir`" if options.output is None else "`output`")
     if options.validate:
         from asim_lightning.report.cost_figure import validation_figure
 

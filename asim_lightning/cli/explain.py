@@ -12,7 +12,6 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.cli.prepare import prepare
 from asim_lightning.cli.start import Setup
-from asim_lightning.cli.writable import check_folder
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
@@ -36,7 +35,6 @@ class ExplainOptions:
 def explain_macros(setup: Setup, options: ExplainOptions = ExplainOptions()) -> None:
     """What the plan does to the network, and the cycles of every macro."""
     if options.plot is not None:
-        check_folder(Path(options.plot), "`plot`")  # before the work
         check_whole("`images`", options.images, 1)
         chosen = _chosen_layer(setup, options.layer)
     print(setup.model.report)

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from asim_lightning.callbacks.output import tensorboard_loggers
-from asim_lightning.cli.checkpoint_checks import is_of_restoring
 from asim_lightning.cli.checkpointing import put_back_metrics, weights_line
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.reworded import is_refusal
 from asim_lightning.cli.start import Setup, Start
-from asim_lightning.cli.writable import check_folder
 from asim_lightning.evaluation.whole_file import naming
 from asim_lightning.lightning_private import works_elsewhere
 
@@ -22,18 +20,19 @@ _WRITTEN = ("config.yaml", "hparams.yaml", "metrics.csv", "events.out.tfevents.*
 """Files that a fit writes in a folder of a logger, or of its own where it has none."""
 
 
-def fit(setup: Setup, resume: bool = True) -> None:
-    """Train a network, quantised and with noise; if nothing was trained, no file is left.
+@dataclass(frozen=True)
+class FitOptions:
+    """Where a fit starts."""
 
-    Args:
-        setup: What it works with.
-        resume: Whether the fit goes on with the optimizer state of `ckpt_path`, if it has one; else it starts from the
-            weights at epoch 0.
-    """
+    resume: bool = True
+    """Whether the fit goes on with the optimizer state of `ckpt_path`, if it has one; else it starts from the weights
+    at epoch 0."""
+
+
+def fit(setup: Setup, options: FitOptions = FitOptions()) -> None:
+    """Train a network, quantised and with noise; if nothing was trained, no file is left."""
     trainer, start = setup.trainer, setup.start
     folders = _log_folders(trainer)
-    for folder in folders:  # a logger of the user's own may have another one than the runs'
-        check_folder(folder, "the place of `trainer.logger`")
     # without a logger: its settings and checkpoints, beside other runs'
     places = folders if trainer.loggers else [Path(trainer.default_root_dir).absolute()]
     resumed = start.path if start.resumes or start.found_by_lightning else None
@@ -43,12 +42,9 @@ def fit(setup: Setup, resume: bool = True) -> None:
             _nothing_left(places, lambda: trainer.is_global_zero and _made_no_step(trainer, start.step)),
         ):
             trainer.fit(setup.model, datamodule=setup.data, ckpt_path=resumed, weights_only=True)
-    except Exception as error:
+    except Exception:
         if start.continued is not None:
             put_back_metrics(start.continued.parent.parent)
-        if start.resumes and not is_refusal(error) and is_of_restoring(error):
-            said = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{resumed} holds a state from which no fit goes on: {said}") from error
         raise
     if not getattr(trainer, "fast_dev_run", False):
         _say_what_came(setup)

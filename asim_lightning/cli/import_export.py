@@ -14,7 +14,6 @@ from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import read_checkpoint
-from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
@@ -154,7 +153,6 @@ def _prepare(source: Path, target: Path) -> None:
     """Refuse a file that cannot be written, or would be lost."""
     if source.exists() and target.exists() and source.samefile(target):
         raise UsageError(f"`--to` must be another file than the one that is read, got {target}")
-    check_file(target, "`--to`")
 
 
 def _refuse_open(account: Account, file: str, force: bool, network: Network) -> None:

@@ -1,14 +1,16 @@
-"""Entry point of the command line: one line for an error, and exit code 2."""
+"""Entry point of the command line: one line for an error, exit code 2 for one of the user's, 1 for another."""
 
 import logging
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 from asim_lightning import __version__
-from asim_lightning.cli.commands import help_text, refusal
+from asim_lightning.cli.commands import COMMANDS, help_text, refusal
 from asim_lightning.cli.signals import Killed, kill_raises
 from asim_lightning.cli.terminal import is_text, say_last, show_all, takes_output
 
@@ -19,7 +21,6 @@ _CHATTER = (
     "Trainer already configured with model summary callbacks",
 )  # fmt: skip
 """Parts of what Lightning logs on every run and no user can act on."""
-
 _GOES_ON = {
     "sweep": "; finished trials are kept, and the same command goes on there",
     "search": "; finished trials are kept, and the same command goes on there",
@@ -34,29 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``asim``.
 
     Args:
-        arguments: Arguments after the program's name; default: those of the process.
+        arguments: Arguments after the program's name; default: those of the process. With --debug the traceback of an
+            error is printed too.
 
     Raises:
-        SystemExit: With code 2 after a user's error, which is one line on standard error; 130 after Ctrl-C, 143 after
-            a kill. The variable JSONARGPARSE_DEBUG, jsonargparse's own, gives the traceback instead.
+        SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another, whose line
+            names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
     """
     show_all()
-    try:
-        here = os.getcwd()
-    except OSError:
-        _refuse("the working folder does not exist any more; change to another one")
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # a column model or data module of the user's own, as with python -m
     given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
     try:
         with kill_raises():
             try:
                 _run(given)
             except SystemExit as stop:
                 if stop.code == 0:  # after what was asked for in place of a run, such as the help
-                    _say()
+                    _flush()
                 raise
-            _say()
+            _flush()
     except BrokenPipeError:  # whoever read the output, such as head, has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None  # as shells count a process that a closed pipe ended
@@ -66,101 +64,88 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         say_last(f"stopped{_GOES_ON.get(given[0], '') if given else ''}")
         raise SystemExit(code) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _refuse(error, given)
 
 
 def _run(given: list[str]) -> None:
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # a column model or data module of the user's own, as with python -m
     if given in (["--help"], ["-h"], ["--version"]):
-        _say(f"asim {__version__}\n" if given == ["--version"] else help_text())
-        raise SystemExit(0)
+        print(f"asim {__version__}" if given == ["--version"] else help_text(), end="\n" * (given == ["--version"]))
+        return
     if (why := refusal(given)) is not None:
-        _refuse(why)
+        raise ValueError(why)
     from asim_lightning.cli.command_line import read_arguments
 
-    try:
-        arguments = read_arguments(given)
-    except (OSError, ValueError) as error:  # before the seconds that Lightning takes to import
-        _refuse_text(given, error)
-        _refuse(str(error))
-    from asim_lightning.cli.messages import UsageError, one_line
-    from asim_lightning.cli.reworded import is_refusal
+    command = COMMANDS[given[0]]
+    if not command.runs_network:
+        from asim_lightning.cli.options import read_options
 
+        _quieten()
+        command.function(read_options(given[0], given[1:]))
+        return
+    arguments = read_arguments(given)  # before the seconds that Lightning takes to import
+    if {"-h", "--help"} & set(arguments.flags):
+        from asim_lightning.cli.options import print_help
+
+        print_help(arguments.command)
+        return
     _quieten()
+    from asim_lightning.classifier.processes import leave
+    from asim_lightning.cli.parser import AsimCLI
+
+    AsimCLI(arguments).run()
+    leave()
+
+
+def _flush() -> None:
     try:
-        if arguments.command in ("export", "fit-column", "import", "macros", "report"):
-            _run_small(arguments.command, given[1:])
-        else:
-            from asim_lightning.classifier.processes import leave
-            from asim_lightning.cli.parser import AsimCLI
-
-            AsimCLI(arguments).run()
-            leave()
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if "JSONARGPARSE_DEBUG" in os.environ or not (isinstance(error, UsageError) or is_refusal(error)):
-            raise
-        _refuse_text(given, error)
-        _refuse(_os_words(error) if isinstance(error, OSError) else one_line(str(error)) or type(error).__name__)
-
-
-def _run_small(command: str, words: Sequence[str]) -> None:
-    """Run a command that has no network of its own to build."""
-    from asim_lightning.cli.option_reader import read_options
-
-    if command == "macros":
-        from asim_lightning.cli.macros import MacrosOptions, macros
-
-        macros(read_options(command, MacrosOptions, words))
-    elif command == "import":
-        from asim_lightning.cli.import_export import ImportOptions, import_file
-
-        import_file(read_options(command, ImportOptions, words))
-    elif command == "export":
-        from asim_lightning.cli.import_export import ExportOptions, export
-
-        export(read_options(command, ExportOptions, words))
-    elif command == "fit-column":
-        from asim_lightning.cli.fit_column import FitColumnOptions, fit_column
-
-        fit_column(read_options(command, FitColumnOptions, words))
-    else:
-        from asim_lightning.cli.report import ReportOptions, report
-
-        report(read_options(command, ReportOptions, words))
-
-
-def _say(text: str = "") -> None:
-    try:
-        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:  # of what was printed last
-        _refuse(_os_words(error))
+        _refuse(error, ())
 
 
-def _refuse(message: str) -> NoReturn:
-    shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
-    say_last(f"error: {shown}")
-    raise SystemExit(2) from None
+def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
+    """Say what is wrong in one line, and leave.
+
+    Raises:
+        SystemExit: With code 2 if the user can mend it, else with 1.
+    """
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "Does not validate against any" in said:  # jsonargparse's for a class that refuses its arguments
+        from asim_lightning.cli.messages import one_line
+
+        said = one_line(str(error))
+    if "surrogates not allowed" in said and (bytes_ := [each for each in given if not is_text(each)]):
+        said = f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder"
+    elif isinstance(error, OSError) and error.errno is not None:  # else in words already
+        what = error.strerror or type(error).__name__
+        if error.filename is not None:
+            said = f"{error.filename} cannot be read or written: {what}"
+        elif not takes_output():
+            said = f"standard output cannot be written: {what}"
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    if _is_the_users(error):
+        say_last(f"error: {said}")
+        raise SystemExit(2) from None
+    with tempfile.NamedTemporaryFile("w", prefix="asim-", suffix=".txt", delete=False, errors="replace") as file:
+        file.writelines(traceback.format_exception(error))
+    say_last(f"error: {type(error).__name__}: {said}; traceback in {file.name}")
+    raise SystemExit(1) from None
 
 
-def _refuse_text(given: Sequence[str], error: Exception) -> None:
-    """Refuse what is no text, where that is the error."""
-    if "surrogates not allowed" in str(error) and (bytes_ := [each for each in given if not is_text(each)]):
-        _refuse(f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder")
-
-
-def _os_words(error: OSError) -> str:
-    """What the operating system refused, and of which file."""
-    from asim_lightning.cli.messages import one_line
-
-    if error.errno is None:  # in words already
-        return one_line(str(error)) or type(error).__name__
-    what = error.strerror or type(error).__name__
-    if error.filename is not None:
-        return f"{error.filename} cannot be read or written: {what}"
-    return what if takes_output() else f"standard output cannot be written: {what}"
+def _is_the_users(error: Exception) -> bool:
+    """Whether the user can mend an error, whose message then says enough."""
+    if isinstance(error, (ValueError, OSError, MemoryError, ModuleNotFoundError)):
+        return True
+    # by name, as Lightning and jsonargparse may not be imported yet
+    return bool({"UsageError", "MisconfigurationException"} & {each.__name__ for each in type(error).__mro__})
 
 
 def _signal_code(stop: BaseException) -> int | None:
@@ -173,6 +158,8 @@ def _signal_code(stop: BaseException) -> int | None:
 
 def _quieten() -> None:
     """Silence what Lightning says on every run and no user can act on."""
+    import lightning.pytorch  # noqa: F401  which adds the handlers
+
     for message in (
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*does not have many workers.*",

@@ -1,52 +1,50 @@
 """The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from inspect import signature
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+import yaml
+from jsonargparse import Namespace, set_loader, set_parsing_settings
 from lightning.pytorch import Callback
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from asim_lightning.callbacks import ImageCounter, PredictionWriter
 from asim_lightning.circuit.columns import RENAMED
-from asim_lightning.circuit.presets import Preset
+from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.cli.checkpoint_checks import check_state
 from asim_lightning.cli.checkpointing import (
     best_epoch,
     loggers,
     trains_with_noise,
     with_checkpoints,
+    with_summary,
     with_whole_files,
 )
-from asim_lightning.cli.command_line import Arguments, shorter_path
-from asim_lightning.cli.commands import DESCRIPTIONS
+from asim_lightning.cli.command_line import Arguments, Recipe, inside, name_files_, shorter_path
+from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import start_line
 from asim_lightning.cli.messages import OneLineParser, UsageError
-from asim_lightning.cli.running import COMMANDS, WITHOUT_PREFIX
-from asim_lightning.cli.setting_checks import (
-    check_functions,
-    check_monitors,
-    check_processes,
-    check_trainer,
-    with_summary,
-)
-from asim_lightning.cli.settled import preset_defaults, settle_axes, settle_preset, settle_pretrained
+from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
+from asim_lightning.cli.settled import settle_axes, settle_pretrained, without_macro
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
-from asim_lightning.cli.strict_yaml import use_strict_loader
+from asim_lightning.cli.strict_yaml import load_yaml
 from asim_lightning.cli.trainer import AsimTrainer, ending_processes
-from asim_lightning.cli.writable import check_callbacks, check_file, check_folder
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.surgery import macro_layers
 
-use_strict_loader()
-
 _DATA = "asim_lightning.data.FashionMNIST"
+_FEW = 8
+"""Processes on a CPU that any machine may be asked for."""
+_OF_CLASSES = ("data", "trainer")
+"""Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
+
+set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
 
 
 class AsimCLI(LightningCLI):
@@ -61,6 +59,7 @@ class AsimCLI(LightningCLI):
         self.start = Start()
         self.pictures = self.axes = self.monitored = ""
         self.preset: Preset | None = None
+        self.by_recipes, self.by_flags = Namespace(), Namespace()
         # Lightning's source is read for the help alone, as that takes as long as parsing twice
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
@@ -73,7 +72,7 @@ class AsimCLI(LightningCLI):
             # no abbreviations of settings: their meaning would change with a new setting
             parser_kwargs={
                 "prog": f"asim {self.command}",
-                "description": DESCRIPTIONS[self.command],
+                "description": COMMANDS[self.command].what,
                 "allow_abbrev": False,
             },
             auto_configure_optimizers=False,
@@ -86,57 +85,95 @@ class AsimCLI(LightningCLI):
             "--ckpt_path", type=str | Path | None, help="Checkpoint with trained weights; for fit, to go on from."
         )
         parser.add_argument("--weights_only", type=bool | None, help="Always true: no code of a checkpoint is run.")
-        flat = {name: kind for name, kind in _parameters(self.command).items() if kind in WITHOUT_PREFIX}
-        parser.add_function_arguments(COMMANDS[self.command], skip={"setup", *flat})
-        for kind in flat.values():
-            parser.add_class_arguments(kind)
+        add_options(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what is written over the settings of the checkpoint that it names."""
-        names, arguments = list(parser.get_defaults().keys()), self.arguments
-        if isinstance(parser, OneLineParser):
-            parser.known_settings, parser.file_of = names, arguments.file_of
-        if not arguments.asks_for_help:
-            self.start = read_start(arguments)
-            parser.set_defaults({"model": self.start.settings})
-            arguments, self.preset = settle_preset(arguments)
-            if self.preset is not None:
-                parser.set_defaults(preset_defaults(self.preset, self.start.settings))
-                if "technology" in own_options(self.command):
-                    parser.set_defaults({"technology.preset": self.preset.name})
-        if not arguments.names_data:  # as a default of all it would leave its arguments to other classes
-            parser.set_defaults({"data": {"class_path": _DATA}})
-        own = {name: own_options(name) for name in COMMANDS}
-        switches = {name for name, kind in own[self.command].items() if kind is bool}
-        others = {name for command in own for name in own[command]} - set(own[self.command])
-        settings = self.config = parser.parse_args(arguments.for_parser(switches, others))
+        """Parse recipes and flags over the settings of the checkpoint that they name."""
+        assert isinstance(parser, OneLineParser)
+        parser.known_settings = list(parser.get_defaults().keys())
+        flags = with_switches(self.arguments.flags, self.command)
+        if self.arguments.asks_for_help:
+            parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
+        parser.is_whole = False
+        settings = self._below_flags(parser, flags)
+        parser.is_whole = True
+        settings = self.config = parser.parse_args(flags, namespace=settings)
+        name_files_(settings, None)
+        for group in parser.groups or ():
+            if group != "data" and group in settings and not isinstance(settings[group], Namespace):
+                raise UsageError(f"`{group}` must be a mapping of settings, got {settings.get(group)!r:.100}")
         if settings.get("weights_only") is False:
             raise UsageError("`weights_only` must be true: a checkpoint is read as tensors and plain values, got false")
-        seed = settings.get("seed_everything")
-        if isinstance(seed, int) and not 0 <= seed < 2**32:
-            raise UsageError(f"`seed_everything` must be 0..{2**32 - 1}, true or false, got {seed}")
         settings.weights_only, settings.ckpt_path = True, self.start.path
         if self.preset is not None:
             settings.model.plan.preset = None  # its macro is resolved
 
+    def _below_flags(self, parser: LightningArgumentParser, flags: Sequence[str]) -> Namespace:
+        """The settings that flags change: those of recipes, over those of the checkpoint that is named."""
+        settings, before = Namespace(data=Namespace(class_path=_DATA)), list[Namespace]()
+        recipes, named = self.arguments.recipes, None
+        for place, recipe in enumerate(recipes):
+            before.append(settings)
+            settings = self._with_recipe(parser, recipe, settings)
+            if "preset" in (plan := settings.get("model.plan") or {}):
+                named = place, plan.pop("preset")
+        classes = Namespace(**{name: settings[name] for name in _OF_CLASSES if name in settings})
+        shown = [flag for flag in flags if not flag.startswith("--print_config")]
+        self.by_recipes = settings
+        self.by_flags = parser.parse_args(shown, namespace=classes.clone(), defaults=False)
+        below = self._checkpoint(parser)
+        if "preset" in (plan := self.by_flags.get("model.plan") or {}):
+            named = len(recipes), plan["preset"]
+        if named is not None and named[1] is not None:  # in place of the macros of all that comes before
+            self.preset = preset(named[1])
+            macro = {"model": {"plan": {"macro": self.preset.macro}}}
+            below = parser.parse_object(macro, namespace=without_macro(below, self.preset), defaults=False)
+            settings = without_macro([*before, settings][named[0]], self.preset)
+            for recipe in recipes[named[0] :]:
+                settings = self._with_recipe(parser, recipe, settings)
+            if "technology" in own_options(self.command):
+                parser.set_defaults({"technology.preset": self.preset.name})
+        return parser.parse_object(settings, namespace=below, defaults=False)
+
+    def _checkpoint(self, parser: LightningArgumentParser) -> Namespace:
+        """Read the checkpoint that a flag, a recipe or the run of a saved configuration names; give its settings."""
+        given = self.by_flags.get("ckpt_path", self.by_recipes.get("ckpt_path"))
+        # a saved configuration says where its fit started, and what else is done with it is about what came out
+        if self.command != "fit" and "ckpt_path" not in self.by_flags:
+            given = self.arguments.checkpoint_of_run or given
+        root = self.by_flags.get("trainer.default_root_dir") or "runs"
+        named = [plain(each).get("model") for each in (self.by_recipes, self.by_flags)]
+        self.start = read_start(None if given is None else str(given), self.arguments, str(root), named)
+        return parser.parse_object({"model": dict(self.start.settings)}, defaults=False)
+
+    def _with_recipe(self, parser: LightningArgumentParser, recipe: Recipe, below: Namespace) -> Namespace:
+        """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
+        all."""
+        known = {name.split(".")[0] for name in parser.get_defaults().keys()}  # noqa: SIM118
+        foreign = {key for key in recipe.settings if key not in known}
+        for name, command in COMMANDS.items() if foreign else ():
+            if command.runs_network:
+                foreign -= own_options(name).keys()
+        settings = {key: value for key, value in recipe.settings.items() if key in known or key in foreign}
+        with inside(recipe.path.parent):
+            return parser.parse_object(settings, namespace=below, defaults=False)
+
     def before_instantiate_classes(self) -> None:
         """Settle what settings decide of each other; save the configuration with a fit alone."""
         settings, model = self.config, self.config.model
-        self.pictures = settle_pretrained(settings, self.arguments.written, self.command)
+        self.pictures = settle_pretrained(settings, plain(self.by_flags), self.command)
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
         if self.command == "sweep":
             until = settings.get("until")
             of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
-            flags, axes = self.arguments.by_flags, settings.axes.as_dict()
-            settled, self.axes = settle_axes(flags, axes, model.as_dict(), of_chips)
+            settled, self.axes = settle_axes(plain(self.by_flags), plain(settings.axes), plain(model), of_chips)
             for name, values in settled.items():
                 settings.axes[name] = values
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
         if self.command != "fit":
             self.save_config_callback = None
-        self._check_output()
 
     def _settle_resume(self) -> None:
         """Start from the weights only, if the user says so or the state of the optimizer is of another network."""
@@ -157,38 +194,23 @@ class AsimCLI(LightningCLI):
             )
         self.start = start.anew(f"`--{name} {value}` continues at its epoch")
 
-    def _check_output(self) -> None:
-        """Refuse a folder that cannot be written before the work."""
-        trainer, setting = self.config.get("trainer") or {}, "`trainer.default_root_dir`"
-        if self.command == "predict":
-            check_file(self.run_folder / PREDICTIONS, setting)
-        elif self.command in ("sweep", "search") or (self.command == "fit" and not trainer.get("fast_dev_run")):
-            check_folder(self.run_folder, setting)
-
     def instantiate_trainer(self, **kwargs: Any) -> AsimTrainer:
         """A trainer that logs a fit below runs/NAME, and nothing else."""
         given = self.config_init.get("trainer", {})
-        check_functions(_as_list(given.get("callbacks")))
         kwargs.update(self._fit_arguments(given) if self.command == "fit" else self._evaluation_arguments(given))
-        written = self.arguments.written.get("trainer", {})
+        written = self.by_flags.get("trainer") or ()
         if not isinstance(self.datamodule, ImageDataModule) and "use_distributed_sampler" not in written:
             kwargs["use_distributed_sampler"] = True  # our data modules share out their images themselves
-        try:
-            trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
-        except TypeError as error:  # Lightning's for some values
-            raise UsageError(f"`trainer` has a value that Lightning does not take: {error}") from None
-        check_processes(trainer)
-        if self.command == "fit":
-            check_monitors(trainer, self.model)
+        trainer: AsimTrainer = super().instantiate_trainer(**kwargs)  # type: ignore[assignment]
+        most = max(os.cpu_count() or 1, _FEW)
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:  # they fill the memory
+            raise UsageError(f"`trainer.devices` must be 1..{most} on this machine's CPU, got {trainer.num_devices}")
         trainer.run_folder = str(self.run_folder)
-        if not getattr(trainer, "fast_dev_run", False):
-            check_callbacks(trainer.callbacks, None if self.command == "fit" else self.run_folder)  # type: ignore[attr-defined]
         return trainer
 
     def _fit_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the trainer of a fit."""
         found: dict[str, Any] = {"callbacks": _as_list(given.get("callbacks"))}
-        check_trainer(given, found["callbacks"])
         if given.get("enable_model_summary") is not False:
             found["callbacks"] = with_summary(found["callbacks"])
         if given.get("enable_checkpointing") is not False:
@@ -246,8 +268,6 @@ class AsimCLI(LightningCLI):
             classes = start.settings.get("num_classes") if self.command == "fit" else None
             for note in load_weights(self.model, start.path, start.checkpoint, classes):
                 self._say(f"weights  {note}")
-            if start.resumes:
-                check_state(start.path, start.checkpoint, self.model.parameters())
             self.start = replace(start, checkpoint={})  # its memory is free then
         if self.command == "fit":
             initial = "pretrained" if self.model.pretrained else "random"
@@ -261,14 +281,13 @@ class AsimCLI(LightningCLI):
 
     def run(self) -> None:
         """Run the command."""
-        preset = None if self.preset is None else self.preset.name
-        setup = Setup(self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments, preset)
-        given, options = self.config_init, dict[str, Any]()
-        for name, kind in _parameters(self.command).items():
-            flat = kind in WITHOUT_PREFIX
-            options[name] = kind(**{each.name: given[each.name] for each in fields(kind)}) if flat else given[name]
+        setup = Setup(
+            self.trainer, self.model, self.datamodule, self.start, self.run_folder, self.arguments,
+            plain(self.by_recipes), plain(self.by_flags), None if self.preset is None else self.preset.name,
+        )  # fmt: skip
+        options = [] if COMMANDS[self.command].options is None else [take_options(self.command, self.config_init)]
         with ending_processes(self.trainer):
-            COMMANDS[self.command](setup, **options)
+            COMMANDS[self.command].function(setup, *options)
 
     def _say(self, line: str) -> None:
         if self.trainer.is_global_zero:
@@ -292,18 +311,9 @@ class AsimCLI(LightningCLI):
         return Path(self.root) / self.arguments.run_name
 
 
-def own_options(command: str) -> dict[str, Any]:
-    """Types of the options that a command has of its own, by name."""
-    found: dict[str, Any] = {}
-    for name, kind in _parameters(command).items():
-        found |= {each.name: each.type for each in fields(kind)} if kind in WITHOUT_PREFIX else {name: kind}
-    return found
-
-
-def _parameters(command: str) -> dict[str, Any]:
-    """Types of the parameters of a command, behind the setup."""
-    found = {name: each.annotation for name, each in signature(COMMANDS[command]).parameters.items()}
-    return {name: kind for name, kind in found.items() if name != "setup"}
+def plain(settings: Namespace) -> dict[str, Any]:
+    """Settings as mappings in one another."""
+    return settings.clone(with_meta=False).as_dict()
 
 
 def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:

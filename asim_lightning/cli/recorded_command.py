@@ -35,13 +35,13 @@ def recorded(setup: Setup, folder: Path) -> Iterator[None]:
     macro = next(iter(macro_layers(setup.model.backbone).values())).assignment.base
     record = CommandRecord(
         command=shlex.join(["asim", *arguments.words]),
-        recipe=arguments.configs[-1].path.stem if arguments.configs else "",
-        differences=dict(_differences(arguments.by_files, arguments.by_flags)),
+        recipe=arguments.recipes[-1].path.stem if arguments.recipes else "",
+        differences=dict(_differences(setup.by_recipes, setup.by_flags)),
         preset=setup.preset,
         macro=asdict(macro),
         images=all_images(setup.data),
         seeds={
-            "seed_everything": arguments.written.get("seed_everything", 0),
+            "seed_everything": {**setup.by_recipes, **setup.by_flags}.get("seed_everything", 0),
             "model.noise_seed": setup.model.noise_seed,
             "model.chip": chip.path if isinstance(chip, SavedChip) else chip,
             "data.seed": getattr(setup.data, "seed", None),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.writable import check_file
 from asim_lightning.evaluation.run import Run, read_run, run_names
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_whole
@@ -45,8 +44,6 @@ def report(options: ReportOptions) -> None:
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"`--output` must be an HTML file ({' or '.join(_SUFFIXES)}), got {output}")
     beside = output.with_suffix(".json" if output.stem == "report" else ".report.json")
-    for path in (output, beside):
-        check_file(path, "`--output`")
     judged = list(zip(runs, targets_of(runs, asked), strict=True))
     content, numbers = report_of(judged, options.title)
     write_whole(output, lambda file: file.write(content.encode()))

@@ -1,17 +1,15 @@
 """What settings decide of each other: a flag of a macro its axis, pretrained weights the pictures."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
 from jsonargparse import Namespace
 
 from asim_lightning.backbone import BackboneConfig
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.circuit.static import StaticEffects
-from asim_lightning.cli.command_line import Arguments
 from asim_lightning.data.colour import ColourDataModule
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
@@ -61,45 +59,19 @@ def settle_axes(
     return settled, "; ".join(parts)
 
 
-def settle_preset(arguments: Arguments) -> tuple[Arguments, Preset | None]:
-    """The published macro that is asked for, and the command line without what it takes the place of.
-
-    It takes the place of the macros below it: of a flag those of configuration files, and of a file those of files
-    before. Bits of weights and inputs stay where the chip leaves them open; what is given beside it wins.
+def without_macro(settings: Namespace, found: Preset) -> Namespace:
+    """Settings without their macro, in whose place a published one comes.
 
     Args:
-        arguments: The command line.
-
-    Raises:
-        ValueError: There is no such macro.
+        settings: Settings of a command.
+        found: The published macro; bits of weights and inputs that it leaves open stay.
     """
-    sources = [config.settings for config in arguments.configs]
-    levels = [level for level, each in enumerate([*sources, arguments.by_flags]) if _NAME in _group(each, *_PLAN)]
-    name = arguments.text(".".join((*_PLAN, _NAME)))
-    if not levels or name is None:
-        return arguments, None
-    found = preset(name)
-    kept = set(_OPEN) - set(found.macro)
-    configs = list(arguments.configs)
-    for level, config in enumerate(configs[: levels[-1]]):
-        macro = {field: value for field, value in _group(config.settings, *_PLAN, "macro").items() if field in kept}
-        if _group(config.settings, *_PLAN, "macro"):
-            model = config.settings["model"]
-            settings = {**config.settings, "model": {**model, "plan": {**model["plan"], "macro": macro}}}
-            configs[level] = replace(config, settings=settings)
-    return replace(arguments, configs=tuple(configs)), found
-
-
-def preset_defaults(found: Preset, below: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults of the macro's settings by full name, where a published macro is asked for.
-
-    Args:
-        found: The published macro.
-        below: The classifier's settings in a checkpoint, whose bits stay where the chip leaves them open.
-    """
-    bits = {field: value for field, value in _group(below, "plan", "macro").items() if field in _OPEN}
-    macro = {**asdict(MacroConfig()), **bits, **found.macro}
-    return {".".join((*_PLAN, "macro", field)): value for field, value in macro.items()}
+    kept = settings.clone()
+    macro = kept.pop("model.plan.macro", None) or {}
+    for name in set(_OPEN) - set(found.macro):
+        if name in macro:
+            kept[f"model.plan.macro.{name}"] = macro[name]
+    return kept
 
 
 def _group(settings: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

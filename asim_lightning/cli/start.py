@@ -11,10 +11,10 @@ from asim_lightning.callbacks import LastCheckpoint
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
-from asim_lightning.cli.checkpoint_checks import check_parts
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
+from asim_lightning.exchange.read import has_values
 from asim_lightning.exchange.safe_load import load_torch
 from asim_lightning.resources import shipped_file
 
@@ -59,28 +59,30 @@ class Start:
         return replace(self, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
 
 
-def read_start(arguments: Arguments) -> Start:
-    """The checkpoint that a flag, a configuration file or the run of a saved configuration names.
+def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -> Start:
+    """The checkpoint that a command starts from.
+
+    Args:
+        given: `ckpt_path`, or None.
+        arguments: The command line.
+        root: Folder of all runs, where `last` is looked for.
+        named: Settings of the model that the user wrote: a checkpoint may name the classes that they name.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint, or has settings that a checkpoint may not have.
         UsageError: A run is to go on that cannot.
     """
-    fits, given = arguments.command == "fit", arguments.text("ckpt_path")
-    # a saved configuration says where its fit started, and what else is done with it is about what came out
-    if not fits and "ckpt_path" not in arguments.by_flags:
-        given = arguments.checkpoint_of_run or given
+    fits = arguments.command == "fit"
     if given is None or (fits and given in _LIGHTNING_WORDS):
         return Start(given, found_by_lightning=given is not None)
     continued = None
     if given == LastCheckpoint.NAME:
-        root = arguments.text("trainer.default_root_dir") or "runs"
         last = newest_last(Path(root) / arguments.run_name, fits)
         continued, given = last if fits else None, shorter_path(last)
     path = str(shipped_file("checkpoints", given))
     checkpoint = read_checkpoint(path)
-    settings = settings_of(path, checkpoint, CimClassifier.argument_types(), arguments.written.get("model"))
+    settings = settings_of(path, checkpoint, CimClassifier.argument_types(), named)
     resumes = fits and "optimizer_states" in checkpoint
     if continued is not None and not resumes:
         raise UsageError(
@@ -128,8 +130,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """A Lightning checkpoint, on the CPU; a file that would run code is refused, and its code does not run.
 
     Raises:
-        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or is one
-            with parts of other types.
+        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or holds
+            weights without values.
     """
     checkpoint = load_torch(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
@@ -137,7 +139,10 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
         kind = keys or f"a {type(checkpoint).__name__}"
         raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
-    check_parts(path, checkpoint)
+    for key, value in checkpoint["state_dict"].items():
+        if not has_values(value):
+            given = f"{key!r:.60} of {type(value).__name__}"
+            raise ValueError(f"{path} must hold tensors with values as its state_dict, got {given}")
     return checkpoint
 
 
@@ -201,6 +206,10 @@ class Setup:
     folder: Path
     """Folder of this configuration's runs."""
     arguments: Arguments
+    by_recipes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that recipes name, as mappings in one another."""
+    by_flags: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that flags name; of classes, such as a data module, also what recipes say of them."""
     preset: str | None = None
     """Name of the published macro that was asked for."""
 

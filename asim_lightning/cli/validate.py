@@ -94,6 +94,19 @@ def evaluate(setup: Setup, options: TestOptions = TestOptions()) -> None:
     setup.say(_accuracy_line(setup, "test/acc"))
 
 
+def predict(setup: Setup) -> None:
+    """A CSV of labels, predictions and confidences.
+
+    Raises:
+        UsageError: There is no image.
+    """
+    trainer = setup.trainer
+    trainer.predict(setup.model, datamodule=setup.data, weights_only=True)
+    if not sum(trainer.num_predict_batches):
+        raise UsageError("No image was predicted; `trainer.limit_predict_batches` bounds them")
+    setup.say(f"predictions  {setup.predictions}")
+
+
 def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> None:
     """Validate the network in each way, and say each accuracy in one line.
 

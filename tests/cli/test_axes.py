@@ -10,6 +10,7 @@ from asim_lightning.cli.command_line import read_arguments
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.settled import settle_axes
 from tests.cli.conftest import Asim
+from tests.commands import by_flags
 
 Write = Callable[..., Path]
 NOISE = "--model.plan.macro.random_noise"
@@ -18,10 +19,6 @@ MODEL = {
     "plan": {"macro": {"random_noise": "0.3 lsb", "adc_bits": 7, "rows": 64, "column_args": {"alpha": 0.1}}},
     "chip": 3,
 }
-
-
-def by_flags(*flags: str) -> dict[str, Any]:
-    return read_arguments(["sweep", *flags]).by_flags
 
 
 @pytest.mark.parametrize(

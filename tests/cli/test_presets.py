@@ -15,6 +15,7 @@ from asim_lightning.cli.settled import settle_axes
 from asim_lightning.surgery import macro_layers
 from tests.cli.conftest import Asim, Run
 from tests.cli.wrong_inputs import Wrong, assert_refused, flag
+from tests.commands import by_flags
 
 Write = Callable[..., Path]
 PRESET = ("--model.plan.preset", "cr_cim_2024")
@@ -75,7 +76,7 @@ def test_a_fit_saves_the_macro_that_came_of_it(asim: Asim, written: Write) -> No
 
 
 def test_a_flag_takes_the_place_of_axes_of_its_fields() -> None:
-    flags = read_arguments(["sweep", *PRESET]).by_flags
+    flags = by_flags(*PRESET)
     model = {"plan": {"macro": {"random_noise": "0.58 lsb", "adc_bits": 10}}}
     settled, said = settle_axes(flags, {"random_noise": [0, 0.1], "votes": [1, 3]}, model)
     assert settled == {"random_noise": ["0.58 lsb"]}

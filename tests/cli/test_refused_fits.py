@@ -14,131 +14,18 @@ from lightning.pytorch import Callback
 
 from asim_lightning import CimClassifier
 from tests.cli.conftest import TINY, Asim, Run
-from tests.cli.wrong_inputs import FIT, Wrong, assert_refused, flag, recipe, saved
+from tests.cli.wrong_inputs import FIT, Wrong, assert_refused, saved
 
 Write = Callable[..., Path]
 
 BEST = TINY["trainer"]["callbacks"][0]
-METRICS = "train/loss, val/loss, val/acc, val/acc5"
 
 
 def callback(name: str, **arguments: Any) -> dict[str, Any]:
     return {"class_path": name, "init_args": arguments}
 
 
-def with_callbacks(message: str, *callbacks: Any, **model: Any) -> Wrong:
-    values = copy.deepcopy(TINY)
-    values["trainer"]["callbacks"] = list(callbacks)
-    values["model"].update(model)
-    return recipe(message, yaml.safe_dump(values), FIT)
-
-
 NOSUCH = callback("ModelCheckpoint", monitor="val/nosuch", filename="other")
-SWEEP = callback("asim_lightning.callbacks.NoiseSweep", levels=[0.1, "0.5 lsb"])
-RAMP = callback("asim_lightning.callbacks.NoiseRamp", end=1)
-MONITORS = {
-    "checkpoint": with_callbacks(f"must be a metric that is logged ({METRICS}, epoch, step), got 'val/nosuch'", NOSUCH),
-    "checkpoint behind one that saves": with_callbacks("`monitor` of ModelCheckpoint must be a metric", BEST, NOSUCH),
-    "checkpoint after each step": with_callbacks(
-        "got 'val/accuracy'; did you mean val/acc?",
-        BEST,
-        callback("ModelCheckpoint", monitor="val/accuracy", every_n_train_steps=1),
-    ),
-    "stopping": with_callbacks(
-        f"of EarlyStopping must be a metric that is logged ({METRICS}), got 'val_loss'; did you mean val/loss?",
-        BEST,
-        callback("EarlyStopping", monitor="val_loss"),
-    ),
-    "other fidelity": with_callbacks("got 'val/acc'; did you mean val/acc", BEST, fidelity="estimated"),
-    "level of noise": with_callbacks(
-        "noise/acc@0.1, noise/acc@0.5lsb, noise/acc_mean, noise/acc_worst, cim/train_noise, epoch, step), got",
-        SWEEP,
-        RAMP,
-        callback("ModelCheckpoint", monitor="noise/acc@0.2"),
-    ),
-    "stopping without validation": Wrong(
-        (*FIT, "--trainer.limit_val_batches", "0", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor",
-         "val/acc"),
-        "`monitor` of EarlyStopping must be a metric that is logged (train/loss), got 'val/acc'",
-    ),
-    "interval of validation": flag(
-        "`val_check_interval` (77) must be less than or equal to the number of the training batches (2)",
-        "--trainer.val_check_interval", "77", command=FIT,
-    ),
-}  # fmt: skip
-
-RESUMED = (*FIT, "--ckpt_path", "x.ckpt", "--trainer.max_epochs", "3")
-
-
-def state(message: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Wrong:
-    """A row of a checkpoint from which a fit is to go on; the function gives the parts that are others."""
-    return Wrong(RESUMED, message, {"x.ckpt": saved(lambda checkpoint: {**checkpoint, **change(checkpoint)})})
-
-
-def loops(message: str, **parts: Any) -> Wrong:
-    return state(message, lambda c: {"loops": {"fit_loop": {**c["loops"]["fit_loop"], **parts}}})
-
-
-def optimizer(message: str, **parts: Any) -> Wrong:
-    return state(message, lambda c: {"optimizer_states": [{**c["optimizer_states"][0], **parts}]})
-
-
-def group(message: str, **fields: Any) -> Wrong:
-    def change(checkpoint: dict[str, Any]) -> dict[str, Any]:
-        (before,) = checkpoint["optimizer_states"]
-        return {"optimizer_states": [{**before, "param_groups": [{**before["param_groups"][0], **fields}]}]}
-
-    return state(message, change)
-
-
-def schedule(message: str, **fields: Any) -> Wrong:
-    return state(message, lambda c: {"lr_schedulers": [{**c["lr_schedulers"][0], **fields}]})
-
-
-NO_PLACE = "x.ckpt must say in loops.fit_loop where a fit goes on, got none with epoch_progress"
-NO_COUNT = "x.ckpt must hold whole numbers of 0 or more in loops.fit_loop.epoch_progress, got others"
-GROUPS = "the state of an optimizer with one group of 44 parameters, as the network has, got "
-STATES = {
-    "loop: a number": state("x.ckpt must say in loops.fit_loop where a fit", lambda _: {"loops": {"fit_loop": 3}}),
-    "loop: nothing": state(NO_PLACE, lambda _: {"loops": {"fit_loop": {}}}),
-    "loop: other keys": state(NO_PLACE, lambda _: {"loops": {"fit_loop": {"a": 1}}}),
-    "loop: number as progress": loops(NO_PLACE, epoch_progress=3),
-    "loop: progress without a total": loops(
-        "x.ckpt holds a state from which no fit goes on: KeyError: 'current'", epoch_progress={"a": 3}
-    ),
-    "loop: text as count": loops(NO_COUNT, epoch_progress={"total": {}, "current": {"ready": "a"}}),
-    "loop: negative count": loops(NO_COUNT, epoch_progress={"total": {}, "current": {"ready": -1}}),
-    "loop: number as state": loops(
-        "x.ckpt holds a state from which no fit goes on: AttributeError: ", **{"epoch_loop.state_dict": 3}
-    ),
-    "optimizer: none": state("must hold the state of one optimizer, got that of 0", lambda _: {"optimizer_states": []}),
-    "optimizer: two": state(
-        "the state of one optimizer, got that of 2", lambda c: {"optimizer_states": c["optimizer_states"] * 2}
-    ),
-    "optimizer: no group": optimizer(f"{GROUPS}0 of 0", param_groups=[]),
-    "optimizer: group of nothing": optimizer(f"{GROUPS}1 of 0", param_groups=[{}]),
-    "optimizer: fewer parameters": group(f"{GROUPS}1 of 2", params=[0, 1]),
-    "optimizer: texts as parameters": group(f"{GROUPS}1 of 0", params=["a"] * 44),
-    "optimizer: text as rate": group("x.ckpt must hold a number as lr of its optimizer, got 'abc'", lr="abc"),
-    "optimizer: NaN as rate": group("x.ckpt must hold a number as lr of its optimizer, got nan", lr=float("nan")),
-    "optimizer: number as state": optimizer("the state of its optimizer must be (3, 1, 3, 3) for", state={0: 3}),
-    "optimizer: other shape": optimizer(
-        "x.ckpt does not fit: momentum_buffer of its optimizer must be (3, 1, 3, 3) for parameter 0, got (3,)",
-        state={0: {"momentum_buffer": torch.zeros(3)}},
-    ),
-    "schedule: text as epoch": schedule("a whole number as last_epoch of its schedule, got 'abc'", last_epoch="abc"),
-    "schedule: text as rates": schedule("a list of numbers as _last_lr of its schedule, got ['a']", _last_lr=["a"]),
-    "callbacks: numbers": state(
-        "x.ckpt must hold mappings by name as callbacks, got int of ",
-        lambda c: {"callbacks": dict.fromkeys(c["callbacks"], 3)},
-    ),
-    "callbacks: number as name": state("by name as callbacks, got dict of 1", lambda _: {"callbacks": {1: {}}}),
-    "seed": state("0 or more as training_seed, or none, got 'abc'", lambda _: {"training_seed": "abc"}),
-    "version": state(
-        "must hold a version as pytorch-lightning_version, got 'abc'", lambda _: {"pytorch-lightning_version": "abc"}
-    ),
-}
-
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"
 NO_LAST = "`ckpt_path: last` is the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit with"
 
@@ -157,15 +44,10 @@ LASTS = {
     ),
     **{f"none, {command}": last(NO_LAST, command) for command in ("validate", "predict", "sweep", "explain")},
 }
-ROWS = {
-    **{f"monitor: {name}": row for name, row in MONITORS.items()},
-    **{f"state: {name}": row for name, row in STATES.items()},
-    **{f"last: {name}": row for name, row in LASTS.items()},
-}
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("wrong", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("wrong", LASTS.values(), ids=LASTS)
 def test_rows(wrong: Wrong, asim: Asim, folder: Path, run: Run) -> None:
     assert_refused(wrong, asim, folder, run)
 
@@ -192,7 +74,7 @@ def test_what_another_callback_saved_is_kept_where_an_unknown_metric_is_found_la
 ) -> None:
     (folder / "own_logs.py").write_text(OWN)
     path = written(trainer__callbacks=[callback("own_logs.Logs"), BEST, NOSUCH])
-    assert "got 'val/nosuch'" in asim("fit", "-c", path).error
+    assert "val/nosuch" in asim("fit", "-c", path).error
     assert [each.name for each in folder.rglob("*.ckpt")] == ["best.ckpt"]
 
 

@@ -23,101 +23,37 @@ class Hostile:
         return os.system, (f"touch {OPENED}",)
 
 
-def laughs(start: str, line: str) -> str:
-    """Ten aliases of ten aliases of ten ...: 10^11 values in a few hundred bytes."""
-    lines = [f"a0: &a0 {start}"]
-    for n in range(10):
-        lines.append(f"a{n + 1}: &a{n + 1} " + line.format(",".join([f"*a{n}"] * 10)))
-    return "\n".join(lines)
-
-
-LAUGHS = laughs("[x]", "[{}]")
-IN_A_FLAG = "{" + LAUGHS.replace("\n", ", ") + "}"
-CHAIN = "\n".join(["a0: &a0 [x]", *(f"a{n + 1}: &a{n + 1} [*a{n}]" for n in range(200))])
-LEVELS = "a document must have at most 100 levels of lists and mappings, got more"
-NODES = "a document must have at most 50000 values, aliases expanded, got more"
-INSIDE = "the alias *a stands inside what it stands for"
-KWARGS = (*VALIDATE, "--model.backbone.kwargs")
 NO_YAML = "a: [1, 2\nb: }\n"
 PLAN = (*VALIDATE, "--model.plan", "plan.yaml")
 
 YAML = {
-    "alias of a mapping in itself": recipe(f"tiny.yaml, line 1: {INSIDE}", "model: &a {backbone: *a}"),
-    "alias of a list in itself": recipe(f"tiny.yaml, line 2: {INSIDE}", "model:\n  plan: {keep: &a [*a]}"),
-    "aliases of aliases": recipe(f"tiny.yaml, line 6: {NODES}", LAUGHS),
-    "aliases for another command": recipe(NODES, f"axes: {{rows: {IN_A_FLAG}}}"),
-    "merged aliases of aliases": recipe(NODES, laughs("{k: v}", "{{<<: [{}]}}")),
-    "chain of aliases": recipe(f"tiny.yaml, line 100: {LEVELS}", CHAIN),
-    "many values": recipe(NODES, f"model: {{backbone: {{kwargs: [{'x,' * 60000}]}}}}"),
-    "5,000 lists in one another": recipe(f"tiny.yaml, line 1: {LEVELS}", "a: " + "[" * 5000 + "]" * 5000),
-    "5,000 lists that do not end": recipe(f"tiny.yaml, line 1: {LEVELS}", "a: " + "[" * 5000),
-    "5,000 mappings": recipe(LEVELS, "a: " + "{a: " * 5000 + "}" * 5000),
-    "5,000 lists in block style": recipe(f"tiny.yaml, line 2: {LEVELS}", "a:\n" + "- " * 5000 + "x"),
-    "1,000 mappings in block style": recipe(LEVELS, "\n".join(" " * n + "a:" for n in range(1000))),
-    "5,000 keys of keys": recipe(LEVELS, "? " * 5000 + "x"),
-    "key twice": recipe("tiny.yaml, line 3: the key 'model' stands twice", "model: {}\nseed_everything: 1\nmodel: {}"),
-    "key twice in a group": recipe("line 4: the key 'trial' stands", "model:\n  trial: 1\n  chip: 2\n  trial: 2"),
-    "key twice, quoted": recipe("line 3: the key 'trial' stands twice", "model:\n  trial: 1\n  'trial': 2"),
-    "large file": recipe("tiny.yaml must be a YAML file of at most 10000000 bytes, got 10000001", "#" * 10_000_001),
+    "key twice": recipe("tiny.yaml, line 3, is not YAML: the key 'model'", "model: {}\nseed_everything: 1\nmodel: {}"),
     "number of 5,000 digits": recipe("tiny.yaml is not YAML: Exceeds the limit", f"model: {{trial: {'1' * 5000}}}"),
-    "number of 50,000 digits": recipe(
-        "line 1: a document must have numbers of at most 10000 characters, got 50000",
-        f"model: {{trial: {'1' * 50000}}}",
-    ),
-    "no such day": recipe("tiny.yaml is not YAML: month must be in 1..12", "model: {trial: 2026-13-45}"),
-    "hexadecimal without digits": recipe("tiny.yaml is not YAML: invalid literal", "model: {trial: 0x_}"),
     "tag that runs code": recipe(
         "line 1, is not YAML: could not determine a constructor for the tag",
         f"model: !!python/object/apply:os.system ['touch {OPENED}']",
     ),
-    "unknown alias": recipe("tiny.yaml, line 1, is not YAML: found undefined alias", "model: *b"),
-    "two documents": recipe("line 2, is not YAML: but found another document", "model: {}\n---\nmodel: {}"),
-    "list as key": recipe("tiny.yaml, line 1, is not YAML: found unhashable key", "? [a]\n: 1"),
-    "number as key": recipe("A key of settings must be a text, got 1", "model: {1: 2}"),
-    "NUL": recipe("tiny.yaml is not YAML: unacceptable character #x0000", "model: {trial: \0}"),
+    "number as key": recipe("Key must be a string, got: 1.", "model: {1: 2}"),
     "UTF-16": recipe("tiny.yaml must be a YAML file, got one that is no text", "model: {}".encode("utf-16")),
-    "flag: alias in itself": Wrong((*KWARGS, "{a: &a [*a]}"), f"`--model.backbone.kwargs`, line 1: {INSIDE}"),
-    "flag: aliases of aliases": Wrong((*KWARGS, IN_A_FLAG), f"`--model.backbone.kwargs`, line 1: {NODES}"),
-    "flag with =": Wrong((*VALIDATE, f"--model.plan={IN_A_FLAG}"), f"`--model.plan`, line 1: {NODES}"),
-    "flag: 5,000 lists": Wrong((*KWARGS, "{a: " + "[" * 5000), f"`--model.backbone.kwargs`, line 1: {LEVELS}"),
-    "flag: key twice": Wrong((*KWARGS, "{a: 1, a: 2}"), "`--model.backbone.kwargs`, line 1: the key 'a' stands twice"),
-    "flag of import": Wrong(
-        ("import", "x.pth", "--to", "y.ckpt", "--network", "resnet18", "--kwargs", "{a: &a [*a]}"),
-        f"`--kwargs`, line 1: {INSIDE}",
+    "flag: alias in itself": Wrong(
+        (*VALIDATE, "--model.backbone.kwargs", "{a: &a [*a]}"), "`model.backbone.kwargs` must be dict, got {a: &a [*a]}"
     ),
-    "plan: alias in itself": Wrong(PLAN, f"plan.yaml, line 1: {INSIDE}", {"plan.yaml": "keep: &a [*a]"}),
-    "plan: aliases of aliases": Wrong(PLAN, f"plan.yaml, line 6: {NODES}", {"plan.yaml": LAUGHS}),
-    "plan: key twice": Wrong(PLAN, "plan.yaml, line 2: the key 'keep'", {"plan.yaml": "keep: [a]\nkeep: [b]"}),
-    "plan: no text": Wrong(PLAN, "plan.yaml must be a YAML file, got one that", {"plan.yaml": bytes(range(256))}),
-    "plan that a recipe names": Wrong(
-        VALIDATE, f"plan.yaml, line 6: {NODES}", {"tiny.yaml": "model: {plan: plan.yaml}", "plan.yaml": LAUGHS}
+    "flag: key twice": Wrong((*VALIDATE, "--model.backbone.kwargs", "{a: 1, a: 2}"), "must be dict, got {a: 1, a: 2}"),
+    "plan: key twice": Wrong(PLAN, "plan.yaml: the key 'keep' stands twice", {"plan.yaml": "keep: [a]\nkeep: [b]"}),
+    "plan: no text": Wrong(PLAN, "plan.yaml: 'utf-8' codec can't decode", {"plan.yaml": bytes(range(256))}),
+    "plan: no YAML": Wrong(PLAN, "plan.yaml: while parsing a flow sequence", {"plan.yaml": NO_YAML}),
+    "plan: a list": Wrong(PLAN, "a mapping of settings, or a YAML file of one, got plan.yaml", {"plan.yaml": "[1]"}),
+    "plan: nothing": Wrong(PLAN, "a mapping of settings, or a YAML file of one, got plan.yaml", {"plan.yaml": ""}),
+    "plan: wrong type": Wrong(
+        PLAN,
+        "plan.yaml: `model.plan.macro.adc_bits` must be int or null, got x",
+        {"plan.yaml": "macro: {adc_bits: x}"},
     ),
-    **{
-        f"group: {name}": Wrong((*VALIDATE, "--model.plan", file), f"{file}{said}", {file: content})
-        for name, (file, content, said) in {
-            "no YAML": ("p.yml", NO_YAML, ", line 2, is not YAML"),
-            "no JSON": ("p.json", '{"keep": [}', ", line 1, is not YAML"),
-            "no ending": ("p", NO_YAML, ", line 2, is not YAML"),
-            "alias in itself": ("p.json", "keep: &a [*a]", f", line 1: {INSIDE}"),
-            "no text": ("p.txt", bytes(range(256)), " must be a YAML file, got one that is no text"),
-            "a list": ("p", "[1]", " must hold a mapping of settings, got a list"),
-            "nothing": ("p.yaml", "", " must hold a mapping of settings, got nothing"),
-            "large": ("p", "#" * 10_000_001, " must be a YAML file of at most 10000000 bytes, got 10000001"),
-            "wrong type": (
-                "p",
-                "macro: {adc_bits: x}",
-                ": `model.plan.macro.adc_bits` must be an integer or null, got x",
-            ),
-        }.items()
-    },
-    "group that a recipe names": recipe("p.json, line 2, is not YAML", "model: {plan: p.json}", **{"p.json": NO_YAML}),
+    "group that a recipe names": recipe("p.json: while parsing", "model: {plan: p.json}", **{"p.json": NO_YAML}),
     "group beside a recipe": Wrong(
-        ("validate", "-c", "sub/r.yaml"),
-        "sub/p, line 2, is not YAML",
-        {"sub/r.yaml": "model: {plan: p}", "sub/p": NO_YAML},
+        ("validate", "-c", "sub/r.yaml"), "p: while parsing", {"sub/r.yaml": "model: {plan: p}", "sub/p": NO_YAML}
     ),
-    "whole model": Wrong((*VALIDATE, "--model", "m"), "m, line 2, is not YAML", {"m": NO_YAML}),
-    "YAML in a text": recipe(f"line 1: {INSIDE}", "model: {backbone: {kwargs: '{a: &a [*a]}'}}"),
+    "whole model": Wrong((*VALIDATE, "--model", "m"), "m: while parsing", {"m": NO_YAML}),
 }
 
 CHECKED = ("validate", "--ckpt_path", "x.ckpt")
@@ -161,12 +97,7 @@ CHECKPOINTS = {
     ),
     "numbers as names": wrong("must hold tensors by name as its state_dict", changed(state_dict={1: torch.zeros(2)})),
     "texts as weights": wrong("got 'a' of str", changed(state_dict={"a": "b"})),
-    "no step": wrong("x.ckpt must hold a whole number of 0 or more as global_step", changed(global_step=None)),
-    "step that is a text": wrong("0 or more as global_step, got 'abc'", changed(global_step="abc")),
-    "no optimizer": wrong("a list of mappings as optimizer_states", changed(optimizer_states=None), RESUMED),
-    "empty optimizer": wrong("each of its optimizer_states", changed(optimizer_states=[{}]), RESUMED),
-    "no loops": wrong("in loops.fit_loop", changed(optimizer_states=[STATE], loops={}), RESUMED),
-    "version": wrong("a version as pytorch-lightning_version", changed(**{"pytorch-lightning_version": None}), RESUMED),
+    "version": wrong("Invalid version: None", changed(**{"pytorch-lightning_version": None}), RESUMED),
     "meta": wrong(f"got '{WEIGHT}' of Tensor", with_weight(torch.zeros(3, 1, 3, 3, device="meta"))),
     "export: name": wrong("`model.backbone.name` must be a text", settings(backbone={"name": 3}), EXPORT),
 }

@@ -1,0 +1,100 @@
+"""Options of commands: fields of a frozen dataclass, whose docstrings are the help."""
+
+from argparse import SUPPRESS
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from textwrap import fill
+from typing import Any, get_type_hints
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from asim_lightning.cli.commands import COMMANDS
+from asim_lightning.cli.messages import OneLineParser
+
+
+def own_options(command: str) -> dict[str, Any]:
+    """Types of the options of a command, by name."""
+    options = COMMANDS[command].options
+    return {} if options is None else {each.name: each.type for each in fields(options)}
+
+
+def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()) -> None:
+    """Add the options of a command to a parser.
+
+    A field without a default is given by its place, unless it is for keywords only. A list of texts, which has the help
+    in its metadata, takes all that are given by place.
+
+    Args:
+        parser: The parser.
+        command: Name of the command.
+        skip: Names of options that are left out.
+    """
+    options = COMMANDS[command].options
+    if options is None:
+        return
+    several = [each for each in fields(options) if each.type == list[str] and "help" in each.metadata]
+    parser.add_class_arguments(options, as_positional=True, skip={*skip, *(each.name for each in several)})
+    for each in several:
+        parser.add_argument(each.name, type=str, nargs="*", help=each.metadata["help"])
+
+
+def take_options(command: str, given: Mapping[str, Any]) -> Any:
+    """The options of a command.
+
+    Args:
+        command: Its name.
+        given: Settings that were parsed and made into objects.
+    """
+    return COMMANDS[command].options(**{name: given[name] for name in own_options(command)})
+
+
+def read_options(command: str, words: Sequence[str]) -> Any:
+    """The options of a command that runs no network, as they are written.
+
+    Args:
+        command: Its name.
+        words: What follows it.
+
+    Raises:
+        UsageError: An option is unknown, is missing, or has a wrong value.
+    """
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
+    parser.known_settings = list(own_options(command))
+    add_options(parser, command)
+    return take_options(command, parser.parse_args(with_switches(words, command)))
+
+
+def with_switches(flags: Sequence[str], command: str) -> list[str]:
+    """Flags of a command, where one that is true or false means true if no such value follows it."""
+    switches = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}
+    return [
+        f"{flag}=true" if flag in switches and after.lower() not in ("true", "false") else flag
+        for flag, after in zip(flags, [*flags[1:], ""], strict=False)
+    ]
+
+
+_SETTINGS = """settings of the network, its data and the trainer:
+  -c CONFIG              A recipe: a YAML file, or the name of a shipped one. Several may be given; a later one wins.
+  --ckpt_path FILE       Trained weights; their settings count if no recipe or flag says otherwise.
+  --model.SETTING VALUE  Network, fidelity, macro and optimizer, such as --model.plan.macro.adc_bits 7.
+  --data CLASS           Data module, and its arguments, such as --data.init_args.root FOLDER.
+  --trainer.SETTING VALUE
+                         Lightning's trainer.
+  --print_config         Print all settings, and run nothing.
+A file may stand for a group of settings, as in --model.plan FILE."""
+
+
+def print_help(command: str) -> None:
+    """Print the options of a command: its own one by one, groups of them and all other settings in a line each."""
+    kinds = get_type_hints(COMMANDS[command].options) if COMMANDS[command].options is not None else {}
+    groups = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=f"asim {command}", usage=SUPPRESS, add_help=False, print_config=None)
+    add_options(parser, command, skip=groups)
+    print(f"usage: asim {command} -c CONFIG [--OPTION VALUE ...]\n\n{COMMANDS[command].what}\n")
+    parser.print_help()
+    for name, kind in groups.items():
+        print(f"\n--{name}.FIELD VALUE: {str(kind.__doc__).splitlines()[0]}")
+        print(fill(", ".join(each.name for each in fields(kind)), 100, initial_indent="  ", subsequent_indent="  "))
+    print(f"\n{_SETTINGS}\nasim {command} --help.all explains every setting.")
