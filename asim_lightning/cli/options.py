@@ -62,7 +62,7 @@ def read_options(command: str, words: Sequence[str]) -> Any:
     parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
     parser.known_settings = list(own_options(command))
     add_options(parser, command)
-    return take_options(command, parser.parse_args(with_switches(words, command)))
+    return take_options(command, vars(parser.parse_args(with_switches(words, command))))
 
 
 def with_switches(flags: Sequence[str], command: str) -> list[str]:
