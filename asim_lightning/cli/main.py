@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -76,7 +77,7 @@ def _run(given: list[str]) -> None:
         sys.path.insert(0, here)  # a column model or data module of the user's own, as with python -m
     if given in (["--help"], ["-h"], ["--version"]):
         print(f"asim {__version__}" if given == ["--version"] else help_text(), end="\n" * (given == ["--version"]))
-        return
+        raise SystemExit(0)
     if (why := refusal(given)) is not None:
         raise ValueError(why)
     from asim_lightning.cli.command_line import read_arguments
@@ -118,6 +119,8 @@ def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
         SystemExit: With code 2 if the user can mend it, else with 1.
     """
     said = " ".join(str(error).split()) or type(error).__name__
+    if said.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", str(error))):
+        said = errors[-1]  # a worker's traceback ends with what is wrong
     if "Does not validate against any" in said:  # jsonargparse's for a class that refuses its arguments
         from asim_lightning.cli.messages import one_line
 

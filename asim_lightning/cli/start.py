@@ -140,9 +140,9 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         kind = keys or f"a {type(checkpoint).__name__}"
         raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
     for key, value in checkpoint["state_dict"].items():
-        if not has_values(value):
+        if not isinstance(key, str) or not has_values(value):
             given = f"{key!r:.60} of {type(value).__name__}"
-            raise ValueError(f"{path} must hold tensors with values as its state_dict, got {given}")
+            raise ValueError(f"{path} must hold tensors with values by name as its state_dict, got {given}")
     return checkpoint
 
 

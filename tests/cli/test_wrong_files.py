@@ -95,7 +95,7 @@ CHECKPOINTS = {
         "`model.backbone.kwargs` must not hold checkpoint_path: `model.backbone.pretrained` names",
         settings(backbone={"kwargs": {"checkpoint_path": "x.ckpt"}}),
     ),
-    "numbers as names": wrong("must hold tensors by name as its state_dict", changed(state_dict={1: torch.zeros(2)})),
+    "numbers as names": wrong("tensors with values by name as its state_dict", changed(state_dict={1: torch.zeros(2)})),
     "texts as weights": wrong("got 'a' of str", changed(state_dict={"a": "b"})),
     "version": wrong("Invalid version: None", changed(**{"pytorch-lightning_version": None}), RESUMED),
     "meta": wrong(f"got '{WEIGHT}' of Tensor", with_weight(torch.zeros(3, 1, 3, 3, device="meta"))),
