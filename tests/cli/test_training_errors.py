@@ -22,10 +22,10 @@ FLAGS = {
     "classes": (("--model.num_classes", "7"), "`model.num_classes` must be 10, as in the data, got 7"),
     "typo": (
         ("--model.optimizer.lrr", "0.1"),
-        "`--model.optimizer.lrr` is no setting; nearest: --model.optimizer.lr",
+        "`model.optimizer.lrr` is no setting; nearest: model.optimizer.lr",
     ),
     "negative rate": (("--model.optimizer.lr", "-0.1"), "`model.optimizer.lr` must be above 0, got -0.1"),
-    "no number": (("--model.optimizer.lr", "fast"), "`model.optimizer.lr` must be a number, got fast"),
+    "no number": (("--model.optimizer.lr", "fast"), "`model.optimizer.lr` must be float, got fast"),
     "noise model": (
         ("--model.train_noise_model", "proportionel"),
         "`train_noise_model` must be proportional, macro, chip or an import path such as package.module.Class, got "

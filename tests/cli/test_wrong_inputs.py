@@ -124,7 +124,7 @@ DATA = {
     "too many images": (("--data.init_args.test_images", "99999"), "test_images must be 1 to 2000"),
     "no images": (("--data.init_args.test_images", "0"), "test_images must be at least 1, got 0"),
     "held out": (("--data.init_args.held_out", "7"), "a positive multiple of the 10 classes, got 7"),
-    "no such module": (("--data", "nosuch.Module"), "`data` must be null, got nosuch.Module"),
+    "no such module": (("--data", "nosuch.Module"), "`data` cannot be nosuch.Module"),
     "near a module": (
         ("--data", "CIFAR11"),
         "`data` must be a class by its import path, such as package.module.Class or ",
@@ -234,7 +234,7 @@ GROUPS = {
         b"trainer: {callbacks: 3}",
         "`trainer.callbacks` must be list or null, got 3",
     ),
-    "number as class": (b"data: {class_path: 3}", "`data` must be null, got {'class_path': 3}: argument of type 'int'"),
+    "number as class": (b"data: {class_path: 3}", "`data` cannot be {'class_path': 3}: argument of type 'int'"),
     "settings of a command": (b"fit: {model: {trial: 1}}", "`fit.model.trial` is no setting; nearest: model.trial"),
     "list as checkpoint": (b"ckpt_path: [1]", "`ckpt_path` must be str or null, got [1]: Not of type Path: expected s"),
 }
@@ -273,7 +273,7 @@ FIT_ALONE = {
     "duration": (("--trainer.max_time", "abc"), "`Timer(duration='abc')` is not a valid duration"),
     "mistyped callback": (("--trainer.callbacks+=NoiseRmp",), "got NoiseRmp; nearest: NoiseRamp, NoiseSweep"),
     "mistyped callback of Lightning's": (("--trainer.callbacks+=EarlyStoping",), "; nearest: EarlyStopping"),
-    "abstract callback": (("--trainer.callbacks+=abc.ABC",), "`trainer.callbacks` must be null, got abc.ABC: Import p"),
+    "abstract callback": (("--trainer.callbacks+=abc.ABC",), "`trainer.callbacks` cannot be abc.ABC: Import p"),
     "function as callback": (
         ("--trainer.callbacks", "[os.getcwd]"),
         "Import path os.getcwd does not correspond to a subclass of Callback",
