@@ -251,7 +251,7 @@ def test_real_weights_are_right_on_real_pictures(folder: Path, capsys: pytest.Ca
     main(["validate", "-c", str(path), "--compare", "[float, quantized]", "--model.plan.macro.random_noise", "0"])
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
     assert said[0] == "accuracy 90.00 % (float, 18 of 20 images)"
-    assert said[1].replace("quantized", "simulated") == said[2]  # nothing is lost without noise
+    assert said[1].replace("quantized", "simulated, no noise") == said[2]  # nothing is lost without noise
     assert os.listdir(folder) == []
 
 

@@ -49,6 +49,7 @@ _NO_FILE = re.compile(r"Unable to load config '(.*?)'\s+- (.*)", re.S)
 _EXPECTED = re.compile(r"Expected (?!a path but)(?:an? )?(.+?)(?:\. Got value: (.*))?$", re.M)
 _GIVEN = re.compile(r"(?:Given value|path string): (.*)")
 _REASON = re.compile(r"^\s*- (?!Expected|Does not validate|Problem|Not a valid|a class|a dict)(\S.*)$", re.M)
+_NO_MAPPING = re.compile(r"Not a valid subclass of \w+\. Got value: (.*)")
 _LONGEST = 200
 
 
@@ -78,6 +79,8 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
         return no_setting(".".join(part for part in (name, group and group[1], found[1]) if part), known)
     expected, reasons = _EXPECTED.findall(message), _REASON.findall(message)
     given = _GIVEN.findall(message) or [got for _, got in expected if got]
+    if name and not expected and (found := _NO_MAPPING.search(message)):
+        return f"`{name}` must have mappings of settings, got {found[1]}"
     if not name or not given:
         refused = reasons and "Does not validate against any" in message  # by a class that was being made
         return reasons[0] if refused else " ".join(message.split())
@@ -104,7 +107,7 @@ def no_setting(given: str, known: Iterable[str]) -> str:
 def _words(kind: str) -> str:
     """A type as a user knows it."""
     if kind.startswith("dot import path string"):
-        return "a class by its import path, such as package.module.Class"
+        return "a class by its import path, such as package.module.Class, or a mapping of its settings"
     name = re.sub(r"<class '([\w.]+)'>", lambda found: found[1].rpartition(".")[2] or found[1], kind)
     name = re.sub(r"Literal\[(.*?)\]", r"one of \1", name.replace("typing.", ""))
     return re.sub(r"\bNoneType\b|\bNone\b", "null", name)

@@ -66,12 +66,22 @@ def read_options(command: str, words: Sequence[str]) -> Any:
 
 
 def with_switches(flags: Sequence[str], command: str) -> list[str]:
-    """Flags of a command, where one that is true or false means true if no such value follows it."""
+    """Flags of a command: dashes within a name are underscores, and a flag that is true or false means true if no such
+    value follows it.
+    """
+    flags = [_underscored(flag) for flag in flags]
     switches = {f"--{name}" for name, kind in own_options(command).items() if kind is bool}
     return [
         f"{flag}=true" if flag in switches and after.lower() not in ("true", "false") else flag
         for flag, after in zip(flags, [*flags[1:], ""], strict=False)
     ]
+
+
+def _underscored(flag: str) -> str:
+    name, equals, value = flag.partition("=")
+    if not name.startswith("--") or "." in name:
+        return flag
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
 
 
 _SETTINGS = """settings of the network, its data and the trainer:

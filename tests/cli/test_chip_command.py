@@ -68,8 +68,8 @@ def test_a_pattern_of_a_users_column_is_shown_and_not_saved(
     [
         (["--chip", "17"], "error: No chip differs from another: set `model.plan.macro.static`"),
         (["--chip", "-1", "--model.plan.macro.static.offset", "1"], "error: `chip` must be 0..4294967295, got -1"),
-        (["--chip", "one"], "error: `chip` must be an integer or null, got one"),
-        (["--model.plan.macro.static.ofset", "1"], "nearest: --model.plan.macro.static.offset"),
+        (["--chip", "one"], "error: `chip` must be int or null, got one"),
+        (["--model.plan.macro.static.ofset", "1"], "nearest: model.plan.macro.static.offset"),
         (["--model.plan.macro.static.trim", "all"], "`macro.static.trim` must be one of none, offset, gain, both"),
         (["--model.plan.macro.static", "1"], "static"),
     ],

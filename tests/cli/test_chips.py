@@ -50,8 +50,8 @@ def test_other_commands_take_a_recipe_of_chips(asim: Asim, written: Write) -> No
 
 ROWS = {
     "one chip": flag("`chips` must be 2..10000, got 1", *CELLS, "--chips", "1", command=SWEEP),
-    "no number": flag("`chips` must be an integer or null, got many", *CELLS, "--chips", "many", command=SWEEP),
-    "half a chip": flag("`chips` must be an integer or null, got 2.5", *CELLS, "--chips", "2.5", command=SWEEP),
+    "no number": flag("`chips` must be int or null, got many", *CELLS, "--chips", "many", command=SWEEP),
+    "half a chip": flag("`chips` must be int or null, got 2.5", *CELLS, "--chips", "2.5", command=SWEEP),
     "an axis too": flag(
         "`axes.chip` must be absent, got [1, 2]", *CELLS, "--chips", "3", "--axes.chip", "[1, 2]", command=SWEEP
     ),
@@ -72,11 +72,11 @@ ROWS = {
         "percents above 0, 100 at most, got [101.0]", *CELLS, "--chips", "3", "--thresholds", "[101]", command=SWEEP
     ),
     "threshold, a text": flag(
-        "`thresholds` must be a list of numbers or null", *CELLS, "--chips", "3", "--thresholds", "high", command=SWEEP
+        "`thresholds` must be list or null, got high", *CELLS, "--chips", "3", "--thresholds", "high", command=SWEEP
     ),
     "threshold without chips": flag("need `chips` or `until`", *CELLS, "--thresholds", "[90]", command=SWEEP),
-    "a list of chips": recipe("`chips` must be an integer or null, got [0, 1]", "chips: [0, 1]\n", SWEEP),
-    "a target of a number": recipe("`until` must be a text or null, got 0.95", "until: 0.95\n", SWEEP),
+    "a list of chips": recipe("`chips` must be int or null, got [0, 1]", "chips: [0, 1]\n", SWEEP),
+    "a target of a number": recipe("`until` must be str or null, got 0.95", "until: 0.95\n", SWEEP),
 }
 
 

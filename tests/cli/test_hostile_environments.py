@@ -43,12 +43,12 @@ def folder_of_run(folder: Path) -> None:
 EXCHANGE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
     "export below a file": (file_for_runs, (*EXPORT, "runs/x.pth"), "runs/x.pth cannot be written"),
     "export where nothing is written": (nothing, (*EXPORT, "/proc/x.pth"), "/proc/x.pth cannot be written"),
-    "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "runs is a folder; a file"),
+    "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "There is no file 'runs'"),
     "export to another's format": (
         nothing, ("export", "fashion_resnet_nat", "--format", "torchvision", "--to", "new/x.pth"), "torchvision format"
     ),
     "export to another ending": (nothing, (*EXPORT, "new/x.ckpt"), "`--to` must end in .pth or .safetensors"),
-    "import of a folder": (folder_of_run, ("import", "runs", "--to", "new/x.ckpt"), "runs is a folder; a file"),
+    "import of a folder": (folder_of_run, ("import", "runs", "--to", "new/x.ckpt"), "There is no file 'runs'"),
     "import of nothing": (nothing, ("import", "x.pth", "--to", "new/x.ckpt"), "There is no file"),
     "import of a config.py that is none": (
         lambda folder: (folder / "config.py").write_text("nothing = 1"),

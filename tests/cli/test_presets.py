@@ -100,7 +100,7 @@ ROWS = {
     "a list": flag("a published macro that asim macros lists, got '[1, 2]'", "--model.plan.preset", "[1, 2]"),
     "contradiction": flag("`macro.encoding_bits` must be 1..2", "--model.plan.preset", "dct_ram_2022",
                           "--model.plan.macro.input_bits", "2"),
-    "settings of macros": Wrong(("macros", "--model.trial", "3"), "`--model.trial` is no setting"),
+    "settings of macros": Wrong(("macros", "--model.trial", "3"), "`model.trial` is no setting"),
     "as a recipe": Wrong(
         ("validate", "-c", "macro_cr_cim_2024"), "a published macro and no recipe; --model.plan.preset cr_cim_2024"
     ),

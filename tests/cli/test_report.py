@@ -70,9 +70,9 @@ WRONG: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "a folder to write": (
         lambda _: Path("out.html").mkdir(),
         (SWEEP, "--output", "out.html"),
-        "`--output` must be a file",
+        "out.html cannot be written: Is a directory",
     ),
-    "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`--targets` is no setting; nearest: --target"),
+    "an unknown option": (nothing, (SWEEP, "--targets", "90 %"), "`targets` is no setting; nearest: target"),
 }
 
 

@@ -58,24 +58,24 @@ PLAN = {
     "rule for no layer": ("rules", [{"match": "layer9.*", "macro": {"rows": 9}}], "nearest: layer4.0.conv2"),
     "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, adc_step"),
     "rule with a value": ("rules", [{"match": "fc", "macro": {"adc_bits": 77}}], "must be 1..16 or null, got 77"),
-    "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.matches` is no setting; nearest: match"),
+    "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.matches` is no setting; nearest: model.plan.rules.match"),
     "rule with a field": (
         "rules",
         [{"match": "fc", "adc_bits": 10}],
-        "is no setting: fields of a macro stand under `macro`, as in {match: head, macro: {adc_bits: 8}}",
+        "`model.plan.rules.adc_bits` is no setting; nearest: model.plan.rules.match, model.plan.rules.macro",
     ),
     "rule with a field, misspelt": (
         "rules",
         [{"match": "fc", "adcbits": 10}],
         "rules.adcbits` is no setting; nearest",
     ),
-    "rule with a fidelity": ("rules", [{"match": "fc", "fidelity": "float"}], "; an entry has match, macro"),
-    "rule, a text": ("rules", ["fc"], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got fc"),
-    "rule, a number": ("rules", [3], "a list of mappings, such as {match: head, macro: {adc_bits: 10}}, got 3"),
+    "rule with a fidelity": ("rules", [{"match": "fc", "fidelity": "float"}], "`model.plan.rules.fidelity` is no setting"),
+    "rule, a text": ("rules", ["fc"], "or a mapping of its settings, got fc"),
+    "rule, a number": ("rules", [3], "`model.plan.rules` must have mappings of settings, got 3"),
     "rule expression": ("rules", [{"match": "re:(", "macro": {"rows": 9}}], "has an invalid regular expression 're:('"),
-    "rule of no list": ("rules", {"match": "fc"}, "`model.plan.rules` must be a list"),
+    "rule of no list": ("rules", {"match": "fc"}, "`model.plan.rules` must be list"),
     "keep of no layer": ("keep", ["nosuch"], "`plan.keep` matches no layer with 'nosuch'; nearest: "),
-    "keep of no list": ("keep", "fc", "`model.plan.keep` must be a list"),
+    "keep of no list": ("keep", "fc", "`model.plan.keep` must be list"),
     "stem": ("stem", "digital", "`plan.stem` must be one of published, quantized, float, macro, got 'digital'"),
 }
 
@@ -129,8 +129,8 @@ DATA = {
         ("--data", "CIFAR11"),
         "`data` must be a class by its import path, such as package.module.Class or ",
     ),
-    "near a module's path": (("--data", "asim_lightning.data.ImageNett"), "`data` must be null, got asim_lightning.da"),
-    "no data module": (("--data", "asim_lightning.MacroConfig"), "`data` must be null, got asim_lightning.MacroConfig"),
+    "near a module's path": (("--data", "asim_lightning.data.ImageNett"), "`data` cannot be asim_lightning.data.ImageNett; nearest: ImageNet"),
+    "no data module": (("--data", "asim_lightning.MacroConfig"), "`data` cannot be asim_lightning.MacroConfig"),
 }
 
 AXES = {
@@ -149,7 +149,7 @@ AXES = {
     "null in a list": (("--axes.rows", "[null]"), "`axes.rows` must be int or null, got [None]"),
     "no number": (("--axes.random_noise", "[.nan]"), "got nan, at the point random_noise nan of `axes`"),
     "negative": (("--axes.random_noise", "[-0.1]"), "got -0.1, at the point random_noise -0.1 of `axes`"),
-    "list of axes": (("--axes", "[1]"), '[1]: Parser key "axes": Unable to load config "[1]"'),
+    "list of axes": (("--axes", "[1]"), "`axes` must be a mapping of settings, or a YAML file of one, got [1]"),
     "negative trials": (("--trials", "-1"), "`trials` must be 1..65535, got -1"),
     "half a trial": (("--trials", "1.5"), "`trials` must be int, got 1.5"),
     "1e9 trials": (("--trials", "1e9"), "`trials` must be int, got 1000000000.0"),
@@ -228,7 +228,7 @@ GROUPS = {
     "number as model": (b"model: 3", "`model` must be a mapping of settings, got 3"),
     "set as model": (b"model: !!set {a, b}", "`model` must be a mapping of settings, got {"),
     "list as trainer": (b"trainer: [1]", "`trainer` must be a mapping of settings, got [1]"),
-    "text as trainer": (b"trainer: abc", 'abc: Parser key "trainer": Unable to load config "abc"'),
+    "text as trainer": (b"trainer: abc", "`trainer` must be a mapping of settings, or a YAML file of one, got abc"),
     "switch as backbone": (b"model: {backbone: true}", "`model.backbone` must be a mapping"),
     "number as callbacks": (
         b"trainer: {callbacks: 3}",

@@ -9,27 +9,19 @@ from tests.cli.wrong_inputs import SWEEP, Wrong, assert_refused, flag
 
 RUNNER = {
     "unknown": (("--runner", "rya"), "`runner` must be one of trainer, ray, got 'rya'; did you mean ray?"),
-    "no text": (("--runner", "3"), "`runner` must be a mapping, or a YAML file of one, got 3"),
+    "no text": (("--runner", "3"), "`runner` must be one of trainer, ray, got '3'"),
     "no worker": (("--runner", "ray", "--runner.workers", "0"), "`runner.workers` must be 1 or more or null, got 0"),
     "more workers than a machine bears": (
         ("--runner", "ray", "--runner.workers", "100000"),
         "`runner.workers` must be 1..",
     ),
-    "part of a worker": (("--runner.workers", "1.5"), "`runner.workers` must be an integer or null, got 1.5"),
+    "part of a worker": (("--runner.workers", "1.5"), "`runner.workers` must be int or null, got 1.5"),
     "no thread": (("--runner", "ray", "--runner.threads", "0"), "`runner.threads` must be 1 or more, got 0"),
     "more threads than a machine has": (
         ("--runner", "ray", "--runner.threads", "100000"),
         "`runner.threads` must be 1..",
     ),
-    "typo": (("--runner", "ray", "--runner.worker", "2"), "nearest: --runner.workers"),
-    "address without a port": (
-        ("--runner", "ray", "--runner.address", "node"),
-        "`runner.address` must be HOST:PORT of a cluster that runs",
-    ),
-    "workers of the trainer": (
-        ("--runner.workers", "2"),
-        "got 2 with `runner: trainer`, whose processes `trainer.devices`",
-    ),
+    "typo": (("--runner", "ray", "--runner.worker", "2"), "nearest: runner.workers"),
     "processes of both": (
         ("--runner", "ray", "--trainer.devices", "2", "--trainer.strategy", "ddp"),
         "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got 2",
