@@ -125,7 +125,9 @@ def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
         from asim_lightning.cli.messages import one_line
 
         said = one_line(str(error))
-    if re.search("surrogates not allowed|quoted scalar", said) and (bytes_ := [each for each in given if not is_text(each)]):
+    if re.search("surrogates not allowed|quoted scalar", said) and (
+        bytes_ := [each for each in given if not is_text(each)]
+    ):
         said = f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder"
     elif isinstance(error, OSError) and error.errno is not None:  # else in words already
         what = error.strerror or type(error).__name__

@@ -43,7 +43,7 @@ def folder_of_run(folder: Path) -> None:
 EXCHANGE: dict[str, tuple[Setting, tuple[str, ...], str]] = {
     "export below a file": (file_for_runs, (*EXPORT, "runs/x.pth"), "runs/x.pth cannot be written"),
     "export where nothing is written": (nothing, (*EXPORT, "/proc/x.pth"), "/proc/x.pth cannot be written"),
-    "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "There is no file 'runs'"),
+    "export of a folder": (folder_of_run, ("export", "runs", *EXPORT[2:], "x.pth"), "runs is a folder; a file"),
     "export to another's format": (
         nothing, ("export", "fashion_resnet_nat", "--format", "torchvision", "--to", "new/x.pth"), "torchvision format"
     ),

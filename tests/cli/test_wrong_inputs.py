@@ -58,7 +58,11 @@ PLAN = {
     "rule for no layer": ("rules", [{"match": "layer9.*", "macro": {"rows": 9}}], "nearest: layer4.0.conv2"),
     "rule with a typo": ("rules", [{"match": "fc", "macro": {"adc_bit": 3}}], "nearest: adc_bits, adc_step"),
     "rule with a value": ("rules", [{"match": "fc", "macro": {"adc_bits": 77}}], "must be 1..16 or null, got 77"),
-    "rule with a key": ("rules", [{"matches": "fc"}], "`model.plan.rules.matches` is no setting; nearest: model.plan.rules.match"),
+    "rule with a key": (
+        "rules",
+        [{"matches": "fc"}],
+        "`model.plan.rules.matches` is no setting; nearest: model.plan.rules.match",
+    ),
     "rule with a field": (
         "rules",
         [{"match": "fc", "adc_bits": 10}],
@@ -69,7 +73,11 @@ PLAN = {
         [{"match": "fc", "adcbits": 10}],
         "rules.adcbits` is no setting; nearest",
     ),
-    "rule with a fidelity": ("rules", [{"match": "fc", "fidelity": "float"}], "`model.plan.rules.fidelity` is no setting"),
+    "rule with a fidelity": (
+        "rules",
+        [{"match": "fc", "fidelity": "float"}],
+        "`model.plan.rules.fidelity` is no setting",
+    ),
     "rule, a text": ("rules", ["fc"], "or a mapping of its settings, got fc"),
     "rule, a number": ("rules", [3], "`model.plan.rules` must have mappings of settings, got 3"),
     "rule expression": ("rules", [{"match": "re:(", "macro": {"rows": 9}}], "has an invalid regular expression 're:('"),
@@ -127,9 +135,12 @@ DATA = {
     "no such module": (("--data", "nosuch.Module"), "`data` cannot be nosuch.Module"),
     "near a module": (
         ("--data", "CIFAR11"),
-        "`data` must be a class by its import path, such as package.module.Class or ",
+        "`data` must be a class by its import path, such as package.module.Class, or ",
     ),
-    "near a module's path": (("--data", "asim_lightning.data.ImageNett"), "`data` cannot be asim_lightning.data.ImageNett; nearest: ImageNet"),
+    "near a module's path": (
+        ("--data", "asim_lightning.data.ImageNett"),
+        "`data` cannot be asim_lightning.data.ImageNett; nearest: ImageNet",
+    ),
     "no data module": (("--data", "asim_lightning.MacroConfig"), "`data` cannot be asim_lightning.MacroConfig"),
 }
 
@@ -159,7 +170,10 @@ AXES = {
 
 ENTRIES = "must be a list of float, quantized, simulated or mappings, such as [float, {macro: {adc_bits: 7}}], "
 COMPARE = {
-    "spelling": ("[float, quantised]", "`compare` must be a class by its import path, such as package.module.Class "),
+    "spelling": (
+        "[float, quantised]",
+        "`compare` must be a class by its import path, such as package.module.Class, or ",
+    ),
     "fidelity that is none here": ("[estimated]", "`compare` must be a class by its import path, such as package.modu"),
     "a number": ("3", "`compare` must be list or null, got 3"),
     "a name": ("quantized", "`compare` must be list or null, got quantized"),
