@@ -8,5 +8,5 @@ Lane: one element of a vector; neighbouring lanes hold neighbouring pixels (or o
 Block: the outputs (or pixels) that a kernel converts at once for one vector of lanes.
 Converter: the ADC at the end of a column, by its number; the same one serves every image.
 Trial: one read of one chip, with noise of its own. Vote: one of several conversions of a count, which become one code.
-Level: a set of instructions that a library is compiled for: portable (SSE2, NEON), AVX2, AVX-512 with AMX.
+Level: a set of instructions that a library is compiled for: portable (SSE2, NEON), AVX2, AVX-512.
 """

@@ -23,7 +23,6 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,6 @@ _AVX512 = f"""
     {_AVX2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bitalg -mavx512vpopcntdq
     -mprefer-vector-width=512
 """
-_AMX = "-mamx-tile -mamx-int8"
-"""Of the library of AVX-512, where the compiler knows them: it counts by AMX where the processor has it, too."""
 
 _PROBE = """
 #include <pthread.h>
@@ -83,7 +80,7 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 def digest(level: str, folder: Path = FOLDER) -> str:
     """Digest of what makes a library: its sources, with the structures of the C interface, its level and flags."""
-    content = hashlib.sha256(repr((PLATFORM, level, _FLAGS, LEVELS[level], _AMX)).encode())
+    content = hashlib.sha256(repr((PLATFORM, level, _FLAGS, LEVELS[level])).encode())
     for path in sources(folder):
         content.update(repr((path.name, path.read_bytes())).encode())
     return content.hexdigest()[:32]
@@ -132,14 +129,12 @@ def _run(arguments: Sequence[str], scratch: Path) -> str | None:
     return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else None
 
 
-def _compile(
-    compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, scratch: Path, more: str = ""
-) -> str | None:
-    """Compile and link a library of a level, with more flags; what the compiler says when it fails."""
-    own = [f'-DASIM_DIGEST="{digest(level)}"', *more.split()]
+def _compile(compiler: Sequence[str], level: str, files: Sequence[Path], output: Path, scratch: Path) -> str | None:
+    """Compile and link a library of a level; what the compiler says when it fails."""
+    own = f'-DASIM_DIGEST="{digest(level)}"'
     objects = [output.with_name(f"{file.stem}.o") for file in files]
     for file, object_file in zip(files, objects, strict=True):
-        failure = _run([*command(compiler, level, [file], object_file), *own], scratch)
+        failure = _run([*command(compiler, level, [file], object_file), own], scratch)
         if failure is not None:
             return failure
     return _run(command(compiler, level, objects, output), scratch)
@@ -151,9 +146,8 @@ def _build_level(level: str, scratch: Path) -> bool:
     part = Path(tempfile.mkdtemp(dir=scratch), path.name)
     files = [file for file in sources() if file.suffix == ".cpp"]
     failures = []
-    ways = [_AMX, ""] if level == "avx512" and PLATFORM[0] == "linux" else [""]
-    for compiler, more in product(compilers(), ways):
-        failure = _compile(compiler, level, files, part, scratch, more)
+    for compiler in compilers():
+        failure = _compile(compiler, level, files, part, scratch)
         if failure is None:
             new = shutil.copy(part, path.with_suffix(".new"))
             Path(new).replace(path)  # not written over: a process may have the old one loaded

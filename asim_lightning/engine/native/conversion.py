@@ -130,8 +130,7 @@ def plan_of(
     job.digit_count, job.vote_rule = len(schedule.digits), VOTE_RULES[macro.vote]
     conversions = prod(output_shape) * len(tiles) * len(transfer.cycles)
     job.threads = execution.threads if conversions * _NANOSECONDS_A_CONVERSION >= _NANOSECONDS_WORTH_THREADS else 1
-    pairs = [(c.weight_bits, c.input_bits) for c in transfer.cycles] if job.counting == Counting.AMX else ()
-    key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits, pairs))
+    key = repr(("native", level, job.counting, job.inputs_in_lanes, product, macro.rows, macro.weight_bits))
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
     return Plan(
         job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)
@@ -183,27 +182,9 @@ def _filling(lanes: int) -> float:
     return lanes / (-(-lanes // _GROUP) * _GROUP)
 
 
-def counts_by(counting: Counting, transfer: Transfer, level: str | None = None) -> bool:
-    """Whether a library of this machine counts a macro's digits in some way; AMX takes digits of at most 8 bits.
-
-    Args:
-        counting: The way.
-        transfer: The macro.
-        level: Level of the library; None: the processor's.
-    """
-    is_wide = max(number for _, number in schedule_of(transfer).digits) > 8
-    return not (counting == Counting.AMX and is_wide) and bool(kernels(level).asim_counts_by(counting))
-
-
 def _counting(transfer: Transfer, level: str | None, inputs: int, outputs: int) -> Counting:
     """The fastest way to count so many lanes of a problem's inputs and outputs."""
     macro, loaded, digits = transfer.macro, kernels(level), schedule_of(transfer).digits
-    bits, singles = macro.encoding_bits, outputs if _filling(inputs) >= _filling(outputs) else inputs
-    # AMX's registers have 16 rows, of which few would be in use, and beside AMX the core is slower, which counts where
-    # there is noise
-    is_worth_amx = bits >= (3 if any(transfer.noisy) else 1) and (singles >= 2 or bits >= 16)
-    if is_worth_amx and counts_by(Counting.AMX, transfer, level):
-        return Counting.AMX
     parts = sum(-(-number // 4) for _, number in digits)
     fits = macro.rows * 15 <= _LARGEST_LOOK_UP and loaded.asim_counts_by(Counting.LOOK_UPS)
     # a look-up takes up to four bits of a digit of four inputs, but lanes are always outputs

@@ -19,7 +19,7 @@ class Sigma(IntEnum):
 class Counting(IntEnum):
     """How a kernel counts."""
 
-    POPCOUNT, LOOK_UPS, AMX = range(3)
+    POPCOUNT, LOOK_UPS = range(2)
 
 
 VOTE_RULES = {"mean": 0, "mode": 1, "median": 2}

@@ -104,7 +104,7 @@ def test_zig_is_asked_for_where_no_compiler_knows_avx512(
     assert module._zig_if_needed() == [module.ZIG]
     monkeypatch.setenv("CXX", _old_compiler(tmp_path, "avx512"))
     assert module._zig_if_needed() == [module.ZIG]
-    monkeypatch.setenv("CXX", _old_compiler(tmp_path, "amx"))
+    monkeypatch.setenv("CXX", _old_compiler(tmp_path, "none"))
     assert module._zig_if_needed() == []
     monkeypatch.delenv("CXX")
     monkeypatch.setattr(module, "PLATFORM", ("linux", "s390x"))  # there is no wheel of zig
@@ -120,17 +120,6 @@ def test_an_old_compiler_builds_the_levels_that_it_can(
     assert module.build()
     assert sorted(path.name for path in module.FOLDER.glob("*.so")) == ["libasim_avx2.so", "libasim_portable.so"]
     assert "libasim_avx512.so: not built; 1 compilers tried" in capsys.readouterr().err
-
-
-def test_an_old_compiler_builds_avx512_without_amx(
-    copied: Copied, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = copied()
-    _without_compilers(module, monkeypatch)
-    monkeypatch.setattr(module, "LEVELS", {"avx512": module.LEVELS["avx512"]})
-    monkeypatch.setenv("CXX", _old_compiler(tmp_path, "amx"))
-    assert module.build()
-    assert "libasim_avx512.so: built by" in capsys.readouterr().out
 
 
 def test_without_a_compiler_only_libraries_of_these_sources_stay(

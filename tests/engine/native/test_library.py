@@ -13,7 +13,6 @@ from types import ModuleType
 import pytest
 
 from asim_lightning.engine.native import backend, library
-from asim_lightning.engine.native.structures import Counting
 
 Copied = Callable[[], ModuleType]
 
@@ -59,8 +58,6 @@ def test_the_processor_is_seen_as_the_system_sees_it() -> None:
     needs = {"avx2": {"avx2", "bmi2"}, "avx512": {"avx512_vpopcntdq", "avx512_vnni"}}
     expected = ("portable", *(level for level in [*library.LEVELS][1:] if needs[level] <= flags))
     assert library.processor_levels() == expected
-    by_amx = library.library("avx512").asim_counts_by(Counting.AMX) if "avx512" in expected else 0
-    assert by_amx == ({"amx_tile", "amx_int8", "avx512_vpopcntdq"} <= flags)
 
 
 def test_an_unknown_level_is_refused() -> None:

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "count_amx.h"
 #include "count_look_ups.h"
 #include "count_popcount.h"
 #include "export.h"
@@ -15,9 +14,6 @@ constexpr int64_t MOST_OTHERS = 64;   // units of the side that is not in turn, 
 
 // Call use(counting) with a null pointer to the class of counting that a job names.
 template <class Use> void with_counting(const ConversionJob& job, Use use) {
-#if defined(__AMX_INT8__)
-    if (job.counting == AMX) return use(static_cast<CountAmx*>(nullptr));
-#endif
 #if defined(__AVX2__)
     if (job.counting == LOOK_UPS) return use(static_cast<CountLookUps*>(nullptr));
 #endif
@@ -63,11 +59,8 @@ bool is_known(const ConversionJob* job) { return job->bytes == int64_t(sizeof(Co
 // Bytes of a ConversionJob, which both sides must agree on.
 ASIM_EXPORT int64_t asim_sizeof_conversion_job() { return sizeof(ConversionJob); }
 
-// Whether this library counts in a way on this processor.
+// Whether this library counts in a way.
 ASIM_EXPORT int32_t asim_counts_by(int32_t counting) {
-#if defined(__AMX_INT8__)
-    if (counting == AMX) return processor_has_amx();
-#endif
 #if defined(__AVX2__)
     if (counting == LOOK_UPS) return 1;
 #endif

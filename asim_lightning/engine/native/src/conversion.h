@@ -1,6 +1,6 @@
 // Every conversion of a product, tile by tile, in blocks of singles by lanes, four cycles at a time.
 //
-// A class of counting (CountPopcount, CountLookUps, CountAmx) takes one side of a product in turn, a unit of up to 16 lanes
+// A class of counting (CountPopcount, CountLookUps) takes one side of a product in turn, a unit of up to 16 lanes
 // (or singles) after the other, and meets all units of the other side with it, whose form was made before: that of weights
 // once, that of inputs at each call. Threads share out the units in turn and, where these are few, parts of the others.
 #pragma once
@@ -13,7 +13,7 @@ public:
     Conversion(const ConversionJob& job, const uint32_t* form, const Operand& turn)
         : turn_(turn), singles_(singles_of(job).lanes()), tiles_(job.tile_count),
           block_(block_size(singles_, Counting::MULTIPLE)), counting_(job, form, turn), conversion_(job, block_),
-          live_(conversion_.fours()), counted_(2 * counting_.batch() * 4 * block_ * GROUP) {}
+          counted_(4 * block_ * GROUP) {}
 
     // Units of the side in turn and of the other one, of a problem.
     static int64_t turns(const ConversionJob& job) { return units(job, LANES_IN_TURN); }
@@ -56,15 +56,10 @@ private:
     void convert(const BlockPlace& at) {
         conversion_.begin(at);
         counting_.select(LANES_IN_TURN ? at.first_single : at.first_lane, at.held);
-        int live = 0;   // fours of cycles that have something to count, or whose code of nothing is not 0
-        for (int four = 0; four < conversion_.fours(); ++four)
-            if (!counting_.is_empty(four) || !conversion_.is_quiet(four)) live_[live++] = four;
-        // where counting goes on beside conversion, fours are counted a turn before they are converted
-        const int batch = counting_.batch(), before = Counting::BESIDE ? batch : 0;
-        for (int turn = 0; turn < live + before; turn += batch) {
-            if (turn < live) counting_.count(live_.data() + turn, live - turn < batch ? live - turn : batch, counts_of(turn));
-            for (int i = turn < before ? 0 : turn - before; i < turn - before + batch && i < live; ++i)
-                conversion_.add(live_[i], counts_of(i));
+        for (int four = 0; four < conversion_.fours(); ++four) {
+            if (counting_.is_empty(four) && conversion_.is_quiet(four)) continue;
+            counting_.count(four, counted_.data());
+            conversion_.add(four, counted_.data());
         }
     }
 
@@ -74,14 +69,11 @@ private:
         else for (int i = 0; i < held * GROUP; ++i) out[i] += sums[i];
     }
 
-    int32_t* counts_of(int turn) { return counted_.data() + turn % (2 * counting_.batch()) * 4 * block_ * GROUP; }
-
     const Operand& turn_;
     const int64_t singles_;
     const int tiles_, block_;
     Counting counting_;
     BlockConversion conversion_;
-    Scratch<int> live_;
-    Scratch<int32_t> counted_;         // counts of fours of cycles
+    Scratch<int32_t> counted_;         // counts of four cycles
     Scratch<double> codes_, counts_;   // sums of all tiles. # (units of the other side, singles of a block, 16)
 };

@@ -59,7 +59,7 @@ struct Converters {
     const uint8_t* quiet;             // (tiles, groups or heads, fours of cycles, output columns rounded up to 16):
 };                                    // whether a count of 0 gives code 0 in all of the four
 
-enum CountingWay : int32_t { POPCOUNT, LOOK_UPS, AMX };
+enum CountingWay : int32_t { POPCOUNT, LOOK_UPS };
 
 struct ConversionJob {
     int64_t bytes;                    // sizeof(ConversionJob)

@@ -139,7 +139,7 @@ class CountLookUps {
         return job.weights.bits * fours * 64;
     }
 public:
-    static constexpr bool LANES_IN_TURN = false, BESIDE = false;
+    static constexpr bool LANES_IN_TURN = false;
     static constexpr int MULTIPLE = 4;
 
     static int64_t groups_of(const ConversionJob& job) { return job.weights.problems * ceil_div(job.weights.lanes(), GROUP); }
@@ -203,8 +203,6 @@ public:
         held_ = held;
     }
 
-    int batch() const { return 1; }
-
     bool is_empty(int four) const {
         for (int k = 0; k < 4; ++k)
             if (!is_empty(job_.cycles[4 * four + k])) return false;
@@ -212,9 +210,9 @@ public:
     }
 
     // Counts of four cycles. # (4, singles of a block, 16)
-    void count(const int* four, int, int32_t* counts) {
+    void count(int four, int32_t* counts) {
         for (int k = 0; k < 4; ++k, counts += between_) {
-            const Cycle& cycle = job_.cycles[4 * *four + k];
+            const Cycle& cycle = job_.cycles[4 * four + k];
             const Digit digit = job_.digits[cycle.digit];
             const uint8_t* nibbles = weights_ + cycle.weight_bit * fours_ * 64;
             bool first = true;

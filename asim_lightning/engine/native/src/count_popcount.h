@@ -86,7 +86,6 @@ inline void bit_planes(const Operand& operand, const LaneGroup& lanes, const Til
 class CountPopcount {
 public:
     static constexpr bool LANES_IN_TURN = true;  // lanes are arranged when they are needed, singles were made before
-    static constexpr bool BESIDE = false;        // whether counting goes on beside conversion
     static constexpr int MULTIPLE = 1;           // of singles in a block
 
     // Words of the form of one side as singles.
@@ -137,8 +136,6 @@ public:
         held_ = held;
     }
 
-    int batch() const { return 1; }  // fours of cycles that are counted together
-
     // Whether no lane of four cycles has a 1.
     bool is_empty(int four) const {
         for (int k = 0; k < 4; ++k) {
@@ -150,8 +147,8 @@ public:
     }
 
     // Counts of four cycles. # (4, singles of a block, 16)
-    void count(const int* four, int, int32_t* counts) {
-        const Cycle* cycles = job_.cycles + 4 * *four;
+    void count(int four, int32_t* counts) {
+        const Cycle* cycles = job_.cycles + 4 * four;
         if (share_digit(cycles)) count_together(cycles, counts);
         else count_apart(cycles, counts);
     }

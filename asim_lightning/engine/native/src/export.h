@@ -3,6 +3,3 @@
 #include <cstdint>
 
 #define ASIM_EXPORT extern "C" __attribute__((visibility("default")))
-
-// Whether the processor and the system have AMX's registers for this process (processor.cpp).
-bool processor_has_amx();

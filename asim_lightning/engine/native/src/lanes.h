@@ -1,5 +1,5 @@
 // Vectors as wide as the processor's: LANES numbers of 32 bits, and the few operations that C++ has no operator for.
-// This file is all that a new processor needs (beside count_amx.h); the portable branches are ordinary vectors of GCC and
+// This file is all that a new processor needs; the portable branches are ordinary vectors of GCC and
 // Clang. Kernels work on groups of 16 lanes on every processor, which are 1, 2 or 4 vectors.
 #pragma once
 #include <cstdint>

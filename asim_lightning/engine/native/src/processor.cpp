@@ -1,8 +1,7 @@
 // What library.py asks of a library before it uses it: its digest, the level of the processor, and torch's threads.
 //
 // The level is read from CPUID (which instructions there are) and XCR0 (which registers the system saves), because
-// __builtin_cpu_supports always says no when zig compiles. AVX-512 is that of Ice Lake and Zen 4 or newer. Linux lends the
-// tile registers of AMX to a process that asks for them, so asking is part of the answer.
+// __builtin_cpu_supports always says no when zig compiles. AVX-512 is that of Ice Lake and Zen 4 or newer.
 #include <cstdint>
 #include <cstdlib>
 
@@ -11,10 +10,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 #endif
 
 namespace {
@@ -23,15 +18,6 @@ enum Level { PORTABLE, AVX2, AVX512 };  // as LEVELS of backend.py
 
 #if defined(__x86_64__)
 template <class... Bits> bool has(unsigned word, Bits... bits) { return ((word >> bits & 1) && ...); }
-
-bool may_use_tiles() {
-#if defined(__linux__)
-    constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18;
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
-#else
-    return false;
-#endif
-}
 
 Level processor_level() {
     unsigned a, b, c, d, saved, high;
@@ -51,18 +37,6 @@ Level processor_level() { return PORTABLE; }
 #endif
 
 }  // namespace
-
-bool processor_has_amx() {
-#if defined(__x86_64__)
-    if (processor_level() < AVX512) return false;
-    unsigned a, b, c, d, saved, high;
-    asm volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
-    __cpuid_count(7, 0, a, b, c, d);
-    return has(saved, 17, 18) && has(d, 24, 25) && may_use_tiles();  // AMX-TILE, AMX-INT8
-#else
-    return false;
-#endif
-}
 
 // Digest of what the library is built from (backend.py), which library.py looks for in the file before it loads it.
 ASIM_EXPORT const char* asim_digest() { return ASIM_DIGEST; }
