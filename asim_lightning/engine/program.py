@@ -73,7 +73,9 @@ class Program(ABC):
         Raises:
             ValueError: The quantiser refuses x.
         """
-        sums = self.sums(self.quantized(x, quantizer), noise)
+        integers = self.quantized(x, quantizer)
+        # the exact product of an empty batch is as empty
+        sums = self.sums(integers, noise) if len(x) else self.product.integer(integers, self.w, 0)
         return scaled(self.product, sums, step, bias, x)
 
     def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
