@@ -121,7 +121,7 @@ class CimMatmul(OnMacro):
         return x, w
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        self.has_weight_range = bool(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()) >= 0)
+        self.has_weight_range = self._loaded_range(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

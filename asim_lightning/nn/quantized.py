@@ -135,6 +135,11 @@ class QuantizedLayer(nn.Module):
             raise ValueError(f"Layer `{self.name}` needs a range of 0 or more, got {largest!r}")
         return largest
 
+    def _loaded_range(self, stored: Tensor) -> bool:
+        """Whether a loaded number is a range; a number below 0 stands for none."""
+        largest = float(stored)
+        return not largest < 0 and self._checked_range(largest) >= 0
+
     def clear_range(self, device: Any = None) -> None:
         """Forget the calibrated input range."""
         self.register_buffer("input_max", torch.full((), -1.0, dtype=torch.float32, device=device))
@@ -390,7 +395,7 @@ class QuantizedLayer(nn.Module):
                 )
             state_dict[prefix + "input_max"] = self.input_max.detach()
         else:
-            self.has_range = bool(state_dict[prefix + "input_max"] >= 0)
+            self.has_range = self._loaded_range(state_dict[prefix + "input_max"])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -1,5 +1,7 @@
 """Calibrated ranges: the largest value that a quantiser covers, fitted to values that were seen."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,10 +37,17 @@ class RangeObserver:
         self.samples: list[Tensor] = []
 
     def update(self, x: Tensor) -> None:
-        """Take one batch into account."""
+        """Take one batch into account.
+
+        Raises:
+            ValueError: A value is not finite.
+        """
         values = x.detach().float().flatten()
         values = values.abs() if self.signed else values.clamp_min(0.0)
-        self.largest = max(self.largest, float(values.max()))
+        largest = float(values.max())
+        if not math.isfinite(largest):
+            raise ValueError(f"A calibrated range needs finite values, got {largest} among them")
+        self.largest = max(self.largest, largest)
         if self.method != "max":
             self.samples.append(_sample(values).cpu())
 

@@ -70,6 +70,14 @@ def test_weights_with_ranges_or_into_a_layer_without_are_loaded_without_a_word(k
     assert not layer.has_range
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("kind", "name"), [("conv", "input_max"), ("matmul", "weight_max")])
+def test_a_range_that_is_not_finite_is_not_loaded(kind: str, name: str, value: float) -> None:
+    layer, _ = calibrated(kind)
+    with pytest.raises(ValueError, match=r"^Layer `a` needs a range of 0 or more, got (nan|inf)$"):
+        layer.load_state_dict(layer.state_dict() | {name: torch.tensor(value)})
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_answer_alike_and_own_their_state(kind: str, duplicate: Callable[[Any], Any]) -> None:

@@ -82,3 +82,12 @@ def test_ranges_do_not_depend_on_shape_or_type(method: str) -> None:
 def test_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match="calibration must be one of max, percentile, mse, got 'entropy'"):
         RangeObserver("entropy", 8, True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(method: str, value: float) -> None:
+    observer = RangeObserver(method, 8, True)
+    observer.update(torch.tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"^A calibrated range needs finite values, got (nan|inf) among them$"):
+        observer.update(torch.tensor([7.0, value]))
