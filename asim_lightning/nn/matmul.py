@@ -121,7 +121,8 @@ class CimMatmul(OnMacro):
         return x, w
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        self.has_weight_range = self._loaded_range(state_dict.setdefault(prefix + "weight_max", self.weight_max.detach()))
+        stored = state_dict.setdefault(prefix + "weight_max", self.weight_max.detach())
+        self.has_weight_range = self._loaded_range(stored)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
