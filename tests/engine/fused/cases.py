@@ -15,6 +15,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
 from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.every_conversion import why_wrong
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters as random_converters
@@ -235,8 +236,10 @@ def run(case: Case) -> Run:
 
 
 def main() -> None:
-    """Print each case's outcome."""
+    """Print each case's outcome, and what the engine's first use finds."""
     torch.set_num_threads(1)
+    wrong = why_wrong(transfer(NOISY, True), torch.device("cpu"))
+    sys.stdout.write(f"first use|1|{int(wrong is not None)}\n")
     for name, case in CASES.items():
         both = run(case)
         ours, wanted = both.fused(), both.reference()

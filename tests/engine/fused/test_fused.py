@@ -42,6 +42,10 @@ def test_every_output_is_the_reference_engines(outcomes: dict[str, list[int]], n
     assert differ == 0
 
 
+def test_the_first_use_finds_no_difference(outcomes: dict[str, list[int]]) -> None:
+    assert outcomes["first use"] == [1, 0]
+
+
 @pytest.mark.parametrize("name", ["sums beyond 32 bits", "digital sums beyond 32 bits"])
 def test_the_cases_for_long_sums_pass_32_bits(name: str) -> None:
     table = tables(transfer(cases.CASES[name].macro, False), torch.device("cpu"))
