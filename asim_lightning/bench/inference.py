@@ -87,7 +87,7 @@ def unconverted(model: CimClassifier) -> nn.Module:
 
 def algorithm_of(engine: str, transfer: Transfer) -> str:
     """The algorithm that an engine uses for a macro."""
-    own = engine in ("exact", "events", "tails", "split")
+    own = engine in ("exact", "events")
     return str(algorithm(transfer) if own else Algorithm.CONVERSIONS)
 
 

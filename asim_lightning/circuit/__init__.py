@@ -10,7 +10,7 @@ is measured against. Digital cycle: one without noise. Voted cycle: one that is 
 Transfer: schedule with its column.
 """
 
-from asim_lightning.circuit.algorithm import Algorithm, algorithm, split
+from asim_lightning.circuit.algorithm import Algorithm, algorithm
 from asim_lightning.circuit.column_models import COLUMNS, build_column, resolved
 from asim_lightning.circuit.columns import Charge, Column, ConverterPlaces, Current, ratio, to_codes
 from asim_lightning.circuit.explain import Explanation, explain
@@ -39,7 +39,6 @@ __all__ = [
     "ratio",
     "resolved",
     "schedule",
-    "split",
     "to_codes",
     "transfer",
 ]

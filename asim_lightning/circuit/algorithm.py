@@ -15,7 +15,7 @@ LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
 LARGEST_EXPECTED_ERROR = 0.03
 """Up to this share of wrong codes, expected over the spreads of converters, finding those that may be wrong is faster
-than making all of them; in large layers, as those of few pixels may take longer by them."""
+than making all of them."""
 MOST_VOTES = 31
 """Most votes for which the distribution of a voted code is enumerated."""
 _MOST_COUNTS = 2**17
@@ -27,12 +27,8 @@ class Algorithm(str, Enum):
     EXACT = "exact"
     """One integer product: no noise, and every cycle exact."""
     EVENTS = "exact + events"
-    """The integer product and the wrong conversions alone: every cycle exact, and codes rarely wrong."""
-    TAILS = "exact + tail events"
-    """The same where converters differ: the integer product, and the conversions whose noise passes their converter's
-    margin."""
-    SPLIT = "exact + every other conversion"
-    """The same for the input digits whose cycles are exact, and every conversion of the others."""
+    """The integer product and only the conversions that are or may be wrong: every cycle exact but for noise and
+    converters, and codes rarely wrong."""
     CONVERSIONS = "every conversion"
     """Every conversion is made."""
 
@@ -46,42 +42,15 @@ def algorithm(transfer: Transfer) -> Algorithm:
 
     Events serve where all cycles are exact noise aside, all cells are equal, there is an ADC, at most 31 votes, at most
     2^17 counts times votes in a cycle, and no conversion is wrong with a probability above 1.5 %. Where converters
-    differ, tail events serve in their place (see `why_no_tails`). See `split` for where that holds for some input
-    digits.
+    differ, `why_no_events` says when they serve.
     """
     if transfer.exact:
         return Algorithm.EXACT
-    if why_no_tails(transfer) is None:
-        return Algorithm.TAILS
+    if transfer.converters_differ:
+        return Algorithm.EVENTS if why_no_events(transfer) is None else Algorithm.CONVERSIONS
     if has_rare_errors(transfer) and largest_error_probability(transfer) <= LARGEST_ERROR_PROBABILITY:
         return Algorithm.EVENTS
-    return Algorithm.CONVERSIONS if split(transfer) is None else Algorithm.SPLIT
-
-
-@lru_cache(maxsize=1024)
-def split(transfer: Transfer) -> tuple[Transfer, Transfer] | None:
-    """The cycles of the input digits that are exact, and the other cycles: often a sign plane, and digits of several
-    bits.
-
-    Returns:
-        Both parts; None where one of them is empty or votes are summed, where there is no noise (every conversion is
-        fast then), or where events do not suit the exact cycles.
-    """
-    if not any(transfer.noisy) or transfer.most_votes > 1:
-        return None
-    inexact = {
-        cycle.input_bits
-        for cycle, kind in zip(transfer.cycles, transfer.conversions, strict=True)
-        if kind is not Conversion.EXACT
-    }
-    numbers = range(len(transfer.cycles))
-    exact = [n for n in numbers if transfer.cycles[n].input_bits not in inexact]
-    if not exact or not inexact:
-        return None
-    part = transfer.part(exact)
-    if algorithm(part) not in (Algorithm.EXACT, Algorithm.EVENTS):
-        return None
-    return part, transfer.part([n for n in numbers if transfer.cycles[n].input_bits in inexact])
+    return Algorithm.CONVERSIONS
 
 
 def has_rare_errors(transfer: Transfer) -> bool:
@@ -105,16 +74,15 @@ def largest_error_probability(transfer: Transfer) -> float:
 
 
 @lru_cache(maxsize=1024)
-def why_no_tails(circuit: Transfer) -> str | None:
-    """Why tail events do not serve a macro, whose spreads decide, and never the draw; None where they do.
+def why_no_events(circuit: Transfer) -> str | None:
+    """Why events do not serve a macro whose converters differ, and whose spreads decide, never the draw; None where
+    they do.
 
-    They serve where converters differ and all cells are equal, all cycles would be exact but for noise and converters,
+    They serve where all cells are equal, all cycles would be exact but for noise and converters,
     no noisy conversion is voted, there are at most 2^17 counts in a cycle, and no more than 3 % of the codes are wrong,
     expected over the spreads (`expected_error`).
     """
     macro = circuit.macro
-    if not circuit.converters_differ:
-        return "converters are all alike"
     if circuit.column.converters_differ:
         return "the column gives them a pattern of its own"
     if macro.weight_parallel:

@@ -16,8 +16,7 @@ from asim_lightning.circuit.algorithm import (
     algorithm,
     expected_error,
     largest_error_probability,
-    split,
-    why_no_tails,
+    why_no_events,
 )
 from asim_lightning.circuit.columns import Column, codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
@@ -165,17 +164,12 @@ class Explanation:
         circuit = transfer(self.macro, self.signed_input, self.rows_in_use)
         noise = any(circuit.noisy)
         inexact = sum(kind is not Conversion.EXACT for kind in circuit.conversions)
-        parts = split(circuit)
-        if parts is not None:
-            some = f"{len(parts[0].cycles)} of {_plural(len(self.cycles), 'cycle')}"
-            errors = " but for rare errors, which are drawn" if any(parts[0].noisy) else ""
-            return f"{some} return their count{errors}; the others are converted"
-        if self.algorithm is Algorithm.TAILS:
+        if circuit.converters_differ and self.algorithm is Algorithm.EVENTS:
             share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
-            made = "only conversions that may be wrong are found and made (on a CPU; elsewhere every conversion is)"
+            made = "only conversions that may be wrong are drawn and made"
             return f"every cycle returns its count but for noise and converters, and {share}: {made}"
         if circuit.converters_differ:
-            return f"converters differ, and {why_no_tails(circuit)}: every conversion is made"
+            return f"converters differ, and {why_no_events(circuit)}: every conversion is made"
         if inexact and circuit.column.cell_sigma:
             return "cells differ, so that counts are real numbers, which a float product makes"
         if inexact:

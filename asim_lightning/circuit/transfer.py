@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 
@@ -100,15 +100,6 @@ class Transfer:
         is_span = cycle.top_code is not None and self.macro.adc_step is None
         span = cycle.full_scale // self.macro.rows if is_span else 1
         return cycle.sign * 2**cycle.shift * span * max(1, self.most_votes // (votes or cycle.votes))
-
-    def part(self, numbers: Sequence[int]) -> "Transfer":
-        """The schedule with some of its cycles alone, by number."""
-        return replace(
-            self,
-            cycles=tuple(self.cycles[n] for n in numbers),
-            noisy=tuple(self.noisy[n] for n in numbers),
-            conversions=tuple(self.conversions[n] for n in numbers),
-        )
 
     @property
     def largest_sum(self) -> int:

@@ -12,9 +12,9 @@ Trial: one read of one chip, with noise of its own. Chip: what stays the same fo
 Product: the linear map, a convolution or matrix product. Transfer: schedule and column of a macro, with tables.
 Program: what an engine prepares for a product on a macro, and runs at each call. Step: output of one count.
 
-The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` adds the
-wrong conversions, `tails` those of converters that differ a little (CPU), `split` does so for some input digits, and
-`native` (CPU), `fused` (CUDA) and `reference` (any device, the specification) make every conversion.
+The macro decides the algorithm, and the device only the kernel: `exact` computes the integer product, `events` (the
+folder rare) adds the wrong conversions, and `native` (CPU), `fused` (CUDA) and `reference` (any device, the
+specification) make every conversion.
 """
 
 from asim_lightning.engine.chips.chip import Chip

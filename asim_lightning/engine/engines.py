@@ -3,25 +3,24 @@
 import torch
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine import events, exact, split, tails
+from asim_lightning.engine import exact, rare
 from asim_lightning.engine.every_conversion import KERNELS, kernel_for, why_refused
 from asim_lightning.engine.program import Engine
 
-ENGINES: dict[str, Engine] = {"exact": exact, "events": events, "tails": tails, "split": split, **KERNELS}
+ENGINES: dict[str, Engine] = {"exact": exact, "events": rare, **KERNELS}
 
 
 def choose(transfer: Transfer, device: str | torch.device = "cpu") -> str:
-    """Name of the engine for a macro: "exact", "events", "tails" or "split" where that is its algorithm, and
-    runs on the device; else "native" on a CPU,
-    "fused" on CUDA, or "reference" where neither computes the macro.
+    """Name of the engine for a macro: "exact" or "events" where that is its algorithm; else "native" on a CPU, "fused"
+    on CUDA, or "reference" where neither computes the macro.
 
     Args:
         transfer: The macro's schedule and column.
         device: Device that computes.
     """
     place = torch.device(device)
-    for name in ("exact", "events", "tails", "split"):
-        if ENGINES[name].refuses(transfer) is None and ENGINES[name].why_not_on(place) is None:
+    for name in ("exact", "events"):
+        if ENGINES[name].refuses(transfer) is None:
             return name
     return kernel_for(transfer, place)
 

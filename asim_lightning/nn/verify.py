@@ -155,7 +155,7 @@ class _Samples:
                 continue
             sums = self.sums(engine, circuit)
             own = sums if name == chosen else own
-            draws_errors = name in ("events", "tails", "split") and any(circuit.noisy)
+            draws_errors = name == "events" and any(circuit.noisy)
             how = (
                 {"sigmas": _sigmas(sums, expected, exact_sums)} if draws_errors else {"allowed": self.allowed(circuit)}
             )

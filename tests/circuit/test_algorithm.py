@@ -5,19 +5,16 @@ from typing import Any
 
 import pytest
 
-from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, split, transfer
+from asim_lightning.circuit import Algorithm, MacroConfig, algorithm, transfer
 from asim_lightning.circuit.algorithm import (
     LARGEST_ERROR_PROBABILITY,
     expected_error,
     has_rare_errors,
     largest_error_probability,
-    why_no_tails,
+    why_no_events,
 )
 
 LSB = MacroConfig(weight_bits=2, input_bits=1)
-SIGNED: dict[str, Any] = {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}
-
-
 TRIMMED = 0.6 / math.sqrt(12)
 """What a step of 0.6 LSB leaves; of a gain a quarter of it at a quarter of the range."""
 
@@ -38,12 +35,12 @@ def wrong(sigma: float) -> float:
         ({"rows": 256}, Algorithm.CONVERSIONS),  # lossy
         ({"rows": 256, "random_noise": "0.2 lsb"}, Algorithm.CONVERSIONS),
         ({"random_noise": "0.2 lsb", "weight_parallel": True}, Algorithm.CONVERSIONS),
-        ({"static": {"offset": "0.1 lsb"}}, Algorithm.TAILS),
+        ({"static": {"offset": "0.1 lsb"}}, Algorithm.EVENTS),
         ({"static": {"offset": "0.3 lsb"}}, Algorithm.CONVERSIONS),  # often wrong
-        ({"static": {"offset": "0.1 lsb"}, "random_noise": "0.1 lsb"}, Algorithm.TAILS),
-        ({"static": {"offset": "3 lsb", "trim": "offset", "trim_step": "0.4 lsb"}}, Algorithm.TAILS),
+        ({"static": {"offset": "0.1 lsb"}, "random_noise": "0.1 lsb"}, Algorithm.EVENTS),
+        ({"static": {"offset": "3 lsb", "trim": "offset", "trim_step": "0.4 lsb"}}, Algorithm.EVENTS),
         ({"static": {"stuck_at_0": 0.1}}, Algorithm.EXACT),
-        ({"static": {"inl": 0.66}, "random_noise": "0.15 lsb", "digital_levels": 1}, Algorithm.TAILS),
+        ({"static": {"inl": 0.66}, "random_noise": "0.15 lsb", "digital_levels": 1}, Algorithm.EVENTS),
     ],
     ids=str,
 )
@@ -51,19 +48,9 @@ def test_the_algorithm_of_a_macro(fields: dict[str, Any], expected: Algorithm) -
     assert algorithm(transfer(LSB.with_fields(**fields), False)) is expected
 
 
-def test_a_sign_plane_alone_is_split_from_digits_of_several_bits() -> None:
-    circuit = transfer(MacroConfig(**SIGNED), True)
-    assert algorithm(circuit) is Algorithm.SPLIT
-    found = split(circuit)
-    assert found is not None
-    assert [len(part.cycles) for part in found] == [8, 16]
-    assert split(transfer(MacroConfig(**SIGNED, vote="mean", votes=2, vote_levels=1), True)) is None
-
-
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"static": {}}, "converters are all alike"),
         ({"weight_parallel": True}, "several weight bits are converted at once"),
         ({"column": "current", "column_args": {"cell_sigma": 1.0}}, "cells differ"),
         ({"votes": 3, "vote_levels": 1, "random_noise": 0.01}, "noisy conversions are voted"),
@@ -73,8 +60,8 @@ def test_a_sign_plane_alone_is_split_from_digits_of_several_bits() -> None:
     ],
     ids=str,
 )
-def test_why_tail_events_do_not_serve(fields: dict[str, Any], why: str) -> None:
-    assert why_no_tails(transfer(LSB.with_fields(**{"static": {"offset": "0.05 lsb"}, **fields}), False)) == why
+def test_why_events_do_not_serve_where_converters_differ(fields: dict[str, Any], why: str) -> None:
+    assert why_no_events(transfer(LSB.with_fields(**{"static": {"offset": "0.05 lsb"}, **fields}), False)) == why
 
 
 @pytest.mark.parametrize(
@@ -126,4 +113,4 @@ def test_levels_beside_their_code_are_wrong_more_often() -> None:
         wrong(0.1) / 2 + math.erfc(0.1 / (0.1 * math.sqrt(2))) / 2, rel=0.01
     )
     spread = transfer(LSB.with_fields(column_args={"offset": 0.4}, static={"offset": "0.1 lsb"}), False)
-    assert "of the codes are wrong by the spreads" in str(why_no_tails(spread))
+    assert "of the codes are wrong by the spreads" in str(why_no_events(spread))

@@ -174,8 +174,7 @@ bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %   
 2       3           1  -2^5          31  digital      1       -      -      -      -         -  exact
 
 per output and tile: 6 cycles (3 exact, 0 distinct, 3 lossy; 1 digital), 9 conversions
-algorithm: exact + every other conversion: 3 of 6 cycles return their count but for rare errors, which are drawn; the
-    others are converted
+algorithm: every conversion: 3 of 6 cycles do not return their count even without noise
 nearest exact row counts, noise aside: none (at or below 31), none (above)
 fewest ADC bits that keep counts distinct: 8
 """
@@ -256,7 +255,7 @@ def test_static_effects_are_said_with_their_units_and_what_they_cost() -> None:
     static = {"offset": "0.3 lsb", "gain": 1, "trim": "both", "trim_step": "0.1 lsb", "columns_per_adc": 4}
     text = " ".join(str(explain(MacroConfig(static=static))).split())
     assert "a chip: offset 0.3 lsb, gain 1 %, 4 columns share a converter, offset and gain trimmed to 0.1 lsb" in text
-    assert "algorithm: exact + tail events: every cycle returns its count but for noise and converters, and " in text
+    assert "algorithm: exact + events: every cycle returns its count but for noise and converters, and " in text
     assert "nearest exact row counts, noise aside: 255 (at or below 255), none (above)" in text
     text = " ".join(str(explain(MacroConfig(static={**static, "trim": "none"}))).split())
     assert "algorithm: every conversion: converters differ, and 0.48 of the codes are wrong by the spreads, " in text

@@ -24,7 +24,7 @@ from tests.circuit.measured_chips import (
     reads_csv,
     written,
 )
-from tests.engine.events.test_distribution import noise_of
+from tests.engine.rare.test_distribution import noise_of
 
 SIGMAS = [0.1, 0.2, 0.3, 0.5, 1.0]
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)  # with weights of 1 an output is the code of one conversion

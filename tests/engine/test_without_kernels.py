@@ -20,9 +20,8 @@ from tests.engine.products import NOISY, noise_of
 MACROS: dict[str, tuple[str, dict[str, Any]]] = {
     "exact": ("exact", {}),
     "events": ("events", {"random_noise": 0.06}),
-    "tails": ("tails", {"random_noise": 0.06, "static": {"offset": "0.1 lsb", "gain": 0.1, "inl": 0.66}}),
+    "converters apart": ("events", {"random_noise": 0.06, "static": {"offset": "0.1 lsb", "gain": 0.1, "inl": 0.66}}),
     "every": ("reference", {**NOISY}),
-    "split": ("split", {"input_bits": 9, "encoding_bits": 4, "random_noise": 0.05}),
 }
 WARNING = r"^torch's operations simulate in place of C\+\+ kernels, many times slower: The C\+\+ kernels are not "
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
-from asim_lightning.engine.events import RareErrors
+from asim_lightning.engine.rare import RareErrors
 from asim_lightning.engine.weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.prepared import Programs

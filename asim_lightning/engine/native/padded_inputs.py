@@ -1,12 +1,12 @@
-"""Inputs as bytes beside each other, with the padding that a kernel meets (src/events.cpp)."""
+"""Inputs as bytes beside each other, with the padding that a kernel meets (src/rare.cpp)."""
 
 import ctypes as C
 
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.events.layout import Geometry
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, Structure, fields, threads_for
+from asim_lightning.engine.rare.layout import Geometry
 
 _SHIFT = 128
 """Added to signed integers in bytes, whose highest bit it turns over."""

@@ -185,8 +185,7 @@ def test_every_engine_makes_the_conversions_of_the_reference(
     assert not spreads_are_large or not torch.equal(other, expected)
     is_whole = "cell_mismatch" not in effects and not circuit.macro.weight_parallel
     assert (ENGINES["native"].refuses(circuit) is None) is is_whole
-    refused = refusals(circuit, "cpu")
-    assert {"exact", "events"} <= refused.keys() or not circuit.macro.converters_differ
+    assert "exact" in refusals(circuit, "cpu") or not circuit.macro.converters_differ
 
 
 def test_stuck_cells_keep_the_exact_engine() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, events, exact, sums_of, tails
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, rare, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.every_conversion import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting
-from asim_lightning.engine.tails import TailErrors
+from asim_lightning.engine.rare import RareErrors
 from tests.engine.chips.random_converters import converters as random_converters
 from tests.engine.native.random_cases import Case, random_case
 from tests.engine.native.test_conversion import MACROS, operands
@@ -35,7 +35,7 @@ RANDOM_CASES = 300
 def tails_compute(circuit: Transfer) -> bool:
     """Whether wrong codes of converters that differ can be found."""
     macro = circuit.macro.with_fields(**{"static.offset": "0.001 lsb"})
-    return tails.refuses(transfer(macro, circuit.signed_input)) is None
+    return rare.refuses(transfer(macro, circuit.signed_input)) is None
 
 
 def converted(loaded: ctypes.CDLL, case: Case) -> int:
@@ -50,7 +50,7 @@ def converted(loaded: ctypes.CDLL, case: Case) -> int:
             case.product, Weights(held), circuit, case.chip, counting=way, max_elements=case.max_elements
         ).sums(case.x, case.noise)
         made += 1
-    for engine in (tails, events):
+    for engine in (rare,):
         if engine.refuses(circuit) is None:
             sums_of(engine, case.product, circuit, case.x, case.w, case.noise, case.chip)
             made += 1
@@ -88,7 +88,7 @@ def main(path: str) -> None:
                     made += 1
             if errors[1:] and tails_compute(circuit):
                 found = random_converters(product, circuit, w, "gain offset curves")
-                TailErrors(product, Weights(w), circuit, CHIP, converters=found).added(
+                RareErrors(product, Weights(w), circuit, CHIP, converters=found).added(
                     exact.prepare(product, circuit, Weights(w)).sums(x).double(), x, noise_of(len(x))
                 )
                 made += 1

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer, transfer
-from asim_lightning.engine import Weights, events, exact, reference, sums_of
+from asim_lightning.engine import Weights, exact, rare, reference, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.engines import ENGINES
 from asim_lightning.engine.every_conversion import why_refused
 from asim_lightning.engine.native import conversion, library, native_engine, passes
-from asim_lightning.engine.native import tails as native_tails
+from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.product import conversion_count
 from tests.engine.native.random_cases import Case, random_case
@@ -101,13 +101,13 @@ class Tally:
     def add_rare_errors(self, case: Case, quiet: Transfer) -> None:
         """Compute a macro without noise by the engines that draw nothing then."""
         expected = None
-        for name in ("exact", "tails"):
+        for name in ("exact", "events"):
             if ENGINES[name].refuses(quiet) is None:
                 expected = sums(case, quiet) if expected is None else expected
                 self.add_equal(case, quiet, name, expected)
         if exact.refuses(quiet) is None and case.circuit.macro.column in ("charge", "current"):
             tiny = transfer(quiet.macro.with_fields(random_noise="0.01 lsb"), quiet.signed_input, quiet.rows_in_use)
-            if events.refuses(tiny) is None and expected is not None:
+            if rare.refuses(tiny) is None and expected is not None:
                 self.add_equal(case, tiny, "events", expected)
 
     def add_equal(self, case: Case, circuit: Transfer, name: str, expected: Tensor) -> None:
@@ -143,7 +143,7 @@ def tally(seeds: range) -> Tally:
     conversion.plan_of.cache_clear()
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(conversion, "_NANOSECONDS_WORTH_THREADS", 0.0)
-        patched.setattr(native_tails, "_CONVERSIONS", 1)
+        patched.setattr(native_rare, "_CANDIDATES", 1)
         for seed in seeds:
             found.add(random_case(seed, Path(folder)))
     conversion.plan_of.cache_clear()
@@ -157,7 +157,7 @@ def check(seeds: range) -> None:
     named = {f"refused: {known}" for known in REFUSALS}
     assert not {kind for kind in found.kinds if kind.startswith("refused")} - named
     assert found.refused <= 1 + MOST_REFUSED * len(seeds)
-    assert found.kinds.keys() >= {"native, noisy", "native, noise-free", "exact", "events", "tails"}
+    assert found.kinds.keys() >= {"native, noisy", "native, noise-free", "exact", "events"}
 
 
 def test_some_cases_are_the_references() -> None:

@@ -1,6 +1,6 @@
 // The normal that a probability of the upper tail leaves above it, at most 1/2: Wichura's PPND16 (Applied Statistics 37,
 // 1988, AS 241), 1e-16 off, without its third region: probabilities below 2^-36 count as that, 6.7 sigma, which is where
-// the noise stream ends too. engine/tails/tail_stream has the same operations in the same order.
+// the noise stream ends too. engine/rare/stream has the same operations in the same order.
 #pragma once
 #include "uniforms.h"
 

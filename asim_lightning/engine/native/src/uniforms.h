@@ -1,4 +1,4 @@
-// Uniform numbers in float64 from two random words each, and logarithms, each operation rounded once: engine/events/stream
+// Uniform numbers in float64 from two random words each, and logarithms, each operation rounded once: engine/rare/stream
 // defines both.
 #pragma once
 #include "lanes.h"

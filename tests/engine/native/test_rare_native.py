@@ -4,21 +4,24 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Conv2dProduct, Noise, Product, events
-from asim_lightning.engine.events import any_device
-from asim_lightning.engine.events.layout import Layout, layout
-from asim_lightning.engine.events.rates import Rates, rates
-from asim_lightning.engine.native.events import NativeEvents
+from asim_lightning.engine import Conv2dProduct, Noise, Product, rare, sums_of
+from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.rare import NativeErrors
 from asim_lightning.engine.noise import layer_key
-from tests.engine.events.test_events import FORMATS, macros, noise_of, operands
+from asim_lightning.engine.rare import any_device
+from asim_lightning.engine.rare.layout import Layout, layout
+from asim_lightning.engine.rare.rates import Rates, rates
 from tests.engine.native.levels import kernels as kernels
 from tests.engine.products import exact_sums
+from tests.engine.rare.test_converters_apart import cases
+from tests.engine.rare.test_equal_converters import FORMATS, macros, noise_of, operands
 
 
 def placed(found: Rates, product: Product, x: Tensor, w: Tensor) -> Layout:
@@ -31,7 +34,7 @@ def both(
     """Outputs by the library and by plain torch."""
     places, key = placed(found, product, x, w), layer_key("layer/events", noise.call)
     expected = any_device.with_errors(total.clone(), found, places, x, w, key, noise)
-    native = NativeEvents(kernels, found, places)
+    native = NativeErrors(kernels, found, places)
     return native.added(total.clone(), x, native.weight_words(w), key, noise), expected
 
 
@@ -42,15 +45,15 @@ def test_every_event_is_that_of_plain_torch(
 ) -> None:
     macro, signed = case
     circuit = transfer(macro, signed)
-    assume(events.refuses(circuit) is None)
+    assume(rare.refuses(circuit) is None)
     product, x, w = operands(kind, macro, signed, seed)
-    found, noise = rates(circuit), replace(noise_of(2, seed), trial=trial, chip=seed)
+    found, noise = rates(circuit, False), replace(noise_of(2, seed), trial=trial, chip=seed)
     total = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double()
     alike = both(kernels, total, found, product, x, w, noise)
     assert torch.equal(*alike)
     for form in FORMATS if x.dim() == 4 else FORMATS[:1]:
         places, single = placed(found, product, x, w), total.float().contiguous(memory_format=form)
-        native = NativeEvents(kernels, found, places)
+        native = NativeErrors(kernels, found, places)
         operand = x.contiguous(memory_format=form)
         given_x = (operand + 128 * signed).to(torch.uint8) if macro.input_bits <= 8 else operand
         key = layer_key("layer/events", noise.call)
@@ -64,7 +67,7 @@ def layer(batch: int = 3) -> tuple[Product, Rates, Tensor, Tensor, Tensor]:
     x = torch.randint(0, 16, (batch, 120, 8, 8), generator=generator).float()
     w = torch.randint(-7, 8, (24, 60, 3, 3), generator=generator).float()
     product = Conv2dProduct((1, 1), (1, 1), (1, 1), 2)
-    return product, rates(circuit), x, w, exact_sums(product, x, w, 4, 4, False).double()
+    return product, rates(circuit, False), x, w, exact_sums(product, x, w, 4, 4, False).double()
 
 
 def test_threads_ids_and_repeated_samples(kernels: ctypes.CDLL, set_threads: Callable[[int], None]) -> None:
@@ -74,3 +77,18 @@ def test_threads_ids_and_repeated_samples(kernels: ctypes.CDLL, set_threads: Cal
     for threads in (1, 2):
         set_threads(threads)
         assert torch.equal(*both(kernels, total, found, product, x, w, noise))
+
+
+@pytest.mark.parametrize("nonlinear", [0.0, 0.05])
+@pytest.mark.parametrize("random", [0.0, 0.07])
+def test_converters_apart_are_those_of_the_best_level(
+    kernels: ctypes.CDLL, random: float, nonlinear: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = {"offset": "0.15 lsb", "gain": 0.3, "inl": 0.66}
+    circuit = transfer(MacroConfig(9, 9, random_noise=random, nonlinear_noise=nonlinear, static=static), True)
+    for name, (product, x, w) in cases(circuit.macro, True).items():
+        noise = replace(noise_of(len(x)), chip=3)
+        expected = sums_of(rare, product, circuit, x, w, noise)
+        with monkeypatch.context() as patched:
+            patched.setattr(passes, "best_library", lambda: kernels)
+            assert torch.equal(sums_of(rare, product, circuit, x, w, noise), expected), name

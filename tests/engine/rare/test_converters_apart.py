@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, exact, sums_of, tails
+from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights, exact, rare, sums_of
+from asim_lightning.engine.rare import RareErrors
 from asim_lightning.engine.reference import ReferenceProgram
-from asim_lightning.engine.tails import TailErrors
 from tests.engine.chips.random_converters import converters
 from tests.engine.conversion_cases import operands
-from tests.engine.events.test_distribution import check_same_distribution
 from tests.engine.products import PRODUCTS, noise_of
+from tests.engine.rare.test_distribution import check_same_distribution
 
 DEPTHWISE: dict[str, tuple[Product, tuple[int, ...], tuple[int, ...]]] = {
     "depthwise": (Conv2dProduct((1, 1), (1, 1), (1, 1), 12), (2, 12, 9, 7), (12, 1, 3, 3)),
@@ -61,7 +61,7 @@ def cases(macro: MacroConfig, signed: bool) -> dict[str, tuple[Product, Tensor, 
 
 def by_tails(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
     total = exact.prepare(product, circuit, Weights(w)).sums(x).double()
-    return TailErrors(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).added(total, x, noise)
+    return RareErrors(product, Weights(w), circuit, Chip(0, "layer"), converters=errors).added(total, x, noise)
 
 
 def by_reference(product: Product, circuit: Transfer, x: Tensor, w: Tensor, errors: Any, noise: Noise) -> Tensor:
@@ -99,10 +99,10 @@ def test_plain_torch_finds_the_same(
     for name, (product, x, w) in cases(circuit.macro, True).items():
         x, w = x[:2], w[:2] if product.batched_weight else w
         noise = noise_of(len(x), trial=3, chip=5)
-        found = sums_of(tails, product, circuit, x, w, noise)
+        found = sums_of(rare, product, circuit, x, w, noise)
         with monkeypatch.context() as patched:
             without_kernels(patched)
-            assert torch.equal(sums_of(tails, product, circuit, x, w, noise), found), name
+            assert torch.equal(sums_of(rare, product, circuit, x, w, noise), found), name
 
 
 STATIC: dict[str, dict[str, Any]] = {
@@ -125,7 +125,7 @@ def test_codes_have_the_references_distribution(static: dict[str, Any], nonlinea
     clean = x.double() @ w.double().T
     found = [
         (sums_of(engine, MatmulProduct(), circuit, x, w, noise_of(600, chip=3)) - clean).round().long()
-        for engine in (tails, _Reference)
+        for engine in (rare, _Reference)
     ]
     check_same_distribution(*found)
     right = [(each != 0).double() for each in found]  # converter by converter
@@ -154,7 +154,7 @@ def test_outputs_have_the_references_distribution(fields: dict[str, Any], name: 
     unit = circuit.divisor / circuit.scale
     found = [
         ((sums_of(engine, product, circuit, x, w, noise) - clean) * unit).round().long()
-        for engine in (tails, _Reference)
+        for engine in (rare, _Reference)
     ]
     check_same_distribution(*found)
 
@@ -173,12 +173,12 @@ def test_batch_and_threads_do_not_matter(set_threads: Callable[[int], None]) -> 
     noise = replace(
         noise_of(5), sample_ids=torch.tensor([2**32 - 1, 7, 7, 0, 9]), offsets=torch.tensor([0, 0, 1, 5, 0])
     )
-    together = sums_of(tails, product, circuit, x, w, noise)
+    together = sums_of(rare, product, circuit, x, w, noise)
     for threads in (2, 3):
         set_threads(threads)
-        assert torch.equal(sums_of(tails, product, circuit, x, w, noise), together)
+        assert torch.equal(sums_of(rare, product, circuit, x, w, noise), together)
         for i in range(5):
-            alone = sums_of(tails, product, circuit, x[i : i + 1], w, noise.rows(i, i + 1))
+            alone = sums_of(rare, product, circuit, x[i : i + 1], w, noise.rows(i, i + 1))
             assert torch.equal(alone, together[i : i + 1])
 
 
@@ -190,7 +190,7 @@ def test_seed_trial_call_name_sample_offset_and_chip_each_make_other_errors() ->
     ]
     others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
     clean = exact.prepare(product, circuit, Weights(w)).sums(x).double()
-    errors = [(sums_of(tails, product, circuit, x, w, n) - clean).flatten() for n in (base, *others)]
+    errors = [(sums_of(rare, product, circuit, x, w, n) - clean).flatten() for n in (base, *others)]
     assert len({tuple(e.tolist()) for e in errors}) == len(errors)
     for other in errors[1:]:
         assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1
@@ -200,8 +200,8 @@ def test_seed_trial_call_name_sample_offset_and_chip_each_make_other_errors() ->
 def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> None:
     product, circuit, x, w = layer(2)
     noise, x = noise_of(2), x.contiguous(memory_format=form)
-    expected = sums_of(tails, product, circuit, x, w, noise)
-    errors = tails.prepare(product, circuit, Weights(w), Chip(0, "layer")).errors
+    expected = sums_of(rare, product, circuit, x, w, noise)
+    errors = rare.prepare(product, circuit, Weights(w), Chip(0, "layer")).errors
     clean = exact.prepare(product, circuit, Weights(w)).sums(x)
     for dtype in (torch.float32, torch.int64, torch.float64):
         total = clean.to(dtype).clone(memory_format=form)
@@ -213,16 +213,15 @@ def test_types_and_memory_formats_do_not_matter(form: torch.memory_format) -> No
 
 def test_an_empty_batch_and_digital_cycles_have_no_errors() -> None:
     product, circuit, x, w = layer(1)
-    assert sums_of(tails, product, circuit, x[:0], w, noise_of(1).rows(0, 0)).shape == (0, 40, 18, 17)
+    assert sums_of(rare, product, circuit, x[:0], w, noise_of(1).rows(0, 0)).shape == (0, 40, 18, 17)
     digital = transfer(circuit.macro.with_fields(digital_levels=99), False)
     assert torch.equal(
-        sums_of(tails, product, digital, x, w, noise_of(1)),
+        sums_of(rare, product, digital, x, w, noise_of(1)),
         exact.prepare(product, digital, Weights(w)).sums(x).double(),
     )
 
 
-def test_wrong_engines_are_refused() -> None:
-    assert tails.refuses(transfer(MacroConfig(random_noise=0.05), False)) == "converters are all alike"
-    assert tails.refuses(layer(1)[1]) is None
-    assert tails.why_not_on(torch.device("cuda")) == "does not run on cuda"
-    assert tails.why_not_on(torch.device("cpu")) is None
+def test_spreads_that_make_wrong_codes_frequent_are_refused() -> None:
+    often = transfer(MacroConfig(random_noise=0.05, static={"offset": "0.3 lsb"}), False)
+    assert rare.refuses(often) == "0.13 of the codes are wrong by the spreads, more than 0.03"
+    assert rare.refuses(layer(1)[1]) is None

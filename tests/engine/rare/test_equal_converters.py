@@ -12,11 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asim_lightning.circuit import Conversion, MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, noise_context, sums_of
-from asim_lightning.engine.events import any_device
-from asim_lightning.engine.events.layout import layout
-from asim_lightning.engine.events.rates import Rates, rates
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, noise_context, rare, sums_of
 from asim_lightning.engine.noise import layer_key
+from asim_lightning.engine.rare import any_device
+from asim_lightning.engine.rare.layout import layout
+from asim_lightning.engine.rare.rates import Rates, rates
 from asim_lightning.engine.weights import Weights
 from tests import oracle
 from tests.engine.products import exact_sums
@@ -139,7 +139,7 @@ def counts(product: Product, macro: MacroConfig, signed: bool, x: Any, w: Any) -
 
 def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor, noise: Noise) -> Any:
     """Outputs with events, one candidate after the other."""
-    found, macro = rates(circuit), circuit.macro
+    found, macro = rates(circuit, False), circuit.macro
     shape = w.shape[1:] if product.batched_weight else w.shape
     cut = layout(found, product, x.shape[1:], shape)
     every = counts(product, macro, circuit.signed_input, x.long().numpy(), w.long().numpy())
@@ -169,7 +169,7 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
         .reshape(sums.shape)
     )
     scale = macro.rows if macro.adc_step is None else 1
-    return np.where(sums, (total * found.divisor + sums * scale) / found.divisor, total)
+    return np.where(sums, (total * circuit.divisor + sums * scale) / circuit.divisor, total)
 
 
 def on_any_device(product: Product, found: Rates, x: torch.Tensor, w: torch.Tensor, noise: Noise, signed: bool) -> Any:
@@ -183,24 +183,24 @@ def on_any_device(product: Product, found: Rates, x: torch.Tensor, w: torch.Tens
 def test_every_event_is_the_slow_simulators(case: tuple[MacroConfig, bool], kind: str, seed: int) -> None:
     macro, signed = case
     circuit = transfer(macro, signed)
-    assume(events.refuses(circuit) is None)  # not every cycle is digital
+    assume(rare.refuses(circuit) is None)  # not every cycle is digital
     product, x, w = operands(kind, macro, signed, seed)
     noise = noise_of(2, seed)
-    found = sums_of(events, product, circuit, x, w, noise)
+    found = sums_of(rare, product, circuit, x, w, noise)
     expected = slowly(product, circuit, x, w, noise)
     assert np.array_equal(found.numpy().reshape(expected.shape), expected)
-    assert torch.equal(found, on_any_device(product, rates(circuit), x, w, noise, signed))
+    assert torch.equal(found, on_any_device(product, rates(circuit, False), x, w, noise, signed))
     total = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed)
     for form in FORMATS if x.dim() == 4 else FORMATS[:1]:
         operand = x.contiguous(memory_format=form)
         for dtype in (torch.float32, torch.int64, torch.float64):
             before = total.to(dtype).clone(memory_format=form)
-            added = events.RareErrors(product, Weights(w), circuit).added(before, operand, noise)
+            added = rare.RareErrors(product, Weights(w), circuit).added(before, operand, noise)
             assert torch.equal(added, found.to(added.dtype))  # rounded once
             assert added.dtype == (torch.float32 if dtype == torch.float32 else torch.float64)
         if macro.input_bits <= 8:
             in_bytes = (operand + 128 * signed).to(torch.uint8)
-            added = events.RareErrors(product, Weights(w), circuit).added(total.double(), in_bytes, noise)
+            added = rare.RareErrors(product, Weights(w), circuit).added(total.double(), in_bytes, noise)
             assert torch.equal(added, found)
 
 
@@ -215,9 +215,9 @@ def layer(batch: int = 3, **fields: Any) -> tuple[Product, Transfer, torch.Tenso
 def test_a_sample_alone_is_the_same_as_in_a_batch() -> None:
     *problem, x, w = layer()
     noise = noise_of(3)
-    together = sums_of(events, *problem, x, w, noise)
+    together = sums_of(rare, *problem, x, w, noise)
     for i in range(3):
-        assert torch.equal(sums_of(events, *problem, x[i : i + 1], w, noise.rows(i, i + 1)), together[i : i + 1])
+        assert torch.equal(sums_of(rare, *problem, x[i : i + 1], w, noise.rows(i, i + 1)), together[i : i + 1])
 
 
 def test_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
@@ -225,7 +225,7 @@ def test_threads_do_not_matter(set_threads: Callable[[int], None]) -> None:
     found = []
     for number in (1, 2, 3):
         set_threads(number)
-        found.append(sums_of(events, *problem, x, w, noise_of(1)))
+        found.append(sums_of(rare, *problem, x, w, noise_of(1)))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
@@ -237,19 +237,19 @@ def test_seed_trial_call_name_sample_and_offset_each_make_other_noise() -> None:
     others = [replace(base, **{k: v}) for k, v in [("seed", 9), ("trial", 3), ("call", 1), ("name", "other")]]
     others += [replace(base, sample_ids=base.sample_ids + 1), replace(base, offsets=one)]
     clean = exact_sums(problem[0], x, w, problem[1].macro.input_bits, problem[1].macro.weight_bits, False).double()
-    errors = [(sums_of(events, *problem, x, w, n) - clean).flatten() for n in (base, *others)]
+    errors = [(sums_of(rare, *problem, x, w, n) - clean).flatten() for n in (base, *others)]
     assert len({tuple(e.tolist()) for e in errors}) == len(errors)
     for other in errors[1:]:
         assert abs(float(torch.corrcoef(torch.stack([errors[0], other]))[0, 1])) < 0.1  # 1536 outputs: 4 sigma
-    assert torch.equal(sums_of(events, *problem, x, w, replace(base, chip=4)) - clean, errors[0].view(clean.shape))
+    assert torch.equal(sums_of(rare, *problem, x, w, replace(base, chip=4)) - clean, errors[0].view(clean.shape))
 
 
 def test_rows_of_one_sample_go_on_where_the_one_before_ended() -> None:
     """Three rows of one sample, in one call or one by one."""
     *problem, x, w = layer()
     noise = replace(noise_of(3), sample_ids=torch.full((3,), 7), offsets=torch.arange(3))
-    together = sums_of(events, *problem, x, w, noise)
-    assert torch.equal(sums_of(events, *problem, x[2:], w, noise.rows(2, 3)), together[2:])
+    together = sums_of(rare, *problem, x, w, noise)
+    assert torch.equal(sums_of(rare, *problem, x[2:], w, noise.rows(2, 3)), together[2:])
     clean = exact_sums(problem[0], x, w, problem[1].macro.input_bits, problem[1].macro.weight_bits, False)
     assert not torch.equal(together[0] - clean[0], together[1] - clean[1])
 
@@ -258,8 +258,8 @@ def test_tiny_noise_leaves_the_exact_product() -> None:
     product, _, x, w = layer()
     for sigma in ("0.06 lsb", "0.01 lsb", "1e-6 lsb"):
         circuit = transfer(MacroConfig(weight_bits=4, input_bits=4, random_noise=sigma), False)
-        assert all(kind.rate < 1e-15 for kind in rates(circuit).kinds)
-        found = sums_of(events, product, circuit, x, w, noise_of(3))
+        assert all(kind.rate < 1e-15 for kind in rates(circuit, False).kinds)
+        found = sums_of(rare, product, circuit, x, w, noise_of(3))
         assert found.dtype == torch.float64
         assert torch.equal(
             found, exact_sums(product, x, w, circuit.macro.input_bits, circuit.macro.weight_bits, False).double()
@@ -269,15 +269,15 @@ def test_tiny_noise_leaves_the_exact_product() -> None:
 @pytest.mark.parametrize("order", FORMATS)
 def test_memory_formats_types_and_inference_mode_do_not_matter(order: torch.memory_format) -> None:
     *problem, x, w = layer()
-    expected = sums_of(events, *problem, x, w, noise_of(3))
-    assert torch.equal(sums_of(events, *problem, x.to(memory_format=order), w, noise_of(3)), expected)
+    expected = sums_of(rare, *problem, x, w, noise_of(3))
+    assert torch.equal(sums_of(rare, *problem, x.to(memory_format=order), w, noise_of(3)), expected)
     with torch.inference_mode():
-        assert torch.equal(sums_of(events, *problem, x + 0, w + 0, noise_of(3)), expected)
+        assert torch.equal(sums_of(rare, *problem, x + 0, w + 0, noise_of(3)), expected)
 
 
 def test_an_empty_batch_has_no_events() -> None:
     *problem, x, w = layer()
-    assert sums_of(events, *problem, x[:0], w, noise_of(0)).shape == (0, 24, 8, 8)
+    assert sums_of(rare, *problem, x[:0], w, noise_of(0)).shape == (0, 24, 8, 8)
 
 
 @pytest.mark.parametrize("percent", [0.03, 0.022, 0.02, 0.015, 0.01])
@@ -287,4 +287,4 @@ def test_rates_of_next_to_nothing_give_the_product(percent: float) -> None:
     w = torch.randint(-127, 128, (64, 300), generator=torch.Generator().manual_seed(1)).float()
     with noise_context(seed=1) as scope:
         noise = scope.source("fc", 2, torch.device("cpu"))
-    assert torch.equal(sums_of(events, MatmulProduct(), circuit, x, w, noise).double(), x.double() @ w.double().T)
+    assert torch.equal(sums_of(rare, MatmulProduct(), circuit, x, w, noise).double(), x.double() @ w.double().T)

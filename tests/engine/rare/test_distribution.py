@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
-from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, events, reference, sums_of
-from asim_lightning.engine.events.rates import code_distribution
+from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, rare, reference, sums_of
+from asim_lightning.engine.rare.rates import code_distribution
 from tests.engine.products import exact_sums
 
 ONE_BIT = MacroConfig(weight_bits=2, input_bits=1)
@@ -26,7 +26,7 @@ def both(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor) 
     ).double()
     votes = max(c.votes for c in circuit.cycles) if circuit.macro.vote == "mean" else 1
     unit = (circuit.macro.top_code or 1) * votes / circuit.macro.rows
-    engines = events, reference
+    engines = rare, reference
     a, b = ((sums_of(each, product, circuit, x, w, noise_of(len(x), 11)) - clean) * unit for each in engines)
     return a.round().long(), b.round().long()
 

@@ -1,20 +1,24 @@
-"""Wrong conversions by the native library: operands, and tables of rates and a layout, as events.cpp takes them."""
+"""Wrong conversions by the native library: operands, and tables of rates and a layout, as rare.cpp takes them."""
 
 import ctypes as C
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.events.layout import Layout
-from asim_lightning.engine.events.rates import Rates
-from asim_lightning.engine.events.stream import gap_factor
+from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.padded_inputs import bytes_of, padded_channels, padded_inputs, padded_size
 from asim_lightning.engine.native.passes import ADDRESS, INT32, INT64, UINT32, Structure, fields, threads_for
+from asim_lightning.engine.native.placed_converters import PlacedConverters
+from asim_lightning.engine.native.structures import ConvertersOfJob
 from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.rare.layout import Layout
+from asim_lightning.engine.rare.margins import ConverterRates
+from asim_lightning.engine.rare.rates import Rates
+from asim_lightning.engine.rare.stream import gap_factor
 
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
@@ -32,19 +36,27 @@ class _Kind(C.Structure):
     _fields_ = fields(("first_cycle cycles draws first_error errors first_share", INT64), ("factor", C.c_double))
 
 
-class _Events(Structure):
+class _Apart(C.Structure):
+    _fields_: ClassVar = [
+        *fields(("hazards rates above firsts cycles numbers levels sigmas", ADDRESS)),
+        ("converters", ConvertersOfJob),
+        *fields(("columns macros", INT64)),
+    ]
+
+
+class _RareErrors(Structure):
     _fields_ = fields(
         ("tiles places kinds cycles errors shares", ADDRESS),
         ("tile_count kind_count rows divisor positions block_outputs blocks is_outermost inner out_width", INT64),
         ("group_outputs head_rows width stride_y stride_x x_row x_group x_byte x_pixel", INT64),
         ("w_row w_head w_output w_byte", INT64),
         ("out ids offsets x w", ADDRESS), ("batch out_channel out_pixel", INT64),
-        ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32),
+        ("key", UINT32 * 2), ("last_word", UINT32), ("is_double threads", INT32), ("apart", _Apart),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class NativeEvents:
+class NativeErrors:
     """The wrong conversions of a product.
 
     Attributes:
@@ -69,33 +81,42 @@ class NativeEvents:
         job.call(self.kernels.asim_pack_weights)
         return out
 
-    def added(self, total: Tensor, x: Tensor, words: Tensor, key: int, noise: Noise) -> Tensor:
+    def added(
+        self, total: Tensor, x: Tensor, words: Tensor, key: int, noise: Noise,
+        apart: tuple[PlacedConverters, ConverterRates] | None = None,
+    ) -> Tensor:  # fmt: skip
         """See `any_device.with_errors`.
 
         Outputs in float32 or float64 may be written to, and keep their type; x may be what `padded_inputs` takes, and
         weights are words (`weight_words`).
         """
         g, macro = self.layout.geometry, self.rates.macro
-        x_bytes = padded_inputs(self.kernels, x, g, macro.input_bits, self.rates.signed_input)
+        x_bytes = padded_inputs(self.kernels, x, g, macro.input_bits, self.rates.transfer.signed_input)
         if total.dtype not in (torch.float32, torch.float64):
             total = total.to(torch.float64)
         inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
         out = total if inward else total.contiguous()
         ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
-        job = _Events.from_buffer_copy(_tables(self.rates, self.layout)[0])
+        job = _RareErrors.from_buffer_copy(_tables(self.rates, self.layout)[0])
         job.out, job.x, job.w = out.data_ptr(), x_bytes.data_ptr(), words.data_ptr()
         job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
         job.batch, job.is_double = len(out), out.dtype == torch.float64
         job.out_channel, job.out_pixel = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
+        if apart is not None:
+            converters, rates = apart
+            job.apart.hazards, job.apart.rates, job.apart.above = (
+                each.data_ptr() for each in (rates.hazards, rates.rate, rates.above)
+            )
+            job.apart.converters = converters.of_job()
         blocks = len(out) * self.layout.blocks
         job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, self.layout.candidates)) + 1)
-        job.call(self.kernels.asim_add_events)
+        job.call(self.kernels.asim_add_rare_errors)
         return out
 
 
 @lru_cache(maxsize=1024)
-def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
+def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     """The structure but for what a call brings, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
     (height, width), w_byte = padded_size(g), len(_word_table(layout))
@@ -113,11 +134,11 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
     cycles: list[tuple[int, ...]] = []
     kinds, errors = [], [0]
     shares = [np.zeros(1)]
-    for kind, draws in zip(rates.kinds, layout.draws, strict=True):
+    for kind, draws in zip(rates.kinds, layout.draws or [0] * len(rates.kinds), strict=True):
         sizes = len(kind.cycles), draws, len(errors), len(kind.errors) - 1, sum(map(len, shares))
-        kinds.append(_Kind(len(cycles), *sizes, gap_factor(kind.rate)))
+        kinds.append(_Kind(len(cycles), *sizes, gap_factor(kind.rate) if kind.margins is None else -1.0))
         for number in kind.cycles:
-            cycle = rates.cycles[number]
+            cycle = rates.transfer.cycles[number]
             bits = cycle.weight_bits[0], cycle.input_bits[0], cycle.input_bits[-1] + 1
             cycles.append((*bits, rates.weights[number]))
         errors += kind.errors.tolist()
@@ -127,15 +148,29 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_Events, Any]:
     all_kinds = (_Kind * len(kinds))(*kinds)
     x_group, w_output = x_pixel * height * width, bytes_of(macro.weight_bits) * w_byte
     steps = g.groups * x_group, x_group, (g.channels + 7) // 8, x_pixel, g.heads * g.outputs * w_output
-    job = _Events(
+    job = _RareErrors(
         0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
-        len(tiles), len(kinds), rates.scale, rates.divisor, layout.positions, layout.block_outputs, layout.blocks,
+        len(tiles), len(kinds), rates.transfer.scale, rates.transfer.divisor,
+        layout.positions, layout.block_outputs, layout.blocks,
         g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
         *steps, g.outputs * w_output, w_output, w_byte,
     )  # fmt: skip
     if not g.heads:
         job.w_row = job.w_head = 0
-    return job, (all_kinds, arrays)
+    job.apart.macros, job.apart.columns = g.macros, g.outputs * max(1, g.heads)
+    return job, (all_kinds, arrays, _add_schedule(job.apart, rates) if rates.differ else None)
+
+
+def _add_schedule(apart: _Apart, rates: Rates) -> Any:
+    """Add what converters that differ convert by; what is pointed to."""
+    schedule = schedule_of(rates.transfer, True)
+    of_bits = [kind.margins.of_bits for kind in rates.kinds if kind.margins is not None]
+    firsts = np.array([[0, *np.cumsum(numbers)] for numbers in of_bits], np.int64)
+    numbers = np.array([kind.cycles[0] for kind in rates.kinds], np.int64)
+    apart.firsts, apart.numbers = firsts.ctypes.data, numbers.ctypes.data
+    apart.cycles, apart.levels = C.addressof(schedule.cycles), schedule.levels.data_ptr()
+    apart.sigmas = schedule.sigmas.data_ptr()
+    return schedule, firsts, numbers
 
 
 @lru_cache(maxsize=256)

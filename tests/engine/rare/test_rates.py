@@ -11,9 +11,9 @@ from torch import Tensor
 
 from asim_lightning.circuit import Column, Cycle, MacroConfig, Transfer, transfer
 from asim_lightning.circuit.columns import vote
-from asim_lightning.engine import events
-from asim_lightning.engine.events.rates import code_distribution, rates
-from asim_lightning.engine.events.votes import voted
+from asim_lightning.engine import rare
+from asim_lightning.engine.rare.rates import code_distribution, rates
+from asim_lightning.engine.rare.votes import voted
 
 LSB = MacroConfig(weight_bits=2, input_bits=1, random_noise="0.191 lsb")
 
@@ -52,7 +52,7 @@ def test_code_distribution_is_gaussian_between_thresholds(sigma: float) -> None:
 
 def test_rates_of_1e_12_are_exact() -> None:
     macro = LSB.with_fields(rows=1, adc_bits=1, random_noise=7.0)  # levels 0 and 1 are exact, sigma 0.07
-    (kind,) = rates(transfer(macro, False)).kinds
+    (kind,) = rates(transfer(macro, False), False).kinds
     sigma = float(torch.tensor(0.07))
     assert kind.rate == pytest.approx(tail(0.5, sigma), rel=1e-9)
     assert kind.rate < 1e-12
@@ -86,7 +86,7 @@ def test_many_votes_still_sum_to_one() -> None:
 
 def test_sigma_of_a_users_column_thins_by_count() -> None:
     macro = LSB.with_fields(column=f"{__name__}.Drooping", random_noise=0.0)
-    (kind,) = rates(transfer(macro, False)).kinds
+    (kind,) = rates(transfer(macro, False), False).kinds
     own = kind.shares[:, -1] * kind.rate
     assert kind.rate == pytest.approx(2 * tail(0.5, 0.399), rel=1e-4)  # at count 1: at 0 half of the errors clamp
     assert float(own[0]) == pytest.approx(tail(0.5, 0.4), rel=1e-4)
@@ -119,12 +119,12 @@ def test_sigma_of_a_users_column_thins_by_count() -> None:
     ],
 )
 def test_applies(fields: dict[str, Any], expected: bool) -> None:
-    assert (events.refuses(transfer(LSB.with_fields(**fields), False)) is None) is expected
+    assert (rare.refuses(transfer(LSB.with_fields(**fields), False)) is None) is expected
 
 
 def candidates(circuit: Transfer) -> float:
     """Candidates for each conversion of the schedule."""
-    return sum(len(kind.cycles) * kind.rate for kind in rates(circuit).kinds) / len(circuit.cycles)
+    return sum(len(kind.cycles) * kind.rate for kind in rates(circuit, False).kinds) / len(circuit.cycles)
 
 
 def test_the_rate_of_candidates() -> None:
@@ -136,7 +136,7 @@ def test_the_rate_of_candidates() -> None:
 
 def test_errors_of_a_third_of_a_count_have_their_weight() -> None:
     circuit = transfer(LSB.with_fields(rows=341, adc_bits=10, encoding_bits=2, input_bits=3), False)
-    found = rates(circuit)
+    found = rates(circuit, False)
     assert [len(kind.cycles) for kind in found.kinds] == [2, 2]  # groups of two bits and of one
     assert found.weights == (3, -6, 4, -8)
-    assert found.divisor == 1023
+    assert circuit.divisor == 1023

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
-from asim_lightning.engine.events.rates import Rates
-from asim_lightning.engine.events.stream import draws_of
 from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.rare.rates import Rates
+from asim_lightning.engine.rare.stream import draws_of
 
-_CANDIDATES = 24
-"""Wanted candidates of a block: many enough to hide its first draw, few enough to spread one image over threads."""
+_CANDIDATES, _CANDIDATES_APART = 24, 192
+"""Wanted candidates of a block: many enough to hide its first draw, few enough to spread one image over threads. If
+converters differ, a converter's candidates in a block are found faster than those of the next converter."""
 _MOST_OUTPUTS = 4096
 """Most outputs of a block."""
 
@@ -62,11 +64,6 @@ class Geometry:
         """Groups or heads."""
         return max(self.groups, self.heads)
 
-    @property
-    def macro_pixels(self) -> int:
-        """Pixels of an output of a group or head."""
-        return self.inner if self.outputs_outermost else self.head_rows
-
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -81,7 +78,7 @@ class Layout:
     candidates: float
     """Expected candidates of a full block."""
     draws: tuple[int, ...]
-    """Draws of a block, kind by kind."""
+    """Draws of a block, kind by kind; none where converters differ."""
     tiles: tuple[Tile, ...]
     geometry: Geometry
 
@@ -99,8 +96,10 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
     tiles, place = tiles_of(product, w_shape, rates.macro.rows), geometry(product, x_shape, w_shape)
     positions = place.positions
     expected = len(tiles) * sum(len(kind.cycles) * kind.rate for kind in rates.kinds)  # candidates an output
-    size = max(1, min(_MOST_OUTPUTS, positions, int(_CANDIDATES / max(expected, 1e-9))))
-    draws = tuple(draws_of(size * len(tiles) * len(kind.cycles), kind.rate) for kind in rates.kinds)
+    wanted = _CANDIDATES_APART if rates.differ else _CANDIDATES
+    size = max(1, min(_MOST_OUTPUTS, positions, int(wanted / max(expected, 1e-9))))
+    equal = () if rates.differ else rates.kinds
+    draws = tuple(draws_of(size * len(tiles) * len(kind.cycles), kind.rate) for kind in equal)
     return Layout(
         positions,
         size,
@@ -167,3 +166,26 @@ def geometry(product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Geom
         padding=(0, 0),
         dilation=(1, 1),
     )
+
+
+def most_ones(found: Layout, w: Tensor | None, weight_bits: int) -> Tensor:
+    """Rows of each tile and column that hold a 1, weight bit by weight bit, float64; of unknown weights all rows.
+
+    Args:
+        found: The layout.
+        w: Integers of weights. # (columns of all groups, channels, ...)
+        weight_bits: Bits of a weight, sign included.
+
+    Returns:
+        # (tiles, groups or heads, output columns, weight bits)
+    """
+    if w is None:
+        rows = [(t.channel_high - t.channel_low) * (t.element_high - t.element_low) for t in found.tiles]
+        return torch.tensor(rows, dtype=torch.float64, device="cpu").view(-1, 1, 1, 1)
+    integers = w.to(torch.int32).reshape(found.geometry.macros, -1, w.shape[1], w.shape[2:].numel())
+    ones = []
+    for tile in found.tiles:
+        held = integers[:, :, tile.channel_low : tile.channel_high, tile.element_low : tile.element_high].flatten(2)
+        planes = [(held >> bit & 1).sum(2) for bit in range(weight_bits)]
+        ones.append(torch.stack(planes, -1))
+    return torch.stack(ones).double()

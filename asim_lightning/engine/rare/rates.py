@@ -1,4 +1,4 @@
-"""How often a conversion is wrong, and by how much: tables for each kind of cycle and each count.
+"""How often a conversion of equal converters is wrong, and by how much: tables for each kind of cycle and each count.
 
 The code of a count whose noise-free code is c is c + d with ``d >= e > 0`` where
 ``level + sigma z > c + e - 1/2``: probability ``erfc((c + e - 1/2 - level) / (sigma sqrt 2)) / 2``, and nothing above
@@ -14,9 +14,16 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Algorithm, Column, Cycle, MacroConfig, Transfer, algorithm
-from asim_lightning.circuit.algorithm import LARGEST_ERROR_PROBABILITY, has_rare_errors, largest_error_probability
+from asim_lightning.circuit.algorithm import (
+    LARGEST_ERROR_PROBABILITY,
+    expected_error,
+    has_rare_errors,
+    largest_error_probability,
+    why_no_events,
+)
 from asim_lightning.circuit.transfer import Conversion, possible_counts
-from asim_lightning.engine.events.votes import voted
+from asim_lightning.engine.rare.margins import Margins, margins
+from asim_lightning.engine.rare.votes import voted
 
 _SIGMAS = 13.4
 """Distance in sigmas from which codes are left out: each has a probability below 1e-40."""
@@ -33,28 +40,34 @@ class Kind:
     cycles: tuple[int, ...]
     """Their numbers in the schedule."""
     rate: float
-    """Largest probability, over the counts, that the (voted) code is wrong."""
+    """Largest probability, over the counts, that the (voted) code is wrong; where converters differ, the share of wrong
+    codes that their spreads let expect."""
     errors: Tensor
     """Code errors (of a mean: of the sum of the votes), likely ones first, int64; a last 0 stands for no error.
     # (errors + 1,)"""
     shares: Tensor
     """Running sums of the errors' probabilities, as a share of the rate, float64. # (counts, errors)"""
+    margins: Margins | None = None
+    """What bounds the codes of converters that differ, which are converted one by one: they have no errors and shares
+    in tables. Cycles are sorted by weight bit then."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
     """Error rates of a macro's schedule, the same for every layer."""
 
-    macro: MacroConfig
-    signed_input: bool
-    cycles: tuple[Cycle, ...]
+    transfer: Transfer
     kinds: tuple[Kind, ...]
     """Kinds of cycles that can err."""
     weights: tuple[int, ...]
     """Weight of one code in the integer sum of codes, cycle by cycle (`Transfer.code_weight`)."""
-    scale: int
-    """An output in counts is ``sum of codes * scale / divisor``."""
-    divisor: int
+    differ: bool
+    """Whether converters differ."""
+
+    @property
+    def macro(self) -> MacroConfig:
+        """The macro."""
+        return self.transfer.macro
 
 
 @lru_cache(maxsize=1024)
@@ -64,6 +77,8 @@ def refuses(transfer: Transfer) -> str | None:
     if algorithm(transfer) is not Algorithm.EVENTS:
         return _why_not(transfer)
     macro, column = transfer.macro, transfer.column
+    if transfer.converters_differ:
+        return None
     for numbers in _noisy_kinds(transfer):
         cycle = transfer.cycles[numbers[0]]
         width = 2 * _reach(column, cycle) + 1
@@ -74,7 +89,9 @@ def refuses(transfer: Transfer) -> str | None:
     return None
 
 
-def _why_not(transfer: Transfer) -> str:
+def _why_not(transfer: Transfer) -> str | None:
+    if transfer.converters_differ:
+        return why_no_events(transfer)
     if not any(transfer.noisy):
         return "conversions have no noise"
     if transfer.macro.adc_bits is None:
@@ -90,15 +107,18 @@ def _why_not(transfer: Transfer) -> str:
 
 
 @lru_cache(maxsize=256)
-def rates(transfer: Transfer) -> Rates:
-    """The tables of a transfer that is not refused."""
+def rates(transfer: Transfer, differ: bool) -> Rates:
+    """The tables of a transfer that is not refused, and whose converters differ or are alike."""
+    if differ:
+        rate, empty = expected_error(transfer), torch.zeros(0, device="cpu")
+        apart = (Kind(numbers, rate, empty, empty, found) for numbers, found in margins(transfer))
+        # a code without noise is voted for alike
+        votes = [cycle.votes if noisy else 1 for cycle, noisy in zip(transfer.cycles, transfer.noisy, strict=True)]
+        weights = [transfer.code_weight(cycle, own) for cycle, own in zip(transfer.cycles, votes, strict=True)]
+        return Rates(transfer, tuple(apart), tuple(weights), differ)
     kinds = [_kind(transfer, numbers) for numbers in _noisy_kinds(transfer)]
     weights = [transfer.code_weight(cycle) for cycle in transfer.cycles]
-    kinds = [kind for kind in kinds if len(kind.errors) > 1]
-    return Rates(
-        transfer.macro, transfer.signed_input, transfer.cycles, tuple(kinds), tuple(weights), transfer.scale,
-        transfer.divisor,
-    )  # fmt: skip
+    return Rates(transfer, tuple(kind for kind in kinds if len(kind.errors) > 1), tuple(weights), differ)
 
 
 def _noisy_kinds(transfer: Transfer) -> list[tuple[int, ...]]:

@@ -1,0 +1,222 @@
+"""Wrong conversions in plain torch, on any device that has float64."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.chips.converters import Converters, OutputConverters
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.rare.layout import Geometry, Layout
+from asim_lightning.engine.rare.margins import ConverterRates
+from asim_lightning.engine.rare.rates import Rates
+from asim_lightning.engine.rare.stream import (
+    Blocks,
+    Runs,
+    all_of,
+    candidates,
+    candidates_apart,
+    gap_factor,
+    normal_above,
+)
+
+CPU_ELEMENTS = 2**20
+"""Draws, and rows of candidates, held at a time on a CPU."""
+DEVICE_ELEMENTS = 2**24
+"""Draws, and rows of candidates, held at a time on an accelerator."""
+
+
+def with_errors(
+    total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise,
+    apart: tuple[Converters, ConverterRates] | None = None,
+) -> Tensor:  # fmt: skip
+    """The exact outputs, plus the errors of the wrong conversions.
+
+    Args:
+        total: Exact outputs in counts, integers of any type. # (batch, *outputs)
+        rates: Rates of the macro.
+        layout: Layout of a row of the batch.
+        x: Integers. # (batch, *inputs)
+        w: Integers. # (*weight), or (batch, *weight) where the product says so
+        key: Key of the layer's events.
+        noise: Noise source.
+        apart: Errors of converters that differ, and their rates.
+
+    Returns:
+        float64. # (batch, *outputs)
+    """
+    batch, device = len(x), x.device
+    x, w = x.to(torch.int32).flatten(), w.to(torch.int32).flatten()
+    errors = torch.zeros(batch * layout.positions, dtype=torch.int64, device=device)
+    elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
+    tables = _tables(rates, layout, device)
+    of_block = layout.block_outputs * tables.converters if apart else max(layout.draws, default=1)
+    step = max(1, elements // of_block)
+    for low in range(0, batch * layout.blocks, step):
+        unit = torch.arange(low, min(low + step, batch * layout.blocks), device=device)
+        row, block = unit // layout.blocks, unit % layout.blocks
+        blocks = Blocks(
+            (noise.seed, key), noise.trial, noise.sample_ids[row], noise.offsets[row] * layout.blocks + block
+        )
+        for kind in range(len(rates.kinds)):
+            found = _found(tables, kind, blocks, block * layout.block_outputs, apart)
+            chosen = row[found[0]], *found[1:]
+            few = max(1, elements // tables.tile_rows)
+            for part in zip(*(column.split(few) for column in chosen), strict=True):
+                _add(errors, tables, kind, x, w, apart, *part)
+    total = total.to(torch.float64)
+    scale, divisor = rates.transfer.scale, rates.transfer.divisor
+    changed = (total.flatten() * divisor + errors * scale) / divisor
+    return torch.where(errors != 0, changed, total.flatten()).view(total.shape)
+
+
+def _found(
+    tables: "_Tables", kind: int, blocks: Blocks, first: Tensor, apart: tuple[Converters, ConverterRates] | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Candidates of blocks: block, output, tile, cycle, and second uniform. # (candidates,) each"""
+    layout, own = tables.layout, tables.rates.kinds[kind]
+    number = (layout.positions - first).clamp(max=layout.block_outputs)  # outputs of each block
+    if apart is None or own.margins is None:
+        per_output, per_tile = len(layout.tiles) * len(own.cycles), len(own.cycles)
+        found = candidates(blocks, kind, layout.draws[kind], gap_factor(own.rate), number * per_output)
+        block, place, chance = found
+        rest = place % per_output
+        cycle = tables.cycles[kind][rest % per_tile]
+        return block, first[block] + place // per_output, rest // per_tile, cycle, chance
+    bits, number_of = len(own.margins.of_bits), torch.tensor(own.margins.of_bits, device=first.device)
+    run, lengths = _runs(layout, first, number)
+    hazards = apart[1].hazards[kind].to(first.device)
+    runs = Runs(hazards, number_of.repeat(len(layout.tiles)), _column(layout.geometry, run), lengths)
+    draws = candidates_apart(blocks, kind, runs) if own.margins.sigma else all_of(runs)
+    block, which_run, which, turn, chance = draws
+    bit, output = which % bits, run[block, which_run] + turn // number_of[which % bits]
+    cycle = tables.cycles[kind][(number_of.cumsum(0) - number_of)[bit] + turn % number_of[bit]]
+    return block, output, which // bits, cycle, chance
+
+
+def _runs(layout: Layout, first: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
+    """First output and outputs of each run of one column in blocks. # (blocks, runs of a block) each"""
+    inner = layout.geometry.inner if layout.geometry.outputs_outermost else 1
+    most = min(layout.block_outputs, (layout.block_outputs - 2) // inner + 2)
+    column = (first // inner)[:, None] + torch.arange(most, device=first.device)
+    low, end = torch.maximum(first[:, None], column * inner), (first + number)[:, None]
+    lengths = (torch.minimum(end, (column + 1) * inner) - low).clamp_min(0)
+    return low.clamp(max=layout.positions - 1), lengths
+
+
+@lru_cache(maxsize=256)
+def _tables(rates: Rates, layout: Layout, device: torch.device) -> "_Tables":
+    return _Tables(rates, layout, device)
+
+
+class _Tables:
+    """Tables of rates and a layout on a device."""
+
+    def __init__(self, rates: Rates, layout: Layout, device: torch.device) -> None:
+        def integers(values: list[int]) -> Tensor:
+            return torch.tensor(values, dtype=torch.int64, device=device)
+
+        self.rates, self.layout = rates, layout
+        cycles = rates.transfer.cycles
+        self.cycles = [integers([*kind.cycles]) for kind in rates.kinds]
+        self.errors = [kind.errors.to(device) for kind in rates.kinds]
+        self.shares = [kind.shares.to(device) for kind in rates.kinds]
+        self.weights = integers([*rates.weights])
+        self.weight_bit = integers([cycle.weight_bits[0] for cycle in cycles])
+        self.input_bit = integers([cycle.input_bits[0] for cycle in cycles])
+        self.input_mask = integers([2 ** len(cycle.input_bits) - 1 for cycle in cycles])
+        self.channel, self.element, self.used = (table.to(device) for table in _tile_rows(layout))
+        self.tile_rows = self.used.shape[1]
+        self.converters = len(layout.tiles) * rates.macro.weight_bits
+
+
+def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """Channel and kernel element of every row of every tile, and whether the tile has that row. # (tiles, rows) each"""
+    rows = []
+    for tile in layout.tiles:
+        channels = torch.arange(tile.channel_low, tile.channel_high)
+        rows.append(torch.cartesian_prod(channels, torch.arange(tile.element_low, tile.element_high)))
+    pad = torch.nn.utils.rnn.pad_sequence
+    padded = pad(rows, batch_first=True)  # (tiles, rows, 2)
+    return padded[..., 0], padded[..., 1], pad([torch.ones(len(r), dtype=torch.bool) for r in rows], batch_first=True)
+
+
+def _add(
+    errors: Tensor, tables: _Tables, kind: int, x: Tensor, w: Tensor, apart: tuple[Converters, ConverterRates] | None,
+    row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor, chance: Tensor,
+) -> None:  # fmt: skip
+    """Add the errors of candidates to `errors`, in place; all but the first six are (candidates,)."""
+    count = _counts(tables, x, w, row, output, tile, cycle)
+    if apart is None:
+        which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
+        error = tables.errors[kind][which]
+    else:
+        error = _converted(tables, kind, *apart, output, tile, cycle, count, chance)
+    errors.index_add_(0, row * tables.layout.positions + output, error * tables.weights[cycle])
+
+
+def _converted(
+    tables: _Tables, kind: int, converters: Converters, rates: ConverterRates, output: Tensor, tile: Tensor,
+    cycle: Tensor, count: Tensor, chance: Tensor,
+) -> Tensor:  # fmt: skip
+    """Errors of the codes of candidates, converted as every conversion is. # (candidates,)"""
+    transfer, column, bit = tables.rates.transfer, _column(tables.layout.geometry, output), tables.weight_bit[cycle]
+    alike, top = transfer.cycles[tables.rates.kinds[kind].cycles[0]], transfer.macro.top_code or 1
+    place = column, tile * transfer.macro.weight_bits + bit
+    own = converters.index.flatten(1, 2).to(column.device)[tile, column, bit]
+    gain, offset, curve, inl = (
+        None if each is None else each.to(column.device)
+        for each in (converters.gain, converters.offset, converters.curve, converters.tables)
+    )
+    adc = OutputConverters(
+        None if gain is None else gain.float()[own],
+        None if offset is None else offset.float()[own],
+        None if curve is None or inl is None else (curve[own], inl.float()),
+    )
+    level = transfer.column.level(count.float(), alike)
+    value = adc.level(level)
+    if transfer.noisy[tables.rates.kinds[kind].cycles[0]]:
+        rate, above = (each[kind].to(column.device)[place].double() for each in (rates.rate, rates.above))
+        part = chance * rate
+        normal = normal_above(torch.where(part < above, part, part - above))
+        value = value + transfer.column.sigma(count.float(), alike) * torch.where(part < above, normal, -normal).float()
+    code = adc.moved(value.round().clamp(0, top), value, 0, top) - level.round().clamp(0, top)
+    return code.long()
+
+
+def _column(g: Geometry, output: Tensor) -> Tensor:
+    """Number of each output's column among those of all groups or heads."""
+    channel, pixel = _channel_and_pixel(g, output)
+    return channel + pixel // g.head_rows * g.outputs if g.heads else channel
+
+
+def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor) -> Tensor:
+    """Count of each conversion, from the inputs and weights of its tile's rows. # (candidates,)"""
+    g = tables.layout.geometry
+    channel, pixel = _channel_and_pixel(g, output)
+    rows, elements, used = tables.channel[tile], tables.element[tile], tables.used[tile]  # (candidates, rows)
+    down = (pixel // g.out_width * g.stride[0] - g.padding[0])[:, None] + elements // g.kernel[1] * g.dilation[0]
+    right = (pixel % g.out_width * g.stride[1] - g.padding[1])[:, None] + elements % g.kernel[1] * g.dilation[1]
+    inside = used & (down >= 0) & (down < g.height) & (right >= 0) & (right < g.width)
+    from_x = _input_places(g, row, channel, rows, down * g.width + right).where(inside, 0)
+    matrix = row * g.heads + pixel // g.head_rows if g.heads else torch.zeros_like(row)
+    per_output = g.channels * g.kernel[0] * g.kernel[1]
+    from_w = (matrix * g.outputs + channel)[:, None] * per_output + rows * (g.kernel[0] * g.kernel[1]) + elements
+    x_digits = (x[from_x] >> tables.input_bit[cycle][:, None]) & tables.input_mask[cycle][:, None]
+    w_digits = (w[from_w] >> tables.weight_bit[cycle][:, None]) & 1
+    return (x_digits * w_digits * inside).sum(1)
+
+
+def _channel_and_pixel(g: Geometry, output: Tensor) -> tuple[Tensor, Tensor]:
+    """Output channel and pixel of outputs of a row."""
+    outer, inner = output // g.inner, output % g.inner
+    return (outer, inner) if g.outputs_outermost else (inner, outer)
+
+
+def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
+    """Indices into the flattened input for some channels (of the output channel's group) and pixels."""
+    sample = row[:, None] * (g.groups * g.channels * g.height * g.width)
+    if not g.outputs_outermost:
+        return sample + pixels * g.channels + rows
+    group = (channel // g.group_outputs)[:, None]
+    return sample + (group * g.channels + rows) * (g.height * g.width) + pixels

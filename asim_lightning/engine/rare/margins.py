@@ -1,0 +1,119 @@
+"""Converters that differ: what bounds the codes of a macro's cycles, and how often each converter's may be wrong.
+
+Where every cycle is exact but for noise and its converters, a code is wrong only if the noise passes the converter's
+margin: with a gain g, an offset o and counts of at most C, ``1/2 - o - max(g - 1, 0) C`` upward and
+``1/2 + o + min(g - 1, 0) C`` downward, less the largest INL. C is what the ones of the column's weights allow.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine.chips.converters import INL_PARTS, Converters, inl_bounds
+
+ALWAYS = 0.5
+"""Rate from which on all conversions of a converter are made."""
+_ALWAYS_HAZARD = 40.0
+"""More than ``-log(u)`` of any uniform."""
+_ROOT_ERROR = 1e-5
+"""Share by which a sigma of the kernels may be larger than the column's."""
+_ROUNDING = 2.0**-21
+"""Share of the full scale by which float32 rounds a value that is converted, at most."""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What bounds the codes of cycles that convert alike: level ``codes * c + d``, low <= d <= high, of a count c."""
+
+    sigma: float
+    """Largest sigma of any count, in codes; 0: none is noisy."""
+    low: float
+    high: float
+    codes: float
+    """Codes a count."""
+    digit: int
+    """Largest digit of an input."""
+    of_bits: tuple[int, ...]
+    """How many of the cycles meet each weight bit."""
+
+
+def margins(transfer: Transfer) -> list[tuple[tuple[int, ...], Margins]]:
+    """Numbers of the converted cycles that convert alike, sorted by weight bit, and what bounds their codes."""
+    kinds: dict[tuple[int, bool, bool], list[int]] = {}
+    for number, (cycle, noisy) in enumerate(zip(transfer.cycles, transfer.noisy, strict=True)):
+        if cycle.converted:
+            kinds.setdefault((cycle.full_scale, cycle.analog, noisy), []).append(number)
+    found = []
+    for (_, _, noisy), numbers in kinds.items():
+        cycle, column = transfer.cycles[numbers[0]], transfer.column
+        counts = torch.arange(cycle.largest_count + 1, dtype=torch.float32, device="cpu")
+        off = column.level(counts, cycle).double() - counts.double() / cycle.counts_a_code
+        sigma = float(column.sigma(counts, cycle).max()) * (1 + _ROOT_ERROR) if noisy else 0.0
+        digit = max(2 ** len(transfer.cycles[number].input_bits) - 1 for number in numbers)
+        bits = [transfer.cycles[number].weight_bits[0] for number in numbers]
+        of_bits = tuple(bits.count(bit) for bit in range(transfer.macro.weight_bits))
+        alike = Margins(sigma, float(off.min()), float(off.max()), 1 / cycle.counts_a_code, digit, of_bits)
+        found.append((tuple(sorted(numbers, key=lambda n: transfer.cycles[n].weight_bits[0])), alike))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class ConverterRates:
+    """How often the conversions of each converter are candidates. Columns are those of all groups or heads.
+
+    Attributes:
+        rate: float32. # (kinds, columns, tiles * weight bits)
+        above: The part of the rate above the upper margin, float32. # as rate
+        hazards: Running sums of ``-log(1 - rate)`` over the conversions of an output, float64. # as rate
+    """
+
+    rate: Tensor
+    above: Tensor
+    hazards: Tensor
+
+
+def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:
+    """Rates of converters.
+
+    Args:
+        kinds: What bounds the codes of each kind of cycles.
+        top: Largest code.
+        converters: Errors of the converters.
+        ones: Largest number of rows that hold a 1. # (tiles, groups or heads, output columns, weight bits)
+    """
+    index, inl = converters.index, None
+    if converters.tables is not None and converters.curve is not None:
+        inl = inl_bounds(converters.tables, top), converters.curve[index]
+    of_columns = (1, 2, 0, 3)  # from (tiles, groups, columns, bits)
+    gain = torch.ones((), device="cpu") if converters.gain is None else converters.gain.double()[index]
+    offset = torch.zeros((), device="cpu") if converters.offset is None else converters.offset.double()[index]
+    found = []
+    for kind in kinds:
+        slack, count = (top + 1) * _ROUNDING, ones * (kind.digit * kind.codes)  # in codes
+        slope, a, b = (gain - 1.0) * count, gain * kind.low, gain * kind.high
+        above = 0.5 - slack - (slope.clamp_min(0.0) + torch.maximum(a, b) + offset)
+        below = 0.5 - slack + (slope.clamp_max(0.0) + torch.minimum(a, b) + offset)
+        if inl is not None:
+            part = (count * (INL_PARTS / (top + 1))).long().clamp_max(INL_PARTS - 1)
+            above, below = above + inl[0][0][part, inl[1]], below - inl[0][1][part, inl[1]]
+        placed = (each.expand(index.shape).permute(of_columns) for each in _rates(above, below, kind))
+        rate, up, hazard = (each.flatten(2).flatten(0, 1) for each in placed)
+        of_output = hazard * torch.tensor(kind.of_bits, device="cpu").repeat(len(index))
+        found.append((rate.float(), up.float(), of_output.cumsum(1)))
+    return ConverterRates(*(torch.stack(each).contiguous() for each in zip(*found, strict=True)))
+
+
+def _rates(above: Tensor, below: Tensor, kind: Margins) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate, its part above, and hazard of a conversion, float64, of the shape of the margins."""
+    if kind.sigma:
+        up, down = (torch.erfc(each.clamp_min(0.0) / (kind.sigma * math.sqrt(2.0))) / 2 for each in (above, below))
+    else:
+        up, down = ((each < 0).double() for each in (above, below))
+    rate = (up + down).float().double()
+    always = rate >= ALWAYS
+    rate, up = rate.masked_fill(always, 1.0), up.masked_fill(always, 0.5)
+    hazard = torch.where(always, _ALWAYS_HAZARD, -torch.log1p(-rate.clamp_max(ALWAYS)))
+    return rate, up, hazard

@@ -1,0 +1,171 @@
+"""The engine of rare errors: the exact product, and only those conversions whose code is wrong or may be.
+
+If every cycle of the schedule is exact but for noise and the errors of its converters, the output is the integer
+product plus ``sign * 2^shift * full_scale / top_code * (code - noise-free code)`` of the conversions whose code is
+wrong. For small noise and spreads these are few (equal converters: ``erfc(0.5 / (sigma sqrt 2))`` of all, 9e-5 at sigma
+= 0.128 LSB). They are found by thinning (Lewis and Shedler, Naval Research Logistics Quarterly 26, 1979):
+
+1. Candidates are drawn, each converter's with the largest error probability that it may have. Equal converters have one
+   rate: the largest of any count.
+2. The count of a candidate is computed from the inputs and weights of its tile's rows.
+3. Equal converters: a candidate is accepted with the error probability of its count over the rate, and its error is
+   drawn for this count. Converters that differ: the candidate, whose normal passes the converter's margin, is converted
+   as every conversion is.
+
+The outputs have the distribution of making every conversion, apart from codes of a probability below 1e-17, and without
+noise they are the same to the bit. `stream` defines the candidates.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from asim_lightning.circuit import Transfer
+from asim_lightning.engine import exact
+from asim_lightning.engine.byte_passes import SHIFT
+from asim_lightning.engine.chips.chip import Chip
+from asim_lightning.engine.chips.converters import Converters
+from asim_lightning.engine.chips.effects import converters_of
+from asim_lightning.engine.exact import ExactProgram
+from asim_lightning.engine.native import passes
+from asim_lightning.engine.native.placed_converters import PlacedConverters, placed
+from asim_lightning.engine.native.rare import NativeErrors
+from asim_lightning.engine.noise import layer_key
+from asim_lightning.engine.noise_source import Noise
+from asim_lightning.engine.product import Product
+from asim_lightning.engine.program import Program, required, runs_everywhere, scaled
+from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.rare import any_device
+from asim_lightning.engine.rare.layout import Layout, layout, most_ones
+from asim_lightning.engine.rare.margins import ConverterRates, converter_rates
+from asim_lightning.engine.rare.rates import Rates, rates
+from asim_lightning.engine.weights import Weights
+
+why_not_on = runs_everywhere
+
+
+def prepare(product: Product, transfer: Transfer, weights: Weights | None, chip: Chip = Chip()) -> "RareProgram":
+    """See `Engine.prepare`."""
+    errors = RareErrors(product, weights, transfer, chip)
+    return RareProgram(product, weights, exact.prepare(product, transfer, weights), errors)
+
+
+@dataclass(frozen=True, eq=False)
+class OfChip:
+    """What a chip's converters give weights of a shape: their errors, also place by place, and their rates."""
+
+    converters: Converters
+    placed: PlacedConverters
+    rates: ConverterRates
+
+
+@dataclass(eq=False)
+class RareErrors:
+    """The wrong conversions of a product.
+
+    Attributes:
+        product: The linear map.
+        weights: Integers; None where they come with each call.
+        transfer: Schedule and column, which the engine does not refuse.
+        chip: The chip.
+        converters: Errors of its converters; None: those that the macro has on this chip.
+        drawn: What the chip gives weights of each shape, once it is known; shared by all calls.
+    """
+
+    product: Product
+    weights: Weights | None
+    transfer: Transfer
+    chip: Chip = field(default_factory=Chip)
+    converters: Converters | None = field(default=None, kw_only=True)
+    drawn: dict[torch.Size, OfChip] = field(default_factory=dict, kw_only=True, repr=False)
+
+    def added(self, total: Tensor, x: Tensor, noise: Noise) -> Tensor:
+        """Adds the errors of the wrong conversions to the outputs without errors.
+
+        Args:
+            total: Outputs in counts without errors; may be overwritten. # (batch, *outputs)
+            x: Integers, or on a CPU the bytes of `byte_passes.to_bytes`. # (batch, *inputs)
+            noise: Noise source, with one row per row of the batch.
+
+        Returns:
+            Outputs in counts: float32 on a CPU where total is, whose sums are rounded once, else float64 (float32 where
+            the device has no float64). # (batch, *outputs)
+        """
+        if x.device.type == "mps":  # has no float64
+            moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
+            on_cpu = replace(self, weights=None if self.weights is None else Weights(self.weights.integers.cpu()))
+            return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
+        kinds = rates(self.transfer, self.converters is not None or self.transfer.converters_differ)
+        real = total if total.dtype == torch.float32 else total.to(torch.float64)
+        if total.numel() == 0 or not kinds.kinds or self.weights is None:
+            return real
+        w, macro = self.weights.integers, self.transfer.macro
+        shape = w.shape[1:] if self.product.batched_weight else w.shape
+        places = layout(kinds, self.product, x.shape[1:], shape)
+        chip = self._of_chip(kinds, places, shape) if kinds.differ else None
+        if chip is not None and not (any(self.transfer.noisy) or bool(chip.rates.rate.any())):
+            return real
+        key = layer_key(noise.name + "/events", noise.call)
+        kernels = passes.best_library() if x.device.type == "cpu" else None
+        if kernels is None:
+            x = x.to(torch.int32) - SHIFT * self.transfer.signed_input if x.dtype == torch.uint8 else x
+            apart = None if chip is None else (chip.converters, chip.rates)
+            changed = any_device.with_errors(total, kinds, places, x, w, key, noise, apart)
+            return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
+        native = NativeErrors(kernels, kinds, places)
+        words = self.weights.form(("words", self.product, macro.rows, macro.weight_bits), native.weight_words)
+        return native.added(real, x, words, key, noise, None if chip is None else (chip.placed, chip.rates))
+
+    def _of_chip(self, kinds: Rates, places: Layout, shape: torch.Size) -> OfChip | None:
+        """What the chip gives weights of a shape."""
+        if shape not in self.drawn:
+            found = self.converters or converters_of(self.chip, self.product, self.transfer, shape)
+            if found is None:
+                return None
+            bits, top = self.transfer.macro.weight_bits, self.transfer.macro.top_code or 1
+            weights = None if self.weights is None or self.product.batched_weight else self.weights.integers.cpu()
+            ones = most_ones(places, weights, bits)
+            of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
+            # stored once it is whole, for other threads
+            self.drawn[shape] = OfChip(found, placed(found), converter_rates(of_kinds, top, found, ones))
+        return self.drawn[shape]
+
+
+@dataclass(eq=False)
+class RareProgram(Program):
+    """An exact product, and the errors of those of its conversions whose code is wrong.
+
+    Attributes:
+        exact: The product without errors.
+        errors: The wrong conversions.
+    """
+
+    exact: ExactProgram
+    errors: RareErrors
+
+    def of(self, weights: Tensor) -> "RareProgram":
+        """See `Program.of`."""
+        given = Weights(weights)
+        exact, errors = replace(self.exact, weights=given), replace(self.errors, weights=given)
+        return replace(self, weights=given, exact=exact, errors=errors)
+
+    def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
+        """See `Program.quantized`."""
+        return self.exact.quantized(x, quantizer)
+
+    def __call__(
+        self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
+    ) -> Tensor:
+        """See `Program.__call__`; sums stay in float32 where the output does, and are rounded once."""
+        integers = self.quantized(x, quantizer)
+        sums = self.exact.sums(integers)
+        exact = sums.to(torch.float64) if x.dtype == torch.float64 else sums
+        return scaled(self.product, self.errors.added(exact, integers, required(noise)), step, bias, x)
+
+    @torch.no_grad()
+    def sums(self, x: Tensor, noise: Noise | None) -> Tensor:
+        """Outputs of a macro, in counts, with the distribution that the reference has; float64 (float32 where the
+        device has no float64). # (batch, *outputs)"""
+        sums = self.exact.sums(x)
+        return self.errors.added(sums if x.device.type == "mps" else sums.to(torch.float64), x, required(noise))
