@@ -115,7 +115,7 @@ def _measured(draw: Random, settings: dict[str, Any], curves: int) -> str:
 
 
 def _static(draw: Random, settings: dict[str, Any]) -> dict[str, Any]:
-    """Static effects, more often where small ones make tail events."""
+    """Static effects, more often small ones, for rare errors."""
     found: dict[str, Any] = {}
     adc_bits = settings["adc_bits"]
     is_exact = (settings["rows"], settings["encoding_bits"], adc_bits) in _EXACT

@@ -445,11 +445,15 @@ ASIM_EXPORT int asim_pack_weights(const WeightPacking* job) {
 
 ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
     if (job->bytes != sizeof *job || job->block_outputs > MOST_OUTPUTS) return 1;
+    // what follows meets the larger operand again, out of a near cache
+    const bool by_rows = job->w_row || job->x_row > job->apart.columns * job->w_output;
     asim::parallel_for(job->batch * job->blocks, job->threads, [&](asim::Shares& shares) {
         int64_t sums[MOST_OUTPUTS];
         std::memset(sums, 0, size_t(job->block_outputs) * sizeof *sums);
         for (int64_t low, high; shares.next(low, high);)
-            for (int64_t unit = low; unit < high; ++unit) add_block(*job, unit / job->blocks, unit % job->blocks, sums);
+            for (int64_t unit = low; unit < high; ++unit)
+                if (by_rows) add_block(*job, unit / job->blocks, unit % job->blocks, sums);
+                else add_block(*job, unit % job->batch, unit / job->batch, sums);
     });
     return 0;
 }
