@@ -65,7 +65,7 @@ def test_a_column_has_the_gain_and_offset_of_its_place() -> None:
 def test_engines_agree(product: Product, settings: dict[str, Any], static: dict[str, Any]) -> None:
     circuit = circuit_of(True, **settings, static=static)
     assert algorithm(circuit) is Algorithm.CONVERSIONS
-    assert "pattern of its own" in refusals(circuit)["tails"]
+    assert "pattern of its own" in refusals(circuit)["events"]
     x, w = operands(product, circuit.macro, True, batch=2)
     chip = Chip(17, "macros 0" if "macros" in static else "layer")
     able = [name for name in ("native", "reference") if ENGINES[name].refuses(circuit) is None]
