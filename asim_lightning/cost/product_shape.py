@@ -2,39 +2,50 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from asim_lightning.engine import Conv2dProduct, Product
-from asim_lightning.engine.product import rows_of
+from asim_lightning.engine.product import Geometry
 from asim_lightning.nn import OnMacro
 
 
 @dataclass(frozen=True)
 class ProductShape:
-    """The shape of a product that a layer on a macro makes for one image."""
+    """The shape of a product that a layer on a macro makes for one image.
 
-    product: Product
-    weight: torch.Size
-    """Shape of the stored operand: of one matrix where there are several, of all groups of a convolution."""
-    outputs: int
-    """Outputs of all matrices and input vectors."""
-    matrices: int
-    """Matrices on arrays of their own: groups of a convolution, heads of an attention."""
-    steps: int
-    """Input vectors of a matrix, one after another: positions of a convolution, tokens."""
+    Attributes:
+        geometry: Shapes of a row of the batch.
+        rows: Rows of the batch that one image takes.
+        is_written: Whether the stored operand is written for each of them.
+    """
+
+    geometry: Geometry
+    rows: int
     is_written: bool
-    """Whether the stored operand is written for each image."""
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of all matrices and input vectors."""
+        return self.rows * self.geometry.positions
+
+    @property
+    def matrices(self) -> int:
+        """Matrices on arrays of their own: groups of a convolution, heads of an attention."""
+        return self.geometry.groups * (self.rows if self.is_written else 1)
+
+    @property
+    def steps(self) -> int:
+        """Input vectors of a matrix, one after another: positions of a convolution, tokens."""
+        return self.geometry.windows * (1 if self.is_written else self.rows)
 
     @property
     def columns(self) -> int:
         """Outputs of one matrix for one input vector."""
-        return self.outputs // (self.matrices * self.steps)
+        return self.geometry.outputs
 
     @property
     def weights(self) -> int:
         """Numbers that are stored, in all matrices."""
-        return self.weight.numel() * (1 if isinstance(self.product, Conv2dProduct) else self.matrices)
+        return self.matrices * self.columns * self.geometry.channels * self.geometry.elements
 
     def tiles(self, rows: int) -> tuple[int, ...]:
         """Rows in use in each tile of a matrix.
@@ -42,8 +53,7 @@ class ProductShape:
         Args:
             rows: Rows of the macro.
         """
-        w = torch.empty(self.weight, device="meta")
-        return tuple(rows_of(self.product, tile, w) for tile in self.product.tiles(w, rows))
+        return tuple(map(self.geometry.rows_of, self.geometry.tiles(rows)))
 
 
 def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
@@ -54,10 +64,4 @@ def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
         inputs: What its forward takes, of one image.
     """
     product, x, w = layer.product_on(*inputs)
-    one = w[0] if product.batched_weight else w
-    outputs = x.shape[0] * product.positions(x, one)
-    if isinstance(product, Conv2dProduct):
-        matrices, columns, shape = product.groups, w.shape[0] // product.groups, w.shape
-    else:
-        matrices, columns, shape = w.shape[:-2].numel() if product.batched_weight else 1, w.shape[-2], w.shape[-2:]
-    return ProductShape(product, shape, outputs, matrices, outputs // (matrices * columns), product.batched_weight)
+    return ProductShape(product.geometry(x, w), len(x), product.batched_weight)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.native import passes
-from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.product import Product, Tile
 
 Bits = tuple[int, ...]
 """Consecutive bit numbers, ascending."""
@@ -29,9 +29,9 @@ def weight_digit_sums(
     Returns:
         float32. # (outputs, tiles, digits), or (batch, ..., n, tiles, digits)
     """
-    if not isinstance(product, Conv2dProduct):
-        return _range_sums(w, _ranges(tiles, 1), groups)
-    return _range_sums(w.flatten(1), _ranges(tiles, w.shape[2] * w.shape[3]), groups)
+    found = product.geometry(None, w)
+    flat = w.flatten(1) if product.is_image else w
+    return _range_sums(flat, _ranges(tiles, found.elements), groups)
 
 
 def input_digit_sums(
@@ -49,23 +49,21 @@ def input_digit_sums(
     Returns:
         float32. # (batch, groups of channels, tiles, digits, out height * out width), or (batch, ..., m, tiles, digits)
     """
-    if not isinstance(product, Conv2dProduct):
+    if not product.is_image:
         return _range_sums(x, _ranges(tiles, 1), groups)
-    batch, _, height, width = x.shape
-    channels = [(tile.channels.start, tile.channels.stop) for tile in tiles]
-    if product.groups > 1:
-        per_group = w.shape[1]
-        channels = [(g * per_group + a, g * per_group + b) for g in range(product.groups) for a, b in channels]
+    found, batch = product.geometry(x, w), x.shape[0]
+    firsts = range(0, found.groups * found.channels, found.channels)
+    channels = [(first + tile.channels.start, first + tile.channels.stop) for first in firsts for tile in tiles]
     planes = _channel_sums(x.flatten(2), channels, groups)  # (batch, groups * tiles, digits, height * width)
-    kernel = torch.ones(len(tiles), w.shape[2] * w.shape[3], dtype=planes.dtype, device=x.device)
+    kernel = torch.ones(len(tiles), found.elements, dtype=planes.dtype, device=x.device)
     for mask, tile in zip(kernel, tiles, strict=True):
         if tile.kernel is not None:
             mask.zero_()
             mask[tile.kernel] = 1
-    window = kernel.repeat(product.groups, 1).repeat_interleave(len(groups), 0).view(-1, 1, *w.shape[2:])
-    stacked = planes.view(batch, -1, height, width)
-    sums = F.conv2d(stacked, window, None, product.stride, product.padding, product.dilation, stacked.shape[1])
-    return sums.view(batch, product.groups, len(tiles), len(groups), -1)
+    window = kernel.repeat(found.groups, 1).repeat_interleave(len(groups), 0).view(-1, 1, *found.kernel)
+    stacked = planes.view(batch, -1, *found.size)
+    sums = F.conv2d(stacked, window, None, found.stride, found.padding, found.dilation, stacked.shape[1])
+    return sums.view(batch, found.groups, len(tiles), len(groups), -1)
 
 
 def _ranges(tiles: Sequence[Tile], elements: int) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.engine.digit_sums import Bits, input_digit_sums, weight_digit_sums
 from asim_lightning.engine.moments import error_moments
 from asim_lightning.engine.overlap import Overlap
-from asim_lightning.engine.product import Conv2dProduct, Product, rows_of
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.table_sums import Table, table_sums
 from asim_lightning.engine.torch_modes import exact_float32
 
@@ -42,10 +42,11 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     Returns:
         float32; a convolution's height and width are one dimension. # (batch, *outputs) each
     """
-    tiles = product.tiles(w[0] if product.batched_weight else w, transfer.macro.rows)
+    found = product.geometry(x, w)
+    tiles = found.tiles(transfer.macro.rows)
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
-        by_rows.setdefault(rows_of(product, tile, w), []).append(number)
+        by_rows.setdefault(found.rows_of(tile), []).append(number)
     # terms of the input side and of the weight side, for the mean and for the variance: one product each in the end
     sides: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]] = ([], [])
     with exact_float32(x.device.type):
@@ -166,7 +167,7 @@ def _terms(
         # (batch, groups, positions, terms) and (groups, outputs of a group, terms), or (batch, ..., m, terms) and
         # (..., n, terms)
     """
-    if isinstance(product, Conv2dProduct):
+    if product.is_image:
         batch, groups = inputs.shape[:2]
         chosen = inputs[:, :, tiles].flatten(0, 1)  # (batch * groups, tiles, digits, positions)
         a = table_sums(chosen, tables[0], block.input_factors(moment)).flatten(2)  # (.., positions, tiles * terms)
@@ -181,7 +182,7 @@ def _summed(product: Product, terms: list[tuple[Tensor, Tensor]], x: Tensor) -> 
     if not terms:
         return torch.zeros((), dtype=torch.float32, device=x.device)
     a, b = (torch.cat(side, -1) if len(side) > 1 else side[0] for side in zip(*terms, strict=True))
-    if isinstance(product, Conv2dProduct):
+    if product.is_image:
         return (b @ a.transpose(-1, -2)).flatten(1, 2)  # (batch, groups * outputs of a group, positions)
     if product.batched_weight or x.device.type == "mps":
         return a @ b.transpose(-1, -2)

@@ -6,11 +6,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from asim_lightning.engine.integer import added, conv2d, edges_below_limit
-from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.integer import added, edges_below_limit
+from asim_lightning.engine.product import Geometry, Product
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.quant import levels
 
@@ -21,8 +20,8 @@ class PrepackedConv2d:
     """oneDNN's convolution of channels_last images with prepacked weights, where a plain convolution packs them at each
     call. The packing is that for batches of the last shape, as another shape may need another one."""
 
-    def __init__(self, product: Conv2dProduct) -> None:
-        self._geometry = [*product.padding], [*product.stride], [*product.dilation], product.groups
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = [*geometry.padding], [*geometry.stride], [*geometry.dilation], geometry.groups
         self._of_shape: tuple[torch.Size, Tensor] | None = None
 
     def __call__(self, x: Tensor, w: Tensor) -> Tensor:
@@ -40,16 +39,11 @@ class PrepackedConv2d:
 class Float32Product:
     """A linear map that is computed exactly in float32: at once, or in parts of the input channels."""
 
-    product: Conv2dProduct | MatmulProduct
+    product: Product
     edges: tuple[int, ...]
     """Input channels at which the parts begin, and the end of the last."""
     convolutions: tuple[PrepackedConv2d, ...]
     """Prepacked convolution of each part, for channels_last images; empty where there is none."""
-
-    @property
-    def image(self) -> bool:
-        """Whether operands are images."""
-        return isinstance(self.product, Conv2dProduct)
 
     @property
     def prefers_channels_last(self) -> bool:
@@ -68,7 +62,7 @@ class Float32Product:
         with exact_float32(x.device.type):
             if len(self.edges) == 2:
                 return self._part(0, x, w, laid_out)
-            axis = 1 if self.image else -1
+            axis = 1 if self.product.is_image else -1
             form = torch.channels_last if laid_out else torch.preserve_format
             parts = (
                 (x.narrow(axis, low, high - low).clone(memory_format=form), w[:, low:high])
@@ -79,31 +73,26 @@ class Float32Product:
     def _part(self, i: int, x: Tensor, w: Tensor, laid_out: bool) -> Tensor:
         if laid_out and not self._is_misread(x, w):
             return self.convolutions[i](x, w)
-        return _multiplied(self.product, x, w)
+        return self.product.multiplied(x, w)
 
     def _is_misread(self, x: Tensor, w: Tensor) -> bool:
         """Whether oneDNN's kernel may read past the end; see `integer.conv2d`."""
-        return x.shape[1] == 1 and isinstance(self.product, Conv2dProduct) and self.product.output_size(x, w)[1] == 1
-
-
-def _multiplied(product: Conv2dProduct | MatmulProduct, x: Tensor, w: Tensor) -> Tensor:
-    if isinstance(product, MatmulProduct):
-        return F.linear(x, w)
-    return conv2d(x, w, product.stride, product.padding, product.dilation, product.groups)
+        return x.shape[1] == 1 and self.product.geometry(x, w).output_size[1] == 1
 
 
 @lru_cache(maxsize=1024)
-def _can_prepack(product: Conv2dProduct, shape: tuple[int, ...]) -> bool:
+def _can_prepack(product: Product, shape: torch.Size) -> bool:
     """Whether torch has such a convolution, and it gives what a plain one does."""
-    spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(product.dilation, shape[2:], product.stride, strict=True)]
+    found = product.geometry_of(shape)
+    spans = [d * (k - 1) + 1 + 2 * s for d, k, s in zip(found.dilation, found.kernel, found.stride, strict=True)]
     generator = torch.Generator().manual_seed(0)
     # small enough for sums below 2^24
-    x = torch.randint(0, 8, (2, shape[1] * product.groups, *spans), generator=generator, device="cpu").float()
+    x = torch.randint(0, 8, (2, found.channels * found.groups, *spans), generator=generator, device="cpu").float()
     w = torch.randint(-3, 4, shape, generator=generator, device="cpu").float()
     with exact_float32("cpu"):
-        expected = _multiplied(product, x, w)
+        expected = product.multiplied(x, w)
         try:
-            return torch.equal(PrepackedConv2d(product)(x.contiguous(memory_format=torch.channels_last), w), expected)
+            return torch.equal(PrepackedConv2d(found)(x.contiguous(memory_format=torch.channels_last), w), expected)
         except (RuntimeError, TypeError, AttributeError, NotImplementedError):
             return False  # this build of torch has no such kernel
 
@@ -120,13 +109,13 @@ def float32_product(product: Product, w: Tensor, input_bits: int, signed: bool) 
     Returns:
         The product; None where it takes too many parts.
     """
-    if product.batched_weight or w.numel() == 0 or not isinstance(product, Conv2dProduct | MatmulProduct):
+    if product.batched_weight or w.numel() == 0:
         return None
-    has_groups = isinstance(product, Conv2dProduct) and product.groups > 1
-    edges = edges_below_limit(w, levels(input_bits, signed), signed, 1 if has_groups else _MOST_PARTS)
+    found = product.geometry(None, w)
+    edges = edges_below_limit(w, levels(input_bits, signed), signed, 1 if found.groups > 1 else _MOST_PARTS)
     if edges is None:
         return None
     convolutions: tuple[PrepackedConv2d, ...] = ()
-    if isinstance(product, Conv2dProduct) and w.device.type == "cpu" and _can_prepack(product, tuple(w.shape)):
-        convolutions = tuple(PrepackedConv2d(product) for _ in edges[1:])
+    if product.is_image and w.device.type == "cpu" and _can_prepack(product, w.shape):
+        convolutions = tuple(PrepackedConv2d(found) for _ in edges[1:])
     return Float32Product(product, edges, convolutions)

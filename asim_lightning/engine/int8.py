@@ -10,7 +10,7 @@ threads (such as one column of outputs with a horizontal stride), so that these 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from asim_lightning.engine.byte_passes import SHIFT
 from asim_lightning.engine.integer import added, edges_below_limit
-from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.product import Geometry, Product
 from asim_lightning.engine.threads import whole_team
 from asim_lightning.engine.torch_modes import exact_float32
 
@@ -57,12 +57,12 @@ def linear_kernel(w: Tensor, bias: Tensor | None, geometry: Any) -> Callable[[Te
 
 
 @lru_cache(maxsize=1024)
-def _exact_conv2d(shape: tuple[int, ...], geometry: Conv2dProduct) -> bool:
+def _exact_conv2d(shape: tuple[int, ...], geometry: Geometry) -> bool:
     return conv2d_is_exact(conv2d_kernel, shape, geometry)
 
 
 @lru_cache(maxsize=1024)
-def _exact_on(shape: tuple[int, ...], geometry: Conv2dProduct, images: tuple[int, ...], threads: int) -> bool:
+def _exact_on(shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...], threads: int) -> bool:
     return conv2d_is_exact_on(conv2d_kernel, shape, geometry, images)
 
 
@@ -71,7 +71,7 @@ def _exact_linear(shape: tuple[int, ...]) -> bool:
     return linear_is_exact(linear_kernel, shape)
 
 
-def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct) -> bool:
+def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Geometry) -> bool:
     """Whether a kernel convolves the largest bytes with the largest weights exactly.
 
     Args:
@@ -93,7 +93,7 @@ def conv2d_is_exact(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct
     return _is_exact(kernel, shape, x.contiguous(memory_format=torch.channels_last), inside * shape[1], geometry)
 
 
-def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Conv2dProduct, images: tuple[int, ...]) -> bool:
+def conv2d_is_exact_on(kernel: Any, shape: tuple[int, ...], geometry: Geometry, images: tuple[int, ...]) -> bool:
     """Whether a kernel convolves images of a shape exactly, tested with small random numbers and torch's threads.
 
     Args:
@@ -121,7 +121,7 @@ def linear_is_exact(kernel: Any, shape: tuple[int, ...]) -> bool:
     return _is_exact(kernel, shape, x, torch.full((1, 1), shape[1], dtype=torch.float64, device="cpu"), None)
 
 
-def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geometry: Conv2dProduct | None) -> bool:
+def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geometry: Geometry | None) -> bool:
     sign = torch.ones(shape[0], dtype=torch.float64, device="cpu")
     sign[1::2] = -1
     w = (sign * _LARGEST_WEIGHT).view(-1, *[1] * (len(shape) - 1)).expand(shape).to(torch.int8).contiguous()
@@ -134,7 +134,7 @@ def _is_exact(kernel: Any, shape: tuple[int, ...], x: Tensor, terms: Tensor, geo
     return got.dtype == torch.float32 and bool((got == expected.to(torch.float32)).all())
 
 
-def _listed(geometry: Conv2dProduct | None) -> Any:
+def _listed(geometry: Geometry | None) -> Any:
     if geometry is None:
         return _NO_GEOMETRY
     return [*geometry.stride], [*geometry.padding], [*geometry.dilation], geometry.groups
@@ -151,7 +151,7 @@ class Int8Product:
     border: tuple[int, int]
     """Zeros that are added around an image beforehand: rows and columns on each side."""
     signed: bool
-    convolutions: tuple[tuple[tuple[int, ...], Conv2dProduct], ...]
+    convolutions: tuple[tuple[tuple[int, ...], Geometry], ...]
     """Shape of the weights of each part, and the geometry without that border; empty where operands are matrices."""
 
     @property
@@ -215,26 +215,25 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
     """
     if w.device.type != "cpu" or product.batched_weight or input_bits > 8 or weight_bits > 8 or w.numel() == 0:
         return None
-    if isinstance(product, Conv2dProduct) and w.shape[1] == 1:
+    found = product.geometry(None, w)
+    if product.is_image and found.channels == 1:
         return None  # oneDNN's kernels for one channel a group are wrong for some strides of images one output wide
     w = w.detach()
-    shape = tuple(w.shape)
+    shape, border = tuple(w.shape), (0, 0)
     largest = _BYTE if signed else 2**input_bits - 1
-    if isinstance(product, Conv2dProduct):
+    if product.is_image:
         # a dilation means nothing for a kernel of one row or column, and oneDNN's may crash with it
-        dilation = tuple(d if size > 1 else 1 for d, size in zip(product.dilation, shape[2:], strict=True))
+        dilation = tuple(d if size > 1 else 1 for d, size in zip(found.dilation, found.kernel, strict=True))
         # oneDNN's may crash where all of a kernel's elements lie in its padding, as those of a dilated one may on both
         # sides of the image
-        spans = [size - 1 if d == 1 else 0 for d, size in zip(dilation, shape[2:], strict=True)]
-        outside = signed or any(p > span for p, span in zip(product.padding, spans, strict=True))
-        border = product.padding if outside else (0, 0)
-        inner = Conv2dProduct(product.stride, (0, 0) if outside else product.padding, dilation, product.groups)  # type: ignore[arg-type]
+        spans = [size - 1 if d == 1 else 0 for d, size in zip(dilation, found.kernel, strict=True)]
+        if signed or any(p > span for p, span in zip(found.padding, spans, strict=True)):
+            border = found.padding
+        inner = replace(found, padding=(0, 0) if any(border) else found.padding, dilation=dilation)  # type: ignore[arg-type]
         exact, kernel, geometry = _exact_conv2d(shape, inner), conv2d_kernel, _listed(inner)
-    elif isinstance(product, MatmulProduct):
-        border, geometry = (0, 0), _NO_GEOMETRY
-        exact, kernel = whole_team(torch.get_num_threads()) and _exact_linear(shape), linear_kernel
     else:
-        return None
+        geometry = _NO_GEOMETRY
+        exact, kernel = whole_team(torch.get_num_threads()) and _exact_linear(shape), linear_kernel
     most = _MOST_PARTS if geometry[3] == 1 else 1
     # signed inputs are shifted to 1..255
     edges = edges_below_limit(w, largest, False, most) if exact else None
@@ -243,7 +242,7 @@ def int8_product(product: Product, w: Tensor, input_bits: int, weight_bits: int,
     kernels, convolutions = [], []
     for low, high in pairwise(edges):
         part = w[:, low:high]
-        if isinstance(product, Conv2dProduct):
+        if product.is_image:
             convolutions.append((tuple(part.shape), inner))
         bias = part.flatten(1).sum(1, dtype=torch.float64).mul(-SHIFT).float() if signed else None
         kernels.append(kernel(part.to(torch.int8).contiguous(), bias, geometry))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -20,23 +21,139 @@ class Tile:
     kernel: slice | None = None
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """Shapes of a product, read as a convolution: a matrix product has a kernel of one element, and an image of one
+    column with a row for each row of x.
+
+    Attributes:
+        groups: Matrices on arrays of their own: groups of a convolution, heads of a product of two activations.
+        columns: Shape of the weights without the summed dimensions. # (outputs of all groups,) or (*heads, outputs)
+        channels: Input channels of a group.
+        kernel: Height and width of a kernel.
+        size: Height and width of an image, without padding; of a matrix product rows of x for one matrix, and 1. 0 if
+            inputs are not known.
+        stride: Rows and columns from window to window.
+        padding: Rows and columns of zeros on each side of an image.
+        dilation: Rows and columns from kernel element to kernel element.
+        is_image: Whether outputs have the order (channel, row, column), else (row, channel).
+    """
+
+    groups: int
+    columns: tuple[int, ...]
+    channels: int
+    kernel: tuple[int, int] = (1, 1)
+    size: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    is_image: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a group for one window."""
+        return prod(self.columns) // self.groups
+
+    @property
+    def elements(self) -> int:
+        """Elements of a kernel."""
+        return prod(self.kernel)
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Height and width of an output image."""
+        axes = zip(self.size, self.padding, self.dilation, self.kernel, self.stride, strict=True)
+        height, width = ((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, p, d, k, s in axes)
+        return height, width
+
+    @property
+    def windows(self) -> int:
+        """Input vectors of a matrix, one after another: pixels of an output image, rows of x."""
+        return prod(self.output_size)
+
+    @property
+    def positions(self) -> int:
+        """Outputs of one row of the batch."""
+        return prod(self.columns) * self.windows
+
+    def tiles(self, rows: int) -> list[Tile]:
+        """Tiles that hold the whole summed dimension of a group, at most `rows` rows each.
+
+        Whole kernels of ``rows // elements`` channels a tile, as published; a kernel with more elements than there are
+        rows is split over several tiles of one channel. Groups have macros of their own, tiled alike.
+        """
+        channels, elements = self.channels, self.elements
+        if elements <= rows:
+            step = rows // elements
+            return [Tile(slice(low, min(low + step, channels))) for low in range(0, channels, step)]
+        return [
+            Tile(slice(channel, channel + 1), slice(low, min(low + rows, elements)))
+            for channel in range(channels)
+            for low in range(0, elements, rows)
+        ]
+
+    def rows_of(self, tile: Tile) -> int:
+        """Rows of a tile that hold a weight."""
+        channels = len(range(self.channels)[tile.channels])
+        return channels * len(range(self.elements)[tile.kernel or slice(None)])
+
+    def held(self, w: Tensor, tile: Tile) -> Tensor:
+        """What a tile holds of the weights, or of values in their shape, column by column. # (*columns, rows)"""
+        terms = w.reshape(*self.columns, self.channels, self.elements)
+        return terms[..., tile.channels, tile.kernel or slice(None)].flatten(-2)
+
+    def per_output(self, values: Tensor) -> Tensor:
+        """A value of each column, those of all groups or heads, in a shape that broadcasts against (*outputs)."""
+        if self.is_image:
+            return values.reshape(-1, 1, 1)
+        heads = self.columns[:-1]
+        return values.reshape(*heads, 1, -1) if heads else values.flatten()
+
+
 class Product(ABC):
     """A matrix product of integer inputs with integer weights."""
 
     batched_weight: bool = False
     """Whether the second operand has the batch dimension too (products of two activations)."""
+    is_image: bool = False
+    """Whether inputs and outputs are images (batch, channels, height, width), else (batch, ..., channels)."""
 
-    @abstractmethod
+    def geometry(self, x: Tensor | None, w: Tensor) -> Geometry:
+        """Shapes of a row of the batch.
+
+        Args:
+            x: Inputs; None: what the weights decide is asked only. # (batch, *inputs)
+            w: Weights. # (*weight), or (batch, *weight) if the product says so
+        """
+        return self.geometry_of(self.weight_shape(w), None if x is None else x.shape)
+
+    def weight_shape(self, w: Tensor) -> torch.Size:
+        """Shape of the weights of a sample."""
+        return w.shape[1:] if self.batched_weight else w.shape
+
     def tiles(self, w: Tensor, rows: int) -> list[Tile]:
-        """Tiles that hold the whole summed dimension, at most `rows` rows each, none left out."""
+        """Tiles of the weights of a sample."""
+        return self.geometry_of(w.shape).tiles(rows)
+
+    def positions(self, x: Tensor, w: Tensor) -> int:
+        """Number of outputs of one row of the batch; w of a sample."""
+        return self.geometry_of(w.shape, x.shape).positions
+
+    def output_size(self, x: Tensor, w: Tensor) -> tuple[int, int]:
+        """Height and width of an output image."""
+        return self.geometry_of(w.shape, x.shape).output_size
 
     @abstractmethod
-    def positions(self, x: Tensor, w: Tensor) -> int:
-        """Number of outputs of one row of the batch."""
+    def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
+        """`geometry`, of the shape of a sample's weights, and of the inputs' shape, batch included."""
 
     @abstractmethod
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
         """The exact product of integers; `limit` bounds |x| times |w|. # (batch, *outputs)"""
+
+    @abstractmethod
+    def multiplied(self, x: Tensor, w: Tensor) -> Tensor:
+        """The product in floating point. # (batch, *outputs)"""
 
     @abstractmethod
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
@@ -58,17 +175,19 @@ class MatmulProduct(Product):
 
     batched_weight: bool = False
 
-    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
-        """Consecutive chunks of `rows` terms."""
-        return [Tile(slice(low, min(low + rows, w.shape[-1]))) for low in range(0, w.shape[-1], rows)]
-
-    def positions(self, x: Tensor, w: Tensor) -> int:
-        """Outputs a row: all but the batch dimension of (batch, ..., m, n)."""
-        return x.shape[1:-1].numel() * w.shape[-2]
+    def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
+        """A row of x is a window; heads have matrices of their own."""
+        *heads, outputs, terms = weight
+        rows = 0 if x is None else x[1 + len(heads) : -1].numel()
+        return Geometry(prod(heads), (*heads, outputs), terms, size=(rows, 1))
 
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
         """The exact product. # (batch, ..., m, n)"""
         return integer_matmul(x, w, limit)
+
+    def multiplied(self, x: Tensor, w: Tensor) -> Tensor:
+        """The product in floating point. # (batch, ..., m, n)"""
+        return x @ w.transpose(-1, -2) if self.batched_weight else F.linear(x, w)
 
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
         """Counts of one tile. # (batch, cycles, ..., m, n)"""
@@ -91,36 +210,24 @@ class Conv2dProduct(Product):
     dilation: tuple[int, int]
     groups: int
 
-    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
-        """Whole kernels of ``rows // kernel elements`` channels a tile, as published; a kernel with more elements than
-        there are rows is split over several tiles of one channel. Groups have macros of their own, tiled alike."""
-        channels, elements = w.shape[1], w.shape[2] * w.shape[3]
-        if elements <= rows:
-            step = rows // elements
-            return [Tile(slice(low, min(low + step, channels))) for low in range(0, channels, step)]
-        return [
-            Tile(slice(channel, channel + 1), slice(low, min(low + rows, elements)))
-            for channel in range(channels)
-            for low in range(0, elements, rows)
-        ]
+    is_image = True
 
-    def positions(self, x: Tensor, w: Tensor) -> int:
-        """Outputs a row: output channels times output height times output width."""
-        height, width = self.output_size(x, w)
-        return w.shape[0] * height * width
-
-    def output_size(self, x: Tensor, w: Tensor) -> tuple[int, int]:
-        """Height and width of an output image, of x (batch, channels, height, width) and w (outputs, channels, kernel
-        height, kernel width)."""
-        spans = [
-            x.shape[2 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (w.shape[2 + axis] - 1) - 1
-            for axis in (0, 1)
-        ]
-        return spans[0] // self.stride[0] + 1, spans[1] // self.stride[1] + 1
+    def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
+        """A pixel of the output is a window."""
+        outputs, channels, *kernel = weight
+        size = (0, 0) if x is None else (x[2], x[3])
+        return Geometry(
+            self.groups, (outputs,), channels, (kernel[0], kernel[1]), size,
+            self.stride, self.padding, self.dilation, is_image=True,
+        )  # fmt: skip
 
     def integer(self, x: Tensor, w: Tensor, limit: int) -> Tensor:
         """The exact convolution. # (batch, outputs, out height, out width)"""
         return integer_conv2d(x, w, [*self.stride], [*self.padding], [*self.dilation], self.groups, limit)
+
+    def multiplied(self, x: Tensor, w: Tensor) -> Tensor:
+        """The convolution in floating point. # (batch, outputs, out height, out width)"""
+        return conv2d(x, w, self.stride, self.padding, self.dilation, self.groups)
 
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
         """Counts of one tile. # (batch, cycles, outputs, out height, out width)"""
@@ -134,17 +241,9 @@ class Conv2dProduct(Product):
             x = x.unflatten(1, (self.groups, channels))[:, :, tile.channels].flatten(1, 2)
         # groups stay outermost among the output channels: (groups, cycles, outputs of a group)
         stacked = w.unflatten(1, (self.groups, -1)).transpose(0, 1).flatten(0, 2)
-        product = conv2d(x, stacked, self.stride, self.padding, self.dilation, self.groups)
+        product = self.multiplied(x, stacked)
         grouped = product.unflatten(1, (self.groups, cycles, outputs // self.groups)).transpose(1, 2)
         return grouped.flatten(2, 3)
-
-
-def rows_of(product: Product, tile: Tile, w: Tensor) -> int:
-    """Number of rows of a tile that hold a weight."""
-    size = w.shape[1] if isinstance(product, Conv2dProduct) else w.shape[-1]
-    channels = len(range(size)[tile.channels])
-    elements = w.shape[2] * w.shape[3] if isinstance(product, Conv2dProduct) else 1
-    return channels * (elements if tile.kernel is None else len(range(elements)[tile.kernel]))
 
 
 def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> int:
@@ -158,7 +257,6 @@ def conversion_count(product: Product, transfer: Transfer, x: Tensor, w: Tensor)
         x: Input integers. # (batch, *inputs)
         w: Weight integers. # (*weight), or (batch, *weight) where the product says so
     """
-    weight = w[0] if product.batched_weight else w
-    outputs = x.shape[0] * product.positions(x, weight)
+    found = product.geometry(x, w)
     votes = sum(cycle.votes for cycle in transfer.cycles if cycle.converted)
-    return outputs * len(product.tiles(weight, transfer.macro.rows)) * votes
+    return len(x) * found.positions * len(found.tiles(transfer.macro.rows)) * votes

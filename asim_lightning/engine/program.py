@@ -12,7 +12,7 @@ from asim_lightning.engine import byte_passes
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.torch_modes import is_recorded
 from asim_lightning.engine.weights import Weights
@@ -156,19 +156,18 @@ def sums_of(
 
 def scaled(product: Product, sums: Tensor, step: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     """``sums * step + bias``, in float32 (float64 for x in float64); images are channels_last where x is."""
-    is_image = isinstance(product, Conv2dProduct)
     is_contiguous = x.dim() < 4 or x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
     in_one_pass = sums.device.type == "cpu" and x.dtype != torch.float64 and sums.numel() and not is_recorded()
     if in_one_pass and (step.dim() or bias is not None):
-        outputs = sums.shape[1] if is_image else sums.shape[-1]
+        outputs = sums.shape[1] if product.is_image else sums.shape[-1]
         steps = step if step.dim() else step.expand(outputs).contiguous()
-        return byte_passes.to_floats(sums, steps, bias, is_image, is_contiguous)
+        return byte_passes.to_floats(sums, steps, bias, product.is_image, is_contiguous)
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
-    y = sums.to(real) * _per_output(step, is_image).to(real)
-    y = y if bias is None else y + _per_output(bias, is_image).to(real)
+    y = sums.to(real) * _per_output(step, product).to(real)
+    y = y if bias is None else y + _per_output(bias, product).to(real)
     return y.contiguous() if is_contiguous else y
 
 
-def _per_output(values: Tensor, is_image: bool) -> Tensor:
+def _per_output(values: Tensor, product: Product) -> Tensor:
     """Values of outputs in a shape that broadcasts against sums."""
-    return values.view(-1, 1, 1) if is_image and values.dim() else values
+    return values.view(-1, 1, 1) if product.is_image and values.dim() else values

@@ -78,8 +78,8 @@ class ReferenceProgram(ConvertingProgram):
             max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
         votes = max(cycle.votes for cycle in transfer.cycles)
         stacked = max(len(block) for block in _blocks(transfer)) * votes
-        step = max(1, max_elements // max(1, stacked * product.positions(x, w)))
-        places = Places(self.chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape)
+        step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
+        places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.converters or converters_of(self.chip, product, transfer, places.shape)
         kept: dict[Any, Tensor] = {}  # of this call alone: digits take 28 bytes a weight of 8 bits
 

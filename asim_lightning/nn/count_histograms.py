@@ -12,7 +12,6 @@ from asim_lightning.circuit import Cycle, Transfer, transfer
 from asim_lightning.engine import Product
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
-from asim_lightning.engine.product import rows_of
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.nn.on_macro import OnMacro
 
@@ -45,17 +44,17 @@ class LayerCounts:
     def add(self, product: Product, x: Tensor, w: Tensor) -> None:
         """Count a product of integers. # (batch, *inputs) and (*weight), or (batch, *weight)"""
         x, w = x.to(torch.int32), w.to(torch.int32)
-        one = w[0] if product.batched_weight else w
-        tiles = product.tiles(one, self.circuit.macro.rows)
-        self.rows = tuple(rows_of(product, tile, w) for tile in tiles)
+        found = product.geometry(x, w)
+        tiles = found.tiles(self.circuit.macro.rows)
+        self.rows = tuple(found.rows_of(tile) for tile in tiles)
         blocks = [
             list(block)
             for _, block in groupby(enumerate(self.circuit.cycles), lambda item: (item[1].input_bits, item[1].analog))
         ]
-        step = max(1, _ELEMENTS // max(1, max(map(len, blocks)) * product.positions(x, one)))
+        step = max(1, _ELEMENTS // max(1, max(map(len, blocks)) * found.positions))
         for low in range(0, len(x), step):
             inputs, weights = x[low : low + step], w[low : low + step] if product.batched_weight else w
-            self.conversions += len(inputs) * product.positions(inputs, one) * len(tiles)
+            self.conversions += len(inputs) * found.positions * len(tiles)
             for block in blocks:
                 first = block[0][1]
                 x_digits = digits(inputs, first.input_bits, first.input_signed)

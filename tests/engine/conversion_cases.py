@@ -88,9 +88,9 @@ def operands(product: Product, macro: MacroConfig, signed: bool, batch: int = 3)
 
 
 def conversions(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> int:
-    one = w[0] if product.batched_weight else w
-    outputs = len(x) * product.positions(x, one)
-    return outputs * len(product.tiles(one, circuit.macro.rows)) * sum(c.votes for c in circuit.cycles)
+    found = product.geometry(x, w)
+    tiles = len(found.tiles(circuit.macro.rows))
+    return len(x) * found.positions * tiles * sum(c.votes for c in circuit.cycles)
 
 
 def most_different(product: Product, circuit: Transfer, x: Tensor, w: Tensor) -> float:

@@ -117,7 +117,7 @@ class Operands:
         return multiply(self.macro, self.signed, self.x, self.w, normal)
 
     def positions(self) -> int:
-        return self.product.positions(torch.from_numpy(self.x), torch.from_numpy(self.w))
+        return self.product.geometry(torch.from_numpy(self.x), torch.from_numpy(self.w)).positions
 
 
 def noise_of(seed: int) -> Noise:

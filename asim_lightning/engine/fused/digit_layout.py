@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.product import Geometry, Product
 
 Digits = Sequence[tuple[int, ...]]
 """Bits of each digit."""
@@ -74,24 +74,19 @@ def operands(product: Product, macro: MacroConfig, groups: Digits, x: Tensor, w:
         groups: Input bits of each input digit.
         x: Integers, int32. # (batch, *inputs)
         w: Integers, int32. # (*weight), or (batch, *weight) where the product says so
-
-    Raises:
-        TypeError: The product is neither a convolution nor a matrix product.
     """
-    bits = [(bit,) for bit in range(macro.weight_bits)]
-    if isinstance(product, Conv2dProduct):
-        return _convolution(product, macro.rows, groups, bits, x, w)
-    if isinstance(product, MatmulProduct):
-        return _matmul(product, macro.rows, groups, bits, x, w)
-    raise TypeError(f"The fused engine computes Conv2dProduct and MatmulProduct, got {type(product).__name__}")
+    bits, found = [(bit,) for bit in range(macro.weight_bits)], product.geometry(x, w)
+    if product.is_image:
+        return _convolution(found, macro.rows, groups, bits, x, w)
+    return _matmul(found, product.batched_weight, macro.rows, groups, bits, x, w)
 
 
-def _matmul(product: MatmulProduct, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor) -> Operands:
-    terms, outputs, batch = w.shape[-1], w.shape[-2], x.shape[0]
+def _matmul(
+    found: Geometry, is_batched: bool, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor
+) -> Operands:
+    terms, outputs, batch, inner, row_pixels = found.channels, found.outputs, x.shape[0], found.groups, found.windows
     tiles, step = -(-terms // rows), min(rows, terms)
     block_depth, depth = _depth(step)
-    pixels = x.shape[1:-1].numel()
-    inner, row_pixels = (x.shape[1:-2].numel(), x.shape[-2]) if product.batched_weight else (1, pixels)
     return Operands(
         x=_planes(_slots(x, step, depth), groups),
         w=_planes(_slots(w, step, depth), bits),
@@ -104,13 +99,13 @@ def _matmul(product: MatmulProduct, rows: int, groups: Digits, bits: Digits, x: 
         tiles=tiles,
         tiles_a_channel=1,
         taps_a_tile=1,
-        groups=batch * inner if product.batched_weight else 1,
+        groups=batch * inner if is_batched else 1,
         inner_groups=inner,
-        pixels=row_pixels if product.batched_weight else batch * pixels,
+        pixels=row_pixels if is_batched else batch * row_pixels,
         row_pixels=row_pixels,
         out_width=row_pixels,
         outputs=outputs,
-        x_row=pixels * tiles,
+        x_row=inner * row_pixels * tiles,
         x_group=row_pixels * tiles,
         x_down=0,
         x_right=tiles,
@@ -122,9 +117,8 @@ def _matmul(product: MatmulProduct, rows: int, groups: Digits, bits: Digits, x: 
     )
 
 
-def _convolution(product: Conv2dProduct, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor) -> Operands:
-    outputs, terms, height, width = w.shape
-    taps, count = height * width, product.groups
+def _convolution(found: Geometry, rows: int, groups: Digits, bits: Digits, x: Tensor, w: Tensor) -> Operands:
+    terms, taps, count = found.channels, found.elements, found.groups
     split = -(-taps // rows)  # tiles of one channel
     step = 1 if split > 1 else min(rows // taps, terms)
     block_depth, depth = _depth(step * taps if split == 1 else rows)
@@ -132,13 +126,12 @@ def _convolution(product: Conv2dProduct, rows: int, groups: Digits, bits: Digits
     if split == 1:
         block_depth, depth = _depth(channels * taps)
 
-    (down, right), (pad_y, pad_x) = product.stride, product.padding
+    (down, right), (pad_y, pad_x) = found.stride, found.padding
     x = F.pad(x, [pad_x, pad_x, pad_y, pad_y]).unflatten(1, (count, terms))
     x = _slots(x.permute(0, 3, 4, 1, 2), step, channels)  # (batch, height, width, groups, slots * channels)
     slots = x.shape[-1] // channels
     wide = x.shape[2] * count * slots  # one line of the image
-    out_height = (x.shape[1] - product.dilation[0] * (height - 1) - 1) // down + 1
-    out_width = (x.shape[2] - product.dilation[1] * (width - 1) - 1) // right + 1
+    out_height, out_width = found.output_size
 
     w = w.flatten(2)  # (outputs, channels, kernel elements)
     if split > 1:
@@ -150,10 +143,10 @@ def _convolution(product: Conv2dProduct, rows: int, groups: Digits, bits: Digits
     return Operands(
         x=_planes(x, groups),
         w=_planes(_padded(w, depth), bits),
-        shape=(x.shape[0], outputs, out_height, out_width),
+        shape=(x.shape[0], count * found.outputs, out_height, out_width),
         channels=channels,
         taps=taps,
-        kernel_width=width,
+        kernel_width=found.kernel[1],
         depth=depth,
         block_depth=block_depth,
         tiles=w.shape[1],
@@ -164,14 +157,14 @@ def _convolution(product: Conv2dProduct, rows: int, groups: Digits, bits: Digits
         pixels=x.shape[0] * area,
         row_pixels=area,
         out_width=out_width,
-        outputs=outputs // count,
+        outputs=found.outputs,
         x_row=x.shape[1] * wide,
         x_group=slots,
         x_down=down * wide,
         x_right=right * count * slots,
-        tap_down=product.dilation[0] * wide,
-        tap_right=product.dilation[1] * count * slots,
-        out_group=outputs // count * area,
+        tap_down=found.dilation[0] * wide,
+        tap_right=found.dilation[1] * count * slots,
+        out_group=found.outputs * area,
         out_pixel=1,
         out_channel=area,
     )

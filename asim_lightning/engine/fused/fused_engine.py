@@ -21,7 +21,7 @@ from asim_lightning.engine.fused.converter_errors import PlacedErrors, placed
 from asim_lightning.engine.fused.digit_layout import operands
 from asim_lightning.engine.fused.tables import tables
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import ConvertingProgram, required
 from asim_lightning.engine.weights import Weights
 
@@ -87,7 +87,6 @@ class FusedProgram(ConvertingProgram):
         """Outputs of a macro, in counts: those of the reference engine, code by code; float64. # (batch, *outputs)
 
         Raises:
-            TypeError: The product is neither a convolution nor a matrix product.
             ValueError: The converters are not those of the product.
         """
         from asim_lightning.engine.fused.kernel import (
@@ -95,9 +94,7 @@ class FusedProgram(ConvertingProgram):
         )
 
         macro, w, product = self.transfer.macro, self.w, self.product
-        if not isinstance(product, (Conv2dProduct, MatmulProduct)):
-            raise TypeError(f"the fused engine takes convolutions and matrix products, got {type(product).__name__}")
-        errors = self._errors(w.shape[1:] if product.batched_weight else w.shape, x.device)
+        errors = self._errors(product.weight_shape(w), x.device)
         tabulated = tables(self.transfer, x.device, errors.places is not None)
         integers = operands(product, macro, tabulated.groups, x.to(torch.int32), w.to(torch.int32))
         errors.check(integers, macro.weight_bits, macro.top_code or 0)

@@ -13,7 +13,7 @@ from asim_lightning.circuit import Transfer
 from asim_lightning.engine.native.cycles import schedule_of
 from asim_lightning.engine.native.library import library
 from asim_lightning.engine.native.structures import VOTE_RULES, ConversionJob, Counting, Outputs, Side, Tile
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.product import Geometry, Product
 
 _BYTES = 2**26
 """Bytes in use at a time, where more than one sample is: 64 MB."""
@@ -104,8 +104,9 @@ def plan_of(
     """
     macro, schedule, level = transfer.macro, schedule_of(transfer, has_errors), execution.level
     job = ConversionJob(bytes=ctypes.sizeof(ConversionJob))
-    ones = torch.empty(w_shape[1:] if product.batched_weight else w_shape, device="meta")
-    sides = _conv2d(product, *x, w_shape) if isinstance(product, Conv2dProduct) else _matmul(product, x[0], w_shape)
+    weight = torch.Size(w_shape[product.batched_weight :])
+    found = product.geometry_of(weight, torch.Size(x[0]))
+    sides = _images(found, *x) if product.is_image else _matrices(found, x[0], product.batched_weight)
     job.inputs, job.weights, job.outputs, output_shape, kept = sides
     job.inputs.bits, job.weights.bits = macro.input_bits, macro.weight_bits
     inputs, outputs = job.inputs.lanes * batch // x[0][0], job.weights.lanes
@@ -116,10 +117,10 @@ def plan_of(
     job.counting = _counting(transfer, level, inputs, outputs) if fastest else execution.counting
     if job.counting == Counting.LOOK_UPS:
         job.inputs_in_lanes = False
-    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
+    whole = slice(0, found.elements)
     tiles = [
-        Tile(t.channels.start, t.channels.stop, *((t.kernel.start, t.kernel.stop) if t.kernel else (0, elements)))
-        for t in product.tiles(ones, macro.rows)
+        Tile(t.channels.start, t.channels.stop, (t.kernel or whole).start, (t.kernel or whole).stop)
+        for t in found.tiles(macro.rows)
     ]
     array = (Tile * len(tiles))(*tiles)
     job.tiles, job.cycles = ctypes.addressof(array), ctypes.addressof(schedule.cycles)
@@ -137,43 +138,41 @@ def plan_of(
     )
 
 
-def _conv2d(
-    product: Conv2dProduct, shape: tuple[int, ...], strides: tuple[int, ...], w_shape: tuple[int, ...]
+def _images(
+    found: Geometry, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
     """Sides and outputs of a convolution: groups are problems, and output pixels are lanes of the inputs."""
-    groups, channels, outputs, elements = product.groups, w_shape[1], w_shape[0] // product.groups, prod(w_shape[2:])
-    height, width = product.output_size(torch.empty(shape, device="meta"), torch.empty(w_shape, device="meta"))
-    line, (down, right) = shape[3] + 2 * product.padding[1], product.dilation
-    places = [y * down * line + x * right for y in range(w_shape[2]) for x in range(w_shape[3])]
+    groups, channels, outputs, elements = found.groups, found.channels, found.outputs, found.elements
+    height, width = found.output_size
+    line, (down, right) = shape[3] + 2 * found.padding[1], found.dilation
+    places = [y * down * line + x * right for y in range(found.kernel[0]) for x in range(found.kernel[1])]
     input_elements = torch.tensor(places, device="cpu")
     weight_elements = torch.arange(elements, device="cpu") * outputs
     inputs = Side(
-        None, groups, shape[0], channels, shape[2], shape[3], channels * strides[1], *strides, *product.padding,
-        height, width, *product.stride, input_elements.data_ptr(),
+        None, groups, shape[0], channels, shape[2], shape[3], channels * strides[1], *strides, *found.padding,
+        height, width, *found.stride, input_elements.data_ptr(),
     )  # fmt: skip
     weights = Side(
         None, groups, 1, channels, elements, outputs, outputs * channels * elements, 0, elements, 1,
         channels * elements, 0, 0, 1, outputs, 1, 1, weight_elements.data_ptr(),
     )  # fmt: skip
-    pixels = height * width
-    places_of = Outputs(None, None, groups, pixels, outputs * pixels, 1, pixels, w_shape[0] * pixels)
-    return inputs, weights, places_of, (shape[0], w_shape[0], height, width), (input_elements, weight_elements)
+    pixels = found.windows
+    places_of = Outputs(None, None, groups, pixels, outputs * pixels, 1, pixels, found.positions)
+    return inputs, weights, places_of, (shape[0], groups * outputs, height, width), (input_elements, weight_elements)
 
 
-def _matmul(
-    product: Product, shape: tuple[int, ...], w_shape: tuple[int, ...]
+def _matrices(
+    found: Geometry, shape: tuple[int, ...], is_batched: bool
 ) -> tuple[Side, Side, Outputs, tuple[int, ...], tuple[Any, ...]]:
     """Sides and outputs of a matrix product: rows are lanes of the inputs, which are contiguous."""
-    outputs, terms, first = w_shape[-2], shape[-1], torch.zeros(1, dtype=torch.int64, device="cpu")
-    problems = prod(shape[:-2]) if product.batched_weight else 1
-    rows = shape[-2] if product.batched_weight else prod(shape[:-1])
+    outputs, terms, first = found.outputs, found.channels, torch.zeros(1, dtype=torch.int64, device="cpu")
+    problems, rows = (shape[0] * found.groups, found.windows) if is_batched else (1, shape[0] * found.windows)
     inputs, weights = (
         Side(None, problems, 1, terms, 1, n, n * terms, 0, 1, 0, terms, 0, 0, 1, n, 1, 1, first.data_ptr())
         for n in (rows, outputs)
     )
-    each = rows if product.batched_weight else rows // shape[0]
-    macros = problems // shape[0] if product.batched_weight else 1
-    places_of = Outputs(None, None, macros, each, each * outputs, outputs, 1, macros * each * outputs)
+    each = found.windows
+    places_of = Outputs(None, None, found.groups, each, each * outputs, outputs, 1, found.positions)
     return inputs, weights, places_of, (*shape[:-1], outputs), (first,)
 
 

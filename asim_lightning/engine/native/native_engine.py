@@ -15,7 +15,7 @@ from asim_lightning.engine.native.placed_converters import PlacedConverters, pla
 from asim_lightning.engine.native.structures import ConversionJob, Counting
 from asim_lightning.engine.noise import WORD, layer_key
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import ConvertingProgram, required
 from asim_lightning.engine.weights import Weights
 
@@ -105,7 +105,7 @@ class NativeProgram(ConvertingProgram):
         return self.drawn[shape]
 
     def _plan(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Plan:
-        strides = x.stride() if isinstance(self.product, Conv2dProduct) else ()
+        strides = x.stride() if self.product.is_image else ()
         execution = Execution(self.level, torch.get_num_threads(), self.counting)
         has_errors = converters is not None
         return plan_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
@@ -114,7 +114,7 @@ class NativeProgram(ConvertingProgram):
         self, plan: Plan, x: Tensor, w: Tensor, noise: Noise, out: Tensor, converters: PlacedConverters | None
     ) -> None:
         x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
-        if not isinstance(self.product, Conv2dProduct):
+        if not self.product.is_image:
             x = x.contiguous()
         job = ConversionJob.from_buffer_copy(plan.job)
         job.inputs.data, job.weights.data, job.out = x.data_ptr(), w.data_ptr(), out.data_ptr()

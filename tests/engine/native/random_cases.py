@@ -9,7 +9,6 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product
-from asim_lightning.engine.product import rows_of
 from tests.engine.native.random_macros import random_macro
 
 _MOST_CONVERSIONS, _MOST_PRODUCTS = 150_000, 2e7
@@ -54,8 +53,8 @@ def random_case(seed: int, folder: Path) -> Case:
     product, x_shape, w_shape = _shapes(draw, transfer(macro, signed))
     used = None
     if draw.random() < 0.5:
-        one = torch.empty(w_shape[1:] if product.batched_weight else w_shape, device="meta")
-        used = max(rows_of(product, tile, one) for tile in product.tiles(one, macro.rows))
+        found = product.geometry(None, torch.empty(w_shape, device="meta"))
+        used = max(map(found.rows_of, found.tiles(macro.rows)))
     circuit = transfer(macro, signed, used)
     x_top, w_top = 2 ** (macro.input_bits - signed) - 1, 2 ** (macro.weight_bits - 1) - 1
     generator = torch.Generator().manual_seed(seed)

@@ -46,7 +46,7 @@ class Oracle:
     def sums(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """Outputs in counts. # (batch, *outputs)"""
         product, circuit = self.product, self.circuit
-        tiles = product.tiles(w[0] if product.batched_weight else w, circuit.macro.rows)
+        tiles = product.geometry(None, w).tiles(circuit.macro.rows)
         codes, counts, fours = 0, 0, len(circuit.cycles)
         for number, tile in enumerate(tiles):
             for n, cycle in enumerate(circuit.cycles):
