@@ -64,7 +64,7 @@ def cost(
     for name, shapes in seen.products.items():
         layer, kind = layers[name], rows[name].kind if name in rows else type(layers[name]).__name__
         if name in digital:
-            macs = sum(each.outputs * sum(each.tiles(layer.macro.rows)) for each in shapes)
+            macs = sum(each.macs for each in shapes)
             bits = layer.macro.weight_bits, layer.macro.input_bits
             found.append(digital_cost(name, kind, macs, bits, "computed by integers", energies))
         else:

@@ -64,7 +64,7 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
     rounds = [_rounds(digit, shape.columns, shared) for digit in digits]
     weights = shape.matrices * len(tiles) * shape.columns * macro.weight_bits
     return Operations(
-        macs=shape.outputs * sum(tiles),
+        macs=shape.macs,
         row_macs=shape.outputs * len(tiles) * macro.rows,
         conversions=shape.outputs * len(tiles) * converted,
         array_reads=shape.matrices * shape.steps * len(tiles) * sum(rounds),

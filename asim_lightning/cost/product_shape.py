@@ -16,11 +16,13 @@ class ProductShape:
         geometry: Shapes of a row of the batch.
         rows: Rows of the batch that one image takes.
         is_written: Whether the stored operand is written for each of them.
+        zeros: Stored numbers that are 0 by construction, and are no multiplications.
     """
 
     geometry: Geometry
     rows: int
     is_written: bool
+    zeros: int = 0
 
     @property
     def outputs(self) -> int:
@@ -47,6 +49,11 @@ class ProductShape:
         """Numbers that are stored, in all matrices."""
         return self.matrices * self.columns * self.geometry.channels * self.geometry.elements
 
+    @property
+    def macs(self) -> int:
+        """Multiplications."""
+        return self.steps * (self.weights - self.zeros)
+
     def tiles(self, rows: int) -> tuple[int, ...]:
         """Rows in use in each tile of a matrix.
 
@@ -64,4 +71,6 @@ def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
         inputs: What its forward takes, of one image.
     """
     product, x, w = layer.product_on(*inputs)
-    return ProductShape(product.geometry(x, w), len(x), product.batched_weight)
+    held = layer.held_shape
+    zeros = 0 if held is None else held.numel() - layer.weight.numel()  # type: ignore[operator]
+    return ProductShape(product.geometry(x, w), len(x), product.batched_weight, zeros)

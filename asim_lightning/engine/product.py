@@ -52,7 +52,7 @@ class Geometry:
     @property
     def outputs(self) -> int:
         """Outputs of a group for one window."""
-        return prod(self.columns) // self.groups
+        return self.columns[-1] // (self.groups if self.is_image else 1)
 
     @property
     def elements(self) -> int:

@@ -4,6 +4,7 @@ from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.attention import CimAttention
 from asim_lightning.nn.calibration import calibrate_
 from asim_lightning.nn.conv import CimConv2d, QuantConv2d
+from asim_lightning.nn.convs_as_conv2d import CimConv1d, CimConvTranspose2d
 from asim_lightning.nn.floating import FloatConv2d, FloatLinear
 from asim_lightning.nn.linear import CimFunctionalLinear, CimLinear
 from asim_lightning.nn.matmul import CimMatmul, FloatMatmul
@@ -21,7 +22,9 @@ __all__ = [
     "PACT",
     "Assignment",
     "CimAttention",
+    "CimConv1d",
     "CimConv2d",
+    "CimConvTranspose2d",
     "CimFunctionalLinear",
     "CimLinear",
     "CimMatmul",

@@ -4,6 +4,7 @@ The last bit of a float32 product depends on batch and threads, and a quantiser 
 step. Sums in float64 that are rounded to float32 once do not depend on either.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -54,6 +55,26 @@ class FloatConv2d(HeldWeight):
         for axis in (1, 0):  # F.pad starts with the last axis
             pads += same_padding(x.shape[2 + axis], self.kernel_size[axis], self.stride[axis], self.dilation[axis])
         return pads
+
+
+class Reproducible(nn.Module):
+    """Base of a layer of torch's that stays in floating point: put before torch's class."""
+
+    @classmethod
+    def from_float(cls, module: nn.Module) -> Any:
+        """The same layer; parameters are shared."""
+        layer = cls.__new__(cls)
+        layer.__dict__ = module.__dict__.copy()
+        return layer
+
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
+        """The layer's own answer, with sums in float64 in evaluation."""
+        if self.training:
+            return super().forward(x, *args)  # type: ignore[misc,no-any-return]
+        exact = copy.copy(self)
+        exact._parameters = {name: None if p is None else reproducible(p) for name, p in self._parameters.items()}  # type: ignore[misc]
+        with torch.autocast(x.device.type, enabled=False):
+            return super(Reproducible, exact).forward(reproducible(x), *args).to(x.dtype)  # type: ignore[misc,no-any-return]
 
 
 class FloatLinear(nn.Linear):

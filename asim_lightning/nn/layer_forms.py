@@ -71,6 +71,13 @@ def is_plain_linear(linear: nn.Linear) -> bool:
     return plain and is_called_plainly(linear)
 
 
+def is_plain_conv(conv: nn.Module, kind: type) -> bool:
+    """Whether a convolution computes what a class of torch's does."""
+    names = ("forward", "_conv_forward", "_output_padding")
+    same = all(getattr(type(conv), name, None) is getattr(kind, name, None) for name in names)
+    return isinstance(conv, kind) and same and is_called_plainly(conv)
+
+
 def is_called_plainly(module: nn.Module) -> bool:
     """Whether calling a module runs its class's forward: neither forward nor __call__ is replaced."""
     return "forward" not in vars(module) and type(module).__call__ is nn.Module.__call__

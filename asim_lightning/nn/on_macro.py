@@ -123,8 +123,23 @@ class OnMacro(QuantizedLayer):
     @property
     def rows_in_use(self) -> int | None:
         """Most rows of a tile that may hold weights, if all of the macro's are not too few; None: any number."""
+        return None if self.held_shape is None else self.held_shape[1:].numel()
+
+    @property
+    def held_shape(self) -> torch.Size | None:
+        """Shape of the weights that the macro holds; None: they come with each call."""
         weight = getattr(self, "weight", None)
-        return weight[0].numel() if isinstance(weight, Tensor) else None
+        return weight.shape if isinstance(weight, Tensor) else None
+
+    @property
+    def held_bias(self) -> Tensor | None:
+        """A bias for each output of the product. # (outputs,)"""
+        bias = getattr(self, "bias", None)
+        return bias if isinstance(bias, Tensor) else None
+
+    def rearranged(self, y: Tensor) -> Tensor:
+        """Outputs of the product in the shape of the layer's output, bias included."""
+        return y
 
     @property
     def _bits(self) -> tuple[int, int]:  # type: ignore[override]
@@ -160,7 +175,8 @@ class OnMacro(QuantizedLayer):
         Raises:
             ValueError: The layer refuses their shapes.
         """
-        return self._product(*self._called_with(*inputs))
+        x, w = self._called_with(*inputs)
+        return self._product(x, self._held_weight(w))
 
     def conversions(self, *inputs: Tensor) -> int:
         """Conversions of the ADC that a simulated call makes, all samples, tiles, cycles and votes.
@@ -220,13 +236,11 @@ class OnMacro(QuantizedLayer):
     @property
     def tiles(self) -> int:
         """Tiles that the weights take, those of all groups; 0 where they come with each call."""
-        weight = getattr(self, "weight", None)
-        if not isinstance(weight, Tensor):
+        if (shape := self.held_shape) is None:
             return 0
-        if weight.dim() == 2:
-            return len(MatmulProduct().tiles(weight, self.macro.rows))
         groups = int(getattr(self, "groups", 1))
-        return groups * len(Conv2dProduct((1, 1), (0, 0), (1, 1), groups).tiles(weight, self.macro.rows))
+        product = MatmulProduct() if len(shape) == 2 else Conv2dProduct((1, 1), (0, 0), (1, 1), groups)
+        return groups * len(product.geometry_of(shape).tiles(self.macro.rows))
 
     def chip_of(self, chip: int | SavedChip) -> Chip:
         """The layer's part of a chip.

@@ -109,7 +109,7 @@ def verify(
     The layer is left as it was.
 
     Args:
-        layer: CimConv2d, CimLinear or CimMatmul, in any mode and fidelity.
+        layer: A layer on a macro, such as CimConv2d, in any mode and fidelity.
         inputs: What the layer's forward takes.
         seed: Seed of the noise.
         max_samples: Most samples that are computed: 1 or more.
@@ -138,7 +138,7 @@ class _Samples:
             self.step = self.layer.hold_ranges(*inputs)  # of all samples, also where some are computed
         self.x, self.w = x[:max_samples], w[:max_samples] if self.product.batched_weight else w
         # a convolution and a linear layer take a sample without a batch
-        first = inputs[0].view(-1, *inputs[0].shape) if inputs[0].dim() < self.x.dim() else inputs[0]
+        first = self.layer._called_with(*inputs)[0]
         self.inputs, self.samples = (first, *inputs[1:]), len(self.x)
         self.seed, self.chip = seed, chip
 
@@ -191,8 +191,8 @@ class _Samples:
 
     def outputs(self, sums: Tensor) -> Tensor:
         """The layer's output where its product is these sums."""
-        bias = getattr(self.layer, "bias", None)
-        return scaled(self.product, sums, self.step, bias, self.inputs[0])
+        y = scaled(self.product, sums, self.step, self.layer.held_bias, self.inputs[0])
+        return self.layer.rearranged(y)
 
     def allowed(self, circuit: Transfer) -> int:
         """Sums that may differ by the last bit of a normal."""

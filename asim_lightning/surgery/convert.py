@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from asim_lightning.nn import PACT, Assignment, CimConv2d, CimLinear, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
+from asim_lightning.nn import PACT, Assignment, OnMacro, QuantConv2d, QuantizedLayer, RoutedModule
 from asim_lightning.nn.calibration import warn_of_missing_ranges
+from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.surgery.check import check_installed
 from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
@@ -82,7 +83,7 @@ def _check_convertible(model: nn.Module) -> None:
         return
     if converted_layers(model):
         raise ValueError("convert_ found no layer to convert: those of this network are converted already")
-    raise ValueError("convert_ needs a network with Conv2d or Linear layers, got one without")
+    raise ValueError("convert_ needs a network with convolutions or linear layers, got one without")
 
 
 def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> ConversionReport:
@@ -114,7 +115,7 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
                 module.assignment = assignment
         except ValueError as error:
             raise ValueError(f"Layer `{layer.name}`: {error}") from None
-        if isinstance(module, (CimConv2d, CimLinear)) and plan.input_range == "pact":
+        if isinstance(module, OnMacro) and layer.product is None and plan.input_range == "pact":
             follow_pact(module, seen.layers.get(layer.name), model)
         new[layer.name] = module
         rows.append(_row(layer, module, seen, how, why))
@@ -230,7 +231,9 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
         for name, functions in seen.functions.items()
         if name in seen.others
     }
-    why |= dict.fromkeys(other_layers(model), "surgery converts Conv2d, Linear and matrix products")
+    why |= dict.fromkeys(
+        other_layers(model), f"surgery converts {', '.join(each.__name__ for each in TORCH_LAYERS)} and matrix products"
+    )
     why |= dict.fromkeys(earlier, "converted before")
     modules = dict(model.named_modules())
     rows = []

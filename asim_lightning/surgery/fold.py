@@ -18,7 +18,8 @@ _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
 def fold_batchnorm_(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Fold each BatchNorm that is the only reader of a Conv2d's or Linear's output into that layer, in place.
+    """Fold each BatchNorm that is the only reader of a convolution's or linear layer's output into that layer,
+    in place.
 
     In evaluation the network computes the same, up to rounding. The layer gets new parameters, always with a bias; the
     BatchNorm is replaced by an Identity, a BatchNormAct2d of timm by its dropout and activation. A state dict from
@@ -93,7 +94,7 @@ def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, n
         if left is None:
             raise ValueError(f"`{pair.norm}` must be a BatchNorm that surgery knows, got {type(norm).__name__}")
         statistics = {name: getattr(norm, name) for name in _STATISTICS}
-        weight, bias = fold(layer.weight, layer.bias, statistics, pair.eps)  # type: ignore[arg-type]
+        weight, bias = fold(layer.weight, layer.bias, statistics, pair.eps, pair.transposed)  # type: ignore[arg-type]
         changed = copy.copy(layer)
         changed._parameters = dict(layer._parameters)
         trained = bool(layer.weight.requires_grad)
@@ -103,7 +104,7 @@ def folded_modules(model: nn.Module, pairs: Iterable[FoldedNorm]) -> dict[str, n
 
 
 def fold(
-    weight: Tensor, bias: Tensor | None, statistics: Mapping[str, Tensor | None], eps: float
+    weight: Tensor, bias: Tensor | None, statistics: Mapping[str, Tensor | None], eps: float, transposed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias of a layer with the BatchNorm behind it folded in.
 
@@ -111,27 +112,36 @@ def fold(
     channel, in float64, rounded once.
 
     Args:
-        weight: Weight of the layer. # (outputs, ...)
+        weight: Weight of the layer. # (outputs, ...), or (inputs, outputs of a group, ...) if transposed
         bias: Bias of the layer; None is 0. # (outputs,)
         statistics: Tensors of the BatchNorm: running_mean, running_var; weight (gamma; absent or None is 1) and bias
             (beta; absent or None is 0). # (outputs,) each
         eps: The BatchNorm's epsilon, added to its variance.
+        transposed: Groups of a transposed convolution; 0: the layer is another.
 
     Returns:
         Both with type and device of the weight.
     """
+    outputs = _outputs(weight, transposed)
     place = "cpu" if weight.device.type == "mps" else weight.device  # which has no float64
 
     def exact(value: Tensor | None, absent: float) -> Tensor:
         if value is None:
-            return torch.full(weight.shape[:1], absent, dtype=torch.float64, device=place)
+            return torch.full((outputs,), absent, dtype=torch.float64, device=place)
         return value.detach().to(place, torch.float64)
 
     mean, variance = exact(statistics["running_mean"], 0.0), exact(statistics["running_var"], 1.0)
     factor = exact(statistics.get("weight"), 1.0) / torch.sqrt(variance + eps)
-    new_weight = exact(weight, 1.0) * factor.view(-1, *[1] * (weight.dim() - 1))
+    # (groups, inputs of a group or 1, outputs of a group, ...)
+    grouped = weight.unflatten(0, (transposed, -1)) if transposed else weight[None, None]
+    new_weight = exact(grouped, 1.0) * factor.view(len(grouped), 1, -1, *[1] * (grouped.dim() - 3))
     new_bias = exact(statistics.get("bias"), 0.0) + (exact(bias, 0.0) - mean) * factor
-    return new_weight.to(weight.device, weight.dtype), new_bias.to(weight.device, weight.dtype)
+    return new_weight.view(weight.shape).to(weight.device, weight.dtype), new_bias.to(weight.device, weight.dtype)
+
+
+def _outputs(weight: Tensor, transposed: int) -> int:
+    """Outputs of a layer."""
+    return weight.shape[1] * transposed if transposed else weight.shape[0]
 
 
 def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: str = "") -> dict[str, Any]:
@@ -153,9 +163,9 @@ def fold_state(state: Mapping[str, Any], pairs: Iterable[FoldedNorm], prefix: st
         if weight is None or not {"running_mean", "running_var"} <= set(statistics):
             continue
         vectors = [*statistics.values(), *([] if bias is None else [bias])]
-        if any(vector.shape != weight.shape[:1] for vector in vectors):
+        if any(vector.shape != (_outputs(weight, pair.transposed),) for vector in vectors):
             continue  # another network's, which loading will say
-        folded[layer + "weight"], folded[layer + "bias"] = fold(weight, bias, statistics, pair.eps)
+        folded[layer + "weight"], folded[layer + "bias"] = fold(weight, bias, statistics, pair.eps, pair.transposed)
         for name in (*_STATISTICS, "num_batches_tracked"):
             folded.pop(norm + name, None)
     return folded

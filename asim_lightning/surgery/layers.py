@@ -8,13 +8,14 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from asim_lightning.nn import FloatConv2d, FloatLinear, QuantizedLayer
-from asim_lightning.nn.layer_forms import conv_form, is_called_plainly, is_plain_linear
+from asim_lightning.nn import QuantizedLayer
+from asim_lightning.nn.layer_forms import conv_form, is_called_plainly
+from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
 from asim_lightning.surgery.probe import FunctionProduct, Probe, configured_layers
 from asim_lightning.surgery.watch import Call
 
-_OURS = (QuantizedLayer, FloatConv2d, FloatLinear)
-_OTHER_PRODUCTS = (nn.Conv1d, nn.Conv3d, nn.modules.conv._ConvTransposeNd, nn.Bilinear, nn.RNNBase)
+_OURS = (QuantizedLayer, *FLOAT_LAYERS)
+_OTHER_PRODUCTS = (nn.modules.conv._ConvNd, nn.Bilinear, nn.RNNBase)
 _QKV = ("qkv", "q", "k", "v", "kv", "qk", "to_q", "to_k", "to_v", "to_qkv", "to_kv", "q_proj", "k_proj", "v_proj")
 _PROJ = ("proj", "out_proj", "o_proj", "to_out")
 
@@ -48,9 +49,8 @@ def is_timms_attention(module: nn.Module) -> bool:
 def is_known(layer: nn.Module) -> bool:
     """Whether surgery knows the product of a layer's class; subclasses, which may compute another one, are not
     known."""
-    if isinstance(layer, nn.Conv2d):
-        return conv_form(layer) is not None
-    return isinstance(layer, nn.Linear) and is_plain_linear(layer)
+    kind = kind_of(layer)
+    return kind is not None and kind.is_plain(layer)
 
 
 def can_fold_norm(layer: nn.Module) -> bool:
@@ -81,7 +81,7 @@ def find_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and not isinstance(module, _OURS)
+        if isinstance(module, TORCH_LAYERS) and not isinstance(module, _OURS)
     }
 
 
@@ -92,7 +92,11 @@ def converted_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def other_layers(model: nn.Module) -> list[str]:
     """Full names of layers with products that surgery does not convert."""
-    return [name for name, module in model.named_modules() if isinstance(module, _OTHER_PRODUCTS)]
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _OTHER_PRODUCTS) and kind_of(module) is None
+    ]
 
 
 def named_by_kind(
@@ -176,7 +180,7 @@ def _kind(name: str, module: nn.Module, attentions: set[str]) -> str:
             return "proj"
     if isinstance(module, nn.Linear) and parent.rpartition(".")[2] == "mlp":
         return "mlp"
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.modules.conv._ConvNd):
         return "depthwise" if module.groups == module.in_channels > 1 else "conv"
     return "linear"
 
@@ -205,8 +209,9 @@ def unknown_layer(name: str, module: nn.Module) -> str | None:
     """Why surgery cannot convert a layer; None where it can."""
     if not is_known(module):
         kind = type(module)
-        known = "torch.nn.Conv2d and timm's" if isinstance(module, nn.Conv2d) else "torch.nn.Linear and timm's"
-        what = f"{kind.__module__}.{kind.__qualname__}" if kind.__name__ in ("Conv2d", "Linear") else kind.__name__
+        own = next(each.torchs for each in LAYER_KINDS if isinstance(module, each.torchs))
+        known = f"torch.nn.{own.__name__}" + (" and timm's" if own in (nn.Conv2d, nn.Linear) else "")
+        what = f"{kind.__module__}.{kind.__qualname__}" if kind.__name__ == own.__name__ else kind.__name__
         return f"`{name}` is a {what}, which surgery does not know; it converts {known}; put it in `plan.keep`"
     if not isinstance(module.weight, nn.Parameter):
         return (

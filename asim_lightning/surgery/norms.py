@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
 from asim_lightning.surgery.layers import can_fold_norm, without_statistics
 from asim_lightning.surgery.probe import on_example
 from asim_lightning.surgery.watch import run_watched
@@ -28,6 +29,8 @@ class FoldedNorm:
     """Full name of the layer before it."""
     eps: float
     """The BatchNorm's epsilon, added to its variance."""
+    transposed: int = 0
+    """Groups of a transposed convolution, whose weight has inputs first; 0: the layer's weight has outputs first."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Folding:
 
 
 def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
-    """Find the BatchNorms that can be folded: those that are the only reader of the output of a Conv2d or Linear.
+    """Find the BatchNorms that can be folded: those that are the only reader of the output of a convolution or linear
+    layer.
 
     The network runs once, in evaluation; readers are found by following tensors, not by names.
 
@@ -83,7 +87,8 @@ def find_folding(model: nn.Module, example: Tensor | None = None) -> Folding:
         if why:
             kept[name] = why
         else:
-            pairs.append(FoldedNorm(name, layer, float(norm.eps)))  # type: ignore[arg-type]
+            transposed = modules[layer].groups if getattr(modules[layer], "transposed", False) else 0
+            pairs.append(FoldedNorm(name, layer, float(norm.eps), transposed))  # type: ignore[arg-type]
     if not pairs:
         raise ValueError(f"There is nothing to fold: `fold_batchnorm` has to keep every BatchNorm, {_listed(kept)}")
     return Folding(tuple(pairs), kept, example, output)
@@ -117,7 +122,7 @@ def _why_layer_stays(
     owners: Counter[int],
 ) -> str:
     if module is None or not _is_layer(module):
-        return f"it is behind {layer or 'the input'}, not behind a Conv2d or Linear"
+        return f"it is behind {layer or 'the input'}, not behind a convolution or linear layer"
     if not can_fold_norm(module):
         return f"it is behind {layer}, and surgery does not know {type(module).__name__}"
     if not isinstance(module.weight, nn.Parameter):
@@ -132,13 +137,13 @@ def _why_layer_stays(
     if others:
         return f"{layer} is used by {min(others)} too"
     # a BatchNorm1d behind a Linear with one more axis counts that axis as channels
-    if wiring.axes[name] != (4 if isinstance(module, nn.Conv2d) else 2):
+    if (kind := kind_of(module)) is None or wiring.axes[name] != kind.axes:
         return f"its channels are not the outputs of {layer}"
     return ""
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Conv2d, nn.Linear))
+    return isinstance(module, TORCH_LAYERS)
 
 
 class _Wiring(TorchDispatchMode):

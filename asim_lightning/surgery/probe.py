@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asim_lightning.nn import PACT
+from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
 from asim_lightning.surgery.flow import Flow
 from asim_lightning.surgery.provenance import Origin, Provenance
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
@@ -173,7 +174,7 @@ def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
     """Shapes of inputs that a network may take, the likeliest first; of a converted network the one that it had."""
     if (kept := kept_example_shape(model)) is not None:
         return [kept]
-    first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
+    first: Any = next((m for m in model.modules() if isinstance(m, TORCH_LAYERS)), None)
     if isinstance(first, nn.Linear):
         return [(1, first.in_features), (1, 1, first.in_features)]
     size = network_config(model).get("input_size")
@@ -181,9 +182,10 @@ def example_shapes(model: nn.Module) -> list[tuple[int, ...]]:
     sizes = [tuple(embedding)] if embedding else [tuple(size[1:])] if size else []
     sizes += [(s, s) for s in _SIZES]
     # a first convolution may read pixels that were moved into channels
-    channels = dict.fromkeys([first.in_channels] if isinstance(first, nn.Conv2d) else [])
+    channels = dict.fromkeys([] if first is None else [first.in_channels])
     channels |= dict.fromkeys([size[0]] if size else [3])
-    return [(1, count, *s) for count in channels for s in sizes]
+    kind = None if first is None else kind_of(first)
+    return [(1, count, *s[: 2 if kind is None else kind.axes - 2]) for count in channels for s in sizes]
 
 
 class _Trace(Watcher):
@@ -280,7 +282,7 @@ def configured_layers(model: nn.Module, key: str) -> tuple[str, ...]:
     value = network_config(model).get(key)
     names = (value,) if isinstance(value, str) else tuple(value or ())
     modules = dict(model.named_modules())
-    return tuple(name for name in names if isinstance(modules.get(name), (nn.Conv2d, nn.Linear)))
+    return tuple(name for name in names if isinstance(modules.get(name), TORCH_LAYERS))
 
 
 def network_config(model: nn.Module) -> dict[str, Any]:

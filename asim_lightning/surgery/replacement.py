@@ -8,16 +8,14 @@ from torch import nn
 from asim_lightning.nn import (
     PACT,
     Assignment,
-    CimConv2d,
     CimFunctionalLinear,
-    CimLinear,
     CimMatmul,
-    FloatConv2d,
-    FloatLinear,
     FloatMatmul,
+    OnMacro,
     QuantConv2d,
 )
-from asim_lightning.surgery.layers import FoundLayer, is_known
+from asim_lightning.nn.layer_kinds import kind_of
+from asim_lightning.surgery.layers import FoundLayer
 from asim_lightning.surgery.plan import Plan, Rule
 from asim_lightning.surgery.probe import Operand, Sighting
 
@@ -54,16 +52,14 @@ def replacement(layer: FoundLayer, settings: Settings) -> tuple[nn.Module, str]:
     common: dict[str, Any] = {"input_range": plan.input_range, "name": layer.name, "per_channel": plan.per_channel}
     if layer.kind == "stem" and plan.stem != "macro":
         return _stem(module, settings, common)
-    if isinstance(module, nn.Conv2d):
-        return CimConv2d.from_float(module, macro, signed, **common), ""
-    if isinstance(module, nn.Linear):
-        return CimLinear.from_float(module, macro, signed, **common), ""
-    raise ValueError(f"surgery does not know {type(module).__name__}")
+    if (kind := kind_of(module)) is None:
+        raise ValueError(f"surgery does not know {type(module).__name__}")
+    return kind.on_macro.from_float(module, macro, signed, **common), ""
 
 
 def is_patch_embedding(stem: nn.Module) -> bool:
     """Whether a stem embeds patches that do not overlap."""
-    if not isinstance(stem, nn.Conv2d):
+    if not isinstance(stem, nn.modules.conv._ConvNd):
         return True
     return stem.stride == stem.kernel_size and max(stem.kernel_size) > 1
 
@@ -104,7 +100,7 @@ def encodes_second(layer: FoundLayer) -> bool:
     return product.b.origin is not None and product.a.origin is None
 
 
-def follow_pact(new: CimConv2d | CimLinear, sighting: Sighting | None, model: nn.Module) -> None:
+def follow_pact(new: OnMacro, sighting: Sighting | None, model: nn.Module) -> None:
     """Take a layer's input range from the PACT before it; calibrate it where there is no PACT."""
     producer = sighting.origin.producer if sighting and sighting.origin else None
     pact = dict(model.named_modules()).get(producer) if producer else None
@@ -136,8 +132,11 @@ def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[
     if plan.stem == "published" and is_patch_embedding(stem):
         return _float(stem), "patch embedding"
     if not isinstance(stem, nn.Conv2d):
+        if plan.stem == "published":
+            return _float(stem), f"first layer: no digital {type(stem).__name__}"
         raise ValueError(
-            "`plan.stem` must be published, float or macro where patches go through a linear layer, got quantized"
+            f"`plan.stem` must be published, float or macro where the first layer is a {type(stem).__name__}, got "
+            "quantized"
         )
     bits = settings.assignment.digital_bits
     if plan.input_range == "pact":
@@ -146,6 +145,5 @@ def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[
 
 
 def _float(module: nn.Module) -> nn.Module:
-    if not is_known(module):
-        return module
-    return FloatConv2d.from_float(module) if isinstance(module, nn.Conv2d) else FloatLinear.from_float(module)  # type: ignore[arg-type]
+    kind = kind_of(module)
+    return kind.in_float.from_float(module) if kind is not None and kind.is_plain(module) else module

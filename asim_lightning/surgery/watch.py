@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from asim_lightning.nn import FloatConv2d, FloatLinear, FloatMatmul, QuantizedLayer
+from asim_lightning.nn import FloatMatmul, QuantizedLayer
+from asim_lightning.nn.layer_kinds import FLOAT_LAYERS
 from asim_lightning.nn.product_mode import ProductMode
 
-_CONVERTED = (QuantizedLayer, FloatConv2d, FloatLinear, FloatMatmul)
+_CONVERTED = (QuantizedLayer, *FLOAT_LAYERS, FloatMatmul)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,252 @@
+"""Convolutions that a macro computes as one of images: those of one dimension, and transposed ones."""
+
+from math import gcd, prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.engine import Conv2dProduct, Product
+from asim_lightning.nn.floating import Reproducible
+from asim_lightning.nn.layer_forms import is_plain_conv
+from asim_lightning.nn.on_macro import OnMacro
+
+_SAME_FOR_ALL = ("stride", "padding", "dilation", "groups", "padding_mode")
+
+
+class _AsConv2d(OnMacro):
+    """A convolution that is rearranged to a convolution of images, whose weight the macro holds."""
+
+    _output_axes = 2
+    _float_class: type[nn.modules.conv._ConvNd]
+    """torch's layer."""
+    weight: Tensor
+    bias: Tensor | None
+    in_channels: int
+    kernel_size: tuple[int, ...]
+
+    def __init__(
+        self,
+        *args: Any,
+        macro: MacroConfig,
+        signed_input: bool = False,
+        input_range: str = "batch",
+        per_channel: bool = False,
+        name: str = "",
+        **kwargs: Any,
+    ) -> None:
+        self._float_class.__init__(self, *args, **kwargs)  # type: ignore[arg-type]
+        self._setup(signed_input, input_range, per_channel, name, kwargs.get("device"))
+        self._check_geometry()
+        self.macro = macro
+
+    @classmethod
+    def from_float(cls, conv: Any, macro: MacroConfig, signed_input: bool = False, **settings: Any) -> Any:
+        """A layer on a macro that shares a float layer's parameters.
+
+        Raises:
+            ValueError: The layer is of a subclass, whose forward may compute something else, or see the constructor.
+        """
+        if not is_plain_conv(conv, cls._float_class):
+            raise ValueError(f"{cls.__name__} takes a torch.nn.{cls._float_class.__name__}, got {type(conv).__name__}")
+        same = {name: getattr(conv, name) for name in _SAME_FOR_ALL}
+        if conv.transposed:
+            same["output_padding"] = conv.output_padding
+        size = conv.in_channels, conv.out_channels, conv.kernel_size
+        bias = conv.bias is not None
+        layer = cls(*size, bias=bias, device="meta", macro=macro, signed_input=signed_input, **same, **settings)
+        layer.weight, layer.bias = conv.weight, conv.bias
+        layer.clear_range(conv.weight.device)
+        return layer.train(conv.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: Floating point. # (batch, in channels, *size) or (in channels, *size)
+
+        Returns:
+            Same type and device as x. # (batch, out channels, *out size), or without batch
+
+        Raises:
+            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+        """
+        batch, weight = self._called_with(x)
+        y = self.rearranged(self._answer(batch, weight, self.held_bias))
+        return y if x.dim() == batch.dim() else y.squeeze(0)
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, axes = inputs[0], len(self.kernel_size)
+        if not x.is_floating_point():
+            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
+        if x.dim() not in (axes + 1, axes + 2) or x.shape[-axes - 1] != self.in_channels:
+            size = "height, width" if axes == 2 else "length"
+            raise ValueError(
+                f"Layer `{self.name}` needs an input of shape (batch, {self.in_channels}, {size}), got {tuple(x.shape)}"
+            )
+        return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
+
+    def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
+        return self._conv2d, self._images(x), w
+
+    def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+        product, images, w = self._product(x, w)
+        w, bias = self._in_type_of(x, w, bias)
+        y = product.multiplied(images, w)
+        return y if bias is None else y + bias.view(-1, 1, 1)
+
+    @property
+    def _conv2d(self) -> Conv2dProduct:
+        """The convolution of images."""
+        raise NotImplementedError
+
+    def _images(self, x: Tensor) -> Tensor:
+        """Its input. # (batch, in channels, height, width)"""
+        raise NotImplementedError
+
+    def _check_geometry(self) -> None:
+        """Refuse what the layer does not compute."""
+
+
+class CimConv1d(_AsConv2d, nn.Conv1d):
+    """Convolution of one dimension on a macro, as one of images with one row: groups, dilation, every padding mode.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether each output channel's weights have a scale of their own.
+        name: Full name in the network; keys the noise.
+
+    The other arguments are those of torch.nn.Conv1d.
+    """
+
+    _float_class = nn.Conv1d
+
+    def _held_weight(self, w: Tensor) -> Tensor:
+        return w.unsqueeze(2)
+
+    @property
+    def held_shape(self) -> torch.Size:
+        """See `OnMacro.held_shape`."""
+        outputs, channels, elements = self.weight.shape
+        return torch.Size((outputs, channels, 1, elements))
+
+    @property
+    def _is_padded_before(self) -> bool:
+        return self.padding_mode != "zeros" or isinstance(self.padding, str)
+
+    @property
+    def _conv2d(self) -> Conv2dProduct:
+        padding = 0 if self._is_padded_before else int(self.padding[0])
+        return Conv2dProduct((1, self.stride[0]), (0, padding), (1, self.dilation[0]), self.groups)
+
+    def _images(self, x: Tensor) -> Tensor:
+        if self._is_padded_before:
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
+        return x.unsqueeze(2)
+
+    def rearranged(self, y: Tensor) -> Tensor:
+        """See `OnMacro.rearranged`."""
+        return y.squeeze(2)
+
+
+class FloatConv1d(Reproducible, nn.Conv1d):
+    """A convolution of one dimension that stays in floating point."""
+
+
+class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
+    """Transposed convolution on a macro, without its inserted zeros: a convolution with ``stride * stride`` outputs for
+    each output channel.
+
+    Of the zeros that a transposed convolution inserts between pixels, a window meets the same ones at every
+    ``stride``-th output. A macro therefore holds a column for each of the ``stride * stride`` neighbouring outputs of
+    an output channel: all input channels, times the kernel elements that meet pixels. All these columns read the same
+    window, of ``ceil(kernel / stride)`` pixels a side (a dilated kernel counts with its gaps). If the stride does not
+    divide the kernel, some of these outputs meet fewer pixels, and their other cells hold weights of 0. Outputs of the
+    first and last windows that lie outside of the output image are converted, too.
+
+    Args:
+        macro: The macro.
+        signed_input: Whether inputs are signed (unsigned: 0 or more).
+        input_range: "batch", "calibrated" or "pact".
+        per_channel: Whether the weights of each output channel and neighbouring output have a scale of their own.
+        name: Full name in the network; keys the noise.
+
+    The other arguments are those of torch.nn.ConvTranspose2d.
+    """
+
+    _float_class = nn.ConvTranspose2d
+
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        """See `CimConv1d.forward`; the size of an output is that of `output_padding`."""
+        if output_size is not None:
+            raise ValueError(f"Layer `{self.name}` takes no `output_size`, but an `output_padding`, got {output_size}")
+        return super().forward(x)
+
+    def _check_geometry(self) -> None:
+        axes = zip(self.kernel_size, self.stride, self.dilation, strict=True)
+        if any(k < s or gcd(d, s) > 1 for k, s, d in axes):
+            raise ValueError(
+                f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation without a factor of it, so "
+                f"that every output meets an input, got kernel {self.kernel_size}, stride {self.stride}, dilation "
+                f"{self.dilation}"
+            )
+
+    def _taps(self, axis: int) -> tuple[list[list[int]], int]:
+        """Kernel element that meets each pixel of a window, for each of the neighbouring outputs (one past the last:
+        none), and the pixel at which the first window begins. # (stride, pixels)"""
+        kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+        first = -(dilation * (kernel - 1) // stride)
+        met = {element * dilation: element for element in range(kernel)}
+        taps = [[met.get(output - stride * pixel, kernel) for pixel in range(first, 1)] for output in range(stride)]
+        return taps, first + int(self.padding[axis]) // stride
+
+    def _held_weight(self, w: Tensor) -> Tensor:
+        down, right = (torch.tensor(self._taps(axis)[0], device=w.device) for axis in (0, 1))
+        w = w.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)  # (outputs, channels of a group, kernel)
+        w = F.pad(w, (0, 1, 0, 1))[:, :, down][..., right]  # (outputs, channels, stride, height, stride, width)
+        return w.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+    @property
+    def held_shape(self) -> torch.Size:
+        """See `OnMacro.held_shape`."""
+        size = [len(self._taps(axis)[0][0]) for axis in (0, 1)]
+        return torch.Size((self.out_channels * prod(self.stride), self.in_channels // self.groups, *size))
+
+    @property
+    def held_bias(self) -> Tensor | None:
+        """See `OnMacro.held_bias`."""
+        return None if self.bias is None else self.bias.repeat_interleave(prod(self.stride))
+
+    @property
+    def _conv2d(self) -> Conv2dProduct:
+        return Conv2dProduct((1, 1), (0, 0), (1, 1), self.groups)
+
+    def _outside(self, axis: int, size: int) -> tuple[int, int, int]:
+        """Outputs of an image of so many pixels, and outputs of the first and of the last windows that are outside."""
+        stride, padding = self.stride[axis], int(self.padding[axis])
+        span = self.dilation[axis] * (self.kernel_size[axis] - 1) + self.output_padding[axis] + 1
+        outputs, before = (size - 1) * stride - 2 * padding + span, padding % stride
+        return outputs, before, -(before + outputs) % stride
+
+    def _images(self, x: Tensor) -> Tensor:
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad starts with the last axis
+            (taps, first), size = self._taps(axis), x.shape[2 + axis]
+            windows = sum(self._outside(axis, size)) // self.stride[axis]
+            pads += [-first, first + windows + len(taps[0]) - 1 - size]
+        return F.pad(x, pads)
+
+    def rearranged(self, y: Tensor) -> Tensor:
+        """See `OnMacro.rearranged`."""
+        y = y.unflatten(1, (self.out_channels, *self.stride)).permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
+        (_, top, bottom), (_, left, right) = (self._outside(axis, 0) for axis in (0, 1))
+        return F.pad(y, (-left, -right, -top, -bottom))
+
+
+class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
+    """A transposed convolution that stays in floating point."""

@@ -1,0 +1,251 @@
+"""Convolutions of one dimension and transposed ones: torch's numbers, an oracle's codes, engines, noise, training."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.cost.operations import operations
+from asim_lightning.cost.product_shape import product_shape
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv1d, CimConvTranspose2d, verify
+from asim_lightning.quant import fake_quantize, scale_of
+from tests import oracle
+from tests.conftest import relative
+
+FINE = MacroConfig(16, 16, rows=20, adc_bits=None)
+LOSSY = MacroConfig(5, 5, rows=14, adc_bits=4, encoding_bits=2)
+NOISY = LOSSY.with_fields(random_noise="0.6 lsb", nonlinear_noise=2.0)
+CHIP = NOISY.with_fields(
+    static={"offset": "0.8 lsb", "gain": "3 %", "inl": "5 %", "columns_per_adc": 3, "stuck_at_0": 0.02}
+)
+CELLS = NOISY.with_fields(static={"cell_mismatch": "4 %", "offset": "0.8 lsb"})
+LINES: list[dict[str, Any]] = [
+    {"kernel_size": 3},
+    {"kernel_size": 4, "stride": 2, "padding": 1, "bias": False},
+    {"kernel_size": 3, "dilation": 2, "groups": 2, "padding": 2},
+    {"kernel_size": 4, "padding": "same", "padding_mode": "reflect"},
+    {"kernel_size": 5, "padding": 2, "padding_mode": "circular", "stride": 3},
+    {"kernel_size": 1, "groups": 4},
+]
+TRANSPOSED: list[dict[str, Any]] = [
+    {"kernel_size": 2, "stride": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1, "bias": False},
+    {"kernel_size": 4, "stride": 2, "padding": 1, "groups": 2},
+    {"kernel_size": (5, 3), "stride": (3, 1), "padding": (0, 2), "dilation": (2, 1), "output_padding": (2, 0)},
+    {"kernel_size": 3, "padding": 4, "dilation": 2},
+    {"kernel_size": 5, "stride": 2, "padding": 2, "groups": 4, "output_padding": 1},
+]
+GEOMETRIES = [("line", each) for each in LINES] + [("transposed", each) for each in TRANSPOSED]
+
+
+def layer_of(kind: str, macro: MacroConfig, **geometry: Any) -> tuple[Any, Any, Tensor]:
+    """torch's layer, the same on a macro, and inputs."""
+    torch.manual_seed(0)
+    if kind == "line":
+        line = nn.Conv1d(4, 8, **geometry)
+        return line, CimConv1d.from_float(line, macro, signed_input=True, name=kind), torch.randn(3, 4, 13)
+    transposed = nn.ConvTranspose2d(4, 8, **geometry)
+    layer = CimConvTranspose2d.from_float(transposed, macro, signed_input=True, name=kind)
+    return transposed, layer, torch.randn(3, 4, 5, 6)
+
+
+def integers(x: Tensor, w: Tensor, macro: MacroConfig) -> tuple[Any, Any, float]:
+    """Integers of both operands, and the value of one count."""
+    (a, x_scale), (b, w_scale) = (
+        oracle.quantise(each.detach().numpy(), bits, True)
+        for each, bits in ((x, macro.input_bits), (w, macro.weight_bits))
+    )
+    step = float(x_scale) * float(w_scale)
+    return a, b, step / ((2 ** (macro.input_bits - 1) - 1) * (2 ** (macro.weight_bits - 1) - 1))
+
+
+def transposed_by_definition(macro: MacroConfig, conv: nn.ConvTranspose2d, x: Any, w: Any, shape: Any) -> Any:
+    """Sums of each output from the pixels that meet a kernel element, one after the other; without groups.
+
+    A tile holds so many channels as fit with a window of ``ceil(kernel / stride)`` pixels a side.
+    """
+    (channels, outputs, height, width), (s, p) = w.shape, (conv.stride, conv.padding)
+    window = -(-height // s[0]) * -(-width // s[1])
+    step = macro.rows // window
+    out = np.zeros((len(x), outputs, *shape[2:]))
+    tiles = [
+        [c * height * width + e for c in range(low, min(low + step, channels)) for e in range(height * width)]
+        for low in range(0, channels, step)
+    ]
+    for oy, ox in np.ndindex(*shape[2:]):
+        met = np.zeros((len(x), channels, height, width), dtype=np.int64)
+        for a, b in np.ndindex(height, width):
+            (iy, down), (ix, right) = divmod(oy + p[0] - a, s[0]), divmod(ox + p[1] - b, s[1])
+            if down == right == 0 and 0 <= iy < x.shape[2] and 0 <= ix < x.shape[3]:
+                met[:, :, a, b] = x[:, :, iy, ix]
+        columns = w.swapaxes(0, 1).reshape(1, outputs, -1)
+        out[:, :, oy, ox] = oracle.product(macro, True, met.reshape(len(x), 1, -1), columns, tiles)[:, 0]
+    return out
+
+
+@pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)
+def test_sixteen_bits_are_torch(kind: str, geometry: dict[str, Any]) -> None:
+    conv, layer, x = layer_of(kind, FINE, **geometry)
+    expected = conv(x)
+    layer.eval()
+    simulated = layer(x)
+    assert relative(simulated, expected) < 1e-3
+    assert torch.equal(layer(x[1]), layer(x[1:2])[0])
+    layer.engine = "reference"
+    assert torch.equal(layer(x), simulated)
+    for fidelity, most in (("quantized", 1e-3), ("float", 1e-6)):
+        layer.fidelity = fidelity
+        assert relative(layer(x), expected) < most
+    assert layer(x[0]).shape == expected[0].shape
+    assert layer.state_dict().keys() - conv.state_dict().keys() == {"input_max"}
+
+
+@pytest.mark.parametrize("geometry", [each for each in LINES if "padding_mode" not in each], ids=str)
+def test_codes_of_a_line_are_the_oracles(geometry: dict[str, Any]) -> None:
+    conv, layer, x = layer_of("line", LOSSY, **geometry)
+    a, b, step = integers(x, conv.weight, LOSSY)
+    sizes = ((1, conv.stride[0]), (0, conv.padding[0]), (1, conv.dilation[0]))
+    sums = oracle.conv2d(LOSSY, True, a[:, :, None], b[:, :, None], *sizes, groups=conv.groups)[:, :, 0]
+    bias = 0.0 if conv.bias is None else conv.bias.detach().numpy()[:, None]
+    np.testing.assert_allclose(layer.eval()(x).detach().numpy(), sums * step + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("geometry", TRANSPOSED[:3], ids=str)
+def test_codes_of_a_transposed_convolution_are_the_oracles(geometry: dict[str, Any]) -> None:
+    conv, layer, x = layer_of("transposed", LOSSY, **geometry)
+    expected = conv(x)
+    a, b, step = integers(x, conv.weight, LOSSY)
+    sums = transposed_by_definition(LOSSY, conv, a, b, expected.shape)
+    bias = 0.0 if conv.bias is None else conv.bias.detach().numpy()[:, None, None]
+    np.testing.assert_allclose(layer.eval()(x).detach().numpy(), sums * step + bias, rtol=1e-5, atol=1e-5)
+    assert relative(layer(x), expected) > 0.02  # an ADC of 4 bits loses
+
+
+@pytest.mark.parametrize(("kind", "geometry"), [GEOMETRIES[1], GEOMETRIES[3], GEOMETRIES[7], GEOMETRIES[9]], ids=str)
+@pytest.mark.parametrize("macro", [FINE, LOSSY, NOISY, CHIP, CELLS], ids=["fine", "lossy", "noisy", "chip", "cells"])
+def test_every_engine_agrees(kind: str, geometry: dict[str, Any], macro: MacroConfig) -> None:
+    _, layer, x = layer_of(kind, macro, **geometry)
+    found = verify(layer.eval(), x, chip=2)
+    assert found.ok, str(found)
+    assert verify(layer, x[0]).samples == 1
+
+
+@pytest.mark.parametrize(("kind", "geometry"), [GEOMETRIES[2], GEOMETRIES[8], GEOMETRIES[9]], ids=str)
+@pytest.mark.parametrize("fidelity", ["simulated", "estimated"])
+@pytest.mark.parametrize("noise", ["proportional", "macro", "chip"])
+def test_an_answer_does_not_depend_on_the_batch(kind: str, geometry: dict[str, Any], fidelity: str, noise: str) -> None:
+    _, layer, x = layer_of(kind, CHIP, **geometry)
+    layer.calibrate(x)
+    layer.fidelity, layer.train_noise_model, layer.train_noise = fidelity, noise, 1.0
+    layer.eval()
+
+    def answers(numbers: list[int]) -> Tensor:
+        with noise_context(seed=3, sample_ids=numbers, chip=1):
+            return layer(x[numbers])
+
+    together = answers([0, 1, 2])
+    torch.testing.assert_close(torch.cat([answers([2]), answers([0])]), together[[2, 0]], rtol=1e-6, atol=1e-6)
+    layer.fidelity = "quantized"
+    assert not torch.equal(answers([0, 1, 2]), together)
+
+
+@pytest.mark.parametrize(("kind", "geometry"), GEOMETRIES, ids=str)
+def test_training_is_that_of_fake_quantisation(kind: str, geometry: dict[str, Any]) -> None:
+    conv, layer, x = layer_of(kind, LOSSY, **geometry)
+    x_rounded = fake_quantize(x, scale_of(x.abs().max()), 5, True)
+    w = conv.weight.detach().clone().requires_grad_()
+    w_rounded = fake_quantize(w, scale_of(w.detach().abs().max()), 5, True)
+    expected = torch.func.functional_call(conv, {"weight": w_rounded}, x_rounded)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), w)
+    y = layer.train()(x)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    (found,) = torch.autograd.grad(y.square().sum(), layer.weight)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("noise", ["proportional", "macro", "chip"])
+@pytest.mark.parametrize(("kind", "geometry"), [GEOMETRIES[2], GEOMETRIES[9]], ids=str)
+def test_noise_of_training_is_on_every_output_with_finite_gradients(
+    kind: str, geometry: dict[str, Any], noise: str
+) -> None:
+    _, layer, x = layer_of(kind, CHIP, **geometry)
+    quiet = layer.train()(x)
+    layer.train_noise_model, layer.train_noise = noise, 1.0
+    y = layer(x)
+    assert float((y != quiet).float().mean()) > 0.9
+    y.square().sum().backward()
+    assert bool(layer.weight.grad.isfinite().all())
+    assert bool(layer.weight.grad.any())
+
+
+def test_scales_of_channels_follow_the_columns() -> None:
+    """One output channel a million times smaller than the others keeps its precision."""
+    for kind, geometry in (("line", LINES[0]), ("transposed", TRANSPOSED[1])):
+        conv, _, x = layer_of(kind, LOSSY, **geometry)
+        axis = 1 if kind == "transposed" else 0
+        with torch.no_grad():
+            conv.weight.select(axis, 2).mul_(1e-4)
+            conv.bias.zero_()
+        settings: dict[str, Any] = {"signed_input": True, "per_channel": True}
+        layer = (CimConvTranspose2d if kind == "transposed" else CimConv1d).from_float(
+            conv, FINE.with_fields(weight_bits=6), **settings
+        )
+        assert relative(layer.eval()(x)[:, 2], conv(x)[:, 2]) < 0.05
+
+
+def test_conversions_by_hand() -> None:
+    """Images of 5 x 6, kernel 3, stride 2, padding 1: outputs of 9 x 11, made in 5 x 6 windows of 2 x 2 pixels.
+
+    A macro of 14 rows holds 3 of 4 channels with 4 pixels each: 2 tiles. 8 output channels have 4 columns each. Every
+    window has 32 outputs, and of the 16 cells of a window's four columns 9 hold a kernel element.
+    """
+    macro = MacroConfig(5, 5, rows=14, adc_bits=4)
+    _, layer, x = layer_of("transposed", macro, kernel_size=3, stride=2, padding=1)
+    shape = product_shape(layer, x[:1])
+    assert (shape.matrices, shape.steps, shape.columns, shape.tiles(14)) == (1, 30, 32, (12, 4))
+    done = operations(shape, layer.transfer)
+    assert done.conversions == 30 * 32 * 2 * 25 == layer.conversions(x[:1])
+    assert done.macs == 30 * 4 * 8 * 9
+    assert done.cells == 4 * 8 * 16 * 5
+    assert layer.tiles == 2
+    assert layer.rows_in_use == 16
+    _, layer, x = layer_of("transposed", macro, kernel_size=4, stride=2, padding=1)  # outputs of 10 x 12, and 1 around
+    shape = product_shape(layer, x[:1])
+    assert (shape.steps, shape.columns, shape.tiles(14), shape.zeros) == (6 * 7, 32, (12, 4), 0)
+    _, line, x = layer_of("line", macro, kernel_size=4, stride=2, padding=1, groups=2)
+    shape = product_shape(line, x[:1])
+    assert (shape.matrices, shape.steps, shape.columns, shape.tiles(14)) == (2, 6, 4, (8,))
+    assert operations(shape, line.transfer).conversions == 6 * 8 * 25 == line.conversions(x[:1])
+    assert operations(shape, line.transfer).macs == 6 * 8 * 8
+    assert line.tiles == 2
+
+
+@pytest.mark.parametrize(
+    "geometry", [{"kernel_size": 2, "stride": 3}, {"kernel_size": 5, "stride": 2, "dilation": 2}], ids=str
+)
+def test_outputs_that_meet_no_input_are_refused(geometry: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="every output meets an input"):
+        CimConvTranspose2d(4, 8, macro=LOSSY, **geometry)
+
+
+def test_what_is_no_plain_layer_and_no_size_by_hand() -> None:
+    class Own(nn.ConvTranspose2d):
+        def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+            return F.relu(super().forward(x))
+
+    with pytest.raises(ValueError, match=r"torch\.nn\.ConvTranspose2d, got Own"):
+        CimConvTranspose2d.from_float(Own(2, 2, 2), LOSSY)
+    _, layer, x = layer_of("transposed", LOSSY, kernel_size=2, stride=2)
+    with pytest.raises(ValueError, match="takes no `output_size`"):
+        layer(x, output_size=(10, 12))
+    with pytest.raises(ValueError, match=r"shape \(batch, 4, height, width\)"):
+        layer(x[:, :3])
+    _, line, x = layer_of("line", LOSSY, kernel_size=2)
+    with pytest.raises(ValueError, match=r"shape \(batch, 4, length\)"):
+        line(x[:, :3])
