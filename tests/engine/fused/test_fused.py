@@ -17,7 +17,6 @@ from asim_lightning.engine.chips.converters import Converters, most_moves
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.fused.converter_errors import placed
 from asim_lightning.engine.fused.tables import tables
-from asim_lightning.engine.weights import Weights
 from tests.engine.fused import cases
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -179,10 +178,3 @@ def test_the_longest_tables_and_digits_are_taken() -> None:
 
 def test_a_cpu_is_no_device_of_the_engine() -> None:
     assert fused.why_not_on(torch.device("cpu")) == "does not run on cpu"
-
-
-def test_another_kind_of_product_is_refused() -> None:
-    pytest.importorskip("triton")
-    case = cases.CASES["linear"]
-    with pytest.raises(TypeError, match="got object"):
-        fused.prepare(object(), transfer(case.macro, False), Weights(torch.zeros(7, 50))).sums(torch.zeros(5, 50), None)  # type: ignore[arg-type]

@@ -1,0 +1,176 @@
+"""Networks with transposed convolutions and convolutions of one dimension: converted, folded, counted, on chips."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
+from asim_lightning.cost import cost
+from asim_lightning.engine import noise_context
+from asim_lightning.nn import CimConv1d, CimConvTranspose2d
+from asim_lightning.surgery import fold_batchnorm_, macro_layers, set_fidelity_
+from tests.conftest import relative
+from tests.surgery.networks import batchnorms, disturb_
+
+FINE = MacroConfig(16, 16, rows=64, adc_bits=None)
+COARSE = MacroConfig(6, 6, rows=64, adc_bits=5, random_noise=0.2, static={"offset": "1 lsb", "columns_per_adc": 3})
+
+
+class UpAndAlong(nn.Module):
+    """An image is made smaller and larger again; its rows are signals for a convolution of one dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(8, 12, 4, stride=2, padding=1, groups=2)
+        self.up_norm = nn.BatchNorm2d(12)
+        self.fine = nn.ConvTranspose2d(12, 6, 3, stride=2, padding=1, output_padding=1, bias=False)
+        self.fine_norm = nn.BatchNorm2d(6)
+        self.line = nn.Conv1d(6, 10, 3, padding=1)
+        self.line_norm = nn.BatchNorm1d(10)
+        self.head = nn.Linear(10, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up_norm(self.up(self.stem(x).relu())).relu()
+        x = self.fine_norm(self.fine(x)).relu()
+        return self.head(self.line_norm(self.line(x.mean(2))).relu().mean(2))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    found = UpAndAlong()
+    for norm in batchnorms(found):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        found.train()(torch.randn(4, 3, 8, 8))
+    for norm in batchnorms(found):
+        disturb_(norm)
+    return found.eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_all_layers_go_on_macros_and_compute_the_network(model: nn.Module, x: Tensor, fold: bool) -> None:
+    expected, kept = model(x), copy.deepcopy(model)
+    report = convert_(model, Plan(macro=FINE, fold_batchnorm=fold), x)
+    rows = {row.name: row for row in report}
+    assert {name: row.after for name, row in rows.items() if row.macro is not None} == {
+        "up": "CimConvTranspose2d", "fine": "CimConvTranspose2d", "line": "CimConv1d", "head": "CimLinear",
+    }  # fmt: skip
+    assert rows["up"].macs == 16 * 8 * 6 * 16  # each of 4 x 4 pixels meets 4 x 4 elements of 6 outputs
+    assert rows["fine"].kind == "conv"
+    assert all(rows[name].input.startswith("unsigned") for name in ("up", "fine", "line"))
+    calibrate_(model, [x])
+    for fidelity, most in (("float", 1e-5), ("quantized", 0.05), ("simulated", 0.05)):
+        set_fidelity_(model, fidelity)
+        assert relative(model(x), expected) < most
+    state = kept.state_dict()
+    again = UpAndAlong().eval()
+    convert_(again, Plan(macro=FINE, fold_batchnorm=fold), x)
+    again.load_state_dict(state, strict=False)  # before folding, and without ranges
+    set_fidelity_(again, "float")
+    assert relative(again(x), expected) < 1e-5
+
+
+def test_folding_alone(model: nn.Module, x: Tensor) -> None:
+    exact = copy.deepcopy(model).double()
+    expected = exact(x.double())
+    folding = fold_batchnorm_(exact, x.double())
+    assert {pair.layer for pair in folding.pairs} == {"up", "fine", "line"}
+    assert relative(exact(x.double()), expected) < 1e-12
+
+
+def test_kept_layers_stay_float_and_do_not_depend_on_the_batch(model: nn.Module, x: Tensor) -> None:
+    expected = model(x)
+    report = convert_(model, Plan(macro=COARSE, keep=["up", "fine", "line", "head"], stem="float"), x)
+    assert {row.why_kept for row in report} == {"plan.keep", "plan.stem"}
+    assert relative(model(x), expected) < 1e-5
+    assert torch.equal(model(x[1:2]), model(x)[1:2])
+
+
+def test_noise_follows_an_image_and_chips_differ(model: nn.Module, x: Tensor) -> None:
+    convert_(model, Plan(macro=COARSE, rules=[Rule("line", {"adc_bits": 6})]), x)
+    calibrate_(model, [x])
+    assert macro_layers(model)["line"].macro.adc_bits == 6
+
+    def answers(numbers: list[int], chip: int = 0) -> Tensor:
+        with noise_context(seed=3, sample_ids=numbers, chip=chip):
+            return model(x[numbers])
+
+    together = answers([0, 1, 2])
+    assert torch.equal(torch.cat([answers([2]), answers([0])]), together[[2, 0]])
+    assert not torch.equal(answers([0, 1, 2], chip=1), together)
+
+
+def test_cost_counts_what_macros_convert(model: nn.Module, x: Tensor) -> None:
+    """up: 4 x 4 pixels, kernel 4, stride 2, padding 1: 5 x 5 windows of 2 x 2 pixels, 2 groups of 6 x 4 outputs.
+
+    fine: 8 x 8 pixels, kernel 3, stride 2: 9 x 9 windows (outputs begin within one), of 12 channels of 2 x 2
+    pixels, 24 outputs. line: 16 windows of 3 x 6 rows, 10 outputs.
+    """
+    convert_(model, Plan(macro=COARSE), x)
+    found = {layer.name: layer.done for layer in cost(model, example=x[:1]).layers}
+    assert found["up"].conversions == 25 * 2 * 24 * 36
+    assert found["fine"].conversions == 81 * 24 * 36
+    assert found["line"].conversions == 16 * 10 * 36
+    assert found["up"].macs == 25 * 2 * 6 * 4 * 16
+    assert found["fine"].macs == 81 * 12 * 6 * 9
+    assert found["fine"].cells == 12 * 6 * 16 * 6
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_training_learns(model: nn.Module, x: Tensor, fold: bool) -> None:
+    convert_(model, Plan(macro=COARSE, fold_batchnorm=fold), x)
+    for layer in macro_layers(model).values():
+        layer.train_noise_model, layer.train_noise = "macro", 1.0
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    wanted, losses = torch.tensor([0, 1, 2]), []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(model(x), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_signals_without_an_image() -> None:
+    """A network that reads signals: the first layer stays float unless the plan says otherwise."""
+    torch.manual_seed(0)
+
+    def network() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv1d(2, 8, 3), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=8), nn.Flatten(), nn.LazyLinear(4)
+        )
+
+    example: Any = torch.randn(2, 2, 20)
+    for stem, first in (("published", nn.Conv1d), ("macro", CimConv1d)):
+        model = network().eval()
+        model(example)
+        expected = model(example)
+        report = convert_(model, Plan(macro=FINE, stem=stem), example)
+        assert isinstance(model[0], first)
+        assert isinstance(model[2], CimConv1d)
+        assert [row.kind for row in report] == ["stem", "depthwise", "head"]
+        assert relative(model(example), expected) < 1e-2
+
+
+def test_a_subclass_is_refused_by_name(x: Tensor) -> None:
+    class Own(nn.ConvTranspose2d):
+        def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+            return super().forward(x).relu()
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Own(4, 4, 2), nn.Flatten(), nn.Linear(196, 2))
+    with pytest.raises(ValueError, match=r"surgery does not know; it converts torch\.nn\.ConvTranspose2d; put it in"):
+        convert_(model, Plan(), x)
+    assert not any(isinstance(layer, CimConvTranspose2d) for layer in model)
