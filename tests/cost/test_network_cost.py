@@ -19,18 +19,18 @@ from asim_lightning.surgery import macro_layers
 
 
 class Small(nn.Module):
-    """A stem, a convolution, a linear layer, and a one-dimensional convolution that stays float."""
+    """A stem, a convolution, a linear layer, and a three-dimensional convolution that stays float."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.conv = nn.Conv2d(8, 16, 3, stride=2, padding=1)
-        self.line = nn.Conv1d(16, 16, 1)
+        self.line = nn.Conv3d(16, 16, 1)
         self.head = nn.Linear(16, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(self.stem(x).relu()).relu()
-        return self.head(self.line(x.flatten(2)).relu().mean(2))
+        return self.head(self.line(x[..., None]).relu().mean((2, 3, 4)))
 
 
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -38,7 +38,7 @@ IMAGE = torch.zeros(1, 3, 8, 8)
 
 def small(**macro: Any) -> nn.Module:
     model = Small().eval()
-    convert_(model, Plan(macro=MacroConfig(**macro), keep=("line",)), torch.randn(2, 3, 8, 8))
+    convert_(model, Plan(macro=MacroConfig(**macro)), torch.randn(2, 3, 8, 8))
     return model
 
 
@@ -269,14 +269,14 @@ def test_a_layer_that_is_called_twice_takes_twice_the_time_on_the_same_arrays() 
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(8, 8, 3, padding=1)
-            self.line, self.head = nn.Conv1d(8, 16, 1), nn.Linear(16, 5)
+            self.line, self.head = nn.Conv3d(8, 16, 1), nn.Linear(16, 5)
 
         def forward(self, x: Tensor) -> Tensor:
             x = self.conv(self.conv(self.stem(x).relu()).relu()).relu()
-            return self.head(self.line(x.flatten(2)).relu().mean(2))
+            return self.head(self.line(x[..., None]).relu().mean((2, 3, 4)))
 
     model = Twice().eval()
-    convert_(model, Plan(keep=("line",)), torch.randn(2, 3, 8, 8))
+    convert_(model, Plan(), torch.randn(2, 3, 8, 8))
     found = next(each for each in cost(model, example=IMAGE).layers if each.name == "conv")
     assert found.done.conversions == 2 * 8 * 64 * 64
     assert found.done.cycles == 2 * 64 * 8

@@ -61,11 +61,11 @@ class OddConv(nn.Conv2d):
         ("twice", "conv runs 2 times"),
         ("norm twice", "it runs 2 times"),
         ("never", "it does not run"),
-        ("relu", "it is behind relu_, not behind a Conv2d or Linear"),
+        ("relu", "it is behind relu_, not behind a convolution or linear layer"),
         ("shortcut", "conv is used by add too"),
         ("inside", "conv is used by last too"),
         ("weight", "conv is used by sum too"),
-        ("view", "it is behind view, not behind a Conv2d or Linear"),
+        ("view", "it is behind view, not behind a convolution or linear layer"),
         ("returned", "conv is used by the output too"),
     ],
 )
@@ -141,7 +141,7 @@ def test_batchnorm_before_a_convolution_says_so_and_the_network_stays() -> None:
     before = [id(module) for module in model.modules()]
     message = (
         r"^There is nothing to fold: `fold_batchnorm` has to keep every BatchNorm, "
-        r"0 \(it is behind the input, not behind a Conv2d or Linear\)$"
+        r"0 \(it is behind the input, not behind a convolution or linear layer\)$"
     )
     with pytest.raises(ValueError, match=message):
         convert_(model, Plan(fold_batchnorm=True), torch.randn(1, 3, 4, 4))
@@ -152,5 +152,5 @@ def test_many_that_stay_are_counted() -> None:
     model = timm.create_model("densenet121", block_config=(2, 2), growth_rate=8)
     (note,) = convert_(model, Plan(fold_batchnorm=True)).notes
     assert note.startswith("5 BatchNorms folded into the layers before them; 6 kept: features.denseblock1.denselayer1.")
-    assert "features.denseblock1.denselayer2.norm1 (it is behind cat, not behind a Conv2d or Linear), " in note
+    assert "features.denseblock1.denselayer2.norm1 (it is behind cat, not behind a convolution or linear layer), " in note
     assert note.endswith(") and 3 more")
