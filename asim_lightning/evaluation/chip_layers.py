@@ -29,7 +29,7 @@ def chip_layers(model: CimClassifier, images: Tensor, chip: int | SavedChip) -> 
 
 def _on_chip(layer: OnMacro, inputs: tuple[Tensor, ...], which: int | SavedChip) -> ChipLayer:
     product, _, w = layer.quantized_operands(*inputs)
-    circuit, shape = layer.transfer, w.shape[1:] if product.batched_weight else w.shape
+    circuit, shape = layer.transfer, product.weight_shape(w)
     chip = layer.chip_of(which)
     found = converters_of(chip, product, circuit, shape)
     place, offset, gain, inl = torch.zeros(0, 4, dtype=torch.int64), None, None, None

@@ -12,7 +12,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.engine.chips.effects import chip_tensors
-from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, OnMacro
+from asim_lightning.nn import CimConv1d, CimConv2d, CimConvTranspose2d, CimLinear, CimMatmul, OnMacro
 
 CONVERTERS = {"offset": "1 lsb", "gain": "5 %", "inl": "9 %"}
 REUSE = {"placement": "reuse", "macros": 3, "columns": 7}
@@ -38,7 +38,7 @@ MACROS = {name: MacroConfig(4, 4, 40, 5, random_noise=0.5, static=effects) for n
     ),
     "current": MacroConfig(4, 4, 40, 8, column="current", column_args={"cell_sigma": 5.0}),
 }
-every_kind = pytest.mark.parametrize("kind", ["linear", "conv", "matmul"])
+every_kind = pytest.mark.parametrize("kind", ["linear", "conv", "matmul", "line", "transposed"])
 
 
 def layer_of(kind: str, macro: MacroConfig) -> tuple[OnMacro, tuple[Tensor, ...]]:
@@ -48,6 +48,11 @@ def layer_of(kind: str, macro: MacroConfig) -> tuple[OnMacro, tuple[Tensor, ...]
         return CimMatmul(macro, signed_input=False, name="layer").eval(), (torch.rand(2, 2, 25), torch.randn(2, 6, 25))
     if kind == "linear":
         return CimLinear(50, 6, macro=macro, name="layer").eval(), (torch.rand(2, 50),)
+    if kind == "line":
+        return CimConv1d(4, 6, 3, macro=macro, groups=2, name="layer").eval(), (torch.rand(2, 4, 7),)
+    if kind == "transposed":
+        layer = CimConvTranspose2d(4, 6, 3, 2, macro=macro, groups=2, name="layer")
+        return layer.eval(), (torch.rand(2, 4, 3, 2),)
     return CimConv2d(4, 6, 3, macro=macro, groups=2, name="layer").eval(), (torch.rand(2, 4, 5, 5),)
 
 

@@ -152,5 +152,7 @@ def test_many_that_stay_are_counted() -> None:
     model = timm.create_model("densenet121", block_config=(2, 2), growth_rate=8)
     (note,) = convert_(model, Plan(fold_batchnorm=True)).notes
     assert note.startswith("5 BatchNorms folded into the layers before them; 6 kept: features.denseblock1.denselayer1.")
-    assert "features.denseblock1.denselayer2.norm1 (it is behind cat, not behind a convolution or linear layer), " in note
+    assert (
+        "features.denseblock1.denselayer2.norm1 (it is behind cat, not behind a convolution or linear layer), " in note
+    )
     assert note.endswith(") and 3 more")

@@ -265,7 +265,9 @@ def test_a_linear_patch_embedding_is_a_stem() -> None:
         model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
         report = convert_(model, Plan(stem=stem), torch.randn(2, 16, 12))
         assert (report["0"].kind, report["0"].why_kept) == ("stem", kept)
-    with pytest.raises(ValueError, match=r"Layer `0`: `plan.stem` must be published, float or macro where the first layer is a Linear"):
+    with pytest.raises(
+        ValueError, match=r"Layer `0`: `plan.stem` must be published, float or macro where the first layer is a Linear"
+    ):
         convert_(nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3)), Plan(stem="quantized"), torch.randn(2, 16, 12))
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.integer import digits
-from asim_lightning.engine.product import Conv2dProduct, Tile
 
 GRID = 2.0**-12
 """Step to which cells are rounded, so that their sums stay exact in float32."""
@@ -122,7 +121,7 @@ class ChargeGains:
         if places.static.is_reused:
             held = contents(places).double() * _sizes(range(places.cells[0])).double().view(-1, 1, 1, 1)
             return held.sum((0, 2))[places.macros[number][:, None], places.column_of(cycle)]
-        held = self._of_tile(_cells_of(places, cycle).double().sum(0), places.tiles[number])
+        held = places.geometry.held(_cells_of(places, cycle).double().sum(0), places.tiles[number])
         return held.sum(-1) + self._idle(held) + self.idle_cells(number, cycle.weight_bits[0])
 
     def _idle(self, held: Tensor) -> float:
@@ -136,7 +135,7 @@ class ChargeGains:
         # (*columns), float64
         """
         places, chip, macro = self.places, self.places.chip, self.places.macro
-        held = self._of_tile(torch.empty(places.shape, device="meta"), places.tiles[number])
+        held = places.geometry.held(torch.empty(places.shape, device="meta"), places.tiles[number])
         shape = held.shape[:-1]
         if chip.saved is not None:
             most, lines = MOST_CELL * macro.rows * 2**macro.weight_bits, (len(places.tiles), places.columns.shape[1])
@@ -145,10 +144,3 @@ class ChargeGains:
         line = number * macro.weight_bits + bit
         normal = chip.spreads("idle cells", shape.numel(), range(line, line + 1))[0].view(shape).double()
         return places.transfer.column.cell_sigma / 100.0 * math.sqrt(self._idle(held)) * normal
-
-    def _of_tile(self, cells: Tensor, tile: Tile) -> Tensor:
-        """The cells of a tile that hold weights, column by column. # (*columns, rows)"""
-        if not isinstance(self.places.product, Conv2dProduct):
-            return cells[..., tile.channels]
-        held = cells.flatten(2)[:, tile.channels]
-        return (held if tile.kernel is None else held[..., tile.kernel]).flatten(1)

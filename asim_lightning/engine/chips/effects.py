@@ -244,7 +244,7 @@ def stuck_weights(chip: Chip, product: Product, transfer: Transfer, w: Tensor) -
     if not transfer.macro.static.has_stuck_cells:
         return w
     bits = transfer.macro.weight_bits
-    zeros, ones = stuck_bits(chip, product, transfer, w.shape[1:] if product.batched_weight else w.shape).to(w.device)
+    zeros, ones = stuck_bits(chip, product, transfer, product.weight_shape(w)).to(w.device)
     held = w.to(torch.int32) & 2**bits - 1 & ~zeros | ones
     return torch.where(held >= 2 ** (bits - 1), held - 2**bits, held).to(w.dtype)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.circuit.columns import ConverterPlaces
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.product import Conv2dProduct, Product, Tile
+from asim_lightning.engine.product import Geometry, Product, Tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +45,19 @@ class Places:
         return self.macro.static
 
     @cached_property
+    def geometry(self) -> Geometry:
+        """Groups and columns of the weights."""
+        return self.product.geometry_of(self.shape)
+
+    @cached_property
     def tiles(self) -> list[Tile]:
         """Tiles of the weights."""
-        return self.product.tiles(torch.empty(self.shape, device="meta"), self.macro.rows)
+        return self.geometry.tiles(self.macro.rows)
 
     @property
     def groups(self) -> int:
         """Groups or heads, whose tiles are macros of their own."""
-        return self.product.groups if isinstance(self.product, Conv2dProduct) else prod(self.shape[:-2])
+        return self.geometry.groups
 
     @cached_property
     def macros(self) -> Tensor:
@@ -67,9 +71,7 @@ class Places:
 
         # (outputs of a group or head, weight bits; weight-parallel: 1), int64
         """
-        is_image = isinstance(self.product, Conv2dProduct)
-        outputs = self.shape[0] // self.groups if is_image else self.shape[-2]
-        bits = 1 if self.macro.weight_parallel else self.macro.weight_bits
+        outputs, bits = self.geometry.outputs, 1 if self.macro.weight_parallel else self.macro.weight_bits
         columns = torch.arange(outputs * bits, device="cpu").view(outputs, bits)
         return columns % self.static.columns if self.static.columns else columns
 
@@ -79,9 +81,7 @@ class Places:
 
     def by_output(self, values: Tensor) -> Tensor:
         """Values of all groups or heads and their outputs, in a shape that broadcasts against (*outputs)."""
-        if isinstance(self.product, Conv2dProduct):
-            return values.flatten()[:, None, None]
-        return values.reshape(*self.shape[:-2], 1, -1) if self.product.batched_weight else values.flatten()
+        return self.geometry.per_output(values)
 
     @property
     def converters_of_macro(self) -> int:
@@ -134,10 +134,8 @@ class Places:
 
         # (*weight), int64
         """
-        is_image = isinstance(self.product, Conv2dProduct)
-        terms = self.shape[1:].numel() if is_image else self.shape[-1]
-        elements = self.shape[2:].numel() if is_image else 1
-        tile_of, row_of = (torch.zeros(terms // elements, elements, dtype=torch.int64, device="cpu") for _ in range(2))
+        channels, elements = self.geometry.channels, self.geometry.elements
+        tile_of, row_of = (torch.zeros(channels, elements, dtype=torch.int64, device="cpu") for _ in range(2))
         for number, tile in enumerate(self.tiles):
             kernel = slice(None) if tile.kernel is None else tile.kernel
             rows = row_of[tile.channels, kernel]

@@ -79,7 +79,7 @@ class NativeProgram(ConvertingProgram):
         # (batch, *outputs), float64
         """
         product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
-        converters = self._of_chip(w.shape[1:] if product.batched_weight else w.shape)
+        converters = self._of_chip(product.weight_shape(w))
         plan = self._plan(x, w, batch, converters)
         out = torch.empty(plan.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
@@ -125,7 +125,7 @@ class NativeProgram(ConvertingProgram):
         loaded = kernels(self.level)
         if converters is not None:
             job.converters = converters.of_job()
-            shape = w.shape[1:] if self.product.batched_weight else w.shape
+            shape = self.product.weight_shape(w)
             job.converters.quiet = self._quiet(loaded, job, converters.outputs, shape).data_ptr()
         if not self.product.batched_weight:
             form = self.given_weights.form(plan.form_key, lambda _: _form(loaded, job, noise.name))
