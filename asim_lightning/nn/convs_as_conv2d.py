@@ -92,10 +92,8 @@ class _AsConv2d(OnMacro):
         return self._conv2d, self._images(x), w
 
     def _float(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        product, images, w = self._product(x, w)
-        w, bias = self._in_type_of(x, w, bias)
-        y = product.multiplied(images, w)
-        return y if bias is None else y + bias.view(-1, 1, 1)
+        conv, (w, bias) = self._conv2d, self._in_type_of(x, w, bias)
+        return F.conv2d(self._images(x), w, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     @property
     def _conv2d(self) -> Conv2dProduct:
