@@ -1,0 +1,86 @@
+"""The geometry of products: what engines, chips and cost read of a convolution, a linear layer and an attention."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning.engine.product import Conv2dProduct, Geometry, MatmulProduct, Product, Tile
+from tests.engine.products import PRODUCTS
+
+SHAPES = {
+    "convolution": ((2, 6, 9, 8), (10, 3, 4, 2)),
+    "linear": ((2, 5, 7), (10, 7)),
+    "attention": ((2, 3, 5, 7), (2, 3, 10, 7)),
+}
+GEOMETRIES = {
+    "convolution": Geometry(2, (10,), 3, (4, 2), (9, 8), (2, 1), (1, 2), (1, 2), is_image=True),
+    "linear": Geometry(1, (10,), 7, size=(5, 1)),
+    "attention": Geometry(3, (3, 10), 7, size=(5, 1)),
+}
+
+
+def operands(kind: str) -> tuple[Tensor, Tensor]:
+    x, w = SHAPES[kind]
+    return torch.arange(torch.Size(x).numel()).view(x).float() % 5, torch.arange(torch.Size(w).numel()).view(w).float()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_geometry_is_that_of_the_operands(kind: str) -> None:
+    product, (x, w), expected = PRODUCTS[kind], operands(kind), GEOMETRIES[kind]
+    assert product.geometry(x, w) == expected
+    y = product.multiplied(x, w)
+    found = product.geometry(x, w)
+    assert found.positions == y[0].numel()
+    assert found.groups * found.outputs * found.windows == found.positions
+    assert product.integer(x, w, 10_000).float().equal(y)
+    assert product.geometry_of(product.weight_shape(w)).outputs == found.outputs
+
+
+@pytest.mark.parametrize(
+    ("product", "x", "groups", "outputs", "windows"),
+    [
+        (Conv2dProduct((1, 1), (0, 0), (1, 1), 4), (1, 8, 3, 3), 4, 2, 1),
+        (Conv2dProduct((2, 3), (1, 0), (1, 1), 1), (1, 2, 8, 9), 1, 8, 12),
+        (MatmulProduct(), (1, 2), 1, 8, 1),
+        (MatmulProduct(), (1, 3, 4, 2), 1, 8, 12),
+    ],
+)
+def test_by_hand(product: Product, x: tuple[int, ...], groups: int, outputs: int, windows: int) -> None:
+    w = torch.zeros(8, 2, 3, 3) if product.is_image else torch.zeros(8, 2)
+    found = product.geometry(torch.zeros(x), w)
+    assert (found.groups, found.outputs, found.windows) == (groups, outputs, windows)
+
+
+@pytest.mark.parametrize("rows", [3, 4, 8, 20, 255])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_tiles_hold_every_weight_once(kind: str, rows: int) -> None:
+    product, (x, w) = PRODUCTS[kind], operands(kind)
+    found = product.geometry(x, w)
+    one = w[0] if product.batched_weight else w
+    held = [found.held(one, tile) for tile in found.tiles(rows)]
+    assert [each.shape for each in held] == [(*found.columns, found.rows_of(tile)) for tile in found.tiles(rows)]
+    assert all(0 < each.shape[-1] <= rows for each in held)
+    assert torch.equal(torch.cat(held, -1).sort(-1)[0].flatten(), one.flatten().sort()[0])
+    counts = [product.counts(tile, x, w[None])[:, 0] for tile in found.tiles(rows)]
+    assert torch.equal(torch.stack(counts).sum(0), product.multiplied(x, w))
+
+
+def test_a_kernel_with_more_elements_than_rows_is_split() -> None:
+    found = Conv2dProduct((1, 1), (0, 0), (1, 1), 1).geometry_of(torch.Size((1, 2, 3, 3)))
+    assert found.tiles(5) == [
+        Tile(slice(0, 1), slice(0, 5)), Tile(slice(0, 1), slice(5, 9)),
+        Tile(slice(1, 2), slice(0, 5)), Tile(slice(1, 2), slice(5, 9)),
+    ]  # fmt: skip
+    assert [found.rows_of(tile) for tile in found.tiles(9)] == [9, 9]
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_values_of_columns_broadcast_against_outputs(kind: str) -> None:
+    product, (x, w) = PRODUCTS[kind], operands(kind)
+    found, y = product.geometry(x, w), product.multiplied(x, w)
+    columns = torch.arange(found.groups * found.outputs).float()
+    scaled = found.per_output(columns.view(found.groups, -1)) * torch.ones_like(y)
+    weights = columns.view(found.columns)[..., None].expand(*found.columns, found.channels * found.elements)
+    constant = weights.reshape(product.weight_shape(w)).expand_as(w)
+    ones = product.multiplied(torch.ones_like(x), torch.ones_like(w))
+    assert torch.equal(product.multiplied(torch.ones_like(x), constant.contiguous()), scaled * ones)
