@@ -29,7 +29,7 @@ def test_digit_sums_of_a_convolution_meet_the_product(kind: torch.dtype) -> None
     product = Conv2dProduct((2, 1), (1, 2), (1, 2), 2)
     x, w = integers(2, 10, 9, 8).to(kind), integers(6, 5, 3, 2).to(kind)
     for rows in (12, 6, 4):  # two channels a tile, one, and less than a kernel
-        tiles = product.tiles(w, rows)
+        tiles = product.geometry(None, w).tiles(rows)
         found = input_digit_sums(product, tiles, x, w, GROUPS)
         for t, tile in enumerate(tiles):
             for j, group in enumerate(GROUPS):
@@ -46,7 +46,7 @@ def test_digit_sums_of_a_convolution_meet_the_product(kind: torch.dtype) -> None
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_digit_sums_of_a_matrix_product(kind: torch.dtype) -> None:
     product, x, w = MatmulProduct(), integers(2, 3, 25).to(kind), integers(4, 25).to(kind)
-    tiles = product.tiles(w, 10)
+    tiles = product.geometry(None, w).tiles(10)
     for found, values in (
         (input_digit_sums(product, tiles, x, w, GROUPS), x),
         (weight_digit_sums(product, tiles, w, GROUPS), w),

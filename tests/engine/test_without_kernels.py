@@ -78,7 +78,7 @@ def test_the_noise_of_training_is_the_same(request: pytest.FixtureRequest) -> No
     table, groups = Table(-40, torch.randn(900, 2, generator=generator)), [((0, 1), False), ((2, 3), True)]
 
     def found() -> list[Tensor]:
-        tiles = product.tiles(w, 20)
+        tiles = product.geometry(None, w).tiles(20)
         sums = weight_digit_sums(product, tiles, w, groups)  # (outputs, tiles, digits)
         inputs = input_digit_sums(product, tiles, x, w, groups)
         return [noise_of(3).outputs(77), sums, inputs, table_sums(sums.unsqueeze(-1), table, [1.0, 4.0])]

@@ -4,17 +4,15 @@ import torch
 from torch import Tensor
 
 from asim_lightning.circuit import Transfer
-from asim_lightning.engine import Conv2dProduct, Product
+from asim_lightning.engine import Product
 from asim_lightning.engine.chips.converters import Converters
 
 
 def converters(product: Product, circuit: Transfer, w: Tensor, kinds: str, shared: int = 1) -> Converters:
     """Converters with errors of some kinds, each of which several columns share."""
-    one = w[0] if product.batched_weight else w
-    macros = product.groups if isinstance(product, Conv2dProduct) else one.shape[:-2].numel()
-    outputs = one.shape[0] // macros if isinstance(product, Conv2dProduct) else one.shape[-2]
+    found = product.geometry(None, w)
     bits = 1 if circuit.macro.weight_parallel else circuit.macro.weight_bits
-    shape = (len(product.tiles(one, circuit.macro.rows)), macros, outputs, bits)
+    shape = (len(found.tiles(circuit.macro.rows)), found.groups, found.outputs, bits)
     number, generator = torch.Size(shape).numel(), torch.Generator().manual_seed(1)
     index = (torch.arange(number) // shared).view(shape)
     largest = 1.8 if "large" in kinds else 0.4

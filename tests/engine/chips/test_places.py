@@ -52,7 +52,7 @@ def test_converters_are_those_of_macro_and_column(product: Product, shape: tuple
 @pytest.mark.parametrize(("product", "shape"), SHAPES.values(), ids=SHAPES)
 def test_cells_are_those_of_macro_row_and_column(product: Product, shape: tuple[int, ...]) -> None:
     macro = MacroConfig(4, 4, 20, static={**REUSE, "cell_mismatch": 1})
-    tiles, (groups, outputs) = product.tiles(torch.empty(shape), 20), arrays(product, shape)
+    tiles, (groups, outputs) = product.geometry_of(torch.Size(shape)).tiles(20), arrays(product, shape)
     places = Places(Chip(first_tile=5), product, transfer(macro, False), torch.Size(shape))
     for bit in range(4):
         found = places.cell_numbers(bit).view(groups, outputs, -1, *shape[2:])

@@ -282,7 +282,7 @@ def test_planes_without_a_1_stand_for_the_count_of_code_0(column: str, encoding_
     x[1] = 0.0
     found = check(product, circuit, x, w, noise_of(3))
     if low == 9 and column == "charge":
-        tiles = len(product.tiles(w, 200))
+        tiles = len(product.geometry(None, w).tiles(200))
         assert set(found[1].flatten().tolist()) == {tiles * low * sum(c.sign * 2**c.shift for c in circuit.cycles)}
 
 
