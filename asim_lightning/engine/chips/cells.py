@@ -112,7 +112,7 @@ class ChargeGains:
         if key not in self._found:
             total, n = self._total(number, cycle), self.places.macro.rows * self._units
             gain = (n * (1 + static.parasitics) / (total + n * static.parasitics)).float()
-            self._found[key] = self.places.by_output(gain)
+            self._found[key] = self.places.geometry.per_output(gain)
         return self._found[key]
 
     def _total(self, number: int, cycle: Cycle) -> Tensor:

@@ -64,7 +64,8 @@ class Converters:
             cycle: The cycle.
             device: Where they are needed.
         """
-        number = places.by_output(self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]])
+        own = self.index[tile, :, :, 0 if len(cycle.weight_bits) > 1 else cycle.weight_bits[0]]
+        number = places.geometry.per_output(own)
         gain, offset = (None if each is None else each.float()[number].to(device) for each in (self.gain, self.offset))
         if self.tables is None or self.curve is None:
             return OutputConverters(gain, offset)

@@ -79,10 +79,6 @@ class Places:
         """Number of the column that a cycle converts for each output. # (outputs of a group or head,)"""
         return self.columns[:, 0 if self.macro.weight_parallel else cycle.weight_bits[0]]
 
-    def by_output(self, values: Tensor) -> Tensor:
-        """Values of all groups or heads and their outputs, in a shape that broadcasts against (*outputs)."""
-        return self.geometry.per_output(values)
-
     @property
     def converters_of_macro(self) -> int:
         """Converters of a macro, each of which `columns_per_adc` neighbouring columns share."""
