@@ -131,18 +131,6 @@ class Product(ABC):
         """Shape of the weights of a sample."""
         return w.shape[1:] if self.batched_weight else w.shape
 
-    def tiles(self, w: Tensor, rows: int) -> list[Tile]:
-        """Tiles of the weights of a sample."""
-        return self.geometry_of(w.shape).tiles(rows)
-
-    def positions(self, x: Tensor, w: Tensor) -> int:
-        """Number of outputs of one row of the batch; w of a sample."""
-        return self.geometry_of(w.shape, x.shape).positions
-
-    def output_size(self, x: Tensor, w: Tensor) -> tuple[int, int]:
-        """Height and width of an output image."""
-        return self.geometry_of(w.shape, x.shape).output_size
-
     @abstractmethod
     def geometry_of(self, weight: torch.Size, x: torch.Size | None = None) -> Geometry:
         """`geometry`, of the shape of a sample's weights, and of the inputs' shape, batch included."""

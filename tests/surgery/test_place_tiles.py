@@ -42,7 +42,7 @@ def test_a_kernel_as_large_as_its_input_takes_the_tiles_that_it_was_given() -> N
     convert_(model, Plan(macro=MacroConfig(8, 8, 26, static=REUSE)), torch.rand(2, 3, 3, 3))
     layers = macro_layers(model)
     product, _, weight = layers["1"].product_on(torch.rand(2, 8, 3, 3))
-    assert len(product.tiles(weight, 26)) == layers["1"].tiles == layers["3"].first_tile == 4  # 72 terms
+    assert len(product.geometry(None, weight).tiles(26)) == layers["1"].tiles == layers["3"].first_tile == 4  # 72 terms
 
 
 def test_layers_of_another_macro_share_other_macros() -> None:

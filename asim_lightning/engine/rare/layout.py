@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from asim_lightning.engine.product import Conv2dProduct, Product
+from asim_lightning.engine.product import Product
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import draws_of
 
@@ -113,58 +113,38 @@ def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.S
 
 def tiles_of(product: Product, w_shape: torch.Size, rows: int) -> tuple[Tile, ...]:
     """Tiles of a product with weights of a shape."""
-    elements = w_shape[2] * w_shape[3] if isinstance(product, Conv2dProduct) else 1
-    tiles = []
-    for tile in product.tiles(torch.empty(w_shape, device="meta"), rows):
-        kernel = (0, elements) if tile.kernel is None else (tile.kernel.start, tile.kernel.stop)
+    found, tiles = product.geometry_of(w_shape), []
+    for tile in found.tiles(rows):
+        kernel = (0, found.elements) if tile.kernel is None else (tile.kernel.start, tile.kernel.stop)
         tiles.append(Tile(tile.channels.start, tile.channels.stop, *kernel))
     return tuple(tiles)
 
 
 def geometry(product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Geometry:
     """A product as a convolution, for shapes as `layout` takes them."""
-    # shapes of no memory
-    x, w = torch.empty(1, *x_shape, device="meta"), torch.empty(w_shape, device="meta")
-    positions = product.positions(x, w)
-    if isinstance(product, Conv2dProduct):
-        outputs, channels, *kernel = w.shape
-        height, width = x.shape[2:]
-        return Geometry(
-            outputs_outermost=True,
-            inner=positions // outputs,
-            out_width=product.output_size(x, w)[1],
-            group_outputs=outputs // product.groups,
-            head_rows=max(1, positions // outputs),
-            heads=0,
-            outputs=outputs,
-            groups=product.groups,
-            channels=channels,
-            height=height,
-            width=width,
-            kernel=(kernel[0], kernel[1]),
-            stride=product.stride,
-            padding=product.padding,
-            dilation=product.dilation,
-        )
-    outputs, channels = w.shape[-2:]
-    pixels = x.shape[1:-1].numel()
-    heads = w.shape[:-2].numel() if product.batched_weight else 0
+    found = product.geometry_of(w_shape, torch.Size((1, *x_shape)))
+    heads = found.groups if product.batched_weight else 0
+    if found.is_image:
+        outputs, (height, width), out_width, inner = found.columns[0], found.size, found.output_size[1], found.windows
+    else:
+        outputs, height, width, out_width = found.outputs, found.groups * found.windows, 1, 1
+        inner = outputs
     return Geometry(
-        outputs_outermost=False,
-        inner=outputs,
-        out_width=1,
-        group_outputs=outputs,
-        head_rows=max(1, pixels // max(1, heads)),
+        outputs_outermost=found.is_image,
+        inner=inner,
+        out_width=out_width,
+        group_outputs=found.outputs,
+        head_rows=max(1, found.windows),
         heads=heads,
         outputs=outputs,
-        groups=1,
-        channels=channels,
-        height=pixels,
-        width=1,
-        kernel=(1, 1),
-        stride=(1, 1),
-        padding=(0, 0),
-        dilation=(1, 1),
+        groups=found.groups if found.is_image else 1,
+        channels=found.channels,
+        height=height,
+        width=width,
+        kernel=found.kernel,
+        stride=found.stride,
+        padding=found.padding,
+        dilation=found.dilation,
     )
 
 
