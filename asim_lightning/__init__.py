@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asim_lightning.circuit import MacroConfig, StaticEffects, explain
     from asim_lightning.classifier import CimClassifier
+    from asim_lightning.classifier.outcome import Outcome
+    from asim_lightning.exploration.python_calls import search, study
+    from asim_lightning.exploration.python_results import Results
     from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import (
         ConversionReport,
@@ -21,20 +24,25 @@ _FOLDERS = {
     "CimClassifier": "classifier",
     "ConversionReport": "surgery",
     "MacroConfig": "circuit",
+    "Outcome": "classifier.outcome",
     "Plan": "surgery",
+    "Results": "exploration.python_results",
     "Rule": "surgery",
     "StaticEffects": "circuit",
     "calibrate_": "nn",
     "change_macros_": "surgery",
     "convert_": "surgery",
     "explain": "circuit",
+    "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
     "set_train_noise_": "surgery",
+    "study": "exploration.python_calls",
     "verify": "nn",
 }
 __all__ = [
-    "CimClassifier", "ConversionReport", "MacroConfig", "Plan", "Rule", "StaticEffects", "calibrate_",
-    "change_macros_", "convert_", "explain", "set_fidelity_", "set_train_noise_", "verify",
+    "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule",
+    "StaticEffects", "calibrate_", "change_macros_", "convert_", "explain", "search", "set_fidelity_",
+    "set_train_noise_", "study", "verify",
 ]  # fmt: skip
 
 

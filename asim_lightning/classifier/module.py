@@ -1,6 +1,5 @@
 """The Lightning module: a timm network on a macro, trained and evaluated as an image classifier."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from inspect import signature
 from os import PathLike
@@ -8,28 +7,26 @@ from typing import IO, Any, get_type_hints
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
-from lightning.pytorch.strategies import Strategy
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.v2 import MixUp
 
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
-from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
+from asim_lightning.classifier.batches import Batch, step_seed, unpack
 from asim_lightning.classifier.loading import load_classifier
 from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
-from asim_lightning.classifier.processes import fitted_ranges, restore_ranges, synchronize_ranges
+from asim_lightning.classifier.processes import restore_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
 from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
 from asim_lightning.lightning_private import trainer_of
-from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.training_noise import training_noise
-from asim_lightning.surgery import ConversionReport, Plan, convert_, set_fidelity_, set_max_elements_, set_train_noise_
+from asim_lightning.surgery import Plan, convert_, set_max_elements_, set_train_noise_
 
 
-class CimClassifier(LightningModule):
+class CimClassifier(CimModule):
     """An image classifier whose layers run on a simulated macro.
 
     Args:
@@ -59,9 +56,6 @@ class CimClassifier(LightningModule):
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
     """
-
-    calibrates_itself: bool = True
-    """Whether the classifier fits input ranges; a callback that fits them sets it to False."""
 
     def __init__(
         self,
@@ -98,10 +92,10 @@ class CimClassifier(LightningModule):
         self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
         self.calibration_images, self.calibration_method = calibration_images, calibration_method
         pretrained = read_pretrained(backbone)
-        self.backbone: nn.Module = build_backbone(backbone, num_classes)
+        self.backbone = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
         report = convert_(self.backbone, plan, self.example)
-        self.report: ConversionReport = replace(report, notes=(*self.pretrained, *report.notes))
+        self.report = replace(report, notes=(*self.pretrained, *report.notes))
         self.chip = chip_of(self.backbone, chip, chip_file, noise)
         self.fidelity = fidelity
         set_train_noise_(self.backbone, train_noise, noise)
@@ -152,16 +146,6 @@ class CimClassifier(LightningModule):
         names = [name for each in (cls, CimClassifier) for name in signature(each).parameters]
         types = {**get_type_hints(CimClassifier.__init__), **get_type_hints(cls.__init__)}
         return {name: types.get(name, Any) for name in names}
-
-    @property
-    def fidelity(self) -> str:
-        """Fidelity of every layer in evaluation."""
-        return self._fidelity
-
-    @fidelity.setter
-    def fidelity(self, fidelity: str) -> None:
-        set_fidelity_(self.backbone, fidelity)
-        self._fidelity = fidelity
 
     @property
     def train_noise(self) -> float:
@@ -303,6 +287,11 @@ class CimClassifier(LightningModule):
             confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
+    def outcomes(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
+        """Index, right or wrong, and prediction of each sample. # (batch,) each"""
+        found = self.predict_step(batch, batch_number)
+        return {"value": (found["prediction"] == found["label"]).float(), **found}
+
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
         trainer = self.trainer
@@ -312,33 +301,6 @@ class CimClassifier(LightningModule):
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
-
-    def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
-        """Fit and store the input range of every layer that is set to a calibrated one, or of those that have none."""
-        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
-
-    def share_ranges(self, strategy: Strategy, method: str) -> None:
-        """Give every process the ranges that were just fitted, and keep them; must be called on all processes.
-
-        Args:
-            strategy: The trainer's strategy.
-            method: How the ranges were fitted: max, percentile or mse.
-        """
-        synchronize_ranges(self.backbone, strategy, method)
-        self._fitted_ranges = fitted_ranges(self.backbone)
-
-    def fit_missing_ranges(self, always: bool = False) -> None:
-        """Fit input ranges to the trainer's training images where a layer has none, unless a RangeCalibration does so.
-
-        Args:
-            always: Whether all are fitted anew.
-
-        Raises:
-            ValueError: There are no training images.
-        """
-        if self.calibrates_itself and (always or needs_calibration(self.backbone)):
-            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
-            self.share_ranges(self.trainer.strategy, self.calibration_method)
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         images, labels, ids = unpack(batch, self.num_classes)
@@ -355,19 +317,3 @@ class CimClassifier(LightningModule):
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
         confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
-
-    @property
-    def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)
-
-    def calibrate_where_missing(self, data: Any) -> None:
-        """Fit input ranges to training images of a data module, if a layer that needs one has none.
-
-        Args:
-            data: Data module; its calibration_dataloader is preferred to its train_dataloader.
-
-        Raises:
-            ValueError: There are no training images.
-        """
-        if needs_calibration(self.backbone):
-            self.calibrate(calibration_images_of(data, self.calibration_images), missing=True)

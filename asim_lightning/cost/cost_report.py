@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from asim_lightning.cost.cost_table import cost_text
@@ -30,6 +31,10 @@ class CostReport:
     def __str__(self) -> str:
         """The tables that `asim cost` prints."""
         return cost_text(self)
+
+    def _repr_html_(self) -> str:
+        """The tables in a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     @cached_property
     def done(self) -> Operations:

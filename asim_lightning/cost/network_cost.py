@@ -15,7 +15,7 @@ from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.weight_loads import WeightLoads, weight_loads
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.count_histograms import LayerCounts
-from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers
+from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of
 from asim_lightning.surgery.conversion_report import describe
 
 _FITTED_NODES = (16.0, 65.0)
@@ -43,7 +43,7 @@ def cost(
         technology: What energy, time and area are computed from.
         example: An input, for its size; default: the size that the network was converted on.
             # (1, channels, height, width)
-        report: The network's conversion, for kinds of layers and why some are on no macro.
+        report: The network's conversion, for kinds of layers and why some are on no macro; None: that of `convert_`.
         shape: What `network_shape` found, where it is known.
         counts: Counts of layers for some images, by full name, which ``technology.charging`` may ask for.
         digital: Layers on a macro that are computed by integers in its place, by full name.
@@ -56,7 +56,7 @@ def cost(
     for name in digital:
         if name not in layers:
             raise ValueError(f"`digital` of cost must name layers on a macro, got {name!r}")
-    rows = {} if report is None else {row.name: row for row in report}
+    rows = {row.name: row for row in (report_of(model) if report is None else report)}
     energies, found = energy_model(technology), list[LayerCost]()
     for name, macs in seen.macs.items():
         found.append(_kept(name, model.get_submodule(name), macs, rows.get(name or "(network)"), energies))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import matched
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.surgery import macro_layers
@@ -17,7 +17,7 @@ def pattern_of(name: str) -> str:
     return f"re:{name}" if name in KINDS else name
 
 
-def rules_with(model: CimClassifier, ranges: Sequence[AdcRange]) -> list[dict[str, Any]]:
+def rules_with(model: CimModule, ranges: Sequence[AdcRange]) -> list[dict[str, Any]]:
     """Rules of the plan that set these ranges, and those of its rules that decide about other layers.
 
     Args:

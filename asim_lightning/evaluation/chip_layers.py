@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine.chips.effects import chip_tensors, converters_of, stuck_bits
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.evaluation.chip_layer import ChipLayer
@@ -12,7 +12,7 @@ from asim_lightning.nn import OnMacro
 
 
 @torch.no_grad()
-def chip_layers(model: CimClassifier, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
+def chip_layers(model: CimModule, images: Tensor, chip: int | SavedChip) -> list[ChipLayer]:
     """The layers on a macro that an image meets, as a chip has them.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.nn.calibration import quantized_layers
@@ -56,7 +56,7 @@ class Condition:
 
 
 @contextmanager
-def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
+def under(model: CimModule, condition: Condition) -> Iterator[None]:
     """The network in evaluation under a condition; afterwards it is what it was, layer by layer.
 
     Args:
@@ -94,7 +94,7 @@ def under(model: CimClassifier, condition: Condition) -> Iterator[None]:
                 module.training = mode
 
 
-def matched(model: CimClassifier, pattern: str, where: str) -> set[str]:
+def matched(model: CimModule, pattern: str, where: str) -> set[str]:
     """Names of the quantised layers that a pattern matches.
 
     Args:
@@ -109,7 +109,7 @@ def matched(model: CimClassifier, pattern: str, where: str) -> set[str]:
     return matching(pattern, {row.name: row.kind for row in model.report if row.name in layers}, where)
 
 
-def is_noisy(model: CimClassifier) -> bool:
+def is_noisy(model: CimModule) -> bool:
     """Whether one read of the chip differs from the next: a layer that is simulated has noisy conversions.
 
     Args:
@@ -119,7 +119,7 @@ def is_noisy(model: CimClassifier) -> bool:
     return any(layer.fidelity == "simulated" and any(layer.transfer.noisy) for layer in layers)
 
 
-def noise_text(model: CimClassifier) -> str:
+def noise_text(model: CimModule) -> str:
     """The noise of layers that are simulated, as in "random_noise 0.05" or "no noise"; empty if no layer is.
 
     Args:
@@ -136,7 +136,7 @@ def noise_text(model: CimClassifier) -> str:
     return ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
 
 
-def chips_differ(model: CimClassifier) -> bool:
+def chips_differ(model: CimModule) -> bool:
     """Whether one chip differs from the next: a layer has cells or converters that do.
 
     Args:

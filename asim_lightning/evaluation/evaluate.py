@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import gather
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
@@ -40,14 +40,14 @@ class Evaluate(Protocol):
         """
 
 
-_FIELDS = ("index", "label", "prediction")
+_FIELDS = ("index", "value", "prediction")
 _ALGORITHMS = {"float": "torch", "quantized": "exact", "estimated": "exact"}
 """What computes a layer that is not simulated."""
 
 
 def evaluate(
     trainer: Trainer,
-    model: CimClassifier,
+    model: CimModule,
     batches: Iterable[Any],
     condition: Condition,
     advance: Callable[[], None] = lambda: None,
@@ -67,33 +67,35 @@ def evaluate(
         ValueError: There are no images, two have one index, or the condition does not fit the network.
         SIGTERMException: The process was asked to end.
     """
-    found: list[dict[str, NDArray[np.int64]]] = []
+    found: list[dict[str, NDArray[Any]]] = []
     start = time.perf_counter()
     precision, strategy = trainer.precision_plugin, trainer.strategy
     with under(model, condition), torch.no_grad(), precision.test_step_context():
         for number, batch in enumerate(batches):
-            answers = model.predict_step(strategy.batch_to_device(precision.convert_input(batch)), number)
-            found.append({name: answers[name].cpu().numpy() for name in _FIELDS})
+            answers = model.outcomes(strategy.batch_to_device(precision.convert_input(batch)), number)
+            found.append({name: answers[name].cpu().numpy() for name in _FIELDS if name in answers})
             if trainer.received_sigterm:
                 raise SIGTERMException
             advance()
         algorithm = _algorithm(model, strategy.root_device)
-    parts = gather(({name: _joined([batch[name] for batch in found]) for name in _FIELDS}, time.perf_counter() - start))
-    for mine, _ in parts:
-        _check_indices(mine["index"])
-    index, label, prediction = (np.concatenate([mine[name] for mine, _ in parts]) for name in _FIELDS)
+    mine = {name: _joined([batch[name] for batch in found if name in batch]) for name in _FIELDS}
+    parts = gather((mine, time.perf_counter() - start))
+    for each, _ in parts:
+        _check_indices(each["index"])
+    index, value, prediction = (np.concatenate([each[name] for each, _ in parts]) for name in _FIELDS)
     if not index.size:
         limits = "`trainer.limit_val_batches` or `limit_test_batches`"
         raise ValueError(f"No image was evaluated; the data has none, or {limits} leaves none")
     # distributed samplers repeat images, so that all processes have equally many
     index, first = np.unique(index, return_index=True)
-    value = (prediction == label).astype(np.float32)[first]
-    return Outcomes(index, value, max(seconds for _, seconds in parts), algorithm, prediction[first])
+    predicted = prediction.astype(np.int64)[first] if prediction.size else None
+    seconds = max(each for _, each in parts)
+    return Outcomes(index, value.astype(np.float32)[first], seconds, algorithm, predicted)
 
 
 def run_evaluations(
     trainer: Trainer,
-    model: CimClassifier,
+    model: CimModule,
     data: LightningDataModule,
     work: Callable[[Evaluate], Result],
     split: Split = "test",
@@ -135,7 +137,7 @@ def run_evaluations(
 
 def evaluate_each(
     trainer: Trainer,
-    model: CimClassifier,
+    model: CimModule,
     data: Any,
     conditions: Sequence[tuple[str, Condition]],
     trials: int,
@@ -236,7 +238,7 @@ def loader_of(loader: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]
     )
 
 
-def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
@@ -250,7 +252,7 @@ def _check_indices(index: NDArray[np.int64]) -> None:
         )
 
 
-def _algorithm(model: CimClassifier, device: torch.device) -> str:
+def _algorithm(model: CimModule, device: torch.device) -> str:
     """What computes the layers that are on macros, such as "exact" or "events+native"; "torch" where there are none."""
     layers = macro_layers(model.backbone).values()
     names = (_ALGORITHMS.get(layer.fidelity) or layer.engine_on(device) for layer in layers)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
@@ -14,7 +14,7 @@ from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
 from asim_lightning.surgery import macro_layers
 
 
-def needed_layers(model: CimClassifier, what: str) -> dict[str, OnMacro]:
+def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
     """The layers on macros, by full name.
 
     Args:
@@ -31,7 +31,7 @@ def needed_layers(model: CimClassifier, what: str) -> dict[str, OnMacro]:
 
 
 @torch.no_grad()
-def layer_inputs(model: CimClassifier, images: Tensor) -> dict[OnMacro, tuple[Tensor, ...]]:
+def layer_inputs(model: CimModule, images: Tensor) -> dict[OnMacro, tuple[Tensor, ...]]:
     """The arguments of the first call of each layer on a macro in the quantised network, for layers that are called.
 
     Args:
@@ -55,7 +55,7 @@ def layer_inputs(model: CimClassifier, images: Tensor) -> dict[OnMacro, tuple[Te
 
 
 def layer_counts(
-    model: CimClassifier, layers: Mapping[str, OnMacro], batches: Iterable[Tensor], most: int, kind: str
+    model: CimModule, layers: Mapping[str, OnMacro], batches: Iterable[Tensor], most: int, kind: str
 ) -> tuple[dict[str, LayerCounts], str]:
     """Counts of layers of the quantised network for the first images, and how many images these are, in words.
 
@@ -83,7 +83,7 @@ def layer_counts(
 
 
 def training_counts(
-    model: CimClassifier, layers: Mapping[str, OnMacro], data: Any, most: int
+    model: CimModule, layers: Mapping[str, OnMacro], data: Any, most: int
 ) -> tuple[dict[str, LayerCounts], str]:
     """As `layer_counts`, for the training images of a data module.
 

@@ -153,6 +153,31 @@ class Result:
             )
 
     @property
+    def value(self) -> float:
+        """The mean outcome, such as the accuracy."""
+        return self.accuracy
+
+    @property
+    def samples(self) -> int:
+        """Samples of the data, the same in every trial."""
+        return self.images
+
+    @property
+    def chip(self) -> int | None:
+        """Number of the chip; None if the point names none."""
+        return self.axes.get("chip")  # type: ignore[return-value]  # of this axis
+
+    @property
+    def energy_uj(self) -> float | None:
+        """Energy of a sample, uJ; None if it is not known."""
+        return self.figures.get("energy_uj")
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Time of a sample, ms; None if it is not known."""
+        return self.figures.get("latency_ms")
+
+    @property
     def verdict(self) -> Verdict:
         """Whether it keeps all targets."""
         verdicts = {each.verdict for each in self.decisions.values()}

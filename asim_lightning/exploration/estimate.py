@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from asim_lightning.checks import check_whole
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.exploration.axes import SweepAxes
@@ -20,7 +21,7 @@ _LONG = 60.0
 """Seconds that are worth a line; a first trial that takes so long tells enough, though kernels were compiled in it."""
 
 
-def grid_line(model: CimClassifier, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
+def grid_line(model: CimModule, data: LightningDataModule, axes: SweepAxes, trials: int) -> str:
     """What a grid asks for, as "36,000 points, up to 72,002 trials of 400 images, at least 2.1 h (...)".
 
     The float and the quantised network are a trial each. Points without noise take one trial, whatever `trials` is.
@@ -65,7 +66,7 @@ def time_left(seconds: Sequence[float], left: int, workers: int = 1) -> str:
 
 def all_images(data: LightningDataModule) -> int:
     """Test images that the data has, `test_images` or more; of a user's data module those that its loader has."""
-    return data.all_test_images if isinstance(data, ImageDataModule) else _images(data)
+    return data.all_test_images if isinstance(data, (ImageDataModule, GivenData)) else _images(data)
 
 
 def _images(data: LightningDataModule) -> int:
@@ -73,7 +74,7 @@ def _images(data: LightningDataModule) -> int:
     return len(loader.dataset)
 
 
-def _float_seconds(model: CimClassifier, data: LightningDataModule) -> float:
+def _float_seconds(model: CimModule, data: LightningDataModule) -> float:
     """Time of the float network an image."""
     images = next(iter(data.test_dataloader()))[0]
     with under(model, Condition("float")), torch.no_grad():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import CostReport, Technology, cost, network_shape
 from asim_lightning.evaluation import under
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, NOISE_AXES, TECHNOLOGY
@@ -32,7 +32,7 @@ class CostFigures:
         technology: What figures are computed from.
     """
 
-    def __init__(self, model: CimClassifier, technology: Technology) -> None:
+    def __init__(self, model: CimModule, technology: Technology) -> None:
         self._model, self._technology = model, technology
         self._shape = network_shape(model.backbone, model.example)
         self._known: dict[str, dict[str, float]] = {}

@@ -14,7 +14,7 @@ from asim_lightning.circuit.columns import ColumnInRange
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.transfer import possible_counts
 from asim_lightning.circuit.units import canonical_quantity
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, SavedChip, check_saved
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
@@ -37,7 +37,7 @@ class Points:
         ValueError: A pattern matches no layer.
     """
 
-    def __init__(self, model: CimClassifier, contents: Contents, patterns: Iterable[str] = ()) -> None:
+    def __init__(self, model: CimModule, contents: Contents, patterns: Iterable[str] = ()) -> None:
         self._contents, self._chip = contents, model.chip
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}

@@ -69,7 +69,7 @@ def publish(
         thresholds: Accuracies from which a chip counts as good, 0..1, as in `publish_yields`; None: there are none.
     """
     rows, swept = sweep.records.results(), list(results[-1].axes)
-    axis = _axis(rows, swept)
+    axis = plot_axis([*rows, results[-1]])
     if axis in NOISE_AXES and noise_unit(row.axes[axis] for row in rows if axis in row.axes) is None:
         rows = tuple(_in_percent(row, axis, sweep) for row in rows)
     # the codes of a weight-parallel cycle have a sign, so that its LSB is another
@@ -89,16 +89,34 @@ def publish(
     if sweep.figures is not None:
         simulated = [row.axes for row in rows if row.kind == "simulated"]
         write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
+    return "\n".join([sweep_text(results, sweep, axis), *_files(sweep.folder, [picture])])
+
+
+def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None) -> str:
+    """The table of a sweep, and what is to be said about it.
+
+    Args:
+        results: One result a point.
+        sweep: The finished sweep.
+        axis: Axis whose steps are compared; None: that of a plot of the results.
+    """
     return "\n".join(
         [
             _table(results),
             *_equal_points(results, sweep),
             *_lsb_note(results, sweep),
             *([] if sweep.figures is None else ["", str(sweep.figures)]),
-            *_changes(results, sweep, axis),
-            *_files(sweep.folder, [picture]),
+            *_changes(results, sweep, axis or plot_axis(results)),
         ]
     )
+
+
+def plot_axis(rows: Sequence[Result]) -> str:
+    """The axis of a plot: random noise, else the first, of those with several values, if any."""
+    swept = list(rows[-1].axes)
+    order = sorted(swept, key=lambda name: name != "random_noise")
+    several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
+    return (several or order)[0]
 
 
 def publish_search(found: Run, search: Search, name: str) -> str:
@@ -116,13 +134,22 @@ def publish_search(found: Run, search: Search, name: str) -> str:
     write_layers(search.figures, axes, search.records.store, search.folder)
     _write_scalars(found, figures)
     write_trade_off(search.folder, found)
-    note, ends = lsb_note(axes, search.macros), search.settings.ends
+    return "\n".join([whole_search_text(found, search), *_files(search.folder, pictures)])
+
+
+def whole_search_text(found: Run, search: Search) -> str:
+    """The table of a search, and what is to be said about it.
+
+    Args:
+        found: What the search found.
+        search: The search.
+    """
+    note, ends = lsb_note([point.axes for point in found.points], search.macros), search.settings.ends
     return "\n".join(
         [
             search_text(found, str(search.technology)),
             *([] if note is None else [f"Note: {note}."]),
             *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
-            *_files(search.folder, pictures),
         ]
     )
 
@@ -281,7 +308,7 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
 def _title(sweep: Sweep, name: str, swept: Sequence[str]) -> str:
     described = [
         _described(sweep.macro, swept),
-        *_conditions(sweep.macro, swept, len(sweep.model.hparams["plan"]["rules"])),
+        *_conditions(sweep.macro, swept, len(sweep.model.hparams.get("plan", {}).get("rules", ()))),
     ]
     return ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
 
@@ -302,13 +329,6 @@ def _table(results: Sequence[Result]) -> str:
         return results_table(results)
     references = [row for row in results if row.kind != "simulated"]
     return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
-
-
-def _axis(rows: Sequence[Result], swept: Sequence[str]) -> str:
-    """The axis of the plot: random noise, else the first, of those with several values, if any."""
-    order = sorted(swept, key=lambda name: name != "random_noise")
-    several = [name for name in order if len(distinct_values(row.axes[name] for row in rows if name in row.axes)) > 1]
-    return (several or order)[0]
 
 
 def _described(macro: MacroConfig, swept: Collection[str]) -> str:

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from packaging.version import Version
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
@@ -52,7 +52,7 @@ class RayRunner:
     def __init__(
         self,
         trainer: Trainer,
-        model: CimClassifier,
+        model: CimModule,
         data: LightningDataModule,
         workers: int | None,
         threads: int = 1,
@@ -232,7 +232,7 @@ def _set_variables(address: str | None) -> None:
 
 
 def packed(
-    trainer: Trainer, model: CimClassifier, data: LightningDataModule, on_gpu: bool, threads: int
+    trainer: Trainer, model: CimModule, data: LightningDataModule, on_gpu: bool, threads: int
 ) -> tuple[bytes, list[str]]:
     """What a `Worker` needs to compute what a trainer would in this process.
 
@@ -278,7 +278,7 @@ class Worker:
 
     def __init__(self, content: bytes, modules: Sequence[str]) -> None:
         self._content, self._modules = content, modules
-        self._built: tuple[Trainer, CimClassifier, LightningDataModule] | None = None
+        self._built: tuple[Trainer, CimModule, LightningDataModule] | None = None
 
     def evaluate(self, condition: Condition, places: Sequence[int] | None) -> tuple[Outcomes, int]:
         """The answers to images under a condition, and the number of their batches.
@@ -303,7 +303,7 @@ class Worker:
             ) from error
         return found, len(batches)
 
-    def _build(self) -> tuple[Trainer, CimClassifier, LightningDataModule]:
+    def _build(self) -> tuple[Trainer, CimModule, LightningDataModule]:
         sys.path.extend(path for path in self._modules if path not in sys.path)
         model, data, settings, threads = pickle.loads(self._content)
         torch.set_num_threads(threads)  # Ray sets a variable for it, which torch may have read before

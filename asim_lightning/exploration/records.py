@@ -12,7 +12,8 @@ import numpy as np
 from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
 from asim_lightning.evaluation.chip_yield import chip_yield, crossed_difference
@@ -72,7 +73,7 @@ class Records:
     def __init__(
         self,
         trainer: Trainer,
-        model: CimClassifier,
+        model: CimModule,
         data: LightningDataModule,
         names: Sequence[str],
         folder: str | Path,
@@ -99,7 +100,7 @@ class Records:
         trainer, model, data, until = self._trainer, self._model, self._data, self._until
         found = fingerprint(model, data, trainer, self.names, self._columns)
         images: NDArray[np.int64] | None = None
-        if isinstance(data, ImageDataModule) and images_are_apart(model, data, trainer):
+        if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
         if until is not None and images is None:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from lightning.pytorch import LightningDataModule, Trainer
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import Evaluate, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
@@ -76,7 +76,7 @@ class TrainerRunner:
     workers = 1
     follows_network = True
 
-    def __init__(self, trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> None:
+    def __init__(self, trainer: Trainer, model: CimModule, data: LightningDataModule) -> None:
         self._given = trainer, model, data
 
     def work(self, work: Callable[[Run], Result], advance: Callable[[], None] = lambda: None) -> Result:

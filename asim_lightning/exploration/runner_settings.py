@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.exploration.ray_runner import RayRunner
 from asim_lightning.exploration.runner import Runner, TrainerRunner
 
@@ -35,7 +35,7 @@ class RunnerSettings:
         check_whole("`runner.threads`", self.threads, 1)
 
 
-def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimClassifier, data: LightningDataModule) -> Runner:
+def runner_of(settings: RunnerSettings, trainer: Trainer, model: CimModule, data: LightningDataModule) -> Runner:
     """The runner that settings describe.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, Trainer
 
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, TECHNOLOGY
 from asim_lightning.evaluation.binomial import clopper_pearson
@@ -52,7 +52,7 @@ class Search(Study):
     def __init__(
         self,
         trainer: Trainer,
-        model: CimClassifier,
+        model: CimModule,
         data: LightningDataModule,
         settings: SearchSettings,
         technology: Technology,

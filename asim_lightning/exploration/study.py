@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lightning.pytorch import LightningDataModule, Trainer
 
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Kind, Outcomes, Result
 from asim_lightning.exploration.estimate import time_left
@@ -66,11 +66,12 @@ class Study:
     """Records that have the table of the run."""
 
     def __init__(
-        self, trainer: Trainer, model: CimClassifier, data: LightningDataModule, runner: Runner | None = None
+        self, trainer: Trainer, model: CimModule, data: LightningDataModule, runner: Runner | None = None
     ) -> None:
         if not macro_layers(model.backbone):
             raise ValueError(
-                "A sweep or search needs a network with layers on a macro, got one without; set `model.plan`"
+                "A sweep or search needs a network with layers on a macro, got one without; set `model.plan`, or call "
+                "convert_ in Python"
             )
         self.trainer, self.model, self.data = trainer, model, data
         self.runner: Runner = runner or TrainerRunner(trainer, model, data)

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from tqdm import tqdm
 
 from asim_lightning.checks import check_whole
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHIP
 from asim_lightning.evaluation.chip_yield import ChipYield, chip_yield, good_chips
@@ -54,7 +54,7 @@ class Sweep(Study):
     def __init__(
         self,
         trainer: Trainer,
-        model: CimClassifier,
+        model: CimModule,
         data: LightningDataModule,
         axes: SweepAxes,
         trials: int,

@@ -25,12 +25,15 @@ from torchmetrics import Metric
 from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers, warn_of_missing_ranges
 from asim_lightning.nn.quantized import QuantizedLayer
+from asim_lightning.surgery.conversion_report import KEPT
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -236,7 +239,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    model: CimClassifier,
+    model: CimModule,
     data: LightningDataModule,
     trainer: Trainer,
     swept: Iterable[str],
@@ -258,6 +261,7 @@ def fingerprint(
         "weights": digest_of([[name, _array(value)] for name, value in weights]),
         "structure": _structure(model, contents),
         "model": _hyperparameters(model, swept, trainer, contents),
+        "outcome": contents.state(model.outcome, "outcome"),
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
         "data": _data(model, data, trainer, contents),
         "trainer": _trainer(trainer, contents),
@@ -274,7 +278,7 @@ def fingerprint(
     return Fingerprint(settings, unknown, shared)
 
 
-def _structure(model: CimClassifier, contents: Contents) -> str:
+def _structure(model: CimModule, contents: Contents) -> str:
     """Digest of the class and the plain attributes of every module, so that a new attribute counts."""
     found = [contents.code(type(model), "model")]
     for name, module in model.named_modules(remove_duplicate=False):
@@ -283,14 +287,14 @@ def _structure(model: CimClassifier, contents: Contents) -> str:
         found.append([name, contents.code(type(module), f"model.{name}")])
         own = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         hooks = [("hook", each) for each in own if each is not warn_of_missing_ranges]  # which goes once it has run
-        idle = {*vars(nn.Module()), *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
+        idle = {*vars(nn.Module()), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
                 found.append([key, contents.state(value, f"model.{name}.{key}")])
     return digest_of(found)
 
 
-def _hyperparameters(model: CimClassifier, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:
+def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:
     idle = set(_NO_SETTING)
     if type(model) is CimClassifier:
         fits = needs_calibration(model.backbone) or _counting(trainer)
@@ -309,9 +313,9 @@ def _without(settings: Any, name: str, *inside: str) -> Any:
     return {**rest, name: _without(settings[name], *inside)} if inside else rest
 
 
-def images_are_apart(model: CimClassifier, data: LightningDataModule, trainer: Trainer) -> bool:
+def images_are_apart(model: CimModule, data: LightningDataModule, trainer: Trainer) -> bool:
     """Whether no answer depends on other images of the run or of its batch: a user's loader may drop the last one."""
-    if getattr(type(data), "test_dataloader", None) is not ImageDataModule.test_dataloader:
+    if getattr(type(data), "test_dataloader", None) not in (ImageDataModule.test_dataloader, GivenData.test_dataloader):
         return False
     ranges = {layer.input_range for layer in quantized_layers(model.backbone).values()}
     return "batch" not in ranges and _takes_all_batches(trainer)
@@ -322,7 +326,7 @@ def _takes_all_batches(trainer: Trainer) -> bool:
     return isinstance(trainer.limit_test_batches, float) and trainer.limit_test_batches == 1.0
 
 
-def _data(model: CimClassifier, data: LightningDataModule, trainer: Trainer, contents: Contents) -> dict[str, object]:
+def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, contents: Contents) -> dict[str, object]:
     found: dict[str, object] = {"class": contents.code(type(data), "data")}
     with isolate_rng():  # a pass must not change what a loader draws later
         if needs_calibration(model.backbone):

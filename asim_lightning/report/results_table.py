@@ -25,11 +25,23 @@ def results_table(rows: Sequence[Result]) -> str:
     """
     if not rows:
         return "no results"
+    cells, sides = result_cells(rows)
+    return text_table(cells, 1, sides)
+
+
+def result_cells(rows: Sequence[Result]) -> tuple[list[list[str]], str]:
+    """The cells of that table, its head first, and the side of each column, "l" or "r".
+
+    Args:
+        rows: The results, one or more.
+    """
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     ordered = sorted(rows, key=lambda row: KINDS.index(row.kind))
     has_costs = any(name in row.figures for row in rows for name in _FIGURES)
     costs = list(_FIGURES.values()) if has_costs else []
-    header = ["kind", *axes, "accuracy (%)", "95 % interval", *costs, "trials", "images", "seconds", "algorithm"]
+    targets = list(dict.fromkeys(target for row in rows for target in row.decisions))
+    header = ["kind", *axes, "accuracy (%)", "95 % interval", *costs, *targets]
+    header += ["trials", "images", "seconds", "algorithm"]
     cells = [
         [
             row.kind,
@@ -37,6 +49,7 @@ def results_table(rows: Sequence[Result]) -> str:
             f"{100 * row.accuracy:.2f}",
             interval_text(row.low, row.high),
             *(_costs(row.figures) if has_costs else []),
+            *(str(row.decisions.get(target, "-")) for target in targets),
             str(row.trials),
             str(row.images),
             f"{row.seconds:.1f}",
@@ -48,9 +61,9 @@ def results_table(rows: Sequence[Result]) -> str:
         header.append("right")
         for line, row in zip(cells, ordered, strict=True):
             line.append(_right(row))
-    text = {"kind", "algorithm", "right", *(name for name in axes if not _is_numeric(ordered, name))}
+    text = {"kind", "algorithm", "right", *targets, *(name for name in axes if not _is_numeric(ordered, name))}
     sides = "".join("l" if name in text else "r" for name in header)
-    return text_table([header, *cells], 1, sides)
+    return [header, *cells], sides
 
 
 def _costs(found: Mapping[str, float]) -> list[str]:

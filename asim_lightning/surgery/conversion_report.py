@@ -1,10 +1,16 @@
 """The report of a conversion: what happened to each layer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.nn.calibration import quantized_layers
 from asim_lightning.text_table import text_table
+
+KEPT = "asim_report"
+"""Attribute of a converted network: its report. Copies and pickled networks have it, too."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,22 @@ class ConversionReport:
         macs, total = sum(r.macs or 0 for r in self.on_macro), sum(r.macs or 0 for r in self.rows)
         share = f", {100 * macs / total:.1f} % of {_count(total)} MACs a sample" if total else ""
         return f"{len(self.on_macro)} of {len(self.rows)} layers on a macro{share}"
+
+
+def report_of(model: nn.Module) -> ConversionReport:
+    """The report of a network that `convert_` has converted, all or parts of it.
+
+    Layers that were made by hand have their class as kind.
+    """
+    rows = dict[str, ReportRow]()
+    for name, layer in quantized_layers(model).items():
+        kind = type(layer).__name__
+        rows[name] = ReportRow(name, kind, kind, kind, getattr(layer, "macro", None), None, "-", "")
+    for part, module in model.named_modules():
+        prefix = f"{part}." if part else ""
+        for row in vars(module).get(KEPT, ()):
+            rows[f"{prefix}{row.name}"] = replace(row, name=f"{prefix}{row.name}")
+    return ConversionReport(tuple(rows.values()))
 
 
 def describe(macro: MacroConfig | None) -> str:

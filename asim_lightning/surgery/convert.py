@@ -9,7 +9,7 @@ from asim_lightning.nn import PACT, Assignment, OnMacro, QuantConv2d, QuantizedL
 from asim_lightning.nn.calibration import warn_of_missing_ranges
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.surgery.check import check_installed
-from asim_lightning.surgery.conversion_report import ConversionReport, ReportRow
+from asim_lightning.surgery.conversion_report import KEPT, ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.install import find_multiheads, install_, replace_
 from asim_lightning.surgery.layers import (
@@ -127,7 +127,9 @@ def _convert(model: nn.Module, plan: Plan, example: Tensor | None) -> Conversion
         undo()
         raise
     keep_example_shape_(model, shown)
-    return ConversionReport((*rows, *_other_rows(model, seen, earlier)))
+    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)))
+    setattr(model, KEPT, report)
+    return report
 
 
 def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Samples) -> dict[str, str]:

@@ -1,0 +1,142 @@
+"""A network with converted layers as it is evaluated: fidelity, read, chip, input ranges, and a number a sample."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor, nn
+
+from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.outcome import Outcome
+from asim_lightning.classifier.processes import fitted_ranges, synchronize_ranges
+from asim_lightning.engine import SavedChip, noise_context
+from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.surgery import ConversionReport, report_of, set_fidelity_
+
+
+class CimModule(LightningModule):
+    """What is evaluated under conditions; a subclass sets these attributes.
+
+    Attributes:
+        backbone: The network with converted layers.
+        report: Its conversion.
+        outcome: What is measured of a sample.
+        noise_seed: Seed of all simulated noise.
+        trial: Number of the read that an evaluation simulates.
+        chip: Number of the chip, or a chip from a file.
+        calibrates_itself: Whether it fits input ranges; a callback that fits them sets it to False.
+        calibration_images: Training images that input ranges are fitted to.
+        calibration_method: How ranges are fitted: max, percentile or mse.
+    """
+
+    backbone: nn.Module
+    report: ConversionReport
+    outcome = Outcome()
+    noise_seed: int
+    trial: int
+    chip: int | SavedChip
+    calibrates_itself: bool = True
+    calibration_images: int = 512
+    calibration_method: str = "max"
+    _fidelity = "simulated"
+
+    @property
+    def fidelity(self) -> str:
+        """Fidelity of every layer in evaluation."""
+        return self._fidelity
+
+    @fidelity.setter
+    def fidelity(self, fidelity: str) -> None:
+        set_fidelity_(self.backbone, fidelity)
+        self._fidelity = fidelity
+
+    @property
+    def example(self) -> Tensor | None:
+        """An input of the network, for the sizes of its products; None if its own size is taken."""
+        return None
+
+    def check_data(self, data: Any) -> None:
+        """Check that data fits the network; a subclass knows what it takes."""
+
+    def outcomes(self, batch: Any, batch_number: int) -> dict[str, Tensor]:
+        """Index, value and, if there is one, prediction of each sample. # (batch,) each"""
+        inputs, targets, ids = batch
+        with noise_context(self.noise_seed, self.trial, ids, self.chip):
+            outputs = self(inputs)
+        return {"index": ids, **self.outcome.numbers(outputs, targets)}
+
+    def calibrate(self, images: Iterable[Tensor], missing: bool = False) -> None:
+        """Fit and store the input range of every layer that is set to a calibrated one, or of those that have none."""
+        calibrate_(self, (batch.to(self.device) for batch in images), self.calibration_method, missing)
+
+    def share_ranges(self, strategy: Strategy, method: str) -> None:
+        """Give every process the ranges that were just fitted, and keep them; must be called on all processes.
+
+        Args:
+            strategy: The trainer's strategy.
+            method: How the ranges were fitted: max, percentile or mse.
+        """
+        synchronize_ranges(self.backbone, strategy, method)
+        self._fitted_ranges = fitted_ranges(self.backbone)
+
+    def fit_missing_ranges(self, always: bool = False) -> None:
+        """Fit input ranges to the trainer's training images where a layer has none, unless a RangeCalibration does so.
+
+        Args:
+            always: Whether all are fitted anew.
+
+        Raises:
+            ValueError: There are no training images.
+        """
+        if self.calibrates_itself and (always or needs_calibration(self.backbone)):
+            self.calibrate(calibration_images_of(self._data or self.trainer, self.calibration_images), not always)
+            self.share_ranges(self.trainer.strategy, self.calibration_method)
+
+    def calibrate_where_missing(self, data: Any) -> None:
+        """Fit input ranges to training images of a data module, if a layer that needs one has none.
+
+        Args:
+            data: Data module; its calibration_dataloader is preferred to its train_dataloader.
+
+        Raises:
+            ValueError: There are no training images.
+        """
+        if needs_calibration(self.backbone):
+            self.calibrate(calibration_images_of(data, self.calibration_images), missing=True)
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
+
+
+class GivenNetwork(CimModule):
+    """A user's network that `convert_` has converted, all or a part of it.
+
+    Args:
+        network: The network.
+        outcome: What is measured of a sample.
+        example: An input of the network. # (1, ...)
+    """
+
+    def __init__(self, network: nn.Module, outcome: Outcome = Outcome(), example: Tensor | None = None) -> None:
+        super().__init__()
+        self.backbone, self.outcome, self._example = network, outcome, example
+        self.report = report_of(network)
+        self.noise_seed, self.trial, self.chip = 0, 0, 0
+        device = next((each.device for each in network.parameters()), None)
+        if device is not None:
+            self.to(device)
+
+    @property
+    def example(self) -> Tensor | None:
+        """The input that it was made with."""
+        return self._example
+
+    def forward(self, inputs: Any) -> Any:
+        """The network's outputs."""
+        return self.backbone(inputs)
+
+    def test_step(self, batch: Any, batch_number: int) -> dict[str, Tensor]:
+        """Index and value of each sample of a batch, as Lightning's test asks for them."""
+        return self.outcomes(batch, batch_number)

@@ -1,0 +1,133 @@
+"""An outcome: one number a sample, from what a network gives and what it should."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""Target of a token that is not counted, as in torch's cross-entropy."""
+
+
+def predictions(outputs: Tensor) -> Tensor:
+    """The likeliest class of each sample. # (batch, classes) to (batch,)"""
+    return outputs.softmax(dim=-1).max(dim=-1)[1]
+
+
+def right(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 if the likeliest class is the target, else 0. # (batch, classes), (batch,)"""
+    if outputs.dim() != 2 or targets.shape != outputs.shape[:1]:
+        raise ValueError(
+            "the outcome accuracy takes outputs (batch, classes) and one label a sample, got outputs "
+            f"{tuple(outputs.shape)} and targets {tuple(targets.shape)}; `outcome` names another one"
+        )
+    return predictions(outputs) == targets
+
+
+def right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of a sample's labels that are right: logits above 0 are yes. # (batch, labels) both"""
+    return ((outputs > 0) == (targets > 0.5)).float().flatten(1).mean(dim=1)
+
+
+def mean_iou(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the classes in a sample or in its answer of intersection over union.
+
+    Pixels whose target is no class, such as 255, do not count. # (batch, classes, ...), (batch, ...) to (batch,)
+    """
+    classes, found = outputs.shape[1], outputs.argmax(dim=1).flatten(1)
+    wanted = targets.flatten(1)
+    counted = (wanted >= 0) & (wanted < classes)
+    one, other = (
+        F.one_hot(each.where(counted, torch.zeros_like(each)).long(), classes) * counted[..., None]
+        for each in (found, wanted)
+    )
+    both, either = (one * other).sum(dim=1).double(), (one | other).sum(dim=1).double()  # (batch, classes)
+    # a sample without a class in it has nothing wrong
+    return torch.where(either > 0, both / either, torch.nan).nanmean(dim=1).nan_to_num(1.0)
+
+
+def right_tokens(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Share of a sample's tokens, from the second one, that the outputs before them predict.
+
+    # (batch, tokens, vocabulary), (batch, tokens)
+    """
+    wanted = targets[:, 1:]
+    counted = wanted != IGNORED
+    hits = (outputs[:, :-1].argmax(dim=-1) == wanted) & counted
+    return hits.sum(dim=1).double() / counted.sum(dim=1).clamp(min=1)
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of a sample, the mean over its pixels. # (batch, classes, ...), (batch, ...)"""
+    return F.cross_entropy(outputs.float(), targets, reduction="none").reshape(len(targets), -1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One number a sample, whose mean over samples is what a study measures.
+
+    Attributes:
+        name: What tables and pictures call the mean, such as "accuracy".
+        number: From outputs and targets of a batch to one number a sample. # (batch, ...), (batch, ...) to (batch,)
+        is_share: Whether numbers are 0..1, so that tables show them in percent.
+        more_is_better: Whether a larger mean is better, as of an accuracy and not of a loss.
+    """
+
+    name: str = "accuracy"
+    number: Callable[[Any, Any], Tensor] = right
+    is_share: bool = True
+    more_is_better: bool = True
+
+    @classmethod
+    def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":
+        """The outcome that a user asks for: by name, or by a function, which tables call by its name.
+
+        Raises:
+            ValueError: There is none of this name.
+        """
+        if isinstance(given, Outcome):
+            return given
+        if callable(given):
+            return cls(getattr(given, "__name__", "outcome").replace("_", " "), given, is_share=False)
+        if given not in OUTCOMES:
+            near = get_close_matches(str(given), OUTCOMES, n=1)
+            raise ValueError(
+                f"`outcome` must be among {', '.join(OUTCOMES)}, a function of outputs and targets, or an Outcome, got "
+                f"{given!r}" + (f"; nearest: {near[0]}" if near else "")
+            )
+        return OUTCOMES[given]
+
+    def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+        """The number of each sample of a batch and, of one label a sample, the predicted class.
+
+        Raises:
+            ValueError: There is not one number a sample.
+        """
+        found = self.number(outputs, targets)
+        if not isinstance(found, Tensor) or found.shape != (len(targets),):
+            got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise ValueError(f"the outcome {self.name} must give one number a sample, {len(targets)} here, got {got}")
+        if not bool(found.isfinite().all()):
+            raise ValueError(f"the outcome {self.name} must give finite numbers, got nan or infinity")
+        if self.is_share and not bool(((found >= 0) & (found <= 1)).all()):
+            raise ValueError(
+                f"the outcome {self.name} must give 0..1, got {float(found.min())} to {float(found.max())}"
+            )
+        return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
+
+
+OUTCOMES: Mapping[str, Outcome] = {
+    each.name: each
+    for each in (
+        Outcome(),
+        Outcome("multi-label", right_labels),
+        Outcome("mean IoU", mean_iou),
+        Outcome("next token", right_tokens),
+        Outcome("loss", cross_entropy, is_share=False, more_is_better=False),
+    )
+}
+"""Outcomes by name."""

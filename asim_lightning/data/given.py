@@ -1,0 +1,116 @@
+"""A user's own samples as they are evaluated: each with its target and its index."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, SequentialSampler, Subset, TensorDataset
+
+from asim_lightning.checks import check_at_least
+from asim_lightning.data.samplers import evaluation_sampler
+
+_BATCH = 64
+_ORDER = 0
+"""Seed of the choice of samples if not all are taken."""
+_FORMS = "(inputs, targets), a Dataset, a DataLoader or a LightningDataModule"
+
+
+class GivenData(LightningDataModule):
+    """Samples of a data set; batches are ``(inputs, targets, indices)``, with the batch size and collation of a loader.
+
+    Args:
+        given: A pair of inputs and targets, a data set of such pairs, a loader of one, or a data module with a
+            ``test_dataloader``. What a sample has behind its target is left out.
+        images: Samples, drawn at random, the same in every call; None: all.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: A loader is shuffled, samples cannot be indexed or lack targets, or there are not so many.
+    """
+
+    def __init__(self, given: Any, images: int | None = None) -> None:
+        super().__init__()
+        loader = _loader_of(given)
+        self._samples, self._collate = _Indexed(loader.dataset), _Collate(loader.collate_fn)
+        self._batch_size, self.num_workers = loader.batch_size or _BATCH, loader.num_workers
+        self.all_test_images = count = len(self._samples)
+        check_at_least("`images`", 1 if images is None else images, 1)
+        if count == 0 or (images or 0) > count:
+            raise ValueError(f"`data` must have {images or 'one or more'} samples, got {count}")
+        chosen = np.arange(count) if images is None else np.random.default_rng(_ORDER).permutation(count)[:images]
+        self._places = sorted(chosen.tolist())
+        self.example: Any = self._collate([self._samples[self._places[0]]])[0]
+        """The first input, as a batch of one."""
+
+    def test_indices(self) -> Tensor:
+        """Index of each sample that is evaluated."""
+        return torch.tensor(self._places)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The samples that are evaluated, in their order."""
+        samples = Subset(self._samples, self._places)
+        sampler = evaluation_sampler(samples)
+        return DataLoader(
+            samples, self._batch_size, sampler=sampler, collate_fn=self._collate, num_workers=self.num_workers
+        )
+
+
+class _Indexed(Dataset[Any]):
+    """A data set whose samples have their index."""
+
+    def __init__(self, samples: Any) -> None:
+        if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+            raise ValueError(f"`data` must have a length and be indexable, got {type(samples).__name__}")
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, place: int) -> tuple[Any, int]:
+        sample = self._samples[place]
+        if not isinstance(sample, (tuple, list)) or len(sample) < 2:
+            got = f"{len(sample)} value" if isinstance(sample, (tuple, list)) else f"a {type(sample).__name__}"
+            raise ValueError(f"samples of `data` must be (input, target), got {got}; without targets nothing is right")
+        return sample, place
+
+
+class _Collate:
+    """Batches of a loader's own collation with the indices of their samples."""
+
+    def __init__(self, collate: Any) -> None:
+        self._collate = collate
+
+    def __call__(self, samples: Sequence[tuple[Any, int]]) -> tuple[Any, Any, Tensor]:
+        inputs, targets, *_ = self._collate([sample for sample, _ in samples])
+        return inputs, targets, torch.tensor([index for _, index in samples])
+
+
+def _loader_of(given: Any) -> DataLoader[Any]:
+    if isinstance(given, LightningDataModule):
+        given.prepare_data()
+        given.setup("test")
+        given = given.test_dataloader()
+        if not isinstance(given, DataLoader):
+            raise TypeError(f"`test_dataloader` of `data` must give one DataLoader, got a {type(given).__name__}")
+    if isinstance(given, DataLoader):
+        if not isinstance(given.sampler, SequentialSampler):
+            raise ValueError(
+                "`data` must be a DataLoader in the order of its data set, as noise follows the place of a sample, got "
+                f"one with a {type(given.sampler).__name__}; leave out shuffle"
+            )
+        return given
+    if isinstance(given, tuple):
+        if len(given) != 2:
+            raise TypeError(f"`data` must be {_FORMS}, got {len(given)} values")
+        inputs, targets = (torch.as_tensor(each) for each in given)
+        if len(inputs) != len(targets):
+            raise ValueError(f"`data` must have a target a sample, got {len(inputs)} inputs and {len(targets)} targets")
+        given = TensorDataset(inputs, targets)
+    if isinstance(given, (Tensor, np.ndarray)):
+        raise TypeError(f"`data` must be {_FORMS}, got inputs without targets")
+    if not isinstance(given, Dataset) and not hasattr(given, "__getitem__"):
+        raise TypeError(f"`data` must be {_FORMS}, got a {type(given).__name__}")
+    return DataLoader(given, _BATCH)

@@ -1,0 +1,150 @@
+"""What a study in Python found: a sequence of results that prints, draws and reports itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, overload
+
+from matplotlib.axes import Axes
+
+from asim_lightning.evaluation.results import AxisValue, Result
+from asim_lightning.evaluation.run import Run
+from asim_lightning.evaluation.whole_file import write_whole
+from asim_lightning.exploration.publish import plot_axis
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.html_page import page
+from asim_lightning.report.results_table import result_cells
+from asim_lightning.report.run_section import run_title, section_html
+from asim_lightning.report.trade_off import trade_off_picture
+from asim_lightning.report.yields import yield_picture
+
+_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Sequence[Result]):
+    """The results of a study or search: the float and the quantised network, then a result a point and chip.
+
+    Attributes:
+        run: Everything that is known of it.
+        text: What the command prints.
+    """
+
+    run: Run
+    text: str
+
+    @overload
+    def __getitem__(self, place: int) -> Result: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Result, ...]: ...
+    def __getitem__(self, place: int | slice) -> Result | tuple[Result, ...]:
+        return self.run.results[place]
+
+    def __len__(self) -> int:
+        return len(self.run.results)
+
+    @property
+    def points(self) -> list[Result]:
+        """The simulated points, on each chip."""
+        return self.run.points
+
+    @property
+    def conditions(self) -> list[dict[str, AxisValue]]:
+        """Values of the axes that a design meets and nobody chooses, such as noise, each combination once."""
+        return [dict(given) for given, _ in self.run.groups]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What each point must keep."""
+        return self.run.targets
+
+    @property
+    def front(self) -> list[Result]:
+        """Points that no other under the same conditions is better than in one objective and as good in all."""
+        return self.run.front
+
+    @property
+    def cheapest(self) -> list[Result | None]:
+        """Of each of the `conditions` the point that keeps all targets and costs least; None if no point does."""
+        return self.run.cheapest
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The results as a table in a notebook."""
+        (head, *rows), sides = result_cells(self.run.results)
+        align = {"l": "left", "r": "right"}
+
+        def line(cells: Sequence[str], tag: str) -> str:
+            each = (
+                f'<{tag} style="text-align: {align[side]}">{escape(cell)}</{tag}>'
+                for cell, side in zip(cells, sides, strict=True)
+            )
+            return f"<tr>{''.join(each)}</tr>"
+
+        return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
+
+    def frame(self) -> Any:
+        """The results as a pandas DataFrame, a row each.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped]
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("`frame` needs pandas, which is not installed: pip install pandas") from None
+        fields = ("kind", "value", "low", "high", "samples", "trials", "seconds", "algorithm")
+        rows = [
+            {**each.axes, **{name: getattr(each, name) for name in fields}, **each.figures, **_texts(each.decisions)}
+            for each in self
+        ]
+        return pandas.DataFrame(rows)
+
+    def plot(self, axis: str | None = None) -> Axes:
+        """The results as a picture: yields over accuracy, what is traded, or accuracy along an axis.
+
+        Args:
+            axis: Name of the axis; None: of a search the trade-off, of chips the yield, else the first that varies.
+
+        Returns:
+            matplotlib's axes; `.figure` shows and saves the picture.
+        """
+        if axis is None and self.run.yields:
+            drawn = yield_picture(self.run.yields, thresholds=self.run.thresholds)
+        elif axis is None and (traded := self._traded()) is not None:
+            drawn = traded
+        else:
+            drawn = accuracy_picture(self.run.results, AccuracyPlot(axis or plot_axis(self.run.results)))
+        return figure_of(drawn).axes[0]
+
+    def report(self, path: str | Path) -> Path:
+        """Write the results as one HTML page that needs no network.
+
+        Args:
+            path: The file, .html or .htm.
+
+        Raises:
+            ModuleNotFoundError: plotly is not installed.
+            ValueError: The file has another suffix.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in _SUFFIXES:
+            raise ValueError(f"`path` of report must be a file {' or '.join(_SUFFIXES)}, got {path}")
+        title = run_title(self.run)
+        body = f"<h1>{escape(title)}</h1>{section_html(self.run, self.run.own_target, 0)}"
+        content = page(title, body).encode()
+        write_whole(path, lambda file: file.write(content))
+        return path
+
+    def _traded(self) -> Any:
+        return trade_off_picture(self.run, run_title(self.run)) if "search" in self.run.settings else None
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}

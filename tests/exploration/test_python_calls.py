@@ -1,0 +1,183 @@
+"""Studies and searches in Python: a user's network and data give what the commands give, in one call."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import asim_lightning
+from asim_lightning import Results
+from asim_lightning.cost import cost
+from asim_lightning.exploration.axes import SweepAxes
+from tests.exploration.conftest import Make, stored, without_time
+from tests.exploration.own_network import own_images, own_network
+
+AXES = {"adc_bits": [6, 8], "random_noise": [0.3, 1.0]}
+
+
+def values(results: Results) -> list[Any]:
+    return [(each.kind, each.axes, each.value, each.low, each.high, each.samples) for each in results]
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return own_network()
+
+
+def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
+    sweep = make(SweepAxes(**AXES))
+    expected = sweep.run()
+    found = asim_lightning.study(sweep.model, sweep.data, axes=AXES, trials=2)
+    assert without_time(tuple(found)) == without_time(expected)
+    assert [each.difference for each in found] == [each.difference for each in expected]
+    # the classifier's network alone, with its noise
+    alone = asim_lightning.study(sweep.model.backbone, sweep.data, axes=AXES, trials=2)
+    assert without_time(tuple(alone)) == without_time(expected)
+
+
+class OwnData(LightningDataModule):
+    def test_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(*own_images()), 5)
+
+
+def test_all_forms_of_data_give_the_same(network: nn.Module) -> None:
+    pair = own_images()
+    samples = TensorDataset(*pair)
+    given = [pair, samples, DataLoader(samples, 7), OwnData(), [(x, int(y), "more") for x, y in samples]]
+    first, *others = (values(asim_lightning.study(network, each, axes={"random_noise": [0.5]})) for each in given)
+    assert all(each == first for each in others)
+    assert len(first) == 3
+    assert first[0][-1] == 24
+
+
+def test_chips_yield_targets_and_what_shows_them(network: nn.Module, tmp_path: Path) -> None:
+    targets = ["yield 0.5 at 25 %", "accuracy 25 %", "energy 1 uJ"]
+    found = asim_lightning.study(network, own_images(), axes={"adc_bits": [7]}, chips=3, targets=targets)
+    assert [each.chip for each in found.points] == [0, 1, 2]
+    assert found.targets == ("yield 0.5 at 25 %", "accuracy 25 %", "energy 1 uJ")
+    assert {each.decisions["energy 1 uJ"].verdict for each in found.points} == {"kept"}
+    (chips,) = found.run.yields
+    assert found.points[0].figures["yield"] == chips.at(0.25).share
+    assert "good chips" in str(found)
+    assert "yield 0.5 at 25 %" in found._repr_html_()
+    assert found.plot().get_xlabel()
+    assert "0.3" not in found.report(tmp_path / "page.html").read_text()[:100]
+
+
+def test_a_search_finds_the_cheapest_point(network: nn.Module, tmp_path: Path) -> None:
+    found = asim_lightning.search(
+        network, own_images(), space={"adc_bits": [3, 7, 8]}, constraints=["accuracy 50 %"], images=20
+    )
+    assert len(found.points) == 3
+    assert found[0].samples == 20
+    assert {each.axes["adc_bits"] for each in found.front} >= {3}
+    (best,) = found.cheapest
+    kept = [each for each in found.points if each.verdict == "kept"]
+    assert best is min(kept, key=lambda each: each.energy_uj or 0.0, default=None)
+    found.plot()
+    assert "search of" in found.report(tmp_path / "page.html").read_text()
+
+
+def test_a_study_goes_on_from_its_folder_and_leaves_the_network(network: nn.Module, tmp_path: Path) -> None:
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    first = asim_lightning.study(network, own_images(), axes={"random_noise": [0.5]}, folder=tmp_path)
+    kept = stored(tmp_path)
+    more = asim_lightning.study(network, own_images(), axes={"random_noise": [0.5, 1.0]}, folder=tmp_path)
+    assert kept.items() <= stored(tmp_path).items()
+    assert len(stored(tmp_path)) == len(kept) + 1
+    assert values(more)[:3] == values(first)
+    other = asim_lightning.study(network, own_images(), outcome="loss", axes={"random_noise": [0.5]}, folder=tmp_path)
+    assert values(other) != values(first)
+    assert all(bool((each == before[name]).all()) for name, each in network.state_dict().items())
+    assert not any(each.training for each in network.modules())
+
+
+_SCRIPT = """
+import asim_lightning
+from tests.exploration.own_network import own_images, own_network
+if __name__ == "__main__":
+    found = asim_lightning.study(own_network(), own_images(400), axes={"random_noise": [0.1 * k for k in range(1, 9)]},
+                                 trials=4, folder="kept")
+    print([each.value for each in found])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(_SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "mine.py"]
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    while len(kept := stored(tmp_path)) < 3 and running.poll() is None:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    kept = stored(tmp_path)
+    assert 3 <= len(kept) < 34
+    again = [subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True) for _ in range(2)]
+    assert kept.items() <= stored(tmp_path).items()
+    assert len(stored(tmp_path)) == 34
+    assert again[0].stdout == again[1].stdout != ""
+
+
+def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
+    kinds = {layer.name: layer.kind for layer in cost(network).layers}
+    assert kinds == {"stem.0": "stem", "conv.0": "conv", "qkv": "qkv", "qk": "qk", "av": "av", "head": "head"}
+    assert cost(network)._repr_html_().startswith("<pre>technology")
+
+
+def study(network: nn.Module, **changes: Any) -> Results:
+    given: dict[str, Any] = {"data": own_images(), "axes": {"random_noise": [0.5]}, **changes}
+    return asim_lightning.study(network, given.pop("data"), **given)
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ("without targets", {"data": own_images()[0]}),
+        ("24 inputs and 23 targets", {"data": (own_images()[0], own_images()[1][1:])}),
+        ("got 3 values", {"data": (*own_images(), 1)}),
+        ("got one with a RandomSampler", {"data": DataLoader(TensorDataset(*own_images()), 4, shuffle=True)}),
+        ("got 1 value", {"data": TensorDataset(own_images()[0])}),
+        ("got a NoneType", {"data": None}),
+        ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
+        ("must have 99 samples", {"images": 99}),
+        ("`axes.adc_bit` is no axis, nearest: adc_bits", {"axes": {"adc_bit": [6]}}),
+        ("`axes.adc_bits` must be a list", {"axes": {"adc_bits": 6}}),
+        ("at the point adc_bits 99", {"axes": {"adc_bits": [99]}}),
+        ("must name each axis once, got static twice", {"axes": {"static.gain": ["1 %"], "static": [{"gain": "1 %"}]}}),
+        ("matches no", {"axes": {"rules.layer9.adc_bits": [6]}}),
+        ("must be 2..10000", {"chips": 1}),
+        ("must be 1..65535", {"trials": 0}),
+        ("`targets` must be as in", {"targets": ["accurate"]}),
+        ("needs `chips`", {"targets": ["yield 0.9 at 85 %"]}),
+        ("must be a list of texts", {"targets": "accuracy 90 %"}),
+        ("nearest: accuracy", {"outcome": "acuracy"}),
+        ("must give one number a sample", {"outcome": lambda outputs, targets: outputs.mean()}),
+        ("must be one of trainer, ray", {"runner": "slurm"}),
+        ("must be 0..4294967295", {"seed": -1}),
+    ],
+)
+def test_a_wrong_use_is_one_sentence(network: nn.Module, said: str, changes: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)) as refused:
+        study(network, **changes)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_networks_that_cannot_be_studied_are_refused() -> None:
+    with pytest.raises(ValueError, match="call convert_"):
+        study(nn.Linear(4, 2))
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
+        study("resnet18")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="call calibrate_"):
+        study(own_network(calibrated=False))
