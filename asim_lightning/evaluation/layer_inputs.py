@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.count_histograms import LayerCounts, count_histograms
