@@ -84,7 +84,7 @@ class Outcome:
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":
-        """The outcome that a user asks for: by name, or by a function, which tables call by its name.
+        """The outcome that a user asks for: by name, or by a function that gives 0..1 and whose name tables show.
 
         Raises:
             ValueError: There is none of this name.
@@ -92,7 +92,7 @@ class Outcome:
         if isinstance(given, Outcome):
             return given
         if callable(given):
-            return cls(getattr(given, "__name__", "outcome").replace("_", " "), given, is_share=False)
+            return cls(getattr(given, "__name__", "outcome").replace("_", " "), given)
         if given not in OUTCOMES:
             near = get_close_matches(str(given), OUTCOMES, n=1)
             raise ValueError(
@@ -114,9 +114,8 @@ class Outcome:
         if not bool(found.isfinite().all()):
             raise ValueError(f"the outcome {self.name} must give finite numbers, got nan or infinity")
         if self.is_share and not bool(((found >= 0) & (found <= 1)).all()):
-            raise ValueError(
-                f"the outcome {self.name} must give 0..1, got {float(found.min())} to {float(found.max())}"
-            )
+            given = f"{float(found.min())} to {float(found.max())}"
+            raise ValueError(f"the outcome {self.name} must give 0..1, got {given}; Outcome takes is_share=False")
         return {"value": found.float()} | ({"prediction": predictions(outputs)} if self.number is right else {})
 
 

@@ -57,8 +57,8 @@ class ChipYield:
     """Values of the other axes of the sweep."""
     chips: tuple[int, ...]
     """Numbers of the chips."""
-    right: NDArray[np.int64]
-    """Right answers. # (chips, reads)"""
+    right: NDArray[Any]
+    """Right answers, or the sum of outcomes. # (chips, reads)"""
     images: int
     mean: Interval
     """Mean accuracy of all chips over all images."""
@@ -127,7 +127,7 @@ class ChipYield:
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> "ChipYield":
         """What `to_json` gave."""
-        right, mean = np.array(given["right"], dtype=np.int64), Interval(**given["mean"])
+        right, mean = np.array(given["right"]), Interval(**given["mean"])
         return cls(**{**given, "chips": tuple(given["chips"]), "right": right, "mean": mean})
 
     def bounds(self, good: int) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def chip_yield(
         not np.array_equal(read.sample_index, first) for each in reads for read in each
     ):
         raise ValueError("chips of a yield must have the same reads of the same images")
-    shares = np.stack([np.mean([read.correct for read in each], axis=0, dtype=np.float32) for each in reads])
+    shares = np.stack([np.mean([read.numbers for read in each], axis=0, dtype=np.float32) for each in reads])
     return ChipYield(axes, tuple(chips), _right(reads), len(first), crossed_interval(shares), stopped_by_outcomes)
 
 
@@ -178,12 +178,12 @@ def good_chips(chips: Sequence[Sequence[Outcomes]], accuracy: float) -> int:
     return _good(_right(chips), len(chips[0][0].value), accuracy)
 
 
-def _right(chips: Sequence[Sequence[Outcomes]]) -> NDArray[np.int64]:
-    """Right answers. # (chips, reads)"""
-    return np.array([[int(read.correct.sum()) for read in reads] for reads in chips])
+def _right(chips: Sequence[Sequence[Outcomes]]) -> NDArray[Any]:
+    """Right answers, or the sum of outcomes. # (chips, reads)"""
+    return np.array([[read.numbers.sum() for read in reads] for reads in chips])
 
 
-def _good(right: NDArray[np.int64], images: int, accuracy: float) -> int:
+def _good(right: NDArray[Any], images: int, accuracy: float) -> int:
     return int((right.sum(axis=1) >= accuracy * images * right.shape[1] - CLOSE).sum())
 
 
@@ -200,21 +200,24 @@ def crossed_interval(shares: NDArray[np.float32], seed: int = 0) -> Interval:
     """
     chips, images = shares.shape
     mean, z = float(shares.mean(dtype=np.float64)), NormalDist().inv_cdf(0.975)
+    is_bounded = bool(shares.min() >= 0 and shares.max() <= 1)
     if chips >= _MANY_CHIPS:
         low, high = _resampled(shares, seed)
     else:
         half = z * float(shares.mean(axis=0, dtype=np.float64).std()) / sqrt(images)
         low, high = mean - half, mean + half
     # all right or all wrong answers would give no width
-    wilson_low, wilson_high = wilson(mean, images, z)
+    wilson_low, wilson_high = wilson(mean, images, z) if is_bounded else (low, high)
     if images < 100 or images * min(mean, 1.0 - mean) < 10:
         low, high = min(low, wilson_low), max(high, wilson_high)
     if chips < _MANY_CHIPS:
         low, high = _with_chips(Interval(mean, low, high), shares.mean(axis=1, dtype=np.float64))
+    if not is_bounded:
+        return Interval(mean, min(low, mean), max(high, mean))
     return Interval(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)))
 
 
-def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np.bool_], seed: int = 0) -> Interval:
+def crossed_difference(chips: Sequence[NDArray[Any]], reference: NDArray[Any], seed: int = 0) -> Interval:
     """95 % interval of a mean over chips and images less a reference's on the same images.
 
     At least as wide as the interval by images alone, which is that of one chip. Of 50 chips or more both are resampled.
@@ -232,7 +235,7 @@ def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np
         return of_images
     if len(chips) < _MANY_CHIPS:
         low, high = _with_chips(of_images, np.array([each.mean() for each in chips]))
-        return Interval(of_images.mean, max(-1.0, low), min(1.0, high))
+        return Interval(of_images.mean, max(min(-1.0, of_images.low), low), min(max(1.0, of_images.high), high))
     shares = np.stack([each.mean(axis=1) for each in chips]) - reference  # (chips, images)
     low, high = _resampled(shares.astype(np.float32), seed)
     return Interval(of_images.mean, min(low, of_images.low), max(high, of_images.high))
@@ -241,9 +244,13 @@ def crossed_difference(chips: Sequence[NDArray[np.bool_]], reference: NDArray[np
 def _with_chips(of_images: Interval, accuracies: NDArray[np.float64]) -> tuple[float, float]:
     """Ends of an interval by images with the part of few chips. # (chips,)"""
     mean, chips = float(accuracies.mean()), len(accuracies)
+    half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
+    if accuracies.min() < 0.0 or accuracies.max() > 1.0:  # of no share, which has no logit
+        return of_images.mean - hypot(of_images.mean - of_images.low, half), of_images.mean + hypot(
+            of_images.high - of_images.mean, half
+        )
     if not 0.0 < mean < 1.0:
         return of_images.low, of_images.high
-    half = student(chips - 1) * float(accuracies.std(ddof=1)) / sqrt(chips)
     # far out the ends are 0 and 1, and exp has an end too
     step = exp(min(half / (mean * (1.0 - mean)), 700.0))
     low, high = (mean / (mean + (1.0 - mean) * odds) for odds in (step, 1.0 / step))

@@ -12,6 +12,10 @@ from scipy.special import stdtrit
 # Below these the resamples are too coarse or too alike to reach the tails, so that the binomial bound joins in.
 _FEW_IMAGES = 100
 _FEW_ANSWERS = 10
+_MANY_VALUES = 1000
+"""Different values from which images are drawn one by one."""
+_AT_ONCE = 2**24
+"""Images of one block of resamples."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,23 @@ def accuracy_interval(correct: ArrayLike, level: float = 0.95, resamples: int = 
 
     What is shared by all images, such as the mismatch of the one chip that was simulated, is not part of the interval.
 
+    Outcomes between 0 and 1 are treated alike, as none of them varies more than right and wrong answers of the same
+    mean. If others occur, such as of a loss, few images widen the interval to hold Student's: ``mean +- t s/sqrt(n)``.
+
     Args:
-        correct: Whether each answer was right, boolean or 0 and 1. Shape (images, trials).
+        correct: Whether each answer was right, or another outcome of it. Shape (images, trials).
         level: Share of intervals that hold the true accuracy, between 0 and 1.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling; the same answers and seed give the same interval.
 
     Raises:
-        ValueError: `correct` is not a filled two-dimensional array of 0 and 1.
+        ValueError: `correct` is not a filled two-dimensional array of finite numbers.
     """
     right, trials = _right_trials(correct)
     images, mean = right.size, float(right.sum()) / (right.size * trials)
     low, high, most = _resampled(right, images * trials, level, resamples, seed)
+    if not 0 <= right.min() <= right.max() <= trials:
+        return _without_bounds(right / trials, low, high, level)
     if images < _FEW_IMAGES or min(images - most, images * min(mean, 1.0 - mean)) < _FEW_ANSWERS:
         wilson_low, wilson_high = wilson(mean, images, _deviations(level))
         low, high = min(low, wilson_low), max(high, wilson_high)
@@ -78,13 +87,15 @@ def difference_interval(
         ``mean(correct) - mean(other)`` and its interval, each -1..1.
 
     Raises:
-        ValueError: An array is not a filled two-dimensional array of 0 and 1, or they have other numbers of images.
+        ValueError: An array is not a filled two-dimensional array of finite numbers, or images differ in number.
     """
     (right, trials), (others, other_trials) = _right_trials(correct), _right_trials(other)
     if right.size != others.size:
         raise ValueError(f"both answers must be to the same images, got {right.size} and {others.size} images")
     won = right / trials - others / other_trials  # (images,)
     low, high, _ = _resampled(won, won.size, level, resamples, seed)
+    if np.abs(won).max() > 1:
+        return _without_bounds(won, low, high, level)
     c, b, n = won.clip(min=0).sum() + 0.5, (-won).clip(min=0).sum() + 0.5, won.size + 2
     middle, mean = (c - b) / n, float(won.mean())
     half = _deviations(level) * sqrt(b + c - (c - b) ** 2 / n) / n
@@ -94,9 +105,15 @@ def difference_interval(
 def _resampled(values: NDArray[Any], divisor: int, level: float, resamples: int, seed: int) -> tuple[float, float, int]:
     """Ends of the sum of resampled values over a divisor, and how many images share the most frequent value."""
     kinds, counts = np.unique(values, return_counts=True)
-    weights = np.random.default_rng(seed).multinomial(values.size, counts / values.size, size=resamples)
+    rng = np.random.default_rng(seed)
+    if kinds.size > _MANY_VALUES:
+        step = max(1, _AT_ONCE // values.size)
+        blocks = [min(step, resamples - start) for start in range(0, resamples, step)]
+        sums = np.concatenate([values[rng.integers(values.size, size=(n, values.size))].sum(axis=1) for n in blocks])
+    else:
+        sums = rng.multinomial(values.size, counts / values.size, size=resamples) @ kinds
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(weights @ kinds / divisor, [tail, 1.0 - tail])
+    low, high = np.quantile(sums / divisor, [tail, 1.0 - tail])
     return float(low), float(high), int(counts.max())
 
 
@@ -105,16 +122,23 @@ def _deviations(level: float) -> float:
     return NormalDist().inv_cdf(1.0 - (1.0 - level) / 2.0)
 
 
-def _right_trials(correct: ArrayLike) -> tuple[NDArray[np.int64], int]:
-    """Number of right trials of each image, shape (images,), and the number of trials."""
+def _without_bounds(values: NDArray[np.float64], low: float, high: float, level: float) -> Interval:
+    """The mean of any numbers, with the ends of their resamples, wider if there are few."""
+    mean = float(values.mean())
+    if 1 < values.size < _FEW_IMAGES:
+        half = float(stdtrit(values.size - 1, 0.5 + level / 2) * values.std(ddof=1)) / sqrt(values.size)
+        low, high = min(low, mean - half), max(high, mean + half)
+    return Interval(mean, min(low, mean), max(high, mean))
+
+
+def _right_trials(correct: ArrayLike) -> tuple[NDArray[Any], int]:
+    """Sum of the trials of each image, their right ones, shape (images,), and the number of trials."""
     answers = np.asarray(correct)
     if answers.ndim != 2 or answers.size == 0:
         raise ValueError(f"`correct` must have the shape (images, trials), neither of them 0, got {answers.shape}")
-    if answers.dtype.kind not in "bui":
-        raise ValueError(f"`correct` must hold booleans or the integers 0 and 1, got {answers.dtype}")
-    if answers.dtype.kind != "b" and (answers.min() < 0 or answers.max() > 1):
-        raise ValueError(f"`correct` must hold 0 and 1, got {answers.min()} to {answers.max()}")
-    return answers.sum(axis=1, dtype=np.int64), answers.shape[1]
+    if answers.dtype.kind not in "buif" or not bool(np.isfinite(answers).all()):
+        raise ValueError(f"`correct` must hold booleans or finite numbers, got {answers.dtype}")
+    return answers.sum(axis=1, dtype=np.float64 if answers.dtype.kind == "f" else np.int64), answers.shape[1]
 
 
 def wilson(share: float, count: int, z: float) -> tuple[float, float]:

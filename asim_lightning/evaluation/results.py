@@ -16,6 +16,42 @@ AxisValue: TypeAlias = float | int | str | bool | None
 Kind: TypeAlias = Literal["float", "quantized", "simulated"]
 Verdict: TypeAlias = Literal["kept", "missed", "undecided"]
 
+
+@dataclass(frozen=True)
+class Measure:
+    """What the mean of outcomes is called, and how it reads."""
+
+    name: str = "accuracy"
+    is_share: bool = True
+    """Whether it is 0..1 and shown in percent."""
+    more_is_better: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Its name with its unit, for a column or an axis."""
+        return f"{self.name} (%)" if self.is_share else self.name
+
+    def shown(self, value: float) -> float:
+        """A value as it is shown: in percent if it is a share."""
+        return 100 * value if self.is_share else value
+
+    def text(self, value: float) -> str:
+        """A value without unit."""
+        return f"{100 * value:.2f}" if self.is_share else f"{value:.4g}"
+
+    def quantity(self, value: float) -> str:
+        """A value with its unit, as in "88.50 %"."""
+        return f"{self.text(value)}{' %' * self.is_share}"
+
+    def interval(self, low: float, high: float) -> str:
+        """The ends of an interval, as in "[88.50, 94.00]"."""
+        return f"[{self.text(low)}, {self.text(high)}]"
+
+    def words(self, text: str) -> str:
+        """A text on accuracies in words of this measure."""
+        return text.replace("accuracy", self.name).replace("Accuracy", self.name)
+
+
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
 
 
@@ -41,6 +77,12 @@ class Outcomes:
     def correct(self) -> NDArray[np.bool_]:
         """Whether each answer is right. Shape (samples,)."""
         return self.value > 0.5
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """The value of each sample: boolean if all are right or wrong, else float64. Shape (samples,)."""
+        is_right = self.value == 1
+        return is_right if bool((is_right | (self.value == 0)).all()) else self.value.astype(np.float64)
 
     def at(self, places: NDArray[Any]) -> "Outcomes":
         """Those of some samples, by place or mask, with their share of the seconds."""
@@ -126,9 +168,10 @@ class Result:
         figures: What else it is compared by: energy_uj, latency_ms, tops_per_watt and the like, by name; yield 0..1.
         difference: Accuracy minus that of the quantised network on the same images, -1..1; None if it is not known.
         decisions: Whether it keeps each target, by the target's text.
+        measure: What is measured, if it is no accuracy.
 
     Raises:
-        ValueError: Not 0 <= low <= accuracy <= high <= 1.
+        ValueError: Not low <= accuracy <= high, or of a share not 0..1.
     """
 
     axes: Mapping[str, AxisValue]
@@ -145,9 +188,11 @@ class Result:
     figures: Mapping[str, float] = field(default_factory=dict)
     difference: Interval | None = None
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    measure: Measure = Measure()
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low <= self.accuracy <= self.high <= 1.0:
+        is_share = self.measure.is_share
+        if not self.low <= self.accuracy <= self.high or (is_share and not 0 <= self.low <= self.high <= 1):
             raise ValueError(
                 f"low, accuracy and high must rise within 0..1, got {self.low}, {self.accuracy} and {self.high}"
             )
@@ -193,36 +238,41 @@ class Result:
                 "right": tuple(given["right"]),
                 "difference": None if difference is None else Interval(**difference),
                 "decisions": {name: Decision(**each) for name, each in given["decisions"].items()},
+                "measure": Measure(**given.get("measure", {})),
             }
         )
 
 
-def result_of(axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes]) -> Result:
-    """The accuracy of a point, with its 95 % interval over images.
+def result_of(
+    axes: Mapping[str, AxisValue], kind: Kind, trials: Sequence[Outcomes], measure: Measure = Measure()
+) -> Result:
+    """The mean outcome of a point, with its 95 % interval over images.
 
     Args:
         axes: Value of each axis of the point, by name.
         kind: What computed the matrix products.
         trials: The outcomes of each trial.
+        measure: What is measured.
 
     Raises:
         ValueError: There is no trial, or trials saw different images.
     """
     if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
         raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
-    correct = np.stack([one.correct for one in trials], axis=1)  # (images, trials)
-    interval = accuracy_interval(correct)
+    numbers = np.stack([one.numbers for one in trials], axis=1)  # (images, trials)
+    interval = accuracy_interval(numbers)
     return Result(
         axes=axes,
         kind=kind,
         trials=len(trials),
-        images=len(correct),
+        images=len(numbers),
         accuracy=interval.mean,
         low=interval.low,
         high=interval.high,
         seconds=sum(one.seconds for one in trials),
         algorithm="+".join(dict.fromkeys(one.algorithm for one in trials)),
-        right=tuple(correct.sum(axis=0).tolist()),
+        right=tuple(numbers.sum(axis=0).tolist()) if numbers.dtype == bool else (),
+        measure=measure,
     )
 
 

@@ -257,7 +257,8 @@ def has_figure(result: Result, name: str) -> bool:
 
 def costs(result: Result, objectives: Sequence[str]) -> tuple[float, ...]:
     """A point's objectives with signs such that less is better."""
-    return tuple(-figure(result, name) if name in LARGE else figure(result, name) for name in objectives)
+    large = LARGE if result.measure.more_is_better else LARGE[1:]
+    return tuple(-figure(result, name) if name in large else figure(result, name) for name in objectives)
 
 
 def pareto(results: Sequence[Result], objectives: Sequence[str], group: Callable[[Result], Group]) -> list[int]:

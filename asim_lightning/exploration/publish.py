@@ -221,14 +221,14 @@ def differences(results: Sequence[Result], sweep: Sweep, axis: str) -> list[Diff
         line.sort(key=lambda row: order.index(axis_text(row.axes[axis])))
         for before, after in pairwise(line):
             others = {name: value for name, value in before.axes.items() if name != axis}
-            change = difference_interval(_correct(after, sweep), _correct(before, sweep))
+            change = difference_interval(_numbers(after, sweep), _numbers(before, sweep))
             found.append(Difference(others, before.axes[axis], after.axes[axis], change))
     return found
 
 
-def _correct(row: Result, sweep: Sweep) -> NDArray[np.bool_]:
-    """Whether each answer of a point is right. # (images, trials)"""
-    return np.stack([read.correct for read in sweep.records.reads(row)], axis=1)
+def _numbers(row: Result, sweep: Sweep) -> NDArray[np.generic]:
+    """The outcomes of a point. # (images, trials)"""
+    return np.stack([read.numbers for read in sweep.records.reads(row)], axis=1)
 
 
 def _equal_points(results: Sequence[Result], sweep: Sweep) -> list[str]:

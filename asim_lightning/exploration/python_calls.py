@@ -85,10 +85,11 @@ def study(
     grid = _grid(axes)
     if chips is not None:
         grid = with_chips(grid, chips, None)
-    wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in _texts("targets", targets)]
+    measured = Outcome.of(outcome)
+    wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in _targets("targets", targets, measured)]
     if sum(each.form == "yield" for each in wanted) > 1 or (chips is None and any(t.form == "yield" for t in wanted)):
         raise ValueError(f"`targets` may have one yield, which needs `chips`, such as 20, got {list(targets)}")
-    with _opened(network, data, outcome, images, seed, runner, folder) as (trainer, model, samples, computing, where):
+    with _opened(network, data, measured, images, seed, runner, folder) as (trainer, model, samples, computing, where):
         sweep = Sweep(
             trainer, model, samples, grid, trials, where, technology=technology or Technology(), runner=computing,
             fresh=fresh,
@@ -141,11 +142,13 @@ def search(
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
     most = points if points is None or isinstance(points, int) else None
+    measured = Outcome.of(outcome)
     settings = SearchSettings(
-        dict(space), method, most, seed, _texts("objectives", objectives), _texts("constraints", constraints),
+        dict(space), method, most, seed, ["accuracy" if each == measured.name else each for each in
+        _texts("objectives", objectives)], _targets("constraints", constraints, measured),
         [] if points is None or isinstance(points, int) else [dict(each) for each in points], trials, chips,
     )  # fmt: skip
-    with _opened(network, data, outcome, images, seed, runner, folder) as (trainer, model, samples, computing, where):
+    with _opened(network, data, measured, images, seed, runner, folder) as (trainer, model, samples, computing, where):
         made = Search(
             trainer, model, samples, settings, technology or Technology(), where, runner=computing, fresh=fresh
         )
@@ -164,7 +167,7 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
         return Results(read_run(sweep.folder), "")
     question = next((each for each in targets if each.form == "yield"), None)
     levels: list[float] = []
-    if sweep.yields:
+    if sweep.yields and sweep.model.outcome.is_share:
         (quantized,) = (each.accuracy for each in results if each.kind == "quantized")
         levels = default_thresholds(quantized) if question is None else [question.accuracy]
         content = {"chips": [each.to_json() for each in sweep.yields], "thresholds": sorted(levels)}
@@ -181,8 +184,9 @@ def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target]
         else each
         for each in run.results
     ]
-    text = [sweep_text(decided, sweep), *([] if not levels else ["", yield_text(sweep.yields, levels[::-1], None)])]
-    return Results(replace(run, results=tuple(decided)), "\n".join([*text, *said]))
+    words = results[0].measure.words
+    yields = ["", words(yield_text(sweep.yields, levels[::-1], None))] if levels else []
+    return Results(replace(run, results=tuple(decided)), "\n".join([sweep_text(decided, sweep), *yields, *said]))
 
 
 def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
@@ -199,7 +203,7 @@ def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
 def _opened(
     network: Network,
     data: Any,
-    outcome: str | Callable[..., Tensor] | Outcome,
+    outcome: Outcome,
     images: int | None,
     seed: int,
     runner: str | RunnerSettings | Trainer | None,
@@ -212,7 +216,7 @@ def _opened(
         raise ValueError("`network` must have layers on a macro, got one without; call convert_(network, plan) first")
     check_whole("`seed`", seed, 0, 2**32 - 1)
     samples = _samples(data, images)
-    model = _model(network, samples, Outcome.of(outcome), seed)
+    model = _model(network, samples, outcome, seed)
     _calibrate(model, data)
     device = next((each.device for each in network.parameters()), torch.device("cpu"))
     logger = logging.getLogger("lightning.pytorch")
@@ -299,6 +303,17 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
             nested[name] = values
     check_names(nested, SweepAxes, "axes", "axis")
     return SweepAxes(**nested)
+
+
+def _targets(name: str, given: Sequence[str], outcome: Outcome) -> list[str]:
+    """Targets as they are read, which may call the accuracy by the outcome's name."""
+    texts = [each.replace(outcome.name, "accuracy") for each in _texts(name, given)]
+    for text in texts:
+        if not outcome.is_share and not text.startswith(("energy", "latency")):
+            raise ValueError(
+                f"`{name}` on {outcome.name}, which is no share of 1, may be on energy or latency, got {text!r}"
+            )
+    return texts
 
 
 def _texts(name: str, given: Sequence[str]) -> list[str]:

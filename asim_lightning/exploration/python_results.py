@@ -1,7 +1,7 @@
 """What a study in Python found: a sequence of results that prints, draws and reports itself."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any, overload
@@ -121,23 +121,30 @@ class Results(Sequence[Result]):
             drawn = traded
         else:
             drawn = accuracy_picture(self.run.results, AccuracyPlot(axis or plot_axis(self.run.results)))
+        words = self[0].measure.words
+        drawn = replace(drawn, title=words(drawn.title), x=replace(drawn.x, label=words(drawn.x.label)))
         return figure_of(drawn).axes[0]
 
     def report(self, path: str | Path) -> Path:
-        """Write the results as one HTML page that needs no network.
+        """Write the results as one HTML page that needs no network; of a share of samples, such as an accuracy.
 
         Args:
             path: The file, .html or .htm.
 
         Raises:
             ModuleNotFoundError: plotly is not installed.
-            ValueError: The file has another suffix.
+            ValueError: The file has another suffix, or the outcome is no share.
         """
+        measure = self[0].measure
+        if not measure.is_share:
+            raise ValueError(
+                f"a report is of an outcome between 0 and 1, got {measure.name}; `plot` and `frame` take any"
+            )
         path = Path(path)
         if path.suffix.lower() not in _SUFFIXES:
             raise ValueError(f"`path` of report must be a file {' or '.join(_SUFFIXES)}, got {path}")
         title = run_title(self.run)
-        body = f"<h1>{escape(title)}</h1>{section_html(self.run, self.run.own_target, 0)}"
+        body = f"<h1>{escape(title)}</h1>{measure.words(section_html(self.run, self.run.own_target, 0))}"
         content = page(title, body).encode()
         write_whole(path, lambda file: file.write(content))
         return path

@@ -22,6 +22,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import (
     AxisValue,
     Kind,
+    Measure,
     Outcomes,
     Result,
     axes_text,
@@ -236,7 +237,9 @@ class Records:
             chips: The outcomes of each read of each chip.
             reference: Those of the quantised network.
         """
-        found = result_of(axes, kind, [read for reads in chips for read in reads])
+        outcome = self._model.outcome
+        measure = Measure(outcome.name, outcome.is_share, outcome.more_is_better)
+        found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
         found = replace(found, point=self.key(axes, kind)[:12])
         if self._may_stop(kind) and self._needed is not None:
             sequence = hypergeometric_interval(sum(found.right), found.images, len(self._needed))
@@ -335,8 +338,8 @@ def paired_difference(chips: Sequence[Sequence[Outcomes]], reference: Outcomes) 
         chips: The outcomes of each read of each chip.
         reference: Outcomes of the reference; it may have more images.
     """
-    same = part_of(reference, chips[0][0].sample_index).correct
-    return crossed_difference([np.stack([read.correct for read in reads], axis=1) for reads in chips], same)
+    same = part_of(reference, chips[0][0].sample_index).numbers
+    return crossed_difference([np.stack([read.numbers for read in reads], axis=1) for reads in chips], same)
 
 
 def trial_name(axes: Axes, kind: Kind, trial: int) -> str:

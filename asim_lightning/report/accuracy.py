@@ -10,7 +10,6 @@ from asim_lightning.evaluation.run import read_run
 from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.curves import Curve, drawn_lines
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.numbers import interval_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Rows, Series, number_axis
 
 _NETWORK = "network"
@@ -135,7 +134,7 @@ def accuracy_series(
         texts: What is said of each point.
         is_line: Whether a line joins them.
     """
-    y, low, high = ([100 * getattr(row, name) for row in rows] for name in ("accuracy", "low", "high"))
+    y, low, high = ([row.measure.shown(getattr(row, name)) for row in rows] for name in ("accuracy", "low", "high"))
     return Series(name, x, y, low, high, form="line" if is_line else "points", style=style, texts=texts)
 
 
@@ -151,13 +150,14 @@ def reference_marks(
         columns: Columns of the table between its first and the accuracy.
     """
     levels: dict[float, list[str]] = {}
+    unit = " %" if all(row.measure.is_share for row in rows) else ""
     for row in rows:
         where = f" ({legend_text(row.axes, names)})" if row.axes else ""
-        levels.setdefault(round(100 * row.accuracy, 2), []).append(f"{row.kind}{where}")
+        levels.setdefault(round(row.measure.shown(row.accuracy), 2), []).append(f"{row.kind}{where}")
         padding = [""] * (len(numbers[0]) - columns - 4)
         numbers.append([f"{row.kind}{where}", *[""] * columns, row.accuracy, row.low, row.high, *padding])
     return [
-        Mark("y", level, f"{' and '.join(kinds)} {level:.2f} %", dashes=index, colour=BLACK if index == 0 else GREY)
+        Mark("y", level, f"{' and '.join(kinds)} {level:.2f}{unit}", dashes=index, colour=BLACK if index == 0 else GREY)
         for index, (level, kinds) in enumerate(levels.items())
     ]
 
@@ -175,7 +175,7 @@ def _axis(label: str, values: Sequence[AxisValue], bits: int | None) -> Axis:
 def _text(name: str, row: Result, axes: Mapping[str, AxisValue], names: Mapping[str, str]) -> str:
     reads = f" in {row.trials} reads" if row.trials > 1 else ""
     head = [] if name == "simulated" else [name]
-    accuracy = f"{100 * row.accuracy:.2f} % {interval_text(row.low, row.high)}"
+    accuracy = f"{row.measure.quantity(row.accuracy)} {row.measure.interval(row.low, row.high)}"
     return "\n".join([*head, legend_text(axes, names), accuracy, f"{row.images:,} images{reads}"])
 
 
@@ -193,16 +193,20 @@ def _references_along(
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:
     """The axis of accuracies, and the accuracy of guessing unless it would press all points into a band at the top."""
-    bottom = min(100 * (row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
-    top = max(100 * (row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
+    measure = drawn[0].measure
+    bottom = min(measure.shown(row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
+    top = max(measure.shown(row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
     marks = []
     if num_classes is not None:
         chance = 100.0 / num_classes
         if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
             bottom, top = min(bottom, chance), max(top, chance)
             marks = [Mark("y", chance, f"chance {chance:.3g} %", dashes=3)]
+    if not measure.is_share:
+        margin = 0.06 * (top - bottom) or 1.0
+        return Axis(measure.heading, ends=(bottom - margin, top + margin)), marks
     margin = max(0.06 * (top - bottom), 0.25)
-    return Axis("accuracy (%)", ends=(max(bottom - margin, -2.0), min(top + margin, 102.0))), marks
+    return Axis(measure.heading, ends=(max(bottom - margin, -2.0), min(top + margin, 102.0))), marks
 
 
 def _one_resolution(lines: Sequence[Curve], adc_bits: int | None) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from asim_lightning.evaluation.results import KINDS, Result, is_number, value_words
-from asim_lightning.report.numbers import count_range, interval_text, mean_count
+from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.text_table import text_table
 
 _FEW_IMAGES = 100
@@ -40,14 +40,15 @@ def result_cells(rows: Sequence[Result]) -> tuple[list[list[str]], str]:
     has_costs = any(name in row.figures for row in rows for name in _FIGURES)
     costs = list(_FIGURES.values()) if has_costs else []
     targets = list(dict.fromkeys(target for row in rows for target in row.decisions))
-    header = ["kind", *axes, "accuracy (%)", "95 % interval", *costs, *targets]
+    measure = rows[0].measure
+    header = ["kind", *axes, measure.heading, "95 % interval", *costs, *map(measure.words, targets)]
     header += ["trials", "images", "seconds", "algorithm"]
     cells = [
         [
             row.kind,
             *(value_words(row.axes[name]) if name in row.axes else "-" for name in axes),
-            f"{100 * row.accuracy:.2f}",
-            interval_text(row.low, row.high),
+            measure.text(row.accuracy),
+            measure.interval(row.low, row.high),
             *(_costs(row.figures) if has_costs else []),
             *(str(row.decisions.get(target, "-")) for target in targets),
             str(row.trials),

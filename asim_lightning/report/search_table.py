@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text, images_needed, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import has_figure
-from asim_lightning.report.numbers import interval_text
 from asim_lightning.text_table import text_table
 
 HEADINGS = {"energy_uj": "energy (uJ)", "latency_ms": "latency (ms)", "yield": "yield", "tops_per_watt": "TOPS/W"}
@@ -26,7 +25,9 @@ def search_text(found: Run, technology: str) -> str:
     axes = list(found.points[0].axes)
     figures = [name for name in HEADINGS if all(has_figure(point, name) for point in found.points)]
     figures = [name for name in figures if name != "tops_per_watt" or name in found.objectives]
-    header = ["", *axes, "accuracy (%)", "95 % interval", *(HEADINGS[name] for name in figures), *found.targets]
+    measure = found.points[0].measure
+    targets = map(measure.words, found.targets)
+    header = ["", *axes, measure.heading, "95 % interval", *(HEADINGS[name] for name in figures), *targets]
     rows = [
         [each.kind, *(value_words(each.axes[name]) if name in each.axes else "-" for name in axes), *_accuracy(each),
          *("-" for _ in header[3 + len(axes) :])] for each in found.references
@@ -40,7 +41,7 @@ def search_text(found: Run, technology: str) -> str:
     lines = [text_table([header, *rows], 1, sides)]
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
-    return "\n".join([*lines, "", *_notes(found, technology)])
+    return "\n".join([*lines, "", *map(measure.words, _notes(found, technology))])
 
 
 def cheapest_lines(found: Run) -> list[str]:
@@ -71,7 +72,7 @@ def cheapest_lines(found: Run) -> list[str]:
 
 def _numbers(point: Result, given: Mapping[str, AxisValue]) -> str:
     """What is chosen at a point, with its accuracy and energy."""
-    parts = [f"{100 * point.accuracy:.2f} % accuracy"]
+    parts = [f"{point.measure.quantity(point.accuracy)} {point.measure.name}"]
     if "energy_uj" in point.figures:
         parts.append(f"{point.figures['energy_uj']:.4g} uJ an image")
         if digital := point.figures.get("all_digital_uj"):
@@ -114,4 +115,4 @@ def _shown(found: Run) -> list[Result]:
 
 
 def _accuracy(result: Result) -> tuple[str, str]:
-    return f"{100 * result.accuracy:.2f}", interval_text(result.low, result.high)
+    return result.measure.text(result.accuracy), result.measure.interval(result.low, result.high)

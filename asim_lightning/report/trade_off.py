@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite, nan
 
-from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
+from asim_lightning.evaluation.results import Measure, Result, axis_text, axis_value, distinct_values, value_words
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.axis_labels import head_of, label_of, legend_text
 from asim_lightning.report.choices import digital_energy
 from asim_lightning.report.cost_names import cost_label, cost_text, main_costs
-from asim_lightning.report.numbers import interval_text
 from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Rows, Series
 
 _VERDICTS = {"kept": "full", "undecided": "open", "missed": "cross"}
@@ -69,7 +68,9 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     some = f"{len(groups)} of {len(run.groups)} conditions are drawn" if len(groups) < len(run.groups) else ""
     note = "; ".join(part for part in ("bars: 95 % intervals", some, key) if part)
     file = f"accuracy_vs_{cost.removesuffix('_uj').removesuffix('_ms')}.csv"
-    return Picture(title, x, Axis("accuracy (%)"), series, marks, labels=labels, note=note, numbers=numbers, file=file)
+    return Picture(
+        title, x, Axis(points[0].measure.heading), series, marks, labels=labels, note=note, numbers=numbers, file=file
+    )
 
 
 def map_pictures(run: Run) -> list[Picture]:
@@ -83,7 +84,8 @@ def map_pictures(run: Run) -> list[Picture]:
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
         return []
     along, up, *over = order
-    shares = [100 * each.accuracy for each in (*run.points, *run.references)]
+    measure = run.points[0].measure if run.points else Measure()
+    shares = [measure.shown(each.accuracy) for each in (*run.points, *run.references)]
     x, y = (
         Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)
         for name, ends in ((along, None), (up, (-0.5, len(several[up]) - 0.5)))
@@ -97,10 +99,10 @@ def map_pictures(run: Run) -> list[Picture]:
         numbers: Rows = [[along, up, "accuracy"]]
         for each in points:
             column, row = several[along].index(axis_text(each.axes[along])), several[up].index(axis_text(each.axes[up]))
-            cells[row][column] = 100 * each.accuracy
+            cells[row][column] = measure.shown(each.accuracy)
             numbers.append([axis_text(each.axes[along]), axis_text(each.axes[up]), each.accuracy])
             marked += [(column, row)] if id(each) in cheapest else []
-        grid = Grid(cells, "accuracy (%)", (min(shares), max(shares)), marked, "cheapest")
+        grid = Grid(cells, measure.heading, (min(shares), max(shares)), marked, "cheapest")
         both = f"Accuracy over {head_of(along)} and {head_of(up)}"
         title = legend_text({over[0]: axis_value(value)}) if over else both
         found.append(Picture(title, x, y, grid=grid, numbers=numbers, file="accuracy_map.csv"))
@@ -111,7 +113,7 @@ def _group(run: Run, points: Sequence[Result], cost: str, style: int, name: str,
     """A line through some points, or none, and above it the points by verdict."""
     found = []
     if name and points:
-        line = [100 * each.accuracy for each in points]
+        line = [each.measure.shown(each.accuracy) for each in points]
         joined = "line" if len(run.objectives) == 2 and "accuracy" in run.objectives else "points"
         x = [each.figures[cost] for each in points]
         found.append(Series(name, x, line, form=joined, style=style, marker="none" if joined == "line" else "full"))  # type: ignore[arg-type]
@@ -138,7 +140,7 @@ def _rings(run: Run, cost: str) -> list[Series]:
     ]
     best = [each for each in run.cheapest if each is not None and cost in each.figures]
     if best:
-        x, y = [each.figures[cost] for each in best], [100 * each.accuracy for each in best]
+        x, y = [each.figures[cost] for each in best], [each.measure.shown(each.accuracy) for each in best]
         found.append(Series("cheapest that keeps it", x, y, colour="black", marker="ring"))
     return found
 
@@ -150,18 +152,19 @@ def _digital(run: Run, numbers: Rows) -> list[Series]:
     if quantized and digital is not None:
         row = quantized[0]
         numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
-        text = f"all-digital macro\n{100 * row.accuracy:.2f} % (quantized)\n{cost_text('energy', {'energy': digital})}"
+        accuracy, said = row.measure.quantity(row.accuracy), cost_text("energy", {"energy": digital})
+        text = f"all-digital macro\n{accuracy} (quantized)\n{said}"
         _, low, high = run.all_digital or (digital, digital, digital)
         found.append(
-            Series("all-digital", [digital], [100 * row.accuracy], left=[low], right=[high], colour="black",
-                   marker="star", texts=[text])
+            Series("all-digital", [digital], [row.measure.shown(row.accuracy)], left=[low], right=[high],
+                   colour="black", marker="star", texts=[text])
         )  # fmt: skip
     shown = next((each for each in (*run.cheapest, *run.front) if each is not None), None)
     ends = ("energy_uj_low", "energy_uj_high")
     if shown is not None and all(name in shown.figures for name in ends):
         energy, (low, high) = shown.figures["energy_uj"], (shown.figures[name] for name in ends)
         name = "factor of the energy model, at one point"
-        y = [100 * shown.accuracy]
+        y = [shown.measure.shown(shown.accuracy)]
         found.append(Series(name, [energy], y, left=[low], right=[high], colour="#8c8c8c", marker="tick"))
     return found
 
@@ -189,7 +192,8 @@ def _labels(run: Run, cost: str) -> tuple[list[tuple[float, float, str]], str]:
 
 def _text(run: Run, point: Result) -> str:
     lines = [legend_text({name: value}) for name, value in point.axes.items()]
-    lines.append(f"{100 * point.accuracy:.2f} % {interval_text(point.low, point.high)}")
+    measure = point.measure
+    lines.append(f"{measure.quantity(point.accuracy)} {measure.interval(point.low, point.high)}")
     costs = main_costs([name for name in point.figures if name in run.costs])
     lines += [f"{cost_label(name).partition(' (')[0]} {cost_text(name, point.figures)}" for name in costs]
     return "\n".join([*lines, *([point.verdict] if run.targets else [])])

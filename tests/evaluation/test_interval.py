@@ -30,6 +30,22 @@ def test_at_least_90_percent_of_intervals_hold_the_truth(accuracy, agreement):
     assert np.mean(high - low) < 1.15 * 2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 200 + 1 / 200**2)
 
 
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+def test_intervals_of_other_numbers_hold_the_truth(scale):
+    rng = np.random.default_rng(3)
+    found = [accuracy_interval(scale * rng.beta(2, 3, (40, 2)), resamples=1000, seed=i) for i in range(100)]
+    assert sum(one.low <= 0.4 * scale <= one.high for one in found) >= 92
+    pairs = [difference_interval(scale * rng.beta(2, 3, (40, 1)), np.zeros((40, 1)), 0.95, 1000) for _ in range(100)]
+    assert sum(one.low <= 0.4 * scale <= one.high for one in pairs) >= 92
+
+
+def test_many_different_numbers_give_the_interval_of_their_mean():
+    values = np.random.default_rng(4).random((5000, 1))
+    found = accuracy_interval(values)
+    half = 1.96 * values.std() / np.sqrt(5000)
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half), abs=half / 10)
+
+
 def test_agreeing_trials_add_no_certainty_and_independent_ones_do():
     rng = np.random.default_rng(1)
     one = rng.random((400, 1)) < 0.7
@@ -120,8 +136,8 @@ def test_same_seed_same_interval_and_fast():
     [
         (np.ones(3, bool), r"shape \(images, trials\).*got \(3,\)"),
         (np.ones((0, 3), bool), r"got \(0, 3\)"),
-        (np.ones((3, 1)), "got float64"),
-        (np.full((3, 1), 2), "got 2 to 2"),
+        (np.full((3, 1), np.nan), "finite numbers"),
+        (np.full((3, 1), "right"), "finite numbers"),
     ],
 )
 def test_refuses(correct, message):

@@ -129,6 +129,43 @@ def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert again[0].stdout == again[1].stdout != ""
 
 
+def brightness(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return outputs.softmax(1)[:, 0]
+
+
+def test_other_outcomes_are_measured_in_their_words(network: nn.Module, tmp_path: Path) -> None:
+    given = {"axes": {"random_noise": [0.5, 2.0]}, "targets": ["brightness 10 %"]}
+    found = asim_lightning.study(network, own_images(), outcome=brightness, **given)
+    assert "brightness (%)" in str(found)
+    assert "accuracy" not in str(found)
+    assert [set(each.decisions) for each in found.points] == [{"accuracy 10 %"}] * 2
+    assert "brightness" in found.report(tmp_path / "page.html").read_text().partition("<body>")[2]
+    assert found.plot().get_ylabel() == "brightness (%)"
+    images, _ = own_images()
+    with torch.no_grad():
+        asim_lightning.set_fidelity_(network, "float")
+        expected = float(network(images).softmax(1)[:, 0].mean())
+        asim_lightning.set_fidelity_(network, "simulated")
+    assert found[0].value == pytest.approx(expected)
+    assert found[0].low < expected < found[0].high
+
+
+def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
+    space = {"random_noise": [0.5], "adc_bits": [3, 8]}
+    found = asim_lightning.search(network, own_images(), space=space, objectives=["loss", "energy"], outcome="loss")
+    coarse, fine = found.points
+    assert coarse.value > fine.value
+    assert list(found.front) == [fine, coarse]
+    assert found.plot().get_ylabel() == "loss"
+    chips = asim_lightning.study(network, own_images(), axes={"adc_bits": [7]}, chips=3, outcome="loss")
+    assert len(chips.points) == 3
+    assert chips.plot().get_ylabel() == "loss"
+    with pytest.raises(ValueError, match="got loss"):
+        found.report(tmp_path / "page.html")
+    with pytest.raises(ValueError, match="on loss"):
+        study(network, targets=["loss 1 %"], outcome="loss")
+
+
 def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
     kinds = {layer.name: layer.kind for layer in cost(network).layers}
     assert kinds == {"stem.0": "stem", "conv.0": "conv", "qkv": "qkv", "qk": "qk", "av": "av", "head": "head"}

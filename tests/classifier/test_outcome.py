@@ -1,0 +1,56 @@
+"""Outcomes give the number that their name says, and refuse what is no number a sample."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asim_lightning import Outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "targets", "expected"),
+    [
+        ("accuracy", [[0.0, 2.0], [3.0, 1.0]], [1, 1], [1.0, 0.0]),
+        ("multi-label", [[1.0, -1.0], [1.0, 1.0]], [[1, 0], [0, 1]], [1.0, 0.5]),
+        # three classes, of which pixels are 0, 0, 1, 2 and found as 0, 1, 1, 1; the last target is no class
+        ("mean IoU", [[[9, 0, 0, 0], [0, 9, 9, 9], [0, 0, 0, 0]]], [[0, 0, 1, 255]], [(1 / 2 + 1 / 2) / 2]),
+        ("next token", [[[0, 9], [9, 0], [0, 9]]], [[1, 1, 1]], [0.5]),
+        ("next token", [[[0, 9], [9, 0], [0, 9]]], [[1, 1, -100]], [1.0]),
+    ],
+)
+def test_an_outcome_is_one_number_a_sample(name: str, outputs: Any, targets: Any, expected: list[float]) -> None:
+    found = Outcome.of(name).numbers(torch.tensor(outputs).float(), torch.tensor(targets))
+    assert found["value"].tolist() == pytest.approx(expected)
+    assert ("prediction" in found) == (name == "accuracy")
+
+
+def test_a_loss_is_the_cross_entropy_of_each_sample() -> None:
+    outputs, targets = torch.randn(3, 4, 5), torch.randint(4, (3, 5))
+    found = Outcome.of("loss").numbers(outputs, targets)["value"]
+    assert float(found.mean()) == pytest.approx(float(torch.nn.functional.cross_entropy(outputs, targets)))
+
+
+def off_by(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs[:, 0] - targets).abs()
+
+
+def test_a_function_is_called_by_its_name() -> None:
+    outcome = Outcome.of(off_by)
+    assert (outcome.name, outcome.number) == ("off by", off_by)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (lambda outputs, targets: 0.5, "got a float"),
+        (lambda outputs, targets: outputs, r"got \(2, 2\)"),
+        (lambda outputs, targets: targets / 0, "finite numbers"),
+        (lambda outputs, targets: targets + 1.0, r"must give 0\.\.1, got 2\.0 to 3\.0; Outcome"),
+    ],
+)
+def test_what_is_no_number_a_sample_is_refused(number: Callable[..., Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Outcome("mine", number).numbers(torch.zeros(2, 2), torch.tensor([1, 2]))
