@@ -25,6 +25,8 @@ _MACS: dict[Any, Callable[..., int]] = {
     torch.ops.aten._trilinear: lambda x, w, *_, **__: len(x) * w.numel(),  # Bilinear
 }
 """Multiplications of operations that torch does not count."""
+_LOOK_UPS = ("embedding", "embedding_bag", "index", "index_select", "gather")
+"""Functions that take rows of a table by number: what they give is no pixel, though no layer has computed it."""
 _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
@@ -102,6 +104,9 @@ class Flow(TorchDispatchMode):
         elif (macs := _MACS.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += macs(*args, **kwargs)
         marks = _union(before, scores)
+        if marks.untouched and func.__name__.split(".")[0] in _LOOK_UPS:
+            numbers = [x for x in inputs[1:] if not x.is_floating_point()]
+            marks = _Marks(True, not self.sees_image(*numbers), scores)
         if func.__name__.split(".")[0].endswith("_") and inputs and inputs[0]._base is not None:
             base = inputs[0]._base  # what is written into a part of it is a part of it
             self._marks[base] = _union([self._of(base), marks], scores)

@@ -38,10 +38,17 @@ def find_samples(model: nn.Module, layers: Mapping[str, nn.Module], example: Ten
     Returns:
         What was found; nothing where the network does not run on pairs of random images.
     """
-    if not example.is_floating_point() or example.dim() < 2:
+    if example.is_complex() or example.dim() < 2:
         return Samples()
-    generator = torch.Generator().manual_seed(1)
-    first, second, third = torch.randn(3, 1, *example.shape[1:], generator=generator).to(example).unbind()
+    generator, shape = torch.Generator().manual_seed(1), (3, 1, *example.shape[1:])
+    if example.is_floating_point():
+        drawn = torch.randn(shape, generator=generator)
+    else:  # numbers of rows of a table, of which the example has the range; the third image has others everywhere
+        low, count = int(example.min()), max(int(example.max() - example.min()), 1) + 1
+        drawn = torch.randint(count, shape, generator=generator)
+        drawn[2] = (drawn[1] + 1) % count
+        drawn += low
+    first, second, third = drawn.to(example).unbind()
     one, other = _Inputs(), _Inputs()
     try:
         for inputs, pair in ((one, (first, second)), (other, (first, third))):

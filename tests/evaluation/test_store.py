@@ -69,7 +69,9 @@ def test_points_keep_their_order_and_the_most_trials(tmp_path: Path) -> None:
     rows = [Result({"adc_bits": bits}, "simulated", trials, 4, 0.5, 0.25, 0.75, 1.0, "exact") for bits, trials in
             ((8, 2), (7, 2), (8, 1), (7, 3))]  # fmt: skip
     for row in rows:
-        store.keep_point("sweep-1", str(row.axes), row.trials, {**vars(row), "difference": None, "decisions": {}})
+        store.keep_point(
+            "sweep-1", str(row.axes), row.trials, {**vars(row), "difference": None, "decisions": {}, "measure": {}}
+        )
     found = [Result.of_json(each) for each in store.points("sweep-1")]
     assert found == [rows[0], rows[3]]
     assert store.points("sweep-2") == []
