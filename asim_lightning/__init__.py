@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from asim_lightning.classifier.outcome import Outcome
     from asim_lightning.exploration.python_calls import search, study
     from asim_lightning.exploration.python_results import Results
+    from asim_lightning.exploration.python_tables import calibrate_adc_, describe_chip
     from asim_lightning.nn import calibrate_, verify
     from asim_lightning.surgery import (
         ConversionReport,
@@ -30,8 +31,10 @@ _FOLDERS = {
     "Rule": "surgery",
     "StaticEffects": "circuit",
     "calibrate_": "nn",
+    "calibrate_adc_": "exploration.python_tables",
     "change_macros_": "surgery",
     "convert_": "surgery",
+    "describe_chip": "exploration.python_tables",
     "explain": "circuit",
     "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
@@ -40,9 +43,9 @@ _FOLDERS = {
     "verify": "nn",
 }
 __all__ = [
-    "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule",
-    "StaticEffects", "calibrate_", "change_macros_", "convert_", "explain", "search", "set_fidelity_",
-    "set_train_noise_", "study", "verify",
+    "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule", "StaticEffects",
+    "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "explain", "search",
+    "set_fidelity_", "set_train_noise_", "study", "verify",
 ]  # fmt: skip
 
 

@@ -26,7 +26,9 @@ def needed_layers(model: CimModule, what: str) -> dict[str, OnMacro]:
     """
     layers = macro_layers(model.backbone)
     if not layers:
-        raise ValueError(f"{what} needs a network with layers on a macro, got one without; set `model.plan`")
+        raise ValueError(
+            f"{what} needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+        )
     return layers
 
 

@@ -43,7 +43,7 @@ class Flow(TorchDispatchMode):
         self.macs: Counter[str | Call] = Counter()
         """Multiplications of all samples, by module, or by product of a function call."""
         self.functions: defaultdict[str | Call, set[str]] = defaultdict(set)
-        """Names of the functions that made them, such as aten.convolution."""
+        """Names of the functions that made them, such as conv2d."""
         self.softmaxed: set[Call] = set()
         """Products whose results go into a softmax."""
         self.product: Call | None = None
@@ -100,7 +100,7 @@ class Flow(TorchDispatchMode):
         if (count := flop_registry.get(func._overloadpacket)) is not None:
             maker = self.product or self._running()
             self.macs[maker] += count(*args, **kwargs, out_val=result) // 2
-            self.functions[maker].add(str(func._overloadpacket))
+            self.functions[maker].add(_name_of(func, args))
         elif (macs := _MACS.get(func._overloadpacket)) is not None:
             self.macs[self.product or self._running()] += macs(*args, **kwargs)
         marks = _union(before, scores)
@@ -142,6 +142,15 @@ class _Marks:
 
 
 _NOTHING = _Marks()
+
+
+def _name_of(func: Any, args: Any) -> str:
+    """What users call a function, such as conv2d."""
+    name = str(func._overloadpacket).removeprefix("aten.")
+    if name != "convolution":
+        return name
+    _, weight, _, _, _, _, is_transposed, *_ = args
+    return f"conv{'_transpose' * is_transposed}{weight.dim() - 2}d"
 
 
 def _is_inside(name: str, owner: str) -> bool:

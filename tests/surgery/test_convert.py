@@ -110,7 +110,7 @@ def test_a_function_that_stays_float_is_named() -> None:
 
     report = convert_(nn.Sequential(Blur(), nn.Conv2d(3, 4, 3)), Plan())
     assert report["0"].why_kept == (
-        "its forward calls aten.convolution, which surgery leaves in float; call a torch.nn.Conv2d, a torch.nn.Linear "
+        "its forward calls conv2d, which surgery leaves in float; call a torch.nn.Conv2d, a torch.nn.Linear "
         "or torch.matmul instead"
     )
 
