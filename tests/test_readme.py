@@ -15,10 +15,14 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_python_blocks_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_python_blocks_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "notebooks/USING.md"))
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
+    assert max(block.count("\n") for block in blocks if "study(" in block) <= 25
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names: dict[str, Any] = {}
     tester = tmp_path / "tester.csv"
@@ -33,6 +37,9 @@ def test_the_python_blocks_run(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     gain, offset = names["Tested"](macro, str(tester), 1e-3).converters(places)
     assert gain.tolist() == pytest.approx([1, 0.992, 1, 0.992])
     assert offset.tolist() == pytest.approx([0.3, -0.2, 0.3, -0.2])
+    assert len(names["sweep"].points) == 4
+    assert len(names["chips"].points) == 20
+    assert (tmp_path / "net.html").stat().st_size > 1_000_000
     count, curve = torch.full((2,), 255.0), torch.arange(2)
     assert names["TwoKinds"](macro).of_curves(curve, count, schedule(macro, False)[0])[0].tolist() == pytest.approx(
         [255, 249.9]
