@@ -1,8 +1,11 @@
-"""timm networks from their configuration."""
+"""Networks from their configuration: timm's, or a user's."""
 
 import re
 import warnings
+from collections.abc import Mapping
 from difflib import get_close_matches
+from inspect import signature
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
@@ -11,17 +14,19 @@ from asim_lightning.backbone.config import BackboneConfig
 
 
 def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
-    """Create the network, with random weights.
+    """Create the network, with random weights; one of the user's with those that it makes.
 
     Args:
         config: The network; `exchange.load_pretrained_` loads its pretrained weights.
         num_classes: Number of classes.
 
     Raises:
-        ValueError: timm has no such network (the nearest names are given), it does not take the arguments, `small`
-            is set for a network that is neither a ResNet nor a VGG, or `attention_scale` or `norm_eps` for one that has
-            no attention or LayerNorm.
+        ValueError: There is no such class or function, or timm has no such network (the nearest names are given), it
+            does not take the arguments, `small` is set for a network that is neither a ResNet nor a VGG, or
+            `attention_scale` or `norm_eps` for one that has no attention or LayerNorm.
     """
+    if config.network is not None:
+        return _own_network(config.network, config.kwargs, num_classes)
     import timm  # half of the command line's start-up time, and not needed for --help
 
     check_name("model.backbone.name", config.name)
@@ -39,6 +44,27 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
         _scale_by_embedding_(model, config.name)
     if config.norm_eps is not None:
         _set_norm_eps_(model, config.norm_eps, config.name)
+    return model
+
+
+def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> nn.Module:
+    try:
+        make = resolve_name(path)
+    except Exception as error:  # the user's file may hold anything
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        raise ValueError(f"`model.backbone.network` {path} cannot be imported: {reason}") from None
+    if not callable(make):
+        raise ValueError(f"`model.backbone.network` must be a class or function, got a {type(make).__name__} {path}")
+    if "num_classes" in signature(make).parameters:
+        arguments = {"num_classes": num_classes, **arguments}
+    try:
+        model = make(**arguments)
+    except Exception as error:  # of any kind, as in timm's code
+        raise ValueError(f"`model.backbone.kwargs` does not fit {path}: {_reason(error)}") from None
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"`model.backbone.network` must make a torch.nn.Module, got a {type(model).__name__} of {path}"
+        )
     return model
 
 

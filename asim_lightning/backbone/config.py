@@ -24,14 +24,15 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """A timm network.
+    """A timm network, or one of the user's.
 
     Raises:
         ValueError: A field is not allowed.
     """
 
     name: str = "resnet18"
-    """timm's name of the network, such as resnet18, vit_base_patch32_224 or, with a tag, resnet18.a1_in1k."""
+    """timm's name of the network, such as resnet18, vit_base_patch32_224 or, with a tag, resnet18.a1_in1k; with
+    `network` it is that."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """More arguments of the network's constructor, such as in_chans, stem_width, img_size, depth; not those that make
     timm read weights, such as checkpoint_path: `pretrained` does that."""
@@ -49,9 +50,17 @@ class BackboneConfig:
     heads; published)."""
     norm_eps: float | None = None
     """Epsilon of every LayerNorm, above 0 (published 1e-5); null: timm's own, 1e-6 in a ViT."""
+    network: str | None = None
+    """Import path of a class or function of yours that makes the network from `kwargs`, such as my_net.Net, instead of
+    timm; it is given `num_classes` too if it takes that."""
+    weights: str | None = None
+    """File of a state dict to start from (.safetensors, or tensors saved by torch), whose names are the network's."""
 
     def __post_init__(self) -> None:
         size, eps = self.image_size, self.norm_eps
+        if self.network is not None:
+            self._check_own()
+            object.__setattr__(self, "name", self.network)
         if not isinstance(self.name, str):
             raise ValueError(f"`model.backbone.name` must be a network of timm, got {self.name!r}")
         if size is not None:
@@ -61,7 +70,7 @@ class BackboneConfig:
         for name in self.kwargs:
             if not isinstance(name, str):
                 raise ValueError(f"`model.backbone.kwargs` must have names of arguments as keys, got {name!r}")
-            if name in _ELSEWHERE:
+            if name in _ELSEWHERE and self.network is None:
                 raise ValueError(f"`model.backbone.kwargs` must not hold {name}: {_ELSEWHERE[name]}")
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             allowed = "true, false, a tag such as a1_in1k, or a file"
@@ -70,3 +79,16 @@ class BackboneConfig:
         number = isinstance(eps, (int, float)) and not isinstance(eps, bool)
         if eps is not None and not (number and 0.0 < eps < math.inf):
             raise ValueError(f"`model.backbone.norm_eps` must be above 0, or null, got {eps!r}")
+
+    def _check_own(self) -> None:
+        """Refuse settings of timm's networks, and a size that nothing says, with a network of the user's."""
+        if not isinstance(self.network, str) or "." not in self.network:
+            raise ValueError(
+                f"`model.backbone.network` must be an import path such as my_net.Net, got {self.network!r}"
+            )
+        usual = {"pretrained": False, "small": False, "attention_scale": "head_dim", "norm_eps": None}
+        for name, value in usual.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"`model.backbone.{name}` is of timm's networks, and must be left out with `network`")
+        if self.image_size is None:
+            raise ValueError("`model.backbone.image_size` must say the height and width of images with `network`")

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_CLASSES = ("column", "train_noise_model")
+_CLASSES = ("column", "network", "train_noise_model")
 """Settings that name a class: a built-in one, or one by its import path, whose code would run."""
 _PATTERNS = ("keep", "pact_keep", "match")
 """Settings that name layers."""

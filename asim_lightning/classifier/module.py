@@ -20,7 +20,7 @@ from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer
 from asim_lightning.classifier.processes import restore_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
-from asim_lightning.exchange.pretrained import load_pretrained_, read_pretrained
+from asim_lightning.exchange.pretrained import load_pretrained_, load_state_, read_pretrained
 from asim_lightning.lightning_private import trainer_of
 from asim_lightning.nn.training_noise import training_noise
 from asim_lightning.surgery import Plan, convert_, set_max_elements_, set_train_noise_
@@ -30,7 +30,7 @@ class CimClassifier(CimModule):
     """An image classifier whose layers run on a simulated macro.
 
     Args:
-        backbone: The timm network.
+        backbone: The network: one of timm, or of the user's.
         plan: Which layer gets which macro; `keep` with "*" leaves the network float.
         num_classes: Number of classes.
         fidelity: Evaluation: float, quantized (integers, no macro), simulated (bit by bit), or estimated (quantized
@@ -84,7 +84,11 @@ class CimClassifier(CimModule):
         plan = config_of(Plan, plan)
         # plain values, so that a checkpoint loads without running code
         settings |= {"optimizer": asdict(optimizer), "plan": asdict(plan)}
-        settings["backbone"] = {**asdict(backbone), "pretrained": False}  # a checkpoint brings its own weights
+        settings["backbone"] = {
+            **asdict(backbone),
+            "pretrained": False,
+            "weights": None,
+        }  # a checkpoint brings its own weights
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
         self.save_hyperparameters(settings)
@@ -94,6 +98,8 @@ class CimClassifier(CimModule):
         pretrained = read_pretrained(backbone)
         self.backbone = build_backbone(backbone, num_classes)
         self.pretrained: tuple[str, ...] = load_pretrained_(self.backbone, backbone, num_classes, pretrained)
+        if backbone.weights is not None:
+            self.pretrained += (load_state_(self.backbone, backbone.weights),)
         report = convert_(self.backbone, plan, self.example)
         self.report = replace(report, notes=(*self.pretrained, *report.notes))
         self.chip = chip_of(self.backbone, chip, chip_file, noise)

@@ -145,6 +145,26 @@ def load_pretrained_(
     return tuple(notes)
 
 
+def load_state_(model: nn.Module, path: str) -> str:
+    """Load a state dict with the network's own names, in place; returns a note.
+
+    Args:
+        model: The network.
+        path: The file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no state dict, or that of another network.
+    """
+    file = read_weights(path)
+    try:
+        model.load_state_dict(file.state)
+    except RuntimeError as error:
+        reasons = [" ".join(line.split()) for line in str(error).splitlines()[1:]]
+        raise ValueError(f"`model.backbone.weights` {path} does not fit the network: {reasons[0]}") from None
+    return f"{path}: {len(file.state)} tensors"
+
+
 def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
     return config.small and row.target == "conv1.weight" and "conv1.weight" in model.state_dict()
 

@@ -25,6 +25,7 @@ SETTINGS = {
     "column": ("plan.macro.column", "hostile.Curve"),
     "noise": ("train_noise_model", "hostile.Mine"),
     "rule": ("plan.rules.macro.column", "hostile.Curve"),
+    "network": ("backbone.network", "hostile.Curve"),
 }
 Change = Callable[[dict[str, Any]], Any]
 HIDDEN: dict[str, Change] = {
@@ -82,6 +83,8 @@ def changed(checkpoint: Path, name: str, to: Path) -> Path:
             settings["plan"]["macro"]["column"] = value
         elif name == "rule":
             settings["plan"]["rules"] = [{"match": "head", "macro": {"column": value}}]
+        elif name == "network":
+            settings["backbone"]["network"] = value
         else:
             settings[setting] = value
 
