@@ -22,7 +22,7 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.results import Result
-from asim_lightning.evaluation.run import YIELD_DOCUMENT, read_run
+from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
 from asim_lightning.evaluation.target import OF_A_POINT, Target
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.figures import write_layers
@@ -164,7 +164,7 @@ def search(
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:
     """What a sweep found, with its decisions on targets, its yields and what reports need."""
     if not sweep.trainer.is_global_zero:
-        return Results(read_run(sweep.folder), "")
+        return Results(Run(sweep.folder, tuple(results)), "")
     question = next((each for each in targets if each.form == "yield"), None)
     levels: list[float] = []
     if sweep.yields and sweep.model.outcome.is_share:
@@ -227,9 +227,10 @@ def _opened(
         logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
         trainer = runner if isinstance(runner, Trainer) else _trainer(device)
         where = Path(folder or stack.enter_context(TemporaryDirectory()))
-        settings = runner if isinstance(runner, RunnerSettings) else RunnerSettings(runner or "trainer")  # type: ignore[arg-type]
-        if isinstance(runner, Trainer):
+        if isinstance(runner, Trainer) or runner is None:
             settings = RunnerSettings()
+        else:
+            settings = runner if isinstance(runner, RunnerSettings) else RunnerSettings(runner)
         yield trainer, model, samples, runner_of(settings, trainer, model, samples), where
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import asim_lightning
-from asim_lightning import Results
+from asim_lightning import MacroConfig, Plan, Results, StaticEffects, calibrate_, convert_
 from asim_lightning.cost import cost
 from asim_lightning.exploration.axes import SweepAxes
 from tests.exploration.conftest import Make, stored, without_time
@@ -164,6 +165,76 @@ def test_less_of_a_loss_is_better(network: nn.Module, tmp_path: Path) -> None:
         found.report(tmp_path / "page.html")
     with pytest.raises(ValueError, match="on loss"):
         study(network, targets=["loss 1 %"], outcome="loss")
+
+
+class Segmentation(nn.Module):
+    """An encoder of timm, and a decoder that puts its features back on pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder: nn.Module = timm.create_model(
+            "resnet10t", features_only=True, out_indices=(1,), in_chans=1, stem_width=4, channels=[8, 8, 8, 8]
+        )
+        self.decoder = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.encoder(images)[-1])  # type: ignore[no-any-return]
+
+
+def test_a_segmentation_is_measured_by_its_mean_iou() -> None:
+    torch.manual_seed(0)
+    rows = torch.arange(16)
+    targets = ((rows[:, None] - 8).square() + (rows - 8).square() < torch.arange(4, 68, 4).view(-1, 1, 1)).long()
+    images = targets[:, None] + 0.2 * torch.randn(16, 1, 16, 16)
+    network = Segmentation()
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    macro = MacroConfig(weight_bits=4, input_bits=4, static=StaticEffects(offset="0.3 lsb"))
+    convert_(network.eval(), Plan(macro), images[:2])
+    calibrate_(network, [images])
+    given: dict[str, Any] = {"outcome": "mean IoU", "axes": {"random_noise": [0.0, 5.0]}}
+    found = asim_lightning.study(network, (images, targets), **given, chips=10, targets=["yield 0.5 at 40 %"])
+    quiet, noisy = ([each.value for each in found.points if each.axes["random_noise"] == noise] for noise in (0.0, 5.0))
+    assert len(quiet) == len(noisy) == 10
+    assert found[0].value > 0.6
+    assert sum(quiet) > sum(noisy)
+    assert all(each.low < each.value < each.high for each in found)
+    assert "mean IoU (%)" in str(found)
+    assert "good chips" in str(found)
+
+
+def test_two_processes_give_the_same(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(_ON_PROCESSES)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "mine.py", count],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        for count in ("1", "2")
+    ]
+    one, two = ([line for line in each.stdout.splitlines() if line.startswith("found")] for each in said)
+    assert one == two != [], said[1].stderr
+
+
+_ON_PROCESSES = """
+import sys
+from lightning.pytorch import Trainer
+from asim_lightning import study
+from tests.exploration.own_network import own_images, own_network
+if __name__ == "__main__":
+    trainer = Trainer(accelerator="cpu", devices=int(sys.argv[1]), strategy="ddp", logger=False,
+                      enable_checkpointing=False, enable_progress_bar=False, use_distributed_sampler=False)
+    found = study(own_network(), own_images(23), axes={"random_noise": [0.5, 1.0]}, trials=2, runner=trainer)
+    if trainer.is_global_zero:
+        print("found", [(each.value, each.low, each.high) for each in found])
+"""
 
 
 def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
