@@ -58,12 +58,16 @@ class GivenData(LightningDataModule):
         )
 
 
+def _check_indexable(samples: Any) -> None:
+    if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+        raise ValueError(f"`data` must have a length and be indexable, got {type(samples).__name__}")
+
+
 class _Indexed(Dataset[Any]):
     """A data set whose samples have their index."""
 
     def __init__(self, samples: Any) -> None:
-        if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
-            raise ValueError(f"`data` must have a length and be indexable, got {type(samples).__name__}")
+        _check_indexable(samples)
         self._samples = samples
 
     def __len__(self) -> int:
@@ -96,6 +100,7 @@ def _loader_of(given: Any) -> DataLoader[Any]:
         if not isinstance(given, DataLoader):
             raise TypeError(f"`test_dataloader` of `data` must give one DataLoader, got a {type(given).__name__}")
     if isinstance(given, DataLoader):
+        _check_indexable(given.dataset)
         if not isinstance(given.sampler, SequentialSampler):
             raise ValueError(
                 "`data` must be a DataLoader in the order of its data set, as noise follows the place of a sample, got "

@@ -223,6 +223,7 @@ def _opened(
     level = logger.level
     with ExitStack() as stack:
         stack.callback(network.to, device)  # Lightning brings it to the CPU
+        stack.callback(_set_modes, {module: module.training for module in network.modules()})
         stack.callback(logger.setLevel, level)
         logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
         trainer = runner if isinstance(runner, Trainer) else _trainer(device)
@@ -249,6 +250,11 @@ def _samples(data: Any, images: int | None) -> LightningDataModule:
 
 def _model(network: Network, samples: LightningDataModule, outcome: Outcome, seed: int) -> CimModule:
     if isinstance(network, CimModule):
+        if outcome != network.outcome:
+            raise ValueError(
+                f"`outcome` of a {type(network).__name__} is its {network.outcome.name}, got {outcome.name}; its "
+                "`backbone` takes any"
+            )
         network.check_data(samples)
         return network
     if isinstance(samples, GivenData):
@@ -259,6 +265,11 @@ def _model(network: Network, samples: LightningDataModule, outcome: Outcome, see
     model = GivenNetwork(network, outcome, example.to(device) if isinstance(example, Tensor) else None)
     model.noise_seed = seed
     return model
+
+
+def _set_modes(training: Mapping[nn.Module, bool]) -> None:
+    for module, mode in training.items():
+        module.training = mode
 
 
 def _calibrate(model: CimModule, data: Any) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import timm
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import asim_lightning
 from asim_lightning import MacroConfig, Plan, Results, StaticEffects, calibrate_, convert_
@@ -243,6 +244,11 @@ def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
     assert cost(network)._repr_html_().startswith("<pre>technology")
 
 
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield own_images(1)
+
+
 def study(network: nn.Module, **changes: Any) -> Results:
     given: dict[str, Any] = {"data": own_images(), "axes": {"random_noise": [0.5]}, **changes}
     return asim_lightning.study(network, given.pop("data"), **given)
@@ -255,6 +261,7 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("24 inputs and 23 targets", {"data": (own_images()[0], own_images()[1][1:])}),
         ("got 3 values", {"data": (*own_images(), 1)}),
         ("got one with a RandomSampler", {"data": DataLoader(TensorDataset(*own_images()), 4, shuffle=True)}),
+        ("be indexable, got Endless", {"data": DataLoader(Endless(), 4)}),
         ("got 1 value", {"data": TensorDataset(own_images()[0])}),
         ("got a NoneType", {"data": None}),
         ("one label a sample", {"data": (own_images()[0], torch.zeros(24, 4))}),
@@ -289,3 +296,29 @@ def test_networks_that_cannot_be_studied_are_refused() -> None:
         study("resnet18")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="call calibrate_"):
         study(own_network(calibrated=False))
+
+
+def test_a_classifier_measures_its_accuracy_only(make: Make) -> None:
+    with pytest.raises(ValueError, match="is its accuracy, got loss; its `backbone` takes any"):
+        study(make().model, outcome="loss")
+
+
+def test_modes_of_training_stay_and_missing_ranges_come_from_training_images() -> None:
+    class WithTraining(OwnData):
+        def train_dataloader(self) -> DataLoader[Any]:
+            return DataLoader(TensorDataset(*own_images(32)), 8, shuffle=True)
+
+    network = own_network(calibrated=False)
+    network.head.train()
+    found = study(network, data=WithTraining())
+    assert [name for name, each in network.named_modules() if each.training] == ["head"]
+    assert values(found) == values(study(network))
+
+
+def test_a_frame_has_a_row_a_result(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study(network)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="needs pandas"):
+        found.frame()
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
+    assert [row["value"] for row in found.frame()] == [each.value for each in found]
