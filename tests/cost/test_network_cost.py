@@ -111,9 +111,7 @@ def test_layers_on_no_macro_have_a_row_a_reason_and_a_price() -> None:
     assert found["line"].done.macs == 16 * 16 * 16
     assert found["stem"].bits == (8, 8)
     plain = cost(model, example=IMAGE)
-    assert [(each.kind, each.why_digital) for each in plain.layers if each.name == "head"] == [
-        ("FloatLinear", "not converted")
-    ]
+    assert [(each.kind, each.why_digital) for each in plain.layers if each.name == "head"] == [("head", "plan.keep")]
     assert any(note.startswith("3 layers are on no macro") for note in plain.notes)
 
 
