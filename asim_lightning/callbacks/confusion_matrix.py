@@ -15,7 +15,7 @@ from asim_lightning.callbacks.output import (
 )
 from asim_lightning.checks import check_flag, check_whole
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.confusion_figure import confusion_figure
+from asim_lightning.report.classifier_figures import confusion_figure
 
 
 class ConfusionMatrix(Callback):

@@ -11,7 +11,7 @@ from asim_lightning.callbacks.output import class_names, output_folder, show_fig
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.processes import gather
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.mistakes_figure import mistakes_figure
+from asim_lightning.report.classifier_figures import mistakes_figure
 
 _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")

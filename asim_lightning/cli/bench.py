@@ -19,7 +19,7 @@ from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.calibration import needs_calibration
-from asim_lightning.report.timing_tables import LEGEND, layer_table, network_table
+from asim_lightning.report.command_tables import TIMES_LEGEND, layer_table, network_table
 
 _SCATTER = 1.5
 """Median over fastest time from which figures are of little use."""
@@ -76,7 +76,7 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
         keep(f"batch {batch}", network_table(found))
         if any(time.repeats.median > _SCATTER * time.repeats.fastest for time in found):
             print("times scatter: is other work on this machine? --repeats can be raised", flush=True)
-    print(LEGEND, flush=True)
+    print(TIMES_LEGEND, flush=True)
     if options.layers:
         per_layer += time_layers(model, images, first, repeats)
         keep(f"layers, batch {first}", layer_table(per_layer))

@@ -16,8 +16,8 @@ from asim_lightning.evaluation.layer_inputs import needed_layers, training_count
 from asim_lightning.evaluation.results import axes_text
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import fitted_range
+from asim_lightning.report.command_tables import range_table
 from asim_lightning.report.numbers import interval_text
-from asim_lightning.report.range_table import range_table
 
 
 @dataclass(frozen=True)

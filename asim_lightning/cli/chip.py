@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Drawing, Setup
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.whole_file import write_whole
@@ -13,7 +13,7 @@ from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
-class ChipOptions:
+class ChipOptions(Drawing):
     """Which chip."""
 
     chip: int | None = None
@@ -28,6 +28,7 @@ def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
     from safetensors.torch import save
 
     from asim_lightning.report.chip_report import chip_figure, chip_table, worst_converters
+    from asim_lightning.report.draw import save_figure
 
     model = setup.model
     if options.chip is not None and isinstance(model.chip, SavedChip):
@@ -51,5 +52,4 @@ def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
         print(f"numbers  {folder / 'chip.safetensors'}")
     figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
     if figure is not None:
-        write_whole(folder / "chip.png", lambda file: figure.savefig(file, format="png"))
-        print(f"picture  {folder / 'chip.png'}")
+        print(f"picture  {save_figure(figure, folder / f'chip.{options.format}')}")

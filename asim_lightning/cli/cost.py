@@ -7,7 +7,7 @@ from pathlib import Path
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Drawing, Setup
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import cost_csv, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
@@ -18,11 +18,12 @@ from asim_lightning.evaluation.run import COST
 from asim_lightning.evaluation.store import Store
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.report.picture import Format
 from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
-class CostOptions:
+class CostOptions(Drawing):
     """What a cost is of."""
 
     technology: Technology = field(default_factory=Technology)
@@ -44,11 +45,11 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
     """
     folder = setup.folder if options.output is None else Path(options.output)
     if options.validate:
-        from asim_lightning.report.cost_figure import validation_figure
+        from asim_lightning.report.draw import save_figure
+        from asim_lightning.report.validation_figure import validation_figure
 
-        found, picture = validate_model(options.technology), folder / "energy_model.png"
-        figure = validation_figure(found)
-        write_whole(picture, lambda file: figure.savefig(file, format="png"))
+        found = validate_model(options.technology)
+        picture = save_figure(validation_figure(found), folder / f"energy_model.{options.format}")
         setup.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = setup.model, setup.data
@@ -66,7 +67,7 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
     if note := accuracy_note(layer.transfer for name, layer in layers.items() if name in simulated):
         notes.insert(0, note)
     if setup.trainer.is_global_zero:
-        _publish(replace(report, notes=(*notes, *report.notes)), folder, setup.folder.name)
+        _publish(replace(report, notes=(*notes, *report.notes)), folder, setup.folder.name, options.format)
 
 
 def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
@@ -96,16 +97,17 @@ def _json(report: CostReport) -> bytes:
     return json.dumps(report.as_json(), indent=2, allow_nan=False).encode() + b"\n"
 
 
-def _publish(report: CostReport, folder: Path, name: str) -> None:
+def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> None:
     """Write numbers and picture, and print the tables and where the files are."""
-    from asim_lightning.report.cost_figure import cost_figure
+    from asim_lightning.report.draw import figure_of, save_figure
+    from asim_lightning.report.layers import cost_pictures
 
-    numbers, table, picture = folder / COST, folder / "cost.csv", folder / "cost.png"
-    content, figure = _json(report), cost_figure(report, f"{name}: energy an image, {report.technology}")
+    numbers, table, content = folder / COST, folder / "cost.csv", _json(report)
     replaces = numbers.is_file() and numbers.read_bytes() != content
     write_whole(numbers, lambda file: file.write(content))
     write_whole(table, lambda file: file.write(cost_csv(report).encode()))
-    write_whole(picture, lambda file: figure.savefig(file, format="png"))
+    figure = figure_of(*cost_pictures(report), title=f"{name}: energy an image")
+    picture = save_figure(figure, folder / f"cost.{suffix}")
     print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
     if replaces:
         print(f"note      these files replace another cost in {folder}; --output FOLDER keeps both")

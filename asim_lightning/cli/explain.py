@@ -11,7 +11,7 @@ import torch
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
 from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Drawing, Setup
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
@@ -20,7 +20,7 @@ from asim_lightning.surgery import macro_layers
 
 
 @dataclass(frozen=True)
-class ExplainOptions:
+class ExplainOptions(Drawing):
     """What is drawn."""
 
     plot: str | None = None
@@ -51,7 +51,7 @@ def explain_macros(setup: Setup, options: ExplainOptions = ExplainOptions()) -> 
         if circuit.macro.static.is_reused:
             print(_places(circuit, names, layers))
     if options.plot is not None:
-        _draw(setup, chosen, Path(options.plot), options.images, list(kinds))
+        _draw(setup, chosen, Path(options.plot), options, list(kinds))
 
 
 def _chosen_layer(setup: Setup, name: str | None) -> str:
@@ -65,16 +65,17 @@ def _chosen_layer(setup: Setup, name: str | None) -> str:
     return name or names[0]
 
 
-def _draw(setup: Setup, name: str, folder: Path, images: int, circuits: list[Transfer]) -> None:
+def _draw(setup: Setup, name: str, folder: Path, options: ExplainOptions, circuits: list[Transfer]) -> None:
     """Write the page of a layer, and the curve of each measured column."""
     from asim_lightning.report.count_figure import count_page, plot_counts
     from asim_lightning.report.measured_figure import draw_measured
 
     prepare(setup.trainer, setup.model, setup.data)
     layers = {name: macro_layers(setup.model.backbone)[name]}
-    counts, seen = training_counts(setup.model, layers, setup.data, images)
-    print(f"\nplot     {plot_counts(count_page(name, counts[name], seen), folder / f'{name}.png')}")
-    for path in draw_measured((circuit.column for circuit in circuits), folder):
+    counts, seen = training_counts(setup.model, layers, setup.data, options.images)
+    page = count_page(name, counts[name], seen)
+    print(f"\nplot     {plot_counts(page, folder / f'{name}.{options.format}')}")
+    for path in draw_measured((circuit.column for circuit in circuits), folder, options.format):
         setup.say(f"plot     {path}")
 
 

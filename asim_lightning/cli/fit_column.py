@@ -6,7 +6,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.circuit.measured_file import content_of
 from asim_lightning.circuit.model_fit import fit_models, rising_sigma
-from asim_lightning.report.column_fits import fit_table, heading, settings_of_file, settings_of_fit
+from asim_lightning.report.command_tables import fit_table, heading, settings_of_file, settings_of_fit
 
 
 @dataclass(frozen=True)

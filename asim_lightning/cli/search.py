@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Setup, load_weights, read_checkpoint
+from asim_lightning.cli.start import Drawing, Setup, load_weights, read_checkpoint
 from asim_lightning.cost import Technology
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
@@ -13,7 +13,7 @@ from asim_lightning.resources import shipped_file
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(Drawing):
     """What is searched, and who computes it."""
 
     search: SearchSettings = field(default_factory=SearchSettings)
@@ -58,4 +58,4 @@ def search(setup: Setup, options: SearchOptions = SearchOptions()) -> None:
         found = made.run(setup.say, options.progress)
     write_cost(setup, options.technology, made.folder)
     if trainer.is_global_zero:
-        print(publish_search(found, made, setup.folder.name))
+        print(publish_search(found, made, setup.folder.name, options.format))

@@ -16,12 +16,21 @@ from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
 from asim_lightning.exchange.read import has_values
 from asim_lightning.exchange.safe_load import load_torch
+from asim_lightning.report.picture import Format
 from asim_lightning.resources import shipped_file
 
 PREDICTIONS = "predictions.csv"
 _LIGHTNING_WORDS = ("best", "hpc")
 """What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 _RANGES = ("input_max", "weight_max")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a command draws."""
+
+    format: Format = "png"
+    """Format of pictures: png, pdf or svg."""
 
 
 @dataclass(frozen=True)

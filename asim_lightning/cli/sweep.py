@@ -6,14 +6,14 @@ from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Drawing, Setup
 from asim_lightning.cost import Technology
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings
 
 
 @dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(Drawing):
     """Points of the grid, reads of each, what ends them, and who computes them."""
 
     axes: SweepAxes = field(default_factory=SweepAxes)
@@ -77,6 +77,8 @@ def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
         results = made.run(setup.say)
     write_cost(setup, options.technology, made.folder)
     if trainer.is_global_zero:
-        print(publish(results, made, setup.folder.name, model.num_classes, levels if of_chips else None))
+        print(
+            publish(results, made, setup.folder.name, model.num_classes, levels if of_chips else None, options.format)
+        )
         if of_chips:
-            print(f"\n{publish_yields(results, made, setup.folder.name, levels)}")
+            print(f"\n{publish_yields(results, made, setup.folder.name, levels, options.format)}")

@@ -29,8 +29,6 @@ LABELS = {
     "writes": "writes",
 }  # fmt: skip
 """Parts of an energy as people read them."""
-PATTERNS = {"array": "", "adc": "/", "drivers": "x", "shift_add": ".", "digital": "\\", "writes": "+"}
-"""Tell them apart in black and white."""
 
 
 def cost_text(report: "CostReport") -> str:

@@ -5,17 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
 from asim_lightning.evaluation.results import (
+    AxisValue,
     Result,
     axes_text,
     axis_text,
@@ -33,14 +34,11 @@ from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
-from asim_lightning.report.axis_labels import head_of, in_one_unit
-from asim_lightning.report.difference_table import Difference, differences_text
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.picture import MOST_CURVES
-from asim_lightning.report.results_table import results_table
-from asim_lightning.report.search_table import search_text
-from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard
-from asim_lightning.report.tensorboard_trade_off import write_trade_off
+from asim_lightning.report.labels import head_of, in_one_unit, legend_text
+from asim_lightning.report.picture import MOST_CURVES, Format
+from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
+from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard, write_trade_off
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yield_table import write_yields, yield_text
@@ -50,12 +48,19 @@ _SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
 """Points that a note lists."""
+_DESCRIBED = ("weight_bits", "input_bits", "rows", "adc_bits", "column", *NOISE_AXES)
+"""Fields of the macro that a title names in any case."""
 _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
 
 def publish(
-    results: Sequence[Result], sweep: Sweep, name: str, num_classes: int, thresholds: Sequence[float] | None = None
+    results: Sequence[Result],
+    sweep: Sweep,
+    name: str,
+    num_classes: int,
+    thresholds: Sequence[float] | None = None,
+    suffix: Format = "png",
 ) -> str:
     """Write plot and dashboard into the sweep's folder, and return the table and where the files are.
 
@@ -67,6 +72,7 @@ def publish(
         name: Name of the run, for the headline.
         num_classes: Number of classes.
         thresholds: Accuracies from which a chip counts as good, 0..1, as in `publish_yields`; None: there are none.
+        suffix: Format of the picture.
     """
     rows, swept = sweep.records.results(), list(results[-1].axes)
     axis = plot_axis([*rows, results[-1]])
@@ -75,14 +81,16 @@ def publish(
     # the codes of a weight-parallel cycle have a sign, so that its LSB is another
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    plot = AccuracyPlot(axis, _title(sweep, name, swept), num_classes=num_classes, adc_bits=adc_bits)
+    single = {name: value for name, value in _single(rows).items() if name != axis}
+    title = _title(sweep, name, [each for each in swept if each not in single], single)
+    plot = AccuracyPlot(axis, title, num_classes=num_classes, adc_bits=adc_bits)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
         drawn = chips_picture(rows, plot.title, levels)
     else:
         drawn = accuracy_picture(rows, plot)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
-    picture = save_figure(whole, sweep.folder / f"{file}.png")
+    picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
     write_dashboard(sweep.folder, rows, plot, whole)
     _write_differences(sweep, rows)
     write_trade_off(sweep.folder, Run(sweep.folder, rows))
@@ -119,18 +127,20 @@ def plot_axis(rows: Sequence[Result]) -> str:
     return (several or order)[0]
 
 
-def publish_search(found: Run, search: Search, name: str) -> str:
+def publish_search(found: Run, search: Search, name: str, suffix: Format = "png") -> str:
     """Write files and pictures into the search's folder, and return the table and where they are.
 
     Args:
         found: What the search found.
         search: The search.
         name: Name of the run, for the headline.
+        suffix: Format of the pictures.
     """
     title = f"{name}: {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
+    title = ", ".join(part for part in (title, legend_text(_single(found.results))) if part)
     figures, axes = _figures(found, title), [point.axes for point in found.points]
-    pictures = [save_figure(drawn, search.folder / f"{file}.png") for file, drawn in figures.items()]
+    pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
     write_layers(search.figures, axes, search.records.store, search.folder)
     _write_scalars(found, figures)
     write_trade_off(search.folder, found)
@@ -266,7 +276,9 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
     return ["", differences_text(axis, found)] if found else []
 
 
-def publish_yields(results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float]) -> str:
+def publish_yields(
+    results: Sequence[Result], sweep: Sweep, name: str, thresholds: Sequence[float], suffix: Format = "png"
+) -> str:
     """Write picture and table of the yields of a sweep over chips, and return text and where the files are.
 
     Args:
@@ -274,13 +286,14 @@ def publish_yields(results: Sequence[Result], sweep: Sweep, name: str, threshold
         sweep: The finished sweep.
         name: Name of the run, for the headline.
         thresholds: Accuracies that count as good, 0..1; empty: 1, 2 and 5 points below the quantised network's.
+        suffix: Format of the picture.
     """
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
     thresholds = _levels(results, sweep, thresholds)
     found, question = sweep.yields, sweep.until
     title = _title(sweep, name, list(results[-1].axes))
     drawn = yield_picture(found, title, thresholds, {"quantized": of_kind["quantized"]})
-    picture = save_figure(figure_of(drawn), sweep.folder / "yield.png")
+    picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
     table = yield_text(found, thresholds, question)
     content = {"chips": [each.to_json() for each in found], "thresholds": sorted(thresholds)}
@@ -305,12 +318,30 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
     return not is_ordered or len(chips) > MOST_CURVES
 
 
-def _title(sweep: Sweep, name: str, swept: Sequence[str]) -> str:
+def _title(sweep: Sweep, name: str, swept: Collection[str], single: Mapping[str, AxisValue] = {}) -> str:
+    """Name of the run, the macro, and what else was the same at all points.
+
+    Args:
+        sweep: The sweep.
+        name: Name of the run.
+        swept: Axes that the picture shows, so that the title does not.
+        single: Values of the axes with only one.
+    """
+    macro = {**vars(sweep.macro), **single}
+    others = {axis: value for axis, value in single.items() if axis not in _DESCRIBED}
     described = [
-        _described(sweep.macro, swept),
-        *_conditions(sweep.macro, swept, len(sweep.model.hparams.get("plan", {}).get("rules", ()))),
+        _described(macro, swept),
+        *_conditions(macro, swept, len(sweep.model.hparams.get("plan", {}).get("rules", ()))),
+        legend_text(others),
     ]
     return ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
+
+
+def _single(rows: Sequence[Result]) -> dict[str, AxisValue]:
+    """Axes that have the same value at all simulated points, and the value."""
+    points = [row.axes for row in rows if row.kind == "simulated"]
+    values = {name: distinct_values(axes[name] for axes in points if name in axes) for name in points[0]}
+    return {name: some[0] for name, some in values.items() if len(some) == 1 and all(name in axes for axes in points)}
 
 
 def _in_percent(row: Result, axis: str, sweep: Sweep) -> Result:
@@ -331,27 +362,25 @@ def _table(results: Sequence[Result]) -> str:
     return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
 
 
-def _described(macro: MacroConfig, swept: Collection[str]) -> str:
+def _described(macro: Mapping[str, Any], swept: Collection[str]) -> str:
     """The fields of a macro that stay, in a few characters: "W8A8, 255 rows, 8-bit ADC"."""
     bits = "".join(
-        f"{letter}{getattr(macro, field)}"
-        for letter, field in (("W", "weight_bits"), ("A", "input_bits"))
-        if field not in swept
+        f"{letter}{macro[field]}" for letter, field in (("W", "weight_bits"), ("A", "input_bits")) if field not in swept
     )
-    rows = f"{macro.rows} rows" if "rows" not in swept else ""
-    adc = "ideal ADC" if macro.adc_bits is None else f"{macro.adc_bits}-bit ADC"
+    rows = f"{macro['rows']} rows" if "rows" not in swept else ""
+    adc = "ideal ADC" if macro["adc_bits"] is None else f"{macro['adc_bits']}-bit ADC"
     return ", ".join(part for part in (bits, rows, adc if "adc_bits" not in swept else "") if part)
 
 
-def _conditions(macro: MacroConfig, swept: Collection[str], rules: int) -> list[str]:
+def _conditions(macro: Mapping[str, Any], swept: Collection[str], rules: int) -> list[str]:
     """What else decides an accuracy and is not usual: noise, the column, rules for some layers."""
     found = []
     for field in NOISE_AXES:
-        noise = getattr(macro, field)
+        noise = macro[field]
         if field not in swept and noise not in (0, "0"):
             found.append(f"{head_of(field)} {noise}" + ("" if isinstance(noise, str) else " %"))
-    if macro.column != "charge" and "column" not in swept:
-        found.append(f"column {macro.column.rpartition('.')[2]}")
+    if macro["column"] != "charge" and "column" not in swept:
+        found.append(f"column {macro['column'].rpartition('.')[2]}")
     if rules:
         found.append(f"{rules} rule{'s' if rules > 1 else ''} for some layers")
     return found

@@ -16,7 +16,7 @@ from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.html_page import page
 from asim_lightning.report.results_table import result_cells
-from asim_lightning.report.run_section import run_title, section_html
+from asim_lightning.report.run_section import Section, run_title
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.yields import yield_picture
 
@@ -80,9 +80,9 @@ class Results(Sequence[Result]):
         (head, *rows), sides = result_cells(self.run.results)
         align = {"l": "left", "r": "right"}
 
-        def line(cells: Sequence[str], tag: str) -> str:
+        def line(cells: Sequence[object], tag: str) -> str:
             each = (
-                f'<{tag} style="text-align: {align[side]}">{escape(cell)}</{tag}>'
+                f'<{tag} style="text-align: {align[side]}">{escape(str(cell))}</{tag}>'
                 for cell, side in zip(cells, sides, strict=True)
             )
             return f"<tr>{''.join(each)}</tr>"
@@ -144,7 +144,7 @@ class Results(Sequence[Result]):
         if path.suffix.lower() not in _SUFFIXES:
             raise ValueError(f"`path` of report must be a file {' or '.join(_SUFFIXES)}, got {path}")
         title = run_title(self.run)
-        body = f"<h1>{escape(title)}</h1>{measure.words(section_html(self.run, self.run.own_target, 0))}"
+        body = f"<h1>{escape(title)}</h1>{measure.words(Section.of(self.run, self.run.own_target).html(0))}"
         content = page(title, body).encode()
         write_whole(path, lambda file: file.write(content))
         return path

@@ -13,7 +13,7 @@ from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
 from asim_lightning.report.chip_report import chip_table, worst_converters
-from asim_lightning.report.range_table import range_table
+from asim_lightning.report.command_tables import range_table
 from asim_lightning.surgery import apply_point, macro_layers
 
 Row = TypeVar("Row")

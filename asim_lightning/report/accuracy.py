@@ -7,9 +7,9 @@ from pathlib import Path
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, value_words
 from asim_lightning.evaluation.run import read_run
-from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
-from asim_lightning.report.curves import Curve, drawn_lines
+from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
+from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Rows, Series, number_axis
 
 _NETWORK = "network"
@@ -65,11 +65,13 @@ def accuracy_picture(rows: Sequence[Result], plot: AccuracyPlot) -> Picture:
         texts = [_text(name, row, {axis: row.axes[axis]}, names) for row in line]
         series.append(accuracy_series(line, at, name, index, texts, is_line=is_joined))
         numbers += [[name, axis_text(row.axes[axis]), row.accuracy, row.low, row.high] for row in line]
-    for others_text, kind, line in _references_along(along, axis, names):
-        at, form = [places[axis_text(row.axes[axis])] for row in line], "line" if is_joined else "points"
-        name = f"{kind} ({others_text})" if others_text else kind
-        style = {"colour": BLACK if kind == "float" else GREY, "marker": "tick", "dashes": int(kind != "float")}
-        series.append(Series(name, at, [100 * row.accuracy for row in line], form=form, **style))  # type: ignore[arg-type]
+    for kind, colour, dashes in (("float", BLACK, 0), ("quantized", GREY, 1)):
+        for others, line in sweep_lines(along, axis, kind) if any(row.kind == kind for row in along) else ():  # type: ignore[arg-type]
+            name = f"{kind} ({legend_text(others, names)})" if others else kind
+            drawn_line = accuracy_series(
+                line, [places[axis_text(row.axes[axis])] for row in line], name, 0, (), is_joined
+            )
+            series.append(replace(drawn_line, low=(), high=(), colour=colour, marker="tick", dashes=dashes))
     marks = reference_marks([row for row in references if axis not in row.axes], numbers, names)
     y, chance = _height([*drawn, *references], plot.num_classes)
     head = head_of(axis, names)
@@ -177,18 +179,6 @@ def _text(name: str, row: Result, axes: Mapping[str, AxisValue], names: Mapping[
     head = [] if name == "simulated" else [name]
     accuracy = f"{row.measure.quantity(row.accuracy)} {row.measure.interval(row.low, row.high)}"
     return "\n".join([*head, legend_text(axes, names), accuracy, f"{row.images:,} images{reads}"])
-
-
-def _references_along(
-    rows: Sequence[Result], axis: str, names: Mapping[str, str]
-) -> list[tuple[str, str, list[Result]]]:
-    """Points of the float and the quantised network that have the axis: their other axes, kind and points in order."""
-    found: dict[tuple[str, str], list[Result]] = {}
-    for row in rows:
-        others = {name: value for name, value in row.axes.items() if name != axis}
-        found.setdefault((legend_text(others, names), row.kind), []).append(row)
-    order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in rows)]
-    return [(*key, sorted(line, key=lambda row: order.index(axis_text(row.axes[axis])))) for key, line in found.items()]
 
 
 def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, list[Mark]]:

@@ -1,16 +1,18 @@
-"""A chip as text and picture: spreads a layer, the worst converters, and histograms of offset, gain and INL."""
+"""A chip as text and picture: spreads a layer, the worst converters, and offset, gain and INL over its converters."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from asim_lightning.evaluation.chip_layer import ChipLayer
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.picture import Axis, Picture, Series
 from asim_lightning.text_table import text_table
 
 _WORST = 5
-_COLOUR = "#0072B2"
 
 
 def chip_table(layers: Sequence[ChipLayer]) -> str:
@@ -59,24 +61,52 @@ def worst_converters(layers: Sequence[ChipLayer]) -> str:
 
 
 def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
-    """Histograms over all converters; None where they have no errors."""
+    """Histograms over all converters, and their errors along the outputs of layers; None where they have no errors."""
     kinds = (
-        ("offset, LSB", [layer.offset for layer in layers]),
-        ("gain error, %", [None if layer.gain is None else 100 * (layer.gain - 1) for layer in layers]),
-        ("largest |INL|, LSB", [layer.largest_inl for layer in layers]),
+        ("offset (LSB)", [layer.offset for layer in layers]),
+        ("gain error (%)", [None if layer.gain is None else 100 * (layer.gain - 1) for layer in layers]),
+        ("largest |INL| (LSB)", [layer.largest_inl for layer in layers]),
     )
-    drawn = [(label, torch.cat(some)) for label, each in kinds if (some := [v for v in each if v is not None])]
+    drawn = []
+    for label, each in kinds:
+        some = [(values, layer.place[:, 2]) for values, layer in zip(each, layers, strict=True) if values is not None]
+        if some:
+            values, outputs = (torch.cat(parts) for parts in zip(*some, strict=True))
+            drawn.append((histogram_picture(label, values), output_picture(label, values, outputs)))
     if not drawn:
         return None
-    figure = Figure(figsize=(4.2 * len(drawn), 3.4), dpi=100, layout="constrained")
-    for axes, (label, values) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
-        axes.hist(values.numpy(), bins=min(60, max(10, len(values) // 20)), color=_COLOUR)
-        axes.set_xlabel(label)
-        axes.set_ylabel("converters")
-        axes.set_title(f"mean {float(values.mean()):.3g}, sd {float(values.std()):.3g}", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title)
-    return figure
+    return figure_of(*(each[row] for row in (0, 1) for each in drawn), title=title, across=len(drawn))
+
+
+def histogram_picture(label: str, values: Tensor) -> Picture:
+    """How many converters have which error.
+
+    Args:
+        label: The error, with its unit.
+        values: That of each converter. # (converters,)
+    """
+    counts, edges = np.histogram(values.numpy(), bins=min(60, max(10, len(values) // 20)))
+    steps = Series("", [*edges, edges[-1]], [0, *counts, 0], form="step")
+    title = f"mean {float(values.mean()):.3g}, sd {float(values.std(unbiased=False)):.3g}"
+    return Picture(title, Axis(label), Axis("converters"), [steps])
+
+
+def output_picture(label: str, values: Tensor, outputs: Tensor) -> Picture:
+    """Mean error of the converters of each output, over layers and tiles, and their spread: a gradient would be seen.
+
+    Args:
+        label: The error, with its unit.
+        values: That of each converter. # (converters,)
+        outputs: Output of the first column of each converter. # (converters,)
+    """
+    places = outputs.unique()
+    found = [values[outputs == place] for place in (places[0], *places)]  # the first one is where the steps begin
+    means = [float(each.mean()) for each in found]
+    spreads = [float(each.std(unbiased=False)) for each in found]
+    low, high = ([mean + side * sd for mean, sd in zip(means, spreads, strict=True)] for side in (-1, 1))
+    x = [float(places[0]) - 0.5, *(float(place) + 0.5 for place in places)]
+    line = Series("", x, means, low, high, form="step", style=1, dashes=0)
+    return Picture("mean and sd by output", Axis("output of a layer"), Axis(label), [line])
 
 
 def _spread(values: Tensor | None) -> str:

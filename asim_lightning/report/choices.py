@@ -6,36 +6,33 @@ from typing import TypeAlias
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
-from asim_lightning.evaluation.results import AxisValue, Decision, Result, axis_text, distinct_values, noise_unit
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.axis_labels import legend_text
-from asim_lightning.report.cost_names import ALL_DIGITAL
+from asim_lightning.report.labels import ALL_DIGITAL
 
 _OF_DIGITAL = ("weight_bits", "input_bits")
 """Ends of axes that the energy of a digital macro follows."""
 Axes: TypeAlias = Mapping[str, AxisValue]
-Decided: TypeAlias = tuple[Result, Decision]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The cheapest point that keeps the target under some conditions."""
+    """The cheapest point that keeps the targets of a run under some conditions."""
 
     conditions: Axes
     """What a designer does not choose, such as noise."""
     best: Result | None
-    """None where no point is known to keep it."""
+    """None where no point is known to keep them."""
     kept: int
     undecided: int
     missed: int
-    cheaper: Sequence[Decided]
+    cheaper: Sequence[Result]
     """Undecided points that cost less than the best, the cheapest first."""
-    own: Decided | None
-    """The recipe's own macro; None where no point is of it."""
+    own: Result | None
+    """The point of the recipe's own macro; None where there is none."""
     nearest: Result
-    """The point with the largest margin among those not known to keep it, the cheapest of several; the best where all
-    do."""
+    """The most accurate of the points not known to keep them, the cheapest of several; the best where all do."""
 
 
 def target_words(target: Target) -> str:
@@ -90,22 +87,18 @@ def conditions_of(point: Result, several: Collection[str]) -> Axes:
     return {name: value for name, value in axes.items() if is_condition(name) and name in several}
 
 
-def choices(run: Run, target: Target) -> list[Choice]:
-    """The cheapest point that keeps a target under each combination of conditions, the hardest last.
+def choices(run: Run) -> list[Choice]:
+    """The cheapest point that keeps the targets of a run under each combination of conditions, the hardest last.
 
     Harder are more noise and wider spreads in one unit, and with noise in mV a smaller full scale, of the first
-    condition, then of the next; of conditions without such an order, those under which fewer points keep the target.
+    condition, then of the next; of conditions without such an order, those under which fewer points keep the targets.
     The cheapest is the first by `Run.price`: with the least energy, if the run has no other objectives; the most
     accurate, if no cost is known.
 
-    Raises:
-        ValueError: The run lacks what the target is a share of.
+    Args:
+        run: A search, or what `Run.decided` gives.
     """
-    reference, several = run.reference(target), varied(run)
-    under: dict[str, tuple[Axes, list[Result]]] = {}
-    for point in run.points:
-        conditions = conditions_of(point, several)
-        under.setdefault(legend_text(conditions), (conditions, []))[1].append(point)
+    several = varied(run)
     ranks = {name: _ranks(run, name, values) for name, values in several.items() if is_condition(name)}
 
     def hardness(choice: Choice) -> tuple[float, ...]:
@@ -113,24 +106,22 @@ def choices(run: Run, target: Target) -> list[Choice]:
         return (*places, -choice.kept)
 
     found = []
-    for conditions, points in under.values():
-        decided = [(point, run.decision(target, point)) for point in points]
-        kept = [point for point, decision in decided if decision.verdict == "kept"]
-        others = [point for point, decision in decided if decision.verdict != "kept"]
-        undecided = [each for each in decided if each[1].verdict == "undecided"]
-        best, own = min(kept, key=run.price, default=None), run.own(points)
+    for (_, points), best in zip(run.groups, run.cheapest, strict=True):
+        kept = [point for point in points if point.verdict == "kept"]
+        undecided = [point for point in points if point.verdict == "undecided"]
         # without energies a price is an accuracy
-        cheaper = [each for each in undecided if run.costs and best and run.price(each[0])[0] < run.price(best)[0]]
+        cheaper = [point for point in undecided if run.costs and best and run.price(point)[0] < run.price(best)[0]]
+        others = [point for point in points if point.verdict != "kept"] or kept
         found.append(
             Choice(
-                conditions,
+                conditions_of(points[0], several),
                 best,
                 len(kept),
                 len(undecided),
                 len(points) - len(kept) - len(undecided),
-                sorted(cheaper, key=lambda each: run.price(each[0])),
-                None if own is None else (own, run.decision(target, own)),
-                min(others or kept, key=lambda point: (-target.margin(point, reference), *run.price(point))),
+                sorted(cheaper, key=run.price),
+                run.own(points),
+                min(others, key=lambda point: (-point.accuracy, *run.price(point))),
             )
         )
     return sorted(found, key=hardness)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from asim_lightning.engine.adc_range import overall, qualities
 from asim_lightning.nn.count_histograms import LayerCounts
+from asim_lightning.report.command_tables import decibels
 from asim_lightning.report.draw import save_figure
-from asim_lightning.report.range_table import decibels
 
 _WIDTH, _HEIGHT, _DOTS = 13.0, 12.0, 100  # inches and dots per inch: 1300 x 1200 pixels
 _MOST_BINS = 256
@@ -151,7 +151,7 @@ def count_figure(page: CountPage) -> Figure:
 
 
 def plot_counts(page: CountPage, path: Path) -> Path:
-    """Write `count_figure` as a PNG of 1300 x 1200 pixels."""
+    """Write `count_figure` in the format that the suffix of its file says."""
     return save_figure(count_figure(page), path)
 
 

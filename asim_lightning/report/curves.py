@@ -4,28 +4,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from asim_lightning.evaluation.axis_settings import is_condition
-from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values
-from asim_lightning.report.axis_labels import head_of
+from asim_lightning.evaluation.results import AxisValue, Kind, Result, axes_text, axis_text, distinct_values
+from asim_lightning.report.labels import head_of
 from asim_lightning.report.picture import MOST_CURVES
 
 Curve: TypeAlias = tuple[dict[str, AxisValue], list[Result]]
 """Values of the other axes, and the points along the axis that is drawn."""
 
 
-def sweep_lines(rows: Sequence[Result], axis: str) -> list[Curve]:
-    """The simulated points that have `axis`, one line for each combination of the other axes.
+def sweep_lines(rows: Sequence[Result], axis: str, kind: Kind = "simulated") -> list[Curve]:
+    """The points of a kind that have `axis`, one line for each combination of the other axes.
 
     Returns:
         For each line the other axes that differ between lines, and its points in the order of `distinct_values`.
 
     Raises:
-        ValueError: No simulated point has the axis.
+        ValueError: No point of the kind has the axis.
     """
-    simulated = [row for row in rows if row.kind == "simulated"]
-    points = [row for row in simulated if axis in row.axes]
+    of_kind = [row for row in rows if row.kind == kind]
+    points = [row for row in of_kind if axis in row.axes]
     if not points:
-        known = ", ".join(dict.fromkeys(name for row in simulated for name in row.axes)) or "none"
-        raise ValueError(f"the axis of a plot must be one that simulated points have ({known}), got {axis!r}")
+        known = ", ".join(dict.fromkeys(name for row in of_kind for name in row.axes)) or "none"
+        raise ValueError(f"the axis of a plot must be one that {kind} points have ({known}), got {axis!r}")
     order = [axis_text(value) for value in distinct_values(row.axes[axis] for row in points)]
     others = list(dict.fromkeys(name for row in points for name in row.axes if name != axis))
     # A name that some points lack tells lines apart too, hence the None of a missing name beside (value,).

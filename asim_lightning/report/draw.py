@@ -23,6 +23,8 @@ _CHARACTERS = 84
 """Of a line of text across the figure."""
 _MOST_INSIDE = 6
 """Entries of a legend that stands among the points; a longer one would hide them."""
+_AROUND_BARS, _OF_BAR = 1.0, 0.22
+"""Height around bars, and of each, inches."""
 _ACROSS = 3
 """Pictures next to each other."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -32,26 +34,30 @@ DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.5, 1, 1.5)), (0, (1.5, 
 _STYLE: Any = {"font.size": 9.0, "axes.titlesize": 10.0, "legend.fontsize": 8.0, "figure.titlesize": 10.0}
 
 
-def figure_of(*pictures: Picture, title: str = "") -> Figure:
-    """Pictures next to each other, as one figure.
+def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Figure:
+    """Pictures next to each other, as one figure; pictures of bars below each other, as high as their bars ask.
 
     Args:
         pictures: One or more; heat maps share one scale of colours.
         title: Headline of several.
+        across: Most pictures next to each other.
     """
     from matplotlib import rc_context
 
-    columns = min(len(pictures), _ACROSS)
+    columns = 1 if pictures[0].has_bars else min(len(pictures), across)
     lines = -(-len(pictures) // columns)
+    heights = [HEIGHT if lines == 1 else 0.75 * HEIGHT] * lines
+    if pictures[0].has_bars:
+        heights = [_AROUND_BARS + _OF_BAR * len(each.y.names) for each in pictures]
     with rc_context(_STYLE):
-        figure = new_figure(
-            WIDTH if columns < _ACROSS else 1.4 * WIDTH, HEIGHT if lines == 1 else 0.75 * HEIGHT * lines
-        )
+        figure = new_figure(WIDTH if columns < _ACROSS else 1.4 * WIDTH, sum(heights))
+        grid = figure.add_gridspec(lines, columns, height_ratios=heights)
         image = None
-        for number, picture in enumerate(pictures, 1):
-            image = _draw(figure, figure.add_subplot(lines, columns, number), picture, len(pictures) > 1) or image
-        if image is not None and (grid := pictures[0].grid) is not None:
-            figure.colorbar(image, ax=figure.axes, label=grid.label)
+        for number, picture in enumerate(pictures):
+            plot = figure.add_subplot(grid[number // columns, number % columns])
+            image = _draw(figure, plot, picture, columns > 1) or image
+        if image is not None and (shown := pictures[0].grid) is not None:
+            figure.colorbar(image, ax=figure.axes, label=shown.label)
         if title:
             figure.suptitle(fill(title, _CHARACTERS))
         if note := pictures[0].note:
@@ -60,14 +66,15 @@ def figure_of(*pictures: Picture, title: str = "") -> Figure:
     return figure
 
 
-def new_figure(width: float = WIDTH, height: float = HEIGHT) -> Figure:
+def new_figure(width: float, height: float, dots: int = _DOTS) -> Figure:
     """An empty figure that no window shows.
 
     Args:
         width: Width, inches.
         height: Height, inches.
+        dots: Of a PNG, an inch.
     """
-    figure = Figure(figsize=(width, height), dpi=_DOTS, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dots, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -100,11 +107,13 @@ def _draw(figure: Figure, plot: Axes, picture: Picture, is_one_of_several: bool)
     _set_axis(plot, "x", picture.x)
     _set_axis(plot, "y", picture.y)
     if picture.grid is None:
-        plot.grid(axis="x" if any(each.form == "bar" for each in picture.series) else "y", color="0.9")
+        plot.grid(axis="x" if picture.has_bars else "y", color="0.9")
         plot.set_axisbelow(True)
         plot.spines[["top", "right"]].set_visible(False)
-    beside = picture.entries > _MOST_INSIDE
-    if beside:
+    beside = picture.entries > _MOST_INSIDE and not picture.has_bars
+    if picture.has_bars and picture.entries:
+        figure.legend(*plot.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    elif beside:
         plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     elif picture.entries:
         plot.legend(loc="best", framealpha=0.9)
@@ -138,7 +147,9 @@ def _draw_series(plot: Axes, each: Series, aside: float, figure: Figure) -> None
         transform=plot.transData + ScaledTranslation(aside, 0.0, figure.dpi_scale_trans),
         zorder=1.9 if each.is_pale else 3 if each.marker == "ring" else 2.0,
     )  # fmt: skip
-    plot.update_datalim(np.column_stack([x, y]))  # which a shifted transform leaves out
+    for ends in ((x, y), (x, each.low), (x, each.high), (each.left, y), (each.right, y)):
+        if len(ends[0]) and len(ends[1]):
+            plot.update_datalim(np.column_stack(ends))  # which a shifted transform leaves out
     plot.autoscale_view()
 
 

@@ -22,7 +22,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 """What a browser may load: nothing that is not in the page."""
 _RESIZE = (
     "<script>addEventListener('beforeprint', () => document.querySelectorAll('.js-plotly-plot')"
-    ".forEach(figure => Plotly.relayout(figure, {width: 340})))</script>"
+    ".forEach(figure => Plotly.relayout(figure, {width: 440})))</script>"
 )
 """Makes figures fit a sheet, two next to each other."""
 _STYLE = """
@@ -46,8 +46,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; m
 dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow: auto; max-height: 30rem; border: 1px solid #d0d0d0; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 0.25rem 0.6rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ececec; }
-th { position: sticky; top: 0; background: #f5f5f5; }
+th, td { padding: 0.25rem 0.45rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ececec; }
+th { position: sticky; top: 0; background: #f5f5f5; white-space: normal; vertical-align: bottom; }
 td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
 td.number, th.number { text-align: right; }
 tr.marked { background: #e4f1e8; }
@@ -59,20 +59,21 @@ a { color: #005a8e; }
   dd { margin-bottom: 0.5rem; }
 }
 @media print {
-  @page { margin: 14mm; }
+  @page { margin: 10mm 14mm; }
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   .scroll { max-height: none; overflow: visible; border: 0; }
   table { font-size: 6.5pt; }
   th { position: static; }
   th, td { padding: 1pt 3pt; }
-  th { white-space: normal; }
   td.wide { min-width: 0; }
   .verdict { font-size: 11pt; }
-  figure, tr, .verdict { break-inside: avoid; }
-  .figures { grid-template-columns: 1fr 1fr; gap: 0 1rem; }
+  h2, figure, tr, .verdict { break-inside: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; gap: 0 1rem; zoom: 0.75; }
   figure { margin: 0; max-width: none; }
-  figcaption, .note, dl { font-size: 7.5pt; }
+  h3 { margin-top: 0.75rem; }
+  figcaption { font-size: 10pt; }
+  .note, dl { font-size: 7.5pt; }
   h2, h3, p.note { break-after: avoid; }
   .modebar-container { display: none; }
 }

@@ -1,21 +1,25 @@
-"""Energy by layer as a picture, and whose layers a report shows."""
+"""Energy by layer as a picture, of a report and of `asim cost`, and whose layers a report shows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
+from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.cost_table import LABELS as PARTS
+from asim_lightning.cost.cost_table import energy, energy_unit
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.axis_labels import head_of, legend_text
 from asim_lightning.report.choices import choices, target_words
-from asim_lightning.report.picture import Axis, Picture, Rows, Series
+from asim_lightning.report.labels import head_of, legend_text
+from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Rows, Series
 from asim_lightning.report.verdict import point_words
 
 Layers: TypeAlias = Sequence[Mapping[str, Any]]
 """What each layer takes for one image, as in cost.json."""
 _SHOWN = ("rows", "adc_bits", "encoding_bits")
 """Fields of the macro that the note names."""
+_STYLES = {"array": 0, "adc": 1, "shift_add": 2, "writes": 3, "drivers": 4, "digital": 5}
 
 
 def layers_shown(run: Run, target: Target) -> tuple[Layers, str]:
@@ -37,7 +41,7 @@ def layers_shown(run: Run, target: Target) -> tuple[Layers, str]:
         return design.layers, _words(run, f"on the macro of all points{f', {axes}' if axes else ''}", design.axes)
     best = None
     if run.designs and not run.yields and run.points:
-        best = next((each.best for each in reversed(choices(run, target)) if each.best is not None), None)
+        best = next((each.best for each in reversed(choices(run.decided(target))) if each.best is not None), None)
     found = [] if best is None else [each for each in run.designs if each.is_of(best)]
     if best is not None and found:
         whose = f"at the cheapest point that keeps {target_words(target)}, {point_words(run, best)}"
@@ -60,29 +64,59 @@ def layers_picture(run: Run, target: Target) -> Picture | None:
     layers, note = layers_shown(run, target)
     if not layers:
         return None
-    parts = [
-        name
-        for name in layers[0]
-        if name.endswith("_pj") and name not in ("energy_pj", "all_digital_pj") and any(layer[name] for layer in layers)
-    ]
-    series = [
-        Series(
-            _name(part),
-            [layer[part] / 1000 for layer in layers],
-            range(len(layers)),
-            form="bar",
-            style=style,
-            texts=[
-                f"{layer['layer']}\n{_name(part)} {layer[part] / 1000:.4g} nJ of "
-                f"{layer['energy_pj'] / 1000:.4g} nJ\n{layer.get('conversions', 0):,} conversions"
-                for layer in layers
-            ],
+    whole = energy_picture(layers, run.network_cost.get("technology", {}), "Energy by layer")
+    return replace(whole, note=note, numbers=layer_numbers(layers), file="layers.csv")
+
+
+def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
+    """Energy of all layers together, and of each layer."""
+    found = report.as_json()
+    together = {**found["total"], "layer": f"as configured, {energy(report.energy.total)}"}
+    whole = energy_picture([together], found["technology"], f"All layers, {report.technology}")
+    unnamed = [replace(each, name="") for each in whole.series]  # by layer has the same legend
+    return replace(whole, series=unnamed), energy_picture(found["layers"], found["technology"], "By layer")
+
+
+def energy_picture(layers: Layers, technology: Mapping[str, Any], title: str) -> Picture:
+    """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both.
+
+    Args:
+        layers: One or more.
+        technology: What their energies are computed from, as in cost.json; empty: not known, so that no factors are.
+        title: Headline.
+    """
+    unit, femtojoules = energy_unit(1e3 * max(layer["energy_pj"] for layer in layers))
+    size, places = 1e-3 * femtojoules, range(len(layers))
+    unit = unit.replace("u", "µ")
+
+    def said(layer: Mapping[str, Any], part: str) -> str:
+        of = f"{_name(part)} {layer[part] / size:.4g} {unit} of {layer['energy_pj'] / size:.4g} {unit}"
+        return f"{layer['layer']}\n{of}\n{layer.get('conversions', 0):,} conversions"
+
+    parts = [part for part in (f"{name}_pj" for name in _STYLES) if any(layer.get(part) for layer in layers)]
+    series = []
+    for part in parts:
+        x, texts = [layer[part] / size for layer in layers], [said(layer, part) for layer in layers]
+        style = _STYLES[part.removesuffix("_pj")]
+        series.append(Series(_name(part), x, places, form="bar", style=style, texts=texts))
+    factor, of_digital = (technology.get(name, {}).get("value") for name in ("factor", "digital_factor"))
+    if factor and of_digital:
+        ends = [(layer["energy_pj"] - layer["digital_pj"], layer["digital_pj"]) for layer in layers]
+        low, high = (
+            [(analog * of_analog + digital * of_both) / size for analog, digital in ends]
+            for of_analog, of_both in ((1 / factor, 1 / of_digital), (factor, of_digital))
         )
-        for style, part in enumerate(parts)
-    ]
+        total = [layer["energy_pj"] / size for layer in layers]
+        name = f"factor of the model: {factor:g} of analog, {of_digital:g} of digital parts"
+        series.append(Series(name, total, places, left=low, right=high, colour=GREY, marker="none"))
+    if all("all_digital_pj" in layer for layer in layers):
+        digital = [layer["all_digital_pj"] / size for layer in layers]
+        texts = [
+            f"{layer['layer']}\nin a digital macro {x:.4g} {unit}" for layer, x in zip(layers, digital, strict=True)
+        ]
+        series.append(Series("in a digital macro", digital, places, colour=BLACK, marker="star", texts=texts))
     names = [str(layer["layer"]) for layer in layers]
-    x, y = Axis("energy an image (nJ)"), Axis("", "names", names)
-    return Picture("Energy by layer", x, y, series, note=note, numbers=layer_numbers(layers), file="layers.csv")
+    return Picture(title, Axis(f"energy an image ({unit})"), Axis("", "names", names), series)
 
 
 def layer_numbers(layers: Layers) -> Rows:

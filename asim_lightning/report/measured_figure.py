@@ -5,24 +5,25 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asim_lightning.circuit.code_fit import intervals
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
-from asim_lightning.report.draw import save_figure
+from asim_lightning.report.draw import new_figure, save_figure
+from asim_lightning.report.picture import Format
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#5B5B5B"  # apart for colour-blind readers, too
 
 
-def draw_measured(columns: Iterable[Column], folder: Path) -> list[Path]:
-    """Draw each measured column once, into a PNG file of its file's name.
+def draw_measured(columns: Iterable[Column], folder: Path, suffix: Format = "png") -> list[Path]:
+    """Draw each measured column once, into a file of its file's name.
 
     Args:
         columns: Columns of any kind.
         folder: Where to draw; it is made where absent.
+        suffix: Format of the files.
 
     Returns:
         The files.
@@ -32,9 +33,9 @@ def draw_measured(columns: Iterable[Column], folder: Path) -> list[Path]:
     drawn: list[Path] = []
     for (file, converter), (column, curve) in measured.items():
         name = Path(file).stem + ("" if converter is None else f"_converter_{converter}")
-        path = folder / f"{name}.png"
+        path = folder / f"{name}.{suffix}"
         if path in drawn:  # another folder's file of the same name
-            path = folder / f"{name}_{len(drawn)}.png"
+            path = folder / f"{name}_{len(drawn)}.{suffix}"
         title = f"{Path(file).name}" + ("" if converter is None else f", converter {converter}")
         drawn.append(save_figure(measured_figure(curve, column.macro.top_code or 1, title), path))
     return drawn
@@ -55,8 +56,7 @@ def measured_figure(curve: MeasuredCurve, top: int, title: str) -> Figure:
     counts = np.arange(len(level))
     slope = (level[-1] - level[0]) / curve.full_scale
     line = level[0] + slope * counts
-    figure = Figure(figsize=(11.0, 7.6), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.0, 7.6)
     transfer, inl, dnl, noise = figure.subplots(2, 2).flat
     transfer.plot(counts, counts * top / curve.full_scale, color=_GREY, linestyle="--", linewidth=1, label="ideal")
     transfer.plot(counts, level, color=_BLUE, linewidth=1.5, label="measured, before rounding")

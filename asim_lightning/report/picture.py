@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 Rows: TypeAlias = list[list[object]]
 """Cells of a table, its head first."""
+Format: TypeAlias = Literal["png", "pdf", "svg"]
+"""Format of a file, which its suffix says."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
 """Colours that stay apart for colour-blind readers (Okabe and Ito, a brown for their yellow), darkest first."""
 BLACK, GREY = "#1a1a1a", "#737373"
@@ -153,6 +155,11 @@ class Picture:
     note: str = ""
     numbers: Rows = field(default_factory=list)
     file: str = ""
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether it has bars, so that values are along x."""
+        return any(each.form == "bar" for each in self.series)
 
     @property
     def entries(self) -> int:

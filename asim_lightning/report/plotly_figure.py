@@ -14,7 +14,7 @@ _OTHER_SYMBOLS = {
     "full": "circle", "open": "circle-open", "cross": "x-thin-open", "ring": "circle-open", "star": "star",
     "tick": "line-ns-open",
 }  # fmt: skip
-_SIZES = {"ring": 16, "star": 14, "tick": 16}
+_SIZES = {"ring": 16, "star": 14, "tick": 16, "none": 0}
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _HATCHES = ("", "/", ".", "x", "\\", "-")
 _LINES = {"gridcolor": "#e5e5e5", "linecolor": "#808080", "zeroline": False, "ticks": "outside"}
@@ -44,7 +44,7 @@ def traces_of(picture: Picture) -> list[dict[str, Any]]:
 
 def layout_of(picture: Picture) -> dict[str, Any]:
     """Axes, legend and margins."""
-    has_bars = any(each.form == "bar" for each in picture.series)
+    has_bars = picture.has_bars
     names = len(picture.y.names) if picture.y.scale == "names" else 0
     numbers = sorted({x for each in picture.series for x in each.x if isfinite(x)})
     turned = {"autorange": "reversed"} if has_bars else {}

@@ -1,17 +1,44 @@
-"""The results of a sweep as a text table."""
+"""Tables of points: of a sweep and of a search as text, and of all points of a run for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from textwrap import fill
+from typing import Any, TypeAlias
 
-from asim_lightning.evaluation.results import KINDS, Result, is_number, value_words
-from asim_lightning.report.numbers import count_range, mean_count
-from asim_lightning.text_table import text_table
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
+from asim_lightning.evaluation.run import Run, is_among
+from asim_lightning.evaluation.target import Target, has_figure
+from asim_lightning.report.choices import choices, front_of, target_words
+from asim_lightning.report.labels import cost_label, head_of, label_of, main_costs
+from asim_lightning.report.numbers import count_range, interval_text, mean_count
+from asim_lightning.report.picture import Rows
+from asim_lightning.report.table import Column, Table, axis_columns, interval, number_rows, plain, shown_rows, text_of
+from asim_lightning.report.verdict import choice_facts
 
+Points: TypeAlias = list[Column[Result]]
+
+_WIDTH = 120
+"""Characters of a line below a table."""
 _FEW_IMAGES = 100
 """Below this number of images, right answers are shown too: one of 20 images is 5 %."""
-
-
-_FIGURES = {"energy_uj": "energy (uJ)", "latency_ms": "latency (ms)", "tops_per_watt": "TOPS/W"}
-"""Columns of what a point costs, and their headings."""
+_COSTS = ("energy_uj", "latency_ms", "tops_per_watt")
+"""Costs that a table of text shows."""
+_MOST_ROWS = 40
+"""Points of a search up to which all are printed; of more, only the front."""
+_KIND: Column[Result] = plain("kind", lambda row: row.kind, "l")
+_READS: Points = [
+    plain("trials", lambda row: row.trials),
+    plain("images", lambda row: row.images),
+    Column("seconds", lambda row: f"{row.seconds:.1f}", {"seconds": lambda row: row.seconds}),
+    plain("algorithm", lambda row: row.algorithm, "l"),
+]
+_RIGHT: Column[Result] = Column(
+    "right",
+    lambda row: f"{mean_count(row.right)} of {row.images}" + (f" ({count_range(row.right)})" if row.trials > 1 else ""),
+    {"right": lambda row: " ".join(map(str, row.right))},
+    "l",
+)
 
 
 def results_table(rows: Sequence[Result]) -> str:
@@ -23,58 +50,216 @@ def results_table(rows: Sequence[Result]) -> str:
     Args:
         rows: The results.
     """
-    if not rows:
-        return "no results"
-    cells, sides = result_cells(rows)
-    return text_table(cells, 1, sides)
+    return text_of(_columns(rows), _ordered(rows)) if rows else "no results"
 
 
-def result_cells(rows: Sequence[Result]) -> tuple[list[list[str]], str]:
+def result_cells(rows: Sequence[Result]) -> tuple[Rows, str]:
     """The cells of that table, its head first, and the side of each column, "l" or "r".
 
     Args:
         rows: The results, one or more.
     """
+    columns = _columns(rows)
+    return shown_rows(columns, _ordered(rows)), "".join(column.side for column in columns)
+
+
+def _ordered(rows: Sequence[Result]) -> list[Result]:
+    return sorted(rows, key=lambda row: KINDS.index(row.kind))
+
+
+def _columns(rows: Sequence[Result]) -> Points:
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
-    ordered = sorted(rows, key=lambda row: KINDS.index(row.kind))
-    has_costs = any(name in row.figures for row in rows for name in _FIGURES)
-    costs = list(_FIGURES.values()) if has_costs else []
-    targets = list(dict.fromkeys(target for row in rows for target in row.decisions))
-    measure = rows[0].measure
-    header = ["kind", *axes, measure.heading, "95 % interval", *costs, *map(measure.words, targets)]
-    header += ["trials", "images", "seconds", "algorithm"]
-    cells = [
-        [
-            row.kind,
-            *(value_words(row.axes[name]) if name in row.axes else "-" for name in axes),
-            measure.text(row.accuracy),
-            measure.interval(row.low, row.high),
-            *(_costs(row.figures) if has_costs else []),
-            *(str(row.decisions.get(target, "-")) for target in targets),
-            str(row.trials),
-            str(row.images),
-            f"{row.seconds:.1f}",
-            row.algorithm,
-        ]
-        for row in ordered
+    costs = _COSTS if any(name in row.figures for row in rows for name in _COSTS) else ()
+    has_right = all(row.right and row.images < _FEW_IMAGES for row in rows)
+    targets = dict.fromkeys(target for row in rows for target in row.decisions)
+    return [
+        _KIND,
+        *axis_columns(axes, rows),
+        *_accuracy(rows[0].measure),
+        *(_cost_column(name, 3) for name in costs),
+        *(_target_column(target, rows[0].measure) for target in targets),
+        *_READS,
+        *[_RIGHT] * has_right,
     ]
-    if all(row.right and row.images < _FEW_IMAGES for row in ordered):
-        header.append("right")
-        for line, row in zip(cells, ordered, strict=True):
-            line.append(_right(row))
-    text = {"kind", "algorithm", "right", *targets, *(name for name in axes if not _is_numeric(ordered, name))}
-    sides = "".join("l" if name in text else "r" for name in header)
-    return [header, *cells], sides
 
 
-def _costs(found: Mapping[str, float]) -> list[str]:
-    return [f"{found[name]:.3g}" if name in found else "-" for name in _FIGURES]
+def search_text(found: Run, technology: str) -> str:
+    """Table of a search, the cheapest point under each condition, and how to read both.
+
+    Args:
+        found: What a search found.
+        technology: What energy and latency were computed from, in words.
+    """
+    front, cheapest, measure = found.front, found.cheapest, found.points[0].measure
+    shown = [each for each in found.points if is_among(each, front) or is_among(each, cheapest)]
+    shown = found.points if len(found.points) <= _MOST_ROWS else shown
+
+    def mark(row: Result) -> str:
+        is_point = row.kind == "simulated"
+        return (
+            "cheapest" if is_among(row, cheapest) else "front" if is_among(row, front) else "" if is_point else row.kind
+        )
+
+    costs = [
+        name for name in (*_COSTS[:2], "yield", *_COSTS[2:]) if all(has_figure(point, name) for point in found.points)
+    ]
+    columns = [
+        Column("", mark, side="l"),
+        *axis_columns(list(found.points[0].axes), found.points),
+        *_accuracy(measure),
+        *(_cost_column(name, 4) for name in costs if name != "tops_per_watt" or name in found.objectives),
+        *(_target_column(target, measure) for target in found.targets),
+    ]
+    lines = [text_of(columns, [*found.references, *shown])]
+    if len(shown) < len(found.points):
+        lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
+    facts = [f"{' and '.join(found.targets)}: {'; '.join(choice_facts(found, each))}." for each in choices(found)]
+    notes = [*(facts if found.targets else ()), *_notes(found, technology)]
+    said = (fill(measure.words(note), _WIDTH, subsequent_indent="  ") for note in notes)
+    return "\n".join([*lines, "", *said])
 
 
-def _is_numeric(rows: Sequence[Result], name: str) -> bool:
-    return all(is_number(row.axes[name]) or row.axes[name] is None for row in rows if name in row.axes)
+def _notes(found: Run, technology: str) -> list[str]:
+    names = " and ".join(found.objectives)
+    same = " at the same noise" if len(found.groups) > 1 else ""
+    notes = [f"Front: no point{same} is better in one of {names} and at least as good in all."]
+    if any("all_digital_uj" in point.figures for point in found.points):
+        own = any(name.startswith("technology.") for name in found.points[0].axes)
+        line = f"Energy and latency: at {'the technology of each point' if own else technology}, by the model's factor"
+        digital = "of each point in results.csv"
+        if found.all_digital is not None:
+            digital = "{:.4g} uJ, {:.3g} to {:.3g}".format(*found.all_digital)
+        notes.append(f"{line} either way (results.csv); all-digital {digital}.")
+    if (owner := found.references[0].axes) and any(" of " in target for target in found.targets):
+        notes.append(f"Shares of the float or quantized accuracy are of the network at {axes_text(owner)}.")
+    if found.targets:
+        notes.append(
+            "Undecided: the interval holds the target. Each bound holds with 95 % for its own point; of many points, "
+            "some are kept or missed by chance."
+        )
+    return notes
 
 
-def _right(row: Result) -> str:
-    spread = f" ({count_range(row.right)})" if row.trials > 1 else ""
-    return f"{mean_count(row.right)} of {row.images}{spread}"
+def point_table(run: Run, target: Target) -> Table:
+    """All points with accuracy, difference to the quantised network, decision, and costs.
+
+    A column in which all simulated points agree is a note, so that the table fits a page; its CSV has all columns.
+    """
+    run = run.decided(target)
+    rows = sorted(run.results, key=lambda row: KINDS.index(row.kind))
+    front, cheapest, main, measure = front_of(run), run.cheapest, main_costs(run.costs), rows[0].measure
+    columns = [
+        _KIND,
+        *axis_columns(run.axes, rows, lambda name: table_head(run, name)),
+        *_accuracy(measure),
+        Column(
+            "to quantized (points)",
+            lambda row: "-" if row.difference is None else difference_text(row.difference),
+            {
+                "difference": lambda row: "" if row.difference is None else row.difference.mean,
+                "difference_low": lambda row: "" if row.difference is None else row.difference.low,
+                "difference_high": lambda row: "" if row.difference is None else row.difference.high,
+            },
+        ),
+        replace(_target_column(str(target), measure), head="target"),
+        *(_cost_column(name, 4, cost_label(name), name in main) for name in run.costs),
+        Column(
+            "front",
+            lambda row: "front" if is_among(row, front) else "-",
+            {"on_the_front": lambda row: is_among(row, front)},
+        ),
+        *(replace(column, text=None) if column.head == "seconds" else column for column in _READS),
+        replace(_RIGHT, text=None),
+    ]
+    columns, note = _that_differ(columns, run.points or rows)
+    marked = [place for place, row in enumerate(rows) if is_among(row, cheapest)]
+    green = f"Green: the cheapest point that keeps {target_words(target)}, under each condition. " if marked else ""
+    return Table(
+        "All points", "points.csv", shown_rows(columns, rows), number_rows(columns, rows), marked, green + note
+    )
+
+
+def table_head(run: Run, name: str) -> str:
+    """The text of an axis at the head of a column, without its unit if the cells have theirs."""
+    has_texts = any(isinstance(point.axes.get(name), str) for point in run.points)
+    return head_of(name) if has_texts else label_of(name)
+
+
+def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) -> tuple[Points, str]:
+    """Columns of which those in which all points agree are not shown, and a note on these, if they have a value."""
+    kept = {"kind", "target", "95 % interval", *(point.measure.heading for point in points)}
+    found, said = [], []
+    for column in columns:
+        texts = {str(column.text(point)) for point in points} if column.text is not None else set()
+        if len(texts) == 1 and len(points) > 1 and column.head not in kept:
+            said += [f"{column.head} {text}" for text in texts if text != "-"]
+            column = replace(column, text=None)
+        found.append(column)
+    return found, f"All simulated points: {', '.join(said)}." if said else ""
+
+
+def _accuracy(measure: Measure) -> Points:
+    """The columns of a mean of outcomes and its interval."""
+    return [
+        Column(measure.heading, lambda row: measure.text(row.accuracy), {"accuracy": lambda row: row.accuracy}),
+        interval("95 % interval", lambda row: (row.low, row.high), text=measure.interval),
+    ]
+
+
+def _cost_column(name: str, digits: int, head: str = "", is_shown: bool = True) -> Column[Result]:
+    """A column of a cost; a text table says u for µ."""
+    return Column(
+        head or cost_label(name).replace("µ", "u"),
+        (lambda row: f"{row.figures[name]:.{digits}g}" if name in row.figures else "-") if is_shown else None,
+        {name: lambda row: row.figures.get(name, "")},
+    )
+
+
+def _target_column(target: str, measure: Measure) -> Column[Result]:
+    """A column of whether points keep a target."""
+    return Column(
+        measure.words(target),
+        lambda row: str(row.decisions.get(target, "-")),
+        {"target": lambda row: str(row.decisions.get(target, ""))},
+        "l",
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one step along an axis changes, on the same images and reads.
+
+    Attributes:
+        axes: Values of the other axes.
+        before: Value of the axis.
+        after: The next one.
+        change: Accuracy after less accuracy before, and its 95 % interval, -1..1.
+    """
+
+    axes: dict[str, AxisValue]
+    before: AxisValue
+    after: AxisValue
+    change: Interval
+
+
+def differences_text(axis: str, found: Sequence[Difference]) -> str:
+    """Table of the differences, in points, below a line that says what they are.
+
+    Args:
+        axis: Name of the axis.
+        found: Its differences, one or more.
+    """
+    columns: list[Column[Any]] = [
+        *(replace(column, side="r") for column in axis_columns(list(found[0].axes), found)),
+        Column(f"{axis} from", lambda row: value_words(row.before)),
+        Column("to", lambda row: value_words(row.after)),
+        Column("change (points)", lambda row: f"{100 * row.change.mean:+.2f}"),
+        Column("95 % interval", lambda row: f"[{100 * row.change.low:+.2f}, {100 * row.change.high:+.2f}]"),
+    ]
+    head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
+    return f"{head}\n{text_of(columns, found)}"
+
+
+def difference_text(found: Interval) -> str:
+    """A difference of accuracies in points with its interval, as in "-1.25 [-2.50, 0.00]"."""
+    return f"{100 * found.mean:+.2f} {interval_text(found.low, found.high)}"

@@ -1,22 +1,23 @@
 """The part of a report that is about one run: what it shows, figures, tables, and what it was computed from."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 from asim_lightning.evaluation.axis_settings import CHIP
-from asim_lightning.evaluation.results import axis_text, distinct_values, is_number, value_words
+from asim_lightning.evaluation.results import axis_text, distinct_values, is_number
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
-from asim_lightning.report.axis_labels import head_of
 from asim_lightning.report.choices import digital_energy, energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
+from asim_lightning.report.labels import head_of, value_text
 from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
 from asim_lightning.report.picture import Picture, Rows
-from asim_lightning.report.run_tables import Table, difference_rows, tables, text_of
+from asim_lightning.report.run_tables import difference_rows, setting_text, tables
+from asim_lightning.report.table import Table
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yields import yield_picture
@@ -29,34 +30,70 @@ _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
 
-def section_html(run: Run, target: Target, number: int, title: str = "") -> str:
-    """The part of a page about one run.
+@dataclass(frozen=True)
+class Section:
+    """What a page shows of a run.
 
-    Args:
+    Attributes:
         run: The run.
-        target: The accuracy to keep.
-        number: Place of the run on the page, from 1; 0: alone, under the headline of the page.
-        title: Its headline where it is not alone; empty: `run_title`.
-
-    Raises:
-        ValueError: The run lacks what the target is a share of.
-        ModuleNotFoundError: plotly is not installed.
+        title: Its headline, where the page has several runs.
+        verdict: What the run shows.
+        pictures: Its figures.
+        tables: Its tables.
     """
-    figures = [
-        figure_html(picture, f"figure-{number}-{place}") for place, picture in enumerate(pictures(run, target), 1)
-    ]
-    parts = [
-        *([f"<h2>{escape(title or run_title(run))}</h2>"] if number else []),
-        f'<p class="verdict">{escape(verdict(run, target))}</p>',
-        list_html(facts(run)),
-        '<div class="figures">',
-        *figures,
-        "</div>",
-        *[part for table in tables(run, target) for part in _table_html(table)],
-        "<h3>What it was computed from</h3>",
-        *_origin(run),
-    ]
-    return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
+
+    run: Run
+    title: str
+    verdict: str
+    pictures: Sequence[Picture]
+    tables: Sequence[Table]
+
+    @classmethod
+    def of(cls, run: Run, target: Target, title: str = "") -> "Section":
+        """The section of a run.
+
+        Args:
+            run: The run.
+            target: The accuracy to keep.
+            title: Its headline; empty: `run_title`.
+
+        Raises:
+            ValueError: The run lacks what the target is a share of.
+        """
+        return cls(run, title or run_title(run), verdict(run, target), pictures(run, target), tables(run, target))
+
+    def html(self, number: int) -> str:
+        """The part of the page.
+
+        Args:
+            number: Place of the run on the page, from 1; 0: alone, under the headline of the page.
+
+        Raises:
+            ModuleNotFoundError: plotly is not installed.
+        """
+        figures = [figure_html(each, f"figure-{number}-{place}") for place, each in enumerate(self.pictures, 1)]
+        parts = [
+            *([f"<h2>{escape(self.title)}</h2>"] if number else []),
+            f'<p class="verdict">{escape(self.verdict)}</p>',
+            list_html(facts(self.run)),
+            '<div class="figures">',
+            *figures,
+            "</div>",
+            *[part for table in self.tables for part in _table_html(table)],
+            "<h3>What it was computed from</h3>",
+            *_origin(self.run),
+        ]
+        return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
+
+    @property
+    def numbers(self) -> dict[str, Rows]:
+        """What figures and tables show, in full, by the name of the CSV that the section offers."""
+        found = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
+        found |= {each.file: list(each.numbers) for each in self.tables}
+        for command in self.run.commands:
+            if len(rows := difference_rows(command)) > 1:
+                found.setdefault(_SETTINGS, rows[:1]).extend(rows[1:])
+        return found
 
 
 def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -72,49 +109,41 @@ def report_of(judged: Sequence[tuple[Run, Target]], title: str | None = None) ->
     """
     runs = [run for run, _ in judged]
     title = title or "; ".join(dict.fromkeys(map(run_title, runs)))
-    contents: list[str] = []
-    sections: list[str] = []
-    numbers: list[dict[str, Any]] = []
-    first = 1 if len(runs) > 1 else 0
-    for number, ((run, target), name) in enumerate(zip(judged, run_titles(runs), strict=True), first):
-        said = verdict(run, target)
-        contents.append(f'<li><a href="#run-{number}">{escape(name)}</a><br>{escape(said)}</li>')
-        sections.append(section_html(run, target, number, name))
-        of_run = {"title": name, "folder": str(run.folder), "verdict": said}
-        numbers.append({**of_run, **section_numbers(run, target)})
-    listed = ["<ol>", *contents, "</ol>"] if first else []
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *listed, *sections])
-    return page(title, body), {"title": title, "runs": numbers}
+    sections = [Section.of(*each, name) for each, name in zip(judged, run_titles(runs), strict=True)]
+    listed: list[str] = []
+    if len(runs) > 1:
+        links = [
+            f'<li><a href="#run-{number}">{escape(each.title)}</a><br>{escape(each.verdict)}</li>'
+            for number, each in enumerate(sections, 1)
+        ]
+        listed = ["<ol>", *links, "</ol>"]
+    parts = [each.html(number) for number, each in enumerate(sections, int(len(runs) > 1))]
+    numbers = [
+        {"title": each.title, "folder": str(each.run.folder), "verdict": each.verdict, **each.numbers}
+        for each in sections
+    ]
+    return page(title, "\n".join([f"<h1>{escape(title)}</h1>", *listed, *parts])), {"title": title, "runs": numbers}
 
 
 def run_title(run: Run) -> str:
-    """Name of the recipe, what was done, and the axes that vary: "quickstart: sweep of ADC bits, random noise"."""
+    """Name of the recipe, what was done, and the values of axes: "quickstart: search of ADC bits 6 to 9; rows 64"."""
     recipe = run.commands[-1].recipe if run.commands else run.folder.resolve().parent.name
     kind = "yield" if run.yields else "search" if run.folder.name.startswith("search") else "sweep"
-    names = [head_of(name) for name in varied(run) if name != CHIP or kind != "yield"] or run.axes
-    return f"{recipe}: {kind} of {', '.join(names)}" if names else f"{recipe}: {kind}"
+    said = []
+    for name in (name for name in run.axes if name != CHIP or not run.yields):
+        values = distinct_values(point.axes[name] for point in run.points if name in point.axes)
+        texts = [value_text(name, value) for value in values]
+        if len(values) > 1 and all(map(is_number, values)):
+            listed = f"{axis_text(values[0])} to {texts[-1]}"
+        else:
+            listed = ", ".join(texts) if len(values) <= _FEW else f"({len(values)} values)"
+        said.append(f"{head_of(name)} {listed}".strip())
+    return f"{recipe}: {kind}{' of ' * bool(said)}{'; '.join(said)}"
 
 
 def run_titles(runs: Sequence[Run]) -> list[str]:
-    """Names of the runs of a report, which tell them apart: of several, with the values of axes and the folder."""
-    if len(runs) == 1:
-        return [run_title(runs[0])]
-    return [f"{_title_with_values(each)} ({each.folder.name})" for each in runs]
-
-
-def _title_with_values(run: Run) -> str:
-    """As `run_title`, with the values of all axes: "search of ADC bits 6 to 9; random noise 0.3 lsb"."""
-    rows = list(run.points)
-    said = []
-    for name in (name for name in run.axes if name != CHIP or not run.yields):
-        values = distinct_values(row.axes[name] for row in rows if name in row.axes)
-        if len(values) > 1 and all(map(is_number, values)):
-            text = f"{axis_text(values[0])} to {axis_text(values[-1])}"
-        else:
-            text = ", ".join(map(value_words, values)) if len(values) <= _FEW else f"({len(values)} values)"
-        said.append(f"{head_of(name)} {text}")
-    head = run_title(run).partition(" of ")[0]
-    return f"{head} of {'; '.join(said)}" if said else head
+    """Names of the runs of a report, which tell them apart: of several, with the folder."""
+    return [run_title(each) + f" ({each.folder.name})" * (len(runs) > 1) for each in runs]
 
 
 def pictures(run: Run, target: Target) -> list[Picture]:
@@ -134,33 +163,24 @@ def pictures(run: Run, target: Target) -> list[Picture]:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """What the numbers are of."""
-    results = list(run.results)
-    backbone = run.settings.get("model", {}).get("backbone", {}).get("name")
-    images = sorted({row.images for row in results})
-    simulated = [row for row in results if row.kind == "simulated"]
-    trials = sorted({row.trials for row in simulated})
-    found = [("network", backbone)] if backbone else []
-    if weights := run.settings.get("weights"):
-        found.append(("weights", f"SHA-256 {weights[:16]}"))
-    if data := run.settings.get("data", {}).get("class"):
-        found.append(("images", f"{_ends(images)} of {data.rpartition('.')[2]}"))
-    else:
-        found.append(("images", _ends(images)))
-    if (energy := digital_energy(run)) is not None:
-        found.append(("all-digital macro", f"{energy:.4g} µJ an image for the same products"))
+    images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
+    backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
+    weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
+    energy = digital_energy(run)
     decided = any(point.difference is not None or point.decisions for point in run.results)
-    pairs = (
-        ""
-        if decided or run.yields or run.until is not None
-        else "; targets are decided without pairs of images, as none are in the folder"
-    )
-    reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else ""
-    found += [
-        ("points", f"{len(simulated):,} simulated, {reads} each" if simulated else "none simulated"),
+    has_pairs = decided or run.yields or run.until is not None
+    pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
+    reads = "1 read" if trials == [1] else f"{_ends(trials)} reads" if trials else "none"
+    found = [
+        ("network", backbone),
+        ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
+        ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data)),
+        ("all-digital macro", "" if energy is None else f"{energy:.4g} µJ an image for the same products"),
+        ("points", f"{len(run.points):,} simulated, {reads} each"),
         ("intervals", _intervals(run) + pairs),
-        ("files", f"results.csv and those beside it in {run.folder}"),
+        ("files", f"results.csv and those next to it in {run.folder}"),
     ]
-    return found
+    return [(name, said) for name, said in found if said]
 
 
 def _intervals(run: Run) -> str:
@@ -173,24 +193,6 @@ def _intervals(run: Run) -> str:
     if run.yields:
         return "95 %, of each chip over images, and of yields over chips; nothing in them knows of other data"
     return "95 %, over images; nothing in them knows of other chips or other data"
-
-
-def section_numbers(run: Run, target: Target) -> dict[str, Rows]:
-    """What the figures and tables of a run show, in full, by the name of the CSV that its section offers.
-
-    Args:
-        run: The run.
-        target: The accuracy to keep.
-
-    Raises:
-        ValueError: The run lacks what the target is a share of.
-    """
-    found = {picture.file: list(picture.numbers) for picture in pictures(run, target) if picture.numbers}
-    found |= {table.file: list(table.numbers) for table in tables(run, target)}
-    for command in run.commands:
-        if len(rows := difference_rows(command)) > 1:
-            found.setdefault(_SETTINGS, rows[:1]).extend(rows[1:])
-    return found
 
 
 def _table_html(table: Table) -> list[str]:
@@ -227,7 +229,7 @@ def _account(command: CommandRecord) -> list[tuple[str, str]]:
 
 
 def _pairs(values: Any) -> str:
-    return ", ".join(f"{name} {text_of(value)}" for name, value in values.items()) or "none recorded"
+    return ", ".join(f"{name} {setting_text(value)}" for name, value in values.items()) or "none recorded"
 
 
 def _ends(numbers: Sequence[int]) -> str:

@@ -8,9 +8,8 @@ from asim_lightning.evaluation.results import Measure, Result, axis_text, axis_v
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
-from asim_lightning.report.axis_labels import head_of, label_of, legend_text
 from asim_lightning.report.choices import digital_energy
-from asim_lightning.report.cost_names import cost_label, cost_text, main_costs
+from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
 from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Rows, Series
 
 _VERDICTS = {"kept": "full", "undecided": "open", "missed": "cross"}

@@ -1,20 +1,68 @@
-"""Yields of chips as text and as a CSV file."""
+"""Yields of chips as text, as a CSV file, and for a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 
 from asim_lightning.evaluation.binomial import dkw
-from asim_lightning.evaluation.chip_yield import ChipYield
-from asim_lightning.evaluation.results import axes_text, axis_text, value_words
+from asim_lightning.evaluation.chip_yield import ChipYield, YieldPoint
+from asim_lightning.evaluation.results import AxisValue, axes_text
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.numbers import interval_text
-from asim_lightning.text_table import text_table
+from asim_lightning.report.results_table import table_head
+from asim_lightning.report.table import Column, Table, axis_columns, interval, number_rows, plain, shown_rows, text_of
 
-_WIDTH = 120
+
+@dataclass(frozen=True)
+class _Row:
+    """The chips of a combination of the other axes, and how many of them reach an accuracy."""
+
+    of: ChipYield
+    threshold: float
+    at: YieldPoint
+
+    @property
+    def axes(self) -> Mapping[str, AxisValue]:
+        return self.of.axes
+
+
+_MEAN: list[Column[_Row]] = [
+    Column("mean (%)", lambda row: f"{100 * row.of.mean.mean:.2f}", {"mean": lambda row: row.of.mean.mean}),
+    interval("95 % interval", lambda row: (row.of.mean.low, row.of.mean.high), ("mean_low", "mean_high")),
+    Column("chip sd", lambda row: f"{100 * row.of.spread:.2f}", {"chip_sd": lambda row: row.of.spread}),
+    Column(
+        "read sd",
+        lambda row: "-" if row.of.read_spread is None else f"{100 * row.of.read_spread:.2f}",
+        {"read_sd": lambda row: "" if row.of.read_spread is None else row.of.read_spread},
+    ),
+]
+_CHIPS: list[Column[_Row]] = [
+    Column("chips", lambda row: len(row.of.chips)),
+    plain("reads", lambda row: row.of.reads),
+]
+_SPREAD: list[Column[_Row]] = [
+    Column("lowest", lambda row: f"{100 * row.of.accuracies.min():.2f}"),
+    Column("median", lambda row: f"{100 * np.median(row.of.accuracies):.2f}"),
+    Column("highest", lambda row: f"{100 * row.of.accuracies.max():.2f}"),
+]
+_GOOD: list[Column[_Row]] = [
+    Column(
+        "good chips",
+        lambda row: f"{row.at.good} of {row.at.total}",
+        {"good": lambda row: row.at.good, "chips": lambda row: row.at.total},
+    ),
+    Column("yield", lambda row: f"{row.at.share:.3f}", {"yield": lambda row: row.at.share}),
+    interval("on these images", lambda row: (row.at.low, row.at.high), text="[{:.3f}, {:.3f}]".format),
+    interval(
+        "on all images",
+        lambda row: (row.at.low_all, row.at.high_all),
+        ("low_all_images", "high_all_images"),
+        "[{:.3f}, {:.3f}]".format,
+    ),
+]
 
 
 def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question: Target | None) -> str:
@@ -25,7 +73,10 @@ def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question
         thresholds: Accuracies, 0..1.
         question: What the sweep was to answer, if anything.
     """
-    parts = [_spreads(found), _yields(found, thresholds), _notes(found, question is not None)]
+    rows, axes = _rows(found, thresholds), _axes(found)
+    spreads = text_of([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
+    yields = text_of([*axes, _threshold("accuracy"), *_GOOD], rows)
+    parts = [spreads, yields, _notes(found, question is not None)]
     if question is not None:
         parts.append("\n".join(_answer(each, question) for each in found))
     return "\n\n".join(parts)
@@ -44,90 +95,61 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
     Raises:
         OSError: It cannot be written.
     """
-    axes = list(found[0].axes)
-    ends = ("low", "high", "low_all_images", "high_all_images")
-    rows: list[Sequence[object]] = [[*axes, "accuracy", "good", "chips", "reads", "images", "yield", *ends, "bounds"]]
-    rows[0] = [*rows[0], "mean", "mean_low", "mean_high", "chip_sd", "read_sd"]
-    for each in found:
-        spreads = [f"{value:.6f}" for value in (each.mean.mean, each.mean.low, each.mean.high, each.spread)]
-        spreads.append("" if each.read_spread is None else f"{each.read_spread:.6f}")
-        for threshold in thresholds:
-            at = each.at(threshold)
-            ends_at = [f"{end:.6f}" for end in (at.share, at.low, at.high, at.low_all, at.high_all)]
-            counts = (at.good, at.total, each.reads, each.images)
-            bounds = "sequence" if each.stopped_by_outcomes else "Clopper-Pearson"
-            rows.append([*map(axis_text, each.axes.values()), f"{threshold:.6g}", *counts, *ends_at, bounds, *spreads])
-    write_lines(path, rows, "\n")
+    others: list[Column[_Row]] = [
+        _CHIPS[1],
+        plain("images", lambda row: row.of.images),
+        plain("bounds", lambda row: "sequence" if row.of.stopped_by_outcomes else "Clopper-Pearson"),
+    ]
+    accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.threshold:.6g}")
+    columns = [*_axes(found), accuracy, *_GOOD, *others, *_MEAN]
+    rows = number_rows(columns, _rows(found, thresholds))
+    write_lines(path, [[f"{each:.6f}" if isinstance(each, float) else each for each in row] for row in rows], "\n")
     return path
 
 
-def _spreads(found: Sequence[ChipYield]) -> str:
-    axes = list(found[0].axes)
-    header = [*axes, "chips", "reads", "mean (%)", "95 % interval", "chip sd", "read sd", "lowest", "median", "highest"]
-    rows = []
-    for each in found:
-        percents = 100 * each.accuracies
-        rows.append(
-            [
-                *map(value_words, each.axes.values()),
-                str(len(each.chips)),
-                str(each.reads),
-                f"{100 * each.mean.mean:.2f}",
-                interval_text(each.mean.low, each.mean.high),
-                f"{100 * each.spread:.2f}",
-                "-" if each.read_spread is None else f"{100 * each.read_spread:.2f}",
-                *(f"{value:.2f}" for value in (percents.min(), np.median(percents), percents.max())),
-            ]
-        )
-    return text_table([header, *rows], 1, "r" * len(header))
+def yield_table(run: Run) -> Table | None:
+    """Good chips at each threshold, for each combination of the other axes; None without yields."""
+    if not run.yields:
+        return None
+    axes = _axes(run.yields, lambda name: table_head(run, name))
+    columns, rows = [*axes, *_MEAN, _threshold("threshold"), *_GOOD], _rows(run.yields, run.thresholds[::-1])
+    return Table("Yields", "yields.csv", shown_rows(columns, rows), number_rows(columns, rows))
 
 
-def _yields(found: Sequence[ChipYield], thresholds: Sequence[float]) -> str:
-    axes = list(found[0].axes)
-    header = [*axes, "at least (%)", "good chips", "yield", "on these images", "on all images"]
-    rows = []
-    for each in found:
-        for threshold in thresholds:
-            at = each.at(threshold)
-            rows.append(
-                [
-                    *map(value_words, each.axes.values()),
-                    f"{100 * threshold:g}",
-                    f"{at.good} of {at.total}",
-                    f"{at.share:.3f}",
-                    *(f"[{low:.3f}, {high:.3f}]" for low, high in ((at.low, at.high), (at.low_all, at.high_all))),
-                ]
-            )
-    return text_table([header, *rows], 1, "r" * len(header))
+def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]:
+    return [_Row(each, threshold, each.at(threshold)) for each in found for threshold in thresholds]
+
+
+def _axes(found: Sequence[ChipYield], head: Callable[[str], str] = str) -> list[Column[_Row]]:
+    return axis_columns(list(found[0].axes), found, head)
+
+
+def _threshold(name: str) -> Column[_Row]:
+    return Column("at least (%)", lambda row: f"{100 * row.threshold:g}", {name: lambda row: row.threshold})
 
 
 def _notes(found: Sequence[ChipYield], stops: bool) -> str:
     images, reads = found[0].images, max(each.reads for each in found)
     mean = f", as the mean of {reads} reads" if reads > 1 else ""
-    bounds = (
-        "each end holds with 95 % at any number of chips, as outcomes decided how many there are"
-        if stops
-        else "95 %, Clopper and Pearson's"
+    bounds = "at any number of chips, which outcomes decided" if stops else "Clopper and Pearson"
+    has_spread = all(each.read_spread is not None for each in found)
+    noise = (
+        "without read noise (read sd: of a chip from read to read)"
+        if has_spread
+        else "with read noise, if there is any"
     )
     lines = [
-        f"Good: so many of these {images:,} images are right{mean}. On these images: bounds of the share of all chips "
-        f"that are good on these very images ({bounds}). On all images: of the share of all chips that have this "
-        "accuracy over all images of the kind, of which these are a sample.",
-        "Mean: over all chips and all images; its interval covers the choice of both. Chip sd: points from chip "
-        "to chip on these images, "
-        + (
-            "read noise taken out (read sd: of one chip from read to read)."
-            if all(each.read_spread is not None for each in found)
-            else "with read noise, if there is any, where there is one read alone."
-        ),
+        f"Good: at least so many of these {images:,} images are right{mean}.",
+        f"On these images: bounds of the share of all chips that are good on these images (95 %, {bounds}).",
+        "On all images: bounds of the share of all chips that are so accurate on all images of the kind.",
+        "Mean: over all chips and all images; its interval covers the choice of both.",
+        f"Chip sd: points from chip to chip on these images, {noise}.",
     ]
     if not stops:
         totals = [len(each.chips) for each in found]
-        shown = dict.fromkeys(f"{dkw(total):.3f}" for total in (max(totals), min(totals)))
-        lines.append(
-            f"A whole curve of yield over accuracy lies within {' to '.join(shown)} of the one drawn (95 %, DKW)."
-        )
-    return "\n".join(fill(line, _WIDTH, subsequent_indent="  ") for line in lines)
+        shown = " to ".join(dict.fromkeys(f"{dkw(total):.3f}" for total in (max(totals), min(totals))))
+        lines.append(f"A whole curve of yield over accuracy lies within {shown} of the one drawn (95 %, DKW).")
+    return "\n".join(lines)
 
 
 def _answer(found: ChipYield, question: Target) -> str:

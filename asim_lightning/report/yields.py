@@ -8,7 +8,7 @@ from asim_lightning.evaluation.binomial import dkw
 from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
 from asim_lightning.report.accuracy import reference_marks
-from asim_lightning.report.axis_labels import label_of, legend_text
+from asim_lightning.report.labels import label_of, legend_text
 from asim_lightning.report.picture import MOST_CURVES, Axis, Mark, Picture, Rows, Series
 
 MOST_GROUPS = 12

@@ -30,6 +30,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_picture_has_the_format_that_is_asked_for(here: Path) -> None:
+    main([*COMMAND, "--chip", "17", "--model.plan.macro.static", STATIC, "--format", "pdf"])
+    assert (here / "runs/quickstart/chip-17/chip.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_what_is_printed_and_saved_is_what_engines_use(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*COMMAND, "--chip", "17", "--model.plan.macro.static", STATIC])
     lines = capsys.readouterr().out.splitlines()

@@ -6,9 +6,11 @@ from torch import nn
 
 from asim_lightning import MacroConfig, Plan, Rule, convert_
 from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.cost_report import energy_range
 from asim_lightning.cost.cost_table import count, energy, layer_table, part_table, technology_line, time, totals_text
 from asim_lightning.cost.validation import validate_model
-from asim_lightning.report.cost_figure import cost_figure, validation_figure
+from asim_lightning.report.layers import cost_pictures
+from asim_lightning.report.validation_figure import validation_figure
 
 
 def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
@@ -70,8 +72,16 @@ def test_the_verdict_knows_the_factors(technology: Technology, verdict: str) -> 
 
 
 def test_pictures_show_every_layer_and_every_chip() -> None:
-    figure = cost_figure(report(), "a title")
-    whole, single = figure.axes
-    assert [text.get_text() for text in single.get_xticklabels()] == ["0", "2", "4"]
-    assert [text.get_text() for text in whole.get_xticklabels()] == ["as\nconfigured", "all\ndigital"]
+    found = report()
+    whole, single = cost_pictures(found)
+    assert (list(single.y.names), len(whole.y.names)) == (["0", "2", "4"], 1)
+    bars = [each for each in single.series if each.form == "bar"]
+    factor, digital = single.series[-2:]
+    for place, layer in enumerate(found.layers):
+        size = layer.energy.total / factor.x[place]  # of the unit
+        assert sum(each.x[place] for each in bars) == pytest.approx(factor.x[place])
+        assert digital.x[place] * size == pytest.approx(layer.all_digital)
+        assert (factor.left[place] * size, factor.right[place] * size) == pytest.approx(
+            energy_range(layer.energy, found.technology)
+        )
     assert len(validation_figure(validate_model()).axes) == 3

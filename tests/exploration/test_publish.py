@@ -1,4 +1,4 @@
-"""What a sweep shows: its table, picture and files, with titles that name no field that is swept."""
+"""What a sweep shows: its table, picture and files, with titles that name what is the same at all points."""
 
 import json
 from typing import Any
@@ -70,12 +70,13 @@ def test_noise_in_lsb_over_adc_bits_is_named_below_the_table(make: Make) -> None
 @pytest.mark.parametrize(
     ("axes", "picture", "title"),
     [
-        (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows"),
-        (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 8-bit ADC"),
+        (SweepAxes(random_noise=[0.3], adc_bits=[6, 7]), "adc_bits", "tiny: W4A4, 255 rows, random noise 0.3 %"),
+        (SweepAxes(random_noise=[0.3, 1.0], rows=[64]), "random_noise", "tiny: W4A4, 64 rows, 8-bit ADC"),
+        (SweepAxes(adc_bits=[6, 7], votes=[3]), "adc_bits", "tiny: W4A4, 255 rows, votes 3"),
         (SweepAxes(weight_bits=[3, 4]), "weight_bits", "tiny: A4, 255 rows, 8-bit ADC"),
     ],
 )
-def test_titles_name_no_field_that_is_swept(
+def test_titles_name_what_is_the_same_at_all_points(
     axes: SweepAxes, picture: str, title: str, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles: list[str] = []
@@ -86,7 +87,8 @@ def test_titles_name_no_field_that_is_swept(
 
     monkeypatch.setattr("asim_lightning.exploration.publish.accuracy_picture", spy)
     sweep = make(axes, trials=1)
-    assert f"accuracy_vs_{picture}.png" in publish(sweep.run(), sweep, "tiny", 10)
+    assert f"accuracy_vs_{picture}.svg" in publish(sweep.run(), sweep, "tiny", 10, suffix="svg")
+    assert (sweep.folder / f"accuracy_vs_{picture}.svg").read_bytes().startswith(b"<?xml")
     assert titles == [title]
 
 
@@ -113,8 +115,8 @@ def test_a_title_says_what_else_decides_an_accuracy() -> None:
     from asim_lightning.circuit import MacroConfig
     from asim_lightning.exploration.publish import _conditions
 
-    assert _conditions(MacroConfig(), (), 0) == []
+    assert _conditions(vars(MacroConfig()), (), 0) == []
     noisy = MacroConfig(random_noise="0.3 lsb", nonlinear_noise=0.05, column="current")
     said = ["random noise 0.3 lsb", "nonlinear noise 0.05 %", "column current", "1 rule for some layers"]
-    assert _conditions(noisy, (), 1) == said
-    assert _conditions(noisy, ("random_noise", "column", "nonlinear_noise"), 2) == ["2 rules for some layers"]
+    assert _conditions(vars(noisy), (), 1) == said
+    assert _conditions(vars(noisy), ("random_noise", "column", "nonlinear_noise"), 2) == ["2 rules for some layers"]

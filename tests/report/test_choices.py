@@ -23,7 +23,7 @@ from asim_lightning.report.choices import choices
 def test_the_hardest_condition_is_last(macro: dict[str, Any], axis: str, values: list[Any]) -> None:
     results = [Result({axis: value}, "simulated", 1, 400, 0.9, 0.87, 0.93, 1.0, "") for value in values]
     settings = {"model": {"plan": {"macro": macro}}}
-    found = choices(Run(Path("sweep"), tuple(results), settings), Target.read("88 %", "`--target`"))
+    found = choices(Run(Path("sweep"), tuple(results), settings).decided(Target.read("88 %", "`--target`")))
     assert [each.conditions[axis] for each in found] == values[::-1]
 
 
@@ -31,4 +31,4 @@ def test_a_technology_is_chosen_also_if_a_static_effect_has_the_same_name() -> N
     results = [
         Result({"technology.parasitics": value}, "simulated", 1, 400, 0.9, 0.87, 0.93, 1.0, "") for value in (1, 2)
     ]
-    assert len(choices(Run(Path("search"), tuple(results)), Target.read("88 %", "`--target`"))) == 1
+    assert len(choices(Run(Path("search"), tuple(results)).decided(Target.read("88 %", "`--target`")))) == 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from asim_lightning.nn.count_histograms import AdcRange
+from asim_lightning.report.command_tables import range_table
 from asim_lightning.report.count_figure import CountPage, CycleCounts, count_figure, plot_counts
-from asim_lightning.report.range_table import range_table
 
 
 def cycle(number: int, lowest: float | None = 0.0, highest: float | None = 31.0, csnr: float = 20.0) -> CycleCounts:

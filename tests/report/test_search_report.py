@@ -10,9 +10,10 @@ import pytest
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue, Decision, Kind, Result
 from asim_lightning.evaluation.run import CommandRecord, Run
-from asim_lightning.report.difference_table import Difference, differences_text
-from asim_lightning.report.search_table import cheapest_lines, search_text
+from asim_lightning.report.choices import choices
+from asim_lightning.report.results_table import Difference, differences_text, search_text
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
+from asim_lightning.report.verdict import choice_facts
 
 TARGET = "accuracy 86 %"
 
@@ -54,32 +55,26 @@ def test_text() -> None:
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[2:7]] == ["float", "quantized", "front", "front", "cheapest"]
     assert "undecided (900 images)" in lines[5]
-    assert "keeps accuracy 86 %: adc_bits 8 (90.00 % accuracy, 80 uJ an image, 4 times the all-digital energy)." in text
+    assert (
+        "accuracy 86 %: kept by 1 of 3 points, the cheapest ADC bits 8 (90.00 % [88.00, 92.00], 80 [40, 160] µJ);"
+        in text
+    )
     assert "all-digital 20 uJ, 10 to 40." in text
     assert "Undecided: the interval holds the target" in text
 
 
 @pytest.mark.parametrize(
-    ("space", "times", "note"),
-    [
-        (
-            {"weight_bits": [8, 2]},
-            "16 times",
-            "at 28 nm, 0.9 V, by the model's factor either way (results.csv); all-digital of each point",
-        ),
-        (
-            {"technology.voltage": [1.0, 0.5]},
-            "8 times",
-            "at the technology of each point, by the model's factor either way (results.csv); all-digital of each",
-        ),
-    ],
+    ("space", "digital", "owner"),
+    [({"weight_bits": [8, 2]}, 5, "28 nm, 0.9 V"), ({"technology.voltage": [1.0, 0.5]}, 10, "the technology of each")],
 )
-def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisValue]], times: str, note: str) -> None:
+def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisValue]], digital: int, owner: str) -> None:
     both = found(**space)
     assert both.all_digital is None
     last = replace(both, results=(*both.references, *both.points[1:]))
-    assert f"80 uJ an image, {times} the all-digital energy" in cheapest_lines(last)[0]
-    assert f"Energy and latency: {note}" in search_text(both, "28 nm, 0.9 V")
+    assert choice_facts(last, choices(last)[0])[-1] == f"a digital macro {digital} µJ"
+    text = " ".join(search_text(both, "28 nm, 0.9 V").split())
+    assert f"Energy and latency: at {owner}" in text
+    assert "all-digital of each point in results.csv" in text
     picture = trade_off_picture(both)
     assert picture is not None
     assert not any("all-digital" in each.name for each in picture.series)
@@ -87,39 +82,32 @@ def test_each_point_has_its_own_all_digital_energy(space: dict[str, list[AxisVal
 
 def test_each_noise_has_its_cheapest() -> None:
     both = found(adc_bits=[6, 7, 8], random_noise=[0.0, 0.5])
-    said = cheapest_lines(both)
-    assert said[0].startswith("Cheapest at random_noise 0 that keeps accuracy 86 %: adc_bits 8 (")
-    assert said[1] == (
-        "Cheaper and undecided at random_noise 0: 1, the cheapest adc_bits 7 (80.00 % accuracy, 70 uJ an image, 3.5 "
-        "times the all-digital energy); about 900 images would decide."
-    )
-    assert said[2] == "No point at random_noise 0.5 surely keeps accuracy 86 %; 2 are undecided on these images."
+    of_each = [choice_facts(both, each) for each in choices(both)]
+    assert of_each[0] == [
+        "at random noise 0 % kept by 1 of 3 points, the cheapest ADC bits 8 (90.00 % [88.00, 92.00], 80 [40, 160] µJ)",
+        "1 cheaper undecided, the cheapest ADC bits 7 (80.00 % [78.00, 82.00], 70 [35, 140] µJ)",
+        "about 900 images would decide",
+        "a digital macro 20 µJ",
+    ]
+    assert of_each[1][0] == "at random noise 0.5 % kept by none of 3 points, 2 undecided"
+    assert search_text(both, "28 nm").count("accuracy 86 %: at random noise") == 2
 
 
 def of_macro(**macro: float) -> Run:
     return replace(found(adc_bits=[6, 7, 8], random_noise=[0.0]), commands=(CommandRecord("", macro=macro),))
 
 
-def test_the_recipes_macro_is_compared_where_it_is_a_point() -> None:
-    one = of_macro(adc_bits=6, random_noise=0.1)
-    own = "The recipe's macro: adc_bits 6 (70.00 % accuracy, 60 uJ an image, 3 times the all-digital energy), missed."
-    assert own in cheapest_lines(one)
-    assert not any("recipe" in line for line in cheapest_lines(of_macro(adc_bits=9)))
-    assert not any("recipe" in line for line in cheapest_lines(of_macro(adc_bits=8)))
+def test_the_recipes_macro_is_compared_where_it_is_another_point() -> None:
+    owns = [choices(of_macro(adc_bits=bits, random_noise=0.1))[0].own for bits in (6, 9, 8)]
+    assert [None if own is None else own.axes["adc_bits"] for own in owns] == [6, None, 8]
+    said = [" ".join(search_text(of_macro(adc_bits=bits), "28 nm").split()) for bits in (6, 9, 8)]
+    assert ["the recipe's macro" in each for each in said] == [True, False, False]
 
 
 def test_many_points_at_many_noises_are_all_on_a_front() -> None:
     many = search_text(found(adc_bits=list(range(1, 9)), random_noise=[0.0, 0.01, 0.02, 0.03, 0.04, 0.05]), "28 nm")
     assert "more points: see numbers" not in many  # all are on the front of their noise
     assert len(many.splitlines()) > 48
-
-
-def test_how_many_images_would_decide_is_explained_where_it_is_said() -> None:
-    counted = found(adc_bits=[6, 7, 8])
-    assert "about so many images would decide" in search_text(counted, "28 nm")
-    points = tuple(replace(point, decisions={TARGET: Decision("undecided")}) for point in counted.points)
-    said = search_text(replace(counted, results=(*counted.references, *points)), "28 nm").splitlines()
-    assert "Undecided: the interval holds the target." in said
 
 
 def test_the_front_verdicts_and_the_all_digital_point() -> None:
@@ -170,6 +158,7 @@ def test_differences() -> None:
     assert text.splitlines()[-1].split() == ["8", "0", "0.05", "-2.50", "[-4.00,", "-1.00]"]
 
 
-def test_no_target() -> None:
-    (line,) = cheapest_lines(replace(found(adc_bits=[8]), targets=()))
-    assert line == "No constraint was given, so that no point is the cheapest that keeps it: see the front."
+def test_without_a_target_there_is_only_the_front() -> None:
+    said = search_text(replace(found(adc_bits=[8]), targets=()), "28 nm")
+    assert "kept by" not in said
+    assert "Front: " in said

@@ -10,7 +10,7 @@ from asim_lightning.evaluation.results import AxisValue
 from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import choices, digital_energy, front_of
-from asim_lightning.report.run_tables import point_table
+from asim_lightning.report.results_table import point_table
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import COMMAND, REFERENCES, of_adc, of_chips, point, run
 
@@ -22,7 +22,7 @@ def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() 
         "99 % of the quantised accuracy (91.08 of 92.00 %): at random noise 0.1 % kept by 1 of 3 points, the cheapest "
         "ADC bits 8 (91.75 % [88.75, 94.75], 4 [3.2, 4.8] µJ); kept at 2 of 2 conditions."
     )
-    without, under = choices(of_adc(), QUANTIZED)
+    without, under = choices(of_adc().decided(QUANTIZED))
     assert without.best is not None
     assert under.best is not None
     assert (without.best.axes["adc_bits"], under.best.axes["adc_bits"]) == (7, 8)
@@ -57,7 +57,7 @@ def test_conditions_without_an_order_are_hardest_where_the_fewest_points_keep_th
         for (bits, value), found in right.items()
     ]
     for order in (points, points[::-1]):
-        (without, under) = choices(run(order), QUANTIZED)
+        (without, under) = choices(run(order).decided(QUANTIZED))
         assert (without.conditions, under.conditions) == ({axis: easy}, {axis: hard})
         assert under.best is not None
         assert under.best.axes["adc_bits"] == 8
@@ -71,7 +71,7 @@ def test_with_noise_in_millivolt_a_smaller_full_scale_is_harder() -> None:
         point(found, {"adc_bits": bits, "full_scale_mv": scale}, {}, ((found - 368) / 400,) * 3)
         for (bits, scale), found in right.items()
     ]
-    assert choices(run(points, settings=settings), QUANTIZED)[-1].conditions == {"full_scale_mv": 100}
+    assert choices(run(points, settings=settings).decided(QUANTIZED))[-1].conditions == {"full_scale_mv": 100}
 
 
 def test_the_nearest_of_equally_accurate_points_is_the_cheapest() -> None:
@@ -92,10 +92,8 @@ def test_what_is_undecided_and_what_a_digital_macro_takes() -> None:
         point(368, {"adc_bits": 8, "random_noise": 0}, figures, (0, -0.005, 0.005)),
         point(364, {"adc_bits": 7, "random_noise": 0.1}, {"energy_uj": 2.0}, (-0.01, -0.03, 0.01)),
     ]
-    assert verdict(run(points), QUANTIZED).endswith(
-        "; kept at 1 of 2 conditions, not at random noise 0.1 %; a digital macro 2.5 µJ."
-    )
-    assert [each.undecided for each in choices(run(points), QUANTIZED)] == [0, 1]
+    assert verdict(run(points), QUANTIZED).endswith("; a digital macro 2.5 µJ; kept at 1 of 2 conditions.")
+    assert [each.undecided for each in choices(run(points).decided(QUANTIZED))] == [0, 1]
 
 
 def of_macros(images: int | None = None) -> Run:
@@ -118,12 +116,12 @@ def of_macros(images: int | None = None) -> Run:
 
 def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_compared() -> None:
     """And nothing of the dearest point; images that would decide are counted where there are so many."""
-    (found,) = choices(of_macros(), QUANTIZED)
+    (found,) = choices(of_macros().decided(QUANTIZED))
     assert found.best is not None
     assert found.own is not None
-    assert [each.figures["energy_uj"] for each, _ in found.cheaper] == [2.46, 3.90]
+    assert [each.figures["energy_uj"] for each in found.cheaper] == [2.46, 3.90]
     assert found.best.figures["energy_uj"] == 5.99
-    assert (found.own[0].figures["energy_uj"], found.own[1].verdict) == (2.96, "missed")
+    assert (found.own.figures["energy_uj"], found.own.verdict) == (2.96, "missed")
     said = verdict(of_macros(), QUANTIZED)
     assert said == (
         "99 % of the quantised accuracy (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
@@ -131,13 +129,14 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
         "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper undecided, the cheapest ADC bits 10, input bits a cycle 4 ("
         "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide all of them."
     )
-    needed = max(each.images or 0 for _, each in choices(of_macros(100_000), QUANTIZED)[0].cheaper)
+    (many,) = choices(of_macros(100_000).decided(QUANTIZED))
+    needed = max(each.images or 0 for point in many.cheaper for each in point.decisions.values())
     assert 400 < needed < 100_000
     assert verdict(of_macros(100_000), QUANTIZED).endswith(
         f"2.46 µJ); about {needed:,} images would decide all of them."
     )
     without = replace(of_macros(), commands=())
-    assert choices(without, QUANTIZED)[0].own is None
+    assert choices(without.decided(QUANTIZED))[0].own is None
     assert "recipe" not in verdict(without, QUANTIZED)
 
 

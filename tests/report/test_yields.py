@@ -116,7 +116,7 @@ def test_the_text_tells_these_images_from_all() -> None:
 def test_several_reads_have_a_spread_of_their_own() -> None:
     text = " ".join(yield_text([chips([90, 92], reads=3)], [0.9], None).split())
     assert "as the mean of 3 reads" in text
-    assert "read noise taken out" in text
+    assert "without read noise" in text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The tables line up, and say what was measured."""
 
 from asim_lightning.evaluation.times import InferenceTime, LayerTime, Repeats
-from asim_lightning.report.timing_tables import layer_table, network_table
+from asim_lightning.report.command_tables import layer_table, network_table
 
 PLAIN = InferenceTime("float32", "", "torch", 2, Repeats((0.01, 0.02, 0.03)), None, 1.0, 1.0)
 SIMULATED = InferenceTime(

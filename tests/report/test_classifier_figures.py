@@ -1,9 +1,9 @@
-"""The picture of a confusion matrix, for few classes and for many."""
+"""Pictures of a confusion matrix, for few classes and for many, and of wrongly classified images."""
 
 import numpy as np
 import pytest
 
-from asim_lightning.report.confusion_figure import confusion_figure
+from asim_lightning.report.classifier_figures import confusion_figure, mistakes_figure
 
 
 @pytest.mark.parametrize("classes", [2, 10, 20, 21, 100, 201, 1000])
@@ -19,3 +19,11 @@ def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> No
     assert drawn.shape[0] <= 250
     assert drawn[-1, 0] > 0  # no cell is lost
     assert np.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (5, 3), (36, 1)])
+def test_a_figure_for_any_number_of_images(count: int, channels: int) -> None:
+    images = [np.zeros((channels, 5, 7), np.float32)] * count
+    figure = mistakes_figure(images, [("a name that is very much too long", "b", 0.99999)] * count, "Title")
+    assert len(figure.axes) == count
+    assert figure.axes[0].get_title() == "true a name that is ve…\nb >99.9 %"

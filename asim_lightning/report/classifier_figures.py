@@ -1,14 +1,17 @@
-"""The figure of a confusion matrix."""
+"""What a classifier takes for what: the figures of its confusion matrix and of images that it gets wrong."""
 
 from collections.abc import Sequence
+from math import ceil, sqrt
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from asim_lightning.report.draw import new_figure
+
 _DOTS = 100
+"""Of these figures an inch."""
 _NUMBERED = 20
 """Most classes for which cells show a number, and axes the names."""
 _TICKED = 200
@@ -16,6 +19,10 @@ _TICKED = 200
 _MOST_TICKS = 10
 _MOST_CELLS = 250
 """Most cells along an axis that the figure's pixels can resolve."""
+_CELL = (1.75, 2.05)
+"""Width and height of an image with its two lines of text, inches."""
+_LONGEST = 18
+"""Characters of a class's name that fit above an image."""
 
 
 def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize: bool, title: str) -> Figure:
@@ -33,8 +40,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     cells = 100.0 * counts / np.maximum(images, 1) if normalize else counts.astype(float)  # (classes, classes)
     top = 100.0 if normalize else max(float(np.max(cells)), 1.0)
     numbered = classes <= _NUMBERED
-    figure = Figure(figsize=(9.0, 7.8), dpi=_DOTS, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.0, 7.8, _DOTS)
     plot = figure.add_subplot()
     # many classes have pale cells beside the diagonal, which a root of the value brings out
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
@@ -88,3 +94,36 @@ def _number(value: float, normalize: bool) -> str:
     if not normalize:
         return f"{value:.0f}"
     return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
+def mistakes_figure(
+    images: Sequence[NDArray[np.float32]], captions: Sequence[tuple[str, str, float]], title: str
+) -> Figure:
+    """A grid of images, each below its true and its predicted class.
+
+    Args:
+        images: Values 0..1, one or three channels. # (channels, height, width) each
+        captions: True class, predicted class, and the confidence in it, 0..1, of each image.
+        title: Headline.
+    """
+    columns = max(3, ceil(sqrt(len(images))))
+    rows = ceil(len(images) / columns)
+    figure = new_figure(_CELL[0] * columns + 0.2, _CELL[1] * rows + 0.8, _DOTS)
+    figure.suptitle(f"{title}\n(above each: the true class; the predicted one with its confidence)", fontsize=11)
+    for place, (image, (true, predicted, confidence)) in enumerate(zip(images, captions, strict=True)):
+        plot = figure.add_subplot(rows, columns, place + 1)
+        pixels = image[0] if image.shape[0] == 1 else np.moveaxis(image[:3], 0, -1)  # (height, width[, 3])
+        plot.imshow(pixels, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+        text = f"true {_short(true)}\n{_short(predicted)} {_percent(confidence)}"
+        plot.set_title(text, fontsize=9, color="black", pad=3)
+        plot.set_axis_off()
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+def _percent(share: float) -> str:
+    # 99.96 % is not certain
+    return ">99.9 %" if 0.9995 <= share < 1.0 else f"{100 * share:.3g} %"

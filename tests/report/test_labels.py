@@ -4,7 +4,7 @@ import pytest
 
 from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.axis_labels import head_of, in_one_unit, label_of, legend_text
+from asim_lightning.report.labels import cost_label, head_of, in_one_unit, label_of, legend_text
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,18 @@ def test_noise_of_one_unit_is_a_number(
     assert ([row.axes["random_noise"] for row in rows], label_of("random_noise", labels), is_percent) == (
         found, label, percent
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "label"),
+    [
+        ("energy_uj", "energy (µJ)"),
+        ("energy_uj_low", "energy (µJ)"),
+        ("latency_ms", "latency (ms)"),
+        ("tops_per_watt", "TOPS/W"),
+        ("adc_bits", "ADC bits"),
+        ("rows", "rows"),
+    ],
+)
+def test_a_column_has_its_unit_and_a_number_of_the_macro_its_label(column: str, label: str) -> None:
+    assert cost_label(column) == label

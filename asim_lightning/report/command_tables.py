@@ -1,0 +1,154 @@
+"""Tables that single commands print: times of inference, ranges of ADCs, and fits of column models."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from asim_lightning.circuit.measured import MeasuredCurve
+from asim_lightning.circuit.model_fit import Estimate, ModelFit
+from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
+from asim_lightning.nn.count_histograms import AdcRange
+from asim_lightning.report.numbers import duration, milliseconds, rate
+from asim_lightning.report.table import Column, text_of
+from asim_lightning.text_table import short, text_table
+
+TIMES_LEGEND = (
+    "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
+    "schedule,\nhowever an engine computes them"
+)
+_RANGES_LEGEND = (
+    "step: counts an LSB; low: count of code 0; CSNR: variance of the counts over mean square error, cycles weighted\n"
+    "with 4^shift; clipped: share of counts outside the range after the fit, by diagonal (weight bit + input group), "
+    "least\nsignificant first"
+)
+_NETWORK: list[Column[InferenceTime]] = [
+    Column("inference", lambda row: row.inference, side="l"),
+    Column("algorithm", lambda row: row.algorithm or "-", side="l"),
+    Column("engine", lambda row: row.engine, side="l"),
+    Column("ms,\nmedian", lambda row: milliseconds(row.repeats.median)),
+    Column("ms,\nfastest", lambda row: milliseconds(row.repeats.fastest)),
+    Column("images\n/s", lambda row: short(row.images_per_second)),
+    Column("conversions\n/s", lambda row: rate(row.conversions_per_second)),
+    Column("ratio,\nmedian", lambda row: short(row.ratio)),
+    Column("ratio,\nfastest", lambda row: short(row.fastest_ratio)),
+]
+_LAYERS: list[Column[LayerTime]] = [
+    Column("layer", lambda row: row.name, side="l"),
+    Column("kind", lambda row: row.kind, side="l"),
+    Column("shape", lambda row: f"{_shape(row.input_shape)} -> {_shape(row.output_shape)}", side="l"),
+    Column("algorithm", lambda row: row.algorithm, side="l"),
+    Column("engine", lambda row: row.engine, side="l"),
+    Column("conversions\n/image", lambda row: f"{row.conversions:,}"),
+    Column("ms,\nquantized", lambda row: milliseconds(row.quantized.median)),
+    Column("ms,\nsimulated", lambda row: milliseconds(row.simulated.median)),
+    Column("conversions\n/s", lambda row: rate(row.conversions_per_second)),
+    Column("share of\nnetwork", lambda row: f"{100 * row.share:.1f} %"),
+]
+_RANGES: list[Column[AdcRange]] = [
+    Column("layer", lambda row: row.name, side="l"),
+    Column("ADC\nbits", lambda row: row.adc_bits),
+    Column("step", lambda row: row.step),
+    Column("low", lambda row: row.low),
+    Column("CSNR (dB)\nbefore", lambda row: decibels(row.before)),
+    Column("after", lambda row: decibels(row.after)),
+    Column("clipped\n%", lambda row: _clipped(row.clipped), side="l"),
+]
+_PARAMETERS = (
+    ("alpha", "alpha (1/count)", ".4g"),
+    ("offset", "offset (LSB)", ".4g"),
+    ("gain", "gain", ".6g"),
+    ("random_noise", "random noise (%)", ".4g"),
+    ("nonlinear_noise", "nonlinear noise (%)", ".4g"),
+)
+"""Parameters of a column model, what a reader calls them, and their digits."""
+
+
+def network_table(times: Sequence[InferenceTime]) -> str:
+    """Times of one batch size: one row for each way to compute the network."""
+
+    def projected(images: int) -> Column[InferenceTime]:
+        return Column(f"{images:,}\nimages", lambda row: duration(row.projected(images)))
+
+    return text_of([*_NETWORK, *map(projected, PROJECTED)], times)
+
+
+def layer_table(times: Sequence[LayerTime]) -> str:
+    """Times of layers, one row each, and their sum."""
+    quantized, seconds = sum(t.quantized.median for t in times), sum(t.simulated.median for t in times)
+    made, share = sum(t.conversions for t in times), 100 * sum(t.share for t in times)
+    total = (f"{made:,}", milliseconds(quantized), milliseconds(seconds), rate(made * times[0].batch / seconds))
+    return text_of(_LAYERS, times, (f"{len(times)} layers", "", "", "", "", *total, f"{share:.1f} %"))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "1"
+
+
+def range_table(rows: Sequence[AdcRange]) -> str:
+    """Aligned table of ranges, with a legend; the text ends without a line break."""
+    return f"{text_of(_RANGES, rows)}\n{_RANGES_LEGEND}"
+
+
+def decibels(value: float) -> str:
+    """A CSNR; "exact" where nothing is lost."""
+    return "exact" if value == math.inf else "-" if value == -math.inf else f"{value:.1f}"
+
+
+def _clipped(shares: Sequence[float]) -> str:
+    if not any(shares):
+        return "0"
+    return " ".join(
+        "0" if not share else "<.01" if share < 5e-5 else f"{100 * share:.2g}".lstrip("0") for share in shares
+    )
+
+
+def heading(file: str, curve: MeasuredCurve) -> str:
+    """Which counts a file has, and how often they were read."""
+    reads = curve.measurement.reads
+    number = "" if reads is None else f", {reads.sum()} reads"
+    same = f"all codes were the same at {curve.counts_of_one_code} of them"
+    return f"{file}: counts 0..{curve.full_scale}{number}; {same}"
+
+
+def fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
+    """The parameters of both models, and how well these and each count by itself predict.
+
+    Args:
+        charge: The charge model.
+        current: The current model.
+        own: Log-likelihood of each count by itself.
+        own_aic: Akaike's criterion of each count by itself.
+    """
+    rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
+    for name, what, form in _PARAMETERS:
+        values: list[Estimate | None] = [getattr(fit, name) for fit in (charge, current)]
+        shown = (
+            "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]" for each in values
+        )
+        rows.append((what, *shown, "-"))
+    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
+    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
+    return text_table(rows, 1, "llll")
+
+
+def settings_of_file(file: str, converter: int | None) -> list[str]:
+    """Settings of a macro for the column as it was measured, as lines of YAML."""
+    arguments = [f"  file: {json.dumps(file, ensure_ascii=False)}"]
+    if converter is not None:
+        arguments.append(f"  converter: {converter}")
+    noise = (f"{name}: 0  # the file has the noise" for name in ("random_noise", "nonlinear_noise"))
+    return ["column: measured", "column_args:", *arguments, *noise]
+
+
+def settings_of_fit(fit: ModelFit) -> list[str]:
+    """Settings of a macro for a fitted model, as lines of YAML."""
+    lines = [f"column: {fit.model}", "column_args:", _line("  gain", fit.gain, form=".6g")]
+    lines.append(_line("  offset", fit.offset, "LSB; "))
+    if fit.alpha is not None:
+        lines.append(_line("  alpha", fit.alpha, "per count; "))
+    lines += [_line(name, getattr(fit, name), "% of full scale; ") for name in ("random_noise", "nonlinear_noise")]
+    return lines
+
+
+def _line(name: str, each: Estimate, unit: str = "", form: str = ".4g") -> str:
+    return f"{name}: {each.value:{form}}  # {unit}95 %: {each.low:{form}} to {each.high:{form}}"

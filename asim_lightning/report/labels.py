@@ -1,0 +1,111 @@
+"""Axes and costs in words, with their units, as figures and tables name them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from asim_lightning.circuit.units import quantity
+from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
+
+_UNITS = {
+    "energy": "µJ", "all_digital": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
+    "uj": "µJ", "nj": "nJ", "pj": "pJ", "fj": "fJ", "ms": "ms", "us": "µs", "s": "s", "mm2": "mm²",
+}  # fmt: skip
+"""Units of columns of costs by their name, or by the part behind its last underscore."""
+_ENDS = ("_low", "_high")
+ALL_DIGITAL = ("all_digital", "all_digital_uj")
+"""Columns of the energy of the same products in a digital macro, µJ an image."""
+
+
+def label_of(name: str, labels: Mapping[str, str] = {}) -> str:
+    """The text of an axis with its unit; of a field in some layers only, rules.PATTERN.FIELD, with the pattern.
+
+    Args:
+        name: Name of the axis.
+        labels: Other texts than its setting's, by name.
+    """
+    if name.startswith(RULES):
+        pattern, field = rule_of(name)
+        what, bracket, unit = label_of(field, labels).partition(" (")
+        return f"{what} of {pattern}{bracket}{unit}"
+    return labels.get(name, setting_of(name).heading)
+
+
+def head_of(name: str, labels: Mapping[str, str] = {}) -> str:
+    """The text of an axis without its unit."""
+    return label_of(name, labels).split(" (")[0]
+
+
+def legend_text(axes: Mapping[str, AxisValue], labels: Mapping[str, str] = {}) -> str:
+    """Values of axes with their units behind the numbers: "random noise 0.1 %, ADC bits 8"."""
+    return ", ".join(
+        f"{head_of(name, labels)} {value_text(name, value, labels)}".strip() for name, value in axes.items()
+    )
+
+
+def value_text(name: str, value: AxisValue, labels: Mapping[str, str] = {}) -> str:
+    """A value of an axis with its unit: "0.1 %"."""
+    inside = label_of(name, labels).partition(" (")[2].rstrip(")").split(" of ")[0]
+    return f"{value_words(value)} {inside}" if inside and is_number(value) else value_words(value)
+
+
+def in_one_unit(
+    rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {}
+) -> tuple[Sequence[Result], Mapping[str, str], bool]:
+    """Rows with the noise along an axis as numbers of one unit where they share one, else as texts with units.
+
+    Returns:
+        The rows, the labels with that unit, and whether it is percent of full scale.
+    """
+    if axis not in NOISE_AXES:
+        return rows, labels, False
+    shared = noise_unit(row.axes[axis] for row in rows if axis in row.axes)
+    if shared == "%":
+        return rows, labels, True
+    found = []
+    for row in rows:
+        read = quantity(row.axes.get(axis))
+        if read is not None:
+            value = read[0] if shared else f"{axis_text(read[0])} {read[1]}"
+            row = replace(row, axes={**row.axes, axis: value})
+        found.append(row)
+    unit = {"lsb": " (LSB)", None: ""}.get(shared, f" ({shared})")
+    return found, {**labels, axis: f"{head_of(axis, labels)}{unit}"}, False
+
+
+def unit_of(name: str) -> str:
+    """The unit of a column; empty where it has none."""
+    base = _base(name)
+    return _UNITS.get(base) or _UNITS.get(base.rpartition("_")[2].lower(), "")
+
+
+def cost_label(name: str) -> str:
+    """The name of a column in words, with its unit: of energy_uj "energy (µJ)", of adc_bits "ADC bits"."""
+    unit, base = unit_of(name), _base(name)
+    if unit in ("", "TOPS/W"):
+        return unit or setting_of(base).heading
+    words = base if base in _UNITS else base.rpartition("_")[0]
+    return f"{words.replace('_', ' ')} ({unit})"
+
+
+def cost_text(name: str, costs: Mapping[str, float]) -> str:
+    """A number with four digits, the ends between which a model knows it, and its unit: "1.234 [0.9, 1.6] µJ".
+
+    Args:
+        name: Its column.
+        costs: Numbers by column.
+    """
+    low, high = (costs.get(name + end) for end in _ENDS)
+    ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+    return f"{costs[name]:.4g}{ends} {unit_of(name)}".rstrip()
+
+
+def main_costs(names: Sequence[str]) -> list[str]:
+    """Columns without those that are ends of another's range, and without what another macro takes."""
+    return [
+        name for name in names if _base(name) not in ALL_DIGITAL and not (name.endswith(_ENDS) and _base(name) in names)
+    ]
+
+
+def _base(name: str) -> str:
+    return next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name)
