@@ -9,7 +9,14 @@ import torch
 from asim_lightning.circuit.columns import Column
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import converter_deviations
-from asim_lightning.circuit.transfer import Conversion, Transfer, error_probabilities, possible_counts, transfer
+from asim_lightning.circuit.transfer import (
+    Conversion,
+    Transfer,
+    error_probabilities,
+    possible_counts,
+    transfer,
+    without_pattern,
+)
 
 LARGEST_ERROR_PROBABILITY = 0.015
 """Up to this probability of a wrong code, drawing the wrong conversions is faster than making all of them."""
@@ -103,9 +110,9 @@ def why_no_events(circuit: Transfer) -> str | None:
 
 
 def with_equal_converters(circuit: Transfer) -> Transfer:
-    """The same schedule and column before converters without static effects."""
+    """The same schedule and column before converters without static effects and without a pattern of the column's."""
     alike = circuit.macro.with_fields(**{f"static.{name}": 0.0 for name in converter_deviations(circuit.macro, 0.0)})
-    return transfer(alike, circuit.signed_input, circuit.rows_in_use)
+    return without_pattern(transfer(alike, circuit.signed_input, circuit.rows_in_use))
 
 
 def expected_error(circuit: Transfer) -> float:

@@ -22,7 +22,7 @@ from asim_lightning.circuit.columns import Column, codes_of_full_scale
 from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
-from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
+from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer, without_pattern
 from asim_lightning.text_table import text_table
 
 _WIDTH = 120
@@ -328,7 +328,7 @@ def _all_exact(macro: MacroConfig, signed_input: bool, rows: int) -> bool:
 def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> Transfer | None:
     try:  # noise off, since "300 lsb" is more than 100 % at fewer bits
         ideal = macro.with_fields(random_noise=0.0, nonlinear_noise=0.0, static=StaticEffects())
-        return transfer(ideal.with_fields(**changes), signed_input)
+        return without_pattern(transfer(ideal.with_fields(**changes), signed_input))
     except ValueError:  # a user's column may refuse such a macro
         return None
 

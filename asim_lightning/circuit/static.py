@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from asim_lightning.checks import check_choice, check_number, check_whole, named_fields
 from asim_lightning.circuit.fields import setting, settings_of
@@ -233,7 +232,10 @@ def read_inl(path: str) -> tuple[float, ...]:
     """
     where = f"`macro.static.inl` {path}"
     try:
-        values = np.loadtxt(path, ndmin=1, encoding="utf-8-sig").tolist()
+        if not Path(path).is_file():  # such as a pipe, which would be waited for
+            raise ValueError("there is no such file")
+        lines = [line.partition("#")[0].strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+        values = [float(line) for line in lines if line]
     except (OSError, ValueError) as error:
         raise ValueError(f"{where} must be a CSV file of a number a line: {error}") from None
     return checked_inl(values, where)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property, lru_cache
 
@@ -147,6 +147,13 @@ def _transfer(macro: MacroConfig, signed_input: bool, kind: type[Column], rows_i
     }
     per_cycle = tuple(noisy[k] for k in keys), tuple(kinds[k] for k in keys)
     return Transfer(macro, signed_input, cycles, column, *per_cycle, rows_in_use)
+
+
+def without_pattern(circuit: Transfer) -> Transfer:
+    """The same circuit with its cycles classified as if the column gave all converters one gain and one offset."""
+    if not circuit.column.converters_differ or circuit.macro.converters_differ or circuit.column.curves > 1:
+        return circuit
+    return replace(circuit, conversions=tuple(classify(circuit.column, cycle) for cycle in circuit.cycles))
 
 
 def _checked_column(macro: MacroConfig, cycles: list[Cycle], keys: Sequence[tuple[object, ...]]) -> Column:

@@ -89,8 +89,6 @@ COMMANDS = {
         runs_network=False,
     ),
 }
-DESCRIPTIONS = {name: command.what for name, command in COMMANDS.items()}
-"""What each command does."""
 
 
 def help_text() -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import (
     COLUMNS,
+    Charge,
     Column,
     Conversion,
     Cycle,
@@ -18,7 +19,7 @@ from asim_lightning.circuit import (
     to_codes,
     transfer,
 )
-from asim_lightning.circuit.transfer import error_probability
+from asim_lightning.circuit.transfer import error_probability, without_pattern
 
 
 class Bent(Column):
@@ -212,3 +213,18 @@ def test_a_column_must_give_finite_tensors(kind: str, monkeypatch: pytest.Monkey
 
 def test_an_ideal_converter_is_exact_beyond_what_float32_holds() -> None:
     assert transfer(MacroConfig(weight_parallel=True, adc_bits=None, rows=1024), False).exact
+
+
+class Slope(Charge):
+    """Converters whose gain rises a little along the outputs."""
+
+    def converters(self, places):
+        return 1.0 + 1e-6 * places.column, 0.0
+
+
+def test_a_pattern_is_left_out_if_counts_are_asked_for():
+    macro = MacroConfig(column=f"{Slope.__module__}.{Slope.__qualname__}")
+    circuit = transfer(macro, False)
+    assert {kind.name for kind in circuit.conversions} == {"LOSSY"}
+    assert circuit.conversions != without_pattern(circuit).conversions
+    assert without_pattern(circuit).conversions == transfer(MacroConfig(), False).conversions

@@ -65,12 +65,12 @@ def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ([0.0] * 63 + [float("nan")], "`macro.static.inl` must have finite numbers of LSB, got nan at code 63"),
         ([0.0] * 63 + ["0.1"], "must have finite numbers of LSB, got '0.1' at code 63"),
         ([0.0] * 63 + [-40], "`macro.static.inl` must be at most half of the 64 codes, got -40 LSB"),
-        ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: none.csv not found"),
+        ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: there is no such file"),
         (
             "text.csv",
-            "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string 'much'",
+            "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string to float: 'much'",
         ),
-        ("two.csv", "`macro.static.inl` two.csv must have finite numbers of LSB, got [0.1, 0.2] at code 0"),
+        ("two.csv", "`macro.static.inl` two.csv must be a CSV file of a number a line: could not convert string to float: '0.1 0.2'"),
         ("inl.txt", "`macro.static.inl` must be 0..20 %, got 'inl.txt'"),
     ],
 )
