@@ -75,7 +75,7 @@ class Program(ABC):
         """
         integers = self.quantized(x, quantizer)
         # the exact product of an empty batch is as empty
-        sums = self.sums(integers, noise) if len(x) else self.product.integer(integers, self.w, 0)
+        sums = self.sums(integers, noise) if x.shape[0] > 0 else self.product.integer(integers, self.w, 0)
         return scaled(self.product, sums, step, bias, x)
 
     def quantized(self, x: Tensor, quantizer: Quantizer) -> Tensor:
