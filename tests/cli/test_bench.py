@@ -87,7 +87,10 @@ def test_settings_in_the_file(asim: Asim, written: Write) -> None:
 
 def test_without_layers_on_a_macro(asim: Asim, written: Write) -> None:
     error = asim("bench", "-c", written(model__plan={"keep": ["*"]})).error
-    assert error == "asim bench needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+    assert (
+        error
+        == "asim bench needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+    )
 
 
 REFUSED = {

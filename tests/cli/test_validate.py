@@ -87,7 +87,9 @@ def test_trials_and_a_float_network_are_refused(asim: Asim, written: Write) -> N
         "`trials` must be 1.."
     )
     error = asim("validate", "-c", path, "--compare", "[float]", "--model.plan.keep", "['*']").error
-    assert error == "`compare` needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+    assert (
+        error == "`compare` needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+    )
 
 
 OWN_DATA = """

@@ -68,9 +68,12 @@ def test_a_file_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("none.csv", "`macro.static.inl` none.csv must be a CSV file of a number a line: there is no such file"),
         (
             "text.csv",
-            "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string to float: 'much'",
+            "`macro.static.inl` text.csv must be a CSV file of a number a line: could not convert string to float: ",
         ),
-        ("two.csv", "`macro.static.inl` two.csv must be a CSV file of a number a line: could not convert string to float: '0.1 0.2'"),
+        (
+            "two.csv",
+            "`macro.static.inl` two.csv must be a CSV file of a number a line: could not convert string to float: ",
+        ),
         ("inl.txt", "`macro.static.inl` must be 0..20 %, got 'inl.txt'"),
     ],
 )
