@@ -13,8 +13,7 @@ from asim_lightning.bench.machine import this_machine
 from asim_lightning.bench.network_times import time_network
 from asim_lightning.bench.plain_values import to_dict
 from asim_lightning.checks import check_whole
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole

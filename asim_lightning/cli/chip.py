@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from asim_lightning.checks import check_whole
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Drawing, Setup
+from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.whole_file import write_whole

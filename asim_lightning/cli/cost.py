@@ -6,8 +6,7 @@ from pathlib import Path
 
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import check_image_size
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Drawing, Setup
+from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.cost import CostReport, Technology, cost
 from asim_lightning.cost.cost_table import cost_csv, validation_text
 from asim_lightning.cost.network_cost import accuracy_note

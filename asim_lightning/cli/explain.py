@@ -10,8 +10,7 @@ import torch
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Drawing, Setup
+from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.engine import ENGINES, choose, refusals
 from asim_lightning.engine.native.library import why_missing
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts

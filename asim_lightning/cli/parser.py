@@ -1,7 +1,9 @@
 """The settings of a command: parsed once by LightningCLI over those of a checkpoint, checked, and made into objects."""
 
 import os
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
@@ -9,7 +11,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -32,9 +34,9 @@ from asim_lightning.cli.fitting import start_line
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.settled import settle_axes, settle_pretrained, without_macro
+from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
 from asim_lightning.cli.strict_yaml import load_yaml
-from asim_lightning.cli.trainer import AsimTrainer, ending_processes
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.surgery import macro_layers
 
@@ -45,6 +47,19 @@ _OF_CLASSES = ("data", "trainer")
 """Groups of settings with classes of the user's choice, whose arguments say nothing without them."""
 
 set_loader("yaml", load_yaml, (yaml.YAMLError, ValueError))
+
+
+class AsimTrainer(Trainer):
+    """Lightning's Trainer, which a kill stops at once if it has several processes."""
+
+    run_folder: str = "runs/default"
+    """Folder of this configuration's runs."""
+
+    def _run_stage(self) -> Any:
+        """Run Lightning's loops; Lightning's handler of a kill is there just before."""
+        if self.world_size > 1:
+            kill_raises_at_once()
+        return super()._run_stage()
 
 
 class AsimCLI(LightningCLI):
@@ -87,9 +102,8 @@ class AsimCLI(LightningCLI):
         parser.add_argument("--weights_only", type=bool | None, help="Always true: no code of a checkpoint is run.")
         add_options(parser, self.command)
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+    def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
         """Parse recipes and flags over the settings of the checkpoint that they name."""
-        assert isinstance(parser, OneLineParser)
         parser.known_settings = list(parser.get_defaults().keys())
         flags = with_switches(self.arguments.flags, self.command)
         if self.arguments.asks_for_help:
@@ -309,6 +323,21 @@ class AsimCLI(LightningCLI):
     def run_folder(self) -> Path:
         """Folder of this configuration's runs."""
         return Path(self.root) / self.arguments.run_name
+
+
+@contextmanager
+def ending_processes(trainer: Trainer) -> Iterator[None]:
+    """End the processes that this one started if it is stopped.
+
+    Lightning does so at Ctrl-C only, and not with forked ones, which train on while this process waits for them.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):  # Lightning's exit(1) after Ctrl-C, and a kill
+        kill = getattr(trainer.strategy.launcher, "kill", None)
+        if kill is not None:
+            kill(signal.SIGKILL)
+        raise
 
 
 def plain(settings: Namespace) -> dict[str, Any]:

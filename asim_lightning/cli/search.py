@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
-from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup, load_weights, read_checkpoint
+from asim_lightning.cli.start import Drawing, Setup, load_weights, prepare, read_checkpoint, read_data
 from asim_lightning.cost import Technology
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings

@@ -1,13 +1,14 @@
 """What a command starts from: a checkpoint, read once, as tensors and plain values and never as code."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 
-from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.callbacks import LastCheckpoint, RangeCalibration
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folded
@@ -16,6 +17,7 @@ from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
 from asim_lightning.exchange.read import has_values
 from asim_lightning.exchange.safe_load import load_torch
+from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.picture import Format
 from asim_lightning.resources import shipped_file
 
@@ -192,7 +194,7 @@ def load_weights(
         # a plan may keep float what had an input range in training
         unknown = [name for name in unknown if name.rpartition(".")[2] not in _RANGES]
         differences = [f"{name} is missing in it" for name in missing if name not in head]
-        differences += [f"{name} is in it alone" for name in unknown]
+        differences += [f"{name} is in it, and not in the network" for name in unknown]
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise ValueError(f"{network}: {differences[0]}{more}")
@@ -231,3 +233,22 @@ class Setup:
         """Print a line, on the first process alone."""
         if self.trainer.is_global_zero:
             print(line, flush=True)
+
+
+def read_data(model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
+    """Read the data of one of Lightning's stages."""
+    model.check_data(data)
+    data.prepare_data()
+    data.setup(stage)
+
+
+def prepare(trainer: Trainer, model: CimClassifier, data: LightningDataModule, stage: str = "test") -> None:
+    """Read the data of a stage, and fit input ranges that are missing."""
+    read_data(model, data, stage)
+    callback = next((each for each in trainer.callbacks if isinstance(each, RangeCalibration)), None)  # type: ignore
+    if callback is None:
+        model.calibrate_where_missing(data)
+    elif needs_calibration(model.backbone):
+        callback.calibrate(trainer, model, data, missing=True)
+    with suppress(AttributeError):
+        trainer.strategy.barrier()

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.prepare import prepare, read_data
 from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup
+from asim_lightning.cli.start import Drawing, Setup, prepare, read_data
 from asim_lightning.cost import Technology
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner_settings import RunnerSettings

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from asim_lightning.checks import check_whole
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.evaluation.layer_inputs import layer_inputs, needed_layers
 from asim_lightning.nn.verify import verify as verify_layer
 

@@ -28,10 +28,9 @@ from asim_lightning.engine import (
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.torch_modes import is_exported
 from asim_lightning.nn.assignment import Assignment
-from asim_lightning.nn.operands import Operands
+from asim_lightning.nn.operands import LayerOperands
 from asim_lightning.nn.quantized import QuantizedLayer
-from asim_lightning.nn.training_noise import Operands as NoisyOperands
-from asim_lightning.nn.training_noise import TrainingNoise, training_noise
+from asim_lightning.nn.training_noise import Operands, TrainingNoise, training_noise
 from asim_lightning.quant import quantize, scale_of, scale_with_gradient
 
 
@@ -207,9 +206,9 @@ class OnMacro(QuantizedLayer):
     def _estimated(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         found, noise = self._operands(x, w), current_scope().source(self.name, len(x), x.device)
 
-        def operands() -> NoisyOperands:
+        def operands() -> Operands:
             integers, step = found.quantizer.integers(found.x), self._per_output(found.step)
-            return NoisyOperands(
+            return Operands(
                 found.product, self.transfer, integers, found.integers, step, noise, self.chip_of(noise.chip)
             )
 
@@ -217,7 +216,7 @@ class OnMacro(QuantizedLayer):
         y = self._noisy(self._multiplied(found, None), replace(noise, step=noise.trial), operands)
         return y if bias is None else y + self._per_output(bias.to(y.dtype))
 
-    def _program(self, operands: Operands, noise: Noise | None) -> Program:
+    def _program(self, operands: LayerOperands, noise: Noise | None) -> Program:
         if noise is None:
             return super()._program(operands, noise)
         product, integers = operands.product, operands.integers
@@ -302,12 +301,12 @@ class OnMacro(QuantizedLayer):
         if scope.step is None:  # nobody counts steps, and each must draw noise of its own
             noise, self._steps = replace(noise, step=self._steps), self._steps + 1
 
-        def operands() -> NoisyOperands:
+        def operands() -> Operands:
             x_integers = quantize(x, x_scale, self.input_bits, self.signed_input)
             w_integers = quantize(w, w_scale, self.weight_bits, True)
             product, x_operand, w_operand = self._product(x_integers, w_integers)
             step = self._step(self._per_output(self._scale_with_gradient(x, w)))
-            return NoisyOperands(product, self.transfer, x_operand, w_operand, step, noise, self.chip_of(noise.chip))
+            return Operands(product, self.transfer, x_operand, w_operand, step, noise, self.chip_of(noise.chip))
 
         return self._noisy(y, noise, operands)
 
@@ -318,7 +317,7 @@ class OnMacro(QuantizedLayer):
             return x_scale * scale_of(w.abs().amax(dim=tuple(range(1, w.dim())), keepdim=True))
         return x_scale * scale_with_gradient(w, True)
 
-    def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], NoisyOperands]) -> Tensor:
+    def _noisy(self, y: Tensor, noise: Noise, operands: Callable[[], Operands]) -> Tensor:
         def normal() -> Tensor:
             return noise.outputs(y.shape[1:].numel()).view(y.shape)
 

@@ -13,7 +13,7 @@ from asim_lightning.nn.prepared import QuantizedWeight
 _MATERIALLY_NEGATIVE = 0.01
 
 
-class Operands(NamedTuple):
+class LayerOperands(NamedTuple):
     """The operands of a call in evaluation.
 
     Attributes:

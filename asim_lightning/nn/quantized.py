@@ -12,7 +12,7 @@ from asim_lightning.engine import Noise, Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
 from asim_lightning.engine.torch_modes import is_exported, is_recorded
-from asim_lightning.nn.operands import InputRange, Operands
+from asim_lightning.nn.operands import InputRange, LayerOperands
 from asim_lightning.nn.prepared import PreparedWeight, QuantizedWeight
 from asim_lightning.quant import (
     METHODS,
@@ -215,11 +215,11 @@ class QuantizedLayer(nn.Module):
         """The product of integers, in float32 (float64 for x in float64)."""
         return self._multiplied(self._operands(x, w), bias, noise)
 
-    def _multiplied(self, operands: Operands, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
+    def _multiplied(self, operands: LayerOperands, bias: Tensor | None, noise: Noise | None = None) -> Tensor:
         program = self._program(operands, noise)
         return self._outputs(program(operands.x, operands.quantizer, operands.step, bias, noise))
 
-    def _operands(self, x: Tensor, w: Tensor) -> Operands:
+    def _operands(self, x: Tensor, w: Tensor) -> LayerOperands:
         """What a call in evaluation multiplies."""
         of_input, is_checked = (self._bits[1], self.signed_input), False
         if is_recorded():
@@ -234,7 +234,7 @@ class QuantizedLayer(nn.Module):
 
             x_scale, step = weight.steps((largest, *of_input), scales)
         product, operand, integers = self._product(x, weight.integers)
-        return Operands(
+        return LayerOperands(
             product, operand, integers, weight, Quantizer(x_scale, *of_input, None if is_checked else self), step
         )
 
@@ -267,7 +267,7 @@ class QuantizedLayer(nn.Module):
             return x_scale, step  # the same for all outputs, of which each call may have another number
         return x_scale, step.flatten().expand(weight.integers.shape[0]).contiguous()
 
-    def _program(self, operands: Operands, noise: Noise | None) -> Program:
+    def _program(self, operands: LayerOperands, noise: Noise | None) -> Program:
         """The program that multiplies operands."""
         product, weight, (weight_bits, input_bits) = operands.product, operands.weight, self._bits
 

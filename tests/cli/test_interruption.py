@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from asim_lightning.classifier import CimClassifier
+from asim_lightning.cli.parser import AsimTrainer, ending_processes
 from asim_lightning.cli.signals import Killed, kill_raises_at_once
 from asim_lightning.cli.start import Setup
-from asim_lightning.cli.trainer import AsimTrainer, ending_processes
 from asim_lightning.evaluation.results import Outcomes
 from asim_lightning.evaluation.store import Store
 from tests.cli.conftest import GRID, Asim, Run

@@ -72,7 +72,7 @@ def _load(folder: Path, level: str) -> ctypes.CDLL:
         raise RuntimeError(f"The C++ kernels are not built: {ways}, {again} builds them.")
     # looked up in the file, since a process that has loaded an old library loads no other one of that name
     if digest(level, folder).encode() not in path.read_bytes():
-        raise RuntimeError(f"{path.name} was built from other sources than those beside it: {again} builds it anew.")
+        raise RuntimeError(f"{path.name} was built from other sources than those next to it: {again} builds it anew.")
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:

@@ -12,7 +12,7 @@ from asim_lightning.circuit import Algorithm, MacroConfig, Transfer, algorithm, 
 from asim_lightning.engine import ENGINES, MatmulProduct, Product, converters_of, refusals, sums_of
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.effects import stuck_weights
-from asim_lightning.engine.every_conversion import kernel_for
+from asim_lightning.engine.engines import kernel_for
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.native.structures import Counting
 from asim_lightning.engine.weights import Weights

@@ -15,7 +15,7 @@ from torch import Tensor
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Noise, Product, Weights
 from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.every_conversion import why_wrong
+from asim_lightning.engine.engines import why_wrong
 from asim_lightning.engine.fused import FusedProgram
 from asim_lightning.engine.reference import ReferenceProgram
 from tests.engine.chips.random_converters import converters as random_converters

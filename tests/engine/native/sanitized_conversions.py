@@ -10,7 +10,7 @@ import torch
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.engine import Chip, Conv2dProduct, MatmulProduct, Product, Weights, exact, rare, sums_of
 from asim_lightning.engine.chips.effects import stuck_weights
-from asim_lightning.engine.every_conversion import why_refused
+from asim_lightning.engine.engines import why_refused
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native.placed_converters import placed
 from asim_lightning.engine.native.structures import Counting

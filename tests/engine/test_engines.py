@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import every_conversion, fused, reference
-from asim_lightning.engine.every_conversion import kernel_for, why_wrong
+from asim_lightning.engine import engines, fused, reference
+from asim_lightning.engine.engines import kernel_for, why_wrong
 from asim_lightning.engine.weights import Weights
 
 CIRCUIT = transfer(MacroConfig(4, 4, 40, 5, random_noise=2.0), True)
@@ -29,7 +29,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return Program(product, weights, circuit, chip)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fused, "prepare", prepare)
-    monkeypatch.setattr(every_conversion, "_first_uses", {})
+    monkeypatch.setattr(engines, "_first_uses", {})
     return errors
 
 
@@ -58,7 +58,7 @@ def test_a_kernel_that_does_not_compile_is_not_used(prepared: list[float], monke
 def test_one_warning_says_why_the_reference_computes_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, found = torch.device("cuda"), {"why": ""}
     monkeypatch.setattr(fused, "why_not_on", lambda device: None)
-    monkeypatch.setattr(every_conversion, "why_wrong", lambda circuit, device: found["why"] or None)
+    monkeypatch.setattr(engines, "why_wrong", lambda circuit, device: found["why"] or None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert kernel_for(CIRCUIT, cuda) == "fused"
