@@ -191,7 +191,7 @@ def _check_neighbours(column: Column, function: str, counts: Tensor, expected: T
     ):
         if not _same(_codes(column, function, given, cycle), codes):
             raise ValueError(
-                f"{_name(column, function)} must give each count the same code whatever stands beside it, but gives "
+                f"{_name(column, function)} must give each count the same code whatever stands next to it, but gives "
                 f"others for {what}: a position in the tensor, its size, largest value and mean mean nothing there"
             )
 

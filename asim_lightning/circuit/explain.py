@@ -167,7 +167,7 @@ class Explanation:
         if circuit.converters_differ and self.algorithm is Algorithm.EVENTS:
             share = f"{expected_error(circuit):.1e} of the codes are wrong by the spreads and the noise"
             made = "only conversions that may be wrong are drawn and made"
-            return f"every cycle returns its count but for noise and converters, and {share}: {made}"
+            return f"every cycle returns its count except for noise and converters, and {share}: {made}"
         if circuit.converters_differ:
             return f"converters differ, and {why_no_events(circuit)}: every conversion is made"
         if inexact and circuit.column.cell_sigma:
@@ -178,7 +178,7 @@ class Explanation:
             return "every cycle returns its count, without noise: one integer product"
         wrong = f"P(wrong) is up to {largest_error_probability(circuit):.1e}"
         if self.algorithm is Algorithm.EVENTS:
-            return f"every cycle returns its count but for noise, and {wrong}: only wrong conversions are drawn"
+            return f"every cycle returns its count except for noise, and {wrong}: only wrong conversions are drawn"
         if self.macro.adc_bits is None:
             return "conversions are noisy"
         if largest_error_probability(circuit) <= LARGEST_ERROR_PROBABILITY:

@@ -141,7 +141,7 @@ class CimClassifier(CimModule):
         """
         if hparams_file is not None or weights_only is False:
             raise ValueError(
-                "load_from_checkpoint takes settings as keyword arguments and reads tensors and plain values alone: "
+                "load_from_checkpoint takes settings as keyword arguments and reads only tensors and plain values: "
                 f"`hparams_file` must be None, `weights_only` True, got {hparams_file!r} and {weights_only!r}"
             )
         return load_classifier(cls, cls.argument_types(), checkpoint_path, map_location, strict, kwargs)

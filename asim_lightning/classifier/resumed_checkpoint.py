@@ -44,7 +44,7 @@ def check_folding(
     if goes_on and plan["fold_batchnorm"] and checkpoint.get("optimizer_states") and not is_folded(checkpoint):
         raise ValueError(
             "`model.plan.fold_batchnorm` must be false where a fit goes on, as in the checkpoint, whose optimizer's "
-            "state is that of a network with BatchNorms, got true; a checkpoint of weights alone starts anew"
+            "state is that of a network with BatchNorms, got true; a checkpoint without optimizer state starts anew"
         )
 
 
@@ -80,7 +80,7 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
         if before[name] != wanted[name]:
             raise ValueError(
                 f"`model.optimizer.{name}` must be {before[name]} where a fit goes on, as in the checkpoint, got "
-                f"{wanted[name]}; a checkpoint of weights alone starts anew"
+                f"{wanted[name]}; a checkpoint without optimizer state starts anew"
             )
     ratio = wanted[_RATE] / before[_RATE]
     for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):

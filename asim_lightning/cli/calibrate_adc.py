@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from asim_lightning.checks import check_whole
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.cli.strict_yaml import dump_yaml
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
@@ -60,6 +59,7 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions = CalibrateAdcOptio
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     print(f"ADC ranges, fitted to the counts of {images}\n{range_table(ranges)}\n", flush=True)
     content = dump_yaml({"model": {"plan": {"rules": rules_with(model, ranges)}}}).encode()
+    replaces = file.is_file() and file.read_bytes() != content
     write_whole(file, lambda opened: opened.write(content))
     conditions = {
         "before": Condition(),
@@ -69,6 +69,8 @@ def calibrate_adc(setup: Setup, options: CalibrateAdcOptions = CalibrateAdcOptio
         conditions[f"with {axes_text(options.against)}"] = Condition(macro=options.against)
     _compare(setup, conditions, options.trials)
     print(f"rules    {file}, for use as in -c CONFIG -c {file}", flush=True)
+    if replaces:
+        print("note     this file replaces other ranges; --output FILE keeps both", flush=True)
 
 
 def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.prepare import prepare
-from asim_lightning.cli.start import Setup
+from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, chips_differ, noise_text
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
@@ -48,11 +47,10 @@ class Comparison:
         return Condition(self.fidelity, self.macro, self.layers, chip=self.chip, rules=self.rules)
 
     def name(self, noise: str) -> str:
-        """What is special about it, and the noise of its macros: "simulated, adc_bits 7, no noise"."""
+        """What is special about it, and `noise_text`: "simulated, adc_bits 7, no noise"."""
         macro = {name: value for name, value in self.macro.items() if name not in NOISES}
         rules = (f"{pattern} {axes_text(fields)}" for pattern, fields in self.rules.items())
-        chip = "" if self.chip is None else f"chip {self.chip}"
-        parts = (self.fidelity, axes_text(macro), *rules, axes_text(self.layers), chip, noise)
+        parts = (self.fidelity, axes_text(macro), *rules, axes_text(self.layers), noise)
         return ", ".join(part for part in parts if part)
 
 

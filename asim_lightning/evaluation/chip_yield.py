@@ -307,5 +307,5 @@ def thresholds_of(percents: Sequence[float] | None, of_chips: bool) -> list[floa
     if not percents or not all(0 < percent <= 100 for percent in percents):
         raise ValueError(f"`thresholds` must be a list of percents above 0, 100 at most, got {percents}")
     if not of_chips:
-        raise ValueError(f"`thresholds` count good chips, and need `chips` or `until`, got {percents} alone")
+        raise ValueError(f"`thresholds` count good chips, and need `chips` or `until`, got only {percents}")
     return [percent / 100 for percent in percents]

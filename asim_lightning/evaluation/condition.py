@@ -120,20 +120,25 @@ def is_noisy(model: CimModule) -> bool:
 
 
 def noise_text(model: CimModule) -> str:
-    """The noise of layers that are simulated, as in "random_noise 0.05" or "no noise"; empty if no layer is.
+    """The noise of layers that are simulated, and their chip if chips differ, as in "random_noise 0.05, chip 0" or "no
+    noise"; empty if no layer is simulated.
 
     Args:
         model: Converted classifier, under the condition that is asked about.
     """
-    macros = [layer.macro for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
-    if not macros:
+    layers = [layer for layer in macro_layers(model.backbone).values() if layer.fidelity == "simulated"]
+    if not layers:
         return ""
+    macros = [layer.macro for layer in layers]
     found = []
     for name in NOISES:
         values = list(dict.fromkeys(getattr(macro, name) for macro in macros))
         if any(values):
             found.append(f"{name} {' and '.join(map(axis_text, values))}")
-    return ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
+    noise = ", ".join(found) or ("noise of the column" if is_noisy(model) else "no noise")
+    if not any(layer.transfer.differs_by_chip for layer in layers):
+        return noise
+    return f"{noise}, chip {model.chip.path if isinstance(model.chip, SavedChip) else model.chip}"
 
 
 def chips_differ(model: CimModule) -> bool:

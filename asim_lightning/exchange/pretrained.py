@@ -115,12 +115,12 @@ def load_pretrained_(
         return ()
     if any(key.startswith("backbone.") for key in file.state):
         raise ValueError(
-            f"{file.path} is a checkpoint of this package, with settings beside weights: it is for --ckpt_path"
+            f"{file.path} is a checkpoint of this package, with settings next to weights: it is for --ckpt_path"
         )
     network = recognise(file, config.name, kwargs=config.kwargs)
     if network.layout == "published":
         raise ValueError(
-            f"{file.path} is a checkpoint of the published simulator, which has settings beside weights; "
+            f"{file.path} is a checkpoint of the published simulator, which has settings next to weights; "
             f"asim import {file.path} --to weights.ckpt makes one for --ckpt_path"
         )
     here = Network(network.layout, replace(config, pretrained=False), network.num_classes)

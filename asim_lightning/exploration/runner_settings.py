@@ -32,6 +32,8 @@ class RunnerSettings:
         check_choice("`runner`", self.name, ("trainer", "ray"))
         if self.workers is not None:
             check_whole("`runner.workers`", self.workers, 1, also=" or null")
+            if self.name != "ray":
+                raise ValueError(f"`runner.workers` is of `runner: ray`, got {self.workers} with {self.name}")
         check_whole("`runner.threads`", self.threads, 1)
 
 

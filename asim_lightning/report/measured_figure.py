@@ -71,7 +71,7 @@ def measured_figure(curve: MeasuredCurve, top: int, title: str) -> Figure:
     silent = sigma == 0
     noise.plot(counts[~silent], sigma[~silent], color=_BLUE, linewidth=0, marker=".", markersize=4, label="noise")
     if silent.any():
-        label = f"one code alone: {silent.sum()} counts"
+        label = f"one code only: {silent.sum()} counts"
         noise.plot(counts[silent], sigma[silent], color=_ORANGE, linewidth=0, marker="|", markersize=8, label=label)
     reads = curve.measurement.reads
     if reads is not None:

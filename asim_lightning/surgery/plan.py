@@ -113,7 +113,7 @@ class Plan:
         changes: Any = {} if self.macro == MacroConfig() else self.macro
         if not isinstance(changes, dict):
             raise ValueError(
-                f"`plan.macro` beside `plan.preset` must be a mapping of the fields that differ, got {changes!r}"
+                f"`plan.macro` next to `plan.preset` must be a mapping of the fields that differ, got {changes!r}"
             )
         object.__setattr__(self, "macro", preset(name).config(**changes))
         object.__setattr__(self, "preset", None)

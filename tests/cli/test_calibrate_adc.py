@@ -58,6 +58,9 @@ def test_rules_give_the_accuracy_that_was_printed(asim: Asim, simulated: tuple[s
         "signed_input": True,
     }  # which the digital stem follows
     assert asim("test", *simulated, "-c", rules).accuracy == float(after[1])
+    Path(rules).write_text("model: {}\n")  # as ranges of another macro
+    again = asim("calibrate-adc", *simulated, "--images", "8")
+    assert again.last == "note     this file replaces other ranges; --output FILE keeps both"
     assert asim("test", *simulated).accuracy == float(before[1])
 
 

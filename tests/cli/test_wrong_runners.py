@@ -22,6 +22,7 @@ RUNNER = {
         "`runner.threads` must be 1..",
     ),
     "typo": (("--runner", "ray", "--runner.worker", "2"), "nearest: runner.workers"),
+    "workers of the trainer": (("--runner.workers", "2"), "`runner.workers` is of `runner: ray`, got 2 with trainer"),
     "processes of both": (
         ("--runner", "ray", "--trainer.devices", "2", "--trainer.strategy", "ddp"),
         "`trainer.devices` must be 1 with `runner: ray`, whose processes `runner.workers` sets, got 2",

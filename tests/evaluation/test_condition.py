@@ -103,6 +103,7 @@ def test_an_unknown_fidelity_is_refused() -> None:
         (Condition(), "random_noise 0.5 lsb and 0"),  # the head has a macro of its own
         (Condition(macro={"random_noise": 0, "nonlinear_noise": 0.1}), "nonlinear_noise 0.1 and 0"),
         (Condition(macro={"random_noise": 0}), "no noise"),
+        (Condition(macro={"random_noise": 0, "static.offset": "0.3 lsb"}, chip=3), "no noise, chip 3"),
         (Condition("quantized"), ""),
     ],
     ids=str,
