@@ -32,10 +32,9 @@ INPUT_RANGES = ("batch", "calibrated", "pact")
 class QuantizedLayer(nn.Module):
     """Base of layers that multiply integers.
 
-    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of
-    layer says by `_called_with`, `_float` and `_product` what it multiplies, and where it needs to, by `_held_weight`
-    and `_weight_scale`, what becomes of its weight. What computes the product says `_bits`, `_setup`, `_computed`,
-    `_program` and `_with_train_noise`.
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of layer
+    defines its product by `_called_with`, `_float` and `_product`, and its weight by `_held_weight` and `_weight_scale`.
+    `_bits`, `_setup`, `_computed`, `_program` and `_with_train_noise` compute it.
     """
 
     _output_axes: int = 0
@@ -82,7 +81,7 @@ class QuantizedLayer(nn.Module):
 
     @property
     def input_range(self) -> str:
-        """ "batch" (maximum of the whole batch), "calibrated" (stored) or "pact" (the clip before the layer)."""
+        """One of batch (maximum of the whole batch), calibrated (stored) or pact (the clip before the layer)."""
         return self._input_range
 
     @input_range.setter

@@ -201,7 +201,7 @@ class Unbuilt(Column):
 
 
 TWICE = "must give the same each time for the same counts, but does not: what differs from read to read belongs into"
-BESIDE = "must give each count the same code whatever stands beside it, but gives others for "
+BESIDE = "must give each count the same code whatever stands next to it, but gives others for "
 GLOBAL = (
     "must leave the global random numbers of torch, numpy and Python as they are, but changes them: draw from a "
     "generator of its own"

@@ -255,7 +255,7 @@ def test_static_effects_are_said_with_their_units_and_what_they_cost() -> None:
     static = {"offset": "0.3 lsb", "gain": 1, "trim": "both", "trim_step": "0.1 lsb", "columns_per_adc": 4}
     text = " ".join(str(explain(MacroConfig(static=static))).split())
     assert "a chip: offset 0.3 lsb, gain 1 %, 4 columns share a converter, offset and gain trimmed to 0.1 lsb" in text
-    assert "algorithm: exact + events: every cycle returns its count but for noise and converters, and " in text
+    assert "algorithm: exact + events: every cycle returns its count except for noise and converters, and " in text
     assert "nearest exact row counts, noise aside: 255 (at or below 255), none (above)" in text
     text = " ".join(str(explain(MacroConfig(static={**static, "trim": "none"}))).split())
     assert "algorithm: every conversion: converters differ, and 0.48 of the codes are wrong by the spreads, " in text

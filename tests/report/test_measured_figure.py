@@ -29,7 +29,7 @@ def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
     assert np.asarray(dnl.lines[0].get_ydata()).sum() == pytest.approx(0, abs=1e-9)
     assert len(noise.lines[1].get_xdata()) == curve.counts_of_one_code
     assert [len(plot.collections) for plot in (inl, noise)] == [reads, reads]
-    assert f"one code alone: {curve.counts_of_one_code} counts" in str(noise.get_legend().get_texts()[1])
+    assert f"one code only: {curve.counts_of_one_code} counts" in str(noise.get_legend().get_texts()[1])
 
 
 def test_a_column_without_noise_has_a_figure() -> None:

@@ -27,7 +27,7 @@ def test_rules_change_it() -> None:
 
 def test_what_cannot_be_told_apart_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"`plan.macro` beside `plan.preset` must be a mapping of the fields that differ"
+        ValueError, match=r"`plan.macro` next to `plan.preset` must be a mapping of the fields that differ"
     ):
         Plan(MacroConfig(4, 4), preset="cr_cim_2024")
     with pytest.raises(ValueError, match="nearest: cr_cim_2024"):

@@ -88,7 +88,7 @@ def test_a_library_is_refused_once_a_source_is_edited(elsewhere: ModuleType) -> 
     header = elsewhere.FOLDER / "src" / "threads.h"
     header.write_text(header.read_text() + "// edited\n")
     command = _command(elsewhere.FOLDER)
-    sentence = f"libasim_portable.so was built from other sources than those beside it: {command} builds it anew."
+    sentence = f"libasim_portable.so was built from other sources than those next to it: {command} builds it anew."
     assert library.why_missing() == sentence
     for level in library.LEVELS:
         with pytest.raises(RuntimeError, match="was built from other sources"):
@@ -102,7 +102,7 @@ def test_the_library_of_another_level_is_refused(elsewhere: ModuleType) -> None:
     assert elsewhere.build()
     shutil.copy(elsewhere.library_path("avx2"), elsewhere.library_path("portable"))
     with pytest.raises(
-        RuntimeError, match=r"^libasim_portable\.so was built from other sources than those beside it: "
+        RuntimeError, match=r"^libasim_portable\.so was built from other sources than those next to it: "
     ):
         library.library()
 
