@@ -32,9 +32,9 @@ INPUT_RANGES = ("batch", "calibrated", "pact")
 class QuantizedLayer(nn.Module):
     """Base of layers that multiply integers.
 
-    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of layer
-    defines its product by `_called_with`, `_float` and `_product`, and its weight by `_held_weight` and `_weight_scale`.
-    `_bits`, `_setup`, `_computed`, `_program` and `_with_train_noise` compute it.
+    While training, operands are fake-quantised and training noise is on; in evaluation `fidelity` decides. A kind of
+    layer defines `_called_with`, `_float` and `_product`, and for its weight `_held_weight` and `_weight_scale`. What
+    computes the product defines `_bits`, `_setup`, `_computed`, `_program` and `_with_train_noise`.
     """
 
     _output_axes: int = 0
