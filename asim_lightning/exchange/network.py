@@ -64,7 +64,7 @@ class Network:
         Raises:
             ValueError: It cannot be built.
         """
-        with torch.device("meta"), _RatesOnCpu():
+        with torch.device("meta"), _WithoutFilling():
             return build_backbone(self.backbone, self.num_classes)
 
     @cached_property
@@ -78,10 +78,15 @@ class Network:
         return unused_stem(self.layout, family(self.skeleton), self.backbone.small)
 
 
-class _RatesOnCpu(TorchFunctionMode):
-    """Gives torch.linspace values: timm 1.0.20 asks for those of the rates at which paths are dropped."""
+class _WithoutFilling(TorchFunctionMode):
+    """Skips the slow steps of initialisers, which fill tensors that have no values on the meta device.
+
+    torch.linspace has values: timm 1.0.20 asks for those of the rates at which paths are dropped.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.clamp_, Tensor.erfinv_, Tensor.uniform_):
+            return args[0]
         device = {"device": "cpu"} if func is torch.linspace else {}
         return func(*args, **{**(kwargs or {}), **device})
 
