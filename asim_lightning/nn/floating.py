@@ -67,14 +67,17 @@ class Reproducible(nn.Module):
         layer.__dict__ = module.__dict__.copy()
         return layer
 
-    def forward(self, x: Tensor, *args: Any) -> Tensor:
+    def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's own answer, with sums in float64 in evaluation."""
         if self.training:
-            return super().forward(x, *args)  # type: ignore[misc,no-any-return]
+            return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
         exact = copy.copy(self)
-        exact._parameters = {name: None if p is None else reproducible(p) for name, p in self._parameters.items()}  # type: ignore[misc]
-        with torch.autocast(x.device.type, enabled=False):
-            return super(Reproducible, exact).forward(reproducible(x), *args).to(x.dtype)  # type: ignore[misc,no-any-return]
+        exact._parameters = {}
+        for name in ("weight", "bias"):  # a weight that a hook has computed is no parameter
+            value = getattr(self, name)
+            vars(exact)[name] = None if value is None else reproducible(value)
+        with torch.autocast(input.device.type, enabled=False):
+            return super(Reproducible, exact).forward(reproducible(input), *args, **kwargs).to(input.dtype)  # type: ignore[misc,no-any-return]
 
 
 class FloatLinear(nn.Linear):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from asim_lightning.nn import (
     PACT,
@@ -146,4 +147,7 @@ def _stem(stem: nn.Module, settings: Settings, common: dict[str, Any]) -> tuple[
 
 def _float(module: nn.Module) -> nn.Module:
     kind = kind_of(module)
-    return kind.in_float.from_float(module) if kind is not None and kind.is_plain(module) else module
+    # a parametrised layer's class computes its weight
+    if kind is None or not kind.is_plain(module) or is_parametrized(module):
+        return module
+    return kind.in_float.from_float(module)  # type: ignore[no-any-return]
