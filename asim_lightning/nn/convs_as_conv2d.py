@@ -182,12 +182,14 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         """See `CimConv1d.forward`; the size of an output is that of `output_padding`."""
         if output_size is not None:
-            raise ValueError(f"Layer `{self.name}` takes no `output_size`, but an `output_padding`, got {output_size}")
+            raise ValueError(
+                f"Layer `{self.name}` takes no `output_size`, but an `output_padding`, got {output_size}; or put it in "
+                "`plan.keep`"
+            )
         return super().forward(x)
 
     def _check_geometry(self) -> None:
-        axes = zip(self.kernel_size, self.stride, self.dilation, strict=True)
-        if any(k < s or gcd(d, s) > 1 for k, s, d in axes):
+        if not meets_inputs(self):
             raise ValueError(
                 f"Layer `{self.name}` needs a kernel of at least its stride, and a dilation without a factor of it, so "
                 f"that every output meets an input, got kernel {self.kernel_size}, stride {self.stride}, dilation "
@@ -244,6 +246,12 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
         y = y.unflatten(1, (self.out_channels, *self.stride)).permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
         (_, top, bottom), (_, left, right) = (self._outside(axis, 0) for axis in (0, 1))
         return F.pad(y, (-left, -right, -top, -bottom))
+
+
+def meets_inputs(conv: nn.ConvTranspose2d) -> bool:
+    """Whether every output of a transposed convolution meets an input, which `CimConvTranspose2d` needs."""
+    axes = zip(conv.kernel_size, conv.stride, conv.dilation, strict=True)
+    return all(kernel >= stride and gcd(dilation, stride) == 1 for kernel, stride, dilation in axes)
 
 
 class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):

@@ -40,7 +40,8 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
     Converted are convolutions, linear layers, and the products that modules make by function calls, such as those of
     an attention: the network runs on the example to find them, and its forward stays as it is. A layer's inputs are
     unsigned if the operations before it make no negative number (ReLU, PACT, softmax, pooling of these), else signed;
-    the plan may say otherwise.
+    the plan may say otherwise. A Conv1d or ConvTranspose2d that surgery cannot convert stays float, and the report says
+    why.
 
     Args:
         model: The network.
@@ -52,9 +53,9 @@ def convert_(model: nn.Module, plan: Plan, example: Tensor | None = None) -> Con
         One row for each layer and product.
 
     Raises:
-        ValueError: A rule or `keep` matches nothing, a layer is of a class that surgery does not know or does not run,
-            a macro does not fit its layer, the network does not run on the example, or there is no BatchNorm to fold
-            where the plan says so. The network is unchanged then.
+        ValueError: A rule or `keep` matches nothing, a Conv2d or Linear is of a class that surgery does not know or
+            does not run, a macro does not fit its layer, the network does not run on the example, or there is no
+            BatchNorm to fold where the plan says so. The network is unchanged then.
     """
     if not isinstance(plan, Plan):
         raise ValueError(f"`plan` of convert_ must be a Plan, such as Plan(macro=MacroConfig()), got {plan!r}")
@@ -143,6 +144,14 @@ def _kept(layers: Sequence[FoundLayer], plan: Plan, seen: Probe, samples: Sample
             why[layer.name] = "first axis of its inputs is not the batch: noise could not follow an image"
         elif layer.product and not layer.product.batched and layer.product.b.sees_image:
             why[layer.name] = "second operand depends on the image and has no batch axis"
+        elif layer.product is None and not isinstance(layer.module, (nn.Conv2d, nn.Linear)):
+            # networks are converted for other layers than these, which need not stop them
+            if layer.name not in seen.layers:
+                why[layer.name] = "no forward called it on the example"
+            elif layer.name in seen.with_more:
+                why[layer.name] = "is called with more than its input"
+            elif unknown := unknown_layer(layer.module):
+                why[layer.name] = unknown[0]
     kinds = {layer.name: layer.kind for layer in layers}
     for pattern in plan.keep:
         why |= dict.fromkeys(matching(pattern, kinds, "plan.keep"), "plan.keep")
@@ -203,8 +212,8 @@ def _check_known(layer: FoundLayer, seen: Probe, kept: Mapping[str, str]) -> Non
             f"`{min(uneven) or 'the network'}` does not make the same products in every call and for every batch, so "
             f"that they cannot go to operators; put `{layer.name}` in `plan.keep`"
         )
-    if layer.product is None and (unknown := unknown_layer(layer.name, layer.module)):
-        raise ValueError(unknown)
+    if layer.product is None and (unknown := unknown_layer(layer.module)):
+        raise ValueError(f"`{layer.name}` {'; '.join(unknown)}")
 
 
 def _leave_routed(model: nn.Module, seen: Probe) -> None:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from asim_lightning.nn import QuantizedLayer
+from asim_lightning.nn.convs_as_conv2d import meets_inputs
 from asim_lightning.nn.layer_forms import conv_form, is_called_plainly
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS, LAYER_KINDS, TORCH_LAYERS, kind_of
 from asim_lightning.surgery.probe import FunctionProduct, Probe, configured_layers
@@ -205,19 +206,21 @@ def find_relus(model: nn.Module, keep: Sequence[str]) -> dict[str, nn.Module]:
     return {name: relu for name, relu in relus.items() if not any(fnmatchcase(name, pattern) for pattern in keep)}
 
 
-def unknown_layer(name: str, module: nn.Module) -> str | None:
-    """Why surgery cannot convert a layer; None where it can."""
+def unknown_layer(module: nn.Module) -> tuple[str, str] | None:
+    """Why surgery cannot convert a layer, and what to do about it; None if it can."""
     if not is_known(module):
         kind = type(module)
         own = next(each.torchs for each in LAYER_KINDS if isinstance(module, each.torchs))
         known = f"torch.nn.{own.__name__}" + (" and timm's" if own in (nn.Conv2d, nn.Linear) else "")
         what = f"{kind.__module__}.{kind.__qualname__}" if kind.__name__ == own.__name__ else kind.__name__
-        return f"`{name}` is a {what}, which surgery does not know; it converts {known}; put it in `plan.keep`"
+        return f"is a {what}, which surgery does not know; it converts {known}", "put it in `plan.keep`"
     if not isinstance(module.weight, nn.Parameter):
         return (
-            f"`{name}` computes its weight anew (weight norm, pruning), and surgery needs a plain parameter; remove "
-            "the reparametrisation first"
+            "computes its weight anew (weight norm, pruning), and surgery needs a plain parameter",
+            "remove the reparametrisation first",
         )
     if module._forward_hooks or module._forward_pre_hooks:
-        return f"`{name}` has forward hooks, which the layer in its place would not have; remove them first"
+        return "has forward hooks, which the layer in its place would not have", "remove them first"
+    if isinstance(module, nn.ConvTranspose2d) and not meets_inputs(module):
+        return "has outputs that meet no input", "put it in `plan.keep`"
     return None

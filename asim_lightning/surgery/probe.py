@@ -94,6 +94,7 @@ class Probe:
         others: Multiplications for one sample of modules that are not layers, by full name.
         functions: Names of the functions that make them.
         last: Layers after which no other layer or product computes the output.
+        with_more: Layers that were called with more than their input.
         uneven: Modules that made other products in another call.
         calls: How often each layer and each function product was computed.
         output: Output of the network.
@@ -106,6 +107,7 @@ class Probe:
     functions: dict[str, str] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
     last: set[str] = field(default_factory=set)
+    with_more: set[str] = field(default_factory=set)
     calls: Counter[str | Call] = field(default_factory=Counter)
     output: Any = None
 
@@ -134,7 +136,7 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) ->
         if isinstance(module, PACT) or type(module) is nn.ReLU
     ]
     output = run_watched(model, example, [watch, trace.provenance, trace.flow], [*watch.hooks, *hooks])
-    return replace(trace.found(), output=output, last=trace.flow.last_layers(output))
+    return replace(trace.found(), output=output, last=trace.flow.last_layers(output), with_more=watch.with_more)
 
 
 def on_example(model: nn.Module, example: Tensor | None, run: Callable[[Tensor], Seen]) -> Seen:

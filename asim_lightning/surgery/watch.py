@@ -68,12 +68,14 @@ class Watch(ProductMode):
             if known is None or known.rpartition(".")[0] not in layers:
                 self._parameters[id(parameter)] = name
         names = {id(module): name for name, module in layers.items()}
+        self.with_more: set[str] = set()
+        """Layers that were called with more than their input."""
         self.hooks: list[RemovableHandle] = []
         for name, module in model.named_modules():
             # a layer may have a second name
             name = names.get(id(module), name)
             self.hooks.append(module.register_forward_pre_hook(self._entered(name)))
-            self.hooks.append(module.register_forward_hook(self._left(name), always_call=True))
+            self.hooks.append(module.register_forward_hook(self._left(name), always_call=True, with_kwargs=True))
 
     @property
     def running(self) -> str:
@@ -88,13 +90,15 @@ class Watch(ProductMode):
         return hook
 
     def _left(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, keywords: Any, output: Any) -> None:
             self._running.pop()
             self._counts.pop()
             if name not in self._layers or not isinstance(output, Tensor):
                 return
             if not inputs:
                 raise ValueError(f"`{name}` is called with its input as a keyword, and surgery needs it as a position")
+            if len(inputs) > 1 or keywords:
+                self.with_more.add(name)
             self._watcher.layer(name, inputs[0], output)
 
         return hook

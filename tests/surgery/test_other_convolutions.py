@@ -1,16 +1,19 @@
 """Networks with transposed convolutions and convolutions of one dimension: converted, folded, counted, on chips."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.prune import l1_unstructured
 
 from asim_lightning import MacroConfig, Plan, Rule, calibrate_, convert_
 from asim_lightning.cost import cost
 from asim_lightning.engine import noise_context
-from asim_lightning.nn import CimConv1d, CimConvTranspose2d
+from asim_lightning.nn import CimConv1d
 from asim_lightning.surgery import fold_batchnorm_, macro_layers, set_fidelity_
 from tests.conftest import relative
 from tests.surgery.networks import batchnorms, disturb_
@@ -165,12 +168,69 @@ def test_signals_without_an_image() -> None:
         assert relative(model(example), expected) < 1e-2
 
 
-def test_a_subclass_is_refused_by_name(x: Tensor) -> None:
-    class Own(nn.ConvTranspose2d):
-        def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-            return super().forward(x).relu()
+class Own(nn.ConvTranspose2d):
+    """Computes something else than its base."""
 
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), Own(4, 4, 2), nn.Flatten(), nn.Linear(196, 2))
-    with pytest.raises(ValueError, match=r"surgery does not know; it converts torch\.nn\.ConvTranspose2d; put it in"):
-        convert_(model, Plan(), x)
-    assert not any(isinstance(layer, CimConvTranspose2d) for layer in model)
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        return super().forward(x).relu()
+
+
+class SizedCall(nn.Module):
+    """Calls a layer with the size of its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.up(x, output_size=(14, 14))
+
+
+def by_hook(layer: nn.Module) -> nn.Module:
+    """Its weight is computed by a hook, and is no parameter."""
+    return l1_unstructured(layer, "weight", 0.5)
+
+
+class AsFunction(nn.Module):
+    """Uses the weight of a layer that it does not call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv1d(x.flatten(2), self.conv.weight)
+
+
+def hooked() -> nn.Module:
+    layer = nn.Conv1d(4, 4, 1)
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return nn.Sequential(nn.Flatten(2), layer)
+
+
+STAY_FLOAT = [
+    (lambda: Own(4, 4, 2), "is a Own, which surgery does not know; it converts torch.nn.ConvTranspose2d"),
+    (lambda: nn.Sequential(nn.Flatten(2), weight_norm(nn.Conv1d(4, 4, 3))), "computes its weight anew"),
+    (lambda: nn.Sequential(nn.Flatten(2), by_hook(nn.Conv1d(4, 4, 3))), "computes its weight anew"),
+    (hooked, "has forward hooks"),
+    (lambda: nn.ConvTranspose2d(4, 4, 2, stride=3), "has outputs that meet no input"),
+    (SizedCall, "is called with more than its input"),
+    (AsFunction, "no forward called it on the example"),
+]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(("make", "why"), STAY_FLOAT, ids=[why for _, why in STAY_FLOAT])
+def test_what_surgery_cannot_convert_stays_float_and_stops_no_conversion(
+    x: Tensor, make: Callable[[], nn.Module], why: str, keep: bool
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), make(), nn.Flatten(), nn.LazyLinear(2)).eval()
+    expected = model(x)
+    report = convert_(model, Plan(macro=FINE, keep=["1*"] if keep else []), x)
+    rows = [row for row in report if row.name.startswith("1")]
+    assert {row.macro for row in rows} == {None}
+    assert rows[0].why_kept.startswith("plan.keep" if keep else why)
+    assert report["3"].macro is not None
+    calibrate_(model, [x])
+    assert relative(model(x), expected) < 1e-2
