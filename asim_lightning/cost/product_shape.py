@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from asim_lightning.engine.product import Geometry
-from asim_lightning.nn import OnMacro
+from asim_lightning.nn import CimConvTranspose2d, OnMacro
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class ProductShape:
         geometry: Shapes of a row of the batch.
         rows: Rows of the batch that one image takes.
         is_written: Whether the stored operand is written for each of them.
-        zeros: Stored numbers that are 0 by construction, and are no multiplications.
+        needed: Multiplications that the layer's output needs, if the macro makes others, too; None: all.
     """
 
     geometry: Geometry
     rows: int
     is_written: bool
-    zeros: int = 0
+    needed: int | None = None
 
     @property
     def outputs(self) -> int:
@@ -51,8 +51,8 @@ class ProductShape:
 
     @property
     def macs(self) -> int:
-        """Multiplications."""
-        return self.steps * (self.weights - self.zeros)
+        """Multiplications, as torch counts them: with the zeros of a padding, without those between pixels."""
+        return self.steps * self.weights if self.needed is None else self.needed
 
     def tiles(self, rows: int) -> tuple[int, ...]:
         """Rows in use in each tile of a matrix.
@@ -71,6 +71,7 @@ def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
         inputs: What its forward takes, of one image.
     """
     product, x, w = layer.product_on(*inputs)
-    held = layer.held_shape
-    zeros = 0 if held is None else held.numel() - layer.weight.numel()  # type: ignore[operator]
-    return ProductShape(product.geometry(x, w), len(x), product.batched_weight, zeros)
+    needed = None
+    if isinstance(layer, CimConvTranspose2d):  # its macro holds zeros, too, and converts outputs around the image
+        needed = len(x) * inputs[0].shape[-2:].numel() * layer.weight.numel()
+    return ProductShape(product.geometry(x, w), len(x), product.batched_weight, needed)

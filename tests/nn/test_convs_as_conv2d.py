@@ -217,7 +217,7 @@ def test_conversions_by_hand() -> None:
     assert layer.rows_in_use == 16
     _, layer, x = layer_of("transposed", macro, kernel_size=4, stride=2, padding=1)  # outputs of 10 x 12, and 1 around
     shape = product_shape(layer, x[:1])
-    assert (shape.steps, shape.columns, shape.tiles(14), shape.zeros) == (6 * 7, 32, (12, 4), 0)
+    assert (shape.steps, shape.columns, shape.tiles(14), shape.macs) == (6 * 7, 32, (12, 4), 30 * 4 * 8 * 16)
     _, line, x = layer_of("line", macro, kernel_size=4, stride=2, padding=1, groups=2)
     shape = product_shape(line, x[:1])
     assert (shape.matrices, shape.steps, shape.columns, shape.tiles(14)) == (2, 6, 4, (8,))

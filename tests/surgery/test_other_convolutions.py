@@ -114,18 +114,21 @@ def test_noise_follows_an_image_and_chips_differ(model: nn.Module, x: Tensor) ->
 
 
 def test_cost_counts_what_macros_convert(model: nn.Module, x: Tensor) -> None:
-    """up: 4 x 4 pixels, kernel 4, stride 2, padding 1: 5 x 5 windows of 2 x 2 pixels, 2 groups of 6 x 4 outputs.
+    """Multiplications are those of the report: each pixel meets each element of the kernel, in each output channel.
+
+    up: 4 x 4 pixels, kernel 4, stride 2, padding 1: 5 x 5 windows of 2 x 2 pixels, 2 groups of 6 x 4 outputs.
 
     fine: 8 x 8 pixels, kernel 3, stride 2: 9 x 9 windows (outputs begin within one), of 12 channels of 2 x 2
     pixels, 24 outputs. line: 16 windows of 3 x 6 rows, 10 outputs.
     """
-    convert_(model, Plan(macro=COARSE), x)
+    report = convert_(model, Plan(macro=COARSE), x)
     found = {layer.name: layer.done for layer in cost(model, example=x[:1]).layers}
+    assert {name: done.macs for name, done in found.items()} == {row.name: row.macs for row in report}
     assert found["up"].conversions == 25 * 2 * 24 * 36
     assert found["fine"].conversions == 81 * 24 * 36
     assert found["line"].conversions == 16 * 10 * 36
-    assert found["up"].macs == 25 * 2 * 6 * 4 * 16
-    assert found["fine"].macs == 81 * 12 * 6 * 9
+    assert found["up"].macs == 16 * 8 * 6 * 16
+    assert found["fine"].macs == 64 * 12 * 6 * 9
     assert found["fine"].cells == 12 * 6 * 16 * 6
 
 
