@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -48,8 +49,10 @@ class Measure:
         return f"[{self.text(low)}, {self.text(high)}]"
 
     def words(self, text: str) -> str:
-        """A text on accuracies in words of this measure."""
-        return text.replace("accuracy", self.name).replace("Accuracy", self.name)
+        """A text on accuracies in words of this measure; in names of files and settings, the word stays."""
+        if self.name == "accuracy":
+            return text
+        return re.sub(r"(?<![\w/.-])[Aa]ccuracy(?![\w/-]|\.\w)", lambda _: self.name, text)
 
 
 KINDS: tuple[Kind, ...] = ("float", "quantized", "simulated")
@@ -201,6 +204,11 @@ class Result:
     def value(self) -> float:
         """The mean outcome, such as the accuracy."""
         return self.accuracy
+
+    @property
+    def merit(self) -> float:
+        """The mean outcome, negated if less of it is better."""
+        return self.accuracy if self.measure.more_is_better else -self.accuracy
 
     @property
     def samples(self) -> int:

@@ -179,7 +179,7 @@ def _figures(found: Run, title: str) -> dict[str, Figure]:
     if (picture := trade_off_picture(found, title)) is not None:
         figures["trade_off"] = figure_of(picture)
     if maps := map_pictures(found):
-        references = ", ".join(f"{each.kind} {100 * each.accuracy:.2f} %" for each in found.references)
+        references = ", ".join(f"{each.kind} {each.measure.quantity(each.accuracy)}" for each in found.references)
         panels = [replace(each, title=each.title * (len(maps) > 1)) for each in maps]
         figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})")
     return figures
@@ -273,7 +273,7 @@ def _changes(results: Sequence[Result], sweep: Sweep, axis: str) -> list[str]:
     if CHIP in results[-1].axes or len(results) > _MOST_ROWS:
         return []
     found = differences(results, sweep, axis)
-    return ["", differences_text(axis, found)] if found else []
+    return ["", differences_text(axis, found, results[0].measure)] if found else []
 
 
 def publish_yields(

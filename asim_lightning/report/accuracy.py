@@ -5,7 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, is_number, value_words
+from asim_lightning.evaluation.results import (
+    AxisValue,
+    Measure,
+    Result,
+    axis_text,
+    distinct_values,
+    is_number,
+    value_words,
+)
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
@@ -88,7 +96,7 @@ def epochs_picture(results: Mapping[int, Sequence[Result]], split: str, plot: Ac
         plot: Axis and marks; its headline is replaced by epoch, number of images and split.
     """
     epochs = list(results)
-    best = max(epochs, key=lambda epoch: sum(row.accuracy for row in results[epoch]))
+    best = max(epochs, key=lambda epoch: sum(row.merit for row in results[epoch]))
     rows = list(results[epochs[-1]])
     title = f"Epoch {epochs[-1]}: {rows[0].images} images of {split}"
     if len(epochs) > 1:
@@ -151,15 +159,21 @@ def reference_marks(
         names: Text of an axis by name.
         columns: Columns of the table between its first and the accuracy.
     """
-    levels: dict[float, list[str]] = {}
+    levels: dict[str, list[str]] = {}
     unit = " %" if all(row.measure.is_share for row in rows) else ""
     for row in rows:
         where = f" ({legend_text(row.axes, names)})" if row.axes else ""
-        levels.setdefault(round(row.measure.shown(row.accuracy), 2), []).append(f"{row.kind}{where}")
+        levels.setdefault(row.measure.text(row.accuracy), []).append(f"{row.kind}{where}")
         padding = [""] * (len(numbers[0]) - columns - 4)
         numbers.append([f"{row.kind}{where}", *[""] * columns, row.accuracy, row.low, row.high, *padding])
     return [
-        Mark("y", level, f"{' and '.join(kinds)} {level:.2f}{unit}", dashes=index, colour=BLACK if index == 0 else GREY)
+        Mark(
+            "y",
+            float(level),
+            f"{' and '.join(kinds)} {level}{unit}",
+            dashes=index,
+            colour=BLACK if index == 0 else GREY,
+        )
         for index, (level, kinds) in enumerate(levels.items())
     ]
 
@@ -187,7 +201,7 @@ def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, lis
     bottom = min(measure.shown(row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
     top = max(measure.shown(row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
     marks = []
-    if num_classes is not None:
+    if num_classes is not None and measure == Measure():
         chance = 100.0 / num_classes
         if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
             bottom, top = min(bottom, chance), max(top, chance)

@@ -121,7 +121,7 @@ def choices(run: Run) -> list[Choice]:
                 len(points) - len(kept) - len(undecided),
                 sorted(cheaper, key=run.price),
                 run.own(points),
-                min(others, key=lambda point: (-point.accuracy, *run.price(point))),
+                min(others, key=lambda point: (-point.merit, *run.price(point))),
             )
         )
     return sorted(found, key=hardness)

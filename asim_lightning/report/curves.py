@@ -109,8 +109,8 @@ def _best(rows: Sequence[Result]) -> Result:
     for row in rows:
         chosen = {name: value for name, value in row.axes.items() if not is_condition(name)}
         designs.setdefault(axes_text(chosen), []).append(row)
-    worst = [min(some, key=lambda row: row.accuracy) for some in designs.values()]
-    return max(worst, key=lambda row: row.accuracy)
+    worst = [min(some, key=lambda row: row.merit) for some in designs.values()]
+    return max(worst, key=lambda row: row.merit)
 
 
 def _order(lines: Sequence[Curve]) -> Callable[[Curve], list[int]]:

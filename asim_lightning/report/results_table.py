@@ -233,7 +233,7 @@ class Difference:
         axes: Values of the other axes.
         before: Value of the axis.
         after: The next one.
-        change: Accuracy after less accuracy before, and its 95 % interval, -1..1.
+        change: Accuracy after less accuracy before, and its 95 % interval, of shares -1..1.
     """
 
     axes: dict[str, AxisValue]
@@ -242,19 +242,24 @@ class Difference:
     change: Interval
 
 
-def differences_text(axis: str, found: Sequence[Difference]) -> str:
-    """Table of the differences, in points, below a line that says what they are.
+def differences_text(axis: str, found: Sequence[Difference], measure: Measure = Measure()) -> str:
+    """Table of the differences, of shares in points, below a line that says what they are.
 
     Args:
         axis: Name of the axis.
         found: Its differences, one or more.
+        measure: What is measured.
     """
+
+    def text(number: float) -> str:
+        return f"{100 * number:+.2f}" if measure.is_share else f"{number:+.4g}"
+
     columns: list[Column[Any]] = [
         *(replace(column, side="r") for column in axis_columns(list(found[0].axes), found)),
         Column(f"{axis} from", lambda row: value_words(row.before)),
         Column("to", lambda row: value_words(row.after)),
-        Column("change (points)", lambda row: f"{100 * row.change.mean:+.2f}"),
-        Column("95 % interval", lambda row: f"[{100 * row.change.low:+.2f}, {100 * row.change.high:+.2f}]"),
+        Column("change (points)" if measure.is_share else "change", lambda row: text(row.change.mean)),
+        Column("95 % interval", lambda row: f"[{text(row.change.low)}, {text(row.change.high)}]"),
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
     return f"{head}\n{text_of(columns, found)}"

@@ -105,7 +105,7 @@ def write_trade_off(folder: Path, run: Run) -> list[Path]:
     if energy != "energy_uj" or CHIP in several or run.yields:
         return []
     shown = front or [point for point in run.points if energy in point.figures]
-    for point in sorted(shown, key=lambda point: point.accuracy):  # of equal energies the best one stays
+    for point in sorted(shown, key=lambda point: point.merit):  # of equal energies the best one stays
         name = _energy_run(run_name(conditions_of(point, several)))
         curves.setdefault(name, {})[round(1000 * point.figures["energy_uj"])] = point
     order = list(dict.fromkeys(run_name(conditions_of(point, several)) for point in shown))

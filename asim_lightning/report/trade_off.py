@@ -183,7 +183,9 @@ def _labels(run: Run, cost: str) -> tuple[list[tuple[float, float, str]], str]:
     labels = []
     for each in front if differing else ():
         words = "/".join(value_words(each.axes[name]) for name in differing)
-        labels.append((each.figures[cost], 100 * each.accuracy, str(names.setdefault(words, len(names) + 1))))
+        labels.append(
+            (each.figures[cost], each.measure.shown(each.accuracy), str(names.setdefault(words, len(names) + 1)))
+        )
     heads = " / ".join(map(head_of, differing))
     key = ", ".join(f"{number}: {words}" for words, number in names.items())
     return labels, f"{heads} at {key}" if key else ""

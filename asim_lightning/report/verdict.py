@@ -8,7 +8,6 @@ from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, numbers_of, target_words, varied
 from asim_lightning.report.labels import cost_text, head_of, legend_text, value_text
-from asim_lightning.report.numbers import interval_text
 
 _FEW = 4
 """Values that a line lists."""
@@ -74,7 +73,8 @@ def point_words(run: Run, point: Result, without: Sequence[str] = ()) -> str:
 def _numbers(run: Run, point: Result, without: Sequence[str] = ()) -> str:
     """A point with its accuracy, the interval of it, and its energy where it is known."""
     name = energy_of(run)
-    numbers = f"{100 * point.accuracy:.2f} % {interval_text(point.low, point.high)}"
+    measure = point.measure
+    numbers = f"{measure.quantity(point.accuracy)} {measure.interval(point.low, point.high)}"
     if name is not None and name in point.figures:
         numbers += f", {cost_text(name, point.figures)}"
     return f"{point_words(run, point, without)} ({numbers})"

@@ -81,7 +81,7 @@ def yield_picture(
 
 
 def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue], list[Result]]]:
-    """The chips at each combination of the other axes, from the least to the most accurate, and what differs there."""
+    """The chips at each combination of the other axes, from the worst to the best, and what differs there."""
     chips = [row for row in rows if row.kind == "simulated" and CHIP in row.axes]
     names = [
         name
@@ -92,7 +92,7 @@ def groups_of_chips(rows: Sequence[Result]) -> list[tuple[Mapping[str, AxisValue
     for row in chips:
         others = {name: row.axes[name] for name in names if name in row.axes}
         found.setdefault(legend_text(others), (others, []))[1].append(row)
-    return [(others, sorted(each, key=lambda row: row.accuracy)) for others, each in found.values()]
+    return [(others, sorted(each, key=lambda row: row.merit)) for others, each in found.values()]
 
 
 def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float] = ()) -> Picture:
@@ -103,7 +103,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
         title: Headline.
         thresholds: Accuracies that are marked, 0..1.
     """
-    groups = groups_of_chips(rows)
+    groups, measure = groups_of_chips(rows), rows[0].measure
     names = list(dict.fromkeys(name for others, _ in groups for name in others))
     texts = [
         value_words(others[names[0]]) if len(names) == 1 else legend_text(others) or f"{len(chips)} chips"
@@ -115,13 +115,13 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
         last = len(chips) - 1
         for index, row in enumerate(chips):
             places.append(place + _HALF * (2 * index / last - 1 if last else 0))
-            accuracies.append(100 * row.accuracy)
-            hover.append(f"chip {row.axes[CHIP]}\n{100 * row.accuracy:.2f} %")
+            accuracies.append(measure.shown(row.accuracy))
+            hover.append(f"chip {row.axes[CHIP]}\n{measure.quantity(row.accuracy)}")
             numbers.append([texts[place], row.axes[CHIP], row.accuracy, row.low, row.high])
-        mean = sum(100 * row.accuracy for row in chips) / len(chips)
+        mean = sum(row.accuracy for row in chips) / len(chips)
         means_x += [place - _HALF, place + _HALF, nan]
-        means_y += [mean, mean, nan]
-        texts[place] += f"\nmean {mean:.2f} %"
+        means_y += [measure.shown(mean), measure.shown(mean), nan]
+        texts[place] += f"\nmean {measure.quantity(mean)}"
     marks = reference_marks([row for row in rows if row.kind != "simulated" and not row.axes], numbers)
     for index, each in enumerate(thresholds):
         name = f"threshold{'s' if len(thresholds) > 1 else ''} of a good chip"
@@ -131,7 +131,7 @@ def chips_picture(rows: Sequence[Result], title: str, thresholds: Sequence[float
         title,
         Axis(label_of(names[0], {"static": "static effects"}) if len(names) == 1 else "", "names", texts,
              ends=(-0.6, len(groups) - 0.4)),
-        Axis("accuracy (%)"),
+        Axis(measure.heading),
         [
             Series("mean of them", means_x, means_y, form="line", style=1, marker="tick", dashes=0),
             Series("chips", places, accuracies, marker="open", texts=hover),

@@ -1,0 +1,87 @@
+"""Pictures and tables of a mean outcome that is no share, and of which less is better."""
+
+from dataclasses import replace
+
+import pytest
+
+from asim_lightning.evaluation.interval import Interval
+from asim_lightning.evaluation.results import Kind, Measure, Result
+from asim_lightning.evaluation.run import Run
+from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture, epochs_picture
+from asim_lightning.report.choices import choices
+from asim_lightning.report.curves import drawn_lines
+from asim_lightning.report.results_table import Difference, differences_text
+from asim_lightning.report.trade_off import trade_off_picture
+from asim_lightning.report.verdict import choice_facts
+from asim_lightning.report.yields import chips_picture
+from tests.report.runs import run
+
+LOSS = Measure("loss", is_share=False, more_is_better=False)
+
+
+def of_loss(loss: float, kind: Kind = "simulated", **axes: float) -> Result:
+    return Result(axes, kind, 1, 400, loss, 0.9 * loss, 1.1 * loss, 1.0, "native", measure=LOSS)
+
+
+def of_bits() -> Run:
+    """More bits cost more, and lose less."""
+    points = [
+        replace(of_loss(2.0 / bits, adc_bits=bits), figures={"energy_uj": 10.0 * bits, "latency_ms": 1.0})
+        for bits in (4, 5, 8)
+    ]
+    return replace(run(points), results=(of_loss(0.2, "float"), of_loss(0.201, "quantized"), *points))
+
+
+def test_the_trade_off_has_its_numbers_at_the_points() -> None:
+    picture = trade_off_picture(replace(of_bits(), objectives=("accuracy", "energy_uj")))
+    assert picture is not None
+    assert [(x, y) for x, y, _ in picture.labels] == [(40, 0.5), (50, 0.4), (80, 0.25)]
+    assert picture.y.label == "loss"
+
+
+def test_references_are_where_they_are_and_have_no_chance() -> None:
+    picture = accuracy_picture(of_bits().results, AccuracyPlot("adc_bits", num_classes=10))
+    assert [(mark.name, mark.at) for mark in picture.marks] == [("float 0.2", 0.2), ("quantized 0.201", 0.201)]
+
+
+def test_the_best_has_the_least() -> None:
+    given = replace(of_bits(), objectives=("accuracy", "energy_uj"))
+    (found,) = choices(given)
+    assert found.nearest.axes == {"adc_bits": 8}
+    assert "ADC bits 8 (0.25 [0.225, 0.275], 80 µJ)" in choice_facts(given, found)[1]
+    epochs = {epoch: [of_loss(loss, adc_bits=8)] for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.5))}
+    picture = epochs_picture(epochs, "val", AccuracyPlot("adc_bits"))
+    assert [each.name for each in picture.series] == ["epoch 1 (first)", "epoch 2 (best)", "epoch 3 (last)"]
+
+
+def test_of_many_lines_those_with_the_least_are_drawn() -> None:
+    rows = [
+        of_loss(rows + bits / 10 + weight_bits / 100, adc_bits=bits, rows=rows, weight_bits=weight_bits)
+        for bits in (4, 5)
+        for rows in range(1, 8)
+        for weight_bits in (1, 2)
+    ]
+    lines, _ = drawn_lines(rows, "adc_bits", {})
+    assert {row.axes["weight_bits"] for _, line in lines for row in line} == {1}
+
+
+def test_chips_and_changes_are_not_in_percent() -> None:
+    picture = chips_picture([of_loss(0.3, chip=0), of_loss(0.5, chip=1)], "Title")
+    mean, chips = picture.series
+    assert (list(chips.y), picture.y.label) == ([0.5, 0.3], "loss")
+    assert mean.y[0] == pytest.approx(0.4)
+    text = differences_text("adc_bits", [Difference({}, 4, 5, Interval(-0.1, -0.2, 0.05))], LOSS)
+    assert text.splitlines()[-1].split() == ["4", "5", "-0.1", "[-0.2,", "+0.05]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Accuracy against noise", "loss against noise"),
+        ("kept at the accuracy.", "kept at the loss."),
+        ("accuracy_vs_noise.csv in /home/accuracy/x", "accuracy_vs_noise.csv in /home/accuracy/x"),
+    ],
+)
+def test_words_for_an_accuracy(text: str, said: str) -> None:
+    assert LOSS.words(text) == said
+    assert Measure().words(text) == text
