@@ -31,7 +31,7 @@ from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 from asim_lightning.report.numbers import milliseconds
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import change_macros_, macro_layers
-from asim_lightning.text_table import short, text_table
+from asim_lightning.table import short, text_table
 
 _FOLDERS = ("module", "tools")
 """Folders that the layers are imported from; they are not packages, and other code may have folders of these names."""

@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import ModelSummary
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import ConversionReport
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 
 class NetworkSummary(ModelSummary):

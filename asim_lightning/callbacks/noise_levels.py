@@ -11,7 +11,7 @@ from asim_lightning.evaluation.axis_settings import NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.nn import Assignment
-from asim_lightning.text_table import csv_text
+from asim_lightning.table import csv_text
 
 FIELDS = (
     "epoch", "step", "level", "percent", "lsb", "accuracy", "low", "high", "images", "trials", "seconds"

@@ -23,7 +23,7 @@ from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer, without_pattern
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 _WIDTH = 120
 _MOST_ROWS, _MOST_BITS = 2**20, 16

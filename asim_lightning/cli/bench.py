@@ -19,6 +19,7 @@ from asim_lightning.evaluation.times import InferenceTime
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.command_tables import TIMES_LEGEND, layer_table, network_table
+from asim_lightning.table import Table
 
 _SCATTER = 1.5
 """Median over fastest time from which figures are of little use."""
@@ -63,7 +64,7 @@ def bench(setup: Setup, options: BenchOptions = BenchOptions()) -> None:
     times: list[InferenceTime] = []
     per_layer: list[Any] = []
 
-    def keep(title: str, table: str) -> None:  # after each table, so that a stop loses none
+    def keep(title: str, table: Table[Any]) -> None:  # after each table, so that a stop loses none
         print(f"\n{title}, {shown}\n{table}", flush=True)
         content = json.dumps(to_dict(model, machine, images, times, per_layer), indent=2, allow_nan=False)
         write_whole(file, lambda opened: opened.write(content.encode() + b"\n"))

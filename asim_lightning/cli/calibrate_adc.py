@@ -12,11 +12,10 @@ from asim_lightning.evaluation.adc_rules import pattern_of, rules_with
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.interval import accuracy_interval, difference_interval
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
-from asim_lightning.evaluation.results import axes_text
+from asim_lightning.evaluation.results import Measure, axes_text
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import fitted_range
 from asim_lightning.report.command_tables import range_table
-from asim_lightning.report.numbers import interval_text
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> Non
     def line(name: str, correct: Answers) -> str:
         found, (images, reads) = accuracy_interval(correct), correct.shape
         shape = f"{images} test images, {reads} reads"
-        return f"accuracy {100 * found.mean:.2f} % {interval_text(found.low, found.high)} {name} ({shape})"
+        return f"accuracy {100 * found.mean:.2f} % {Measure().interval(found.low, found.high)} {name} ({shape})"
 
     trainer, model, data = setup.trainer, setup.model, setup.data
     answers = evaluate_each(trainer, model, data, list(conditions.items()), trials, line, setup.say)
@@ -88,5 +87,5 @@ def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> Non
         if name != "after":
             found = difference_interval(after, correct)
             setup.say(
-                f"after - {name}: {100 * found.mean:+.2f} % {interval_text(found.low, found.high)}, in pairs",
+                f"after - {name}: {100 * found.mean:+.2f} % {Measure().interval(found.low, found.high)}, in pairs",
             )

@@ -26,7 +26,7 @@ def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
     """
     from safetensors.torch import save
 
-    from asim_lightning.report.chip_report import chip_figure, chip_table, worst_converters
+    from asim_lightning.report.chip_report import chip_figure, chip_table
     from asim_lightning.report.draw import save_figure
 
     model = setup.model
@@ -40,7 +40,7 @@ def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
         raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
     prepare(setup.trainer, model, setup.data)
     layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
-    print("\n\n".join(each for each in (chip_table(layers), worst_converters(layers)) if each))
+    print(chip_table(layers))
     tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
     number = shown.digest if isinstance(shown, SavedChip) else str(shown)
     folder = setup.folder / f"chip-{number}"

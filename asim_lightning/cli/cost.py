@@ -8,7 +8,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.arguments import check_image_size
 from asim_lightning.cli.start import Drawing, Setup, prepare
 from asim_lightning.cost import CostReport, Technology, cost
-from asim_lightning.cost.cost_table import cost_csv, validation_text
+from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.evaluation.condition import matched
@@ -19,6 +19,7 @@ from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.report.picture import Format
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import csv_text
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _publish(report: CostReport, folder: Path, name: str, suffix: Format) -> Non
     numbers, table, content = folder / COST, folder / "cost.csv", _json(report)
     replaces = numbers.is_file() and numbers.read_bytes() != content
     write_whole(numbers, lambda file: file.write(content))
-    write_whole(table, lambda file: file.write(cost_csv(report).encode()))
+    write_whole(table, lambda file: file.write(csv_text(layer_table(report.rows()).numbers, "\n").encode()))
     figure = figure_of(*cost_pictures(report), title=f"{name}: energy an image")
     picture = save_figure(figure, folder / f"cost.{suffix}")
     print(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from asim_lightning.circuit.presets import preset, preset_names
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 _CHIP, _DIFFERS = 30, 56
 """Characters of a line of a cell."""

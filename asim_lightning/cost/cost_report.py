@@ -10,6 +10,7 @@ from asim_lightning.cost.layer_cost import Energy, LayerCost, tops_per_watt
 from asim_lightning.cost.operations import Operations
 from asim_lightning.cost.technology import Technology, technology_preset
 from asim_lightning.cost.weight_loads import WeightLoads
+from asim_lightning.surgery.conversion_report import describe
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ class CostReport:
                 "layer": layer.name,
                 "kind": layer.kind,
                 "on_macro": layer.macro is not None,
+                "macro": "" if layer.macro is None else describe(layer.macro),
                 "weight_bits": layer.bits[0],
                 "input_bits": layer.bits[1],
                 **asdict(layer.done),

@@ -1,13 +1,13 @@
-"""The cost of a network as text tables, and as a CSV file."""
+"""The cost of a network as tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asim_lightning.cost.layer_cost import LayerCost, tops_per_watt
+from asim_lightning.cost.layer_cost import tops_per_watt
 from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
-from asim_lightning.surgery.conversion_report import describe
-from asim_lightning.text_table import csv_text, short, text_table
+from asim_lightning.table import Column, Table, plain, short
 
 if TYPE_CHECKING:
     from asim_lightning.cost.cost_report import CostReport
@@ -31,46 +31,87 @@ LABELS = {
 """Parts of an energy as people read them."""
 
 
+Layer: TypeAlias = Mapping[str, Any]
+"""What a layer takes for one image, as `CostReport.rows` and cost.json have it."""
+
+
 def cost_text(report: "CostReport") -> str:
     """All of a cost: technology, layers, parts of the energy, and totals."""
-    parts = (technology_line(report.technology), layer_table(report), part_table(report), totals_text(report))
-    return "\n\n".join(parts)
+    tables = layer_table(report.rows()), part_table(report)
+    return "\n\n".join([technology_line(report.technology), *map(str, tables), totals_text(report)])
 
 
-def layer_table(report: "CostReport") -> str:
+def layer_table(layers: Sequence[Layer]) -> Table[Layer]:
     """A row for each layer, and one for all: what is done for one image, its energy and its time.
 
-    Columns of what no layer does are left out, and macros, where all are the same.
+    Columns of what no layer does, and of the macro if all layers have the same, are only in the CSV.
+
+    Args:
+        layers: Rows of `CostReport.rows`, one or more.
     """
-    unit, size = _smaller_unit(report.energy.total)
-    header = [
-        ("", "", "", "", "conver-", "array", "digital", "shift-", "cells", "rows in", "energy", "share", "if digital",
-         "", "", ""),
-        ("layer", "kind", "on", "MACs", "sions", "reads", "cycles", "adds", "written", "use, %", unit, "%", unit,
-         "time", "TOPS/W", "why on no macro"),
-    ]  # fmt: skip
-    macros = {layer.macro for layer in report.layers} - {None}
-    rows = [_layer_row(layer, report, size, len(macros) > 1) for layer in report.layers]
-    done = report.done
-    rows.append(
-        (
-            f"{len(report.layers)} layers", "", "", count(done.macs), count(done.conversions), count(done.array_reads),
-            count(done.digital_cycles), count(done.shift_adds), count(done.cells_written),
-            f"{100 * report.rows_in_use:.0f}", short(report.energy.total / size), "100.0",
-            short(report.all_digital / size), time(report.latency), _efficiency(report.tops_per_watt), "",
-        )
-    )  # fmt: skip
-    sides = "lllrrrrrrrrrrrrl"
-    kept = [place for place in range(len(sides)) if any(row[place] not in ("-", "") for row in rows)]
-    table = [[row[place] for place in kept] for row in (*header, *rows)]
-    text = text_table(table, 2, "".join(sides[place] for place in kept))
-    return text if len(macros) != 1 else f"macro: {describe(next(iter(macros)))}\n{text}"
+    total = _sum(layers)
+    unit, size = _smaller_unit(1e3 * total["energy_pj"])
+    picojoules, whole = 1e-3 * size, total["energy_pj"]
+    macros = {layer.get("macro", "") for layer in layers if layer["on_macro"]}
+
+    def counted(name: str, head: str = "") -> Column[Layer]:
+        return Column(head or name, lambda layer: count(layer[name]))
+
+    def on(layer: Layer) -> str:
+        if not layer["on_macro"]:
+            return f"digital W{layer['weight_bits']}A{layer['input_bits']}"
+        return str(layer["macro"]) if len(macros) > 1 else "macro"
+
+    def share(layer: Layer) -> str:
+        return f"{100 * layer['energy_pj'] / whole:.1f}" if whole else "-"
+
+    columns = [
+        Column[Layer]("layer", lambda layer: layer["layer"], side="l"),
+        Column("kind", lambda layer: layer["kind"], side="l"),
+        Column("on", lambda layer: on(layer) if layer is not total else "", side="l"),
+        counted("macs", "MACs"),
+        counted("conversions"),
+        counted("array_reads", "array\nreads"),
+        counted("digital_cycles", "digital\ncycles"),
+        counted("shift_adds", "shift-\nadds"),
+        counted("cells_written", "cells\nwritten"),
+        Column("rows in\nuse, %", lambda layer: f"{100 * layer['rows_in_use']:.0f}" if layer["on_macro"] else "-"),
+        Column(f"energy\n{unit}", lambda layer: short(layer["energy_pj"] / picojoules)),
+        Column("share\n%", share),
+        Column(f"if digital\n{unit}", lambda layer: short(layer["all_digital_pj"] / picojoules)),
+        Column("time", lambda layer: time(layer["latency_s"])),
+        Column("TOPS/W", lambda layer: _efficiency(layer["tops_per_watt"])),
+        Column("why on no macro", lambda layer: layer["why_digital"], side="l"),
+    ]
+    cells = Table(columns, [*layers, total]).shown
+    kept = [place for place in range(len(columns)) if any(row[place] not in ("-", "") for row in cells[1:])]
+    numbers = [Column[Layer](name, None, {name: itemgetter(name)}) for name in layers[0]]
+    numbers.append(Column("", None, {"energy_share": lambda layer: layer["energy_pj"] / whole if whole else ""}))
+    note = f"macro: {macros.pop()}" if len(macros) == 1 else ""
+    last = [str(cells[-1][place]) for place in kept]
+    return Table([*(columns[place] for place in kept), *numbers], layers, note, last=last)
 
 
-def part_table(report: "CostReport") -> str:
+def _sum(layers: Sequence[Layer]) -> Layer:
+    """All layers as one."""
+    names = [name for name, value in layers[0].items() if isinstance(value, (int, float))]
+    total: dict[str, Any] = {name: sum(layer[name] or 0 for layer in layers) for name in names}
+    on_macro = [layer for layer in layers if layer["on_macro"]]
+    macs, row_macs = (sum(layer[name] for layer in on_macro) for name in ("macs", "row_macs"))
+    return {
+        **total,
+        "layer": f"{len(layers)} layers",
+        "kind": "",
+        "rows_in_use": macs / row_macs if row_macs else 1.0,
+        "tops_per_watt": tops_per_watt(total["macs"], 1e3 * total["energy_pj"]),
+        "why_digital": "",
+    }
+
+
+def part_table(report: "CostReport") -> Table[Sequence[str]]:
     """A row for each part of the energy: its share, and the coefficients that decide it with their sources."""
     unit, size = _smaller_unit(report.energy.total)
-    rows: list[Sequence[str]] = [("part", unit, "%", "of", "decided by", "from")]
+    rows: list[Sequence[str]] = []
     for part, value in report.energy.parts.items():
         if not value and part in ("drivers", "digital", "writes"):
             continue
@@ -83,7 +124,8 @@ def part_table(report: "CostReport") -> str:
         for name in names:
             rows.append((*first, f"{name} {t.value(name):g}", t.source(name)))
             first = [""] * 4
-    return text_table(rows, 1, "lrrlll")
+    heads = ("part", unit, "%", "of", "decided by", "from")
+    return Table([plain(head, itemgetter(at), "r" if at in (1, 2) else "l") for at, head in enumerate(heads)], rows)
 
 
 def totals_text(report: "CostReport") -> str:
@@ -141,16 +183,10 @@ def technology_line(technology: Technology) -> str:
     )
 
 
-def cost_csv(report: "CostReport") -> str:
-    """A row for each layer with every number, as `CostReport.rows` names them."""
-    rows: list[dict[str, Any]] = report.rows()
-    return csv_text([list(rows[0]) if rows else ["layer"], *(list(row.values()) for row in rows)], "\n")
-
-
 def validation_text(found: Validation) -> str:
     """The model against silicon, in tables."""
     parts = [
-        _comparisons("column", found.chips, True),
+        _comparisons("column", found.chips),
         f"{found.within(1.5)} of {len(found.chips)} within 1.5, {found.within(2.0)} within 2, geometric mean "
         f"{found.bias:.2f}, typical factor {found.typical_factor:.2f} (on the rows that it is fitted to; one paper "
         "left out at a time: 1.47)",
@@ -163,17 +199,20 @@ def validation_text(found: Validation) -> str:
     return "\n\n".join(parts)
 
 
-def _comparisons(name: str, rows: Sequence[Comparison], efficiency: bool = False) -> str:
-    header = (name, "paper", "1b-TOPS/W", "reported, pJ", "model, pJ", "model/reported", "note")
-    cells = []
-    for each in rows:
-        chip = each.chip
-        known = (chip.paper, f"{chip.tops_per_watt:g}") if chip else ("", "")
-        pair = (f"{1e-3 * each.reported:.2f}", f"{1e-3 * each.modelled:.2f}", f"{each.ratio:.2f}", each.note)
-        cells.append((each.what, *known, *pair))
-    if efficiency:
-        return text_table([header, *cells], 1, "llrrrrl")
-    return text_table([(row[0], *row[3:]) for row in (header, *cells)], 1, "lrrrl")
+def _comparisons(name: str, rows: Sequence[Comparison]) -> str:
+    columns: list[Column[Comparison]] = [
+        Column(name, lambda row: row.what, side="l"),
+        Column("reported, pJ", lambda row: f"{1e-3 * row.reported:.2f}"),
+        Column("model, pJ", lambda row: f"{1e-3 * row.modelled:.2f}"),
+        Column("model/reported", lambda row: f"{row.ratio:.2f}"),
+        Column("note", lambda row: row.note, side="l"),
+    ]
+    if any(row.chip for row in rows):
+        columns[1:1] = [
+            Column("paper", lambda row: row.chip.paper if row.chip else "", side="l"),
+            Column("1b-TOPS/W", lambda row: f"{row.chip.tops_per_watt:g}" if row.chip else ""),
+        ]
+    return str(Table(columns, rows))
 
 
 def energy_unit(femtojoules: float) -> tuple[str, float]:
@@ -208,21 +247,6 @@ def count(number: int) -> str:
         return "-"
     letter, size = next(each for each in _COUNTS if number >= each[1])
     return f"{short(number / size)} {letter}" if letter else str(number)
-
-
-def _layer_row(layer: LayerCost, report: "CostReport", size: float, several: bool) -> Sequence[str]:
-    done, total = layer.done, layer.energy.total
-    on = f"digital W{layer.bits[0]}A{layer.bits[1]}"
-    if layer.macro is not None:
-        on = describe(layer.macro) if several else "macro"
-    return (
-        layer.name, layer.kind, on, count(done.macs), count(done.conversions), count(done.array_reads),
-        count(done.digital_cycles), count(done.shift_adds), count(done.cells_written),
-        f"{100 * done.rows_in_use:.0f}" if layer.macro else "-", short(total / size),
-        f"{100 * total / report.energy.total:.1f}" if report.energy.total else "-", short(layer.all_digital / size),
-        time(done.cycles * report.technology.cycle_seconds), _efficiency(tops_per_watt(done.macs, total)),
-        layer.why_digital,
-    )  # fmt: skip
 
 
 def _range(ends: tuple[float, float]) -> str:

@@ -42,6 +42,11 @@ class ChipLayer:
         return len(self.place)
 
     @property
+    def gain_error(self) -> Tensor | None:
+        """Gain of each converter minus 1, percent; None: none has an error. # (converters,)"""
+        return None if self.gain is None else 100 * (self.gain - 1)
+
+    @property
     def largest_inl(self) -> Tensor | None:
         """Largest magnitude of each converter's INL over all codes, LSB. # (converters,)"""
         if self.inl is None:

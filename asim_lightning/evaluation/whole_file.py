@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from asim_lightning.text_table import csv_text
+from asim_lightning.table import csv_text
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bool = True) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from asim_lightning.exchange.keys import in_our_shape
 from asim_lightning.exchange.network import Network
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 USED, IGNORED, MISSING, UNKNOWN = "used", "ignored", "missing", "unknown"
 """What a row says; missing and unknown are not accounted for."""

@@ -357,7 +357,7 @@ def _in_percent(row: Result, axis: str, sweep: Sweep) -> Result:
 
 def _table(results: Sequence[Result]) -> str:
     if len(results) <= _MOST_ROWS or CHIP not in results[-1].axes:
-        return results_table(results)
+        return str(results_table(results))
     references = [row for row in results if row.kind != "simulated"]
     return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
 

@@ -15,7 +15,7 @@ from asim_lightning.exploration.publish import plot_axis
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.html_page import page
-from asim_lightning.report.results_table import result_cells
+from asim_lightning.report.results_table import results_table
 from asim_lightning.report.run_section import Section, run_title
 from asim_lightning.report.trade_off import trade_off_picture
 from asim_lightning.report.yields import yield_picture
@@ -77,17 +77,7 @@ class Results(Sequence[Result]):
 
     def _repr_html_(self) -> str:
         """The results as a table in a notebook."""
-        (head, *rows), sides = result_cells(self.run.results)
-        align = {"l": "left", "r": "right"}
-
-        def line(cells: Sequence[object], tag: str) -> str:
-            each = (
-                f'<{tag} style="text-align: {align[side]}">{escape(str(cell))}</{tag}>'
-                for cell, side in zip(cells, sides, strict=True)
-            )
-            return f"<tr>{''.join(each)}</tr>"
-
-        return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
+        return results_table(self.run.results).html()
 
     def frame(self) -> Any:
         """The results as a pandas DataFrame, a row each.

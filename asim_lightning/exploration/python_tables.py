@@ -1,8 +1,7 @@
 """Calls that give the tables of `asim chip` and `asim calibrate-adc` for a network that is in memory."""
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,37 +11,10 @@ from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.layer_inputs import layer_counts, needed_layers
 from asim_lightning.nn.count_histograms import AdcRange, fitted_range
-from asim_lightning.report.chip_report import chip_table, worst_converters
+from asim_lightning.report.chip_report import chip_table
 from asim_lightning.report.command_tables import range_table
 from asim_lightning.surgery import apply_point, macro_layers
-
-Row = TypeVar("Row")
-
-
-class Table(tuple[Row, ...], Generic[Row]):
-    """Rows, one a layer, that print and show as a command's table.
-
-    Args:
-        rows: The rows.
-        text: The table.
-    """
-
-    def __new__(cls, rows: Sequence[Row], text: str) -> "Table[Row]":
-        """A tuple of the rows."""
-        made = super().__new__(cls, rows)
-        made.text = text
-        return made
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        """The table in a notebook."""
-        return f"<pre>{escape(self.text)}</pre>"
+from asim_lightning.table import Table
 
 
 def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64) -> Table[AdcRange]:
@@ -71,7 +43,7 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
     ranges = [fitted_range(name, layer, counts[name]) for name, layer in layers.items()]
     fields = {each.name: each.fields for each in ranges}
     apply_point(network, {}, fields, {name: {name} for name in fields})
-    return Table(ranges, range_table(ranges))
+    return range_table(ranges)
 
 
 def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[ChipLayer]:
@@ -94,7 +66,7 @@ def describe_chip(network: nn.Module, inputs: Tensor, chip: int = 0) -> Table[Ch
     if not any(layer.transfer.differs_by_chip for layer in macro_layers(network).values()):
         raise ValueError("No chip differs from another: set `static` of the macro, such as {'offset': '0.3 lsb'}")
     found = chip_layers(model, inputs[:1], chip)
-    return Table(found, "\n\n".join(each for each in (chip_table(found), worst_converters(found)) if each))
+    return chip_table(found)
 
 
 def _model(network: nn.Module) -> CimModule:

@@ -16,7 +16,7 @@ from asim_lightning.engine import ENGINES, Engine, SavedChip, exact, noise_conte
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import scaled
 from asim_lightning.nn.on_macro import OnMacro
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 _ROUNDED_OTHERWISE = 1e-5
 """Largest share of noisy conversions whose code may differ because the last bit of a normal does."""

@@ -18,7 +18,8 @@ from asim_lightning.evaluation.run import read_run
 from asim_lightning.report.curves import Curve, drawn_lines, sweep_lines
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import head_of, in_one_unit, label_of, legend_text
-from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Rows, Series, number_axis
+from asim_lightning.report.picture import BLACK, GREY, Axis, Mark, Picture, Series, number_axis
+from asim_lightning.table import Rows
 
 _NETWORK = "network"
 """The axis that tells compared sweeps apart."""

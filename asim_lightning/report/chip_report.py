@@ -1,70 +1,66 @@
 """A chip as text and picture: spreads a layer, the worst converters, and offset, gain and INL over its converters."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, zeros
 
 from asim_lightning.evaluation.chip_layer import ChipLayer
 from asim_lightning.report.draw import figure_of
 from asim_lightning.report.picture import Axis, Picture, Series
-from asim_lightning.text_table import text_table
+from asim_lightning.table import Column, Table
 
 _WORST = 5
 
 
-def chip_table(layers: Sequence[ChipLayer]) -> str:
-    """A line a layer: converters, their spreads and worst offset, stuck cells, spread of cells."""
-    rows = [
-        ["layer", "converters", "offset sd", "worst", "gain sd", "worst INL", "stuck at 0", "stuck at 1", "cells sd"]
-    ]
-    rows.append(["", "", "LSB", "LSB", "%", "LSB", "", "", "%"])
-    for layer in layers:
-        zeros, ones = layer.stuck
-        gain = None if layer.gain is None else 100 * (layer.gain - 1)
-        rows.append(
-            [
-                layer.name, f"{layer.converters:,}" if layer.converters else "-", _spread(layer.offset),
-                "-" if layer.offset is None else f"{float(layer.offset[layer.offset.abs().argmax()]):+.3g}",
-                _spread(gain),
-                "-" if layer.inl is None else f"{float(layer.largest_inl.max()):.3g}",  # type: ignore[union-attr]
-                _of(zeros, layer.cells), _of(ones, layer.cells),
-                f"{layer.cell_percent:g}" if layer.cell_percent else "-",
-            ]
-        )  # fmt: skip
-    return text_table(rows, 2, "l" + "r" * 8)
+_Converter: TypeAlias = tuple[ChipLayer, int]
+"""A layer, and the place of a converter among its own."""
+_LAYERS: list[Column[ChipLayer]] = [
+    Column("layer", lambda layer: layer.name, side="l"),
+    Column("converters", lambda layer: f"{layer.converters:,}" if layer.converters else "-"),
+    Column("offset sd\nLSB", lambda layer: _spread(layer.offset)),
+    Column(
+        "worst\nLSB", lambda layer: "-" if layer.offset is None else _signed(layer.offset, layer.offset.abs().argmax())
+    ),
+    Column("gain sd\n%", lambda layer: _spread(layer.gain_error)),
+    Column("worst INL\nLSB", lambda layer: "-" if (inl := layer.largest_inl) is None else f"{float(inl.max()):.3g}"),
+    Column("stuck at 0", lambda layer: _of(layer.stuck[0], layer.cells)),
+    Column("stuck at 1", lambda layer: _of(layer.stuck[1], layer.cells)),
+    Column("cells sd\n%", lambda layer: f"{layer.cell_percent:g}" if layer.cell_percent else "-"),
+]
+_CONVERTERS: list[Column[_Converter]] = [
+    Column("worst converters", lambda row: row[0].name, side="l"),
+    Column("tile", lambda row: int(row[0].place[row[1], 0])),
+    Column("group", lambda row: int(row[0].place[row[1], 1])),
+    Column("output", lambda row: int(row[0].place[row[1], 2])),
+    Column("weight bit", lambda row: int(row[0].place[row[1], 3])),
+    Column("offset, LSB", lambda row: _signed(row[0].offset, row[1])),
+    Column("gain, %", lambda row: _signed(row[0].gain_error, row[1])),
+    Column("INL, LSB", lambda row: "-" if (inl := row[0].largest_inl) is None else f"{float(inl[row[1]]):.3g}"),
+]
 
 
-def worst_converters(layers: Sequence[ChipLayer]) -> str:
-    """The converters with the largest sum of magnitudes of offset and INL, in LSB."""
+def chip_table(layers: Sequence[ChipLayer]) -> Table[ChipLayer]:
+    """A line a layer: converters, their spreads and worst offset, stuck cells, spread of cells; below, the converters
+    with the largest sum of magnitudes of offset and INL, in LSB."""
     found = []
     for layer in layers:
-        if not layer.converters:
-            continue
-        zero = torch.zeros(layer.converters)
-        offset = zero if layer.offset is None else layer.offset
-        inl = layer.largest_inl
-        for at in (offset.abs() + (zero if inl is None else inl)).topk(min(_WORST, layer.converters)).indices.tolist():
-            size = abs(float(offset[at])) + (0.0 if inl is None else float(inl[at]))
-            errors = (
-                "-" if layer.offset is None else f"{float(layer.offset[at]):+.3g}",
-                "-" if layer.gain is None else f"{100 * float(layer.gain[at] - 1):+.3g}",
-                "-" if inl is None else f"{float(inl[at]):.3g}",
-            )
-            found.append((size, layer.name, layer.place[at].tolist(), errors))
-    rows = [["worst converters", "tile", "group", "output", "weight bit", "offset, LSB", "gain, %", "INL, LSB"]]
-    for _, name, place, errors in sorted(found, reverse=True)[:_WORST]:
-        rows.append([name, *map(str, place), *errors])
-    return text_table(rows, 1, "l" + "r" * 7) if len(rows) > 1 else ""
+        sizes = zeros(layer.converters)
+        for errors in (layer.offset, layer.largest_inl):
+            sizes = sizes if errors is None else sizes + errors.abs()
+        found += [(float(sizes[at]), layer, at) for at in sizes.topk(min(_WORST, len(sizes))).indices.tolist()]
+    worst = [(layer, at) for _, layer, at in sorted(found, key=lambda each: -each[0])[:_WORST]]
+    return Table(_LAYERS, layers, f"\n{Table(_CONVERTERS, worst)}" if worst else "")
 
 
 def chip_figure(layers: Sequence[ChipLayer], title: str) -> Figure | None:
     """Histograms over all converters, and their errors along the outputs of layers; None where they have no errors."""
     kinds = (
         ("offset (LSB)", [layer.offset for layer in layers]),
-        ("gain error (%)", [None if layer.gain is None else 100 * (layer.gain - 1) for layer in layers]),
+        ("gain error (%)", [layer.gain_error for layer in layers]),
         ("largest |INL| (LSB)", [layer.largest_inl for layer in layers]),
     )
     drawn = []
@@ -111,6 +107,14 @@ def output_picture(label: str, values: Tensor, outputs: Tensor) -> Picture:
 
 def _spread(values: Tensor | None) -> str:
     return "-" if values is None else f"{float(values.std(unbiased=False)):.3g}"
+
+
+def _signed(values: Tensor | None, at: int | Tensor) -> str:
+    return "-" if values is None else f"{float(values[at]):+.3g}"
+
+
+def _largest(values: Tensor | None) -> str:
+    return "-" if values is None else _signed(values, values.abs().argmax())
 
 
 def _of(stuck: int, cells: int) -> str:

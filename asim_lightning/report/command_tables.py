@@ -9,8 +9,7 @@ from asim_lightning.circuit.model_fit import Estimate, ModelFit
 from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.numbers import duration, milliseconds, rate
-from asim_lightning.report.table import Column, text_of
-from asim_lightning.text_table import short, text_table
+from asim_lightning.table import Column, Table, short, text_table
 
 TIMES_LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
@@ -63,30 +62,30 @@ _PARAMETERS = (
 """Parameters of a column model, what a reader calls them, and their digits."""
 
 
-def network_table(times: Sequence[InferenceTime]) -> str:
+def network_table(times: Sequence[InferenceTime]) -> Table[InferenceTime]:
     """Times of one batch size: one row for each way to compute the network."""
 
     def projected(images: int) -> Column[InferenceTime]:
         return Column(f"{images:,}\nimages", lambda row: duration(row.projected(images)))
 
-    return text_of([*_NETWORK, *map(projected, PROJECTED)], times)
+    return Table([*_NETWORK, *map(projected, PROJECTED)], times)
 
 
-def layer_table(times: Sequence[LayerTime]) -> str:
+def layer_table(times: Sequence[LayerTime]) -> Table[LayerTime]:
     """Times of layers, one row each, and their sum."""
     quantized, seconds = sum(t.quantized.median for t in times), sum(t.simulated.median for t in times)
     made, share = sum(t.conversions for t in times), 100 * sum(t.share for t in times)
     total = (f"{made:,}", milliseconds(quantized), milliseconds(seconds), rate(made * times[0].batch / seconds))
-    return text_of(_LAYERS, times, (f"{len(times)} layers", "", "", "", "", *total, f"{share:.1f} %"))
+    return Table(_LAYERS, times, last=(f"{len(times)} layers", "", "", "", "", *total, f"{share:.1f} %"))
 
 
 def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "1"
 
 
-def range_table(rows: Sequence[AdcRange]) -> str:
-    """Aligned table of ranges, with a legend; the text ends without a line break."""
-    return f"{text_of(_RANGES, rows)}\n{_RANGES_LEGEND}"
+def range_table(rows: Sequence[AdcRange]) -> Table[AdcRange]:
+    """Table of ranges, with a legend."""
+    return Table(_RANGES, rows, _RANGES_LEGEND)
 
 
 def decibels(value: float) -> str:

@@ -1,21 +1,18 @@
 """An HTML page that needs no network: text, tables with their CSV, and figures drawn by plotly's script in its head."""
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from asim_lightning.report.picture import Picture, Rows
+from asim_lightning.report.picture import Picture
 from asim_lightning.report.plotly_figure import layout_of, traces_of
-from asim_lightning.text_table import csv_text
+from asim_lightning.table import Rows, Table, csv_text
 
 MISSING_PLOTLY = (
     "asim report draws with plotly, which is not installed: pip install 'asim_lightning[report]', or from a checkout "
     "pip install '.[report]'"
 )
-_NUMBER = re.compile(r"|-|null|[+-]?[\d.,]+(e[+-]?\d+)?( \[.*\])?|\[-?[\d.]+, -?[\d.]+\]")
-"""A cell that stands at the right: a number, an interval, or nothing."""
 _MOST_ROWS = 1000
 """Rows of a table on the page; its CSV has all."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -46,10 +43,9 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; m
 dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow: auto; max-height: 30rem; border: 1px solid #d0d0d0; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 0.25rem 0.45rem; text-align: left; white-space: nowrap; border-bottom: 1px solid #ececec; }
+th, td { padding: 0.25rem 0.45rem; white-space: nowrap; border-bottom: 1px solid #ececec; }
 th { position: sticky; top: 0; background: #f5f5f5; white-space: normal; vertical-align: bottom; }
 td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
-td.number, th.number { text-align: right; }
 tr.marked { background: #e4f1e8; }
 a { color: #005a8e; }
 @media (max-width: 40rem) {
@@ -136,35 +132,14 @@ def figure_html(picture: Picture, identifier: str) -> str:
 _BUTTONS = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"]
 
 
-def table_html(rows: Rows, file: str, marked: Sequence[int] = (), csv_rows: Rows | None = None) -> str:
-    """A table, its head first, and a link to its CSV.
-
-    Args:
-        rows: Cells as they are shown.
-        file: Name of the CSV.
-        marked: Places of the rows, without the head, that stand out.
-        csv_rows: Cells of the CSV; None: those that are shown.
-    """
-    head, *body = rows
-    numeric = [all(_is_number(row[column]) for row in body) for column in range(len(head))]
-    stands_out = set(marked)
-    lines = []
-    for place, row in enumerate(body[:_MOST_ROWS]):
-        cells = "".join(
-            f'<td class="{"number" if number else "wide"}">{escape(str(cell))}</td>'
-            if number or len(str(cell)) > 40
-            else f"<td>{escape(str(cell))}</td>"
-            for cell, number in zip(row, numeric, strict=True)
-        )
-        lines.append(f'<tr class="marked">{cells}</tr>' if place in stands_out else f"<tr>{cells}</tr>")
-    heads = "".join(
-        f'<th class="number">{escape(str(cell))}</th>' if number else f"<th>{escape(str(cell))}</th>"
-        for cell, number in zip(head, numeric, strict=True)
-    )
-    more = f"{_MOST_ROWS:,} of {len(body):,} rows are shown. " if len(body) > _MOST_ROWS else ""
+def table_html(table: Table[Any]) -> str:
+    """A table with its headline and note, and a link to its CSV."""
+    title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
+    note = f'<p class="note">{escape(table.note)}</p>\n' if table.note else ""
+    more = f"{_MOST_ROWS:,} of {len(table):,} rows are shown. " if len(table) > _MOST_ROWS else ""
     return (
-        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n' + "\n".join(lines) + "\n</tbody>"
-        f'</table></div>\n<p class="note">{more}{csv_link(csv_rows or rows, file)}</p>'
+        f'{title}{note}<div class="scroll">{table.html(_MOST_ROWS)}</div>\n'
+        f'<p class="note">{more}{csv_link(table.numbers, table.file)}</p>'
     )
 
 
@@ -177,7 +152,3 @@ def csv_link(rows: Rows, file: str) -> str:
 def list_html(pairs: Sequence[tuple[str, Any]]) -> str:
     """Names and what they stand for."""
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(what))}</dd>" for name, what in pairs) + "</dl>"
-
-
-def _is_number(cell: object) -> bool:
-    return _NUMBER.fullmatch(str(cell)) is not None

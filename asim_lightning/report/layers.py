@@ -2,27 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.cost_table import LABELS as PARTS
-from asim_lightning.cost.cost_table import energy, energy_unit
+from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_table
 from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.choices import choices, target_words
 from asim_lightning.report.labels import head_of, legend_text
-from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Rows, Series
+from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Series
 from asim_lightning.report.verdict import point_words
 
-Layers: TypeAlias = Sequence[Mapping[str, Any]]
-"""What each layer takes for one image, as in cost.json."""
 _SHOWN = ("rows", "adc_bits", "encoding_bits")
 """Fields of the macro that the note names."""
 _STYLES = {"array": 0, "adc": 1, "shift_add": 2, "writes": 3, "drivers": 4, "digital": 5}
 
 
-def layers_shown(run: Run, target: Target) -> tuple[Layers, str]:
+def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
     """The layers that a report shows, and in words whose they are.
 
     They are those of the point that the verdict names, the cheapest that keeps the target. Where no point is known to
@@ -65,7 +63,7 @@ def layers_picture(run: Run, target: Target) -> Picture | None:
     if not layers:
         return None
     whole = energy_picture(layers, run.network_cost.get("technology", {}), "Energy by layer")
-    return replace(whole, note=note, numbers=layer_numbers(layers), file="layers.csv")
+    return replace(whole, note=note, numbers=layer_table(layers).numbers, file="layers.csv")
 
 
 def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
@@ -77,7 +75,7 @@ def cost_pictures(report: CostReport) -> tuple[Picture, Picture]:
     return replace(whole, series=unnamed), energy_picture(found["layers"], found["technology"], "By layer")
 
 
-def energy_picture(layers: Layers, technology: Mapping[str, Any], title: str) -> Picture:
+def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title: str) -> Picture:
     """A bar a layer, split into its parts; what its products take in a digital macro; how well the model knows both.
 
     Args:
@@ -89,7 +87,7 @@ def energy_picture(layers: Layers, technology: Mapping[str, Any], title: str) ->
     size, places = 1e-3 * femtojoules, range(len(layers))
     unit = unit.replace("u", "µ")
 
-    def said(layer: Mapping[str, Any], part: str) -> str:
+    def said(layer: Layer, part: str) -> str:
         of = f"{_name(part)} {layer[part] / size:.4g} {unit} of {layer['energy_pj'] / size:.4g} {unit}"
         return f"{layer['layer']}\n{of}\n{layer.get('conversions', 0):,} conversions"
 
@@ -117,19 +115,6 @@ def energy_picture(layers: Layers, technology: Mapping[str, Any], title: str) ->
         series.append(Series("in a digital macro", digital, places, colour=BLACK, marker="star", texts=texts))
     names = [str(layer["layer"]) for layer in layers]
     return Picture(title, Axis(f"energy an image ({unit})"), Axis("", "names", names), series)
-
-
-def layer_numbers(layers: Layers) -> Rows:
-    """All that is known of layers, and the share of the energy that each takes, 0..1; the head first.
-
-    Args:
-        layers: One or more.
-    """
-    total = sum(layer["energy_pj"] for layer in layers)
-    rows: Rows = [[*layers[0], "energy_share"]]
-    for layer in layers:
-        rows.append([*(layer.get(name, "") for name in layers[0]), layer["energy_pj"] / total if total else ""])
-    return rows
 
 
 def _name(part: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asim_lightning.text_table import short
+from asim_lightning.table import short
 
 
 def mean_count(right: Sequence[int]) -> str:
@@ -34,11 +34,6 @@ def count_text(right: Sequence[int], images: int) -> str:
     """
     reads = f", {count_range(right)} in {len(right)} reads" if len(right) > 1 else ""
     return f"{mean_count(right)} of {images:,} images{reads}"
-
-
-def interval_text(low: float, high: float) -> str:
-    """The ends of an interval of shares in percent, as in "[88.50, 94.00]"."""
-    return f"[{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def duration(seconds: float, digits: int = 1) -> str:

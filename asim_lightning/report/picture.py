@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, TypeAlias
 
-Rows: TypeAlias = list[list[object]]
-"""Cells of a table, its head first."""
+from asim_lightning.table import Rows
+
 Format: TypeAlias = Literal["png", "pdf", "svg"]
 """Format of a file, which its suffix says."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")

@@ -10,11 +10,17 @@ from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result,
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
 from asim_lightning.report.choices import choices, front_of, target_words
-from asim_lightning.report.labels import cost_label, head_of, label_of, main_costs
-from asim_lightning.report.numbers import count_range, interval_text, mean_count
-from asim_lightning.report.picture import Rows
-from asim_lightning.report.table import Column, Table, axis_columns, interval, number_rows, plain, shown_rows, text_of
+from asim_lightning.report.columns import (
+    accuracy_columns,
+    axis_columns,
+    cost_column,
+    table_head,
+    target_column,
+)
+from asim_lightning.report.labels import cost_label, head_of, main_costs
+from asim_lightning.report.numbers import count_range, mean_count
 from asim_lightning.report.verdict import choice_facts
+from asim_lightning.table import Column, Table, plain
 
 Points: TypeAlias = list[Column[Result]]
 
@@ -41,46 +47,29 @@ _RIGHT: Column[Result] = Column(
 )
 
 
-def results_table(rows: Sequence[Result]) -> str:
-    """Aligned table of the results: float first, then quantized, then simulated, each in the given order.
+def results_table(rows: Sequence[Result]) -> Table[Result]:
+    """Table of the results: float first, then quantized, then simulated, each in the given order.
 
     Accuracies are in percent. A dash stands for an axis that a point does not have. For few images, a last column has
-    the number of right answers: the mean over the trials, and its range. The text ends without a line break.
-
-    Args:
-        rows: The results.
-    """
-    return text_of(_columns(rows), _ordered(rows)) if rows else "no results"
-
-
-def result_cells(rows: Sequence[Result]) -> tuple[Rows, str]:
-    """The cells of that table, its head first, and the side of each column, "l" or "r".
+    the number of right answers: the mean over the trials, and its range.
 
     Args:
         rows: The results, one or more.
     """
-    columns = _columns(rows)
-    return shown_rows(columns, _ordered(rows)), "".join(column.side for column in columns)
-
-
-def _ordered(rows: Sequence[Result]) -> list[Result]:
-    return sorted(rows, key=lambda row: KINDS.index(row.kind))
-
-
-def _columns(rows: Sequence[Result]) -> Points:
     axes = list(dict.fromkeys(name for row in rows for name in row.axes))
     costs = _COSTS if any(name in row.figures for row in rows for name in _COSTS) else ()
     has_right = all(row.right and row.images < _FEW_IMAGES for row in rows)
     targets = dict.fromkeys(target for row in rows for target in row.decisions)
-    return [
+    columns = [
         _KIND,
         *axis_columns(axes, rows),
-        *_accuracy(rows[0].measure),
-        *(_cost_column(name, 3) for name in costs),
-        *(_target_column(target, rows[0].measure) for target in targets),
+        *accuracy_columns(rows[0].measure),
+        *(cost_column(name, 3) for name in costs),
+        *(target_column(target, rows[0].measure) for target in targets),
         *_READS,
         *[_RIGHT] * has_right,
     ]
+    return Table(columns, sorted(rows, key=lambda row: KINDS.index(row.kind)))
 
 
 def search_text(found: Run, technology: str) -> str:
@@ -106,11 +95,11 @@ def search_text(found: Run, technology: str) -> str:
     columns = [
         Column("", mark, side="l"),
         *axis_columns(list(found.points[0].axes), found.points),
-        *_accuracy(measure),
-        *(_cost_column(name, 4) for name in costs if name != "tops_per_watt" or name in found.objectives),
-        *(_target_column(target, measure) for target in found.targets),
+        *accuracy_columns(measure),
+        *(cost_column(name, 4) for name in costs if name != "tops_per_watt" or name in found.objectives),
+        *(target_column(target, measure) for target in found.targets),
     ]
-    lines = [text_of(columns, [*found.references, *shown])]
+    lines = [str(Table(columns, [*found.references, *shown]))]
     if len(shown) < len(found.points):
         lines.append(f"{len(found.points) - len(shown):,} more points: see numbers")
     facts = [f"{' and '.join(found.targets)}: {'; '.join(choice_facts(found, each))}." for each in choices(found)]
@@ -140,7 +129,7 @@ def _notes(found: Run, technology: str) -> list[str]:
     return notes
 
 
-def point_table(run: Run, target: Target) -> Table:
+def point_table(run: Run, target: Target) -> Table[Result]:
     """All points with accuracy, difference to the quantised network, decision, and costs.
 
     A column in which all simulated points agree is a note, so that the table fits a page; its CSV has all columns.
@@ -151,7 +140,7 @@ def point_table(run: Run, target: Target) -> Table:
     columns = [
         _KIND,
         *axis_columns(run.axes, rows, lambda name: table_head(run, name)),
-        *_accuracy(measure),
+        *accuracy_columns(measure),
         Column(
             "to quantized (points)",
             lambda row: "-" if row.difference is None else difference_text(row.difference),
@@ -161,28 +150,21 @@ def point_table(run: Run, target: Target) -> Table:
                 "difference_high": lambda row: "" if row.difference is None else row.difference.high,
             },
         ),
-        replace(_target_column(str(target), measure), head="target"),
-        *(_cost_column(name, 4, cost_label(name), name in main) for name in run.costs),
+        replace(target_column(str(target), measure), head="target"),
+        *(_only_in_csv(cost_column(name, 4, cost_label(name)), name not in main) for name in run.costs),
         Column(
             "front",
             lambda row: "front" if is_among(row, front) else "-",
             {"on_the_front": lambda row: is_among(row, front)},
+            "l",
         ),
-        *(replace(column, text=None) if column.head == "seconds" else column for column in _READS),
-        replace(_RIGHT, text=None),
+        *(_only_in_csv(column, column.head == "seconds") for column in _READS),
+        _only_in_csv(_RIGHT),
     ]
     columns, note = _that_differ(columns, run.points or rows)
     marked = [place for place, row in enumerate(rows) if is_among(row, cheapest)]
     green = f"Green: the cheapest point that keeps {target_words(target)}, under each condition. " if marked else ""
-    return Table(
-        "All points", "points.csv", shown_rows(columns, rows), number_rows(columns, rows), marked, green + note
-    )
-
-
-def table_head(run: Run, name: str) -> str:
-    """The text of an axis at the head of a column, without its unit if the cells have theirs."""
-    has_texts = any(isinstance(point.axes.get(name), str) for point in run.points)
-    return head_of(name) if has_texts else label_of(name)
+    return Table(columns, rows, green + note, "All points", "points.csv", marked)
 
 
 def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) -> tuple[Points, str]:
@@ -193,36 +175,13 @@ def _that_differ(columns: Sequence[Column[Result]], points: Sequence[Result]) ->
         texts = {str(column.text(point)) for point in points} if column.text is not None else set()
         if len(texts) == 1 and len(points) > 1 and column.head not in kept:
             said += [f"{column.head} {text}" for text in texts if text != "-"]
-            column = replace(column, text=None)
+            column = _only_in_csv(column)
         found.append(column)
     return found, f"All simulated points: {', '.join(said)}." if said else ""
 
 
-def _accuracy(measure: Measure) -> Points:
-    """The columns of a mean of outcomes and its interval."""
-    return [
-        Column(measure.heading, lambda row: measure.text(row.accuracy), {"accuracy": lambda row: row.accuracy}),
-        interval("95 % interval", lambda row: (row.low, row.high), text=measure.interval),
-    ]
-
-
-def _cost_column(name: str, digits: int, head: str = "", is_shown: bool = True) -> Column[Result]:
-    """A column of a cost; a text table says u for µ."""
-    return Column(
-        head or cost_label(name).replace("µ", "u"),
-        (lambda row: f"{row.figures[name]:.{digits}g}" if name in row.figures else "-") if is_shown else None,
-        {name: lambda row: row.figures.get(name, "")},
-    )
-
-
-def _target_column(target: str, measure: Measure) -> Column[Result]:
-    """A column of whether points keep a target."""
-    return Column(
-        measure.words(target),
-        lambda row: str(row.decisions.get(target, "-")),
-        {"target": lambda row: str(row.decisions.get(target, ""))},
-        "l",
-    )
+def _only_in_csv(column: Column[Result], is_so: bool = True) -> Column[Result]:
+    return replace(column, text=None) if is_so else column
 
 
 @dataclass(frozen=True)
@@ -262,9 +221,9 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
         Column("95 % interval", lambda row: f"[{text(row.change.low)}, {text(row.change.high)}]"),
     ]
     head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
-    return f"{head}\n{text_of(columns, found)}"
+    return f"{head}\n{Table(columns, found)}"
 
 
 def difference_text(found: Interval) -> str:
     """A difference of accuracies in points with its interval, as in "-1.25 [-2.50, 0.00]"."""
-    return f"{100 * found.mean:+.2f} {interval_text(found.low, found.high)}"
+    return f"{100 * found.mean:+.2f} {Measure().interval(found.low, found.high)}"

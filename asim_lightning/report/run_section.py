@@ -15,17 +15,15 @@ from asim_lightning.report.html_page import figure_html, list_html, page, table_
 from asim_lightning.report.labels import head_of, value_text
 from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
-from asim_lightning.report.picture import Picture, Rows
-from asim_lightning.report.run_tables import difference_rows, setting_text, tables
-from asim_lightning.report.table import Table
+from asim_lightning.report.picture import Picture
+from asim_lightning.report.run_tables import difference_table, setting_text, tables
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yields import yield_picture
+from asim_lightning.table import Rows, Table
 
 _FEW = 3
 """Values that a title lists."""
-_SETTINGS = "settings.csv"
-"""Settings that differ from recipe and preset."""
 _MOST_AXES = 8
 """Axes that get a figure of their own."""
 
@@ -46,7 +44,7 @@ class Section:
     title: str
     verdict: str
     pictures: Sequence[Picture]
-    tables: Sequence[Table]
+    tables: Sequence[Table[Any]]
 
     @classmethod
     def of(cls, run: Run, target: Target, title: str = "") -> "Section":
@@ -79,7 +77,7 @@ class Section:
             '<div class="figures">',
             *figures,
             "</div>",
-            *[part for table in self.tables for part in _table_html(table)],
+            *map(table_html, self.tables),
             "<h3>What it was computed from</h3>",
             *_origin(self.run),
         ]
@@ -88,11 +86,12 @@ class Section:
     @property
     def numbers(self) -> dict[str, Rows]:
         """What figures and tables show, in full, by the name of the CSV that the section offers."""
-        found = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
-        found |= {each.file: list(each.numbers) for each in self.tables}
+        found: dict[str, Rows] = {each.file: list(each.numbers) for each in self.pictures if each.numbers}
+        found |= {each.file: each.numbers for each in self.tables}
         for command in self.run.commands:
-            if len(rows := difference_rows(command)) > 1:
-                found.setdefault(_SETTINGS, rows[:1]).extend(rows[1:])
+            if differences := difference_table(command):
+                head, *rows = differences.numbers
+                found.setdefault(differences.file, [head]).extend(rows)
         return found
 
 
@@ -195,11 +194,6 @@ def _intervals(run: Run) -> str:
     return "95 %, over images; nothing in them knows of other chips or other data"
 
 
-def _table_html(table: Table) -> list[str]:
-    note = [f'<p class="note">{escape(table.note)}</p>'] if table.note else []
-    return [f"<h3>{escape(table.title)}</h3>", *note, table_html(table.shown, table.file, table.marked, table.numbers)]
-
-
 def _origin(run: Run) -> list[str]:
     """Commands with their differences to recipe and preset, seeds, versions, machine and time."""
     if not run.commands:
@@ -209,9 +203,8 @@ def _origin(run: Run) -> list[str]:
     found = []
     for command in run.commands:
         found += [f"<pre><code>{escape(command.command)}</code></pre>", list_html(_account(command))]
-        rows = difference_rows(command)
-        if len(rows) > 1:
-            found.append(table_html(rows, _SETTINGS))
+        if differences := difference_table(command):
+            found.append(table_html(differences))
     return found
 
 

@@ -10,7 +10,8 @@ from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.choices import digital_energy
 from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
-from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Rows, Series
+from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Series
+from asim_lightning.table import Rows
 
 _VERDICTS = {"kept": "full", "undecided": "open", "missed": "cross"}
 _MOST_NUMBERED = 12

@@ -12,8 +12,8 @@ from asim_lightning.evaluation.results import AxisValue, axes_text
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines
-from asim_lightning.report.results_table import table_head
-from asim_lightning.report.table import Column, Table, axis_columns, interval, number_rows, plain, shown_rows, text_of
+from asim_lightning.report.columns import axis_columns, interval, table_head
+from asim_lightning.table import Column, Table, plain
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def yield_text(found: Sequence[ChipYield], thresholds: Sequence[float], question
         question: What the sweep was to answer, if anything.
     """
     rows, axes = _rows(found, thresholds), _axes(found)
-    spreads = text_of([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
-    yields = text_of([*axes, _threshold("accuracy"), *_GOOD], rows)
-    parts = [spreads, yields, _notes(found, question is not None)]
+    spreads = Table([*axes, *_CHIPS, *_MEAN, *_SPREAD], rows[:: len(thresholds)])
+    yields = Table([*axes, _threshold("accuracy"), *_GOOD], rows)
+    parts = [str(spreads), str(yields), _notes(found, question is not None)]
     if question is not None:
         parts.append("\n".join(_answer(each, question) for each in found))
     return "\n\n".join(parts)
@@ -102,18 +102,18 @@ def write_yields(found: Sequence[ChipYield], thresholds: Sequence[float], path: 
     ]
     accuracy: Column[_Row] = plain("accuracy", lambda row: f"{row.threshold:.6g}")
     columns = [*_axes(found), accuracy, *_GOOD, *others, *_MEAN]
-    rows = number_rows(columns, _rows(found, thresholds))
+    rows = Table(columns, _rows(found, thresholds)).numbers
     write_lines(path, [[f"{each:.6f}" if isinstance(each, float) else each for each in row] for row in rows], "\n")
     return path
 
 
-def yield_table(run: Run) -> Table | None:
+def yield_table(run: Run) -> Table[_Row] | None:
     """Good chips at each threshold, for each combination of the other axes; None without yields."""
     if not run.yields:
         return None
     axes = _axes(run.yields, lambda name: table_head(run, name))
     columns, rows = [*axes, *_MEAN, _threshold("threshold"), *_GOOD], _rows(run.yields, run.thresholds[::-1])
-    return Table("Yields", "yields.csv", shown_rows(columns, rows), number_rows(columns, rows))
+    return Table(columns, rows, title="Yields", file="yields.csv")
 
 
 def _rows(found: Sequence[ChipYield], thresholds: Sequence[float]) -> list[_Row]:

@@ -9,7 +9,8 @@ from asim_lightning.evaluation.chip_yield import ChipYield, yield_curve
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, value_words
 from asim_lightning.report.accuracy import reference_marks
 from asim_lightning.report.labels import label_of, legend_text
-from asim_lightning.report.picture import MOST_CURVES, Axis, Mark, Picture, Rows, Series
+from asim_lightning.report.picture import MOST_CURVES, Axis, Mark, Picture, Series
+from asim_lightning.table import Rows
 
 MOST_GROUPS = 12
 """Most combinations of the other axes whose chips stand next to each other."""

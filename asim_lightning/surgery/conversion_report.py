@@ -7,7 +7,7 @@ from torch import nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn.calibration import quantized_layers
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 
 KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""

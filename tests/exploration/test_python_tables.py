@@ -20,7 +20,7 @@ def test_adc_ranges_are_fitted_in_place_and_help() -> None:
         name: layer.macro.adc_step for name, layer in macro_layers(network).items()
     }
     assert "CSNR (dB)" in str(found)
-    assert found._repr_html_().startswith("<pre>")
+    assert found._repr_html_().startswith("<table>")
     assert all(each.after >= each.before for each in found)
     assert not torch.equal(before, after)
     with pytest.raises(ValueError, match="calibrate_adc_ needs a network with layers on a macro"):

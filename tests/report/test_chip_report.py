@@ -9,7 +9,6 @@ from asim_lightning.report.chip_report import (
     chip_table,
     histogram_picture,
     output_picture,
-    worst_converters,
 )
 
 
@@ -19,8 +18,8 @@ def test_an_error_that_no_converter_has_is_a_dash() -> None:
     found = {}
     for name, errors in {"offset": (offset, None, None), "rest": (None, gain, inl)}.items():
         layers = [ChipLayer("fc", "fc", place, *errors, 2, (0, 0), 0.0)]
-        table, worst = chip_table(layers).splitlines()[-1].split(), worst_converters(layers).splitlines()[2:]
-        found[name] = table[2:6], [line.split()[-3:] for line in worst]
+        table = chip_table(layers)
+        found[name] = table.shown[1][2:6], [line.split()[-3:] for line in table.note.splitlines()[3:]]
     assert found["offset"][1] == [["-0.3", "-", "-"], ["+0.1", "-", "-"]]
     assert found["rest"][1] == [["-", "+0", "0.5"], ["-", "+1", "0.2"]]
     assert [cell == "-" for cell in found["offset"][0]] == [False, False, True, True]

@@ -10,7 +10,7 @@ SIMULATED = InferenceTime(
 
 
 def test_network_table() -> None:
-    assert network_table([PLAIN, SIMULATED]).splitlines() == [
+    assert str(network_table([PLAIN, SIMULATED])).splitlines() == [
         "                                        ms,      ms,  images  conversions  ratio,   ratio,    10,000   50,000",
         "inference  algorithm         engine  median  fastest      /s           /s  median  fastest    images   images",
         "---------  ----------------  ------  ------  -------  ------  -----------  ------  -------  --------  -------",
@@ -25,7 +25,7 @@ def test_layer_table_has_a_sum() -> None:
         LayerTime("a", "CimConv2d", (3, 8, 8), (4, 8, 8), "exact + events", "events", 1, 1000, fast, slow, 0.25),
         LayerTime("b", "CimLinear", (4,), (10,), "exact", "exact", 1, 500, fast, fast, 0.5),
     ]
-    lines = [line.split() for line in layer_table(rows).splitlines()]
+    lines = [line.split() for line in str(layer_table(rows)).splitlines()]
     assert lines[3] == ["a", "CimConv2d", "3x8x8", "->", "4x8x8", "exact", "+", "events", "events", "1,000", "10.0",
                         "30.0", "3.33e4", "25.0", "%"]  # fmt: skip
     assert lines[5] == ["2", "layers", "1,500", "20.0", "40.0", "3.75e4", "75.0", "%"]

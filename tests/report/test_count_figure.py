@@ -65,7 +65,7 @@ def test_the_table_of_ranges() -> None:
         AdcRange("layer1.conv", 6, 1, 0, 3.64, math.inf, (0.0, 0.0)),
         AdcRange("fc", 6, 2, 34, -math.inf, 44.04, (0.0, 0.00001, 0.005, 0.123)),
     ]
-    assert range_table(rows).splitlines()[:5] == [
+    assert str(range_table(rows)).splitlines()[:5] == [
         "              ADC             CSNR (dB)         clipped",
         "layer        bits  step  low     before  after  %",
         "-----------  ----  ----  ---  ---------  -----  ------------",

@@ -5,7 +5,7 @@ import pytest
 from asim_lightning.evaluation.results import Result
 from asim_lightning.report.numbers import count_text, duration, rate
 from asim_lightning.report.results_table import results_table
-from asim_lightning.text_table import short
+from asim_lightning.table import short
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ def point(images: int, right: tuple[int, ...]) -> Result:
 
 
 def test_the_table_counts_where_images_are_few() -> None:
-    head, _, row = results_table([point(20, (17, 18))]).splitlines()
+    head, _, row = str(results_table([point(20, (17, 18))])).splitlines()
     assert head.endswith("  seconds  algorithm  right")
     assert row.endswith("      1.0  events     17.5 of 20 (17 to 18)")
     for rows in ([point(100, (87, 88))], [point(20, ())], [point(20, (17, 18)), point(20, ())]):
-        assert "right" not in results_table(rows)
+        assert "right" not in str(results_table(rows))
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,24 @@ from html.parser import HTMLParser
 
 import pytest
 
+from asim_lightning.cost.operations import Operations
 from asim_lightning.evaluation.run import DesignLayers, Run
 from asim_lightning.evaluation.target import Target
 from asim_lightning.report.html_page import page, table_html
 from asim_lightning.report.plotly_figure import layout_of
 from asim_lightning.report.run_section import Section, facts, pictures, run_titles
-from asim_lightning.report.run_tables import difference_rows
+from asim_lightning.report.run_tables import difference_table
+from asim_lightning.table import Table, plain
 from tests.report.runs import COMMAND, of_adc, of_chips, point, run
 
 plotly = pytest.importorskip("plotly")
 
 TARGET = Target("share", 0.99, "quantized")
 LAYER = {
-    "layer": "conv1 <a>", "kind": "CimConv2d", "on_macro": True, "macs": 1000, "conversions": 25000,
+    "layer": "conv1 <a>", "kind": "CimConv2d", "on_macro": True, "weight_bits": 8, "input_bits": 8,
+    **vars(Operations(macs=1000, conversions=25000, row_macs=2000)), "rows_in_use": 0.5,
     "energy_pj": 3000.0, "array_pj": 1000.0, "adc_pj": 2000.0, "drivers_pj": 0.0, "all_digital_pj": 5000.0,
-    "latency_s": 2e-6,
-    "why_digital": "",
+    "latency_s": 2e-6, "tops_per_watt": 0.5, "why_digital": "",
 }  # fmt: skip
 COST = {
     "technology": {"node": {"value": 28.0}, "supply": {"value": 0.9}},
@@ -281,13 +283,13 @@ def test_a_page_says_where_it_is_from() -> None:
 
 
 def test_differences_to_recipe_and_preset() -> None:
-    assert difference_rows(COMMAND) == [
+    assert difference_table(COMMAND).numbers == [
         ["setting", "differs from", "there", "here"],
         ["trials", "recipe mine", "2", "1"],
     ]
     by_preset = replace(COMMAND, preset="cr_cim_2024", macro={"rows": 64, "column": "charge"}, differences={})
-    rows = difference_rows(by_preset)
-    assert [row[:2] + row[3:] for row in rows[1:]] == [["model.plan.macro.rows", "preset cr_cim_2024", "64"]]
+    rows = difference_table(by_preset).numbers
+    assert [[*row[:2], *row[3:]] for row in rows[1:]] == [["model.plan.macro.rows", "preset cr_cim_2024", "64"]]
     assert rows[1][2] not in ("64", "-")
 
 
@@ -302,7 +304,7 @@ def test_names_of_the_users_are_text_and_no_markup() -> None:
 
 
 def test_a_long_table_is_cut_and_its_csv_is_not() -> None:
-    html = table_html([["n"], *([number] for number in range(1500))], "n.csv")
+    html = table_html(Table([plain("n", int)], range(1500), file="n.csv"))
     assert "1,000 of 1,500 rows are shown" in html
     parsed = Page(html)
     assert len(parsed.rows) == 1001
@@ -330,5 +332,5 @@ def test_what_intervals_hold_for(found: Run, said: str) -> None:
 
 def test_settings_that_differ_are_not_named_as_differences_of_points() -> None:
     found = Section.of(of_adc(), TARGET).numbers
-    assert found["settings.csv"] == difference_rows(COMMAND)
+    assert found["settings.csv"] == difference_table(COMMAND).numbers
     assert "differences.csv" not in found

@@ -25,7 +25,7 @@ from asim_lightning.data import IndexedDataset
 from asim_lightning.engine import noise_context
 from asim_lightning.evaluation.times import Repeats
 from asim_lightning.nn import CimConv2d, CimLinear
-from asim_lightning.text_table import text_table
+from asim_lightning.table import text_table
 from tests.engine.chips.random_converters import converters
 from tests.engine.fused.cases import Run
 from tests.engine.fused.on_device import kernel_sums

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import asim_lightning
-from asim_lightning.text_table import csv_text, text_table
+from asim_lightning.table import csv_text, text_table
 
 
 def test_columns_line_up_below_a_rule() -> None:
@@ -40,7 +40,7 @@ def test_no_other_part_of_the_package_pads_cells() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("ljust", "rjust")
     }
-    assert padding == {"text_table.py"}
+    assert padding == {"table.py"}
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_quoted() -> None:
@@ -56,4 +56,4 @@ def test_every_csv_is_written_in_one_place() -> None:
     root = Path(asim_lightning.__file__).parent
     writes = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(|savetxt\(")
     found = [str(path.relative_to(root)) for path in root.rglob("*.py") if writes.search(path.read_text("utf-8"))]
-    assert found == ["text_table.py"]
+    assert found == ["table.py"]

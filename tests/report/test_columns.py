@@ -1,10 +1,12 @@
-"""One description of columns gives text, cells of a page and cells of a CSV."""
+"""Columns of results in a table: one description gives text, cells of a page and cells of a CSV."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asim_lightning.report.table import Column, axis_columns, interval, number_rows, plain, shown_rows, text_of
+from asim_lightning.report.columns import axis_columns, interval
+from asim_lightning.table import Column, Table, plain
 
 
 @dataclass
@@ -23,20 +25,31 @@ COLUMNS: list[Column[Row]] = [
 
 
 def test_text_has_heads_of_several_lines_and_a_last_row() -> None:
-    assert text_of(COLUMNS, ROWS, ("", "all", "", "3")).splitlines() == [
+    assert str(Table(COLUMNS, ROWS, "Note.", last=("", "all", "", "3"))).splitlines() == [
         "                          95 %",
         "ROWS  OFFSET          interval  number",
         "----  -------  ---------------  ------",
         "  64  0.1 lsb  [50.00, 100.00]       2",
         "   -  2 lsb                  -       1",
         "      all                            3",
+        "Note.",
     ]
 
 
 def test_cells_of_a_page_and_of_a_csv() -> None:
-    assert shown_rows(COLUMNS, ROWS)[1:] == [["64", "0.1 lsb", "[50.00, 100.00]", 2], ["-", "2 lsb", "-", 1]]
-    assert number_rows(COLUMNS, ROWS) == [
+    assert Table(COLUMNS, ROWS).shown[1:] == [["64", "0.1 lsb", "[50.00, 100.00]", 2], ["-", "2 lsb", "-", 1]]
+    assert Table(COLUMNS, ROWS).numbers == [
         ["rows", "offset", "low", "high", "number", "full"],
         ["64", "0.1 lsb", 0.5, 1.0, 2, 0.125],
         ["", "2 lsb", "", "", 1, 0.125],
     ]
+
+
+def test_html_stands_as_the_text_does_and_shows_no_more_than_asked() -> None:
+    table = Table([plain("<name>", str, "l"), plain("size", len)], ["a" * 50, "b&c", "d"], marked=(1,))
+    head, *rows = re.findall("<tr.*?</tr>", table.html(2))
+    assert head.startswith('<tr><th style="text-align: left">&lt;name&gt;</th>')
+    assert [row.count("class=") for row in rows] == [1, 1]
+    assert rows[1].startswith("<tr class=marked>")
+    assert '>b&amp;c</td><td style="text-align: right">3</td>' in rows[1]
+    assert table._repr_html_().count("<tr") == 4

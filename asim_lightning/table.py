@@ -1,0 +1,184 @@
+"""Tables: columns are described once, and written as text, as HTML and as CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+Row = TypeVar("Row")
+Rows: TypeAlias = list[list[object]]
+"""Cells of a table, its head first."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula."""
+_WIDE = 40
+"""Characters from which the cell of a page may be broken into lines."""
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """A column of a table.
+
+    Attributes:
+        head: Its heading; each line of it is a line of the text table.
+        text: The cell of a row as people read it; None: the column is only in the CSV.
+        numbers: Cells of a row in full, by the names of the CSV's columns; empty: the column is not in the CSV.
+        side: Where its cells stand: right or left.
+    """
+
+    head: str
+    text: Callable[[Row], object] | None
+    numbers: Mapping[str, Callable[[Row], object]] = field(default_factory=dict)
+    side: Literal["r", "l"] = "r"
+
+
+def plain(name: str, cell: Callable[[Row], object], side: Literal["r", "l"] = "r") -> Column[Row]:
+    """A column that is the same in the CSV.
+
+    Args:
+        name: Its heading, and its name in the CSV.
+        cell: The cell of a row.
+        side: Where its cells stand.
+    """
+    return Column(name, cell, {name: cell}, side)
+
+
+@dataclass(frozen=True, repr=False)
+class Table(Sequence[Row]):
+    """Rows that print, show in a notebook and on a page, and have numbers for a CSV, by the same columns.
+
+    Attributes:
+        columns: Its columns.
+        rows: What it is of.
+        note: How to read it.
+        title: Its headline on a page.
+        file: Name of its CSV on a page.
+        marked: Places of the rows that stand out on a page.
+        last: Cells of one more row, such as of sums; empty: there is none.
+    """
+
+    columns: Sequence[Column[Row]]
+    rows: Sequence[Row]
+    note: str = ""
+    title: str = ""
+    file: str = ""
+    marked: Sequence[int] = ()
+    last: Sequence[str] = ()
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows[place]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shown(self) -> Rows:
+        """Cells as people read them, the head first."""
+        texts = [(column.head, column.text) for column in self.columns if column.text is not None]
+        cells: Rows = [[text(row) for _, text in texts] for row in self.rows]
+        if self.last:
+            cells.append([*self.last])
+        return [[head for head, _ in texts], *cells]
+
+    @property
+    def numbers(self) -> Rows:
+        """Cells of the CSV, the head first."""
+        numbers = [each for column in self.columns for each in column.numbers.items()]
+        return [[name for name, _ in numbers], *([number(row) for _, number in numbers] for row in self.rows)]
+
+    @property
+    def sides(self) -> str:
+        """The side of each column that is shown, "l" or "r"."""
+        return "".join(column.side for column in self.columns if column.text is not None)
+
+    def __str__(self) -> str:
+        """The table as text and its note, without a line break at the end."""
+        head, *cells = self.shown
+        heads = [str(cell).splitlines() for cell in head]
+        height = max(1, *map(len, heads))
+        lines = [[([""] * (height - len(each)) + each)[line] for each in heads] for line in range(height)]
+        text = text_table([*lines, *([str(cell) for cell in row] for row in cells)], height, self.sides)
+        return f"{text}\n{self.note}" if self.note else text
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        return self.html()
+
+    def html(self, most: int | None = None) -> str:
+        """The table as an element of HTML.
+
+        Args:
+            most: Rows that are shown; None: all.
+        """
+        head, *body = self.shown
+        lines = [
+            f"{'<tr class=marked>' if place in self.marked else '<tr>'}{self._cells(row, 'td')}</tr>"
+            for place, row in enumerate(body[:most])
+        ]
+        return "\n".join(["<table>", f"<thead><tr>{self._cells(head, 'th')}</tr></thead>", *lines, "</table>"])
+
+    def _cells(self, row: Sequence[object], tag: str) -> str:
+        cells = []
+        for cell, side in zip(map(str, row), self.sides, strict=True):
+            align = "right" if side == "r" else "left"
+            wide = " class=wide" if len(cell) > _WIDE else ""
+            cells.append(f'<{tag}{wide} style="text-align: {align}">{escape(cell)}</{tag}>')
+        return "".join(cells)
+
+
+def text_table(rows: Sequence[Sequence[str]], headers: int, sides: str) -> str:
+    """Columns two blanks apart, with a rule below the headers; the text ends without a line break.
+
+    Args:
+        rows: Cells of each row, headers first; a cell for each column.
+        headers: How many rows are headers.
+        sides: For each column, "l" (left) or "r" (right).
+
+    Raises:
+        ValueError: A row has another number of cells than there are columns.
+    """
+    for row in rows:
+        if len(row) != len(sides):
+            raise ValueError(f"a row of a table with {len(sides)} columns needs as many cells, got {len(row)}")
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(len(sides))]
+    rule = ["-" * width for width in widths]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (c.rjust(w) if s == "r" else c.ljust(w) for c, w, s in zip(row, widths, sides, strict=True))
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(line(row) for row in (*rows[:headers], rule, *rows[headers:]))
+
+
+def short(value: float) -> str:
+    """A number with three digits, without exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def csv_text(rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> str:
+    """Rows as CSV; a cell that a spreadsheet would compute, such as "=HYPERLINK(...)", gets a leading apostrophe.
+
+    Args:
+        rows: Lines of cells.
+        line_end: What ends a line.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(map(_quoted, row))  # its \r\n puts cells with either into quotes
+        lines.append(line.getvalue().removesuffix("\r\n") + line_end)
+    return "".join(lines)
+
+
+def _quoted(cell: object) -> object:
+    text = str(cell)
+    if not text.startswith(_FORMULAS) or text == "-":  # a dash stands for nothing
+        return cell
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return cell
