@@ -1,5 +1,6 @@
 """Pictures drawn by matplotlib: for files and for TensorBoard."""
 
+import re
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -19,7 +20,7 @@ from asim_lightning.report.picture import Axis, Grid, Mark, Picture, Series
 WIDTH, HEIGHT = 7.2, 4.3
 """Size of a figure, inches: the width of a page of two columns."""
 _DOTS = 200
-_CHARACTERS = 84
+_CHARACTERS = 90
 """Of a line of text across the figure."""
 _MOST_INSIDE = 6
 """Entries of a legend that stands among the points; a longer one would hide them."""
@@ -55,13 +56,15 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
         image = None
         for number, picture in enumerate(pictures):
             plot = figure.add_subplot(grid[number // columns, number % columns])
-            image = _draw(figure, plot, picture, columns > 1) or image
+            image = _draw(figure, plot, picture) or image
+            if len(pictures) > 1:
+                plot.set_title(_lines(picture.title, _CHARACTERS // (1.2 * columns)))
         if image is not None and (shown := pictures[0].grid) is not None:
             figure.colorbar(image, ax=figure.axes, label=shown.label)
-        if title:
-            figure.suptitle(fill(title, _CHARACTERS))
+        if headline := title or pictures[0].title * (len(pictures) == 1):
+            figure.suptitle(_lines(headline, _CHARACTERS * figure.get_figwidth() / WIDTH), x=0.01, ha="left")
         if note := pictures[0].note:
-            figure.supxlabel(fill(note, int(1.3 * _CHARACTERS)), x=0.995, ha="right", fontsize=7.5, color="0.3")
+            figure.supxlabel(_lines(note, 1.3 * _CHARACTERS), x=0.995, ha="right", fontsize=7.5, color="0.3")
         figure.draw_without_rendering()  # texts take the sizes of this style
     return figure
 
@@ -93,9 +96,14 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _draw(figure: Figure, plot: Axes, picture: Picture, is_one_of_several: bool) -> AxesImage | None:
+def _lines(text: str, width: float) -> str:
+    """A text in lines, none of which ends between a number and its unit."""
+    return fill(re.sub(r"(\d) (?=[%a-zµ])", "\\1\u00a0", text), int(width))
+
+
+def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
     image = None if picture.grid is None else _draw_grid(plot, picture.grid)
-    lines = [each for each in picture.series if each.form == "line"]
+    lines = [each for each in picture.series if each.form == "line" and each.low]
     for each in picture.series:
         # lines step aside so that intervals do not hide each other, in the figure and not in the data
         place = lines.index(each) - (len(lines) - 1) / 2 if each in lines else 0.0
@@ -110,15 +118,12 @@ def _draw(figure: Figure, plot: Axes, picture: Picture, is_one_of_several: bool)
         plot.grid(axis="x" if picture.has_bars else "y", color="0.9")
         plot.set_axisbelow(True)
         plot.spines[["top", "right"]].set_visible(False)
-    beside = picture.entries > _MOST_INSIDE and not picture.has_bars
     if picture.has_bars and picture.entries:
         figure.legend(*plot.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    elif beside:
+    elif picture.entries > _MOST_INSIDE:
         plot.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     elif picture.entries:
         plot.legend(loc="best", framealpha=0.9)
-    above = 8 * any(mark.text for mark in picture.marks)
-    plot.set_title(fill(picture.title, _CHARACTERS // (3 if is_one_of_several else 1) - 14 * beside), pad=6 + above)
     return image
 
 

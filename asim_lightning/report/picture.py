@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 from asim_lightning.table import Rows
 
+Marker: TypeAlias = Literal["", "none", "full", "open", "cross", "ring", "star", "tick"]
+"""What stands at a point."""
 Format: TypeAlias = Literal["png", "pdf", "svg"]
 """Format of a file, which its suffix says."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4B00", "#5B5B5B")
@@ -77,7 +79,7 @@ class Series:
     form: Literal["line", "points", "step", "bar"] = "points"
     style: int = 0
     colour: str = ""
-    marker: Literal["", "none", "full", "open", "cross", "ring", "star", "tick"] = ""
+    marker: Marker = ""
     dashes: int | None = None
     is_pale: bool = False
     texts: Sequence[str] = ()

@@ -1,6 +1,6 @@
 """What accuracy costs, and accuracy over two or three axes of a run, as pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, nan
 
@@ -10,10 +10,10 @@ from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
 from asim_lightning.report.choices import digital_energy
 from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
-from asim_lightning.report.picture import MOST_CURVES, Axis, Grid, Picture, Series
+from asim_lightning.report.picture import BLACK, GREY, MOST_CURVES, Axis, Grid, Marker, Picture, Series
 from asim_lightning.table import Rows
 
-_VERDICTS = {"kept": "full", "undecided": "open", "missed": "cross"}
+_VERDICTS: Mapping[str, Marker] = {"kept": "full", "undecided": "open", "missed": "cross"}
 _MOST_NUMBERED = 12
 """Points of the front that get a number each."""
 _MOST_MAPS = 9
@@ -24,10 +24,10 @@ _RATIO = 8.0
 def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Picture | None:
     """Accuracy with its interval over what it costs; None if nothing else is traded, or its cost is not known.
 
-    A line joins the points of the front under the same conditions; the other points are pale. Points that miss a target
-    are crosses, undecided ones open, and the cheapest that keeps it has a ring. The float and the quantised network are
-    horizontal lines, and the all-digital point stands at the quantised accuracy, with the factor within which it is
-    known.
+    A line joins the points of the front under the same conditions; the other points are pale and have no interval.
+    Points that miss a target are crosses, undecided ones open, and the cheapest that keeps it has a ring. The float and
+    the quantised network are horizontal lines, and the all-digital point stands at the quantised accuracy, with the
+    factor within which it is known.
 
     Args:
         run: The run; its decisions tell which points keep its targets.
@@ -40,21 +40,24 @@ def trade_off_picture(run: Run, title: str = "Accuracy against energy") -> Pictu
     cost, front = others[0], {id(each) for each in run.front}
     numbers: Rows = [["conditions", "point", cost, "accuracy", "low", "high", "on_the_front"]]
     series: list[Series] = []
+    behind: list[Result] = []
     groups = run.groups
     if len(groups) > MOST_CURVES:
         groups = [groups[round(place * (len(groups) - 1) / (MOST_CURVES - 1))] for place in range(MOST_CURVES)]
     for style, (given, group) in enumerate(groups):
         where = legend_text(given) if len(run.groups) > 1 else ""
         group = sorted((each for each in group if cost in each.figures), key=lambda each: each.figures[cost])
-        best, behind = ([each for each in group if (id(each) in front) is kind] for kind in (True, False))
-        series += _group(run, best, cost, style, f"front{where and ' at '}{where}")
-        pale = _group(run, behind, cost, style, "", is_pale=True)
-        is_named = any(each.is_pale and each.name for each in series)
-        series += [replace(each, name="bettered by the front") for each in pale[: not is_named]] + pale[not is_named :]
+        series += _front(run, [each for each in group if id(each) in front], cost, style, where)
+        behind += [each for each in group if id(each) not in front]
         for each in group:
             row = [each.figures[cost], each.accuracy, each.low, each.high, id(each) in front]
             numbers.append([where or "simulated", legend_text(each.axes), *row])
-    series += _rings(run, cost)
+    if behind:
+        costs, shown = [each.figures[cost] for each in behind], [each.measure.shown(each.accuracy) for each in behind]
+        texts = [_text(run, each) for each in behind]
+        pale = Series("bettered by the front", costs, shown, colour=GREY, marker="full", is_pale=True, texts=texts)
+        series.insert(0, pale)
+    series += _verdicts(run, cost)
     if cost == "energy_uj":
         series += _digital(run, numbers)
     marks = reference_marks([each for each in run.references if not each.axes], numbers, columns=2)
@@ -109,39 +112,38 @@ def map_pictures(run: Run) -> list[Picture]:
     return found
 
 
-def _group(run: Run, points: Sequence[Result], cost: str, style: int, name: str, is_pale: bool = False) -> list[Series]:
-    """A line through some points, or none, and above it the points by verdict."""
-    found = []
-    if name and points:
-        line = [each.measure.shown(each.accuracy) for each in points]
-        joined = "line" if len(run.objectives) == 2 and "accuracy" in run.objectives else "points"
-        x = [each.figures[cost] for each in points]
-        found.append(Series(name, x, line, form=joined, style=style, marker="none" if joined == "line" else "full"))  # type: ignore[arg-type]
+def _front(run: Run, points: Sequence[Result], cost: str, style: int, where: str) -> list[Series]:
+    """A line through the points of the front, and above it the points by verdict."""
+    if not points:
+        return []
+    x, y = [each.figures[cost] for each in points], [each.measure.shown(each.accuracy) for each in points]
+    found = [Series(f"front{where and ' at '}{where}", x, y, style=style, marker="full")]
+    if len(run.objectives) == 2 and "accuracy" in run.objectives:
+        found = [replace(found[0], form="line", marker="none")]
     for verdict, marker in _VERDICTS.items():
         some = [each for each in points if each.verdict == verdict]
         if some:
             x, texts = [each.figures[cost] for each in some], [_text(run, each) for each in some]
             drawn = accuracy_series(some, x, "", style, texts, is_line=False)
-            found.append(replace(drawn, marker=marker, is_pale=is_pale))  # type: ignore[arg-type]
+            found.append(replace(drawn, marker=marker))
     return found
 
 
-def _rings(run: Run, cost: str) -> list[Series]:
+def _verdicts(run: Run, cost: str) -> list[Series]:
     """Entries of the legend for what markers mean, and a ring around each of the cheapest points."""
     if not run.targets:
         return []
-    targets = " and ".join(run.targets)
-    words = {"kept": f"keeps {targets}", "undecided": "undecided", "missed": "misses it"}
-    seen = {point.verdict for point in run.points}
+    seen = [verdict for verdict in _VERDICTS if any(point.verdict == verdict for point in run.points)]
+    targets = f": {' and '.join(run.targets)}"
+    names = [verdict + targets * (verdict == seen[0]) for verdict in seen]
     found = [
-        Series(words[verdict], [nan], [nan], colour="#5B5B5B", marker=marker)  # type: ignore[arg-type]
-        for verdict, marker in _VERDICTS.items()
-        if verdict in seen
+        Series(name, [nan], [nan], colour=GREY, marker=_VERDICTS[verdict])
+        for name, verdict in zip(names, seen, strict=True)
     ]
     best = [each for each in run.cheapest if each is not None and cost in each.figures]
     if best:
         x, y = [each.figures[cost] for each in best], [each.measure.shown(each.accuracy) for each in best]
-        found.append(Series("cheapest that keeps it", x, y, colour="black", marker="ring"))
+        found.append(Series("cheapest that is kept", x, y, colour=BLACK, marker="ring"))
     return found
 
 

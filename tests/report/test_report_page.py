@@ -245,7 +245,7 @@ def test_the_front_and_the_point_of_the_verdict_are_drawn() -> None:
     by_name = {each.name: each for each in picture.series if each.name}
     assert list(by_name["front at random noise 0 %"].x) == [3.0, 3.5]
     assert list(by_name["bettered by the front"].x) == [4.0]
-    assert list(by_name["cheapest that keeps it"].x) == [3.5, 4.0]  # at each noise
+    assert list(by_name["cheapest that is kept"].x) == [3.5, 4.0]  # at each noise
     assert by_name["all-digital"].x == [5.5]
     texts = [text for each in picture.series for text in each.texts]
     assert "ADC bits 7\nrandom noise 0 %\n92.00 % [89.00, 95.00]\nenergy 3.5 [2.8, 4.2] µJ\nkept" in texts

@@ -116,12 +116,12 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
     assert picture is not None
     by_name = {each.name: each for each in picture.series if each.name}
     assert list(by_name) == [
-        "front at random noise 0 %", "front at random noise 0.5 %", "keeps accuracy 86 %", "undecided", "misses it",
-        "cheapest that keeps it", "all-digital", "factor of the energy model, at one point",
+        "front at random noise 0 %", "front at random noise 0.5 %", "kept: accuracy 86 %", "undecided", "missed",
+        "cheapest that is kept", "all-digital", "factor of the energy model, at one point",
     ]  # fmt: skip
     assert by_name["front at random noise 0 %"].form == "line"
     assert list(by_name["front at random noise 0 %"].x) == [60, 70, 80]
-    assert (by_name["cheapest that keeps it"].x, by_name["cheapest that keeps it"].marker) == ([80.0], "ring")
+    assert (by_name["cheapest that is kept"].x, by_name["cheapest that is kept"].marker) == ([80.0], "ring")
     digital = by_name["all-digital"]
     assert (digital.x, digital.left, digital.right, digital.y) == ([20.0], [10.0], [40.0], [92.0])
     markers = {each.marker: list(each.x) for each in picture.series if not each.name and each.style == 0}
