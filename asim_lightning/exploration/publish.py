@@ -1,17 +1,17 @@
 """The results of a sweep or a search for people: table, pictures, TensorBoard."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
+from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.chip_yield import default_thresholds
 from asim_lightning.evaluation.interval import difference_interval
@@ -35,7 +35,7 @@ from asim_lightning.exploration.search_space import of_technology
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.draw import figure_of, save_figure
-from asim_lightning.report.labels import head_of, in_one_unit, legend_text
+from asim_lightning.report.labels import in_one_unit, macro_words
 from asim_lightning.report.picture import MOST_CURVES, Format
 from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
 from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard, write_trade_off
@@ -48,8 +48,6 @@ _SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
 """Points that a note lists."""
-_DESCRIBED = ("weight_bits", "input_bits", "rows", "adc_bits", "column", *NOISE_AXES)
-"""Fields of the macro that a title names in any case."""
 _MOST_ROWS = 102
 """Points up to which a table of chips is printed, those of the float and the quantised network among them."""
 
@@ -81,8 +79,7 @@ def publish(
     # the codes of a weight-parallel cycle have a sign, so that its LSB is another
     bits = {None if layer.macro.weight_parallel else layer.macro.adc_bits for layer in sweep.layers.values()}
     adc_bits = bits.pop() if len(bits) == 1 and not {"adc_bits", "weight_parallel"} & set(swept) else None
-    single = {name: value for name, value in _single(rows).items() if name != axis}
-    title = _title(sweep, name, [each for each in swept if each not in single], single)
+    title = _title(name, sweep.macro, rows, _rules(sweep), axis)
     plot = AccuracyPlot(axis, title, num_classes=num_classes, adc_bits=adc_bits)
     if _is_of_chips(in_one_unit(rows, axis)[0], axis):
         levels = () if thresholds is None else _levels(results, sweep, thresholds)
@@ -136,9 +133,10 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
         name: Name of the run, for the headline.
         suffix: Format of the pictures.
     """
-    title = f"{name}: {len(found.points)} points by {search.settings.method}"
+    title = f"{name}, {len(found.points)} points by {search.settings.method}"
     title += "" if of_technology(found.points[0].axes) else f", {search.technology}"
-    title = ", ".join(part for part in (title, legend_text(_single(found.results))) if part)
+    macros = search.macros(found.points[0].axes)
+    title = _title(title, min(macros, key=str), found.results, len(macros) - 1)
     figures, axes = _figures(found, title), [point.axes for point in found.points]
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
     write_layers(search.figures, axes, search.records.store, search.folder)
@@ -291,7 +289,7 @@ def publish_yields(
     of_kind = {row.kind: row.accuracy for row in results if row.kind != "simulated"}
     thresholds = _levels(results, sweep, thresholds)
     found, question = sweep.yields, sweep.until
-    title = _title(sweep, name, list(results[-1].axes))
+    title = _title(name, sweep.macro, results, _rules(sweep))
     drawn = yield_picture(found, title, thresholds, {"quantized": of_kind["quantized"]})
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
@@ -318,23 +316,24 @@ def _is_of_chips(rows: Sequence[Result], axis: str) -> bool:
     return not is_ordered or len(chips) > MOST_CURVES
 
 
-def _title(sweep: Sweep, name: str, swept: Collection[str], single: Mapping[str, AxisValue] = {}) -> str:
+def _title(name: str, macro: MacroConfig, rows: Sequence[Result], rules: int = 0, axis: str = "") -> str:
     """Name of the run, the macro, and what else was the same at all points.
 
     Args:
-        sweep: The sweep.
         name: Name of the run.
-        swept: Axes that the picture shows, so that the title does not.
-        single: Values of the axes with only one.
+        macro: The macro as it is configured.
+        rows: The results.
+        rules: How many rules give layers other macros.
+        axis: Axis that the picture shows, even if it has one value.
     """
-    macro = {**vars(sweep.macro), **single}
-    others = {axis: value for axis, value in single.items() if axis not in _DESCRIBED}
-    described = [
-        _described(macro, swept),
-        *_conditions(macro, swept, len(sweep.model.hparams.get("plan", {}).get("rules", ()))),
-        legend_text(others),
-    ]
-    return ": ".join(part for part in (name, ", ".join(part for part in described if part)) if part)
+    single = {each: value for each, value in _single(rows).items() if each != axis}
+    varied = [each for each in rows[-1].axes if each not in single]
+    said = f", {rules} rule{'s' * (rules > 1)} for some layers" if rules else ""
+    return f"{name}: {macro_words(asdict(macro), single, varied)}{said}"
+
+
+def _rules(sweep: Sweep) -> int:
+    return len(sweep.model.hparams.get("plan", {}).get("rules", ()))
 
 
 def _single(rows: Sequence[Result]) -> dict[str, AxisValue]:
@@ -360,27 +359,3 @@ def _table(results: Sequence[Result]) -> str:
         return str(results_table(results))
     references = [row for row in results if row.kind != "simulated"]
     return f"{results_table(references)}\n{len(results) - len(references):,} points of chips: see numbers"
-
-
-def _described(macro: Mapping[str, Any], swept: Collection[str]) -> str:
-    """The fields of a macro that stay, in a few characters: "W8A8, 255 rows, 8-bit ADC"."""
-    bits = "".join(
-        f"{letter}{macro[field]}" for letter, field in (("W", "weight_bits"), ("A", "input_bits")) if field not in swept
-    )
-    rows = f"{macro['rows']} rows" if "rows" not in swept else ""
-    adc = "ideal ADC" if macro["adc_bits"] is None else f"{macro['adc_bits']}-bit ADC"
-    return ", ".join(part for part in (bits, rows, adc if "adc_bits" not in swept else "") if part)
-
-
-def _conditions(macro: Mapping[str, Any], swept: Collection[str], rules: int) -> list[str]:
-    """What else decides an accuracy and is not usual: noise, the column, rules for some layers."""
-    found = []
-    for field in NOISE_AXES:
-        noise = macro[field]
-        if field not in swept and noise not in (0, "0"):
-            found.append(f"{head_of(field)} {noise}" + ("" if isinstance(noise, str) else " %"))
-    if macro["column"] != "charge" and "column" not in swept:
-        found.append(f"column {macro['column'].rpartition('.')[2]}")
-    if rules:
-        found.append(f"{rules} rule{'s' if rules > 1 else ''} for some layers")
-    return found

@@ -1,8 +1,10 @@
 """Axes and costs in words, with their units, as figures and tables name them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
+from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, setting_of
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
@@ -13,6 +15,8 @@ _UNITS = {
 }  # fmt: skip
 """Units of columns of costs by their name, or by the part behind its last underscore."""
 _ENDS = ("_low", "_high")
+_ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")
+"""Fields of a macro that are named in any case."""
 ALL_DIGITAL = ("all_digital", "all_digital_uj")
 """Columns of the energy of the same products in a digital macro, µJ an image."""
 
@@ -47,6 +51,36 @@ def value_text(name: str, value: AxisValue, labels: Mapping[str, str] = {}) -> s
     """A value of an axis with its unit: "0.1 %"."""
     inside = label_of(name, labels).partition(" (")[2].rstrip(")").split(" of ")[0]
     return f"{value_words(value)} {inside}" if inside and is_number(value) else value_words(value)
+
+
+def macro_words(macro: Mapping[str, Any], given: Mapping[str, AxisValue] = {}, varied: Collection[str] = ()) -> str:
+    """A macro in a few words: "W8A8, 255 rows, 8-bit ADC", and each other field that has not its default.
+
+    Args:
+        macro: Its fields.
+        given: Values of axes that count before them, among them such of no macro.
+        varied: Axes that are left out.
+    """
+    usual, fields = _flat(asdict(MacroConfig())), _flat({**macro, **given})
+    left_out = {*varied, *_ALWAYS, *(name for name in fields if name.startswith("static.") and "static" in varied)}
+    bits = "".join(
+        f"{letter}{fields[name]}" for letter, name in (("W", "weight_bits"), ("A", "input_bits")) if name not in varied
+    )
+    rows = "" if "rows" in varied else f"{fields['rows']} rows"
+    adc = "" if "adc_bits" in varied else "ideal ADC" if fields["adc_bits"] is None else f"{fields['adc_bits']}-bit ADC"
+    others = {name: value for name, value in fields.items() if name not in usual or value != usual[name]}
+    others = {name: value for name, value in others.items() if name not in left_out}
+    if "column" in others:
+        others["column"] = str(others["column"]).rpartition(".")[2]  # of an import path
+    return ", ".join(part for part in (bits, rows, adc, legend_text(others)) if part)
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a macro, with its static effects as fields static.EFFECT."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        found |= {f"static.{key}": each for key, each in value.items()} if name == "static" else {name: value}
+    return found
 
 
 def in_one_unit(

@@ -12,7 +12,7 @@ from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.choices import digital_energy, energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
-from asim_lightning.report.labels import head_of, value_text
+from asim_lightning.report.labels import head_of, macro_words, value_text
 from asim_lightning.report.layers import layers_picture
 from asim_lightning.report.numbers import duration
 from asim_lightning.report.picture import Picture
@@ -173,6 +173,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [
         ("network", backbone),
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
+        ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
         ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data)),
         ("all-digital macro", "" if energy is None else f"{energy:.4g} µJ an image for the same products"),
         ("points", f"{len(run.points):,} simulated, {reads} each"),

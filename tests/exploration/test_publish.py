@@ -109,14 +109,3 @@ def test_a_folder_with_noise_in_several_units_is_drawn_in_percent(make: Make, mo
         sweep = make(SweepAxes(random_noise=values), trials=1, rules=[Rule("fc", {"adc_bits": 9})])
         publish(sweep.run(), sweep, "tiny", 10)
     assert drawn[-1] == [0.5, "0.51 lsb"]
-
-
-def test_a_title_says_what_else_decides_an_accuracy() -> None:
-    from asim_lightning.circuit import MacroConfig
-    from asim_lightning.exploration.publish import _conditions
-
-    assert _conditions(vars(MacroConfig()), (), 0) == []
-    noisy = MacroConfig(random_noise="0.3 lsb", nonlinear_noise=0.05, column="current")
-    said = ["random noise 0.3 lsb", "nonlinear noise 0.05 %", "column current", "1 rule for some layers"]
-    assert _conditions(vars(noisy), (), 1) == said
-    assert _conditions(vars(noisy), ("random_noise", "column", "nonlinear_noise"), 2) == ["2 rules for some layers"]

@@ -1,10 +1,13 @@
 """Names and units of the axes of a sweep."""
 
+from dataclasses import asdict
+
 import pytest
 
+from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.evaluation.axis_settings import SETTINGS
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.labels import cost_label, head_of, in_one_unit, label_of, legend_text
+from asim_lightning.report.labels import cost_label, head_of, in_one_unit, label_of, legend_text, macro_words
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,15 @@ def test_noise_of_one_unit_is_a_number(
 )
 def test_a_column_has_its_unit_and_a_number_of_the_macro_its_label(column: str, label: str) -> None:
     assert cost_label(column) == label
+
+
+def test_a_macro_is_named_by_its_size_and_by_what_is_not_usual() -> None:
+    assert macro_words(asdict(MacroConfig())) == "W8A8, 255 rows, 8-bit ADC"
+    static = StaticEffects(offset="0.3 lsb", trim="offset")
+    noisy = asdict(MacroConfig(random_noise="0.3 lsb", nonlinear_noise=0.05, column="current", static=static))
+    said = "random noise 0.3 lsb, nonlinear noise 0.05 %, column model current, offset 0.3 lsb, trim offset"
+    assert macro_words(noisy) == f"W8A8, 255 rows, 8-bit ADC, {said}"
+    varied = ("random_noise", "column", "nonlinear_noise", "rows", "static.offset")
+    assert macro_words(noisy, {"votes": 3}, varied) == "W8A8, 8-bit ADC, votes 3, trim offset"
+    assert macro_words(noisy, {"adc_bits": None, "chip": 2}, (*varied, "static")) == "W8A8, ideal ADC, chip 2"
+    assert macro_words(noisy, {"static": {"gain": 1}}, varied) == "W8A8, 8-bit ADC, gain 1"
