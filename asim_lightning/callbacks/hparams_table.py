@@ -1,15 +1,16 @@
 """The run's line in TensorBoard's table of hyperparameters."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
+from torch.utils.tensorboard.summary import hparams
 
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.callbacks.simulated_accuracy import SimulatedAccuracy
-from asim_lightning.report.tensorboard_layout import hparams_line
 from asim_lightning.surgery import macro_layers
 
 _SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
@@ -76,3 +77,22 @@ def _described(ramp: NoiseRamp) -> str:
     """A ramp in a few words: "linear 0 to 50 after 2 epochs"."""
     after = f" after {ramp.warmup:g} {ramp.unit}s" if ramp.warmup else ""
     return f"{ramp.shape} {ramp.start:g} to {ramp.end:g}{after}"
+
+
+def hparams_line(given: Mapping[str, Value], metrics: Collection[str], shown: Collection[str]) -> tuple[Any, Any, Any]:
+    """The three summaries that make one row of the HPARAMS tab.
+
+    The tab takes a metric's value from the run's scalar of that name.
+
+    Args:
+        given: Hyperparameters.
+        metrics: Names of metrics.
+        shown: Hyperparameters that tell runs apart: of all, the tab shows the five that differ.
+    """
+    columns, start, end = hparams(dict(given), dict.fromkeys(metrics, 0.0))
+    plugin = columns.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in shown
+    plugin.content = data.SerializeToString()
+    return columns, start, end

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.callbacks.noise_levels import (
     NoiseLevel,
@@ -31,12 +32,11 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import Result, result_of
+from asim_lightning.evaluation.results import Result, axis_text, result_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.accuracy import AccuracyPlot, epochs_picture
 from asim_lightning.report.draw import figure_of
-from asim_lightning.report.tensorboard_curves import scalar_steps, write_curve
-from asim_lightning.report.tensorboard_layout import Charts, margin_chart
+from asim_lightning.report.tensorboard_curves import Charts, add_curve, charts_of, scalar_steps
 from asim_lightning.surgery import macro_layers
 
 SPLITS = ("val", "test")
@@ -215,7 +215,7 @@ class NoiseSweep(Callback):
 
     def charts(self) -> Charts:
         """The margin chart of the curve."""
-        return margin_chart(self._curve_steps()[0]) if self._on_network else {}
+        return charts_of([self._curve_steps()[0]]) if self._on_network else {}
 
     def figure(self, module: LightningModule) -> Figure:
         """Accuracy against noise: the last sweep, and beside it the first and the one with the best mean."""
@@ -250,6 +250,14 @@ class NoiseSweep(Callback):
         return scalar_steps(self.axis, [level.place for level in self._on_network])
 
     def _write_curve(self, trainer: Trainer) -> None:
-        if self.results and trainer.is_global_zero:
-            folders = [logger.log_dir for logger in tensorboard_loggers(trainer)]
-            write_curve(folders, self.axis, *self._curve_steps(), list(self.results.values())[-1])
+        if not (self.results and trainer.is_global_zero):
+            return
+        tag, steps = self._curve_steps()
+        results, suffix = list(self.results.values())[-1], f".{self.axis}"
+        for folder in (logger.log_dir for logger in tensorboard_loggers(trainer)):
+            # A file of its own, written once: steps are noise levels, so that a second curve below the same tag, as of
+            # a fit that goes on in its folder, would be drawn as a zigzag with the first.
+            for stale in Path(folder).glob(f"events.out.tfevents.*{suffix}"):
+                stale.unlink()
+            with SummaryWriter(folder, filename_suffix=suffix) as writer:
+                add_curve(writer, tag, [(steps[axis_text(row.axes[self.axis])], row) for row in results])

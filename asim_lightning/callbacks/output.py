@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
 from asim_lightning.evaluation.whole_file import write_whole
-from asim_lightning.report.tensorboard_layout import Charts, training_layout
+from asim_lightning.report.tensorboard_curves import Charts
 
 
 def write_layout(trainer: Trainer) -> None:
@@ -25,6 +25,21 @@ def write_layout(trainer: Trainer) -> None:
     layout = training_layout(accuracy)
     for logger in tensorboard_loggers(trainer):
         logger.experiment.add_custom_scalars(layout)
+
+
+def training_layout(accuracy: Charts) -> dict[str, Charts]:
+    """The layout of a training run: accuracy against noise, and training loss beside training noise.
+
+    Args:
+        accuracy: Charts of `charts_of`; none where no accuracy under noise is measured.
+    """
+    # Tags of a Multiline chart are regular expressions, and "train/loss" alone would find train/loss_epoch too.
+    # The loss has a chart of its own too, as noise in percent presses it flat where both share an axis.
+    training: Charts = {
+        "training loss and noise": ["Multiline", ["train/loss$", "cim/train_noise$"]],
+        "training loss": ["Multiline", ["train/loss$"]],
+    }
+    return {**({"Sweep": accuracy} if accuracy else {}), "Training": training}
 
 
 def output_folder(trainer: Trainer, folder: str | Path | None = None) -> Path | None:

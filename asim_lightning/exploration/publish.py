@@ -1,7 +1,7 @@
 """The results of a sweep or a search for people: table, pictures, TensorBoard."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
@@ -27,7 +26,7 @@ from asim_lightning.evaluation.results import (
 )
 from asim_lightning.evaluation.run import DIFFERENCES, RESULTS, YIELD_DOCUMENT, Run
 from asim_lightning.evaluation.target import figure, has_figure, meaning_of_early_end
-from asim_lightning.evaluation.whole_file import naming, write_lines
+from asim_lightning.evaluation.whole_file import write_lines
 from asim_lightning.exploration.axes import lsb_note
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.search import Search
@@ -38,13 +37,12 @@ from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.labels import in_one_unit, macro_words
 from asim_lightning.report.picture import MOST_CURVES, Format
 from asim_lightning.report.results_table import Difference, differences_text, results_table, search_text
-from asim_lightning.report.tensorboard_curves import SUFFIX, write_dashboard, write_trade_off
+from asim_lightning.report.tensorboard_curves import axis_curves, energy_curves, write_run
 from asim_lightning.report.trade_off import map_pictures, trade_off_picture
 from asim_lightning.report.verdict import verdict
 from asim_lightning.report.yield_table import write_yields, yield_text
 from asim_lightning.report.yields import MOST_GROUPS, chips_picture, groups_of_chips, yield_picture
 
-_SUFFIX = ".search"
 _SCALARS = ("accuracy", "yield", "energy", "latency", "tops_per_watt")
 _MOST_EQUAL = 4
 """Points that a note lists."""
@@ -88,9 +86,9 @@ def publish(
         drawn = accuracy_picture(rows, plot)
     whole, file = figure_of(drawn), re.sub(r"[^A-Za-z0-9_.-]+", "_", drawn.file.removesuffix(".csv"))
     picture = save_figure(whole, sweep.folder / f"{file}.{suffix}")
-    write_dashboard(sweep.folder, rows, plot, whole)
+    run = Run(sweep.folder, tuple(rows))
+    write_run(run, {**axis_curves(rows, axis), **energy_curves(run)}, {f"sweep/{axis}": whole})
     _write_differences(sweep, rows)
-    write_trade_off(sweep.folder, Run(sweep.folder, rows))
     if sweep.figures is not None:
         simulated = [row.axes for row in rows if row.kind == "simulated"]
         write_layers(sweep.figures, simulated, sweep.records.store, sweep.folder)
@@ -140,8 +138,13 @@ def publish_search(found: Run, search: Search, name: str, suffix: Format = "png"
     figures, axes = _figures(found, title), [point.axes for point in found.points]
     pictures = [save_figure(drawn, search.folder / f"{file}.{suffix}") for file, drawn in figures.items()]
     write_layers(search.figures, axes, search.records.store, search.folder)
-    _write_scalars(found, figures)
-    write_trade_off(search.folder, found)
+    known = [name for name in _SCALARS if all(has_figure(each, name) for each in found.points)]
+    write_run(
+        found,
+        energy_curves(found),
+        {f"search/{name.removeprefix('accuracy_')}": drawn for name, drawn in figures.items()},
+        {f"search/{name}_of_point": [figure(each, name) for each in found.points] for name in known},
+    )
     return "\n".join([whole_search_text(found, search), *_files(search.folder, pictures)])
 
 
@@ -181,23 +184,6 @@ def _figures(found: Run, title: str) -> dict[str, Figure]:
         panels = [replace(each, title=each.title * (len(maps) > 1)) for each in maps]
         figures["accuracy_map"] = figure_of(*panels, title=f"{title} ({references})")
     return figures
-
-
-def _write_scalars(found: Run, figures: Mapping[str, Figure]) -> None:
-    """Write figures of each point to TensorBoard, with its number as the step, and the pictures."""
-    for stale in [
-        path for suffix in (_SUFFIX, SUFFIX) for path in found.folder.rglob(f"events.out.tfevents.*{suffix}")
-    ]:
-        stale.unlink()
-    with naming([found.folder]), SummaryWriter(str(found.folder), filename_suffix=_SUFFIX) as writer:
-        for step, point in enumerate(found.points):
-            for scalar in _SCALARS:
-                if has_figure(point, scalar):
-                    writer.add_scalar(f"search/{scalar}_of_point", figure(point, scalar), step)
-        for reference in found.references:
-            writer.add_scalar(f"search/accuracy_{reference.kind}", reference.accuracy, 0)
-        for tag, drawn in figures.items():
-            writer.add_figure(f"search/{tag.removeprefix('accuracy_')}", drawn, 0, close=False)
 
 
 def _write_differences(sweep: Sweep, rows: Sequence[Result]) -> None:

@@ -1,9 +1,9 @@
-"""A sweep in TensorBoard: its accuracy as curves with intervals over an axis and over energy, and as a figure."""
+"""A sweep or search in TensorBoard, as one run: accuracy over an axis and over energy, chips, pictures."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,117 +11,112 @@ from torch.utils.tensorboard import SummaryWriter
 
 from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
-from asim_lightning.evaluation.results import (
-    AxisValue,
-    Result,
-    axes_text,
-    axis_text,
-    distinct_values,
-    noise_unit,
-)
+from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
 from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, front_of, varied
 from asim_lightning.report.curves import drawn_lines
-from asim_lightning.report.draw import figure_of
-from asim_lightning.report.tensorboard_layout import sweep_layout
 from asim_lightning.report.yields import groups_of_chips
 
-SUFFIX = ".sweep"
-"""How the names of event files of a sweep end."""
-ENERGY_TAG = "sweep/accuracy_vs_energy_in_nanojoules"
+Curves: TypeAlias = Mapping[str, Sequence[tuple[int, Result]]]
+"""Steps and points of curves by their tags."""
+Charts: TypeAlias = dict[str, list[Any]]
+"""Kind of chart and its tags, by the chart's title."""
+ENERGY = "sweep/accuracy_vs_energy_in_nanojoules"
 """Tag of the curves of accuracy over energy."""
+_SUFFIX = ".sweep"
+"""How the names of event files of a sweep end."""
+_ENDS = ("mean", "low", "high")
 
 
-def write_dashboard(
-    folder: str | Path, rows: Sequence[Result], plot: AccuracyPlot, figure: Figure | None = None
-) -> Path:
-    """Write a sweep as TensorBoard event files, in place of those that an earlier call left in the folder.
+def write_run(
+    run: Run, curves: Curves, figures: Mapping[str, Figure], scalars: Mapping[str, Sequence[float]] = {}
+) -> None:
+    """Write TensorBoard's event file of a run into its folder, in place of what an earlier call left there.
 
-    One run for each line of the picture (`drawn_lines`): the folder itself if there is one, else a folder below it,
-    such as "adc_bits=6". Each run holds the accuracy, 0..1, and the ends of its interval as the scalars ``TAG/mean``,
-    ``TAG/low`` and ``TAG/high``, with `TAG` and steps as `scalar_steps` chooses them. Several chips are one line: their
-    mean, and the lowest and highest of them. The folder also holds ``sweep/accuracy_float`` and
-    ``sweep/accuracy_quantized``, the layout of the custom scalars tab, the figure, and of several chips a histogram of
-    their accuracies.
+    It holds each curve, 0..1, as the scalars ``TAG/mean``, ``TAG/low`` and ``TAG/high``, charts of these for the custom
+    scalars tab, the accuracies of the float and the quantised network, of several chips a histogram of their
+    accuracies, and the figures.
 
     Args:
-        folder: Folder of the runs; created if it is absent.
-        rows: Results of the sweep.
-        plot: Axis of the curves and of the figure, and its headline and marks.
-        figure: The figure; None: `accuracy_picture`.
+        run: The run.
+        curves: As `axis_curves` and `energy_curves` give them.
+        figures: Pictures by their tags.
+        scalars: Numbers of each point, in the order of the points, by their tags.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    for stale in run.folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
+        stale.unlink()
+    with naming([run.folder]), SummaryWriter(str(run.folder), filename_suffix=_SUFFIX) as writer:
+        if curves:
+            writer.add_custom_scalars({"Sweep": charts_of(list(curves))})
+        for tag, points in curves.items():
+            add_curve(writer, tag, points)
+        for row in run.references:
+            writer.add_scalar(_tag(f"sweep/accuracy_{row.kind}", row.axes, "_"), row.accuracy, 0)
+        for others, chips in groups_of_chips(run.results):
+            accuracies = np.array([row.accuracy for row in chips])
+            writer.add_histogram(_tag("sweep/accuracy_of_chips", others, ","), accuracies, 0)
+        for tag, figure in figures.items():
+            writer.add_figure(tag, figure, 0, close=False)
+        for tag, numbers in scalars.items():
+            for step, number in enumerate(numbers):
+                writer.add_scalar(tag, number, step)
+
+
+def axis_curves(rows: Sequence[Result], axis: str, labels: Mapping[str, str] = {}) -> Curves:
+    """Accuracy over an axis, a curve for each line of the picture (`drawn_lines`); none along chips.
+
+    Several chips are one line: their mean, and the lowest and highest of them.
+
+    Args:
+        rows: Results of a sweep.
+        axis: Name of the axis.
+        labels: Text of an axis by name, for the choice of lines.
 
     Raises:
         ValueError: No simulated point has the axis.
     """
-    folder, axis = Path(folder), plot.axis
-    groups = groups_of_chips(rows)
-    curves = rows if axis == CHIP else over_chips(rows)
-    lines, _ = drawn_lines(curves, axis, plot.labels)
-    figure = figure or figure_of(accuracy_picture(rows, plot))
-    for stale in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
-        stale.unlink()
-
+    if axis == CHIP:
+        return {}
+    lines, _ = drawn_lines(over_chips(rows), axis, labels)
     tag, steps = scalar_steps(axis, distinct_values(row.axes[axis] for _, line in lines for row in line))
-    with naming([folder]), SummaryWriter(str(folder), filename_suffix=SUFFIX) as writer:
-        if axis != CHIP:
-            writer.add_custom_scalars(sweep_layout(tag))
-        for row in rows:
-            if row.kind != "simulated":
-                where = f"_{run_name(row.axes)}" if row.axes else ""
-                writer.add_scalar(f"sweep/accuracy_{row.kind}{where}", row.accuracy, 0)
-        writer.add_figure(f"sweep/{axis}", figure, 0, close=False)
-        for others, chips in groups:
-            name = ",".join(part for part in ("sweep/accuracy_of_chips", run_name(others)) if part)
-            writer.add_histogram(name, np.array([row.accuracy for row in chips]), 0)
-        for others, line in lines if axis != CHIP else ():
-            stepped = [(steps[axis_text(row.axes[axis])], row) for row in line]
-            if others:
-                with SummaryWriter(str(folder / run_name(others)), filename_suffix=SUFFIX) as run:
-                    add_curve(run, tag, stepped)
-            else:
-                add_curve(writer, tag, stepped)
-    return folder
+    return {_tag(tag, others, "/"): [(steps[axis_text(row.axes[axis])], row) for row in line] for others, line in lines}
 
 
-def write_trade_off(folder: Path, run: Run) -> list[Path]:
-    """Write the accuracy of the points of `pareto` with its interval, at steps of one nJ an image.
+def energy_curves(run: Run) -> Curves:
+    """Accuracy over energy, at steps of one nJ an image, a curve for each combination of conditions, such as a noise.
 
-    One run for each combination of conditions, such as a noise, in a folder of its own: "energy" or
-    "energy,random_noise=0.1"; where all take the same energy, of all points. The quantised network in a digital macro
-    is one more, "energy,digital". Nothing is written where there are several chips, whose curves would be too many, and
-    for costs that have no energy in µJ.
-
-    Args:
-        folder: Folder of the run, whose earlier event files are removed already.
-        run: The run.
-
-    Returns:
-        The folders.
+    A curve has the points of the front; if all points take the same energy, all. The quantised network in a digital
+    macro is one more. There is none if there are several chips, whose curves would be too many, or no energies in µJ.
     """
     energy, front, several = energy_of(run), front_of(run), varied(run)
-    curves: dict[str, dict[int, Result]] = {}
     if energy != "energy_uj" or CHIP in several or run.yields:
-        return []
+        return {}
     shown = front or [point for point in run.points if energy in point.figures]
+    curves: dict[str, dict[int, Result]] = {_tag(ENERGY, conditions_of(point, several), "/"): {} for point in shown}
     for point in sorted(shown, key=lambda point: point.merit):  # of equal energies the best one stays
-        name = _energy_run(run_name(conditions_of(point, several)))
-        curves.setdefault(name, {})[round(1000 * point.figures["energy_uj"])] = point
-    order = list(dict.fromkeys(run_name(conditions_of(point, several)) for point in shown))
-    curves = {name: curves[name] for name in (_energy_run(each) for each in order)}
+        curves[_tag(ENERGY, conditions_of(point, several), "/")][round(1000 * point.figures[energy])] = point
     if curves and (digital := digital_energy(run)) is not None and run.of_kind("quantized"):
-        curves[_energy_run("digital")] = {round(1000 * digital): run.of_kind("quantized")[0]}
-    for name, curve in curves.items():
-        with naming([folder / name]), SummaryWriter(str(folder / name), filename_suffix=SUFFIX) as writer:
-            writer.add_custom_scalars(sweep_layout(ENERGY_TAG))
-            add_curve(writer, ENERGY_TAG, sorted(curve.items()))
-    return [folder / name for name in curves]
+        curves[f"{ENERGY}/digital"] = {round(1000 * digital): run.of_kind("quantized")[0]}
+    return {tag: sorted(curve.items()) for tag, curve in curves.items()}
 
 
-def _energy_run(conditions: str) -> str:
-    """Name of the run of a curve of energies under some conditions: "energy,random_noise=0.1"."""
-    return ",".join(each for each in ("energy", conditions) if each)
+def charts_of(tags: Sequence[str]) -> Charts:
+    """Charts of the custom scalars tab: each curve with its interval, and all of one axis together."""
+    charts, axes = Charts(), dict[str, list[str]]()
+    for tag in tags:
+        axis, _, name = tag.removeprefix("sweep/accuracy_vs_").partition("/")
+        title = f"accuracy (x = {axis.replace('_', ' ')})"  # such as "random noise in millipercent"
+        # a Margin chart, unlike all others, is not smoothed, which would shift the curve
+        charts[", ".join([title, name] if name else [title])] = ["Margin", [f"{tag}/{end}" for end in _ENDS]]
+        axes.setdefault(title, []).append(tag)
+    for title, some in axes.items():
+        if len(some) > 1:  # tags of a Multiline chart are regular expressions
+            charts[title] = ["Multiline", [f"{re.escape(tag)}/mean$" for tag in some]]
+    return charts
 
 
 def over_chips(rows: Sequence[Result]) -> list[Result]:
@@ -173,36 +168,11 @@ def scalar_steps(axis: str, values: Sequence[AxisValue]) -> tuple[str, dict[str,
 def add_curve(writer: SummaryWriter, tag: str, stepped: Sequence[tuple[int, Result]]) -> None:
     """Write the accuracy and the ends of its interval at each step of `scalar_steps`."""
     for step, row in stepped:
-        for end, share in (("mean", row.accuracy), ("low", row.low), ("high", row.high)):
+        for end, share in zip(_ENDS, (row.accuracy, row.low, row.high), strict=True):
             writer.add_scalar(f"{tag}/{end}", share, step)
 
 
-def write_curve(
-    folders: Iterable[str | Path], axis: str, tag: str, steps: Mapping[str, int], results: Sequence[Result]
-) -> None:
-    """Write the curve of one sweep of a training run, in place of one that an earlier fit left in the folder.
-
-    Args:
-        folders: Folders of the run's event files.
-        axis: Which noise of the macro.
-        tag: Tag of the curve, as `scalar_steps` gives it.
-        steps: Step of each value of the axis, by its text.
-        results: The result at each level.
-    """
-    suffix = f".{axis}"
-    for folder in folders:
-        # A file of its own, written once: steps are noise levels, so that a second curve below the same tag, as of a
-        # fit that goes on in its folder, would be drawn as a zigzag with the first.
-        for stale in Path(folder).glob(f"events.out.tfevents.*{suffix}"):
-            stale.unlink()
-        with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
-            add_curve(writer, tag, [(steps[axis_text(row.axes[axis])], row) for row in results])
-
-
-def run_name(axes: Mapping[str, AxisValue]) -> str:
-    """Name of a run's folder, valid on any system: "adc_bits=6,votes=3".
-
-    Args:
-        axes: Values of axes by name.
-    """
-    return re.sub(r"[^\w=.,+-]", "_", ",".join(f"{name}={axis_text(value)}" for name, value in axes.items()))
+def _tag(start: str, axes: Mapping[str, AxisValue], between: str) -> str:
+    """A tag that ends with values of axes, such as "adc_bits=6,votes=3", if there are any."""
+    name = re.sub(r"[^\w=.,+-]", "_", ",".join(f"{each}={axis_text(value)}" for each, value in axes.items()))
+    return f"{start}{between}{name}" if name else start

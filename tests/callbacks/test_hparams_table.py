@@ -12,10 +12,11 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from asim_lightning import MacroConfig, Plan
 from asim_lightning.callbacks import HparamsTable, NoiseSweep
-from asim_lightning.callbacks.hparams_table import run_hparams
+from asim_lightning.callbacks.hparams_table import hparams_line, run_hparams
 from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from tests.callbacks.conftest import quiet_trainer
 from tests.classifier.conftest import make_data, make_model
@@ -109,3 +110,12 @@ def test_the_ramp_is_named(options: dict[str, Any], text: str, tmp_path: Path) -
 def test_without_tensorboard_nothing_happens(tmp_path: Path) -> None:
     quiet_trainer(tmp_path, HparamsTable(), logger=False).fit(make_model(), datamodule=make_data())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_shows_what_tells_runs_apart_first() -> None:
+    columns, _, _ = hparams_line({"lr": 0.1, "adc_bits": 8, "rows": 255}, ["val/acc"], ["adc_bits"])
+    data = HParamsPluginData.FromString(columns.value[0].metadata.plugin_data.content)
+    assert {info.name: info.differs for info in data.experiment.hparam_infos} == {
+        "lr": False, "adc_bits": True, "rows": False
+    }  # fmt: skip
+    assert [info.name.tag for info in data.experiment.metric_infos] == ["val/acc"]

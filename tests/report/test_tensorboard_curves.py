@@ -1,14 +1,16 @@
 """What TensorBoard reads back from a sweep."""
 
-from dataclasses import replace
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from asim_lightning.evaluation.results import Result
-from asim_lightning.report.accuracy import AccuracyPlot
-from asim_lightning.report.tensorboard_curves import ENERGY_TAG, scalar_steps, write_dashboard, write_trade_off
+from asim_lightning.evaluation.run import Run
+from asim_lightning.report.draw import new_figure
+from asim_lightning.report.tensorboard_curves import Curves, axis_curves, energy_curves, scalar_steps, write_run
 from tests.callbacks.conftest import read_events
 from tests.report.conftest import simulated
 from tests.report.runs import of_adc, point, run
@@ -24,9 +26,20 @@ def curve(events, tag):
     return {event.step: pytest.approx(event.value, abs=1e-6) for event in events.Scalars(tag)}
 
 
-def test_one_curve(tmp_path):
+def write(folder: Path, rows: list[Result], axis: str = "random_noise") -> None:
+    found = Run(folder, tuple(rows))
+    write_run(found, {**axis_curves(rows, axis), **energy_curves(found)}, {"sweep/a": new_figure(1, 1, 20)})
+
+
+def charts(events: Any) -> dict[str, Any]:
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    return {chart.title: chart for category in layout.category for chart in category.chart}
+
+
+def test_one_curve_is_a_margin_chart(tmp_path: Path) -> None:
     rows = [*REFERENCES, *(simulated(0.9 - noise, random_noise=noise) for noise in (0.2, 0, 0.05))]
-    write_dashboard(tmp_path, rows, AccuracyPlot("random_noise", "Title", adc_bits=8))
+    write(tmp_path, rows)
     events = read_events(tmp_path)
     assert set(events.Tags()["scalars"]) == {
         f"{TAG}/mean", f"{TAG}/low", f"{TAG}/high", "sweep/accuracy_float", "sweep/accuracy_quantized"
@@ -36,42 +49,36 @@ def test_one_curve(tmp_path):
     assert curve(events, f"{TAG}/low") == {0: 0.88, 50: 0.83, 200: 0.68}
     assert curve(events, f"{TAG}/high") == {0: 0.91, 50: 0.86, 200: 0.71}
     assert curve(events, "sweep/accuracy_float") == {0: 0.93}
-    (image,) = events.Images("sweep/random_noise")
-    assert (image.width, image.height) == (1440, 860)
-
-
-def test_margin_chart_names_the_tags_as_they_are(tmp_path):
-    write_dashboard(tmp_path, [simulated(0.9, random_noise=0.1)], AccuracyPlot("random_noise", "Title"))
-    events = read_events(tmp_path)
-    (event,) = events.Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    (chart,) = layout.category[0].chart
-    assert chart.title == "accuracy (x = random noise in millipercent)"
+    assert len(events.Images("sweep/a")) == 1
+    ((title, chart),) = charts(events).items()
+    assert title == "accuracy (x = random noise in millipercent)"
     (series,) = chart.margin.series
     assert [series.value, series.lower, series.upper] == [f"{TAG}/mean", f"{TAG}/low", f"{TAG}/high"]
-    assert {series.value, series.lower, series.upper} <= set(events.Tags()["scalars"])
 
 
-def test_one_run_for_each_line(tmp_path):
-    rows = [*REFERENCES, *(simulated(b / 10 - n, random_noise=n, adc_bits=b) for b in (6, 8) for n in (0, 0.1))]
-    write_dashboard(tmp_path, rows, AccuracyPlot("random_noise", "Title"))
-    assert curve(read_events(tmp_path / "adc_bits=6"), f"{TAG}/mean") == {0: 0.6, 100: 0.5}
-    assert curve(read_events(tmp_path / "adc_bits=8"), f"{TAG}/mean") == {0: 0.8, 100: 0.7}
-    top = read_only_top(tmp_path)
-    assert "custom_scalars__config__" in top.Tags()["tensors"]
+def test_several_lines_are_one_run_with_a_chart_of_all(tmp_path: Path) -> None:
+    write(tmp_path, [simulated(b / 10 - n, random_noise=n, adc_bits=b) for b in (6, 8) for n in (0, 0.1)])
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+    events = read_events(tmp_path)
+    assert curve(events, f"{TAG}/adc_bits=6/mean") == {0: 0.6, 100: 0.5}
+    assert curve(events, f"{TAG}/adc_bits=8/mean") == {0: 0.8, 100: 0.7}
+    shown = charts(events)
+    title = "accuracy (x = random noise in millipercent)"
+    assert list(shown) == [f"{title}, adc_bits=6", f"{title}, adc_bits=8", title]
+    tags = [tag for tag in events.Tags()["scalars"] for each in shown[title].multiline.tag if re.search(each, tag)]
+    assert tags == [f"{TAG}/adc_bits=6/mean", f"{TAG}/adc_bits=8/mean"]
 
 
-def test_along_chips_there_is_the_figure_and_no_curve(tmp_path):
-    write_dashboard(tmp_path, [*REFERENCES, *(simulated(0.9, chip=chip) for chip in range(3))], AccuracyPlot("chip"))
+def test_along_chips_there_is_the_figure_and_no_curve(tmp_path: Path) -> None:
+    write(tmp_path, [*REFERENCES, *(simulated(0.9, chip=chip) for chip in range(3))], "chip")
     events = read_events(tmp_path)
     assert set(events.Tags()["scalars"]) == {"sweep/accuracy_float", "sweep/accuracy_quantized"}
     assert "custom_scalars__config__" not in events.Tags()["tensors"]
-    assert len(events.Images("sweep/chip")) == 1
+    assert len(events.Images("sweep/a")) == 1
 
 
-def test_thirty_chips_are_one_run_with_a_band_and_a_histogram(tmp_path):
-    rows = [simulated(0.5 + c / 100 - n, random_noise=n, chip=c) for n in (0, 0.1) for c in range(30)]
-    write_dashboard(tmp_path, [*REFERENCES, *rows], AccuracyPlot("random_noise", "Title"))
+def test_thirty_chips_are_one_run_with_a_band_and_a_histogram(tmp_path: Path) -> None:
+    write(tmp_path, [simulated(0.5 + c / 100 - n, random_noise=n, chip=c) for n in (0, 0.1) for c in range(30)])
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     events = read_events(tmp_path)
     assert curve(events, f"{TAG}/mean") == {0: 0.645, 100: 0.545}
@@ -82,16 +89,11 @@ def test_thirty_chips_are_one_run_with_a_band_and_a_histogram(tmp_path):
     ]  # fmt: skip
 
 
-def read_only_top(folder):
-    (path,) = folder.glob("events.out.tfevents.*")
-    return read_events(path)
-
-
-def test_writing_again_replaces_the_curve_and_nothing_else(tmp_path):
+def test_writing_again_replaces_the_run_and_nothing_else(tmp_path: Path) -> None:
     training = tmp_path / "events.out.tfevents.1.host.training"
     training.write_bytes(b"")
     for accuracy in (0.5, 0.9):
-        write_dashboard(tmp_path, [simulated(accuracy, random_noise=0.1)], AccuracyPlot("random_noise", "Title"))
+        write(tmp_path, [simulated(accuracy, random_noise=0.1)])
     assert training.exists()
     (path,) = tmp_path.glob("*.sweep")
     assert [event.value for event in read_events(path).Scalars(f"{TAG}/mean")] == [pytest.approx(0.9)]
@@ -116,38 +118,26 @@ def test_steps_are_integers_that_the_tag_explains(axis, values, tag, steps):
     assert (found_tag, list(found.values())) == (tag, steps)
 
 
-def test_the_points_that_no_other_betters_are_a_curve_under_each_noise(tmp_path: Path) -> None:
-    folders = write_trade_off(tmp_path, of_adc())
-    assert [folder.name for folder in folders] == ["energy,random_noise=0", "energy,random_noise=0.1"]
-    steps = []
-    for folder in folders:
-        events = read_events(folder)
-        steps.append(
-            {event.step: pytest.approx(event.value, abs=1e-6) for event in events.Scalars(f"{ENERGY_TAG}/mean")}
-        )
-        (event,) = events.Tensors("custom_scalars__config__")
-        (chart,) = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0]).category[0].chart
-        assert chart.title == "accuracy (x = energy in nanojoules)"
-        assert chart.margin.series[0].lower == f"{ENERGY_TAG}/low"
-    assert steps == [{3000: 0.75, 3500: 0.92}, {3000: 0.25, 3500: 0.8, 4000: 0.9175}]
-    assert events.Scalars(f"{ENERGY_TAG}/low")[2].value == pytest.approx(0.8875)
+def steps_of(curves: Curves) -> dict[str, list[tuple[int, float]]]:
+    return {tag.partition("/accuracy_vs_energy_in_nanojoules/")[2]: [(step, row.accuracy) for step, row in points]
+            for tag, points in curves.items()}  # fmt: skip
 
 
-def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown(tmp_path: Path) -> None:
-    points = [point(right, {"random_noise": noise}, {"energy_uj": 2.956}) for noise, right in ((0, 368), (0.1, 154))]
-    found = run(points)
-    figures = {"quantized": {"energy_uj": 0.342}}
-    priced = tuple(replace(each, figures=figures.get(each.kind, each.figures)) for each in found.results)
-    folders = write_trade_off(tmp_path, replace(found, results=priced))
-    assert [folder.name for folder in folders] == ["energy,random_noise=0", "energy,random_noise=0.1", "energy,digital"]
-    shown = [read_events(folder).Scalars(f"{ENERGY_TAG}/mean") for folder in folders]
-    assert [[(event.step, pytest.approx(event.value, abs=1e-6)) for event in events] for events in shown] == [
-        [(2956, 0.92)], [(2956, 0.385)], [(342, 0.92)],
-    ]  # fmt: skip
+def test_the_points_that_no_other_betters_are_a_curve_under_each_noise() -> None:
+    assert steps_of(energy_curves(of_adc())) == {
+        "random_noise=0": [(3000, 0.75), (3500, 0.92)],
+        "random_noise=0.1": [(3000, 0.25), (3500, 0.8), (4000, 0.9175)],
+    }
 
 
-def test_nothing_without_energies_or_with_chips(tmp_path: Path) -> None:
-    assert write_trade_off(tmp_path, of_adc(False)) == []
-    chips = [point(300 + chip, {"chip": chip}, {"energy_uj": 1.0}) for chip in range(3)]
-    assert write_trade_off(tmp_path, run(chips)) == []
-    assert list(tmp_path.iterdir()) == []
+def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown() -> None:
+    energies = {"energy_uj": 2.956, "all_digital_uj": 0.342}
+    points = [point(right, {"random_noise": noise}, energies) for noise, right in ((0, 368), (0.1, 154))]
+    assert steps_of(energy_curves(run(points))) == {
+        "random_noise=0": [(2956, 0.92)], "random_noise=0.1": [(2956, 0.385)], "digital": [(342, 0.92)],
+    }  # fmt: skip
+
+
+def test_no_curve_without_energies_or_with_chips() -> None:
+    assert energy_curves(of_adc(False)) == {}
+    assert energy_curves(run([point(300 + chip, {"chip": chip}, {"energy_uj": 1.0}) for chip in range(3)])) == {}
