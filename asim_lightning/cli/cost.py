@@ -45,11 +45,12 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
     """
     folder = setup.folder if options.output is None else Path(options.output)
     if options.validate:
-        from asim_lightning.report.draw import save_figure
-        from asim_lightning.report.validation_figure import validation_figure
+        from asim_lightning.report.draw import figure_of, save_figure
+        from asim_lightning.report.validation_figure import validation_pictures
 
         found = validate_model(options.technology)
-        picture = save_figure(validation_figure(found), folder / f"energy_model.{options.format}")
+        drawn = figure_of(*validation_pictures(found), title="energy model against published macros")
+        picture = save_figure(drawn, folder / f"energy_model.{options.format}")
         setup.say(f"{validation_text(found)}\n\npicture   {picture}")
         return
     model, data = setup.model, setup.data

@@ -1,15 +1,12 @@
-"""Tables that single commands print: times of inference, ranges of ADCs, and fits of column models."""
+"""Tables that single commands print: times of inference, and ranges of ADCs."""
 
-import json
 import math
 from collections.abc import Sequence
 
-from asim_lightning.circuit.measured import MeasuredCurve
-from asim_lightning.circuit.model_fit import Estimate, ModelFit
 from asim_lightning.evaluation.times import PROJECTED, InferenceTime, LayerTime
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.report.numbers import duration, milliseconds, rate
-from asim_lightning.table import Column, Table, short, text_table
+from asim_lightning.table import Column, Table, short
 
 TIMES_LEGEND = (
     "ratio: time over that of float32; rates and projected times: of the median repeat; conversions: all of the "
@@ -52,14 +49,6 @@ _RANGES: list[Column[AdcRange]] = [
     Column("after", lambda row: decibels(row.after)),
     Column("clipped\n%", lambda row: _clipped(row.clipped), side="l"),
 ]
-_PARAMETERS = (
-    ("alpha", "alpha (1/count)", ".4g"),
-    ("offset", "offset (LSB)", ".4g"),
-    ("gain", "gain", ".6g"),
-    ("random_noise", "random noise (%)", ".4g"),
-    ("nonlinear_noise", "nonlinear noise (%)", ".4g"),
-)
-"""Parameters of a column model, what a reader calls them, and their digits."""
 
 
 def network_table(times: Sequence[InferenceTime]) -> Table[InferenceTime]:
@@ -99,55 +88,3 @@ def _clipped(shares: Sequence[float]) -> str:
     return " ".join(
         "0" if not share else "<.01" if share < 5e-5 else f"{100 * share:.2g}".lstrip("0") for share in shares
     )
-
-
-def heading(file: str, curve: MeasuredCurve) -> str:
-    """Which counts a file has, and how often they were read."""
-    reads = curve.measurement.reads
-    number = "" if reads is None else f", {reads.sum()} reads"
-    same = f"all codes were the same at {curve.counts_of_one_code} of them"
-    return f"{file}: counts 0..{curve.full_scale}{number}; {same}"
-
-
-def fit_table(charge: ModelFit, current: ModelFit, own: float, own_aic: float) -> str:
-    """The parameters of both models, and how well these and each count by itself predict.
-
-    Args:
-        charge: The charge model.
-        current: The current model.
-        own: Log-likelihood of each count by itself.
-        own_aic: Akaike's criterion of each count by itself.
-    """
-    rows: list[Sequence[str]] = [("", charge.model, current.model, "each count by itself")]
-    for name, what, form in _PARAMETERS:
-        values: list[Estimate | None] = [getattr(fit, name) for fit in (charge, current)]
-        shown = (
-            "-" if each is None else f"{each.value:{form}} [{each.low:{form}}, {each.high:{form}}]" for each in values
-        )
-        rows.append((what, *shown, "-"))
-    rows.append(("log-likelihood", *(f"{each:.1f}" for each in (charge.log_likelihood, current.log_likelihood, own))))
-    rows.append(("AIC", *(f"{each:.1f}" for each in (charge.aic, current.aic, own_aic))))
-    return text_table(rows, 1, "llll")
-
-
-def settings_of_file(file: str, converter: int | None) -> list[str]:
-    """Settings of a macro for the column as it was measured, as lines of YAML."""
-    arguments = [f"  file: {json.dumps(file, ensure_ascii=False)}"]
-    if converter is not None:
-        arguments.append(f"  converter: {converter}")
-    noise = (f"{name}: 0  # the file has the noise" for name in ("random_noise", "nonlinear_noise"))
-    return ["column: measured", "column_args:", *arguments, *noise]
-
-
-def settings_of_fit(fit: ModelFit) -> list[str]:
-    """Settings of a macro for a fitted model, as lines of YAML."""
-    lines = [f"column: {fit.model}", "column_args:", _line("  gain", fit.gain, form=".6g")]
-    lines.append(_line("  offset", fit.offset, "LSB; "))
-    if fit.alpha is not None:
-        lines.append(_line("  alpha", fit.alpha, "per count; "))
-    lines += [_line(name, getattr(fit, name), "% of full scale; ") for name in ("random_noise", "nonlinear_noise")]
-    return lines
-
-
-def _line(name: str, each: Estimate, unit: str = "", form: str = ".4g") -> str:
-    return f"{name}: {each.value:{form}}  # {unit}95 %: {each.low:{form}} to {each.high:{form}}"

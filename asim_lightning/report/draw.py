@@ -58,7 +58,7 @@ def figure_of(*pictures: Picture, title: str = "", across: int = _ACROSS) -> Fig
             plot = figure.add_subplot(grid[number // columns, number % columns])
             image = _draw(figure, plot, picture) or image
             if len(pictures) > 1:
-                plot.set_title(_lines(picture.title, _CHARACTERS // (1.2 * columns)))
+                plot.set_title(_lines(picture.title, 0.8 * _CHARACTERS * figure.get_figwidth() / WIDTH / columns))
         if image is not None and (shown := pictures[0].grid) is not None:
             figure.colorbar(image, ax=figure.axes, label=shown.label)
         if headline := title or pictures[0].title * (len(pictures) == 1):
@@ -111,7 +111,8 @@ def _draw(figure: Figure, plot: Axes, picture: Picture) -> AxesImage | None:
     for mark in picture.marks:
         _draw_mark(plot, mark)
     for x, y, text in picture.labels:
-        plot.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=8, color="0.2")
+        aside: Any = {"xytext": (4, 0), "va": "center"} if picture.has_bars else {"xytext": (4, 4)}
+        plot.annotate(text, (x, y), textcoords="offset points", fontsize=8, color="0.2", **aside)
     _set_axis(plot, "x", picture.x)
     _set_axis(plot, "y", picture.y)
     if picture.grid is None:

@@ -10,7 +10,7 @@ from asim_lightning.cost.cost_report import energy_range
 from asim_lightning.cost.cost_table import count, energy, layer_table, part_table, technology_line, time, totals_text
 from asim_lightning.cost.validation import validate_model
 from asim_lightning.report.layers import cost_pictures
-from asim_lightning.report.validation_figure import validation_figure
+from asim_lightning.report.validation_figure import validation_pictures
 
 
 def report(*rules: Rule, technology: Technology = Technology(), **macro: int) -> CostReport:
@@ -85,4 +85,5 @@ def test_pictures_show_every_layer_and_every_chip() -> None:
         assert (factor.left[place] * size, factor.right[place] * size) == pytest.approx(
             energy_range(layer.energy, found.technology)
         )
-    assert len(validation_figure(validate_model()).axes) == 3
+    chips, parts, supplies = validation_pictures(validate_model())
+    assert (len(chips.labels), len(chips.series[-1].x), len(parts.y.names), len(supplies.series)) == (16, 16, 8, 3)

@@ -8,7 +8,7 @@ import pytest
 from asim_lightning.circuit import Column, MacroConfig
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.measured import measured_curves
-from asim_lightning.report.measured_figure import draw_measured, measured_figure
+from asim_lightning.report.measured_figure import draw_measured, measured_pictures
 from tests.circuit.measured_chips import COUNTS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv, written
 
 SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
@@ -19,22 +19,22 @@ def test_the_figure_has_transfer_inl_dnl_and_noise(reads: bool) -> None:
     codes = codes_of(bent_level(), SILENT_START, 60, 0)
     text = reads_csv(codes) if reads else moments_csv(codes.mean(1), codes.std(1))
     curve = measured_curves(text.encode(), "chip.csv", (None,), TOP)[0]
-    transfer, inl, dnl, noise = measured_figure(curve, TOP, "chip.csv").axes
-    assert np.allclose(transfer.lines[1].get_ydata(), curve.level)
-    bend = np.asarray(inl.lines[0].get_ydata())
+    transfer, inl, dnl, noise = measured_pictures(curve, TOP)
+    assert np.allclose(transfer.series[1].y, curve.level)
+    bend = np.asarray(inl.series[0].y)
     assert bend[[0, -1]] == pytest.approx([0, 0], abs=1e-9)
     slope = (curve.level[-1] - curve.level[0]) / 255
     assert np.allclose(bend, curve.level - curve.level[0] - slope * COUNTS)
-    assert np.allclose(np.asarray(dnl.lines[0].get_ydata()), np.diff(bend))
-    assert np.asarray(dnl.lines[0].get_ydata()).sum() == pytest.approx(0, abs=1e-9)
-    assert len(noise.lines[1].get_xdata()) == curve.counts_of_one_code
-    assert [len(plot.collections) for plot in (inl, noise)] == [reads, reads]
-    assert f"one code only: {curve.counts_of_one_code} counts" in str(noise.get_legend().get_texts()[1])
+    assert np.allclose(dnl.series[0].y[1:], np.diff(bend))
+    assert sum(dnl.series[0].y[1:]) == pytest.approx(0, abs=1e-9)
+    assert len(noise.series[1].x) == curve.counts_of_one_code
+    assert [len(picture.series[0].low) > 0 for picture in (inl, noise)] == [reads, reads]
+    assert noise.series[1].name == f"one code only: {curve.counts_of_one_code} counts"
 
 
 def test_a_column_without_noise_has_a_figure() -> None:
-    figure = measured_figure(measured_curves(ideal_csv().encode(), "chip.csv", (None,), TOP)[0], TOP, "chip.csv")
-    assert "offset +0.00 LSB, gain 1.0000" in figure.axes[0].get_title()
+    transfer, *_ = measured_pictures(measured_curves(ideal_csv().encode(), "chip.csv", (None,), TOP)[0], TOP)
+    assert "offset +0.00 LSB, gain 1.0000" in transfer.title
 
 
 def test_each_measured_column_is_drawn_once(tmp_path: Path) -> None:
