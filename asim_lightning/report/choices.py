@@ -8,11 +8,7 @@ from asim_lightning.circuit.units import quantity
 from asim_lightning.evaluation.axis_settings import is_condition, setting_of
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
-from asim_lightning.evaluation.target import Target
-from asim_lightning.report.labels import ALL_DIGITAL
 
-_OF_DIGITAL = ("weight_bits", "input_bits")
-"""Ends of axes that the energy of a digital macro follows."""
 Axes: TypeAlias = Mapping[str, AxisValue]
 
 
@@ -35,38 +31,11 @@ class Choice:
     """The most accurate of the points not known to keep them, the cheapest of several; the best where all do."""
 
 
-def target_words(target: Target) -> str:
-    """An accuracy to keep in words: "99 % of the quantised accuracy", "89 % accuracy"."""
-    whose = {"quantized": " of the quantised", "float": " of the float"}.get(target.of or "", "")
-    return f"{100 * target.value:g} %{whose} accuracy"
-
-
 def energy_of(run: Run) -> str | None:
     """The column of energies; None where there is none."""
     return next(
         (name for name in run.costs if name.startswith("energy") and not name.endswith(("_low", "_high"))), None
     )
-
-
-def digital_energy(run: Run, point: Result | None = None) -> float | None:
-    """Energy of all products in a digital macro, µJ an image; None where it is not known.
-
-    Args:
-        run: The run.
-        point: A simulated point, by whose bits of weights and inputs it is; None: it must be one for all points.
-    """
-    points = run.points if point is None else [point]
-    known = {value for each in points for name, value in each.figures.items() if name in ALL_DIGITAL}
-    if not known and any(name.endswith(_OF_DIGITAL) for name in varied(run)):
-        designs = (next((one for one in run.designs if one.is_of(each)), None) for each in points)
-        known = {1e-6 * sum(layer["all_digital_pj"] for layer in one.layers) for one in designs if one is not None}
-        return known.pop() if len(known) == 1 else None
-    if not known:  # a sweep prices the quantised network so
-        known = {each.figures["energy_uj"] for each in run.of_kind("quantized") if "energy_uj" in each.figures}
-    if known:
-        return known.pop() if len(known) == 1 else None
-    found = run.network_cost.get("total", {}).get("all_digital_pj")
-    return 1e-6 * found if isinstance(found, (int, float)) else None
 
 
 def varied(run: Run) -> dict[str, list[AxisValue]]:

@@ -10,15 +10,15 @@ from asim_lightning.evaluation.axis_settings import NOISE_AXES, RULES, rule_of, 
 from asim_lightning.evaluation.results import AxisValue, Result, axis_text, is_number, noise_unit, value_words
 
 _UNITS = {
-    "energy": "µJ", "all_digital": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
+    "energy": "µJ", "latency": "ms", "tops_per_watt": "TOPS/W",
     "uj": "µJ", "nj": "nJ", "pj": "pJ", "fj": "fJ", "ms": "ms", "us": "µs", "s": "s", "mm2": "mm²",
 }  # fmt: skip
 """Units of columns of costs by their name, or by the part behind its last underscore."""
 _ENDS = ("_low", "_high")
 _ALWAYS = ("weight_bits", "input_bits", "rows", "adc_bits")
 """Fields of a macro that are named in any case."""
-ALL_DIGITAL = ("all_digital", "all_digital_uj")
-"""Columns of the energy of the same products in a digital macro, µJ an image."""
+ALL_DIGITAL = "all_digital_uj"
+"""Column of the energy of the same products in a digital macro, µJ an image."""
 
 
 def label_of(name: str, labels: Mapping[str, str] = {}) -> str:
@@ -137,7 +137,7 @@ def cost_text(name: str, costs: Mapping[str, float]) -> str:
 def main_costs(names: Sequence[str]) -> list[str]:
     """Columns without those that are ends of another's range, and without what another macro takes."""
     return [
-        name for name in names if _base(name) not in ALL_DIGITAL and not (name.endswith(_ENDS) and _base(name) in names)
+        name for name in names if _base(name) != ALL_DIGITAL and not (name.endswith(_ENDS) and _base(name) in names)
     ]
 
 

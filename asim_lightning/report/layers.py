@@ -7,16 +7,14 @@ from typing import Any
 from asim_lightning.cost.cost_report import CostReport
 from asim_lightning.cost.cost_table import LABELS as PARTS
 from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_table
-from asim_lightning.evaluation.results import AxisValue, axis_text, is_number
+from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import choices, target_words
-from asim_lightning.report.labels import head_of, legend_text
+from asim_lightning.report.choices import choices
+from asim_lightning.report.labels import legend_text
 from asim_lightning.report.picture import BLACK, GREY, Axis, Picture, Series
 from asim_lightning.report.verdict import point_words
 
-_SHOWN = ("rows", "adc_bits", "encoding_bits")
-"""Fields of the macro that the note names."""
 _STYLES = {"array": 0, "adc": 1, "shift_add": 2, "writes": 3, "drivers": 4, "digital": 5}
 
 
@@ -42,9 +40,9 @@ def layers_shown(run: Run, target: Target) -> tuple[Sequence[Layer], str]:
         best = next((each.best for each in reversed(choices(run.decided(target))) if each.best is not None), None)
     found = [] if best is None else [each for each in run.designs if each.is_of(best)]
     if best is not None and found:
-        whose = f"at the cheapest point that keeps {target_words(target)}, {point_words(run, best)}"
+        whose = f"at the cheapest point that keeps {target}, {point_words(run, best)}"
         return found[0].layers, _words(run, whose, best.axes)
-    why = f", as no point is known to keep {target_words(target)}" if run.designs and not run.yields else ""
+    why = f", as no point is known to keep {target}" if run.designs and not run.yields else ""
     whose = f"on the macro that the settings have, whatever the values of axes{why}"
     return run.network_cost.get("layers", ()), _words(run, whose, {})
 
@@ -123,13 +121,10 @@ def _name(part: str) -> str:
 
 
 def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
-    """Whose layers are shown, with what else of the macro and the technology matters most."""
-    macro = run.commands[-1].macro if run.commands else {}
-    fields = [name for name in _SHOWN if name in macro and name not in axes]  # those are in the words
-    words = ", ".join(f"{head_of(name)} {axis_text(macro[name])}" for name in fields)
+    """Whose layers are shown, and their technology."""
     technology = run.network_cost.get("technology", {})
     node, supply = (
         axes.get(f"technology.{name}", technology.get(name, {}).get("value")) for name in ("node", "supply")
     )
     at = f", at {node:g} nm and {supply:g} V" if is_number(node) and is_number(supply) else ""
-    return f"One image, {whose}{f'; {words}' if words else ''}{at}."
+    return f"One image, {whose}{at}."

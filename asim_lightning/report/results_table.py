@@ -9,7 +9,7 @@ from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import KINDS, AxisValue, Measure, Result, axes_text, value_words
 from asim_lightning.evaluation.run import Run, is_among
 from asim_lightning.evaluation.target import Target, has_figure
-from asim_lightning.report.choices import choices, front_of, target_words
+from asim_lightning.report.choices import choices, front_of
 from asim_lightning.report.columns import (
     accuracy_columns,
     axis_columns,
@@ -163,7 +163,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
     ]
     columns, note = _that_differ(columns, run.points or rows)
     marked = [place for place, row in enumerate(rows) if is_among(row, cheapest)]
-    green = f"Green: the cheapest point that keeps {target_words(target)}, under each condition. " if marked else ""
+    green = f"Green: the cheapest point that keeps {target}, under each condition. " if marked else ""
     return Table(columns, rows, green + note, "All points", "points.csv", marked)
 
 

@@ -10,7 +10,7 @@ from asim_lightning.evaluation.results import axis_text, distinct_values, is_num
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target, meaning_of_early_end
 from asim_lightning.report.accuracy import AccuracyPlot, accuracy_picture
-from asim_lightning.report.choices import digital_energy, energy_of, front_of, varied
+from asim_lightning.report.choices import energy_of, front_of, varied
 from asim_lightning.report.html_page import figure_html, list_html, page, table_html
 from asim_lightning.report.labels import head_of, macro_words, value_text
 from asim_lightning.report.layers import layers_picture
@@ -165,7 +165,6 @@ def facts(run: Run) -> list[tuple[str, str]]:
     images, trials = sorted({row.images for row in run.results}), sorted({point.trials for point in run.points})
     backbone = run.settings.get("model", {}).get("backbone", {}).get("name", "")
     weights, data = run.settings.get("weights"), run.settings.get("data", {}).get("class", "")
-    energy = digital_energy(run)
     decided = any(point.difference is not None or point.decisions for point in run.results)
     has_pairs = decided or run.yields or run.until is not None
     pairs = "" if has_pairs else "; targets are decided without pairs of images, as none are in the folder"
@@ -175,7 +174,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("weights", f"SHA-256 {weights[:16]}" if weights else ""),
         ("macro", macro_words(run.macro, varied=varied(run)) if run.macro else ""),
         ("images", _ends(images) + f" of {data.rpartition('.')[2]}" * bool(data)),
-        ("all-digital macro", "" if energy is None else f"{energy:.4g} µJ an image for the same products"),
+        ("all-digital macro", f"{run.all_digital[0]:.4g} µJ an image for the same products" if run.all_digital else ""),
         ("points", f"{len(run.points):,} simulated, {reads} each"),
         ("intervals", _intervals(run) + pairs),
         ("files", f"results.csv and those next to it in {run.folder}"),

@@ -12,7 +12,7 @@ from asim_lightning.cost.cost_table import Layer
 from asim_lightning.evaluation.results import axis_text
 from asim_lightning.evaluation.run import CommandRecord, Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import Choice, choices, target_words
+from asim_lightning.report.choices import Choice, choices
 from asim_lightning.report.columns import accuracy_columns, cost_column, of
 from asim_lightning.report.labels import cost_label, legend_text, main_costs
 from asim_lightning.report.layers import layers_shown
@@ -55,7 +55,7 @@ def choice_table(run: Run, target: Target) -> Table[Choice] | None:
         ),
         *(of(lambda row: row.best, each) for each in (*accuracy_columns(run.points[0].measure), *costs)),
     ]
-    return Table(columns, found, title=f"Points that keep {target_words(target)}", file="choices.csv")
+    return Table(columns, found, title=f"Points that keep {target}", file="choices.csv")
 
 
 def layer_table(run: Run, target: Target) -> Table[Layer] | None:

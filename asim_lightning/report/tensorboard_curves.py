@@ -14,7 +14,7 @@ from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import AxisValue, Result, axes_text, axis_text, distinct_values, noise_unit
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.whole_file import naming
-from asim_lightning.report.choices import conditions_of, digital_energy, energy_of, front_of, varied
+from asim_lightning.report.choices import conditions_of, energy_of, front_of, varied
 from asim_lightning.report.curves import drawn_lines
 from asim_lightning.report.yields import groups_of_chips
 
@@ -99,8 +99,8 @@ def energy_curves(run: Run) -> Curves:
     curves: dict[str, dict[int, Result]] = {_tag(ENERGY, conditions_of(point, several), "/"): {} for point in shown}
     for point in sorted(shown, key=lambda point: point.merit):  # of equal energies the best one stays
         curves[_tag(ENERGY, conditions_of(point, several), "/")][round(1000 * point.figures[energy])] = point
-    if curves and (digital := digital_energy(run)) is not None and run.of_kind("quantized"):
-        curves[f"{ENERGY}/digital"] = {round(1000 * digital): run.of_kind("quantized")[0]}
+    if curves and run.all_digital is not None and run.of_kind("quantized"):
+        curves[f"{ENERGY}/digital"] = {round(1000 * run.all_digital[0]): run.of_kind("quantized")[0]}
     return {tag: sorted(curve.items()) for tag, curve in curves.items()}
 
 

@@ -8,7 +8,6 @@ from asim_lightning.evaluation.results import Measure, Result, axis_text, axis_v
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
-from asim_lightning.report.choices import digital_energy
 from asim_lightning.report.labels import cost_label, cost_text, head_of, label_of, legend_text, main_costs
 from asim_lightning.report.picture import BLACK, GREY, MOST_CURVES, Axis, Grid, Marker, Picture, Series
 from asim_lightning.table import Rows
@@ -150,13 +149,11 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
 def _digital(run: Run, numbers: Rows) -> list[Series]:
     """The quantised network with all products in a digital macro, and the factor of the energy model at one point."""
     found = []
-    quantized, digital = run.of_kind("quantized"), digital_energy(run)
-    if quantized and digital is not None:
-        row = quantized[0]
+    quantized = run.of_kind("quantized")
+    if quantized and run.all_digital is not None:
+        row, (digital, low, high) = quantized[0], run.all_digital
         numbers.append(["all-digital", "", digital, row.accuracy, row.low, row.high, ""])
-        accuracy, said = row.measure.quantity(row.accuracy), cost_text("energy", {"energy": digital})
-        text = f"all-digital macro\n{accuracy} (quantized)\n{said}"
-        _, low, high = run.all_digital or (digital, digital, digital)
+        text = f"all-digital macro\n{row.measure.quantity(row.accuracy)} (quantized)\n{digital:.4g} µJ"
         found.append(
             Series("all-digital", [digital], [row.measure.shown(row.accuracy)], left=[low], right=[high],
                    colour="black", marker="star", texts=[text])

@@ -6,8 +6,8 @@ from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.results import Result, images_needed
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import Choice, choices, digital_energy, energy_of, numbers_of, target_words, varied
-from asim_lightning.report.labels import cost_text, head_of, legend_text, value_text
+from asim_lightning.report.choices import Choice, choices, energy_of, numbers_of, varied
+from asim_lightning.report.labels import ALL_DIGITAL, cost_text, head_of, legend_text, value_text
 
 _FEW = 4
 """Values that a line lists."""
@@ -39,7 +39,7 @@ def verdict(run: Run, target: Target) -> str:
         facts = choice_facts(decided, (keeping or found)[-1])
         if len(found) > 1:
             facts.append(f"kept at {len(keeping)} of {len(found)} conditions")
-    return f"{target_words(target)}{share}: {'; '.join(facts)}."
+    return f"{target}{share}: {'; '.join(facts)}."
 
 
 def choice_facts(run: Run, choice: Choice) -> list[str]:
@@ -58,8 +58,8 @@ def choice_facts(run: Run, choice: Choice) -> list[str]:
     if choice.cheaper:
         facts.append(f"{len(choice.cheaper)} cheaper undecided, the cheapest {_numbers(run, choice.cheaper[0], given)}")
         facts += _deciding(choice.cheaper)
-    if energy_of(run) is not None and (digital := digital_energy(run, shown)) is not None:
-        facts.append(f"a digital macro {cost_text('all_digital', {'all_digital': digital})}")
+    if ALL_DIGITAL in shown.figures:
+        facts.append(f"a digital macro {cost_text(ALL_DIGITAL, {ALL_DIGITAL: shown.figures[ALL_DIGITAL]})}")
     return facts
 
 

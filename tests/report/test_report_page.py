@@ -169,12 +169,12 @@ def designs(*bits: int) -> tuple[DesignLayers, ...]:
         (
             replace(of_adc(), network_cost=COST, designs=designs(6, 7, 8)),
             [800.0],
-            "the cheapest point that keeps 99 % of the quantised accuracy, ADC bits 8, random noise 0.1 %, at 28 nm",
+            "the cheapest point that keeps accuracy 99 % of quantized, ADC bits 8, random noise 0.1 %, at 28 nm",
         ),
         (
             replace(run(of_adc().points[2:3]), network_cost=COST, designs=designs(6, 7)),
             [3000.0, 1000.0],
-            "as no point is known to keep 99 % of the quantised accuracy, at 28 nm and 0.9 V.",
+            "as no point is known to keep accuracy 99 % of quantized, at 28 nm and 0.9 V.",
         ),
         (
             replace(run(of_adc().points[2:3]), network_cost=COST, designs=designs(6)),
@@ -241,7 +241,9 @@ def test_figures_of_each_kind_of_run() -> None:
 
 
 def test_the_front_and_the_point_of_the_verdict_are_drawn() -> None:
-    (picture, *_) = pictures(replace(of_adc(), network_cost=COST), TARGET)
+    digital = {"all_digital_uj": 5.5, "all_digital_uj_low": 2.75, "all_digital_uj_high": 11.0}
+    points = [replace(each, figures={**each.figures, **digital}) for each in of_adc().points]
+    (picture, *_) = pictures(run(points), TARGET)
     by_name = {each.name: each for each in picture.series if each.name}
     assert list(by_name["front at random noise 0 %"].x) == [3.0, 3.5]
     assert list(by_name["bettered by the front"].x) == [4.0]

@@ -131,7 +131,7 @@ def test_the_points_that_no_other_betters_are_a_curve_under_each_noise() -> None
 
 
 def test_where_energies_are_equal_all_noises_and_the_digital_macro_are_shown() -> None:
-    energies = {"energy_uj": 2.956, "all_digital_uj": 0.342}
+    energies = {"energy_uj": 2.956, "all_digital_uj": 0.342, "all_digital_uj_low": 0.171, "all_digital_uj_high": 0.684}
     points = [point(right, {"random_noise": noise}, energies) for noise, right in ((0, 368), (0.1, 154))]
     assert steps_of(energy_curves(run(points))) == {
         "random_noise=0": [(2956, 0.92)], "random_noise=0.1": [(2956, 0.385)], "digital": [(342, 0.92)],

@@ -7,9 +7,9 @@ import pytest
 
 from asim_lightning.evaluation.interval import Interval
 from asim_lightning.evaluation.results import AxisValue
-from asim_lightning.evaluation.run import DesignLayers, Run
+from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
-from asim_lightning.report.choices import choices, digital_energy, front_of
+from asim_lightning.report.choices import choices, front_of
 from asim_lightning.report.results_table import point_table
 from asim_lightning.report.verdict import verdict
 from tests.report.runs import COMMAND, REFERENCES, of_adc, of_chips, point, run
@@ -19,7 +19,7 @@ QUANTIZED = Target("share", 0.99, "quantized")
 
 def test_the_cheapest_point_by_energy_under_the_last_conditions_that_have_one() -> None:
     assert verdict(of_adc(), QUANTIZED) == (
-        "99 % of the quantised accuracy (91.08 of 92.00 %): at random noise 0.1 % kept by 1 of 3 points, the cheapest "
+        "accuracy 99 % of quantized (91.08 of 92.00 %): at random noise 0.1 % kept by 1 of 3 points, the cheapest "
         "ADC bits 8 (91.75 % [88.75, 94.75], 4 [3.2, 4.8] µJ); kept at 2 of 2 conditions."
     )
     without, under = choices(of_adc().decided(QUANTIZED))
@@ -124,7 +124,7 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
     assert (found.own.figures["energy_uj"], found.own.verdict) == (2.96, "missed")
     said = verdict(of_macros(), QUANTIZED)
     assert said == (
-        "99 % of the quantised accuracy (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
+        "accuracy 99 % of quantized (91.08 of 92.00 %): kept by 2 of 6 points, the cheapest ADC bits 11, input "
         "bits a cycle 4 (92.00 % [89.00, 95.00], 5.99 µJ); the recipe's macro, ADC bits 8, input bits a cycle 1 (50.00 "
         "% [47.00, 53.00], 2.96 µJ), missed; 2 cheaper undecided, the cheapest ADC bits 10, input bits a cycle 4 ("
         "91.00 % [88.00, 94.00], 2.46 µJ); more than the 400 images there are would decide all of them."
@@ -140,20 +140,11 @@ def test_cheaper_points_that_are_undecided_are_said_and_the_recipes_macro_is_com
     assert "recipe" not in verdict(without, QUANTIZED)
 
 
-@pytest.mark.parametrize("axis", ["weight_bits", "rules.layer1.*.weight_bits"])
-def test_a_digital_macro_takes_what_the_bits_of_the_point_ask(axis: str) -> None:
-    designs = tuple(
-        DesignLayers({axis: bits}, ({"all_digital_pj": 1e5 * bits}, {"all_digital_pj": 2e5 * bits})) for bits in (8, 5)
-    )
-    kept = (0, -0.005, 0.005)
-    points = [point(368, {axis: bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
-    quantized = replace(REFERENCES[1], figures={"energy_uj": 2.4})
-    found = Run(Path("a"), (REFERENCES[0], quantized, *points), designs=designs)
-    assert verdict(found, QUANTIZED).endswith("; a digital macro 1.5 µJ.")
-    assert digital_energy(found) is None
-    assert "digital macro" not in verdict(replace(found, designs=()), QUANTIZED)
-    alike = [point(368, {"adc_bits": bits}, {"energy_uj": 0.5 * bits}, kept) for bits in (8, 5)]
-    assert digital_energy(Run(Path("a"), (quantized, *alike))) == 2.4
+def test_a_digital_macro_takes_what_the_bits_of_the_point_ask() -> None:
+    energies = {bits: {"energy_uj": 0.5 * bits, "all_digital_uj": 0.3 * bits} for bits in (8, 5)}
+    points = [point(368, {"weight_bits": bits}, each, (0, -0.005, 0.005)) for bits, each in energies.items()]
+    assert verdict(run(points), QUANTIZED).endswith("; a digital macro 1.5 µJ.")
+    assert run(points).all_digital is None
 
 
 def test_no_point_is_cheap_where_no_cost_is_known() -> None:
@@ -172,18 +163,18 @@ def test_no_point_is_cheap_where_no_cost_is_known() -> None:
         (
             "90 %",
             ["undecided", "undecided", "missed"],
-            "90 % accuracy: kept by none of 3 points, 2 undecided; ",
+            "accuracy 90 %: kept by none of 3 points, 2 undecided; ",
         ),
-        ("80 %", ["kept", "kept", "missed"], "80 % accuracy: kept by 2 of 3 points, "),
+        ("80 %", ["kept", "kept", "missed"], "accuracy 80 %: kept by 2 of 3 points, "),
         (
             "99 % of float",
             ["undecided", "undecided", "missed"],
-            "99 % of the float accuracy (90.34 of 91.25 %): kept by none of 3 points, 2 ",
+            "accuracy 99 % of float (90.34 of 91.25 %): kept by none of 3 points, 2 ",
         ),
         (
             "accuracy 99 % of quantized",
             ["kept", "undecided", "missed"],
-            "99 % of the quantised accuracy (91.08 of 92.00 %): kept by 1 of 3 points, ",
+            "accuracy 99 % of quantized (91.08 of 92.00 %): kept by 1 of 3 points, ",
         ),
     ],
 )
@@ -210,7 +201,7 @@ def test_how_many_images_would_decide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "target"), [("accuracy 89 %", "89 % accuracy"), ("accuracy within 9 %", "91.08 % accuracy")]
+    ("until", "target"), [("accuracy 89 %", "accuracy 89 %"), ("accuracy within 9 %", "accuracy 91.08 %")]
 )
 def test_where_a_target_ended_images_no_number_of_them_is_foretold(until: str, target: str) -> None:
     found = run([point(360, {"rows": 1}), point(361, {"rows": 2})], settings={"until": until})
@@ -229,7 +220,7 @@ def test_along_noise_alone_it_says_where_the_accuracy_is_kept_and_missed() -> No
     ]
     said = verdict(run(points[::-1]), QUANTIZED)
     assert said == (
-        "99 % of the quantised accuracy (91.08 of 92.00 %): kept at random noise 0 %, 0.1 lsb; undecided at random "
+        "accuracy 99 % of quantized (91.08 of 92.00 %): kept at random noise 0 %, 0.1 lsb; undecided at random "
         "noise 0.3 lsb; more than the 400 images there are would decide; missed at random noise 0.6 lsb."
     )
 
