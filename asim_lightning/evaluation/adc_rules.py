@@ -9,7 +9,7 @@ from asim_lightning.classifier.network import CimModule
 from asim_lightning.evaluation.condition import matched
 from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.surgery import macro_layers
-from asim_lightning.surgery.patterns import KINDS
+from asim_lightning.surgery.plan import KINDS
 
 
 def pattern_of(name: str) -> str:

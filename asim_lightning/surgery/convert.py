@@ -23,8 +23,7 @@ from asim_lightning.surgery.layers import (
     unknown_layer,
 )
 from asim_lightning.surgery.norms import find_folding
-from asim_lightning.surgery.patterns import matching
-from asim_lightning.surgery.plan import Plan, Rule
+from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Operand, Probe, keep_example_shape_, on_example, probe
 from asim_lightning.surgery.replacement import Settings, encodes_second, follow_pact, is_signed, replacement
 from asim_lightning.surgery.samples import Samples, find_samples

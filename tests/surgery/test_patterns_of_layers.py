@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.surgery.patterns import matching
+from asim_lightning.surgery.plan import matching
 
 KINDS = {
     "conv1": "stem",
