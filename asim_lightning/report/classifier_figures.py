@@ -14,9 +14,6 @@ _DOTS = 100
 """Of these figures an inch."""
 _NUMBERED = 20
 """Most classes for which cells show a number, and axes the names."""
-_TICKED = 200
-"""Most classes for which axes have numbered ticks."""
-_MOST_TICKS = 10
 _MOST_CELLS = 250
 """Most cells along an axis that the figure's pixels can resolve."""
 _CELL = (1.75, 2.05)
@@ -45,37 +42,22 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str], normalize:
     # many classes have pale cells beside the diagonal, which a root of the value brings out
     scale = Normalize(0.0, top) if numbered else PowerNorm(0.4, 0.0, top)
     side = -(-classes // _MOST_CELLS)
-    image = plot.imshow(
-        _largest_of_blocks(cells, side), cmap="Blues", norm=scale, interpolation="nearest", aspect="equal"
-    )
+    cells_drawn, end = (cells if side == 1 else _largest_of_blocks(cells, side)), classes - 0.5
+    image = plot.imshow(cells_drawn, cmap="Blues", norm=scale, interpolation="nearest", extent=(-0.5, end, end, -0.5))
     plot.set_xlabel("predicted class", fontsize=12)
     plot.set_ylabel("true class", fontsize=12)
-    plot.set_title(title, fontsize=13, pad=10)
+    note = f"\neach dot: the largest of {side} x {side} cells" if side > 1 else ""
+    plot.set_title(f"{title}{note}", fontsize=13, pad=10)
     bar = figure.colorbar(image, ax=plot, fraction=0.045, pad=0.02)
     bar.set_label("% of the true class" if normalize else "images", fontsize=11)
-    if numbered:
-        places = range(classes)
-        size = 10 if classes <= 12 else 8
-        plot.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=size)
-        plot.set_yticks(places, names, fontsize=size)
-        for row in places:
-            for column in places:
-                dark = float(scale(cells[row, column])) > 0.55
-                text = _number(cells[row, column], normalize)
-                plot.text(
-                    column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else "black"
-                )
-    elif classes <= _TICKED:
-        places = range(0, classes, -(-classes // _MOST_TICKS))
-        plot.set_xticks(places, [str(place) for place in places])
-        plot.set_yticks(places, [str(place) for place in places])
-    else:
-        plot.set_xticks([])
-        plot.set_yticks([])
-        plot.set_xlabel(f"predicted class, 0 (left) to {classes - 1} (right)", fontsize=12)
-        plot.set_ylabel(f"true class, {classes - 1} (bottom) to 0 (top)", fontsize=12)
-        if side > 1:
-            plot.set_title(f"{title}\neach dot: the largest of {side} x {side} cells", fontsize=13, pad=10)
+    if not numbered:
+        return figure
+    size = 10 if classes <= 12 else 8
+    plot.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=size)
+    plot.set_yticks(range(classes), names, fontsize=size)
+    for (row, column), value in np.ndenumerate(cells):
+        colour = "white" if float(scale(value)) > 0.55 else "black"
+        plot.text(column, row, _number(value, normalize), ha="center", va="center", fontsize=size, color=colour)
     return figure
 
 

@@ -158,7 +158,7 @@ def point_table(run: Run, target: Target) -> Table[Result]:
             {"on_the_front": lambda row: is_among(row, front)},
             "l",
         ),
-        *(_only_in_csv(column, column.head == "seconds") for column in _READS),
+        *(_only_in_csv(column, column.head in ("seconds", "algorithm")) for column in _READS),
         _only_in_csv(_RIGHT),
     ]
     columns, note = _that_differ(columns, run.points or rows)

@@ -6,7 +6,7 @@ import pytest
 from asim_lightning.report.classifier_figures import confusion_figure, mistakes_figure
 
 
-@pytest.mark.parametrize("classes", [2, 10, 20, 21, 100, 201, 1000])
+@pytest.mark.parametrize("classes", [2, 20, 21, 251, 1000])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> None:
     counts = np.diag(np.arange(classes))  # class 0 has no images
@@ -14,7 +14,8 @@ def test_a_figure_for_any_number_of_classes(classes: int, normalize: bool) -> No
     figure = confusion_figure(counts, [f"class {n}" for n in range(classes)], normalize, "Title")
     plot = figure.axes[0]
     assert len(plot.texts) == (classes**2 if classes <= 20 else 0)
-    assert len(plot.get_xticks()) == {2: 2, 10: 10, 20: 20, 21: 7, 100: 10, 201: 0, 1000: 0}[classes]
+    assert classes > 20 or [text.get_text() for text in plot.get_yticklabels()][-1] == f"class {classes - 1}"
+    assert plot.get_ylim() == (classes - 0.5, -0.5)
     drawn = np.asarray(plot.images[0].get_array())
     assert drawn.shape[0] <= 250
     assert drawn[-1, 0] > 0  # no cell is lost
