@@ -186,7 +186,7 @@ class MacroConfig:
         if static:
             given = changes.get("static", self.static)
             changes["static"] = static_effects({**asdict(static_effects(given)), **static})
-        return replace(self, **changes)
+        return replace(self, **changes) if changes else self
 
     def _percent(self, name: str) -> float:
         return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)

@@ -41,6 +41,7 @@ class Points:
         self._contents, self._chip = contents, model.chip
         self._families = families_of(model.backbone, {each: matched(model, each, "axes.rules") for each in patterns})
         self._digests: dict[str, str] = {}
+        self._assignments: dict[str, Sequence[Assignment | None]] = {}
 
     def add(self, axes: Mapping[str, AxisValue], kind: Kind) -> bool:
         """Work a point out; whether any of its conversions is noisy.
@@ -90,7 +91,10 @@ class Points:
     def _at(self, axes: Mapping[str, AxisValue], kind: Kind) -> tuple[Sequence[Assignment | None], int | None]:
         """The assignment of each family, and the chip."""
         condition = condition_at(axes, kind)
-        return assignments_at(self._families, condition.macro, condition.rules), condition.chip
+        asked = repr((condition.macro, condition.rules))
+        if asked not in self._assignments:  # else of another chip
+            self._assignments[asked] = assignments_at(self._families, condition.macro, condition.rules)
+        return self._assignments[asked], condition.chip
 
     def _content(self, assignments: Sequence[Assignment | None], kind: Kind, chip: int | None) -> dict[str, object]:
         if kind == "float":

@@ -1,5 +1,6 @@
 """Quantised convolutions: digital, and on a macro."""
 
+from functools import cache
 from typing import Any
 
 import torch.nn.functional as F
@@ -165,7 +166,7 @@ class QuantConv2d(_QuantizedConv2d):
         self._bits = (weight_bits, input_bits)
         self._assignment: Assignment | None = None
         super().__init__(*args, signed_input=signed_input, **kwargs)
-        schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), signed_input)  # the same limits
+        _check_bits(weight_bits, input_bits, signed_input)
 
     @classmethod
     def from_float(cls, conv: nn.Conv2d, weight_bits: int = 8, input_bits: int = 8, **settings: Any) -> "QuantConv2d":
@@ -189,8 +190,13 @@ class QuantConv2d(_QuantizedConv2d):
         Raises:
             ValueError: They do not fit the layer's input.
         """
-        weight_bits, input_bits = assignment.digital_bits
-        schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), self.signed_input)  # the same limits
+        _check_bits(*assignment.digital_bits, self.signed_input)
+
+
+@cache
+def _check_bits(weight_bits: int, input_bits: int, signed_input: bool) -> None:
+    """Refuse bits that no macro takes: a digital convolution has the same limits."""
+    schedule(MacroConfig(weight_bits=weight_bits, input_bits=input_bits), signed_input)
 
 
 class CimConv2d(OnMacro, _QuantizedConv2d):
