@@ -20,8 +20,6 @@ class UsageError(Exception):
 class OneLineParser(LightningArgumentParser):
     """A parser that raises `UsageError` where others print their usage, a tip and a tree of errors."""
 
-    known_settings: Sequence[str] = ()
-    """Full names of all settings, for near names."""
     is_whole: bool = True
     """Whether what is parsed is all that is given; of parts, settings may be missing."""
 
@@ -33,7 +31,7 @@ class OneLineParser(LightningArgumentParser):
         """
         if not self.exit_on_error:  # jsonargparse tries one type after another
             super().error(message, ex)
-        raise UsageError(one_line(message, self.known_settings)) from ex
+        raise UsageError(one_line(message, self.get_defaults().keys())) from ex
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         """Check that nothing is missing or unknown, once all is parsed."""

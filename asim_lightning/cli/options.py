@@ -60,7 +60,6 @@ def read_options(command: str, words: Sequence[str]) -> Any:
     """
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = OneLineParser(prog=f"asim {command}", description=COMMANDS[command].what, allow_abbrev=False)
-    parser.known_settings = list(own_options(command))
     add_options(parser, command)
     return take_options(command, vars(parser.parse_args(with_switches(words, command))))
 

@@ -75,6 +75,7 @@ class AsimCLI(LightningCLI):
         self.pictures = self.axes = self.monitored = ""
         self.preset: Preset | None = None
         self.by_recipes, self.by_flags = Namespace(), Namespace()
+        self.known = set[str]()
         # Lightning's source is read for the help alone, as that takes as long as parsing twice
         set_parsing_settings(docstring_parse_attribute_docstrings=arguments.asks_for_help)
         super().__init__(
@@ -104,7 +105,7 @@ class AsimCLI(LightningCLI):
 
     def parse_arguments(self, parser: OneLineParser, args: Any) -> None:  # type: ignore[override]
         """Parse recipes and flags over the settings of the checkpoint that they name."""
-        parser.known_settings = list(parser.get_defaults().keys())
+        self.known = {name.split(".")[0] for name in parser.get_defaults().keys()}  # noqa: SIM118
         flags = with_switches(self.arguments.flags, self.command)
         if self.arguments.asks_for_help:
             parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
@@ -112,6 +113,7 @@ class AsimCLI(LightningCLI):
         settings = self._below_flags(parser, flags)
         parser.is_whole = True
         settings = self.config = parser.parse_args(flags, namespace=settings)
+        parser.is_whole = False  # checked: Lightning would check again what it hands on
         name_files_(settings, None)
         for group in parser.groups or ():
             if group != "data" and group in settings and not isinstance(settings[group], Namespace):
@@ -163,12 +165,11 @@ class AsimCLI(LightningCLI):
     def _with_recipe(self, parser: LightningArgumentParser, recipe: Recipe, below: Namespace) -> Namespace:
         """Settings with those of a recipe above them; settings of other commands are left out, as one recipe serves
         all."""
-        known = {name.split(".")[0] for name in parser.get_defaults().keys()}  # noqa: SIM118
-        foreign = {key for key in recipe.settings if key not in known}
+        foreign = {key for key in recipe.settings if key not in self.known}
         for name, command in COMMANDS.items() if foreign else ():
             if command.runs_network:
                 foreign -= own_options(name).keys()
-        settings = {key: value for key, value in recipe.settings.items() if key in known or key in foreign}
+        settings = {key: value for key, value in recipe.settings.items() if key in self.known or key in foreign}
         with inside(recipe.path.parent):
             return parser.parse_object(settings, namespace=below, defaults=False)
 
