@@ -2,12 +2,16 @@
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from asim_lightning.table import csv_text
+
+_STALE = 3600
+"""Seconds since its last write from which an unfinished file is of a process that was killed."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object], follow_link: bool = True) -> None:
@@ -80,6 +84,10 @@ def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    for other in path.parent.glob("asim-*.partial"):
+        with suppress(OSError):
+            if time.time() - other.stat().st_mtime > _STALE:
+                other.unlink()
 
 
 def _reason(error: OSError) -> str:

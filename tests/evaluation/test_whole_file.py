@@ -30,6 +30,15 @@ def test_what_fails_leaves_nothing(error: type[BaseException], tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_process_left_goes_and_what_another_writes_stays(tmp_path: Path) -> None:
+    left, written = tmp_path / "asim-0.partial", tmp_path / "asim-1.partial"
+    for each in (left, written):
+        each.touch()
+    os.utime(left, (0, 0))
+    write_whole(tmp_path / "x.bin", lambda file: file.write(b"x"))
+    assert sorted(os.listdir(tmp_path)) == ["asim-1.partial", "x.bin"]
+
+
 def test_a_system_error_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"x\.bin cannot be written: .*file is no folder"):
