@@ -74,7 +74,8 @@ def build_optimizer(
         kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
         optimizer = kind(parameters, config.lr, weight_decay=config.weight_decay)
     if config.schedule == "cosine":
-        rise = round(config.warmup * steps)
+        # one step at least: what a checkpoint holds of a schedule has the same parts in a fit of any length
+        rise = max(1, round(config.warmup * steps)) if config.warmup else 0
         fall = CosineAnnealingLR(optimizer, max(1, steps - rise))
         if not rise:
             return optimizer, fall, "step"

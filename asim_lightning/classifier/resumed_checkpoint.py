@@ -76,11 +76,12 @@ def change_optimizer_(checkpoint: dict[str, Any], wanted: Mapping[str, Any]) -> 
     before = (checkpoint.get("hyper_parameters") or {}).get("optimizer")
     if not before or "optimizer_states" not in checkpoint:
         return
-    for name in ("name", "schedule"):
-        if before[name] != wanted[name]:
+    for name in ("name", "schedule", "warmup"):
+        kind = bool if name == "warmup" else str  # a schedule that rises first has two parts
+        if kind(before.get(name)) != kind(wanted[name]):
             raise ValueError(
-                f"`model.optimizer.{name}` must be {before[name]} where a fit goes on, as in the checkpoint, got "
-                f"{wanted[name]}; a checkpoint without optimizer state starts anew"
+                f"`model.optimizer.{name}` must be {before.get(name, 0)} where a fit goes on, as in the checkpoint, "
+                f"got {wanted[name]}; a checkpoint without optimizer state starts anew"
             )
     ratio = wanted[_RATE] / before[_RATE]
     for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):

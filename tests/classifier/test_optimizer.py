@@ -37,6 +37,16 @@ def test_cosine_ends_at_0_after_the_last_step() -> None:
     assert all(later < earlier for earlier, later in pairwise(found))
 
 
+def test_a_schedule_that_rises_has_the_same_parts_in_a_short_fit() -> None:
+    """A fit of 4 steps goes on with 40."""
+    config = OptimizerConfig(lr=1.0, schedule="cosine", warmup=0.1)
+    (_, short, _), (_, longer, _) = (build_optimizer(config, [nn.Parameter(torch.zeros(1))], 1, n) for n in (4, 40))
+    assert short is not None
+    assert longer is not None
+    longer.load_state_dict(short.state_dict())
+    assert rates(config, steps=4)[:2] == [1.0, 1.0]
+
+
 def test_constant() -> None:
     assert set(rates(OptimizerConfig(lr=0.3, schedule="constant"))) == {0.3}
 

@@ -83,6 +83,9 @@ def test_another_optimizer_is_refused() -> None:
         state = checkpoint(OptimizerConfig(**{field: before}), 1)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=rf"`model\.optimizer\.{field}` must be {before} where a fit goes on"):
             change_optimizer_(state, asdict(OptimizerConfig(**{field: after})))  # type: ignore[arg-type]
+    state = checkpoint(OptimizerConfig(schedule="cosine"), 1)
+    with pytest.raises(ValueError, match=r"`model\.optimizer\.warmup` must be 0\.0 where a fit goes on"):
+        change_optimizer_(state, asdict(OptimizerConfig(schedule="cosine", warmup=0.5)))
 
 
 NAMES = ("best_model_path", "kth_best_model_path", "last_model_path")
