@@ -106,15 +106,20 @@ def help_text() -> str:
     return "\n".join([head, "commands:", *lines, "", tail])
 
 
+_WITHOUT_DATA = ("explain", "cost", "bench")
+"""Commands that look at a network whatever images there are, so that the default settings do."""
+
+
 def refusal(given: Sequence[str]) -> str | None:
-    """Why there is no such command; None where there is."""
+    """Why a command cannot be run; None if it can."""
     command = given[0] if given else "-"
     if command.startswith("-"):
         if any(each in COMMANDS for each in given):
             return "Options come after the command, as in asim fit -c CONFIG"
         return "asim needs a command first, as in asim fit -c CONFIG; asim --help lists them"
     if command in COMMANDS:
-        return None
+        lacks = len(given) == 1 and COMMANDS[command].runs_network and command not in _WITHOUT_DATA
+        return f"asim {command} needs a recipe, as in asim {command} -c quickstart" if lacks else None
     near = get_close_matches(command.strip().lower(), COMMANDS, n=1, cutoff=0.5)
     meant = f"; nearest: {near[0]}" if near else ""
     return f"asim has the commands {', '.join(COMMANDS)}, got {command!r}{meant}"

@@ -48,6 +48,7 @@ _EXPECTED = re.compile(r"Expected (?!a path but)(?:an? )?(.+?)(?:\. Got value: (
 _GIVEN = re.compile(r"(?:Given value|path string): (.*)")
 _REASON = re.compile(r"^\s*- (?!Expected|Does not validate|Problem|Not a valid|a class|a dict)(\S.*)$", re.M)
 _NO_MAPPING = re.compile(r"Not a valid subclass of \w+\. Got value: (.*)")
+_VALUE = re.compile(r"NestedArg\(key='[\w.]+', val='?(.*?)'?\)$")
 _LONGEST = 200
 
 
@@ -82,8 +83,11 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
     if not name or not given:
         refused = reasons and "Does not validate against any" in message  # by a class that was being made
         return reasons[0] if refused else " ".join(message.split())
-    allowed, value = " or ".join(dict.fromkeys(_words(each) for each, _ in expected)), given[-1][:_LONGEST]
-    near = get_close_matches(value.split(".")[-1], _classes(name), n=2)
+    allowed = " or ".join(dict.fromkeys(_words(each) for each, _ in expected))
+    value = _VALUE.sub(r"\1", given[-1])[:_LONGEST]
+    known = [*_classes(name), *re.findall(r"'([\w.-]+)'", allowed)]
+    words = [word for word in re.findall(r"[\w-]+", value) if word not in known]
+    near = list(dict.fromkeys(each for word in words for each in get_close_matches(word, known, n=2)))
     meant = f"; nearest: {', '.join(near)}" if near else ""
     said = f"must be {allowed}, got {value}" if allowed not in ("", "null") else f"cannot be {value}"
     return f"`{name}` {said}{meant}" + (f": {reasons[0]}" if reasons else "")

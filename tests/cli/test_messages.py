@@ -22,6 +22,8 @@ FAMILIES = {
         "`data` must be a class by its import path, such as package.module.Class",
     ),
     "class near another": ("--trainer.callbacks+=NoiseRmp", "got NoiseRmp; nearest: NoiseRamp, NoiseSweep"),
+    "word near another": ("--compare [flaot]", "got ['flaot']; nearest: float"),
+    "wrong type of an argument": ("--data.init_args.augment publishd", "must be bool or null, got publishd"),
     "missing argument": ("--data CIFAR10", "`data` CIFAR10 needs root, as in --data.init_args.root VALUE"),
     "no value": ("--model.fidelity", "argument --model.fidelity: expected one argument"),
     "file of a group": ("--model.plan plan.yaml", "plan.yaml: `model.plan.macro.adc_bits` must be int or null, got x"),

@@ -213,6 +213,7 @@ COMMANDS = {
         "asim has the commands fit, validate, test, predict, sweep, search, report, bench, explain, verify",
     ),
     "none": ((), "asim needs a command first"),
+    "no recipe": (("sweep",), "asim sweep needs a recipe, as in asim sweep -c quickstart"),
     "after its options": (("-c", "tiny.yaml", "fit"), "Options come after the command, as in asim fit -c CONFIG"),
     "config without a name": (("fit", "-c"), "argument -c/--config: expected one argument"),
     "missing config": (("fit", "-c", "nosuch.yaml"), "There is no file 'nosuch.yaml'; shipped configs, nearest: "),
