@@ -96,10 +96,6 @@ def _keeps_an_epoch(callbacks: Sequence[Callback]) -> bool:
     return any(isinstance(each, Checkpoint) and not isinstance(each, LastCheckpoint) for each in callbacks)
 
 
-_OLDER_KEYS = f"{LastCheckpoint.__qualname__}{{"
-"""How the key of its state began: its settings followed."""
-
-
 class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside the one that it replaces, and puts it in its place in one step.
 
@@ -117,15 +113,6 @@ class WholeFiles(TorchCheckpointIO):
         self._folders.add(Path(path).resolve().parent)
         # a link is one of Lightning's, to a checkpoint that is kept
         write_whole(Path(path), lambda opened: torch.save(checkpoint, opened), follow_link=False)
-
-    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load; what an older version's LastCheckpoint kept is found by this one's."""
-        checkpoint = super().load_checkpoint(*args, **kwargs)
-        states = checkpoint.get("callbacks")
-        if isinstance(states, dict):
-            for key in [key for key in states if str(key).startswith(_OLDER_KEYS)]:
-                states.setdefault(LastCheckpoint.__qualname__, states.pop(key))
-        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint that lies in, or below, a folder to which this run saved; anything else stays."""

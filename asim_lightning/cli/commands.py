@@ -56,16 +56,16 @@ COMMANDS = {
         "explain.explain_macros",
         "What the plan does to a network, and every cycle of its macros: LSB, noise, P(wrong code).",
     ),
-    "verify": Command("verify.verify", "Whether all engines agree on the network's own layers."),
+    "verify": Command("bench.verify", "Whether all engines agree on the network's own layers."),
     "chip": Command(
-        "chip.chip", "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file."
+        "explain.chip", "What a chip gives each layer (offset, gain, INL, stuck cells): a table, a picture and a file."
     ),
     "cost": Command(
         "cost.network_cost",
         "Conversions, energy and time of an image, layer by layer, with the source of every number.",
     ),
     "macros": Command(
-        "macros.macros",
+        "explain.macros",
         "The published macros that model.plan.preset takes, and what of each is not the chip's.",
         runs_network=False,
     ),

@@ -1,4 +1,4 @@
-"""`asim explain`: what a plan does to a network, the cycles of every macro, and pictures of what an ADC sees."""
+"""`asim explain`, `asim macros` and `asim chip`: cycles of macros, published macros, and what a chip gives layers."""
 
 import textwrap
 from collections.abc import Mapping
@@ -10,12 +10,22 @@ import torch
 
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import Transfer, explain
+from asim_lightning.circuit.presets import preset, preset_names
+from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Drawing, Setup, prepare
-from asim_lightning.engine import ENGINES, choose, refusals
+from asim_lightning.engine import ENGINES, SavedChip, choose, refusals
 from asim_lightning.engine.native.library import why_missing
+from asim_lightning.evaluation.chip_layers import chip_layers
 from asim_lightning.evaluation.layer_inputs import needed_layers, training_counts
+from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.nn import OnMacro
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import text_table
+
+_CHIP, _DIFFERS = 30, 56
+"""Characters of a line of a cell of `asim macros`."""
+_LEGEND = """asim explain -c CONFIG --model.plan.preset NAME explains one; a field next to it wins, as in
+--model.plan.macro.random_noise "1.16 lsb". Each number has its source in configs/macro_NAME.yaml."""
 
 
 @dataclass(frozen=True)
@@ -101,3 +111,68 @@ def _places(circuit: Transfer, names: list[str], layers: Mapping[str, OnMacro]) 
         f"{circuit.macro.static.columns}; {first}{more}"
     )
     return textwrap.fill(text, 120, subsequent_indent="    ")
+
+
+@dataclass(frozen=True)
+class MacrosOptions:
+    """There are none."""
+
+
+def macros(options: MacrosOptions) -> None:
+    """Print all presets, each with its chip and source, node, rows, bits and noise of its macro, and what differs."""
+    rows = [["preset", "chip and source", "nm", "rows", "ADC bits", "bits a cycle", "noise", "differs"]]
+    for name in preset_names():
+        found = preset(name)
+        macro = found.config()
+        at_once = f"{macro.input_bits} x {macro.weight_bits}" if macro.weight_parallel else f"{macro.encoding_bits} x 1"
+        noise = str(found.macro.get("random_noise", "-"))
+        chip = [*textwrap.wrap(found.chip, _CHIP), *textwrap.wrap(found.source, _CHIP)]
+        differs = textwrap.wrap(found.differs, _DIFFERS)
+        for line in range(max(len(chip), len(differs))):
+            cells = [name, str(found.node), str(macro.rows), str(macro.adc_bits), at_once, noise]
+            first, *rest = cells if line == 0 else [""] * len(cells)
+            rows.append([first, *(chip[line : line + 1] or [""]), *rest, *(differs[line : line + 1] or [""])])
+    print(f"{text_table(rows, 1, 'llrrrrrl')}\n\n{_LEGEND}")
+
+
+@dataclass(frozen=True)
+class ChipOptions(Drawing):
+    """Which chip."""
+
+    chip: int | None = None
+    """Number of the chip: 0..4294967295; null: that of the model."""
+
+
+def chip(setup: Setup, options: ChipOptions = ChipOptions()) -> None:
+    """What a chip gives each layer: converters, stuck cells and cells, as a table, a picture and a file.
+
+    The data's first test image is used, for the shapes that layers meet.
+    """
+    from safetensors.torch import save
+
+    from asim_lightning.report.chip_report import chip_figure, chip_table
+    from asim_lightning.report.draw import save_figure
+
+    model = setup.model
+    if options.chip is not None and isinstance(model.chip, SavedChip):
+        raise UsageError(f"`chip` must be left out with `model.chip_file`, which is one chip, got {options.chip}")
+    shown = model.chip if options.chip is None else options.chip
+    if not isinstance(shown, SavedChip):
+        check_whole("`chip`", shown, 0, 2**32 - 1)
+    circuits = [layer.transfer for layer in macro_layers(model.backbone).values()]
+    if not any(each.differs_by_chip or each.converters_differ for each in circuits):
+        raise UsageError("No chip differs from another: set `model.plan.macro.static`, such as {offset: 0.3 lsb}")
+    prepare(setup.trainer, model, setup.data)
+    layers = chip_layers(model, next(iter(setup.data.test_dataloader()))[0][:1], shown)
+    print(chip_table(layers))
+    tensors = {f"{layer.part}/{kind}": values for layer in layers for kind, values in layer.tensors.items()}
+    number = shown.digest if isinstance(shown, SavedChip) else str(shown)
+    folder = setup.folder / f"chip-{number}"
+    print()
+    if tensors:  # there are none if a column or a table of INL says all that differs
+        content = save(tensors, {"chip": number})
+        write_whole(folder / "chip.safetensors", lambda file: file.write(content))
+        print(f"numbers  {folder / 'chip.safetensors'}")
+    figure = chip_figure(layers, f"chip {number}: {sum(layer.converters for layer in layers):,} converters")
+    if figure is not None:
+        print(f"picture  {save_figure(figure, folder / f'chip.{options.format}')}")

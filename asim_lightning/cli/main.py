@@ -1,5 +1,6 @@
 """Entry point of the command line: one line for an error, exit code 2 for one of the user's, 1 for another."""
 
+import io
 import logging
 import os
 import re
@@ -8,12 +9,12 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from asim_lightning import __version__
 from asim_lightning.cli.commands import COMMANDS, help_text, refusal
 from asim_lightning.cli.signals import Killed, kill_raises
-from asim_lightning.cli.terminal import is_text, say_last, show_all, takes_output
 
 _CHATTER = (
     "litlogger", "litmodels", "TPU available", "HPU available", "GPU available: False", "Seed set to",
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: With code 2 after a user's error, which is one line on standard error; 1 after another, whose line
             names a file with its traceback; 130 after Ctrl-C, 143 after a kill.
     """
-    show_all()
+    _write_anything()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _signal_code(stop)
         if code is None:
             raise
-        say_last(f"stopped{_GOES_ON.get(given[0], '') if given else ''}")
+        _say_last(f"stopped{_GOES_ON.get(given[0], '') if given else ''}")
         raise SystemExit(code) from None
     except Exception as error:
         if debug:
@@ -103,6 +104,30 @@ def _run(given: list[str]) -> None:
     leave()
 
 
+def _write_anything() -> None:
+    """Let standard output and error write what their encoding has not as escapes, and forget it if they are closed."""
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _takes_output() -> bool:
+    """Whether standard output can be written; if not, it is closed, because Python would try again as it ends."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _say_last(line: str) -> None:
+    """Write a line to standard error, if that is possible."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def _flush() -> None:
     try:
         sys.stdout.flush()
@@ -126,22 +151,22 @@ def _refuse(error: Exception, given: Sequence[str]) -> NoReturn:
 
         said = one_line(str(error))
     if re.search("surrogates not allowed|quoted scalar", said) and (
-        bytes_ := [each for each in given if not is_text(each)]
+        bytes_ := [each for each in given if re.search("[\udc80-\udcff]", each)]  # as Python holds such bytes
     ):
         said = f"what is given must be text in UTF-8, got {bytes_[-1]}; a path may start at the working folder"
     elif isinstance(error, OSError) and error.errno is not None:  # else in words already
         what = error.strerror or type(error).__name__
         if error.filename is not None:
             said = f"{error.filename} cannot be read or written: {what}"
-        elif not takes_output():
+        elif not _takes_output():
             said = f"standard output cannot be written: {what}"
     said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
     if _is_the_users(error):
-        say_last(f"error: {said}")
+        _say_last(f"error: {said}")
         raise SystemExit(2) from None
     with tempfile.NamedTemporaryFile("w", prefix="asim-", suffix=".txt", delete=False, errors="replace") as file:
         file.writelines(traceback.format_exception(error))
-    say_last(f"error: {type(error).__name__}: {said}; traceback in {file.name}")
+    _say_last(f"error: {type(error).__name__}: {said}; traceback in {file.name}")
     raise SystemExit(1) from None
 
 

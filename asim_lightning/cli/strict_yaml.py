@@ -2,12 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
-MOST_VALUES = 100_000
-"""Most values of a document, where each alias counts as all that it stands for: ten lines of them are millions."""
 _MERGE = "tag:yaml.org,2002:merge"
 _FLOAT, _TIME = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
@@ -33,44 +31,29 @@ def load_yaml(text: str) -> Any:
     """What a document holds.
 
     Raises:
-        yaml.YAMLError: It is not YAML, has a key twice in a mapping, or more values than any settings.
+        yaml.YAMLError: It is not YAML, or has a key twice in a mapping.
     """
     loader = _Loader(text)
     node = loader.get_single_node()
     if node is None:
         return None
-    _check(node, {})
+    _refuse_keys_that_stand_twice(node, set())
     return loader.construct_document(node)
 
 
-def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """The values in a node, aliases expanded; a key that stands twice and aliases without end are refused.
-
-    Args:
-        node: The node.
-        sizes: Values of each node that was looked at; 0 while it is looked at.
-    """
-    if id(node) in sizes or not isinstance(node, yaml.CollectionNode):
-        size = sizes.get(id(node), 1)
-        if size == 0:
-            _refuse("an alias stands inside what it stands for", node)
-        return size
-    sizes[id(node)] = size = 0
+def _refuse_keys_that_stand_twice(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
     keys = set()
     for each in node.value:
         key, value = each if isinstance(node, yaml.MappingNode) else (None, each)
-        if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in keys and key.tag != _MERGE:
-            _refuse(f"the key {key.value!r} stands twice in one mapping", key)
-        keys.add((key.tag, str(key.value)) if key is not None else None)
-        size += _check(value, sizes)
-    if size > MOST_VALUES:
-        _refuse(f"it has more than {MOST_VALUES} values, aliases expanded", node)
-    sizes[id(node)] = size + 1
-    return size + 1
-
-
-def _refuse(problem: str, node: yaml.Node) -> NoReturn:
-    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+            if (key.tag, key.value) in keys:
+                problem = f"the key {key.value!r} stands twice in one mapping"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.add((key.tag, key.value))
+        _refuse_keys_that_stand_twice(value, seen)
 
 
 def dump_yaml(value: Any) -> str:

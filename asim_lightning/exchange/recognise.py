@@ -1,5 +1,6 @@
 """Recognition of the network of a state dict: layout, timm's name, stem and class count, from keys and shapes."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.backbone.build import check_name
+from asim_lightning.exchange.keys import plain_relus
 from asim_lightning.exchange.network import (
     EFFICIENTNETS,
+    PUBLISHED_VITS,
     RESNETS,
     SMALL_IMAGE,
     VGGS,
@@ -18,8 +21,8 @@ from asim_lightning.exchange.network import (
     classes_of,
     fitting,
     image_argument,
+    published_dropout,
 )
-from asim_lightning.exchange.published_networks import published_resnet_of, transformer_of, vgg_of
 from asim_lightning.exchange.read import WeightFile
 
 _FAMILIES = (  # a key that a timm family has, and its names
@@ -29,6 +32,7 @@ _FAMILIES = (  # a key that a timm family has, and its names
     ("stages.0.blocks.0.conv_dw.weight", ("convnext*",)),
     ("layer1.0.conv1.weight", ("resnet*", "resnext*", "wide_resnet*", "seresnet*", "ecaresnet*")),
 )  # fmt: skip
+_CIFAR = (10, 100)
 _WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
 
 
@@ -58,17 +62,105 @@ def recognise(
 def _recognised(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:
     state = file.state
     if "encoder.pos_embedding" in state:
-        return transformer_of(file, name)
+        return _transformer_of(file, name)
     if "layer1.0.conv1.weight" in state and "conv2.weight" in state:
-        return published_resnet_of(file, name, small)
+        return _published_resnet_of(file, name, small)
     if "features.0.weight" in state and "classifier.0.weight" in state:
-        return vgg_of(file, name, small)
+        return _vgg_of(file, name, small)
     if "_conv_stem.weight" in state:
         names = [name] if name else EFFICIENTNETS
         classes = classes_of(file, "_fc.weight")
         candidates = (Network("efficientnet_pytorch", BackboneConfig(each), classes) for each in names)
         return fitting(file, candidates, name is not None)
     return _timm_network_of(file, name, small, kwargs)
+
+
+def _transformer_of(file: WeightFile, name: str | None) -> Network:
+    """The transformer of a state dict of the published code or of torchvision."""
+    state = file.state
+    layout = "published" if "patch_embedding.conv_proj.weight" in state else "torchvision"
+    patch = state.get("patch_embedding.conv_proj.weight", state.get("conv_proj.weight"))
+    tokens = state["encoder.pos_embedding"]
+    if patch is None or patch.dim() != 4 or tokens.dim() != 3:
+        raise ValueError(f"{file.path} looks like a transformer, but its patch embedding is missing or has no size")
+    width, size = patch.shape[0], patch.shape[2]
+    found = name or PUBLISHED_VITS.get((width, size))
+    if found is None:
+        known = ", ".join(f"{w} with patches of {s}" for w, s in PUBLISHED_VITS)
+        raise ValueError(
+            f"{file.path} holds a transformer of width {width} with patches of {size}; known are {known}; "
+            "`--network` names another one"
+        )
+    image = image_argument(found, tokens.shape[1], size)
+    backbone = BackboneConfig(found, image, image_size=image.get("img_size"))
+    if layout == "torchvision":
+        return Network(layout, backbone, classes_of(file, "heads.head.weight"))
+    kwargs = {**backbone.kwargs, **published_dropout(found)}
+    published = replace(backbone, kwargs=kwargs, attention_scale="embed_dim", norm_eps=1e-5)
+    said = ("attention scale 1/sqrt(width) and LayerNorm epsilon 1e-5, as published",)
+    return Network(layout, published, classes_of(file, "heads.weight"), None, said)
+
+
+def _published_resnet_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
+    """The ResNet of a state dict of the published code, which holds two stems and uses one."""
+    if small is None:
+        small, why = _stem_in_use(file)
+    else:
+        why = "--small says so"
+    clips = () if any(key.endswith("relu.alpha") for key in file.state) else None
+    size = SMALL_IMAGE if small else None
+    stem = "3x3 (conv1), for images of about 32 pixels" if small else "7x7 (conv2), for large images"
+    said = (f"both stems are in the file; taken is {stem}: {why}",)
+    names = [name] if name else list(RESNETS[:5])
+    candidates = (
+        Network(
+            "published", BackboneConfig(each, small=small, image_size=size), classes_of(file, "fc.weight"), clips, said
+        )
+        for each in names
+    )
+    return fitting(file, candidates, name is not None)
+
+
+def _stem_in_use(file: WeightFile) -> tuple[bool, str]:
+    """Whether the 3x3 stem is the one in use, and the reason: the other one is never trained."""
+    if file.stepped is not None and (0 in file.stepped) != (1 in file.stepped):
+        return 0 in file.stepped, "the optimizer's state has moved no other"
+    untouched = [_is_initial(file.state[key]) for key in ("conv1.weight", "conv2.weight")]
+    if untouched[0] != untouched[1]:
+        return untouched[1], "the other one still has its initial distribution"
+    classes = classes_of(file, "fc.weight")
+    return classes in _CIFAR, f"a guess by the {classes} classes, which --small true or false overrules"
+
+
+def _is_initial(weight: Tensor) -> bool:
+    """Whether a convolution looks untrained: normal, with variance 2 / (outputs * kernel elements)."""
+    deviation = math.sqrt(2.0 / (weight.shape[0] * weight.shape[2:].numel()))
+    sampled = 4.0 / math.sqrt(2.0 * weight.numel())
+    return abs(float(weight.double().std()) / deviation - 1.0) < sampled
+
+
+def _vgg_of(file: WeightFile, name: str | None, small: bool | None) -> Network:
+    """The VGG of a state dict of the published code or of torchvision."""
+    clips = any(key.endswith(".alpha") for key in file.state)
+    published = clips or file.wrapper == "model_state_dict"
+    names = [name] if name else [each for each in VGGS if each.endswith("_bn") == ("features.1.weight" in file.state)]
+    classes = classes_of(file, "classifier.6.weight")
+    candidates = (
+        Network(
+            "published" if published or is_small else "torchvision",
+            BackboneConfig(
+                each,
+                published_dropout(each),  # torchvision's too
+                small=is_small,
+                image_size=SMALL_IMAGE if is_small else None,
+            ),
+            classes,
+            plain_relus(each) if clips else None,
+        )
+        for each in names
+        for is_small in ((False, True) if small is None else (small,))
+    )
+    return fitting(file, candidates, name is not None)
 
 
 def _timm_network_of(file: WeightFile, name: str | None, small: bool | None, kwargs: Mapping[str, Any]) -> Network:

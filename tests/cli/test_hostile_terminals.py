@@ -1,12 +1,12 @@
 """Terminals without UTF-8, folders that are no text, output that nobody takes, and grids of thousands of points."""
 
+import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,21 +19,6 @@ from tests.cli.runs_to_stop import SECONDS, environment
 Write = Callable[..., Path]
 
 
-def started(folder: bytes | Path, *arguments: str | bytes, ascii_only: bool = False, **streams: Any) -> Any:
-    """A command in a process of its own."""
-    plain = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    variables = {**environment(), **(plain if ascii_only else {})}
-    command = [sys.executable, "-m", "asim_lightning", *arguments]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.run(command, cwd=folder, env=variables, timeout=SECONDS, **streams)
-
-
-def refusal(answer: Any) -> str:
-    lines = answer.stderr.decode().splitlines()
-    assert (answer.returncode, len(lines)) == (2, 1), answer.stderr
-    return str(lines[0]).removeprefix("error: ")
-
-
 @pytest.fixture
 def no_utf8(tmp_path: Path) -> bytes:
     """A folder whose name is no text, with a configuration."""
@@ -44,17 +29,15 @@ def no_utf8(tmp_path: Path) -> bytes:
     return folder
 
 
-def test_an_ascii_terminal(written: Write, folder: Path) -> None:
-    written(trainer__enable_progress_bar=True, trainer__enable_model_summary=True)
-    answer = started(folder, "fit", "-c", "tiny.yaml", ascii_only=True)
-    assert (answer.returncode, answer.stderr) == (0, b"")
-    assert answer.stdout.isascii()
-    assert b"Epoch 0/0" in answer.stdout
-
-
-def test_a_message_on_an_ascii_terminal(folder: Path) -> None:
-    answer = started(folder, "explain", "-c", "größe→.yaml", ascii_only=True)
-    assert "There is no file 'gr\\xc3\\xb6\\xc3\\x9fe\\xe2\\x86\\x92.yaml'" in refusal(answer)
+def test_an_ascii_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True))
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "-c", "gr\u00f6\u00dfe\u2192.yaml"])
+    print("0 \u00b1 1")
+    assert stop.value.code == 2
+    assert b"There is no file 'gr\\xf6\\xdfe\\u2192.yaml'" in sys.stderr.buffer.getvalue()  # type: ignore[attr-defined]
+    assert sys.stdout.buffer.getvalue() == b"0 \\xb1 1\n"  # type: ignore[attr-defined]
     assert not contents(folder)
 
 

@@ -100,25 +100,15 @@ def test_fewer_epochs_than_the_checkpoint_has_are_refused(asim: Asim, run: Run, 
     assert not (folder / "runs").exists()
 
 
-OLD_KEY = (
-    "LastCheckpoint{'monitor': None, 'mode': 'min', 'every_n_train_steps': 0, 'every_n_epochs': 1, "
-    "'train_time_interval': None}"
-)
-
-
-@pytest.mark.parametrize("older", ["under an old key", "absent", "empty", "no callbacks"])
+@pytest.mark.parametrize("older", ["absent", "no callbacks"])
 def test_a_fit_goes_on_from_an_older_versions_checkpoint(
     older: str, asim: Asim, images: Path, folder: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     path = write_config(folder, images, model="proportional")
     assert asim("fit", "-c", path, "--trainer.max_epochs", "1").code == 0
     checkpoint = torch.load(last_of(folder), weights_only=True)
-    state = checkpoint["callbacks"].pop("LastCheckpoint")
-    if older == "under an old key":
-        checkpoint["callbacks"][OLD_KEY] = state
-    elif older == "empty":
-        checkpoint["callbacks"]["LastCheckpoint"] = {}
-    elif older == "no callbacks":
+    del checkpoint["callbacks"]["LastCheckpoint"]
+    if older == "no callbacks":
         del checkpoint["callbacks"]
     torch.save(checkpoint, last_of(folder))
     answer = asim("fit", "-c", path, "--trainer.max_epochs", "2", "--ckpt_path", "last")

@@ -1,4 +1,4 @@
-"""YAML is read as jsonargparse reads it, and refused where it says a thing twice or has no end."""
+"""YAML is read as jsonargparse reads it, and refused where it says a thing twice."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ from jsonargparse import get_loader
 from asim_lightning.cli.strict_yaml import dump_yaml, load_yaml, read_yaml
 
 NATIVE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 10)}]" for n in range(10))])
-"""Ten aliases of ten aliases of ten ...: 10^11 values in a few hundred bytes."""
 
 
 @pytest.mark.parametrize(
@@ -34,8 +32,6 @@ def test_what_is_allowed_is_read_as_ever(text: str) -> None:
     [
         ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands twice in one mapping"),
         ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' stands twice in one mapping"),
-        ("a: &a [*a]", 1, "an alias stands inside what it stands for"),
-        (LAUGHS, 6, "it has more than 100000 values, aliases expanded"),
         ("a: [1, 2\nb: }", 2, "did not find expected"),
         ("a: !!python/object/apply:os.system ['touch x']", 1, "could not determine a constructor for the tag"),
     ],
