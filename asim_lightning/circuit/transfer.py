@@ -56,7 +56,7 @@ class Transfer:
         """Whether the whole schedule returns the integer product itself: no noise, and every cycle exact."""
         return not any(self.noisy) and all(kind is Conversion.EXACT for kind in self.conversions)
 
-    @property
+    @cached_property
     def converters_differ(self) -> bool:
         """Whether converters have static effects, or a pattern of the column's own."""
         return self.macro.converters_differ or self.column.converters_differ

@@ -22,6 +22,8 @@ from asim_lightning.engine.rare.stream import gap_factor
 
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
+_OF_PIXEL = 4
+"""Candidates of a pixel and tile from which on counting the ones of its inputs takes less time than it saves."""
 
 
 class _WeightPacking(Structure):
@@ -38,9 +40,9 @@ class _Kind(C.Structure):
 
 class _Apart(C.Structure):
     _fields_: ClassVar = [
-        *fields(("hazards rates above firsts cycles numbers levels sigmas", ADDRESS)),
+        *fields(("hazards rates above tails bounds firsts cycles numbers levels sigmas", ADDRESS)),
         ("converters", ConvertersOfJob),
-        *fields(("columns macros", INT64)),
+        *fields(("ones", ADDRESS), ("columns macros pixels", INT64)),
     ]
 
 
@@ -105,14 +107,27 @@ class NativeErrors:
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
         if apart is not None:
             converters, rates = apart
-            job.apart.hazards, job.apart.rates, job.apart.above = (
-                each.data_ptr() for each in (rates.hazards, rates.rate, rates.above)
+            job.apart.hazards, job.apart.rates, job.apart.above, job.apart.tails, job.apart.bounds = (
+                each.data_ptr() for each in (rates.hazards, rates.rate, rates.above, rates.tails, rates.bounds)
             )
             job.apart.converters = converters.of_job()
+            # without a gain or INL, margins do not depend on counts
+            bounded = converters.gain is not None or converters.curve is not None
+            ones = self._room_for_ones(len(out)) if bounded else None
+            job.apart.ones = None if ones is None else ones.data_ptr()
         blocks = len(out) * self.layout.blocks
         job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, self.layout.candidates)) + 1)
         job.call(self.kernels.asim_add_rare_errors)
         return out
+
+    def _room_for_ones(self, batch: int) -> Tensor | None:
+        """Memory in which a kernel counts the inputs that have each bit, by pixel and tile; None if candidates are too
+        few to gain from that."""
+        groups, tiles = self.layout.geometry.groups, len(self.layout.tiles)
+        if self.layout.candidates * self.layout.blocks < _OF_PIXEL * groups * self.layout.pixels * tiles:
+            return None
+        bits = 8 * bytes_of(self.rates.macro.input_bits)
+        return torch.empty(batch, groups, self.layout.pixels, tiles, bits, dtype=torch.int32, device="cpu")
 
 
 @lru_cache(maxsize=1024)
@@ -157,7 +172,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     )  # fmt: skip
     if not g.heads:
         job.w_row = job.w_head = 0
-    job.apart.macros, job.apart.columns = g.macros, g.outputs * max(1, g.heads)
+    job.apart.macros, job.apart.columns, job.apart.pixels = g.macros, g.outputs * max(1, g.heads), layout.pixels
     return job, (all_kinds, arrays, _add_schedule(job.apart, rates) if rates.differ else None)
 
 

@@ -82,6 +82,11 @@ class Layout:
     tiles: tuple[Tile, ...]
     geometry: Geometry
 
+    @property
+    def pixels(self) -> int:
+        """Outputs of a column."""
+        return self.positions // self.geometry.outputs
+
 
 @lru_cache(maxsize=1024)
 def layout(rates: Rates, product: Product, x_shape: torch.Size, w_shape: torch.Size) -> Layout:

@@ -20,6 +20,8 @@ _ALWAYS_HAZARD = 40.0
 """More than ``-log(u)`` of any uniform."""
 _ROOT_ERROR = 1e-5
 """Share by which a sigma of the kernels may be larger than the column's."""
+_PARTS = 8, 4, 2
+"""Parts of the full scale that are bounds of counts."""
 _ROUNDING = 2.0**-21
 """Share of the full scale by which float32 rounds a value that is converted, at most."""
 
@@ -36,6 +38,8 @@ class Margins:
     """Codes a count."""
     digit: int
     """Largest digit of an input."""
+    full_scale: int
+    """Largest count."""
     of_bits: tuple[int, ...]
     """How many of the cycles meet each weight bit."""
 
@@ -55,7 +59,8 @@ def margins(transfer: Transfer) -> list[tuple[tuple[int, ...], Margins]]:
         digit = max(2 ** len(transfer.cycles[number].input_bits) - 1 for number in numbers)
         bits = [transfer.cycles[number].weight_bits[0] for number in numbers]
         of_bits = tuple(bits.count(bit) for bit in range(transfer.macro.weight_bits))
-        alike = Margins(sigma, float(off.min()), float(off.max()), 1 / cycle.counts_a_code, digit, of_bits)
+        ends, codes = (float(off.min()), float(off.max())), 1 / cycle.counts_a_code
+        alike = Margins(sigma, *ends, codes, digit, cycle.full_scale, of_bits)
         found.append((tuple(sorted(numbers, key=lambda n: transfer.cycles[n].weight_bits[0])), alike))
     return found
 
@@ -68,11 +73,16 @@ class ConverterRates:
         rate: float32. # (kinds, columns, tiles * weight bits)
         above: The part of the rate above the upper margin, float32. # as rate
         hazards: Running sums of ``-log(1 - rate)`` over the conversions of an output, float64. # as rate
+        bounds: Bounds of counts, int64. # (kinds, bounds)
+        tails: Bounds of the rates above and below at counts up to each bound; 1 where each conversion may be wrong,
+            float32. # (as rate, bounds, 2)
     """
 
     rate: Tensor
     above: Tensor
     hazards: Tensor
+    bounds: Tensor
+    tails: Tensor
 
 
 def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones: Tensor) -> ConverterRates:
@@ -84,36 +94,41 @@ def converter_rates(kinds: list[Margins], top: int, converters: Converters, ones
         converters: Errors of the converters.
         ones: Largest number of rows that hold a 1. # (tiles, groups or heads, output columns, weight bits)
     """
-    index, inl = converters.index, None
+    inl = None
     if converters.tables is not None and converters.curve is not None:
-        inl = inl_bounds(converters.tables, top), converters.curve[index]
-    of_columns = (1, 2, 0, 3)  # from (tiles, groups, columns, bits)
-    gain = torch.ones((), device="cpu") if converters.gain is None else converters.gain.double()[index]
-    offset = torch.zeros((), device="cpu") if converters.offset is None else converters.offset.double()[index]
-    found = []
-    for kind in kinds:
-        slack, count = (top + 1) * _ROUNDING, ones * (kind.digit * kind.codes)  # in codes
+        inl = inl_bounds(converters.tables, top), converters.curve[converters.index]
+    gain, offset = (
+        torch.full((), value, dtype=torch.float64, device="cpu") if each is None else each.double()[converters.index]
+        for each, value in ((converters.gain, 1.0), (converters.offset, 0.0))
+    )
+
+    def tails(kind: Margins, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Rates above and below at counts of at most so many, float64. # (columns, tiles * weight bits) each"""
+        slack, count = (top + 1) * _ROUNDING, counts * kind.codes  # in codes
         slope, a, b = (gain - 1.0) * count, gain * kind.low, gain * kind.high
         above = 0.5 - slack - (slope.clamp_min(0.0) + torch.maximum(a, b) + offset)
         below = 0.5 - slack + (slope.clamp_max(0.0) + torch.minimum(a, b) + offset)
         if inl is not None:
             part = (count * (INL_PARTS / (top + 1))).long().clamp_max(INL_PARTS - 1)
             above, below = above + inl[0][0][part, inl[1]], below - inl[0][1][part, inl[1]]
-        placed = (each.expand(index.shape).permute(of_columns) for each in _rates(above, below, kind))
-        rate, up, hazard = (each.flatten(2).flatten(0, 1) for each in placed)
-        of_output = hazard * torch.tensor(kind.of_bits, device="cpu").repeat(len(index))
-        found.append((rate.float(), up.float(), of_output.cumsum(1)))
-    return ConverterRates(*(torch.stack(each).contiguous() for each in zip(*found, strict=True)))
-
-
-def _rates(above: Tensor, below: Tensor, kind: Margins) -> tuple[Tensor, Tensor, Tensor]:
-    """Rate, its part above, and hazard of a conversion, float64, of the shape of the margins."""
-    if kind.sigma:
+        # from (tiles, groups, columns, bits)
+        placed = (each.expand(converters.index.shape).permute(1, 2, 0, 3) for each in (above, below))
+        above, below = (each.flatten(2).flatten(0, 1) for each in placed)
+        if not kind.sigma:
+            return (above < 0).double(), (below < 0).double()
         up, down = (torch.erfc(each.clamp_min(0.0) / (kind.sigma * math.sqrt(2.0))) / 2 for each in (above, below))
-    else:
-        up, down = ((each < 0).double() for each in (above, below))
-    rate = (up + down).float().double()
-    always = rate >= ALWAYS
-    rate, up = rate.masked_fill(always, 1.0), up.masked_fill(always, 0.5)
-    hazard = torch.where(always, _ALWAYS_HAZARD, -torch.log1p(-rate.clamp_max(ALWAYS)))
-    return rate, up, hazard
+        return up, down
+
+    found = []
+    for kind in kinds:
+        counts, bounds = ones * kind.digit, [kind.full_scale // part for part in _PARTS]
+        up, down = tails(kind, counts)
+        rate = (up + down).float().double()
+        always = rate >= ALWAYS
+        rate, up = rate.masked_fill(always, 1.0), up.masked_fill(always, 0.5)
+        hazard = torch.where(always, _ALWAYS_HAZARD, -torch.log1p(-rate.clamp_max(ALWAYS)))
+        of_output = hazard * torch.tensor(kind.of_bits, device="cpu").repeat(len(converters.index))
+        bounded = torch.stack([torch.stack(tails(kind, counts.clamp_max(bound)), -1) for bound in bounds], 2)
+        bounded = bounded.masked_fill(bounded.amax(-1, keepdim=True) >= ALWAYS, 1.0) * (1 + _ROUNDING)
+        found.append((rate.float(), up.float(), of_output.cumsum(1), torch.tensor(bounds), bounded.float()))
+    return ConverterRates(*(torch.stack(each).contiguous() for each in zip(*found, strict=True)))

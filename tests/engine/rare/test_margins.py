@@ -65,7 +65,7 @@ def test_no_count_is_wrong_more_often_than_its_converter_is_a_candidate(sigma: f
     curve = torch.arange(number) if inl else None
     index, ones = torch.arange(number).view(1, 1, -1, 1), torch.randint(1, 63, (1, 1, number, 1), generator=generator)
     own = Converters(index, gain, offset, curve, tables)
-    kind = Margins(sigma, 0.0, 0.0, 1.0, 1, (3,))
+    kind = Margins(sigma, 0.0, 0.0, 1.0, 1, 63, (3,))
     found = converter_rates([kind], 63, own, ones.double())
     rate = found.rate.view(number).double()
     counts = torch.arange(63, dtype=torch.float64)
@@ -82,3 +82,7 @@ def test_no_count_is_wrong_more_often_than_its_converter_is_a_candidate(sigma: f
     assert float(largest.sum()) > 0.2 * float(rate.sum())  # and not much less often
     expected = torch.where(rate < ALWAYS, -torch.log1p(-rate.clamp_max(ALWAYS)), 40.0)
     assert torch.allclose(found.hazards.view(number), 3 * expected)
+    for bound, tails in zip(found.bounds[0], found.tails.view(number, -1, 2).unbind(1), strict=True):
+        largest = wrong.where(counts <= ones.view(-1, 1).clamp_max(bound), 0.0).amax(1)
+        assert bool((largest <= tails.double().sum(1)).all())
+        assert bool(((tails.double().sum(1) <= rate * (1 + 1e-6)) | (rate >= ALWAYS)).all())

@@ -28,12 +28,15 @@ struct Kind {                                             // cycles that convert
 struct Apart {
     const double* hazards;                                // running sums over the conversions of an output; null: all are equal
     const float *rates, *above;                           // how often conversions are candidates, and the part of it above
+    const float* tails;                                   // above and below, at counts up to each bound. (as rates, BOUNDS, 2)
+    const int64_t* bounds;                                // of counts. (kinds, BOUNDS)
     const int64_t* firsts;                                // first cycle of each weight bit among a kind's. (kinds, weight bits + 1)
     const Cycle* cycles;                                  // of the schedule; a kind's first one says how all of its convert
     const int64_t* numbers;                               // of the kinds' first cycles
     const float *levels, *sigmas;                         // tables of the cycles
     Converters converters;
-    int64_t columns, macros;                              // of all groups or heads; groups or heads
+    int32_t* ones;                                        // room for `count_ones`; null: bounds are not used
+    int64_t columns, macros, pixels;                      // of all groups or heads; groups or heads; of an output
 };
 
 struct RareErrors {
@@ -61,6 +64,7 @@ struct RareErrors {
 
 constexpr int AHEAD = 16;                                 // draws that are made at once
 constexpr int64_t MOST_OUTPUTS = 4096;                    // of a block
+constexpr int64_t BOUNDS = 3;                             // of the counts of a kind of cycle
 constexpr uint64_t EACH_BYTE = 0x0101010101010101u, EACH_PAIR = 0x0001000100010001u, LOW_BYTES = 0x00FF00FF00FF00FFu;
 
 struct Draws { double gaps[AHEAD], chances[AHEAD]; };     // gaps are to be rounded down, or hazards
@@ -114,6 +118,19 @@ APART int64_t popcount(const uint64_t* x, int64_t x_bit, const uint64_t* w, int6
     return sum;
 }
 
+// How many inputs that a pixel meets have each bit, tile by tile: at least as many as meet a weight. # (tiles, bits)
+APART void count_ones(const RareErrors& job, const uint64_t* x, int64_t bits, int32_t* ones) {
+    for (const TileWords* tile = job.tiles; tile < job.tiles + job.tile_count; ++tile)
+        for (int64_t bit = 0; bit < bits; bit += WIDE, ones += WIDE) {
+            u64v shift, sum{};
+            for (int l = 0; l < WIDE; ++l) shift[l] = uint64_t(bit + l) % 8;
+            for (int64_t r = tile->first_run; r < tile->first_run + tile->runs; ++r)
+                for (int64_t i = 0; i < tile->run; ++i)
+                    sum += sums_of_bytes((u64v{} + x[bit / 8 * job.x_byte + job.places[r] + i]) >> shift & EACH_BYTE);
+            store(ones, __builtin_convertvector(sum, half_i32v));
+        }
+}
+
 // The error that a uniform draws from the running shares of a count's.
 INLINE int64_t error(const int64_t* errors, int64_t held, const double* shares, double chance) {
     int64_t which = 0;
@@ -127,6 +144,9 @@ INLINE Place place_of(const RareErrors& job, uint64_t output) {
     const uint64_t outer = output / uint64_t(job.inner), within = output - outer * uint64_t(job.inner);
     return job.is_outermost ? Place{int64_t(outer), int64_t(within)} : Place{int64_t(within), int64_t(outer)};
 }
+
+INLINE int64_t groups_of(const RareErrors& job) { return job.x_row / job.x_group; }
+INLINE int64_t bits_of_input(const RareErrors& job) { return 8 * job.x_pixel / job.x_byte; }   // of whole bytes
 
 // Where the inputs and weights of an output begin.
 struct Operands { const uint64_t *x, *w; };
@@ -176,7 +196,7 @@ public:
         : job_(job), apart_(job.apart), bits_(apart_.converters.weight_bits), converters_(job.tile_count * bits_),
           of_macro_(apart_.columns / apart_.macros), padded_((of_macro_ + GROUP - 1) / GROUP * GROUP), row_(row),
           outputs_(outputs), first_rate_(kind * apart_.columns * converters_), firsts_(apart_.firsts + kind * (bits_ + 1)),
-          pairs_(job.cycles + job.kinds[kind].first_cycle), cycle_(apart_.cycles[apart_.numbers[kind]]), sums_(sums),
+          bounds_(apart_.bounds + kind * BOUNDS), pairs_(job.cycles + job.kinds[kind].first_cycle), cycle_(apart_.cycles[apart_.numbers[kind]]), sums_(sums),
           at_(place_of(job, uint64_t(first))) {}
 
     bool is_silent() const { return cycle_.sigma == SILENT; }
@@ -244,21 +264,34 @@ private:
         run_ = left < same ? left : same, length_ = double(run_);
         macro_ = job_.w_head ? at_.pixel / job_.head_rows : apart_.macros > 1 ? at_.channel / of_macro_ : 0;
         column_ = job_.w_head ? at_.channel + macro_ * of_macro_ : at_.channel;
+        ones_ = apart_.ones + (row_ * groups_of(job_) + (job_.w_head ? 0 : macro_)) * apart_.pixels * job_.tile_count * bits_of_input(job_);
         return true;
     }
     const double* hazards() const { return apart_.hazards + first_rate_ + column_ * converters_; }
+
+    // Whether its noise may change the code of a conversion, whose count the ones of its inputs bound.
+    INLINE bool may_be_wrong(int64_t rate, int64_t tile, const BitPair& pair, int64_t pixel, double chance) const {
+        const int32_t* ones = ones_ + (pixel * job_.tile_count + tile) * bits_of_input(job_);
+        int64_t most = 0, bound = 0;
+        for (int64_t bit = pair.low_bit; bit < pair.high_bit; ++bit) most += int64_t(ones[bit]) << (bit - pair.low_bit);
+        while (bound < BOUNDS && most > bounds_[bound]) ++bound;
+        const float* tail = apart_.tails + (rate * BOUNDS + bound) * 2;
+        const double part = chance * apart_.rates[rate], above = apart_.above[rate];
+        return bound == BOUNDS || (part < above ? part < tail[0] : part - above < tail[1]);
+    }
 
     // Note a conversion of the run, and make those noted when there are 16.
     INLINE void take(int64_t tile, int64_t bit, int64_t turn, double chance) {
         const uint32_t of_output = uint32_t(number_of(bit)), output = uint32_t(turn) / of_output;
         const BitPair& pair = pairs_[firsts_[bit] + turn - int64_t(output * of_output)];
+        const int64_t rate = first_rate_ + column_ * converters_ + tile * bits_ + bit;
+        if (apart_.ones && !may_be_wrong(rate, tile, pair, at_.pixel + output, chance)) return;
         operands_[held_] = operands_of(job_, row_, {at_.channel, at_.pixel + output});
         tiles_[held_] = job_.tiles + tile, pairs_of_[held_] = &pair;
         // what large layers have out of cache
         const uint64_t* w = operands_[held_].w + tiles_[held_]->first_word;
         for (int64_t i = 0; i < tiles_[held_]->runs * tiles_[held_]->run; i += 8) __builtin_prefetch(w + i);
         places_[held_] = int32_t(((tile * apart_.macros + macro_) * bits_ + bit) * padded_ + column_ - macro_ * of_macro_);
-        const int64_t rate = first_rate_ + column_ * converters_ + tile * bits_ + bit;
         rates_[held_] = apart_.rates[rate], above_[held_] = apart_.above[rate], chances_[held_] = chance;
         of_sum_[held_] = output_ + output;
         if (++held_ == GROUP) make();
@@ -294,10 +327,11 @@ private:
     const int64_t bits_, converters_;                     // weight bits; converters of an output
     const int64_t of_macro_, padded_;                     // columns of a group or head
     const int64_t row_, outputs_, first_rate_;
-    const int64_t* firsts_;
+    const int64_t *firsts_, *bounds_;
     const BitPair* pairs_;
     const Cycle& cycle_;
     int64_t* sums_;
+    const int32_t* ones_ = nullptr;                       // of the run's row and group
     Place at_;                                            // where the run begins
     int64_t output_ = 0, run_ = 0, column_ = 0, macro_ = 0;   // its first output, outputs, column, and group or head
     double length_ = 0.0;                                 // its outputs
@@ -361,6 +395,17 @@ void add_block(const RareErrors& job, int64_t row, int64_t block, int64_t* sums)
 // 0, or 1 where the caller's structure has another size.
 ASIM_EXPORT int asim_add_rare_errors(const RareErrors* job) {
     if (job->bytes != sizeof *job || job->block_outputs > MOST_OUTPUTS) return 1;
+    if (const Apart& apart = job->apart; apart.ones) {
+        const int64_t groups = groups_of(*job), bits = bits_of_input(*job);
+        asim::parallel_for(job->batch * groups * apart.pixels, job->threads, [&](asim::Shares& shares) {
+            for (int64_t low, high; shares.next(low, high);)
+                for (int64_t unit = low; unit < high; ++unit) {
+                    const int64_t row = unit / (groups * apart.pixels), group = unit / apart.pixels % groups;
+                    const Place at{group * job->group_outputs, unit % apart.pixels};
+                    count_ones(*job, operands_of(*job, row, at).x, bits, apart.ones + unit * job->tile_count * bits);
+                }
+        });
+    }
     // what follows meets the larger operand again, out of a near cache
     const bool by_rows = job->w_row || job->x_row > job->apart.columns * job->w_output;
     asim::parallel_for(job->batch * job->blocks, job->threads, [&](asim::Shares& shares) {
