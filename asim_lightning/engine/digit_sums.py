@@ -55,11 +55,9 @@ def input_digit_sums(
     firsts = range(0, found.groups * found.channels, found.channels)
     channels = [(first + tile.channels.start, first + tile.channels.stop) for first in firsts for tile in tiles]
     planes = _channel_sums(x.flatten(2), channels, groups)  # (batch, groups * tiles, digits, height * width)
-    kernel = torch.ones(len(tiles), found.elements, dtype=planes.dtype, device=x.device)
+    kernel = torch.zeros(len(tiles), found.elements, dtype=planes.dtype, device=x.device)
     for mask, tile in zip(kernel, tiles, strict=True):
-        if tile.kernel is not None:
-            mask.zero_()
-            mask[tile.kernel] = 1
+        mask[tile.kernel] = 1
     window = kernel.repeat(found.groups, 1).repeat_interleave(len(groups), 0).view(-1, 1, *found.kernel)
     stacked = planes.view(batch, -1, *found.size)
     sums = F.conv2d(stacked, window, None, found.stride, found.padding, found.dilation, stacked.shape[1])
@@ -68,11 +66,10 @@ def input_digit_sums(
 
 def _ranges(tiles: Sequence[Tile], elements: int) -> list[tuple[int, int]]:
     """Range of elements of each tile in a flattened kernel: first, and one past the last."""
-    found = []
-    for tile in tiles:
-        low, high = tile.channels.start * elements, tile.channels.stop * elements
-        found.append((low + tile.kernel.start, low + tile.kernel.stop) if tile.kernel is not None else (low, high))
-    return found
+    return [
+        (tile.channels.start * elements + tile.kernel.start, (tile.channels.stop - 1) * elements + tile.kernel.stop)
+        for tile in tiles
+    ]
 
 
 def _range_sums(x: Tensor, ranges: list[tuple[int, int]], groups: Sequence[tuple[Bits, bool]]) -> Tensor:

@@ -14,11 +14,10 @@ from asim_lightning.engine.integer import conv2d, integer_conv2d, integer_matmul
 
 @dataclass(frozen=True)
 class Tile:
-    """The part of the summed dimension on one tile's rows: some channels, and of their kernels the elements
-    low..high-1."""
+    """The part of the summed dimension on one tile's rows: some channels, and some elements of their kernels."""
 
     channels: slice
-    kernel: slice | None = None
+    kernel: slice
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ class Geometry:
         channels, elements = self.channels, self.elements
         if elements <= rows:
             step = rows // elements
-            return [Tile(slice(low, min(low + step, channels))) for low in range(0, channels, step)]
+            whole = slice(0, elements)
+            return [Tile(slice(low, min(low + step, channels)), whole) for low in range(0, channels, step)]
         return [
             Tile(slice(channel, channel + 1), slice(low, min(low + rows, elements)))
             for channel in range(channels)
@@ -95,12 +95,12 @@ class Geometry:
     def rows_of(self, tile: Tile) -> int:
         """Rows of a tile that hold a weight."""
         channels = len(range(self.channels)[tile.channels])
-        return channels * len(range(self.elements)[tile.kernel or slice(None)])
+        return channels * len(range(self.elements)[tile.kernel])
 
     def held(self, w: Tensor, tile: Tile) -> Tensor:
         """What a tile holds of the weights, or of values in their shape, column by column. # (*columns, rows)"""
         terms = w.reshape(*self.columns, self.channels, self.elements)
-        return terms[..., tile.channels, tile.kernel or slice(None)].flatten(-2)
+        return terms[..., tile.channels, tile.kernel].flatten(-2)
 
     def per_output(self, values: Tensor) -> Tensor:
         """A value of each column, those of all groups or heads, in a shape that broadcasts against (*outputs)."""
@@ -219,12 +219,12 @@ class Conv2dProduct(Product):
 
     def counts(self, tile: Tile, x: Tensor, w: Tensor) -> Tensor:
         """Counts of one tile. # (batch, cycles, outputs, out height, out width)"""
-        cycles, outputs, channels = w.shape[:3]
+        cycles, outputs, channels, *kernel = w.shape
         w = w[:, :, tile.channels]
-        if tile.kernel is not None:
-            mask = torch.zeros(w.shape[-2] * w.shape[-1], dtype=w.dtype, device=w.device)
+        if tile.kernel != slice(0, prod(kernel)):
+            mask = torch.zeros(prod(kernel), dtype=w.dtype, device=w.device)
             mask[tile.kernel] = 1
-            w = w * mask.view(w.shape[-2:])
+            w = w * mask.view(kernel)
         if w.shape[2] < channels:
             x = x.unflatten(1, (self.groups, channels))[:, :, tile.channels].flatten(1, 2)
         # groups stay outermost among the output channels: (groups, cycles, outputs of a group)

@@ -133,10 +133,9 @@ class Places:
         channels, elements = self.geometry.channels, self.geometry.elements
         tile_of, row_of = (torch.zeros(channels, elements, dtype=torch.int64, device="cpu") for _ in range(2))
         for number, tile in enumerate(self.tiles):
-            kernel = slice(None) if tile.kernel is None else tile.kernel
-            rows = row_of[tile.channels, kernel]
-            row_of[tile.channels, kernel] = torch.arange(rows.numel(), device="cpu").view(rows.shape)
-            tile_of[tile.channels, kernel] = number
+            rows = row_of[tile.channels, tile.kernel]
+            row_of[tile.channels, tile.kernel] = torch.arange(rows.numel(), device="cpu").view(rows.shape)
+            tile_of[tile.channels, tile.kernel] = number
         lines = self.macros.T[:, None, tile_of.flatten()] * self.macro.rows + row_of.flatten()  # (groups, 1, terms)
         column = self.columns[:, 0 if self.macro.weight_parallel else bit, None]
         return (lines * (self.static.columns or 1) + column).reshape(self.shape)  # from (groups, outputs, terms)

@@ -117,11 +117,7 @@ def plan_of(
     job.counting = _counting(transfer, level, inputs, outputs) if fastest else execution.counting
     if job.counting == Counting.LOOK_UPS:
         job.inputs_in_lanes = False
-    whole = slice(0, found.elements)
-    tiles = [
-        Tile(t.channels.start, t.channels.stop, (t.kernel or whole).start, (t.kernel or whole).stop)
-        for t in found.tiles(macro.rows)
-    ]
+    tiles = [Tile(t.channels.start, t.channels.stop, t.kernel.start, t.kernel.stop) for t in found.tiles(macro.rows)]
     array = (Tile * len(tiles))(*tiles)
     job.tiles, job.cycles = ctypes.addressof(array), ctypes.addressof(schedule.cycles)
     job.digits = ctypes.addressof(schedule.digits_of_job)

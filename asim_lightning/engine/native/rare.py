@@ -3,6 +3,7 @@
 import ctypes as C
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,11 +75,10 @@ class NativeErrors:
     def weight_words(self, w: Tensor) -> Tensor:
         """Words of a weight, which for all inputs of the same kind are the same. # (outputs, bytes, words), int64"""
         g, table, planes = self.layout.geometry, _word_table(self.layout), bytes_of(self.rates.macro.weight_bits)
-        elements = g.kernel[0] * g.kernel[1]
         source = w.to(torch.float32).contiguous()
-        outputs = source.numel() // (g.channels * elements)
+        outputs = source.numel() // (g.channels * g.elements)
         out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
-        sizes = outputs, g.channels, elements, planes, len(table), threads_for(source.numel(), _PACKED)
+        sizes = outputs, g.channels, g.elements, planes, len(table), threads_for(source.numel(), _PACKED)
         job = _WeightPacking(0, source.data_ptr(), out.data_ptr(), table.ctypes.data, *sizes)
         job.call(self.kernels.asim_pack_weights)
         return out
@@ -92,18 +92,18 @@ class NativeErrors:
         Outputs in float32 or float64 may be written to, and keep their type; x may be what `padded_inputs` takes, and
         weights are words (`weight_words`).
         """
-        g, macro = self.layout.geometry, self.rates.macro
-        x_bytes = padded_inputs(self.kernels, x, g, macro.input_bits, self.rates.transfer.signed_input)
+        layout, macro, is_image = self.layout, self.rates.macro, self.layout.geometry.is_image
+        x_bytes = padded_inputs(self.kernels, x, layout, macro.input_bits, self.rates.transfer.signed_input)
         if total.dtype not in (torch.float32, torch.float64):
             total = total.to(torch.float64)
-        inward = g.outputs_outermost and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
+        inward = is_image and total.dim() == 4 and total.is_contiguous(memory_format=torch.channels_last)
         out = total if inward else total.contiguous()
         ids, offsets = noise.sample_ids.contiguous(), noise.offsets.contiguous()
-        job = _RareErrors.from_buffer_copy(_tables(self.rates, self.layout)[0])
+        job = _RareErrors.from_buffer_copy(_tables(self.rates, layout)[0])
         job.out, job.x, job.w = out.data_ptr(), x_bytes.data_ptr(), words.data_ptr()
         job.ids, job.offsets = ids.data_ptr(), offsets.data_ptr()
         job.batch, job.is_double = len(out), out.dtype == torch.float64
-        job.out_channel, job.out_pixel = (g.inner, 1) if g.outputs_outermost and not inward else (1, g.outputs)
+        job.out_channel, job.out_pixel = (layout.inner, 1) if is_image and not inward else (1, layout.outputs)
         job.key, job.last_word = (noise.seed, key), noise.trial << 16
         if apart is not None:
             converters, rates = apart
@@ -115,33 +115,33 @@ class NativeErrors:
             bounded = converters.gain is not None or converters.curve is not None
             ones = self._room_for_ones(len(out)) if bounded else None
             job.apart.ones = None if ones is None else ones.data_ptr()
-        blocks = len(out) * self.layout.blocks
-        job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, self.layout.candidates)) + 1)
+        blocks = len(out) * layout.blocks
+        job.threads = threads_for(blocks, int(_CANDIDATES / max(1.0, layout.candidates)) + 1)
         job.call(self.kernels.asim_add_rare_errors)
         return out
 
     def _room_for_ones(self, batch: int) -> Tensor | None:
         """Memory in which a kernel counts the inputs that have each bit, by pixel and tile; None if candidates are too
         few to gain from that."""
-        groups, tiles = self.layout.geometry.groups, len(self.layout.tiles)
-        if self.layout.candidates * self.layout.blocks < _OF_PIXEL * groups * self.layout.pixels * tiles:
+        layout, bits = self.layout, 8 * bytes_of(self.rates.macro.input_bits)
+        shape = torch.Size((layout.groups, layout.pixels, len(layout.tiles)))
+        if layout.candidates * layout.blocks < _OF_PIXEL * shape.numel():
             return None
-        bits = 8 * bytes_of(self.rates.macro.input_bits)
-        return torch.empty(batch, groups, self.layout.pixels, tiles, bits, dtype=torch.int32, device="cpu")
+        return torch.empty(batch, *shape, bits, dtype=torch.int32, device="cpu")
 
 
 @lru_cache(maxsize=1024)
 def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     """The structure but for what a call brings, and the arrays that it points to."""
     g, macro = layout.geometry, rates.macro
-    (height, width), w_byte = padded_size(g), len(_word_table(layout))
-    x_pixel = bytes_of(macro.input_bits) * padded_channels(g) // 8
+    (height, width), w_byte = padded_size(layout), len(_word_table(layout))
+    x_pixel = bytes_of(macro.input_bits) * padded_channels(layout) // 8
     tiles: list[tuple[int, ...]] = []
     places: list[int] = []
     first_word = 0
     for tile in layout.tiles:
-        group, elements = tile.channel_low // 8, range(tile.element_low, tile.element_high)
-        run = (tile.channel_high + 7) // 8 - group
+        group, elements = tile.channels.start // 8, range(g.elements)[tile.kernel]
+        run = (tile.channels.stop + 7) // 8 - group
         tiles.append((first_word, len(places), len(elements), run))
         for down, right in (divmod(element, g.kernel[1]) for element in elements):
             places.append(group + (down * g.dilation[0] * width + right * g.dilation[1]) * x_pixel)
@@ -162,17 +162,16 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     addresses = [array.ctypes.data for array in arrays]
     all_kinds = (_Kind * len(kinds))(*kinds)
     x_group, w_output = x_pixel * height * width, bytes_of(macro.weight_bits) * w_byte
-    steps = g.groups * x_group, x_group, (g.channels + 7) // 8, x_pixel, g.heads * g.outputs * w_output
+    w_head = layout.outputs * w_output if layout.heads else 0
+    steps = layout.groups * x_group, x_group, padded_channels(layout) // 8, x_pixel, layout.heads * w_head, w_head
     job = _RareErrors(
         0, *addresses[:2], C.addressof(all_kinds), *addresses[2:],
         len(tiles), len(kinds), rates.transfer.scale, rates.transfer.divisor,
         layout.positions, layout.block_outputs, layout.blocks,
-        g.outputs_outermost, g.inner, g.out_width, g.group_outputs, g.head_rows, width, *g.stride,
-        *steps, g.outputs * w_output, w_output, w_byte,
+        g.is_image, layout.inner, g.output_size[1], g.outputs, g.windows, width, *g.stride,
+        *steps, w_output, w_byte,
     )  # fmt: skip
-    if not g.heads:
-        job.w_row = job.w_head = 0
-    job.apart.macros, job.apart.columns, job.apart.pixels = g.macros, g.outputs * max(1, g.heads), layout.pixels
+    job.apart.macros, job.apart.columns, job.apart.pixels = g.groups, prod(g.columns), layout.pixels
     return job, (all_kinds, arrays, _add_schedule(job.apart, rates) if rates.differ else None)
 
 
@@ -192,9 +191,9 @@ def _add_schedule(apart: _Apart, rates: Rates) -> Any:
 def _word_table(layout: Layout) -> Any:
     """First channel, kernel element, and channels low..high-1 that belong to the tile, for the words of all tiles."""
     words = [
-        (channel, element, max(channel, tile.channel_low), min(channel + 8, tile.channel_high))
+        (channel, element, max(channel, tile.channels.start), min(channel + 8, tile.channels.stop))
         for tile in layout.tiles
-        for element in range(tile.element_low, tile.element_high)
-        for channel in range(tile.channel_low // 8 * 8, tile.channel_high, 8)
+        for element in range(tile.kernel.start, tile.kernel.stop)
+        for channel in range(tile.channels.start // 8 * 8, tile.channels.stop, 8)
     ]
     return np.array(words, dtype=np.int64)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asim_lightning.engine.chips.converters import Converters, OutputConverters
 from asim_lightning.engine.noise_source import Noise
-from asim_lightning.engine.rare.layout import Geometry, Layout
+from asim_lightning.engine.rare.layout import Layout
 from asim_lightning.engine.rare.margins import ConverterRates
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import (
@@ -86,7 +86,7 @@ def _found(
     bits, number_of = len(own.margins.of_bits), torch.tensor(own.margins.of_bits, device=first.device)
     run, lengths = _runs(layout, first, number)
     hazards = apart[1].hazards[kind].to(first.device)
-    runs = Runs(hazards, number_of.repeat(len(layout.tiles)), _column(layout.geometry, run), lengths)
+    runs = Runs(hazards, number_of.repeat(len(layout.tiles)), _column(layout, run), lengths)
     draws = candidates_apart(blocks, kind, runs) if own.margins.sigma else all_of(runs)
     block, which_run, which, turn, chance = draws
     bit, output = which % bits, run[block, which_run] + turn // number_of[which % bits]
@@ -96,7 +96,7 @@ def _found(
 
 def _runs(layout: Layout, first: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
     """First output and outputs of each run of one column in blocks. # (blocks, runs of a block) each"""
-    inner = layout.geometry.inner if layout.geometry.outputs_outermost else 1
+    inner = layout.inner if layout.geometry.is_image else 1
     most = min(layout.block_outputs, (layout.block_outputs - 2) // inner + 2)
     column = (first // inner)[:, None] + torch.arange(most, device=first.device)
     low, end = torch.maximum(first[:, None], column * inner), (first + number)[:, None]
@@ -134,8 +134,8 @@ def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
     """Channel and kernel element of every row of every tile, and whether the tile has that row. # (tiles, rows) each"""
     rows = []
     for tile in layout.tiles:
-        channels = torch.arange(tile.channel_low, tile.channel_high)
-        rows.append(torch.cartesian_prod(channels, torch.arange(tile.element_low, tile.element_high)))
+        ranges = (torch.arange(part.start, part.stop) for part in (tile.channels, tile.kernel))
+        rows.append(torch.cartesian_prod(*ranges))
     pad = torch.nn.utils.rnn.pad_sequence
     padded = pad(rows, batch_first=True)  # (tiles, rows, 2)
     return padded[..., 0], padded[..., 1], pad([torch.ones(len(r), dtype=torch.bool) for r in rows], batch_first=True)
@@ -160,7 +160,7 @@ def _converted(
     cycle: Tensor, count: Tensor, chance: Tensor,
 ) -> Tensor:  # fmt: skip
     """Errors of the codes of candidates, converted as every conversion is. # (candidates,)"""
-    transfer, column, bit = tables.rates.transfer, _column(tables.layout.geometry, output), tables.weight_bit[cycle]
+    transfer, column, bit = tables.rates.transfer, _column(tables.layout, output), tables.weight_bit[cycle]
     alike, top = transfer.cycles[tables.rates.kinds[kind].cycles[0]], transfer.macro.top_code or 1
     place = column, tile * transfer.macro.weight_bits + bit
     own = converters.index.flatten(1, 2).to(column.device)[tile, column, bit]
@@ -184,39 +184,40 @@ def _converted(
     return code.long()
 
 
-def _column(g: Geometry, output: Tensor) -> Tensor:
+def _column(layout: Layout, output: Tensor) -> Tensor:
     """Number of each output's column among those of all groups or heads."""
-    channel, pixel = _channel_and_pixel(g, output)
-    return channel + pixel // g.head_rows * g.outputs if g.heads else channel
+    channel, pixel = _channel_and_pixel(layout, output)
+    return channel + pixel // layout.geometry.windows * layout.outputs if layout.heads else channel
 
 
 def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor) -> Tensor:
     """Count of each conversion, from the inputs and weights of its tile's rows. # (candidates,)"""
-    g = tables.layout.geometry
-    channel, pixel = _channel_and_pixel(g, output)
+    layout, g = tables.layout, tables.layout.geometry
+    channel, pixel = _channel_and_pixel(layout, output)
     rows, elements, used = tables.channel[tile], tables.element[tile], tables.used[tile]  # (candidates, rows)
-    down = (pixel // g.out_width * g.stride[0] - g.padding[0])[:, None] + elements // g.kernel[1] * g.dilation[0]
-    right = (pixel % g.out_width * g.stride[1] - g.padding[1])[:, None] + elements % g.kernel[1] * g.dilation[1]
-    inside = used & (down >= 0) & (down < g.height) & (right >= 0) & (right < g.width)
-    from_x = _input_places(g, row, channel, rows, down * g.width + right).where(inside, 0)
-    matrix = row * g.heads + pixel // g.head_rows if g.heads else torch.zeros_like(row)
-    per_output = g.channels * g.kernel[0] * g.kernel[1]
-    from_w = (matrix * g.outputs + channel)[:, None] * per_output + rows * (g.kernel[0] * g.kernel[1]) + elements
+    width, out_width = g.size[1], g.output_size[1]
+    down = (pixel // out_width * g.stride[0] - g.padding[0])[:, None] + elements // g.kernel[1] * g.dilation[0]
+    right = (pixel % out_width * g.stride[1] - g.padding[1])[:, None] + elements % g.kernel[1] * g.dilation[1]
+    inside = used & (down >= 0) & (down < layout.height) & (right >= 0) & (right < width)
+    from_x = _input_places(layout, row, channel, rows, down * width + right).where(inside, 0)
+    matrix = row * layout.heads + pixel // g.windows if layout.heads else torch.zeros_like(row)
+    from_w = (matrix * layout.outputs + channel)[:, None] * (g.channels * g.elements) + rows * g.elements + elements
     x_digits = (x[from_x] >> tables.input_bit[cycle][:, None]) & tables.input_mask[cycle][:, None]
     w_digits = (w[from_w] >> tables.weight_bit[cycle][:, None]) & 1
     return (x_digits * w_digits * inside).sum(1)
 
 
-def _channel_and_pixel(g: Geometry, output: Tensor) -> tuple[Tensor, Tensor]:
+def _channel_and_pixel(layout: Layout, output: Tensor) -> tuple[Tensor, Tensor]:
     """Output channel and pixel of outputs of a row."""
-    outer, inner = output // g.inner, output % g.inner
-    return (outer, inner) if g.outputs_outermost else (inner, outer)
+    outer, inner = output // layout.inner, output % layout.inner
+    return (outer, inner) if layout.geometry.is_image else (inner, outer)
 
 
-def _input_places(g: Geometry, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
+def _input_places(layout: Layout, row: Tensor, channel: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
     """Indices into the flattened input for some channels (of the output channel's group) and pixels."""
-    sample = row[:, None] * (g.groups * g.channels * g.height * g.width)
-    if not g.outputs_outermost:
+    g, area = layout.geometry, layout.height * layout.geometry.size[1]
+    sample = row[:, None] * (layout.groups * g.channels * area)
+    if not g.is_image:
         return sample + pixels * g.channels + rows
-    group = (channel // g.group_outputs)[:, None]
-    return sample + (group * g.channels + rows) * (g.height * g.width) + pixels
+    group = (channel // g.outputs)[:, None]
+    return sample + (group * g.channels + rows) * area + pixels

@@ -60,7 +60,7 @@ def test_cells_are_those_of_macro_row_and_column(product: Product, shape: tuple[
         seen = torch.zeros_like(found)
         for (number, tile), group, output in pairs(enumerate(tiles), range(groups), range(outputs)):
             cells = found[group, output].flatten(1) if isinstance(product, Conv2dProduct) else found[group, output]
-            held = cells[tile.channels] if tile.kernel is None else cells[tile.channels, tile.kernel]
+            held = cells[tile.channels, tile.kernel] if cells.dim() > 1 else cells[tile.channels]
             macro_number, column = (5 + number * groups + group) % 3, (output * 4 + bit) % 10
             rows = torch.arange(held.numel())
             assert held.numel() <= 20
