@@ -17,10 +17,41 @@ from asim_lightning.nn.quantized import QuantizedLayer
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
-class _QuantizedConv2d(QuantizedLayer, HeldWeight):
-    """Convolution of integers; subclasses multiply them digitally or on a macro."""
+class QuantizedConv(QuantizedLayer):
+    """Base of convolutions, which a product of images computes."""
 
     _output_axes = 2
+    weight: Tensor
+    bias: Tensor | None
+    in_channels: int
+    kernel_size: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: Floating point. # (batch, in channels, *size) or (in channels, *size)
+
+        Returns:
+            Same type and device as x. # (batch, out channels, *out size), or without batch
+
+        Raises:
+            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
+        """
+        batch, weight = self._called_with(x)
+        y = self.rearranged(self._answer(batch, weight, self.held_bias))
+        return y if x.dim() == batch.dim() else y.squeeze(0)
+
+    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, axes = inputs[0], len(self.kernel_size)
+        fits = x.dim() in (axes + 1, axes + 2) and x.shape[-axes - 1] == self.in_channels
+        size = "height, width" if axes == 2 else "length"
+        self._check_input(x, fits, f"(batch, {self.in_channels}, {size})")
+        return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
+
+
+class _QuantizedConv2d(QuantizedConv, HeldWeight):
+    """Convolution of integers; subclasses multiply them digitally or on a macro."""
 
     def __init__(
         self,
@@ -64,30 +95,19 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
             conv.groups, conv.bias is not None, conv.padding_mode, device="meta", **settings,
         )  # fmt: skip
         layer.take_form(conv, form)
-        layer.clear_range(conv.weight.device)
-        return layer.train(conv.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
-
-        Args:
-            x: Floating point. # (batch, in channels, height, width) or (in channels, height, width)
-
-        Returns:
-            Same type and device as x. # (batch, out channels, out height, out width), or without batch
-
-        Raises:
-            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
-        """
-        self._check_shape(x)
-        if x.dim() == 3:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        return self._answer(x, self.weight, self.bias)
+        return layer._with_parameters_of(conv)
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        x = inputs[0]
-        self._check_shape(x)
-        return (x.unsqueeze(0) if x.dim() == 3 else x), self.weight
+        x, weight = super()._called_with(*inputs)
+        for axis in (0, 1):
+            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
+            if self.padding != "same" and x.shape[axis - 2] + pad < span:
+                raise ValueError(
+                    f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
+                    f"included, got {tuple(x.shape[-2:])} and {pad}"
+                )
+        return x, weight
 
     def _held_weight(self, w: Tensor) -> Tensor:
         return self.held_weight()
@@ -127,23 +147,6 @@ class _QuantizedConv2d(QuantizedLayer, HeldWeight):
             pads = [before[1], after[1], before[0], after[0]]
             x = F.pad(x, pads, mode=_PAD_MODES[self.padding_mode])
         return x, (0, 0)
-
-    def _check_shape(self, x: Tensor) -> None:
-        if not x.is_floating_point():
-            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
-        if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
-            raise ValueError(
-                f"Layer `{self.name}` needs an input of shape (batch, {self.in_channels}, height, width), "
-                f"got {tuple(x.shape)}"
-            )
-        for axis in (0, 1):
-            span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            pad = 0 if isinstance(self.padding, str) else 2 * int(self.padding[axis])
-            if self.padding != "same" and x.shape[axis - 2] + pad < span:
-                raise ValueError(
-                    f"Layer `{self.name}` needs images of at least its kernel's {span} rows or columns, padding "
-                    f"included, got {tuple(x.shape[-2:])} and {pad}"
-                )
 
 
 class QuantConv2d(_QuantizedConv2d):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import Conv2dProduct, Product
+from asim_lightning.nn.conv import QuantizedConv
 from asim_lightning.nn.floating import Reproducible
 from asim_lightning.nn.layer_forms import is_plain_conv
 from asim_lightning.nn.on_macro import OnMacro
@@ -16,16 +17,11 @@ from asim_lightning.nn.on_macro import OnMacro
 _SAME_FOR_ALL = ("stride", "padding", "dilation", "groups", "padding_mode")
 
 
-class _AsConv2d(OnMacro):
+class _AsConv2d(OnMacro, QuantizedConv):
     """A convolution that is rearranged to a convolution of images, whose weight the macro holds."""
 
-    _output_axes = 2
     _float_class: type[nn.modules.conv._ConvNd]
     """torch's layer."""
-    weight: Tensor
-    bias: Tensor | None
-    in_channels: int
-    kernel_size: tuple[int, ...]
 
     def __init__(
         self,
@@ -57,36 +53,7 @@ class _AsConv2d(OnMacro):
         size = conv.in_channels, conv.out_channels, conv.kernel_size
         bias = conv.bias is not None
         layer = cls(*size, bias=bias, device="meta", macro=macro, signed_input=signed_input, **same, **settings)
-        layer.weight, layer.bias = conv.weight, conv.bias
-        layer.clear_range(conv.weight.device)
-        return layer.train(conv.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
-
-        Args:
-            x: Floating point. # (batch, in channels, *size) or (in channels, *size)
-
-        Returns:
-            Same type and device as x. # (batch, out channels, *out size), or without batch
-
-        Raises:
-            ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
-        """
-        batch, weight = self._called_with(x)
-        y = self.rearranged(self._answer(batch, weight, self.held_bias))
-        return y if x.dim() == batch.dim() else y.squeeze(0)
-
-    def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        x, axes = inputs[0], len(self.kernel_size)
-        if not x.is_floating_point():
-            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
-        if x.dim() not in (axes + 1, axes + 2) or x.shape[-axes - 1] != self.in_channels:
-            size = "height, width" if axes == 2 else "length"
-            raise ValueError(
-                f"Layer `{self.name}` needs an input of shape (batch, {self.in_channels}, {size}), got {tuple(x.shape)}"
-            )
-        return (x.unsqueeze(0) if x.dim() == axes + 1 else x), self.weight
+        return layer._with_parameters_of(conv)
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
         return self._conv2d, self._images(x), w
@@ -148,7 +115,7 @@ class CimConv1d(_AsConv2d, nn.Conv1d):
         return x.unsqueeze(2)
 
     def rearranged(self, y: Tensor) -> Tensor:
-        """See `OnMacro.rearranged`."""
+        """See `QuantizedLayer.rearranged`."""
         return y.squeeze(2)
 
 
@@ -180,7 +147,7 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
     _float_class = nn.ConvTranspose2d
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        """See `CimConv1d.forward`; the size of an output is that of `output_padding`."""
+        """See `QuantizedConv.forward`; the size of an output is that of `output_padding`."""
         if output_size is not None:
             raise ValueError(
                 f"Layer `{self.name}` takes no `output_size`, but an `output_padding`, got {output_size}; or put it in "
@@ -219,7 +186,7 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
 
     @property
     def held_bias(self) -> Tensor | None:
-        """See `OnMacro.held_bias`."""
+        """See `QuantizedLayer.held_bias`."""
         return None if self.bias is None else self.bias.repeat_interleave(prod(self.stride))
 
     @property
@@ -242,7 +209,7 @@ class CimConvTranspose2d(_AsConv2d, nn.ConvTranspose2d):
         return F.pad(x, pads)
 
     def rearranged(self, y: Tensor) -> Tensor:
-        """See `OnMacro.rearranged`."""
+        """See `QuantizedLayer.rearranged`."""
         y = y.unflatten(1, (self.out_channels, *self.stride)).permute(0, 1, 4, 2, 5, 3).flatten(4).flatten(2, 3)
         (_, top, bottom), (_, left, right) = (self._outside(axis, 0) for axis in (0, 1))
         return F.pad(y, (-left, -right, -top, -bottom))

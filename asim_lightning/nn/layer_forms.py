@@ -94,8 +94,7 @@ class HeldWeight(nn.Conv2d):
     gain: nn.Parameter | None
 
     def take_form(self, conv: nn.Conv2d, form: ConvForm) -> None:
-        """Take over another convolution's form and its parameters."""
-        self.weight, self.bias = conv.weight, conv.bias
+        """Take over another convolution's form and its gain."""
         self.standardization = form.standardization
         if isinstance(gain := getattr(conv, "gain", None), nn.Parameter) and form.standardization is not None:
             self.gain = gain

@@ -79,9 +79,8 @@ class CimLinear(_LinearOnMacro, nn.Linear):
             device="meta",
             **settings,
         )
-        layer.weight, layer.bias = linear.weight, linear.bias
-        layer.clear_range(linear.weight.device)
-        return layer.train(linear.training)
+        shared: CimLinear = layer._with_parameters_of(linear)
+        return shared
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply.
@@ -97,23 +96,14 @@ class CimLinear(_LinearOnMacro, nn.Linear):
         Raises:
             ValueError: x has another shape or type, is not finite, or is negative where the layer is unsigned.
         """
-        self._check_shape(x)
-        if x.dim() == 1:
-            return self.forward(x.unsqueeze(0), with_bias).squeeze(0)
-        return self._answer(x, self.weight, self.bias if with_bias else None)
+        batch, weight = self._called_with(x)
+        y = self._answer(batch, weight, self.bias if with_bias else None)
+        return y if x.dim() > 1 else y.squeeze(0)
 
     def _called_with(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x = inputs[0]
-        self._check_shape(x)
+        self._check_input(x, x.dim() > 0 and x.shape[-1] == self.in_features, f"(..., {self.in_features})")
         return (x.unsqueeze(0) if x.dim() == 1 else x), self.weight
-
-    def _check_shape(self, x: Tensor) -> None:
-        if not x.is_floating_point():
-            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
-        if x.dim() == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"Layer `{self.name}` needs an input of shape (..., {self.in_features}), got {tuple(x.shape)}"
-            )
 
 
 class CimFunctionalLinear(_LinearOnMacro):

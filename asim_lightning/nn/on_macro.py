@@ -131,16 +131,6 @@ class OnMacro(QuantizedLayer):
         return weight.shape if isinstance(weight, Tensor) else None
 
     @property
-    def held_bias(self) -> Tensor | None:
-        """A bias for each output of the product. # (outputs,)"""
-        bias = getattr(self, "bias", None)
-        return bias if isinstance(bias, Tensor) else None
-
-    def rearranged(self, y: Tensor) -> Tensor:
-        """Outputs of the product in the shape of the layer's output, bias included."""
-        return y
-
-    @property
     def _bits(self) -> tuple[int, int]:  # type: ignore[override]
         macro = self._assignment.macro
         return macro.weight_bits, macro.input_bits

@@ -305,6 +305,28 @@ class QuantizedLayer(nn.Module):
         """Input, with a batch dimension, and weight of a call."""
         raise NotImplementedError
 
+    def _check_input(self, x: Tensor, fits: bool, shape: str) -> None:
+        if not x.is_floating_point():
+            raise ValueError(f"Layer `{self.name}` needs a floating-point input, got {x.dtype}")
+        if not fits:
+            raise ValueError(f"Layer `{self.name}` needs an input of shape {shape}, got {tuple(x.shape)}")
+
+    def _with_parameters_of(self, layer: Any) -> Any:
+        """This layer with the parameters and the mode of a float layer."""
+        self.weight, self.bias = layer.weight, layer.bias
+        self.clear_range(layer.weight.device)
+        return self.train(layer.training)
+
+    @property
+    def held_bias(self) -> Tensor | None:
+        """A bias for each output of the product. # (outputs,)"""
+        bias = getattr(self, "bias", None)
+        return bias if isinstance(bias, Tensor) else None
+
+    def rearranged(self, y: Tensor) -> Tensor:
+        """Outputs of the product in the shape of the layer's output, bias included."""
+        return y
+
     def _held_weight(self, w: Tensor) -> Tensor:
         """The weight that the layer multiplies by, from its parameters."""
         return w
