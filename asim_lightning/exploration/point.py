@@ -20,7 +20,7 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, matched
 from asim_lightning.evaluation.results import AxisValue, Kind, canonical_json, digest_of
 from asim_lightning.exploration.axes import condition_at
-from asim_lightning.exploration.trial_keys import Contents
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.nn import Assignment
 from asim_lightning.surgery.families import assignments_at, families_of
 

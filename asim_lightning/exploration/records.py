@@ -37,9 +37,10 @@ from asim_lightning.evaluation.store import Store, unpacked
 from asim_lightning.evaluation.target import Target
 from asim_lightning.evaluation.whole_file import write_lines, write_whole
 from asim_lightning.exploration.axes import condition_at, patterns_of
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points
 from asim_lightning.exploration.runner import Evaluation, Steps
-from asim_lightning.exploration.trial_keys import Contents, fingerprint, idle_callbacks, images_are_apart
+from asim_lightning.exploration.trial_keys import fingerprint, idle_callbacks, images_are_apart
 
 _ORDER = 0
 """Seed of the order of images if they may end early."""

@@ -1,21 +1,15 @@
 """What an outcome depends on next to the point and the trial: network, noise, data, code, trainer, versions."""
 
 import dataclasses
-import enum
 import functools
 import hashlib
-import math
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -31,16 +25,12 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
 from asim_lightning.engine.noise import STREAM_VERSION
 from asim_lightning.evaluation.results import digest_of
+from asim_lightning.exploration.described_values import PACKAGE, Contents, array_content, file_of, is_own
 from asim_lightning.nn.calibration import needs_calibration, quantized_layers, warn_of_missing_ranges
 from asim_lightning.nn.quantized import QuantizedLayer
 from asim_lightning.surgery.conversion_report import KEPT
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy")
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
-_INSTALLED = tuple(each + os.sep for path in (*_PATHS, _PACKAGE) for each in (path, os.path.realpath(path)))
-_SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-
 _NO_SETTING = {"fidelity", "trial", "optimizer", "max_elements", "chip_file"}
 """Hyperparameters that a sweep sets itself, that no outcome depends on, or that the key has by their content."""
 _OF_TRAINING = {"label_smoothing", "mixup", "train_noise"}
@@ -67,133 +57,6 @@ _HARMLESS_CALLBACKS = {
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_test_")]
 
 
-class Contents:
-    """Describes plain values, classes and functions as JSON has them, and notes what it cannot describe."""
-
-    def __init__(self) -> None:
-        self.unknown: dict[str, None] = {}
-        """What could not be described, such as "data: my.Data, whose code is in no file"."""
-        self.packages: set[str] = set()
-        """Top-level names of installed packages whose classes and functions were met."""
-        self._met: set[object] = set()
-
-    def of(self, value: object, where: str) -> object:
-        """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
-
-        What is not plain is noted in `unknown` under the name that the user knows it by.
-        """
-        try:
-            return self.plain(value, where)
-        except _NOT_PLAIN as error:
-            self.unknown[f"{where}: {error}"] = None
-            return {"unknown": str(error)}
-
-    def plain(self, value: Any, where: str) -> Any:
-        """A value as `of` has it; raises one of `_NOT_PLAIN` if there is no such description."""
-        if value is None or type(value) in (bool, int, str):
-            return value
-        if isinstance(value, float):
-            return float(value) if math.isfinite(value) else repr(float(value))
-        if isinstance(value, (torch.dtype, torch.device, complex, os.PathLike)):
-            return str(value)
-        if isinstance(value, enum.Enum):
-            return [self.code(type(value), where), value.name]
-        if isinstance(value, (Tensor, np.ndarray, np.generic)):
-            return _array(value)
-        if type(value) in (list, tuple, torch.Size):
-            return [self.plain(each, where) for each in value]
-        if isinstance(value, (set, frozenset)):
-            return sorted(self.plain(list(value), where), key=repr)
-        if isinstance(value, Mapping) and all(type(key) is str for key in value):
-            return {key: self.plain(each, f"{where}.{key}") for key, each in value.items()}
-        if isinstance(value, Mapping):
-            return self.plain(list(value.items()), where)
-        if isinstance(value, functools.partial):
-            return self.plain([value.func, value.args, value.keywords], where)
-        if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
-            return self.code(value, where)
-        if dataclasses.is_dataclass(value):
-            fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-            return [self.code(type(value), where), self.plain(fields, where)]
-        raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain")
-
-    def code(self, value: Any, where: str) -> object:
-        """A class or function by its full name, and what a function holds; its code is among the loaded files."""
-        for each in value.__mro__ if isinstance(value, type) else [value]:
-            self._meet(each, where)
-        name = _name_of(value)
-        if not isinstance(value, FunctionType):
-            return name
-        held = [*(cell.cell_contents for cell in value.__closure__ or ()), value.__defaults__, value.__kwdefaults__]
-        return [f"{name}:{value.__code__.co_firstlineno}", self.plain(held, where)]
-
-    def state(self, value: object, where: str) -> object:
-        """A plain value, or class and attributes of an object, noted in `unknown` if a user's class has others."""
-        with suppress(*_NOT_PLAIN):
-            return self.plain(value, where)
-        kind = self.code(type(value), where)
-        if _is_own(_file_of(type(value).__module__)):
-            return [kind, self.of(vars(value) if hasattr(value, "__dict__") else value, where)]
-        try:
-            return [kind, self.plain(vars(value), where)]
-        except (TypeError, *_NOT_PLAIN):  # of a library, which its version stands for
-            return kind
-
-    def _meet(self, value: Any, where: str) -> None:
-        """Note a class or function without a file, or the package that has it."""
-        module = value.__module__ or "builtins"
-        if value not in self._met and not _has_code(value, module):
-            self.unknown[f"{where}: {_name_of(value)}, whose code is in no file"] = None
-        elif value not in self._met and not _is_own(_file_of(module)):
-            self.packages.add(module.partition(".")[0])
-        self._met.add(value)
-
-
-class _OpaqueError(Exception):
-    """A value is not plain."""
-
-
-_NOT_PLAIN = (_OpaqueError, RecursionError, ValueError)
-"""Of values that are not plain, that hold themselves, and of functions that are not defined to their end."""
-
-
-def _name_of(value: Any) -> str:
-    return f"{value.__module__ or 'builtins'}.{value.__qualname__}"
-
-
-def _array(value: Any) -> list[object]:
-    try:
-        held = value.detach().cpu().contiguous() if isinstance(value, Tensor) else np.ascontiguousarray(value)
-        content = held.flatten().view(torch.uint8).numpy() if isinstance(held, Tensor) else held.view(np.uint8)
-    except (RuntimeError, NotImplementedError, TypeError) as error:
-        raise _OpaqueError(f"a {type(value).__name__} of type {value.dtype}") from error
-    return [str(value.dtype), list(value.shape), hashlib.sha256(content.data).hexdigest()]
-
-
-def _file_of(module: str) -> str:
-    """Path of a loaded module; empty if it has none."""
-    loaded = sys.modules.get(module)
-    file = vars(loaded).get("__file__") if isinstance(loaded, ModuleType) else None
-    return file if isinstance(file, str) and os.path.isabs(file) else ""
-
-
-def _is_own(file: str) -> bool:
-    """Whether a file is the user's: neither of Python nor installed, which versions stand for, nor of this package."""
-    if not file or _SITES[0] in file or _SITES[1] in file or file.startswith(_INSTALLED):
-        return False
-    return os.path.isfile(file) and not os.path.realpath(file).startswith(_INSTALLED)
-
-
-def _has_code(value: Any, module: str) -> bool:
-    """Whether a class or function is Python's own or from the file of a loaded module."""
-    if isinstance(value, FunctionType) and not os.path.isfile(value.__code__.co_filename):
-        return value.__code__.co_filename.startswith("<frozen")
-    if module == "builtins" and isinstance(value, type):
-        return not value.__flags__ & 1 << 9  # as classes have that exec defines in a module without a name
-    file = _file_of(module)
-    return os.path.isfile(file) if file else module.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
-
-
 _read: dict[str, tuple[object, str]] = {}
 """By name of a module: what it was loaded by, and the digest of its file when it was first asked for.
 
@@ -204,7 +67,7 @@ def loaded_code() -> dict[str, str]:
     """Digest of the file of every loaded module that is neither installed nor Python's own nor of this package."""
     found = {}
     for name in sorted(sys.modules):
-        if _is_own(file := _file_of(name)):
+        if is_own(file := file_of(name)):
             by = getattr(sys.modules[name], "__spec__", None) or sys.modules[name]  # another one after a reload
             if name not in _read or _read[name][0] is not by:
                 _read[name] = by, _digest_of_file(file)
@@ -215,9 +78,9 @@ def loaded_code() -> dict[str, str]:
 @functools.cache
 def package_code() -> str:
     """Digest of this package's sources, also those of its kernels, which may be edited under one version."""
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(_PACKAGE) for name in names]
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names]
     code = [file for file in files if file.endswith((".py", ".cpp", ".h"))]
-    return digest_of({file.removeprefix(_PACKAGE): _digest_of_file(file) for file in code})
+    return digest_of({file.removeprefix(PACKAGE): _digest_of_file(file) for file in code})
 
 
 def _digest_of_file(file: str) -> str:
@@ -258,7 +121,7 @@ def fingerprint(
     apart = images_are_apart(model, data, trainer)
     weights = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     settings: dict[str, Any] = {
-        "weights": digest_of([[name, _array(value)] for name, value in weights]),
+        "weights": digest_of([[name, array_content(value)] for name, value in weights]),
         "structure": _structure(model, contents),
         "model": _hyperparameters(model, swept, trainer, contents),
         "outcome": contents.state(model.outcome, "outcome"),

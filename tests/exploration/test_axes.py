@@ -11,8 +11,8 @@ from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.axis_settings import SETTINGS, is_condition
 from asim_lightning.exploration.axes import SweepAxes, axes_of, condition_at, lsb_note
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import macro_content
-from asim_lightning.exploration.trial_keys import Contents
 from asim_lightning.report.labels import label_of
 from tests.exploration.conftest import MACRO, Make, predictions
 

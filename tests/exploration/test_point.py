@@ -12,8 +12,8 @@ from asim_lightning import MacroConfig, Plan, Rule
 from asim_lightning.circuit import StaticEffects, transfer
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.results import KINDS, digest_of
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.point import Points, macro_content
-from asim_lightning.exploration.trial_keys import Contents
 from asim_lightning.surgery import macro_layers
 from tests.classifier.conftest import make_model
 from tests.exploration.conftest import Load

@@ -26,8 +26,9 @@ from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.sweep import Sweep
-from asim_lightning.exploration.trial_keys import Contents, Fingerprint, fingerprint
+from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
 from tests.exploration.conftest import CountingSweep, Load, environment
 
@@ -286,7 +287,7 @@ def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, 
 
 
 def test_sources_of_this_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_keys, "_PACKAGE", str(tmp_path))
+    monkeypatch.setattr(trial_keys, "PACKAGE", str(tmp_path))
     seen = []
     for name, text in (("a.py", "1"), ("a.py", "2"), ("b.cpp", "1"), ("b.cpp", "2"), ("c.md", "1")):
         (tmp_path / name).write_text(text)
