@@ -4,18 +4,18 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import inspect
 import math
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
-from contextlib import suppress
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PATHS = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
@@ -31,7 +31,8 @@ class Contents:
         """What could not be described, such as "data: my.Data, whose code is in no file"."""
         self.packages: set[str] = set()
         """Top-level names of installed packages whose classes and functions were met."""
-        self._met: set[object] = set()
+        self._met: dict[int, tuple[object, object]] = {}
+        """By identity: a class, function or object, kept alive, and its description; until that is known, its name."""
 
     def of(self, value: object, where: str) -> object:
         """A value by content: numbers, texts, tensors, functions, and containers and dataclasses of them.
@@ -44,65 +45,102 @@ class Contents:
             self.unknown[f"{where}: {error}"] = None
             return {"unknown": str(error)}
 
-    def plain(self, value: Any, where: str) -> Any:
-        """A value as `of` has it; raises one of `_NOT_PLAIN` if there is no such description."""
+    def state(self, value: object, where: str) -> object:
+        """A value as `of` has it, and objects by class and attributes.
+
+        Of a library's object that is not plain the class has to do: the library's version stands for it.
+        """
+        try:
+            return self.plain(value, where, objects=True)
+        except _NOT_PLAIN as error:
+            self.unknown[f"{where}: {error}"] = None
+            return {"unknown": str(error)}
+
+    def plain(self, value: Any, where: str, objects: bool = False) -> Any:
+        """A value as `of`, or `state`, has it; raises one of `_NOT_PLAIN` if there is no such description."""
         if value is None or type(value) in (bool, int, str):
             return value
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else repr(float(value))
-        if isinstance(value, (torch.dtype, torch.device, complex, os.PathLike)):
+        if isinstance(value, (torch.dtype, torch.device, complex, bytes, range, slice, os.PathLike)):
             return str(value)
         if isinstance(value, enum.Enum):
             return [self.code(type(value), where), value.name]
         if isinstance(value, (Tensor, np.ndarray, np.generic)):
             return array_content(value)
         if type(value) in (list, tuple, torch.Size):
-            return [self.plain(each, where) for each in value]
+            return [self.plain(each, where, objects) for each in value]
         if isinstance(value, (set, frozenset)):
-            return sorted(self.plain(list(value), where), key=repr)
+            return sorted(self.plain(list(value), where, objects), key=repr)
         if isinstance(value, Mapping) and all(type(key) is str for key in value):
-            return {key: self.plain(each, f"{where}.{key}") for key, each in value.items()}
+            return {key: self.plain(each, f"{where}.{key}", objects) for key, each in value.items()}
         if isinstance(value, Mapping):
-            return self.plain(list(value.items()), where)
+            return self.plain(list(value.items()), where, objects)
+        if isinstance(value, (MethodType, staticmethod, classmethod)):
+            return self.plain([value.__func__, getattr(value, "__self__", None)], where, objects)
+        if isinstance(value, property):
+            return self.plain([value.fget, value.fset], where, objects)
         if isinstance(value, functools.partial):
-            return self.plain([value.func, value.args, value.keywords], where)
+            return self.plain([value.func, value.args, value.keywords], where, objects)
         if isinstance(value, (type, FunctionType, BuiltinFunctionType)):
             return self.code(value, where)
         if dataclasses.is_dataclass(value):
             fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-            return [self.code(type(value), where), self.plain(fields, where)]
+            return [self.code(type(value), where), self.plain(fields, where, objects)]
+        if objects:
+            return self._once(value, type(value).__qualname__, lambda: self._object(value, where))
         raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain")
 
     def code(self, value: Any, where: str) -> object:
-        """A class or function by its full name, and what a function holds; its code is among the loaded files."""
-        for each in value.__mro__ if isinstance(value, type) else [value]:
-            self._meet(each, where)
+        """A class or function by its full name and what it holds; its source is among the loaded files.
+
+        A script may change what code names between two calls, and two functions may be on one line. So of a user's
+        function its byte code and the globals that it names count, and of a user's class its methods and attributes.
+        """
+        return self._once(value, _name_of(value), lambda: self._code(value, where))
+
+    def _once(self, value: object, name: str, describe: Callable[[], object]) -> object:
+        """What describes a value, which may hold itself."""
+        if id(value) not in self._met:
+            self._met[id(value)] = value, name
+            self._met[id(value)] = value, describe()
+        return self._met[id(value)][1]
+
+    def _code(self, value: Any, where: str) -> object:
+        kinds = value.__mro__ if isinstance(value, type) else [value]
+        for each in kinds:
+            self._note_source(each, where)
         name = _name_of(value)
+        if isinstance(value, type):
+            own = [vars(kind) for kind in kinds if is_own(file_of(kind.__module__))]
+            held = [
+                [key, self.state(each, where)] for space in own for key, each in space.items() if _counts(key, each)
+            ]
+            return [name, held] if held else name
         if not isinstance(value, FunctionType):
             return name
-        held = [*(cell.cell_contents for cell in value.__closure__ or ()), value.__defaults__, value.__kwdefaults__]
-        return [f"{name}:{value.__code__.co_firstlineno}", self.plain(held, where)]
+        around = [each.cell_contents for each in value.__closure__ or ()]
+        named = _named(value) if is_own(value.__code__.co_filename) else []
+        inside = self.state([around, value.__defaults__, value.__kwdefaults__, named], where)
+        return [f"{name}:{value.__code__.co_firstlineno}", inside]
 
-    def state(self, value: object, where: str) -> object:
-        """A plain value, or class and attributes of an object, noted in `unknown` if a user's class has others."""
-        with suppress(*_NOT_PLAIN):
-            return self.plain(value, where)
+    def _object(self, value: Any, where: str) -> object:
         kind = self.code(type(value), where)
-        if is_own(file_of(type(value).__module__)):
-            return [kind, self.of(vars(value) if hasattr(value, "__dict__") else value, where)]
+        deep = isinstance(value, nn.Module) or is_own(file_of(type(value).__module__))
         try:
-            return [kind, self.plain(vars(value), where)]
-        except (TypeError, *_NOT_PLAIN):  # of a library, which its version stands for
+            return [kind, self.plain(vars(value), where, deep)]
+        except (TypeError, *_NOT_PLAIN) as error:
+            if deep:
+                raise _OpaqueError(f"a {type(value).__qualname__}, which is not plain") from error
             return kind
 
-    def _meet(self, value: Any, where: str) -> None:
+    def _note_source(self, value: Any, where: str) -> None:
         """Note a class or function without a file, or the package that has it."""
         module = value.__module__ or "builtins"
-        if value not in self._met and not _has_code(value, module):
+        if not _has_code(value, module):
             self.unknown[f"{where}: {_name_of(value)}, whose code is in no file"] = None
-        elif value not in self._met and not is_own(file_of(module)):
+        elif not is_own(file_of(module)):
             self.packages.add(module.partition(".")[0])
-        self._met.add(value)
 
 
 class _OpaqueError(Exception):
@@ -111,6 +149,33 @@ class _OpaqueError(Exception):
 
 _NOT_PLAIN = (_OpaqueError, RecursionError, ValueError)
 """Of values that are not plain, that hold themselves, and of functions that are not defined to their end."""
+
+
+def _counts(name: str, value: object) -> bool:
+    """Whether an attribute of a user's class is the user's: no method or table that Python makes for every class."""
+    function = inspect.unwrap(value) if isinstance(value, FunctionType) else None
+    return not name.startswith("__") or (function is not None and is_own(function.__code__.co_filename))
+
+
+def _named(function: FunctionType) -> list[object]:
+    """The byte code of a function and of those within it, their constants and names, and the globals of these names.
+
+    A global module stands for those of its attributes that are named, if it is the user's.
+    """
+    codes = [function.__code__]
+    for code in codes:
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+    names = [name for code in codes for name in code.co_names]
+    named = [function.__globals__[name] for name in names if name in function.__globals__]
+    modules = [each for each in named if isinstance(each, ModuleType) and is_own(file_of(each.__name__))]
+    spaces = [function.__globals__, *map(vars, modules)]
+    given = [[name, space[name]] for space in spaces for name in dict.fromkeys(names) if name in space]
+    return [
+        [code.co_code for code in codes],
+        names,
+        [each for code in codes for each in code.co_consts if not isinstance(each, CodeType)],
+        [each for each in given if not isinstance(each[1], ModuleType)],
+    ]
 
 
 def _name_of(value: Any) -> str:

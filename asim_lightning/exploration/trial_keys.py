@@ -20,6 +20,7 @@ from asim_lightning import __version__
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.classifier.network import CimModule
+from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.engine import SavedChip
@@ -124,7 +125,7 @@ def fingerprint(
         "weights": digest_of([[name, array_content(value)] for name, value in weights]),
         "structure": _structure(model, contents),
         "model": _hyperparameters(model, swept, trainer, contents),
-        "outcome": contents.state(model.outcome, "outcome"),
+        "outcome": _outcome(model.outcome, contents),
         "noise": {"seed": model.noise_seed, "chip": chip.digest if isinstance(chip := model.chip, SavedChip) else chip},
         "data": _data(model, data, trainer, contents),
         "trainer": _trainer(trainer, contents),
@@ -153,8 +154,18 @@ def _structure(model: CimModule, contents: Contents) -> str:
         idle = {*vars(nn.Module()), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
+                if getattr(value, "__self__", None) is module:  # a method, whose object is described here
+                    value = value.__func__
                 found.append([key, contents.state(value, f"model.{name}.{key}")])
     return digest_of(found)
+
+
+def _outcome(outcome: Outcome, contents: Contents) -> list[object]:
+    """An outcome, whose number may be an object that is called, of the user's or a network."""
+    known = isinstance(outcome.number, nn.Module) or is_own(file_of(type(outcome.number).__module__))
+    number = (contents.state if known else contents.of)(outcome.number, "outcome")
+    rest = {name: value for name, value in vars(outcome).items() if name != "number"}
+    return [contents.code(type(outcome), "outcome"), contents.state(rest, "outcome"), number]
 
 
 def _hyperparameters(model: CimModule, swept: Iterable[str], trainer: Trainer, contents: Contents) -> Any:

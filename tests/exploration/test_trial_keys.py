@@ -1,17 +1,13 @@
 """A key answers only for what was measured: whatever can change an outcome changes it, and nothing else does."""
 
-import functools
 import importlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
@@ -26,7 +22,6 @@ from asim_lightning.data import ImageFolder
 from asim_lightning.evaluation.results import digest_of
 from asim_lightning.exploration import trial_keys
 from asim_lightning.exploration.axes import SweepAxes
-from asim_lightning.exploration.described_values import Contents
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.exploration.trial_keys import Fingerprint, fingerprint
 from tests.classifier.conftest import make_data, make_model
@@ -229,47 +224,6 @@ def test_callbacks_count_if_a_sweep_calls_them(tmp_path: Path) -> None:
     assert found(callbacks=[Disturbing(object())]).unknown == (
         "trainer.callbacks.Disturbing: a object, which is not plain",
     )
-
-
-@dataclass
-class Settings:
-    mean: tuple[float, ...] = (0.5,)
-
-
-def adder(amount: float) -> Callable[[float], float]:
-    return lambda x: x + amount
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda n: 0.1 + n,
-        lambda n: float("inf") * (1 - 2 * n),
-        lambda n: {"a": [1, (n,)]},
-        lambda n: {1: n},
-        lambda n: {"x", "y", str(n)},
-        lambda n: np.array([1.0, n]),
-        lambda n: torch.ones(3, 2, dtype=torch.bfloat16).T * n,
-        lambda n: Settings((n,)),
-        adder,
-        lambda n: functools.partial(adder, n),
-        lambda n: Settings if n else Path,
-        lambda n: Path("a") / str(n),
-    ],
-)
-def test_values_are_told_apart_by_content(make: Callable[[int], Any]) -> None:
-    contents = Contents()
-    one, same, other = (json.dumps(contents.of(make(n), "it"), sort_keys=True) for n in (0, 0, 1))
-    assert one == same != other
-    assert not contents.unknown
-
-
-def test_a_value_that_is_not_plain_is_noted() -> None:
-    contents, itself = Contents(), list[Any]()
-    itself.append(itself)
-    for name, value in {"a": object(), "b": itself, "c": torch.zeros(2, device="meta")}.items():
-        contents.of({"x": [value]}, name)
-    assert [each.partition(":")[0] for each in contents.unknown] == ["a", "b", "c"]
 
 
 def test_a_loaded_module_of_the_user_counts_when_it_is_loaded_again(load: Load, tmp_path: Path) -> None:
