@@ -26,7 +26,7 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
             `attention_scale` or `norm_eps` for one that has no attention or LayerNorm.
     """
     if config.network is not None:
-        return _own_network(config.network, config.kwargs, num_classes)
+        return _own_network(str(config.network), config.kwargs, num_classes)
     import timm  # half of the command line's start-up time, and not needed for --help
 
     check_name("model.backbone.name", config.name)

@@ -50,14 +50,21 @@ class BackboneConfig:
     heads; published)."""
     norm_eps: float | None = None
     """Epsilon of every LayerNorm, above 0 (published 1e-5); null: timm's own, 1e-6 in a ViT."""
-    network: str | None = None
+    network: str | dict[str, Any] | None = None
     """Import path of a class or function of yours that makes the network from `kwargs`, such as my_net.Net, instead of
-    timm; it is given `num_classes` too if it takes that."""
+    timm; or {class_path: my_net.Net, init_args: {width: 64}}. It is given `num_classes` too if it takes that."""
     weights: str | None = None
     """File of a state dict to start from (.safetensors, or tensors saved by torch), whose names are the network's."""
+    input_shape: list[int] | None = None
+    """Shape of an input of `network` without its batch, such as [3, 16, 16]; null: images of `image_size`, or in a
+    command the data's."""
+    input_values: int | None = None
+    """How many values inputs of whole numbers have, such as tokens 0..n-1; null: inputs are no whole numbers."""
 
     def __post_init__(self) -> None:
         size, eps = self.image_size, self.norm_eps
+        if isinstance(self.network, dict):
+            self._unfold()
         if self.network is not None:
             self._check_own()
             object.__setattr__(self, "name", self.network)
@@ -80,6 +87,18 @@ class BackboneConfig:
         if eps is not None and not (number and 0.0 < eps < math.inf):
             raise ValueError(f"`model.backbone.norm_eps` must be above 0, or null, got {eps!r}")
 
+    def _unfold(self) -> None:
+        """Take a class and its arguments apart."""
+        given: Any = self.network
+        arguments = given.get("init_args") or {}
+        if not {"class_path"} <= set(given) <= {"class_path", "init_args"} or not isinstance(arguments, dict):
+            raise ValueError(
+                "`model.backbone.network` must be an import path, or a mapping of class_path and init_args, got "
+                f"{given!r}"
+            )
+        object.__setattr__(self, "network", given["class_path"])
+        object.__setattr__(self, "kwargs", {**self.kwargs, **arguments})
+
     def _check_own(self) -> None:
         """Refuse settings of timm's networks, and a size that nothing says, with a network of the user's."""
         if not isinstance(self.network, str) or "." not in self.network:
@@ -90,5 +109,5 @@ class BackboneConfig:
         for name, value in usual.items():
             if getattr(self, name) != value:
                 raise ValueError(f"`model.backbone.{name}` is of timm's networks, and must be left out with `network`")
-        if self.image_size is None:
-            raise ValueError("`model.backbone.image_size` must say the height and width of images with `network`")
+        if self.image_size is None and self.input_shape is None:
+            raise ValueError("`model.backbone.image_size`, or `input_shape`, must say what inputs `network` takes")

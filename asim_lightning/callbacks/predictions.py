@@ -35,7 +35,8 @@ class ImageCounter(Callback):
     ) -> None:
         """Count a batch."""
         self.images += len(outputs["index"])
-        self.right += int((outputs["prediction"] == outputs["label"]).sum())
+        if "prediction" in outputs:  # not of other outcomes than right or wrong
+            self.right += int((outputs["prediction"] == outputs["label"]).sum())
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Add the other processes' images."""

@@ -10,8 +10,12 @@ Batch = tuple[Tensor, Tensor, Tensor]
 """Images, labels, and each image's index in its split. # (batch, channels, height, width), (batch,), (batch,)"""
 
 
-def unpack(batch: Any, num_classes: int) -> Batch:
+def unpack(batch: Any, num_classes: int | None) -> Batch:
     """Images, labels and indices of a batch.
+
+    Args:
+        batch: The batch.
+        num_classes: Number of classes; None: there is not one label an image.
 
     Raises:
         ValueError: The batch holds something else, or a label that is not a class (checked on the CPU
@@ -24,7 +28,9 @@ def unpack(batch: Any, num_classes: int) -> Batch:
             f"got {kind}"
         )
     images, labels, ids = batch
-    if labels.device.type == "cpu" and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+    if num_classes is None or labels.device.type != "cpu" or not labels.numel():
+        return images, labels, ids
+    if not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         given = f"{int(labels.min())}..{int(labels.max())}"
         raise ValueError(f"Labels must be 0..{num_classes - 1}, as `model.num_classes` says, got {given}")
     return images, labels, ids

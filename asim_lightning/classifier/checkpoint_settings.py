@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_CLASSES = ("column", "network", "train_noise_model")
-"""Settings that name a class: a built-in one, or one by its import path, whose code would run."""
+_CLASSES = ("column", "network", "outcome", "train_noise_model")
+"""Settings that name a class or function: a built-in one, or one by its import path, whose code would run."""
 _PATTERNS = ("keep", "pact_keep", "match")
 """Settings that name layers."""
 _FILES = (".column_args.file", "model.chip_file")
@@ -154,7 +154,7 @@ def _leaves(named: Any, last: str = "") -> Iterator[tuple[str, Any]]:
         named = asdict(named)
     if isinstance(named, Mapping):
         for key, value in named.items():
-            yield from _leaves(value, str(key))
+            yield from _leaves(value, last if key == "class_path" else str(key))
     elif isinstance(named, (list, tuple)):
         for value in named:
             yield from _leaves(value, last)

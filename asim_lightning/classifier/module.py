@@ -14,9 +14,10 @@ from asim_lightning.backbone import BackboneConfig, build_backbone, image_channe
 from asim_lightning.classifier.arguments import check_image_size, check_settings, chip_of, config_of
 from asim_lightning.classifier.batches import Batch, step_seed, unpack
 from asim_lightning.classifier.loading import load_classifier
-from asim_lightning.classifier.metrics import TRAINING_LOSS, accuracy_name, metrics_of
+from asim_lightning.classifier.metrics import TRAINING_LOSS, metrics_of, outcome_name
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
+from asim_lightning.classifier.outcome import Outcome, right
 from asim_lightning.classifier.processes import restore_ranges
 from asim_lightning.classifier.resumed_checkpoint import change_optimizer_, check_folding, forget_paths_elsewhere_
 from asim_lightning.engine import noise_context
@@ -32,7 +33,7 @@ class CimClassifier(CimModule):
     Args:
         backbone: The network: one of timm, or of the user's.
         plan: Which layer gets which macro; `keep` with "*" leaves the network float.
-        num_classes: Number of classes.
+        num_classes: Number of classes; a network of the user's gets it if it takes it.
         fidelity: Evaluation: float, quantized (integers, no macro), simulated (bit by bit), or estimated (quantized
             with the noise of training: the published quick estimate, which is logged as acc_estimate).
         optimizer: Optimizer and learning-rate schedule.
@@ -52,6 +53,8 @@ class CimClassifier(CimModule):
         calibration_method: How ranges are fitted: max, percentile or mse.
         max_elements: Most counts that the reference engine holds at a time, which bounds its memory: 1 or more; null:
             2^20 on a CPU, 2^26 elsewhere. No result depends on it.
+        outcome: What is measured, and what a fit trains for: accuracy, multilabel, segmentation (mean IoU), next_token,
+            loss, or the import path of a function of yours of outputs and targets, or of an Outcome.
 
     Raises:
         ValueError: An argument is not allowed, or the plan does not fit the network.
@@ -77,6 +80,7 @@ class CimClassifier(CimModule):
         calibration_images: int = 512,
         calibration_method: str = "max",
         max_elements: int | None = None,
+        outcome: str = "accuracy",
     ) -> None:
         settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         super().__init__()
@@ -91,6 +95,10 @@ class CimClassifier(CimModule):
         }  # a checkpoint brings its own weights
         check_settings(settings)
         noise = training_noise(train_noise_model, train_noise_args)
+        self.outcome = Outcome.of(outcome)
+        self._classes = num_classes if self.outcome.number is right else None
+        if self._classes is None and (mixup or label_smoothing):
+            raise ValueError(f"`model.mixup` and `label_smoothing` need the outcome accuracy, got {self.outcome.name}")
         self.save_hyperparameters(settings)
         self.num_classes, self.label_smoothing, self.mixup = num_classes, label_smoothing, mixup
         self.optimizer_config, self.noise_seed, self.trial = optimizer, noise_seed, trial
@@ -112,7 +120,8 @@ class CimClassifier(CimModule):
         # in a tuple, so that the compiled network is no second submodule with keys of its own
         self._compiled = (torch.compile(self.backbone),) if compile else ()
         self.top5 = min(5, num_classes)
-        self.accuracy, self.loss = metrics_of(num_classes, self.top5)
+        self._top = () if self._classes is None else (1, self.top5)
+        self.accuracy, self.loss = metrics_of(num_classes, self._top)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -166,10 +175,11 @@ class CimClassifier(CimModule):
     @property
     def logged(self) -> tuple[str, ...]:
         """Names of the metrics that a fit logs; those of val/ only if it validates."""
+        estimate = self.fidelity == "estimated"
         return (
             TRAINING_LOSS,
             "val/loss",
-            *(accuracy_name("val", k, self.fidelity == "estimated") for k in (1, self.top5)),
+            *(outcome_name("val", self.outcome, estimate, k) for k in self._top or (1,)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -217,12 +227,18 @@ class CimClassifier(CimModule):
 
     @property
     def example(self) -> Tensor | None:
-        """A random image of the configured size; None where the network's own size is taken."""
+        """A random input of the configured size; None where the network's own size is taken."""
+        shape, values = (self.hparams["backbone"][name] for name in ("input_shape", "input_values"))
+        generator = torch.Generator().manual_seed(0)
+        if shape is not None and values is not None:
+            return torch.randint(values, (1, *shape), generator=generator)
+        if shape is not None:
+            return torch.randn(1, *shape, generator=generator)
         size, channels = self.hparams["backbone"]["image_size"], self.in_channels
         if size is None or channels is None:
             return None
         # half of the values negative, as in normalised images
-        return torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+        return torch.randn(1, channels, size, size, generator=generator)
 
     def on_fit_start(self) -> None:
         """Keep the seed from which the random numbers of each step derive."""
@@ -249,8 +265,8 @@ class CimClassifier(CimModule):
         change_optimizer_(checkpoint, self.hparams["optimizer"])
 
     def training_step(self, batch: Batch, batch_number: int) -> Tensor:
-        """Cross-entropy of a batch under fake quantisation and the noise of training."""
-        images, labels, ids = unpack(batch, self.num_classes)
+        """The outcome's loss, a cross-entropy, of a batch under fake quantisation and the noise of training."""
+        images, labels, ids = unpack(batch, self._classes)
         # what a batch draws is a function of seed, place and process, so that a run that was stopped repeats it
         torch.manual_seed(step_seed(self._training_seed or 0, self.global_step, batch_number, self.global_rank))
         targets: Tensor = labels
@@ -258,7 +274,10 @@ class CimClassifier(CimModule):
             images, targets = MixUp(alpha=self.mixup, num_classes=self.num_classes)(images, labels)
         with noise_context(self.noise_seed, 0, ids, self.chip, step=self.global_step):
             logits = self(images)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if self.label_smoothing:
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        else:
+            loss = self.outcome.loss(logits, targets)
         self.log(TRAINING_LOSS, loss, prog_bar=True)
         return loss
 
@@ -287,14 +306,22 @@ class CimClassifier(CimModule):
         self.fit_missing_ranges()
 
     def predict_step(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index, label, prediction and confidence of each sample. # (batch,) each"""
-        images, labels, ids = unpack(batch, self.num_classes)
+        """Index, label, prediction and confidence of each sample. # (batch,) each
+
+        Raises:
+            ValueError: The outcome is no accuracy.
+        """
+        if self._classes is None:
+            raise ValueError(f"Predictions are of one label a sample, got the outcome {self.outcome.name}")
+        images, labels, ids = unpack(batch, self._classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             confidence, prediction = self(images).softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}
 
     def outcomes(self, batch: Batch, batch_number: int) -> dict[str, Tensor]:
-        """Index, right or wrong, and prediction of each sample. # (batch,) each"""
+        """Index and value of each sample, and of an accuracy its prediction. # (batch,) each"""
+        if self._classes is None:
+            return super().outcomes(unpack(batch, None), batch_number)
         found = self.predict_step(batch, batch_number)
         return {"value": (found["prediction"] == found["label"]).float(), **found}
 
@@ -309,17 +336,24 @@ class CimClassifier(CimModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        images, labels, ids = unpack(batch, self.num_classes)
+        images, labels, ids = unpack(batch, self._classes)
         with noise_context(self.noise_seed, self.trial, ids, self.chip):
             logits = self(images)
         # a metric, since Lightning's sync_dist is wrong where processes have unequal shares
         loss = self.loss[f"{stage}_loss"]
-        loss(F.cross_entropy(logits, labels), weight=len(ids))
+        loss(self.outcome.loss(logits, labels), weight=len(ids))
         self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=len(ids))  # type: ignore[arg-type]
-        for k in (1, self.top5):
+        estimate = self.fidelity == "estimated"
+        if self._classes is None:
+            numbers, mean = self.outcome.numbers(logits, labels)["value"], self.accuracy[f"{stage}_mean"]
+            mean(numbers)
+            if (name := outcome_name(stage, self.outcome, estimate)) != f"{stage}/loss":
+                self.log(name, mean, on_epoch=True, prog_bar=True, batch_size=len(ids))  # type: ignore[arg-type]
+            return {"index": ids, "value": numbers}
+        for k in self._top:
             metric = self.accuracy[f"{stage}_top{k}"]
             metric(logits, labels)
-            name = accuracy_name(stage, k, self.fidelity == "estimated")
+            name = outcome_name(stage, self.outcome, estimate, k)
             self.log(name, metric, on_epoch=True, prog_bar=k == 1, batch_size=len(ids))  # type: ignore[arg-type]
         confidence, prediction = logits.softmax(dim=-1).max(dim=-1)
         return {"index": ids, "label": labels, "prediction": prediction, "confidence": confidence}

@@ -1,8 +1,10 @@
 """An outcome: one number a sample, from what a network gives and what it should."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -66,6 +68,22 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(outputs.float(), targets, reduction="none").reshape(len(targets), -1).mean(dim=1)
 
 
+def pixel_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the pixels whose target is a class. # (batch, classes, ...), (batch, ...)"""
+    is_class = (targets >= 0) & (targets < outputs.shape[1])
+    return F.cross_entropy(outputs, targets.where(is_class, IGNORED), ignore_index=IGNORED)
+
+
+def label_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross-entropy of labels. # (batch, labels) both"""
+    return F.binary_cross_entropy_with_logits(outputs, targets.to(outputs))
+
+
+def token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the tokens from the second one. # (batch, tokens, vocabulary), (batch, tokens)"""
+    return F.cross_entropy(outputs[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=IGNORED)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One number a sample, whose mean over samples is what a study measures.
@@ -75,31 +93,47 @@ class Outcome:
         number: From outputs and targets of a batch to one number a sample. # (batch, ...), (batch, ...) to (batch,)
         is_share: Whether numbers are 0..1, so that tables show them in percent.
         more_is_better: Whether a larger mean is better, as of an accuracy and not of a loss.
+        loss: What `asim fit` minimises: from outputs and targets of a batch to the mean loss of its samples.
     """
 
     name: str = "accuracy"
     number: Callable[[Any, Any], Tensor] = right
     is_share: bool = True
     more_is_better: bool = True
+    loss: Callable[[Any, Any], Tensor] = F.cross_entropy
+
+    @property
+    def metric(self) -> str:
+        """The name in metrics that are logged, such as acc or mean_iou."""
+        return "acc" if self.number is right else re.sub(r"\W+", "_", self.name).lower()
 
     @classmethod
     def of(cls, given: "str | Callable[[Any, Any], Tensor] | Outcome") -> "Outcome":
         """The outcome that a user asks for: by name, or by a function that gives 0..1 and whose name tables show.
 
+        Args:
+            given: A name, a function, an outcome, or the import path of a function or outcome, such as my_mod.score.
+
         Raises:
             ValueError: There is none of this name.
         """
+        if isinstance(given, str) and "." in given:
+            try:
+                given = resolve_name(given)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise ValueError(f"`outcome` {given} cannot be imported: {error}") from None
         if isinstance(given, Outcome):
             return given
         if callable(given):
             return cls(getattr(given, "__name__", "outcome").replace("_", " "), given)
-        if given not in OUTCOMES:
-            near = get_close_matches(str(given), OUTCOMES, n=1)
+        named = {**{each.name: each for each in OUTCOMES.values()}, **OUTCOMES}
+        if given not in named:
+            near = get_close_matches(str(given), named, n=1)
             raise ValueError(
                 f"`outcome` must be among {', '.join(OUTCOMES)}, a function of outputs and targets, or an Outcome, got "
                 f"{given!r}" + (f"; nearest: {near[0]}" if near else "")
             )
-        return OUTCOMES[given]
+        return named[given]
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """The number of each sample of a batch and, of one label a sample, the predicted class.
@@ -120,13 +154,10 @@ class Outcome:
 
 
 OUTCOMES: Mapping[str, Outcome] = {
-    each.name: each
-    for each in (
-        Outcome(),
-        Outcome("multi-label", right_labels),
-        Outcome("mean IoU", mean_iou),
-        Outcome("next token", right_tokens),
-        Outcome("loss", cross_entropy, is_share=False, more_is_better=False),
-    )
+    "accuracy": Outcome(),
+    "multilabel": Outcome("multi-label", right_labels, loss=label_loss),
+    "segmentation": Outcome("mean IoU", mean_iou, loss=pixel_loss),
+    "next_token": Outcome("next token", right_tokens, loss=token_loss),
+    "loss": Outcome("loss", cross_entropy, is_share=False, more_is_better=False),
 }
-"""Outcomes by name."""
+"""Outcomes by what is asked for; the name that tables show is taken too."""

@@ -78,14 +78,15 @@ def _compare(setup: Setup, conditions: dict[str, Condition], trials: int) -> Non
     def line(name: str, correct: Answers) -> str:
         found, (images, reads) = accuracy_interval(correct), correct.shape
         shape = f"{images} test images, {reads} reads"
-        return f"accuracy {100 * found.mean:.2f} % {Measure().interval(found.low, found.high)} {name} ({shape})"
+        mean, ends = measure.quantity(found.mean), measure.interval(found.low, found.high)
+        return f"{measure.name} {mean} {ends} {name} ({shape})"
 
     trainer, model, data = setup.trainer, setup.model, setup.data
+    measure = Measure.of(model.outcome)
     answers = evaluate_each(trainer, model, data, list(conditions.items()), trials, line, setup.say)
     after = answers[1]
     for name, correct in zip(conditions, answers, strict=True):
         if name != "after":
             found = difference_interval(after, correct)
-            setup.say(
-                f"after - {name}: {100 * found.mean:+.2f} % {Measure().interval(found.low, found.high)}, in pairs",
-            )
+            change = f"{measure.shown(found.mean):+.2f}{' %' * measure.is_share}"
+            setup.say(f"after - {name}: {change} {measure.interval(found.low, found.high)}, in pairs")

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, SimulatedAccuracy
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
-from asim_lightning.classifier.metrics import accuracy_name
+from asim_lightning.classifier.metrics import outcome_name
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.lightning_private import steps_between_saves
@@ -26,7 +26,7 @@ def with_summary(callbacks: Sequence[Callback]) -> list[Callback]:
     return [*callbacks] if is_there else [*callbacks, NetworkSummary()]
 
 
-def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callback]:
+def with_checkpoints(configured: Sequence[Callback], monitor: str, mode: str = "max") -> list[Callback]:
     """Callbacks of a fit: the configuration's, one that keeps the best epoch where none does, and `LastCheckpoint`.
 
     Lightning's own last.ckpt may be of a step behind which a validation or the end of an epoch comes, which a fit that
@@ -35,6 +35,7 @@ def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callb
     Args:
         configured: Callbacks of the configuration; `save_last` of a ModelCheckpoint is taken back.
         monitor: Metric of the best epoch, where none is configured.
+        mode: Whether the largest is the best (max) or the least (min).
 
     Raises:
         ValueError: Another callback writes last.ckpt under its own name.
@@ -42,7 +43,7 @@ def with_checkpoints(configured: Sequence[Callback], monitor: str) -> list[Callb
     callbacks = list(configured)
     steps = [_take_over_last(each) for each in callbacks if isinstance(each, ModelCheckpoint)]
     if not _keeps_an_epoch(callbacks):
-        best = {"filename": "best", "monitor": monitor, "mode": "max", "save_weights_only": True}
+        best = {"filename": "best", "monitor": monitor, "mode": mode, "save_weights_only": True}
         callbacks.append(ModelCheckpoint(**best, enable_version_counter=False))  # type: ignore[arg-type]
     if not any(isinstance(each, LastCheckpoint) for each in callbacks):
         callbacks.append(LastCheckpoint(min(filter(None, steps), default=None)))
@@ -63,7 +64,7 @@ def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[li
         The callbacks, the first of which measures the accuracy on the macro if a callback needs it; the metric of the
         best epoch, where no callback keeps one; and a line for the user, or none.
     """
-    callbacks, metric = list(configured), accuracy_name("val", 1, model.fidelity == "estimated")
+    callbacks, metric = list(configured), outcome_name("val", model.outcome, model.fidelity == "estimated")
     measuring = accuracy_of_training(model) if trains_with_noise(model, callbacks) else None
     if measuring is None:
         return callbacks, metric, ""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,10 +34,11 @@ from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import start_line
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
-from asim_lightning.cli.settled import settle_axes, settle_pretrained, without_macro
+from asim_lightning.cli.settled import settle_axes, settle_pretrained, settle_targets, without_macro
 from asim_lightning.cli.signals import kill_raises_at_once
 from asim_lightning.cli.start import PREDICTIONS, Setup, Start, load_weights, read_start
 from asim_lightning.cli.strict_yaml import load_yaml
+from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.surgery import macro_layers
 
@@ -179,6 +181,7 @@ class AsimCLI(LightningCLI):
         self.pictures = settle_pretrained(settings, plain(self.by_flags), self.command)
         if settings.get("data") is None and (self.command != "explain" or settings.get("plot")):
             raise UsageError("`data` must be a data module, such as asim_lightning.data.CIFAR10, got null")
+        settle_targets(settings)
         if self.command == "sweep":
             until = settings.get("until")
             of_chips = settings.get("chips") is not None or (until is not None and not until.startswith("accuracy"))
@@ -189,6 +192,21 @@ class AsimCLI(LightningCLI):
             self._settle_resume()
         if self.command != "fit":
             self.save_config_callback = None
+
+    def instantiate_classes(self) -> None:
+        """Make the objects; what a network of the user's takes comes from the data, unless it is said."""
+        model, backbone = self.config.model, self.config.model.backbone
+        if backbone.network is not None and backbone.image_size is None and backbone.input_shape is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of its next version's name, which older ones lack
+                data = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+            backbone.input_shape, backbone.input_values = input_of(data)
+            named = [plain(each).get("model", {}) for each in (self.by_recipes, self.by_flags)]
+            if not any("num_classes" in each for each in (self.start.settings, *named)):
+                model.num_classes = getattr(data, "num_classes", model.num_classes)
+        super().instantiate_classes()
+        if not isinstance(self.datamodule, ImageDataModule) and self.datamodule is not None:
+            give_indices_(self.datamodule)
 
     def _settle_resume(self) -> None:
         """Start from the weights only, if the user says so or the state of the optimizer is of another network."""
@@ -230,7 +248,8 @@ class AsimCLI(LightningCLI):
             found["callbacks"] = with_summary(found["callbacks"])
         if given.get("enable_checkpointing") is not False:
             found["callbacks"], metric, self.monitored = best_epoch(found["callbacks"], self.model)
-            found["callbacks"] = with_checkpoints(found["callbacks"], metric)
+            mode = "max" if self.model.outcome.more_is_better else "min"
+            found["callbacks"] = with_checkpoints(found["callbacks"], metric, mode)
             found["plugins"] = with_whole_files(given.get("plugins"))
         if given.get("logger") in (None, True):
             found["logger"] = loggers(self.root, self.arguments.run_name, self.start.continued, self.start.step)

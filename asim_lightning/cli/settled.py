@@ -10,8 +10,10 @@ from jsonargparse import Namespace
 from asim_lightning.backbone import BackboneConfig
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.circuit.static import StaticEffects
+from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.evaluation.results import axis_text
+from asim_lightning.evaluation.results import Measure, axis_text
+from asim_lightning.evaluation.target import target_texts
 from asim_lightning.exchange.pretrained import check_tag, is_file, timm_weights
 from asim_lightning.exploration.axes import DEFAULT_AXES
 
@@ -57,6 +59,22 @@ def settle_axes(
     settled = {name: [values[name]] for name in given if name in fixed and name not in of_axes}
     parts = [f"{name} {axis_text(value)} by its flag, not {_values(given[name])}" for name, (value,) in settled.items()]
     return settled, "; ".join(parts)
+
+
+def settle_targets(settings: Namespace) -> None:
+    """Let targets name the accuracy as the outcome is called, in place.
+
+    Raises:
+        ValueError: There is no such outcome, or a target is on an outcome that is no share.
+    """
+    measure, search = Measure.of(Outcome.of(settings.model.outcome)), settings.get("search")
+    if settings.get("until") is not None:
+        (settings.until,) = target_texts("until", [settings.until], measure)
+    if search is not None and search.until is not None:
+        (search.until,) = target_texts("search.until", [search.until], measure)
+    if search is not None:
+        search.constraints = target_texts("search.constraints", search.constraints, measure)
+        search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
 
 
 def without_macro(settings: Namespace, found: Preset) -> Namespace:

@@ -76,6 +76,7 @@ def sweep(setup: Setup, options: SweepOptions = SweepOptions()) -> None:
         results = made.run(setup.say)
     write_cost(setup, options.technology, made.folder)
     if trainer.is_global_zero:
+        of_chips = of_chips and model.outcome.is_share
         print(
             publish(results, made, setup.folder.name, model.num_classes, levels if of_chips else None, options.format)
         )

@@ -6,13 +6,15 @@ from typing import Any
 
 from asim_lightning.callbacks import ImageCounter
 from asim_lightning.checks import check_choice, check_whole
+from asim_lightning.classifier.metrics import outcome_name
+from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.cli.start import Setup, prepare
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, NOISES, chips_differ, noise_text
 from asim_lightning.evaluation.evaluate import Answers, evaluate_each
 from asim_lightning.evaluation.layer_inputs import needed_layers
-from asim_lightning.evaluation.results import KINDS, Kind, axes_text
+from asim_lightning.evaluation.results import KINDS, Kind, Measure, axes_text
 from asim_lightning.report.numbers import count_text
 from asim_lightning.surgery import macro_layers
 
@@ -75,7 +77,7 @@ def validate(setup: Setup, options: ValidateOptions = ValidateOptions()) -> None
         _compare(setup, options.compare, options.trials)
         noise = noise_text(model)
     trainer.validate(model, datamodule=setup.data, verbose=options.verbose, weights_only=True)
-    setup.say(_accuracy_line(setup, "val/acc", noise))
+    setup.say(_accuracy_line(setup, "val", noise))
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class TestOptions:
 def evaluate(setup: Setup, options: TestOptions = TestOptions()) -> None:
     """Accuracy on the test images."""
     setup.trainer.test(setup.model, datamodule=setup.data, verbose=options.verbose, weights_only=True)
-    setup.say(_accuracy_line(setup, "test/acc"))
+    setup.say(_accuracy_line(setup, "test"))
 
 
 def predict(setup: Setup) -> None:
@@ -130,31 +132,39 @@ def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> No
                 raise ValueError(f"{EQUAL_CHIPS}, in `compare` ({name})")
         conditions.append((name, way.condition))
 
-    def line(name: str, correct: Answers) -> str:
-        images = count_text([int(each) for each in correct.sum(0)], len(correct))
-        return f"accuracy {100 * correct.mean():.2f} % ({name}, {images})"
+    measure = Measure.of(setup.model.outcome)
+
+    def line(name: str, answers: Answers) -> str:
+        images = _count(setup, [int(each) for each in answers.sum(0)], len(answers))
+        return f"{measure.name} {measure.quantity(float(answers.mean()))} ({name}, {images})"
 
     evaluate_each(setup.trainer, setup.model, setup.data, conditions, trials, line, setup.say, "val")
 
 
-def _accuracy_line(setup: Setup, metric: str, noise: str = "") -> str:
-    """The accuracy of an evaluation that an `ImageCounter` saw, and how it was computed.
+def _count(setup: Setup, right: Sequence[int], images: int) -> str:
+    """The images, and how many are right if they are right or wrong."""
+    return count_text(right, images) if setup.model.outcome == Outcome() else f"{images:,} images"
+
+
+def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
+    """The accuracy, or mean of another outcome, of an evaluation that an `ImageCounter` saw, and how it was computed.
 
     Args:
         setup: What the command works with.
-        metric: Name of the accuracy: val/acc or test/acc.
+        stage: val or test.
         noise: The noise of the macros, if it is to be named.
 
     Raises:
         UsageError: No image was evaluated.
     """
-    model, metrics = setup.model, setup.trainer.callback_metrics
-    how, what = model.fidelity if macro_layers(model.backbone) else "float", "accuracy"
+    model, metrics, measure = setup.model, setup.trainer.callback_metrics, Measure.of(setup.model.outcome)
+    how, what = model.fidelity if macro_layers(model.backbone) else "float", measure.name
+    metric = outcome_name(stage, model.outcome, model.fidelity == "estimated")
     if model.fidelity == "estimated":
-        metric, what = f"{metric}_estimate", "estimate"
+        what = "estimate"
         how = f"quantized with train_noise {model.train_noise:g}, not simulated"
     if metric not in metrics:
         raise UsageError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     images, right = (int(metrics[name]) for name in (ImageCounter.METRIC, ImageCounter.RIGHT))
     how = f"{how}, {noise}" if noise else how
-    return f"{what} {100 * float(metrics[metric]):.2f} % ({how}, {count_text([right], images)})"
+    return f"{what} {measure.quantity(float(metrics[metric]))} ({how}, {_count(setup, [right], images)})"

@@ -1,13 +1,14 @@
 """A user's own samples as they are evaluated: each with its target and its index."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset, TensorDataset
 
 from asim_lightning.checks import check_at_least
 from asim_lightning.data.samplers import evaluation_sampler
@@ -56,6 +57,67 @@ class GivenData(LightningDataModule):
         return DataLoader(
             samples, self._batch_size, sampler=sampler, collate_fn=self._collate, num_workers=self.num_workers
         )
+
+
+def give_indices_(data: LightningDataModule) -> None:
+    """Have the loaders of a user's data module give ``(inputs, targets, indices)``, in place.
+
+    A loader whose samples are no pairs, or have no place, stays as it is.
+    """
+    for stage in ("train", "val", "test", "predict"):
+        name = f"{stage}_dataloader"
+        if getattr(type(data), name) is not getattr(LightningDataModule, name):
+            setattr(data, name, _with_indices(getattr(data, name)))
+
+
+def _with_indices(loaders: Callable[[], Any]) -> Callable[[], Any]:
+    @functools.wraps(loaders)
+    def made() -> Any:
+        found = loaders()
+        return [with_indices(each) for each in found] if isinstance(found, (list, tuple)) else with_indices(found)
+
+    return made
+
+
+def with_indices(loader: Any) -> Any:
+    """A loader of the same batches with the indices of their samples; itself if its samples are no pairs."""
+    samples: Any = getattr(loader, "dataset", None)
+    if not isinstance(loader, DataLoader) or isinstance(samples, (_Indexed, IterableDataset)):
+        return loader
+    if not len(samples) or not isinstance(first := samples[0], (tuple, list)) or len(first) != 2:
+        return loader
+    drawn: dict[str, Any] = {"sampler": loader.sampler, "drop_last": loader.drop_last, "batch_size": loader.batch_size}
+    if loader.batch_size is None:
+        drawn = {"batch_sampler": loader.batch_sampler}
+    return DataLoader(
+        _Indexed(samples),
+        collate_fn=_Collate(loader.collate_fn),
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        persistent_workers=loader.persistent_workers,
+        worker_init_fn=loader.worker_init_fn,
+        generator=loader.generator,
+        **drawn,
+    )
+
+
+def input_of(data: Any) -> tuple[list[int], int | None]:
+    """Shape of an input of a data module without its batch, and of whole numbers how many values they have.
+
+    Raises:
+        ValueError: Its batches are no inputs and targets.
+    """
+    channels, size = getattr(data, "in_channels", None), getattr(data, "image_size", None)
+    if channels is not None and size is not None:
+        return [channels, size, size], None
+    trains = type(data).train_dataloader is not LightningDataModule.train_dataloader
+    data.prepare_data()
+    data.setup("fit" if trains else "test")
+    batch = next(iter(data.train_dataloader() if trains else data.test_dataloader()))
+    inputs = batch[0] if isinstance(batch, (list, tuple)) else None
+    if not isinstance(inputs, Tensor):
+        raise ValueError(f"batches of `data` must be (inputs, targets), got a {type(batch).__name__}")
+    return list(inputs.shape[1:]), None if inputs.is_floating_point() else int(inputs.max()) + 1
 
 
 def _check_indexable(samples: Any) -> None:

@@ -24,8 +24,8 @@ from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
 Split = Literal["val", "test"]
-Answers = NDArray[np.bool_]
-"""Which images are right in which read of the chip. # (images, reads)"""
+Answers = NDArray[Any]
+"""Which images are right in which read of the chip, or another outcome's numbers. # (images, reads)"""
 
 
 class Evaluate(Protocol):
@@ -176,7 +176,7 @@ def evaluate_each(
             answers = []
             for read in range(count):
                 bar.describe(f"{name}, read {read}" if count > 1 else name)
-                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).correct)
+                answers.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF)).numbers)
             found.append(np.stack(answers, 1))
             bar.above(say)(line(name, found[-1]))
         return found

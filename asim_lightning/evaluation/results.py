@@ -27,6 +27,11 @@ class Measure:
     """Whether it is 0..1 and shown in percent."""
     more_is_better: bool = True
 
+    @classmethod
+    def of(cls, outcome: Any) -> "Measure":
+        """The measure of an `Outcome`."""
+        return cls(outcome.name, outcome.is_share, outcome.more_is_better)
+
     @property
     def heading(self) -> str:
         """Its name with its unit, for a column or an axis."""

@@ -10,7 +10,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.evaluation.axis_settings import is_condition
 from asim_lightning.evaluation.chip_yield import ChipYield
-from asim_lightning.evaluation.results import AxisValue, Decision, Result, axis_text
+from asim_lightning.evaluation.results import AxisValue, Decision, Measure, Result, axis_text
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target, costs, grouped, has_figure, pareto
 
@@ -123,6 +123,11 @@ class Run:
     def points(self) -> list[Result]:
         """The simulated points."""
         return self.of_kind("simulated")
+
+    @property
+    def measure(self) -> Measure:
+        """What its results measure."""
+        return self.results[0].measure if self.results else Measure()
 
     @cached_property
     def references(self) -> list[Result]:

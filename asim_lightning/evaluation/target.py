@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asim_lightning.evaluation.binomial import hypergeometric_interval, sequence_decides
 from asim_lightning.evaluation.interval import Interval
-from asim_lightning.evaluation.results import Decision, Kind, Result
+from asim_lightning.evaluation.results import Decision, Kind, Measure, Result
 
 UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
     "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3}),
@@ -45,6 +45,26 @@ _WIDEST = 0.5
 CLOSE = 1e-9
 """Of answers: 90 % of 400 images are 360, also if a float says a little more."""
 Group = TypeVar("Group", bound=Hashable)
+
+
+def target_texts(setting: str, texts: Sequence[str], measure: Measure) -> list[str]:
+    """Targets as they are read, which may call the accuracy by the name of what is measured.
+
+    Args:
+        setting: What the user calls the setting.
+        texts: The targets.
+        measure: What is measured.
+
+    Raises:
+        ValueError: A target is on a measure that is no share.
+    """
+    texts = [each.replace(measure.name, "accuracy") for each in texts]
+    for text in texts:
+        if not measure.is_share and not text.startswith(("energy", "latency")):
+            raise ValueError(
+                f"`{setting}` on {measure.name}, which is no share of 1, may be on energy or latency, got {text!r}"
+            )
+    return texts
 
 
 @dataclass(frozen=True)

@@ -103,15 +103,14 @@ def sweep_text(results: Sequence[Result], sweep: Sweep, axis: str | None = None)
         sweep: The finished sweep.
         axis: Axis whose steps are compared; None: that of a plot of the results.
     """
-    return "\n".join(
-        [
-            _table(results),
-            *_equal_points(results, sweep),
-            *_lsb_note(results, sweep),
-            *([] if sweep.figures is None else ["", str(sweep.figures)]),
-            *_changes(results, sweep, axis or plot_axis(results)),
-        ]
-    )
+    lines = [
+        _table(results),
+        *_equal_points(results, sweep),
+        *_lsb_note(results, sweep),
+        *([] if sweep.figures is None else ["", str(sweep.figures)]),
+        *_changes(results, sweep, axis or plot_axis(results)),
+    ]
+    return results[0].measure.words("\n".join(lines))
 
 
 def plot_axis(rows: Sequence[Result]) -> str:
@@ -156,13 +155,12 @@ def whole_search_text(found: Run, search: Search) -> str:
         search: The search.
     """
     note, ends = lsb_note([point.axes for point in found.points], search.macros), search.settings.ends
-    return "\n".join(
-        [
-            search_text(found, str(search.technology)),
-            *([] if note is None else [f"Note: {note}."]),
-            *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
-        ]
-    )
+    lines = [
+        search_text(found, str(search.technology)),
+        *([] if note is None else [f"Note: {note}."]),
+        *([] if ends is None else [meaning_of_early_end(ends, found.references[0].images)]),
+    ]
+    return found.measure.words("\n".join(lines))
 
 
 def _files(folder: Path, pictures: Sequence[Path]) -> list[str]:
@@ -279,7 +277,7 @@ def publish_yields(
     drawn = yield_picture(found, title, thresholds, {"quantized": of_kind["quantized"]})
     picture = save_figure(figure_of(drawn), sweep.folder / f"yield.{suffix}")
     numbers = write_yields(found, thresholds, sweep.folder / "yield.csv")
-    table = yield_text(found, thresholds, question)
+    table = results[0].measure.words(yield_text(found, thresholds, question))
     content = {"chips": [each.to_json() for each in found], "thresholds": sorted(thresholds)}
     sweep.records.store.write(sweep.folder.name, YIELD_DOCUMENT, content)
     return "\n".join([table, "", f"yields   {numbers}", f"picture  {picture}"])

@@ -125,16 +125,11 @@ class Results(Sequence[Result]):
             ModuleNotFoundError: plotly is not installed.
             ValueError: The file has another suffix, or the outcome is no share.
         """
-        measure = self[0].measure
-        if not measure.is_share:
-            raise ValueError(
-                f"a report is of an outcome between 0 and 1, got {measure.name}; `plot` and `frame` take any"
-            )
         path = Path(path)
         if path.suffix.lower() not in _SUFFIXES:
             raise ValueError(f"`path` of report must be a file {' or '.join(_SUFFIXES)}, got {path}")
         title = run_title(self.run)
-        body = f"<h1>{escape(title)}</h1>{measure.words(Section.of(self.run, self.run.own_target).html(0))}"
+        body = f"<h1>{escape(title)}</h1>{Section.of(self.run, self.run.own_target).html(0)}"
         content = page(title, body).encode()
         write_whole(path, lambda file: file.write(content))
         return path

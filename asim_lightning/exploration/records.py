@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 
 from asim_lightning.classifier.network import CimModule
+from asim_lightning.classifier.outcome import right
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.binomial import hypergeometric_interval
@@ -104,6 +105,8 @@ class Records:
         images: NDArray[np.int64] | None = None
         if isinstance(data, (ImageDataModule, GivenData)) and images_are_apart(model, data, trainer):
             images = data.test_indices().numpy()
+        if until is not None and model.outcome.number is not right:
+            raise ValueError(f"'{until}' counts right answers, got the outcome {model.outcome.name}")
         if until is not None and images is None:
             raise ValueError(
                 f"'{until}' ends images early only with a data module of asim_lightning.data and all its test images, "
@@ -238,8 +241,7 @@ class Records:
             chips: The outcomes of each read of each chip.
             reference: Those of the quantised network.
         """
-        outcome = self._model.outcome
-        measure = Measure(outcome.name, outcome.is_share, outcome.more_is_better)
+        measure = Measure.of(self._model.outcome)
         found = result_of(axes, kind, [read for reads in chips for read in reads], measure)
         found = replace(found, point=self.key(axes, kind)[:12])
         if self._may_stop(kind) and self._needed is not None:

@@ -164,7 +164,7 @@ def _outcome(outcome: Outcome, contents: Contents) -> list[object]:
     """An outcome, whose number may be an object that is called, of the user's or a network."""
     known = isinstance(outcome.number, nn.Module) or is_own(file_of(type(outcome.number).__module__))
     number = (contents.state if known else contents.of)(outcome.number, "outcome")
-    rest = {name: value for name, value in vars(outcome).items() if name != "number"}
+    rest = {name: value for name, value in vars(outcome).items() if name not in ("loss", "number")}
     return [contents.code(type(outcome), "outcome"), contents.state(rest, "outcome"), number]
 
 
@@ -201,7 +201,10 @@ def _takes_all_batches(trainer: Trainer) -> bool:
 
 
 def _data(model: CimModule, data: LightningDataModule, trainer: Trainer, contents: Contents) -> dict[str, object]:
-    found: dict[str, object] = {"class": contents.code(type(data), "data")}
+    kind = type(data)
+    found: dict[str, object] = {
+        "class": f"{kind.__module__}.{kind.__qualname__}", "code": contents.code(kind, "data")
+    }  # fmt: skip
     with isolate_rng():  # a pass must not change what a loader draws later
         if needs_calibration(model.backbone):
             batches = calibration_images_of(data, model.calibration_images)

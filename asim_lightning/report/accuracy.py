@@ -202,7 +202,7 @@ def _height(drawn: Sequence[Result], num_classes: int | None) -> tuple[Axis, lis
     bottom = min(measure.shown(row.low if row.kind == "simulated" else row.accuracy) for row in drawn)
     top = max(measure.shown(row.high if row.kind == "simulated" else row.accuracy) for row in drawn)
     marks = []
-    if num_classes is not None and measure == Measure():
+    if num_classes is not None and measure.name == "accuracy":
         chance = 100.0 / num_classes
         if chance > bottom - 1.5 * (top - bottom) or bottom - chance < 10.0:
             bottom, top = min(bottom, chance), max(top, chance)

@@ -56,9 +56,14 @@ class Section:
             title: Its headline; empty: `run_title`.
 
         Raises:
-            ValueError: The run lacks what the target is a share of.
+            ValueError: The run lacks what the target is a share of, or is of an outcome that is no share.
         """
-        return cls(run, title or run_title(run), verdict(run, target), pictures(run, target), tables(run, target))
+        if not run.measure.is_share:
+            raise ValueError(
+                f"a report is of an outcome between 0 and 1, got {run.measure.name}; `plot` and `frame` take any"
+            )
+        said = run.measure.words(verdict(run, target))
+        return cls(run, title or run_title(run), said, pictures(run, target), tables(run, target))
 
     def html(self, number: int) -> str:
         """The part of the page.
@@ -81,7 +86,7 @@ class Section:
             "<h3>What it was computed from</h3>",
             *_origin(self.run),
         ]
-        return f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>"
+        return self.run.measure.words(f'<section id="run-{number}">\n' + "\n".join(parts) + "\n</section>")
 
     @property
     def numbers(self) -> dict[str, Rows]:

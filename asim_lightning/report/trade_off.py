@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, nan
 
-from asim_lightning.evaluation.results import Measure, Result, axis_text, axis_value, distinct_values, value_words
+from asim_lightning.evaluation.results import Result, axis_text, axis_value, distinct_values, value_words
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import FIGURES, LARGE
 from asim_lightning.report.accuracy import accuracy_series, reference_marks
@@ -86,7 +86,7 @@ def map_pictures(run: Run) -> list[Picture]:
     if len(order) not in (2, 3) or (len(order) == 3 and len(several[order[2]]) > _MOST_MAPS):
         return []
     along, up, *over = order
-    measure = run.points[0].measure if run.points else Measure()
+    measure = run.measure
     shares = [measure.shown(each.accuracy) for each in (*run.points, *run.references)]
     x, y = (
         Axis(label_of(name), "names", [value_words(axis_value(text)) for text in several[name]], ends=ends)

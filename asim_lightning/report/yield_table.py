@@ -139,7 +139,7 @@ def _notes(found: Sequence[ChipYield], stops: bool) -> str:
         else "with read noise, if there is any"
     )
     lines = [
-        f"Good: at least so many of these {images:,} images are right{mean}.",
+        f"Good: the accuracy on these {images:,} images is at least so much{mean}.",
         f"On these images: bounds of the share of all chips that are good on these images (95 %, {bounds}).",
         "On all images: bounds of the share of all chips that are so accurate on all images of the kind.",
         "Mean: over all chips and all images; its interval covers the choice of both.",

@@ -1,9 +1,11 @@
 """A recipe names a user's network, data and weights, and every command takes it."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.cli.conftest import Asim
 
@@ -85,7 +87,8 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
         ("network", "net", "must be an import path"),
         ("kwargs", "{depth: 3}", "`model.backbone.kwargs` does not fit mine.OwnNetwork"),
         ("small", "true", "`model.backbone.small` is of timm's networks"),
-        ("image_size", "null", "must say the height and width"),
+        ("network", "{class_path: mine.OwnNetwork, args: {}}", "must be an import path, or a mapping of class_path"),
+        ("network", "{class_path: mine.OwnNetwork, init_args: {depth: 3}}", "does not fit mine.OwnNetwork"),
         ("weights", "none.pt", "There is no file"),
     ],
 )
@@ -94,3 +97,133 @@ def test_wrong_settings_of_it_are_one_sentence(asim: Asim, recipe: Path, flag: s
     assert answer.code != 0
     assert said in answer.err
     assert answer.err.strip().count("\n") == 0
+
+
+SHAPES = """
+import timm, torch
+from torch import nn
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Segmentation(nn.Module):
+    def __init__(self, num_classes, width=4):
+        super().__init__()
+        self.encoder = timm.create_model(
+            "resnet10t", features_only=True, out_indices=(1,), in_chans=1, stem_width=4, channels=[8, 8, 8, 8]
+        )
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(8, width, 4, 4), nn.ReLU(), nn.Conv2d(width, num_classes, 3, padding=1)
+        )
+
+    def forward(self, images):
+        return self.decoder(self.encoder(images)[-1])
+
+
+class Shapes(LightningDataModule):
+    num_classes = 2
+
+    def loader(self, count, shuffle=False):
+        draw, rows = torch.Generator().manual_seed(count), torch.arange(16)
+        centre = torch.randint(5, 11, (2, count, 1, 1), generator=draw)
+        radius = torch.randint(3, 7, (count, 1, 1), generator=draw)
+        targets = ((rows[:, None] - centre[0]) ** 2 + (rows - centre[1]) ** 2 < radius**2).long()
+        images = targets[:, None] + 0.2 * torch.randn(count, 1, 16, 16, generator=draw)
+        return DataLoader(TensorDataset(images, targets), 16, shuffle)
+
+    def train_dataloader(self):
+        return self.loader(320, True)
+
+    def val_dataloader(self):
+        return self.loader(24)
+
+    test_dataloader = val_dataloader
+
+
+class Decoder(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(9, width), nn.Linear(width, 9)
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens))
+
+
+class Tokens(LightningDataModule):
+    def test_dataloader(self):
+        tokens = torch.arange(40).view(8, 5) % 9
+        return DataLoader(TensorDataset(tokens, tokens), 4)
+
+    train_dataloader = val_dataloader = test_dataloader
+
+
+def share(outputs, targets):
+    return (outputs[:, :-1].argmax(-1) == targets[:, 1:]).float().mean(1)
+"""
+SEGMENTATION = """
+data: shapes.Shapes
+model:
+  backbone: {network: {class_path: shapes.Segmentation, init_args: {width: 8}}}
+  outcome: segmentation
+  optimizer: {name: adamw, lr: 0.02}
+  plan: {macro: {weight_bits: 4, input_bits: 4, rows: 64, static: {offset: 0.3 lsb}}}
+axes: {random_noise: [0.1, 5.0]}
+search: {space: {adc_bits: [6, 8]}, constraints: [mean IoU 40 %]}
+trainer: {max_epochs: 2}
+"""
+
+
+def test_a_segmentation_trains_and_is_swept_by_its_mean_iou(
+    asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "shapes.py").write_text(SHAPES)
+    (folder / "shapes.yaml").write_text(SEGMENTATION)
+    answer = asim("fit", "-c", "shapes.yaml")
+    assert answer.code == 0, answer.err
+    best = folder / "runs/shapes/version_0/checkpoints/best.ckpt"
+    given = ("-c", "shapes.yaml", "--ckpt_path", best)
+    said = asim("validate", *given, "--compare", "[quantized]").out
+    first, last = re.findall(r"mean IoU ([\d.]+) % \(.*24 images\)", said)
+    assert float(first) > 60
+    assert float(last) <= 100
+    said = asim("sweep", *given).out
+    (quiet, *ends), (noisy, *_) = (
+        [float(each) for each in row] for row in re.findall(r"simulated +\S+ +([\d.]+)  \[([\d.]+), ([\d.]+)\]", said)
+    )
+    assert ends[0] < quiet < ends[1]
+    assert noisy < quiet
+    assert "accuracy" not in said.partition("numbers")[0]
+    said = asim("sweep", *given, "--chips", "10", "--axes.random_noise", "[0.1]").out
+    assert "of 10" in said
+    assert "mean IoU 40 %: " in asim("search", *given).out
+    answer = asim("report", "runs/shapes")
+    assert answer.code == 0, answer.err
+    assert "mean IoU" in (folder / "runs/shapes/report.html").read_text().partition("<body>")[2]
+    answer = asim("sweep", *given, "--until", "mean IoU 50 %", "--trials", "1")
+    assert "counts right answers, got the outcome mean IoU" in answer.err
+
+
+def test_tokens_and_an_outcome_of_the_users(asim: Asim, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "shapes.py").write_text(SHAPES)
+    recipe = {
+        "data": "shapes.Tokens",
+        "model": {
+            "backbone": {"network": "shapes.Decoder", "kwargs": {"width": 4}},
+            "outcome": "next_token",
+            "plan": {"macro": {"weight_bits": 4, "input_bits": 4}},
+        },
+    }
+    (folder / "tokens.yaml").write_text(yaml.safe_dump(recipe))
+    given = ("-c", "tokens.yaml", "--axes.random_noise", "[0.3]")
+    own, named = (asim("sweep", *given, *more) for more in (("--model.outcome", "shapes.share"), ()))
+    for answer, name in ((own, "share"), (named, "next token")):
+        assert answer.code == 0, answer.err
+        assert f"{name} (%)" in answer.out
+    tables = [answer.out.partition("numbers")[0].splitlines()[-4] for answer in (own, named)]
+    assert tables[0].split()[:4] == tables[1].split()[:4]
+    answer = asim("fit", *given[:2], "--trainer.max_epochs", "1")
+    assert answer.code == 0, answer.err
+    answer = asim("validate", "-c", "tokens.yaml", "--model.outcome", "shapes.none")
+    assert "`outcome` shapes.none cannot be imported" in answer.err

@@ -120,7 +120,7 @@ def test_yields_are_a_picture_and_a_table(make: Make) -> None:
     assert {row["bounds"] for row in rows} == {"Clopper-Pearson"}
     assert (sweep.folder / "yield.png").read_bytes().startswith(b"\x89PNG")
     assert f"picture  {sweep.folder / 'yield.png'}" in text
-    assert f"of these {IMAGES} images are right." in text
+    assert f"the accuracy on these {IMAGES} images is at least so much." in text
     assert "On all images: bounds of the share of all chips" in text
 
 
