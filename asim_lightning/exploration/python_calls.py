@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,9 +21,9 @@ from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.axis_settings import RULES
 from asim_lightning.evaluation.chip_yield import default_thresholds
-from asim_lightning.evaluation.results import Result
+from asim_lightning.evaluation.results import Measure, Result
 from asim_lightning.evaluation.run import YIELD_DOCUMENT, Run, read_run
-from asim_lightning.evaluation.target import OF_A_POINT, Target
+from asim_lightning.evaluation.target import ENDS_IMAGES, OF_A_POINT, Target, target_texts
 from asim_lightning.exploration.axes import SweepAxes, with_chips
 from asim_lightning.exploration.figures import write_layers
 from asim_lightning.exploration.publish import sweep_text, whole_search_text
@@ -49,6 +49,7 @@ def study(
     chips: int | None = None,
     trials: int = 1,
     targets: Sequence[str] = (),
+    until: str | None = None,
     outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
     technology: Technology | None = None,
     images: int | None = None,
@@ -70,11 +71,13 @@ def study(
         chips: Number of chips at each point, for a yield: 2..10000; None: one chip.
         trials: Reads of the chip for each noisy point.
         targets: What each point must keep, such as "accuracy 99 % of quantized", "yield 0.9 at 85 %", "energy 2 uJ".
-        outcome: What is measured of a sample: accuracy, multi-label, mean IoU, next token, loss; a function of outputs
-            and targets; or an `Outcome`.
+        until: A target that ends the samples of each point when it is answered, such as "accuracy 90 %" or "accuracy
+            within 2 %", or its chips, such as "yield 0.9 at 85 %"; None: all are evaluated.
+        outcome: What is measured of a sample: accuracy, multilabel, segmentation (mean IoU), next_token, loss; a
+            function of outputs and targets; or an `Outcome`.
         technology: What energy, latency and TOPS/W of each point are computed from; None: the default one.
         images: Samples that are evaluated, at random, the same in every call; None: all.
-        seed: Seed of the noise; a `CimClassifier` has its own.
+        seed: Seed of the noise; a `CimClassifier` has its own. Of a search also that of the methods random and optuna.
         runner: Who computes the trials: None (this process), "ray", `RunnerSettings`, or a Lightning Trainer.
         folder: Folder of the store, from which a study goes on; None: nothing is kept.
         fresh: Whether trials of earlier calls do not count.
@@ -82,17 +85,22 @@ def study(
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
     """
+    given = _Given(
+        network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
+        folder, fresh,
+    )  # fmt: skip
+    end = None if until is None else Target.read(until, "`until`", ("yield", *ENDS_IMAGES))
     grid = _grid(axes)
-    if chips is not None:
-        grid = with_chips(grid, chips, None)
-    measured = Outcome.of(outcome)
-    wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in _targets("targets", targets, measured)]
-    if sum(each.form == "yield" for each in wanted) > 1 or (chips is None and any(t.form == "yield" for t in wanted)):
+    if chips is not None or (end is not None and end.form == "yield"):
+        grid = with_chips(grid, chips, end)
+    wanted = [Target.read(text, "`targets`", OF_A_POINT) for text in given.texts("targets", targets)]
+    of_chips = [each for each in wanted if each.form == "yield"]
+    if len(of_chips) > 1 or (chips is None and of_chips):
         raise ValueError(f"`targets` may have one yield, which needs `chips`, such as 20, got {list(targets)}")
-    with _opened(network, data, measured, images, seed, runner, folder) as (trainer, model, samples, computing, where):
+    with given.opened() as work:
         sweep = Sweep(
-            trainer, model, samples, grid, trials, where, technology=technology or Technology(), runner=computing,
-            fresh=fresh,
+            work.trainer, work.model, work.data, grid, trials, work.folder, until=end, technology=given.technology,
+            runner=work.runner, fresh=fresh,
         )  # fmt: skip
         said = list(sweep.notes)
         results = sweep.run(said.append)
@@ -110,6 +118,7 @@ def search(
     points: int | Sequence[Mapping[str, Any]] | None = None,
     chips: int | None = None,
     trials: int = 1,
+    until: str | None = None,
     outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
     technology: Technology | None = None,
     images: int | None = None,
@@ -120,41 +129,35 @@ def search(
 ) -> Results:
     """Points of a space that trade accuracy, energy and time best, as `asim search` finds them.
 
+    All arguments that are not named here are those of `study`.
+
     Args:
-        network: As for `study`, as are all arguments that are not named here.
+        network: The network.
         data: Its samples.
         space: Values of each axis: lists, or ranges such as {"low": 0.02, "high": 0.2}, with step or log.
         objectives: What is traded: accuracy, yield, energy, latency, tops_per_watt, or a number of the macro.
         constraints: What each point must keep, as `targets` of `study`.
         method: grid, list, random or optuna.
         points: Points at most; of the method list the points.
-        chips: Number of chips at each point; None: one chip.
-        trials: Reads of the chip for each noisy point.
-        outcome: What is measured of a sample.
-        technology: What energy and latency are computed from.
-        images: Samples that are evaluated.
-        seed: Seed of the noise, and of the methods random and optuna.
-        runner: Who computes the trials.
-        folder: Folder of the store; None: nothing is kept.
-        fresh: Whether trials of earlier calls do not count.
-
-    Raises:
-        ValueError: An argument is not allowed, or no layer is on a macro.
     """
-    most = points if points is None or isinstance(points, int) else None
-    measured = Outcome.of(outcome)
-    settings = SearchSettings(
-        dict(space), method, most, seed, ["accuracy" if each == measured.name else each for each in
-        _texts("objectives", objectives)], _targets("constraints", constraints, measured),
-        [] if points is None or isinstance(points, int) else [dict(each) for each in points], trials, chips,
+    given = _Given(
+        network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
+        folder, fresh,
     )  # fmt: skip
-    with _opened(network, data, measured, images, seed, runner, folder) as (trainer, model, samples, computing, where):
+    listed = [] if points is None or isinstance(points, int) else [dict(each) for each in points]
+    settings = SearchSettings(
+        dict(space), method, points if isinstance(points, int) else None, seed,
+        ["accuracy" if each == given.outcome.name else each for each in _texts("objectives", objectives)],
+        given.texts("constraints", constraints), listed, trials, chips, until,
+    )  # fmt: skip
+    with given.opened() as work:
         made = Search(
-            trainer, model, samples, settings, technology or Technology(), where, runner=computing, fresh=fresh
-        )
+            work.trainer, work.model, work.data, settings, given.technology, work.folder, runner=work.runner,
+            fresh=fresh,
+        )  # fmt: skip
         said = list(made.notes)
         found = made.run(said.append)
-        if not trainer.is_global_zero:
+        if not work.trainer.is_global_zero:
             return Results(found, "")
         write_layers(made.figures, [point.axes for point in found.points], made.records.store, made.folder)
         run = replace(read_run(made.folder), results=found.results)
@@ -199,40 +202,66 @@ def _with_yield(result: Result, sweep: Sweep, question: Target) -> Result:
     return result
 
 
-@contextmanager
-def _opened(
-    network: Network,
-    data: Any,
-    outcome: Outcome,
-    images: int | None,
-    seed: int,
-    runner: str | RunnerSettings | Trainer | None,
-    folder: str | Path | None,
-) -> Iterator[tuple[Trainer, CimModule, LightningDataModule, Runner, Path]]:
-    """What a study works with: trainer, network, samples, who computes, and the folder of the store."""
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"`network` must be a torch.nn.Module, got a {type(network).__name__}")
-    if not macro_layers(network):
-        raise ValueError("`network` must have layers on a macro, got one without; call convert_(network, plan) first")
-    check_whole("`seed`", seed, 0, 2**32 - 1)
-    samples = _samples(data, images)
-    model = _model(network, samples, outcome, seed)
-    _calibrate(model, data)
-    device = next((each.device for each in network.parameters()), torch.device("cpu"))
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    with ExitStack() as stack:
-        stack.callback(network.to, device)  # Lightning brings it to the CPU
-        stack.callback(_set_modes, {module: module.training for module in network.modules()})
-        stack.callback(logger.setLevel, level)
-        logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
-        trainer = runner if isinstance(runner, Trainer) else _trainer(device)
-        where = Path(folder or stack.enter_context(TemporaryDirectory()))
-        if isinstance(runner, Trainer) or runner is None:
-            settings = RunnerSettings()
-        else:
-            settings = runner if isinstance(runner, RunnerSettings) else RunnerSettings(runner)
-        yield trainer, model, samples, runner_of(settings, trainer, model, samples), where
+@dataclass(frozen=True)
+class _Work:
+    """What a study works with."""
+
+    trainer: Trainer
+    model: CimModule
+    data: LightningDataModule
+    runner: Runner
+    folder: Path
+    """Folder of the store."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What both calls take; `study` explains it."""
+
+    network: Any
+    data: Any
+    chips: int | None
+    trials: int
+    until: str | None
+    outcome: Outcome
+    technology: Technology
+    images: int | None
+    seed: int
+    runner: str | RunnerSettings | Trainer | None
+    folder: str | Path | None
+    fresh: bool
+
+    def texts(self, name: str, targets: Sequence[str]) -> list[str]:
+        """Targets as they are read, which may call the accuracy by the outcome's name."""
+        return target_texts(name, _texts(name, targets), Measure.of(self.outcome))
+
+    @contextmanager
+    def opened(self) -> Iterator[_Work]:
+        """What a study works with; afterwards the network is where it was, and in its modes."""
+        network, runner = self.network, self.runner
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"`network` must be a torch.nn.Module, got a {type(network).__name__}")
+        if not macro_layers(network):
+            raise ValueError(
+                "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
+            )
+        check_whole("`seed`", self.seed, 0, 2**32 - 1)
+        samples = _samples(self.data, self.images)
+        model = _model(network, samples, self.outcome, self.seed)
+        _calibrate(model, self.data)
+        device = next((each.device for each in network.parameters()), torch.device("cpu"))
+        logger = logging.getLogger("lightning.pytorch")
+        level = logger.level
+        with ExitStack() as stack:
+            stack.callback(network.to, device)  # Lightning brings it to the CPU
+            stack.callback(_set_modes, {module: module.training for module in network.modules()})
+            stack.callback(logger.setLevel, level)
+            logger.setLevel(logging.WARNING)  # what it says of devices is of no use here
+            trainer = runner if isinstance(runner, Trainer) else _trainer(device)
+            where = Path(self.folder or stack.enter_context(TemporaryDirectory()))
+            settings = RunnerSettings() if runner is None or isinstance(runner, Trainer) else runner
+            settings = settings if isinstance(settings, RunnerSettings) else RunnerSettings(settings)
+            yield _Work(trainer, model, samples, runner_of(settings, trainer, model, samples), where)
 
 
 def _samples(data: Any, images: int | None) -> LightningDataModule:
@@ -315,17 +344,6 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> SweepAxes:
             nested[name] = values
     check_names(nested, SweepAxes, "axes", "axis")
     return SweepAxes(**nested)
-
-
-def _targets(name: str, given: Sequence[str], outcome: Outcome) -> list[str]:
-    """Targets as they are read, which may call the accuracy by the outcome's name."""
-    texts = [each.replace(outcome.name, "accuracy") for each in _texts(name, given)]
-    for text in texts:
-        if not outcome.is_share and not text.startswith(("energy", "latency")):
-            raise ValueError(
-                f"`{name}` on {outcome.name}, which is no share of 1, may be on energy or latency, got {text!r}"
-            )
-    return texts
 
 
 def _texts(name: str, given: Sequence[str]) -> list[str]:
