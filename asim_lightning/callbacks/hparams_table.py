@@ -11,6 +11,7 @@ from asim_lightning.callbacks.noise_ramp import NoiseRamp
 from asim_lightning.callbacks.noise_sweep import NoiseSweep
 from asim_lightning.callbacks.output import tensorboard_loggers
 from asim_lightning.callbacks.simulated_accuracy import SimulatedAccuracy
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.surgery import macro_layers
 
 _SHOWN = ("adc_bits", "noise_ramp", "train_noise", "train_noise_model", "weight_bits")
@@ -51,18 +52,20 @@ class HparamsTable(Callback):
 
 def run_hparams(trainer: Trainer, module: Any) -> dict[str, Value]:
     """What a training run was given, always with the same names, so that runs share their columns."""
-    macros = {layer.macro: None for layer in macro_layers(module.backbone).values()}
+    layers = macro_layers(module).values()
+    macros = {layer.macro: None for layer in layers}
+    is_ours = isinstance(module, CimClassifier)
     ramps = [each for each in trainer.callbacks if isinstance(each, NoiseRamp)]  # type: ignore[attr-defined]
     return {
-        "backbone": module.hparams["backbone"]["name"],
+        "backbone": module.hparams["backbone"]["name"] if is_ours else type(module).__name__,
         "weight_bits": _shared(macro.weight_bits for macro in macros),
         "input_bits": _shared(macro.input_bits for macro in macros),
         "adc_bits": _shared("ideal" if macro.adc_bits is None else macro.adc_bits for macro in macros),
         "rows": _shared(macro.rows for macro in macros),
-        "train_noise": module.train_noise,
-        "train_noise_model": module.hparams["train_noise_model"],
+        "train_noise": module.train_noise if is_ours else _shared(each.train_noise for each in layers),
+        "train_noise_model": module.hparams["train_noise_model"] if is_ours else "of the layers",
         "noise_ramp": ", ".join(map(_described, ramps)) or "none",
-        "lr": module.optimizer_config.lr,
+        "lr": module.optimizer_config.lr if is_ours else trainer.optimizers[0].defaults["lr"],
         "epochs": trainer.current_epoch,
     }
 

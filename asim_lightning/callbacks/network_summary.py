@@ -5,8 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary
 
-from asim_lightning.classifier import CimClassifier
-from asim_lightning.surgery import ConversionReport
+from asim_lightning.surgery import ConversionReport, report_of
 from asim_lightning.table import text_table
 
 
@@ -25,7 +24,8 @@ class NetworkSummary(ModelSummary):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print."""
-        self._report = pl_module.report if isinstance(pl_module, CimClassifier) else None
+        converted = report_of(pl_module)
+        self._report = converted if converted.rows else None
         super().on_fit_start(trainer, pl_module)
 
     def summarize(  # type: ignore[override]  # static in Lightning, which calls it on the object
@@ -54,6 +54,5 @@ class NetworkSummary(ModelSummary):
             print(self._report.summary)
 
     def _macs(self, name: str) -> int:
-        inside = name.removeprefix("backbone").removeprefix(".")
-        rows = [] if self._report is None or not name.startswith("backbone") else self._report.rows
-        return sum(row.macs or 0 for row in rows if not inside or f"{row.name}.".startswith(f"{inside}."))
+        rows = () if self._report is None else self._report.rows
+        return sum(row.macs or 0 for row in rows if f"{row.name}.".startswith(f"{name}."))

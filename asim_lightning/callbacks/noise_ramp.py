@@ -7,14 +7,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from asim_lightning.callbacks.output import write_layout
 from asim_lightning.checks import check_choice, check_number, check_whole
+from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import steps_of_an_epoch
+from asim_lightning.surgery import macro_layers, set_train_noise_
 
 SHAPES = ("constant", "linear", "cosine", "step")
 UNITS = ("epoch", "step")
 
 
 class NoiseRamp(Callback):
-    """Sets `train_noise` of a `CimClassifier` from step to step, and logs it as ``cim/train_noise``.
+    """Sets the noise of training of converted layers from step to step, and logs it as ``cim/train_noise``.
 
     With t the time (epochs with fractions, or optimizer steps), w the warm-up, T the length, and p = (t - w) / T
     clamped to 0..1: linear ``start + (end - start) p``; cosine ``start + (end - start) (1 - cos(pi p)) / 2``; step
@@ -84,15 +86,19 @@ class NoiseRamp(Callback):
         """Set the noise of this step, and log it.
 
         Raises:
-            ValueError: The module has no noise of training.
+            ValueError: No layer is on a macro.
         """
-        if not hasattr(pl_module, "train_noise"):
-            raise ValueError(f"NoiseRamp needs a module with `train_noise`, got {type(pl_module).__name__}")
+        is_ours = isinstance(pl_module, CimClassifier)  # which may have no layer on a macro
+        if not is_ours and not macro_layers(pl_module):
+            raise ValueError(f"NoiseRamp needs layers on a macro, got a {type(pl_module).__name__} without")
         total = float(trainer.estimated_stepping_batches)
         if self.unit == "step":
             amount = self.noise(float(trainer.global_step), total)
         else:
             per_epoch = steps_of_an_epoch(trainer)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
-        setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which the type checker takes for a module
+        if is_ours:
+            setattr(pl_module, "train_noise", amount)  # noqa: B010  a property, which mypy takes for a module
+        else:
+            set_train_noise_(pl_module, amount)
         pl_module.log(self.logged[0], amount)

@@ -28,11 +28,11 @@ from asim_lightning.callbacks.output import (
 )
 from asim_lightning.callbacks.simulated_accuracy import held_out_batches, loader_of
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.network import evaluated
 from asim_lightning.evaluation import Condition, under
 from asim_lightning.evaluation.condition import is_noisy
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import Result, axis_text, result_of
+from asim_lightning.evaluation.results import Measure, Result, axis_text, result_of
 from asim_lightning.nn import OnMacro
 from asim_lightning.report.accuracy import AccuracyPlot, epochs_picture
 from asim_lightning.report.draw import figure_of
@@ -195,8 +195,8 @@ class NoiseSweep(Callback):
             ValueError: The network is not on macros, a macro does not take a level, or there are no images.
         """
         self._on_network = self._levels_of(module)
-        model: Any = module
-        batches = held_out_batches(trainer, model, loader_of(trainer, self.split), self.images)
+        model = evaluated(module)
+        batches = held_out_batches(trainer, loader_of(trainer, self.split), self.images)
         results = []
         for level in self._on_network:
             condition = Condition(macro={self.axis: level.value})
@@ -204,7 +204,8 @@ class NoiseSweep(Callback):
                 count = self.trials if is_noisy(model) else 1
             reads = [(model.trial + number) & 0xFFFF for number in range(count)]
             outcomes = [evaluate(trainer, model, batches, replace(condition, trial=read)) for read in reads]
-            results.append(result_of({self.axis: level.place}, "simulated", outcomes))
+            measure = Measure.of(model.outcome)
+            results.append(result_of({self.axis: level.place}, "simulated", outcomes, measure))
         return results
 
     def metrics(self, results: Sequence[Result]) -> dict[str, float]:
@@ -222,17 +223,17 @@ class NoiseSweep(Callback):
         macros = [layer.macro for layer in self._layers(module).values()]
         # the codes of a weight-parallel cycle have a sign, so that its LSB is another
         bits = {None if macro.weight_parallel else macro.adc_bits for macro in macros}
-        classes: Any = module.num_classes
+        classes: Any = getattr(module, "num_classes", None)
         adc_bits = bits.pop() if len(bits) == 1 else None
         plot = AccuracyPlot(self.axis, num_classes=classes, adc_bits=adc_bits)
         return figure_of(epochs_picture(self.results, self.split, plot))
 
     def _layers(self, module: LightningModule) -> dict[str, OnMacro]:
-        if not isinstance(module, CimClassifier):
-            raise ValueError(f"NoiseSweep needs a CimClassifier, got {type(module).__name__}")
-        layers = macro_layers(module.backbone)
+        layers = macro_layers(module)
         if not layers:
-            raise ValueError("NoiseSweep needs a network with layers on a macro, got one without; set `model.plan`")
+            raise ValueError(
+                "NoiseSweep needs a network with layers on a macro, got one without; set `model.plan`, or call convert_"
+            )
         return layers
 
     def _levels_of(self, module: LightningModule) -> list[NoiseLevel]:

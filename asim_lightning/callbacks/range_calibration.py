@@ -7,9 +7,10 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from asim_lightning.callbacks.output import is_due
 from asim_lightning.checks import check_choice, check_whole
-from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import calibration_images_of
-from asim_lightning.nn.calibration import calibrate_, needs_calibration
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.classifier.processes import synchronize_ranges
+from asim_lightning.nn.calibration import calibrate_, needs_calibration, quantized_layers
 from asim_lightning.quant import METHODS
 
 
@@ -38,10 +39,10 @@ class RangeCalibration(Callback):
         """Take over from the classifier.
 
         Raises:
-            ValueError: It is no CimClassifier, or another callback has taken over.
+            ValueError: It has no converted layers, or another callback has taken over.
         """
-        if not isinstance(pl_module, CimClassifier):
-            raise ValueError(f"RangeCalibration needs a CimClassifier, got {type(pl_module).__name__}")
+        if not quantized_layers(pl_module):
+            raise ValueError(f"RangeCalibration needs converted layers, got a {type(pl_module).__name__} without")
         twins = [each for each in trainer.callbacks if isinstance(each, RangeCalibration)]  # type: ignore[attr-defined]
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if any(isinstance(each, WeightAveraging) for each in callbacks[callbacks.index(self) :]):
@@ -66,12 +67,12 @@ class RangeCalibration(Callback):
     on_test_epoch_start = on_validation_epoch_start
     on_predict_epoch_start = on_validation_epoch_start
 
-    def calibrate(self, trainer: Trainer, module: CimClassifier, data: Any = None, missing: bool = False) -> None:
+    def calibrate(self, trainer: Trainer, module: LightningModule, data: Any = None, missing: bool = False) -> None:
         """Fit all ranges now, or those that are missing; on every process.
 
         Args:
             trainer: The trainer.
-            module: The classifier.
+            module: The classifier, or another module with converted layers.
             data: Data module; null: what the trainer was given.
             missing: Whether layers that have a range keep it.
 
@@ -81,4 +82,7 @@ class RangeCalibration(Callback):
         source: Any = data or getattr(trainer, "datamodule", None) or trainer
         batches = calibration_images_of(source, self.images)
         calibrate_(module, (batch.to(module.device) for batch in batches), self.method, missing)
-        module.share_ranges(trainer.strategy, self.method)
+        if isinstance(module, CimModule):
+            module.share_ranges(trainer.strategy, self.method)
+        else:
+            synchronize_ranges(module, trainer.strategy, self.method)

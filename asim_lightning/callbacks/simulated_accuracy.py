@@ -12,9 +12,11 @@ from asim_lightning.callbacks.output import log_equal
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.classifier.network import evaluated
+from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import evaluate
-from asim_lightning.evaluation.results import result_of
+from asim_lightning.evaluation.results import Measure, result_of
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -61,15 +63,16 @@ class SimulatedAccuracy(Callback):
         """Measure.
 
         Raises:
-            ValueError: The module is no CimClassifier, or the validation data has no length.
+            ValueError: No layer is on a macro, or the validation data has no length.
         """
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if not isinstance(pl_module, CimClassifier):
-            raise ValueError(f"SimulatedAccuracy needs a CimClassifier, got {type(pl_module).__name__}")
-        batches = held_out_batches(trainer, pl_module, loader_of(trainer, "val"), self.images)
-        outcomes = [evaluate(trainer, pl_module, batches, condition) for condition in self.conditions]
-        accuracy = result_of({}, "simulated", outcomes).accuracy
+        if not macro_layers(pl_module):
+            raise ValueError(f"SimulatedAccuracy needs layers on a macro, got a {type(pl_module).__name__} without")
+        model = evaluated(pl_module)
+        batches = held_out_batches(trainer, loader_of(trainer, "val"), self.images)
+        outcomes = [evaluate(trainer, model, batches, condition) for condition in self.conditions]
+        accuracy = result_of({}, "simulated", outcomes, Measure.of(model.outcome)).accuracy
         log_equal(pl_module, self.METRIC, accuracy)
 
 
@@ -108,12 +111,11 @@ def loader_of(trainer: Trainer, split: str) -> Any:
     return found[0] if isinstance(found, (list, tuple)) else found
 
 
-def held_out_batches(trainer: Trainer, module: CimClassifier, loader: DataLoader[Any], images: int) -> Iterable[Any]:
+def held_out_batches(trainer: Trainer, loader: DataLoader[Any], images: int) -> Iterable[Any]:
     """This process's share of some images of a loader's data set; batches are made as the loader makes them.
 
     Args:
         trainer: The trainer; a fast_dev_run has one image a process.
-        module: The classifier.
         loader: The loader.
         images: Number of images, spread evenly over the data set; all there are where they are fewer.
 
@@ -128,7 +130,7 @@ def held_out_batches(trainer: Trainer, module: CimClassifier, loader: DataLoader
             f"{type(dataset).__name__}"
         )
     mine = spread_positions(len(dataset), images)[trainer.global_rank :: trainer.world_size]
-    return _kept(_batches(loader, mine), len(mine), module.num_classes)
+    return _kept(_batches(with_indices(loader), mine), len(mine))
 
 
 def spread_positions(length: int, count: int) -> list[int]:
@@ -156,7 +158,7 @@ def _batches(loader: DataLoader[Any], positions: Sequence[int]) -> DataLoader[An
     )
 
 
-def _kept(loader: DataLoader[Any], images: int, num_classes: int) -> Iterable[Any]:
+def _kept(loader: DataLoader[Any], images: int) -> Iterable[Any]:
     """The batches, read once for all levels where they are few; else the loader, which reads them for each level.
 
     Raises:
@@ -165,7 +167,7 @@ def _kept(loader: DataLoader[Any], images: int, num_classes: int) -> Iterable[An
     kept: list[Any] = []
     for batch in loader:
         if not kept:
-            first = unpack(batch, num_classes)[0]  # (batch, channels, height, width)
+            first = unpack(batch, None)[0]  # (batch, channels, height, width)
             if images * first[0].numel() * first.element_size() > _MOST_KEPT:
                 return loader
         kept.append(batch)

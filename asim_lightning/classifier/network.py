@@ -110,6 +110,16 @@ class CimModule(LightningModule):
         return getattr(self.trainer, "datamodule", None)
 
 
+def evaluated(module: LightningModule) -> CimModule:
+    """A module as it is evaluated under conditions: itself, or a user's module with converted layers, in a view.
+
+    Its attribute `outcome` says what is measured, as `model.outcome` of a recipe; an accuracy if it has none.
+    """
+    if isinstance(module, CimModule):
+        return module
+    return GivenNetwork(module, Outcome.of(getattr(module, "outcome", "accuracy")))
+
+
 class GivenNetwork(CimModule):
     """A user's network that `convert_` has converted, all or a part of it.
 

@@ -98,9 +98,10 @@ def _run(given: list[str]) -> None:
         return
     _quieten()
     from asim_lightning.classifier.processes import leave
+    from asim_lightning.cli.own_module import OwnModuleCLI, names_a_module
     from asim_lightning.cli.parser import AsimCLI
 
-    AsimCLI(arguments).run()
+    (OwnModuleCLI if names_a_module(arguments) else AsimCLI)(arguments).run()
     leave()
 
 

@@ -243,7 +243,7 @@ class AsimCLI(LightningCLI):
 
     def _fit_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the trainer of a fit."""
-        found: dict[str, Any] = {"callbacks": _as_list(given.get("callbacks"))}
+        found: dict[str, Any] = {"callbacks": as_list(given.get("callbacks"))}
         if given.get("enable_model_summary") is not False:
             found["callbacks"] = with_summary(found["callbacks"])
         if given.get("enable_checkpointing") is not False:
@@ -257,7 +257,7 @@ class AsimCLI(LightningCLI):
 
     def _evaluation_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of the trainer of another command."""
-        kept = [callback for callback in _as_list(given.get("callbacks")) if not isinstance(callback, Checkpoint)]
+        kept = [callback for callback in as_list(given.get("callbacks")) if not isinstance(callback, Checkpoint)]
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
@@ -365,5 +365,6 @@ def plain(settings: Namespace) -> dict[str, Any]:
     return settings.clone(with_meta=False).as_dict()
 
 
-def _as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
+def as_list(configured: Sequence[Callback] | Callback | None) -> list[Callback]:
+    """Configured callbacks, one or several."""
     return [configured] if isinstance(configured, Callback) else list(configured or [])

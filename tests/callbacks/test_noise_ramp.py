@@ -103,5 +103,5 @@ def test_messages(arguments: dict[str, Any], message: str) -> None:
 
 def test_another_module_is_refused(tmp_path: Path) -> None:
     trainer = quiet_trainer(tmp_path, NoiseRamp(end=1.0))
-    with pytest.raises(ValueError, match="NoiseRamp needs a module with `train_noise`, got BoringModel"):
+    with pytest.raises(ValueError, match="NoiseRamp needs layers on a macro, got a BoringModel without"):
         trainer.fit(BoringModel())

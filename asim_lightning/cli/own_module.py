@@ -1,0 +1,99 @@
+"""`asim fit`, `validate`, `test` and `predict` of a user's LightningModule, which a recipe names by its class."""
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.cli.checkpointing import loggers, weights_line, with_summary, with_whole_files
+from asim_lightning.cli.command_line import Arguments, inside
+from asim_lightning.cli.messages import OneLineParser, UsageError
+from asim_lightning.cli.parser import AsimTrainer, as_list, ending_processes
+from asim_lightning.cli.start import newest_last, read_checkpoint
+
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def names_a_module(arguments: Arguments) -> bool:
+    """Whether the last recipe that has a model names its class."""
+    models = [each.settings["model"] for each in arguments.recipes if each.settings.get("model") is not None]
+    return bool(models) and (isinstance(models[-1], str) or "class_path" in models[-1])
+
+
+class OwnModuleCLI(LightningCLI):
+    """``asim COMMAND -c CONFIG`` with ``model: {class_path: my_mod.MyModule}``.
+
+    Args:
+        arguments: The command line.
+
+    Raises:
+        UsageError: The command needs a network whose layers it may change.
+    """
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments, self.command = arguments, arguments.command
+        if self.command not in COMMANDS:
+            raise UsageError(
+                f"asim {self.command} takes no `model.class_path`: name the network as `model.backbone.network`, or "
+                "call study or search in Python"
+            )
+        super().__init__(
+            LightningModule,
+            trainer_class=AsimTrainer,
+            subclass_mode_model=True,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"default_root_dir": "runs"},
+            seed_everything_default=0,
+            parser_class=OneLineParser,
+            parser_kwargs={"prog": f"asim {self.command}", "allow_abbrev": False},
+            auto_configure_optimizers=False,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint."""
+        parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint of the module; `last` goes on from a fit.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse recipes, without settings of other commands, and flags over them."""
+        known, settings = {name.split(".")[0] for name in parser.get_defaults().keys()}, Namespace()  # noqa: SIM118
+        for recipe in self.arguments.recipes:
+            with inside(recipe.path.parent):
+                mine = {key: value for key, value in recipe.settings.items() if key in known}
+                settings = parser.parse_object(mine, namespace=settings, defaults=False)
+        self.config = parser.parse_args(list(self.arguments.flags), namespace=settings)
+
+    def before_instantiate_classes(self) -> None:
+        """Save the configuration of a fit only."""
+        if self.command != "fit":
+            self.save_config_callback = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that logs a fit below runs/NAME, and keeps what it needs to go on."""
+        given, root = self.config_init["trainer"], str(self.config.trainer.default_root_dir)
+        self.folder = Path(root) / self.arguments.run_name
+        if self.command != "fit":
+            return super().instantiate_trainer(logger=False, enable_checkpointing=False, **kwargs)
+        callbacks = with_summary(as_list(given.get("callbacks")))
+        last = [] if given.get("enable_checkpointing") is False else [LastCheckpoint()]
+        kwargs |= {"callbacks": [*callbacks, *last], "plugins": with_whole_files(given.get("plugins"))}
+        if given.get("logger") in (None, True):
+            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.folder, True)
+            step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
+            kwargs["logger"] = loggers(root, self.arguments.run_name, continued, step)
+        return super().instantiate_trainer(**kwargs)
+
+    def run(self) -> None:
+        """Run the command."""
+        path, trainer = self.config.ckpt_path, self.trainer
+        if path == LastCheckpoint.NAME:
+            path = str(newest_last(self.folder, self.command == "fit"))
+        with ending_processes(trainer):
+            work = getattr(trainer, self.command)
+            work(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)
+        if self.command == "fit" and trainer.is_global_zero:
+            last = getattr(trainer.checkpoint_callback, "best_model_path", "")
+            print(f"run      {trainer.log_dir}\nweights  {weights_line(trainer.checkpoint_callbacks) or last}")
