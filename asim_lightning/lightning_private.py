@@ -41,6 +41,11 @@ def works_elsewhere(trainer: Trainer) -> bool:
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
+def pickles_work(trainer: Trainer) -> bool:
+    """Whether the trainer's strategy starts processes that take only what can be pickled."""
+    return getattr(trainer.strategy, "_start_method", None) in ("spawn", "forkserver")
+
+
 def steps_between_saves(callback: ModelCheckpoint) -> int:
     """The `every_n_train_steps` of a callback; 0 if it counts no steps."""
     return callback._every_n_train_steps

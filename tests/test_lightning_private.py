@@ -86,10 +86,11 @@ def test_loaders_of_an_evaluation(tests: bool, tmp_path: Path) -> None:
 
 
 def test_processes_that_a_trainer_starts(tmp_path: Path) -> None:
-    for strategy, elsewhere in (("auto", False), ("ddp_fork", True), ("ddp_spawn", True)):
+    for strategy, elsewhere, spawns in (("auto", False, False), ("ddp_fork", True, False), ("ddp_spawn", True, True)):
         trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False, default_root_dir=tmp_path)
         trainer.strategy._configure_launcher()
         assert private.works_elsewhere(trainer) is elsewhere
+        assert private.pickles_work(trainer) is spawns
 
 
 def test_members(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.progress import EvaluationBar
 from asim_lightning.evaluation.results import Outcomes
-from asim_lightning.lightning_private import EvaluationLoop
+from asim_lightning.lightning_private import EvaluationLoop, pickles_work
 from asim_lightning.surgery import macro_layers
 
 Result = TypeVar("Result")
@@ -119,8 +119,10 @@ def run_evaluations(
         What the work returned in the first process; it has to be plain where processes are forked.
 
     Raises:
-        ValueError: As for `evaluate`; or the data has several loaders of these images.
+        ValueError: As for `evaluate`; or the data has several loaders of these images, or the trainer spawns processes.
     """
+    if pickles_work(trainer):
+        raise ValueError("The trainer must start processes by the strategy ddp or ddp_fork, got one that spawns them")
     loop = _Loop(trainer, split, work, advance)
     kept = trainer.test_loop, trainer.validate_loop
     try:

@@ -89,7 +89,7 @@ def study(
         network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
         folder, fresh,
     )  # fmt: skip
-    end = None if until is None else Target.read(until, "`until`", ("yield", *ENDS_IMAGES))
+    end = None if given.ends is None else Target.read(given.ends, "`until`", ("yield", *ENDS_IMAGES))
     grid = _grid(axes)
     if chips is not None or (end is not None and end.form == "yield"):
         grid = with_chips(grid, chips, end)
@@ -148,7 +148,7 @@ def search(
     settings = SearchSettings(
         dict(space), method, points if isinstance(points, int) else None, seed,
         ["accuracy" if each == given.outcome.name else each for each in _texts("objectives", objectives)],
-        given.texts("constraints", constraints), listed, trials, chips, until,
+        given.texts("constraints", constraints), listed, trials, chips, given.ends,
     )  # fmt: skip
     with given.opened() as work:
         made = Search(
@@ -234,6 +234,11 @@ class _Given:
     def texts(self, name: str, targets: Sequence[str]) -> list[str]:
         """Targets as they are read, which may call the accuracy by the outcome's name."""
         return target_texts(name, _texts(name, targets), Measure.of(self.outcome))
+
+    @property
+    def ends(self) -> str | None:
+        """`until` as it is read."""
+        return None if self.until is None else self.texts("until", [self.until])[0]
 
     @contextmanager
     def opened(self) -> Iterator[_Work]:

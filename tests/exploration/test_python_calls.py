@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
@@ -244,6 +244,9 @@ def test_cost_takes_kinds_from_the_conversion(network: nn.Module) -> None:
     assert cost(network)._repr_html_().startswith("<pre>technology")
 
 
+SPAWNING = Trainer(accelerator="cpu", strategy="ddp_spawn", logger=False)
+
+
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Any:
         yield own_images(1)
@@ -279,6 +282,11 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("nearest: accuracy", {"outcome": "acuracy"}),
         ("must give one number a sample", {"outcome": lambda outputs, targets: outputs.mean()}),
         ("must be one of trainer, ray", {"runner": "slurm"}),
+        ("ddp or ddp_fork, got one that spawns", {"runner": SPAWNING}),
+        ("counts right answers, got the outcome brightness", {"outcome": brightness, "until": "brightness 50 %"}),
+        ("on loss, which is no share", {"outcome": "loss", "until": "accuracy 50 %"}),
+        ("`until` must be as in", {"until": "until noon"}),
+        ("`trials` must be 1", {"until": "accuracy 50 %", "trials": 2}),
         ("must be 0..4294967295", {"seed": -1}),
     ],
 )
@@ -322,3 +330,15 @@ def test_a_frame_has_a_row_a_result(network: nn.Module, monkeypatch: pytest.Monk
         found.frame()
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
     assert [row["value"] for row in found.frame()] == [each.value for each in found]
+
+
+def test_an_answer_ends_samples_and_chips_early(network: nn.Module) -> None:
+    data = own_images(200)
+    ended = study(network, data=data, until="accuracy 40 %")
+    (point,) = ended.points
+    assert 0 < point.samples < 200
+    assert point.value == pytest.approx(study(network, data=data).points[0].value, abs=0.15)
+    found = asim_lightning.search(network, data, space={"random_noise": [0.5]}, until="accuracy 40 %")
+    assert found.points[0].samples == point.samples
+    chips = study(network, axes={}, chips=20, until="yield 0.2 at 30 %")
+    assert 2 <= len(chips.points) < 20
