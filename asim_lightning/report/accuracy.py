@@ -7,7 +7,6 @@ from pathlib import Path
 from asim_lightning.evaluation.axis_settings import CHIP, NOISE_AXES
 from asim_lightning.evaluation.results import (
     AxisValue,
-    Measure,
     Result,
     axis_text,
     distinct_values,
