@@ -229,12 +229,15 @@ SCHEDULES = {
 }
 
 
-MIDDLE = [(name, 2) for name in SCHEDULES]
+SLOW = [("cosine", None), ("constant", 2), ("multistep", 2), ("adamw", 2)]
 
 
 # killed in step 7: the last checkpoint is of step 4, the end of the first epoch, or 6, the middle of the second
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("schedule", "every"), [("cosine", None), ("multistep", None), *MIDDLE])
+@pytest.mark.parametrize(
+    ("schedule", "every"),
+    [("multistep", None), ("cosine", 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)],
+)
 def test_a_stopped_training_goes_on_to_the_same_weights(
     schedule: str, every: int | None, images: Path, whole: Whole, tmp_path: Path
 ) -> None:
@@ -244,7 +247,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [None, 2], ids=["end of an epoch", "middle"])
+@pytest.mark.parametrize("every", [pytest.param(None, marks=pytest.mark.slow), 2], ids=["end of an epoch", "middle"])
 def test_with_averaged_weights_too(every: int | None, images: Path, whole: Whole, tmp_path: Path) -> None:
     resumed = stopped(images, tmp_path / "part", every, lambda: EMAWeightAveraging(decay=0.8))
     averaged = fit(images, tmp_path / "averaged", LastCheckpoint(every), EMAWeightAveraging(decay=0.8))
@@ -280,7 +283,7 @@ def test_where_a_step_takes_several_batches(images: Path, whole: Whole, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("every", [None, 3], ids=["end of an epoch", "steps"])
+@pytest.mark.parametrize("every", [None, pytest.param(3, marks=pytest.mark.slow)], ids=["end of an epoch", "steps"])
 @pytest.mark.parametrize("limits", [{}, {"limit_train_batches": 3}, {"check_val_every_n_epoch": 2}], ids=str)
 def test_where_steps_are_counted(
     every: int | None, limits: dict[str, int], images: Path, whole: Whole, tmp_path: Path

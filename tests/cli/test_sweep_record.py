@@ -1,7 +1,6 @@
 """What `asim sweep` does with the store that it finds."""
 
 import contextlib
-import shutil
 import sqlite3
 import threading
 from importlib.metadata import version
@@ -11,18 +10,16 @@ from typing import Any
 import pytest
 
 from asim_lightning.evaluation import store as stores
-from tests.cli.conftest import DAMAGED, Asim, Run, stored_trials, sweep_of
+from tests.cli.conftest import DAMAGED, Asim, Run, main_in, stored_trials, sweep_of
 
 STORE = Path("runs/tiny/runs.sqlite")
 
 
-@pytest.fixture
-def sweep(sweep: Path, asim: Asim, run: Run) -> Path:
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     """A finished sweep, computed with the modules that are loaded now: those of other tests count as a user's code."""
-    STORE.unlink()
-    shutil.rmtree(sweep)
-    asim(*sweep_of(run))
-    (folder,) = STORE.parent.glob("sweep-*")
+    folder = tmp_path_factory.mktemp("swept")
+    main_in(folder, *sweep_of(run))
     return folder
 
 

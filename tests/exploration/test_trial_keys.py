@@ -282,6 +282,7 @@ print(digest_of(found(my_data.Mine(), model).settings))
 """
 
 
+@pytest.mark.slow  # test_described_values has the order of sets
 def test_two_processes_give_one_key(tmp_path: Path) -> None:
     (tmp_path / "my_data.py").write_text(DATA)
     (tmp_path / "script.py").write_text(SCRIPT)
