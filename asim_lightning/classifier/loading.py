@@ -7,8 +7,7 @@ from typing import IO, Any
 import torch
 
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.exchange.read import has_values
-from asim_lightning.exchange.safe_load import load_torch
+from asim_lightning.exchange.read import read_checkpoint
 
 
 def load_classifier(
@@ -33,13 +32,8 @@ def load_classifier(
         given: Arguments of the classifier, which take precedence over those in the checkpoint.
     """
     path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "the opened file")
-    checkpoint = load_torch(file, map_location=map_location or _where_it_was)
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(key, str) and has_values(state[key]) for key in state):
-        raise ValueError(
-            f"{path} must be a Lightning checkpoint with a state_dict, tensors by name, got a "
-            f"{type(checkpoint).__name__}"
-        )
+    checkpoint = read_checkpoint(file, map_location or _where_it_was)
+    state = checkpoint["state_dict"]
     own = checkpoint.get("hyper_parameters", {})
     if isinstance(own, dict):
         checkpoint["hyper_parameters"] = {name: value for name, value in own.items() if name not in given}

@@ -13,13 +13,12 @@ from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.messages import UsageError
-from asim_lightning.cli.start import read_checkpoint
 from asim_lightning.evaluation.whole_file import write_whole
 from asim_lightning.exchange.account import IGNORED, MISSING, UNKNOWN, USED, Account, imported
 from asim_lightning.exchange.export import exported
 from asim_lightning.exchange.keys import LAYOUTS
 from asim_lightning.exchange.network import SMALL_IMAGE, Network
-from asim_lightning.exchange.read import read_weights
+from asim_lightning.exchange.read import read_checkpoint, read_weights
 from asim_lightning.exchange.recognise import recognise
 from asim_lightning.resources import shipped_file
 from asim_lightning.surgery import Plan, Rule

@@ -12,7 +12,8 @@ from asim_lightning.cli.checkpointing import loggers, weights_line, with_summary
 from asim_lightning.cli.command_line import Arguments, inside
 from asim_lightning.cli.messages import OneLineParser, UsageError
 from asim_lightning.cli.parser import AsimTrainer, as_list, ending_processes
-from asim_lightning.cli.start import newest_last, read_checkpoint
+from asim_lightning.cli.start import newest_last
+from asim_lightning.exchange.read import read_checkpoint
 
 COMMANDS = ("fit", "validate", "test", "predict")
 
@@ -81,7 +82,7 @@ class OwnModuleCLI(LightningCLI):
         last = [] if given.get("enable_checkpointing") is False else [LastCheckpoint()]
         kwargs |= {"callbacks": [*callbacks, *last], "plugins": with_whole_files(given.get("plugins"))}
         if given.get("logger") in (None, True):
-            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.folder, True)
+            continued = None if self.config.ckpt_path != LastCheckpoint.NAME else newest_last(self.folder)
             step = 0 if continued is None else int(read_checkpoint(str(continued))["global_step"])
             kwargs["logger"] = loggers(root, self.arguments.run_name, continued, step)
         return super().instantiate_trainer(**kwargs)
@@ -90,7 +91,7 @@ class OwnModuleCLI(LightningCLI):
         """Run the command."""
         path, trainer = self.config.ckpt_path, self.trainer
         if path == LastCheckpoint.NAME:
-            path = str(newest_last(self.folder, self.command == "fit"))
+            path = str(newest_last(self.folder))
         with ending_processes(trainer):
             work = getattr(trainer, self.command)
             work(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True)

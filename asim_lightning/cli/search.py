@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from asim_lightning.cli.cost import write_cost
 from asim_lightning.cli.recorded_command import recorded
-from asim_lightning.cli.start import Drawing, Setup, load_weights, prepare, read_checkpoint, read_data
+from asim_lightning.cli.start import Drawing, Setup, load_weights, prepare, read_data
 from asim_lightning.cost import Technology
+from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.runner_settings import RunnerSettings
 from asim_lightning.exploration.search_settings import SearchSettings
 from asim_lightning.resources import shipped_file

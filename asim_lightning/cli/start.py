@@ -15,8 +15,7 @@ from asim_lightning.classifier.resumed_checkpoint import check_folding, is_folde
 from asim_lightning.cli.command_line import Arguments, shorter_path
 from asim_lightning.cli.messages import UsageError
 from asim_lightning.exchange.pretrained import new_head, take_out_head_
-from asim_lightning.exchange.read import has_values
-from asim_lightning.exchange.safe_load import load_torch
+from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.picture import Format
 from asim_lightning.resources import shipped_file
@@ -62,11 +61,7 @@ class Start:
     """Whether Lightning finds the checkpoint, and it is not read here."""
 
     def anew(self, resumed_by: str) -> "Start":
-        """A start from the weights only, at epoch 0.
-
-        Args:
-            resumed_by: How to resume instead.
-        """
+        """A start from the weights only, at epoch 0."""
         return replace(self, resumes=False, continued=None, epoch=0, step=0, resumed_by=resumed_by)
 
 
@@ -89,7 +84,7 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
         return Start(given, found_by_lightning=given is not None)
     continued = None
     if given == LastCheckpoint.NAME:
-        last = newest_last(Path(root) / arguments.run_name, fits)
+        last = newest_last(Path(root) / arguments.run_name)
         continued, given = last if fits else None, shorter_path(last)
     path = str(shipped_file("checkpoints", given))
     checkpoint = read_checkpoint(path)
@@ -100,25 +95,18 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
             f"`ckpt_path: {LastCheckpoint.NAME}` goes on from the state of an optimizer, which {path} lacks; "
             "`ckpt_path` with the file's path starts anew from its weights"
         )
-    epoch, step = (_epochs(checkpoint), int(checkpoint.get("global_step", 0))) if resumes else (0, 0)
+    epoch = step = 0
+    if resumes:  # Lightning's own "epoch" is one less in what is saved as an epoch ends
+        epoch = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        step = checkpoint["global_step"]
     return Start(path, checkpoint, settings, resumes, continued, epoch, step, is_folded=is_folded(checkpoint))
 
 
-def _epochs(checkpoint: Mapping[str, Any]) -> int:
-    """Epochs that a checkpoint has completed; 0 if it does not say so, which Lightning refuses."""
-    progress = checkpoint["loops"]["fit_loop"].get("epoch_progress")
-    current = progress.get("current") if isinstance(progress, dict) else None
-    # Lightning's own "epoch" is one less in what is saved as an epoch ends
-    found = current.get("processed") if isinstance(current, dict) else None
-    return found if isinstance(found, int) else 0
-
-
-def newest_last(folder: Path, goes_on: bool) -> Path:
+def newest_last(folder: Path) -> Path:
     """The newest last.ckpt of a run's versions.
 
     Args:
         folder: Folder of the run, which holds version_0, version_1, ...
-        goes_on: Whether a fit is to go on from it.
 
     Raises:
         FileNotFoundError: There is none.
@@ -126,35 +114,11 @@ def newest_last(folder: Path, goes_on: bool) -> Path:
     pattern = f"version_*/checkpoints/{LastCheckpoint.NAME}.ckpt"
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     if not found:
-        what, other = (
-            ("goes on from", "without ckpt_path a fit starts anew")
-            if goes_on
-            else ("is", "asim fit with the same configuration writes one")
-        )
         raise FileNotFoundError(
-            f"`ckpt_path: {LastCheckpoint.NAME}` {what} the newest {folder / pattern}, and there is none; {other}"
+            f"`ckpt_path: {LastCheckpoint.NAME}` is the newest {folder / pattern}, and there is none; asim fit without "
+            "ckpt_path starts anew and writes one"
         )
     return found[-1]
-
-
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """A Lightning checkpoint, on the CPU; a file that would run code is refused, and its code does not run.
-
-    Raises:
-        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or holds
-            weights without values.
-    """
-    checkpoint = load_torch(path)
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        shown = ", ".join(str(key) for key in list(checkpoint)[:3]) if isinstance(checkpoint, dict) else ""
-        keys = f"{len(checkpoint)} keys, such as {shown}" if shown else None
-        kind = keys or f"a {type(checkpoint).__name__}"
-        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, got {kind}")
-    for key, value in checkpoint["state_dict"].items():
-        if not isinstance(key, str) or not has_values(value):
-            given = f"{key!r:.60} of {type(value).__name__}"
-            raise ValueError(f"{path} must hold tensors with values by name as its state_dict, got {given}")
-    return checkpoint
 
 
 def load_weights(

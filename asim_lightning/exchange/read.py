@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch import Tensor
 
@@ -54,11 +55,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     found: Any = load_safetensors(file) if file.suffix == ".safetensors" else load_torch(file, mmap)
     wrapper = next((key for key in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(key), dict)), "")
     state = found[wrapper] if wrapper else found
-    sound = isinstance(state, dict) and all(isinstance(key, str) and has_values(state[key]) for key in state)
-    if not sound or not state:
-        keys = ", ".join(str(key)[:60] for key in list(state)[:3]) if isinstance(state, dict) else ""
-        held = f"a mapping of {keys or 'nothing'}" if isinstance(state, dict) else type(state).__name__
-        raise ValueError(f"{path} must hold a state dict, tensors by name, got {held}")
+    if not state or not _is_state(state):
+        raise ValueError(f"{path} must hold a state dict, tensors by name, got {_held(state)}")
     architecture = found.get("arch") if wrapper else None
     return WeightFile(
         str(path),
@@ -69,9 +67,36 @@ def read_weights(path: str | Path, mmap: bool = False) -> WeightFile:
     )
 
 
-def has_values(value: Any) -> bool:
-    """Whether a value is a tensor, and not one of the meta device, which torch copies to a network without a word."""
-    return isinstance(value, Tensor) and not value.is_meta
+def read_checkpoint(file: str | PathLike[str] | IO[bytes], map_location: Any = "cpu") -> dict[str, Any]:
+    """A Lightning checkpoint; a file that would run code is refused, and its code does not run.
+
+    Args:
+        file: Path of the file, or the opened file.
+        map_location: Device of the tensors, as in torch.load.
+
+    Raises:
+        ValueError: The file holds more than tensors and plain values, is damaged, is no Lightning checkpoint, or holds
+            weights without values.
+    """
+    checkpoint = load_torch(file, map_location=map_location)
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not _is_state(state):
+        path = file if isinstance(file, (str, PathLike)) else getattr(file, "name", "The opened file")
+        held = _held(checkpoint if state is None else state)
+        raise ValueError(f"{path} must be a Lightning checkpoint with a state_dict, tensors by name, got {held}")
+    return checkpoint  # type: ignore[no-any-return]
+
+
+def _is_state(value: Any) -> bool:
+    """Whether a value is tensors by name; torch copies those of the meta device to a network without a word."""
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(each, Tensor) and not each.is_meta for key, each in value.items()
+    )
+
+
+def _held(value: Any) -> str:
+    keys = ", ".join(str(key)[:60] for key in list(value)[:3]) if isinstance(value, dict) else ""
+    return f"a mapping of {keys or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
 
 
 def _architecture_of(file: Path) -> str | None:

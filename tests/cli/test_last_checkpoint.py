@@ -59,8 +59,8 @@ def test_last_is_the_newest_of_all_versions(asim: Asim, images: Path, folder: Pa
 def test_last_of_a_run_that_has_none(asim: Asim, run: Run, folder: Path) -> None:
     (folder / "runs" / "tiny" / "version_0").mkdir(parents=True)
     assert asim("fit", "-c", run.config, "--ckpt_path", "last").error == (
-        "`ckpt_path: last` goes on from the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; "
-        "without ckpt_path a fit starts anew"
+        "`ckpt_path: last` is the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit "
+        "without ckpt_path starts anew and writes one"
     )
     error = asim("fit", "-c", run.config, "--ckpt_path", "last", "--trainer.default_root_dir", "there").error
     assert "the newest there/tiny/version_*/checkpoints/last.ckpt, and there is none" in error

@@ -27,7 +27,7 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
 
 NOSUCH = callback("ModelCheckpoint", monitor="val/nosuch", filename="other")
 LAST = "runs/tiny/version_0/checkpoints/last.ckpt"
-NO_LAST = "`ckpt_path: last` is the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit with"
+NO_LAST = "`ckpt_path: last` is the newest runs/tiny/version_*/checkpoints/last.ckpt, and there is none; asim fit"
 
 
 def last(message: str, command: str, content: Any = None) -> Wrong:

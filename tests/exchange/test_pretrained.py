@@ -144,5 +144,5 @@ def test_which_pictures_weights_expect(tmp_path: Path) -> None:
     for name in ("wrapped.pth", "saved.safetensors"):
         assert timm_weights(BackboneConfig("vit_base_patch16_224", pretrained=str(tmp_path / name))) is None
     torch.save(torch.ones(1), tmp_path / "tensor.pth")
-    with pytest.raises(ValueError, match="must hold a state dict, tensors by name, got Tensor"):
+    with pytest.raises(ValueError, match="must hold a state dict, tensors by name, got a Tensor"):
         timm_weights(BackboneConfig("resnet18", pretrained=str(tmp_path / "tensor.pth")))

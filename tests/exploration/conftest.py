@@ -20,12 +20,13 @@ from lightning.pytorch import Trainer
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, Rule
 from asim_lightning.classifier import BackboneConfig
-from asim_lightning.cli.start import load_weights, read_checkpoint
+from asim_lightning.cli.start import load_weights
 from asim_lightning.cost import Technology
 from asim_lightning.data import FashionMNIST
 from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
 from asim_lightning.evaluation.store import STORE, Store
 from asim_lightning.evaluation.target import Target
+from asim_lightning.exchange.read import read_checkpoint
 from asim_lightning.exploration.axes import SweepAxes
 from asim_lightning.exploration.runner import Evaluation, Steps, proceed
 from asim_lightning.exploration.search import Search

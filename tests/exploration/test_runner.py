@@ -45,7 +45,8 @@ SWEEPS = """
     from lightning.pytorch import Trainer
     from asim_lightning import CimClassifier, Plan
     from asim_lightning.classifier import BackboneConfig
-    from asim_lightning.cli.start import load_weights, read_checkpoint
+    from asim_lightning.cli.start import load_weights
+    from asim_lightning.exchange.read import read_checkpoint
     from asim_lightning.data import FashionMNIST
     from asim_lightning.exploration.axes import SweepAxes
     from asim_lightning.exploration.sweep import Sweep
