@@ -1,7 +1,6 @@
 """Images that the network is wrong about."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,18 +16,14 @@ _MOST_IMAGES = 400
 _FIELDS = ("index", "label", "prediction", "confidence", "label_name", "prediction_name")
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    """A wrong answer, in the order in which they are shown: most confident first."""
+class _Mistake(NamedTuple):
+    """A wrong answer; sorted, they stand as they are shown: most confident first."""
 
-    index: int
+    doubt: float
+    """Minus the confidence."""
+    image: int
     label: int
     prediction: int
-    confidence: float
-
-    @property
-    def place(self) -> tuple[float, int]:
-        return -self.confidence, self.index
 
 
 class Misclassified(Callback):
@@ -81,16 +76,14 @@ class Misclassified(Callback):
         self._seen = False
 
     def _take(self, outputs: Any, images: Tensor) -> None:
-        if not (isinstance(outputs, dict) and "confidence" in outputs):
-            raise ValueError("Misclassified needs `confidence` in what the validation or test step returns, got none")
         self._seen = True
         wrong = (outputs["prediction"] != outputs["label"]).nonzero().flatten()  # (mistakes,)
         if not len(wrong):
             return
-        columns = (outputs[name][wrong].tolist() for name in _FIELDS[:4])
-        found = [_Mistake(*row) for row in zip(*columns, strict=True)]
+        columns = (outputs[name][wrong].tolist() for name in _FIELDS[:3])
+        found = [_Mistake(*row) for row in zip((-outputs["confidence"][wrong]).tolist(), *columns, strict=True)]
         self._mistakes += found
-        shown = sorted({*self._pictures, *found}, key=lambda mistake: mistake.place)[: self.images]
+        shown = sorted({*self._pictures, *found})[: self.images]
         places = dict(zip(found, wrong.tolist(), strict=True))
         self._pictures = {
             mistake: self._pictures[mistake]
@@ -106,13 +99,12 @@ class Misclassified(Callback):
         if not trainer.is_global_zero:
             return
         # an image that two processes saw counts once
-        once = {mistake.index: mistake for part in parts for mistake in part[0]}.values()
-        mistakes = sorted(once, key=lambda mistake: mistake.place)
+        mistakes = sorted({mistake.image: mistake for part in parts for mistake in part[0]}.values())
         pictures = {mistake: picture for part in parts for mistake, picture in part[1].items()}
         names = class_names(trainer, module.num_classes)
         if folder is not None:
             rows = (
-                (one.index, one.label, one.prediction, f"{one.confidence:.6f}", names[one.label], names[one.prediction])
+                (one.image, one.label, one.prediction, f"{-one.doubt:.6f}", names[one.label], names[one.prediction])
                 for one in mistakes
             )
             write_lines(folder / f"misclassified_{stage}.csv", [_FIELDS, *rows])
@@ -120,7 +112,7 @@ class Misclassified(Callback):
         shown = [mistake for mistake in mistakes if mistake in pictures][: self.images]
         if not shown or not (folder or tensorboard_loggers(trainer)):
             return
-        captions = [(names[each.label], names[each.prediction], each.confidence) for each in shown]
+        captions = [(names[each.label], names[each.prediction], -each.doubt) for each in shown]
         title = f"{stage}: the {len(shown)} most confident of {len(mistakes):,} mistakes"
         data = getattr(trainer, "datamodule", None)
         figure = mistakes_figure([_shown(pictures[each], data).numpy() for each in shown], captions, title)

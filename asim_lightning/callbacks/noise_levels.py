@@ -71,11 +71,6 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
 
     A level is that of the layers that take it; those whose rule decides the noise keep theirs.
 
-    Args:
-        assignments: How each layer comes to its macro.
-        axis: Which noise of the macro.
-        levels: What the user wrote.
-
     Raises:
         ValueError: A macro does not take a level, no layer takes the levels, or two levels are the same.
     """

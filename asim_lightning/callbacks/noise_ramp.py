@@ -60,12 +60,7 @@ class NoiseRamp(Callback):
         self.warmup, self.length, self.steps = float(warmup), length, steps
 
     def noise(self, time: float, total: float) -> float:
-        """Noise at a time.
-
-        Args:
-            time: Epochs or steps that have passed.
-            total: Epochs or steps of the whole training.
-        """
+        """Noise after `time` of `total` epochs or steps of the whole training."""
         if time < self.warmup:
             return 0.0
         length = self.length if self.length is not None else max(total - self.warmup, 1e-12)

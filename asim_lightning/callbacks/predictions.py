@@ -56,9 +56,6 @@ class PredictionWriter(BasePredictionWriter):
     """A CSV file, whole or absent: a line a sample, in the order of its index.
 
     Index in the data set, label, prediction, confidence (0..1).
-
-    Args:
-        path: File to write.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -58,7 +58,7 @@ def test_only_the_images_that_are_shown_are_kept(tmp_path: Path) -> None:
     class Looking(Misclassified):
         def on_validation_batch_end(self, *arguments: Any) -> None:
             super().on_validation_batch_end(*arguments)
-            kept.append([len(self._pictures), [mistake.index for mistake in self._pictures]])
+            kept.append([len(self._pictures), [mistake.image for mistake in self._pictures]])
 
     callback, model, data = Looking(4), make_model(), make_data()
     quiet_trainer(tmp_path, callback, logger=False).validate(model, datamodule=data, verbose=False)
@@ -102,11 +102,6 @@ def test_images_are_shown_as_they_were_before_normalisation() -> None:
     stretched = _shown(normalised[:1], None)
     assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)
     assert torch.equal(_shown(torch.ones(1, 2, 2), None), torch.zeros(1, 2, 2))
-
-
-def test_a_step_without_confidence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs `confidence`"):
-        Misclassified().on_test_batch_end(quiet_trainer(tmp_path), make_model(), {"index": []}, [torch.zeros(0)], 0)
 
 
 @pytest.mark.parametrize("images", [0, 401, 2.5])
