@@ -111,14 +111,14 @@ def test_predict_writes_one_row_an_image(asim: Asim, run: Run) -> None:
     assert tested.accuracy == pytest.approx(100 * right / len(rows))
 
 
-def test_predictions_do_not_depend_on_the_batch(asim: Asim) -> None:
+def test_predictions_do_not_depend_on_the_batch(asim: Asim, run: Run) -> None:
     found = []
     for size in (1, 3, 8):
         batch = ("--data.init_args.test_images", "8", "--data.init_args.eval_batch_size", size)
         macro = "{weight_bits: 4, input_bits: 4, random_noise: 0.5}"
         noise = ("--model.fidelity", "simulated", "--model.plan.macro", macro)
-        assert asim("predict", "--ckpt_path", "fashion_resnet_qat", *batch, *noise).code == 0
-        found.append(Path("runs/default/predictions.csv").read_text())
+        assert asim("predict", "-c", run.config, "--ckpt_path", run.checkpoint, *batch, *noise).code == 0
+        found.append(Path("runs/tiny/predictions.csv").read_text())
     assert found[0] == found[1] == found[2]
 
 

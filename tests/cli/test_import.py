@@ -21,7 +21,8 @@ from tests.cli.conftest import Asim, unread_output
 from tests.golden_cases import FOLDER, cases, reference_state
 
 MODELS = cases("models")
-LARGE = "vgg16_bn_224px_w8a8"
+LARGE = ("vgg16_bn_224px_w8a8", "vit_b_32_224px_w8a9")
+"""Over 80 million weights; tests of exchange/ hold their keys, tests of nn/ attention and its scale."""
 
 
 def published(path: Path, state: dict[str, Tensor], **more: Any) -> Path:
@@ -50,7 +51,7 @@ def logits(checkpoint: Path, fidelity: str, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow if case == LARGE else ()) for case in MODELS]
+    "case", [pytest.param(case, marks=pytest.mark.slow if case in LARGE else ()) for case in MODELS]
 )
 def test_a_published_checkpoint_gives_the_published_logits_and_comes_back_bit_for_bit(
     case: str, asim: Asim, folder: Path
@@ -279,10 +280,6 @@ def test_the_help_says_what_each_option_is(asim: Asim) -> None:
 
 def test_a_network_of_other_widths_is_named_with_its_arguments(asim: Asim, folder: Path) -> None:
     assert asim("export", "fashion_vit_qat", "--format", "timm", "--to", "given.safetensors").code == 0
-    assert (
-        "fits no network that its keys tell; nearest is"
-        in asim("import", "given.safetensors", "--to", "got.ckpt").error
-    )
     kwargs = "{in_chans: 1, img_size: 28, patch_size: 4, embed_dim: 64, depth: 4, num_heads: 4}"
     options = ("--network", "vit_tiny_patch16_224", "--kwargs", kwargs)
     said = asim("import", "given.safetensors", "--to", "got.ckpt", *options)

@@ -11,7 +11,7 @@ from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.keys import plain_relus
 from asim_lightning.exchange.network import PUBLISHED_NAMES, Network
 from asim_lightning.exchange.read import WeightFile
-from asim_lightning.exchange.recognise import recognise
+from asim_lightning.exchange.recognise import _candidates, recognise
 
 
 def on_meta(make: object, *arguments: object, **options: object) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def test_torchvisions_networks(name: str) -> None:
 
 TIMM = {
     "resnet18": {}, "resnet26d": {}, "vgg11": {}, "vit_tiny_patch16_224": {"img_size": 64}, "convnext_atto": {},
-    "deit3_small_patch16_224": {}, "mobilenetv2_100": {}, "efficientnet_lite0": {},
+    "deit3_small_patch16_224": {}, "efficientnet_b0": {},
 }  # fmt: skip
 
 
@@ -88,9 +88,23 @@ def test_the_rates_that_older_timm_asks_for_have_values(monkeypatch: pytest.Monk
 
 
 def test_networks_with_the_same_keys_and_another_function_are_named() -> None:
-    file = WeightFile("x", on_meta(timm.create_model, "efficientnet_lite0"))
-    assert any("tf_efficientnet_lite0: the same keys" in said for said in recognise(file).said)
-    assert recognise(file, "tf_efficientnet_lite0").backbone.name == "tf_efficientnet_lite0"
+    file = WeightFile("x", on_meta(timm.create_model, "efficientnet_b0"))
+    assert any("tf_efficientnet_b0: the same keys" in said for said in recognise(file).said)
+    assert recognise(file, "tf_efficientnet_b0").backbone.name == "tf_efficientnet_b0"
+
+
+def test_a_network_of_other_widths_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = on_meta(timm.create_model, "resnet18")
+    assert "resnet26d" in _candidates(whole)
+    monkeypatch.setattr("asim_lightning.exchange.recognise._candidates", lambda state: ["resnet18"])
+    file = WeightFile("x", {key: value[: len(value) // 2] for key, value in whole.items() if value.shape})
+    with pytest.raises(ValueError, match="x fits no network that its keys tell; nearest is resnet18, with "):
+        recognise(file)
+
+
+def test_candidates_of_families_by_their_keys() -> None:
+    found = set(_candidates({"conv_stem.weight": torch.zeros(0)}))
+    assert {"efficientnet_lite0", "mobilenetv2_100", "tf_mobilenetv3_small_100"} <= found
 
 
 def test_a_hybrid_transformers_patches_are_of_features() -> None:
