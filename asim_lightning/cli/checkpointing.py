@@ -84,12 +84,7 @@ def best_epoch(configured: Sequence[Callback], model: CimClassifier) -> tuple[li
 
 
 def trains_with_noise(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:
-    """Whether noise of training is asked for.
-
-    Args:
-        model: The classifier.
-        callbacks: Callbacks of a fit.
-    """
+    """Whether noise of training is asked for."""
     return model.train_noise > 0 or any(isinstance(each, NoiseRamp) for each in callbacks)
 
 
@@ -124,21 +119,13 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def with_whole_files(configured: Any) -> list[Any]:
-    """Plugins of a fit: the configuration's, and `WholeFiles` where none of them writes checkpoints.
-
-    Args:
-        configured: Plugins of the configuration.
-    """
+    """Plugins of a fit: the configuration's, and `WholeFiles` where none of them writes checkpoints."""
     plugins = list(configured) if isinstance(configured, (list, tuple)) else [] if configured is None else [configured]
     return plugins if any(isinstance(each, CheckpointIO) for each in plugins) else [*plugins, WholeFiles()]
 
 
 def weights_line(callbacks: Sequence[Checkpoint]) -> str:
-    """Where the weights of a fit are: those of the best epoch, else the last ones; empty where none were kept.
-
-    Args:
-        callbacks: Those that write checkpoints.
-    """
+    """Where the weights of a fit are: those of the best epoch, else the last ones; empty where none were kept."""
     kept = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.best_model_path]
     best = next((each.best_model_path for each in kept if not isinstance(each, LastCheckpoint)), "")
     if best and Path(best).exists():  # that of a run that goes on here may lie elsewhere

@@ -61,9 +61,6 @@ class Arguments:
 def read_arguments(given: Sequence[str]) -> Arguments:
     """Take a command line apart, and read the recipes that it names.
 
-    Args:
-        given: The arguments, a command first.
-
     Raises:
         FileNotFoundError: There is no such file or shipped recipe.
         ValueError: A file is not YAML, or holds no mapping.

@@ -72,13 +72,7 @@ def network_cost(setup: Setup, options: CostOptions = CostOptions()) -> None:
 
 
 def write_cost(setup: Setup, technology: Technology, folder: Path) -> None:
-    """Write cost.json of the network as it is configured into the folder of a run, for its report.
-
-    Args:
-        setup: What a command works with.
-        technology: What costs are computed from; its charging is fixed.
-        folder: The folder.
-    """
+    """Write cost.json of the configured network, with a fixed charging, into the folder of a run, for its report."""
     if setup.trainer.is_global_zero:
         report = _cost(setup, technology, [], None)
         write_whole(folder / COST, lambda file: file.write(_json(report)))

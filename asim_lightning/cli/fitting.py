@@ -53,11 +53,6 @@ def fit(setup: Setup, options: FitOptions = FitOptions()) -> None:
 def start_line(start: Start, trainer: Trainer, initial: str) -> str:
     """Where a fit starts, and how to start otherwise.
 
-    Args:
-        start: What it starts from.
-        trainer: Its trainer.
-        initial: What its weights are without a checkpoint.
-
     Raises:
         UsageError: The checkpoint has more epochs than the trainer allows.
     """

@@ -57,10 +57,6 @@ def one_line(message: str, known: Iterable[str] = ()) -> str:
 
     The three that users meet most often are said in words of this package: a name that is no setting, a value of a
     wrong type, and a class without an argument that it needs, such as the folder of a data module.
-
-    Args:
-        message: The message.
-        known: Full names of all settings.
     """
     name, kind = ".".join(dict.fromkeys(_KEY.findall(message))), _CLASS.search(message)
     if found := _NO_FILE.search(message):  # what stands in place of a group of settings

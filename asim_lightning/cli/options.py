@@ -39,21 +39,12 @@ def add_options(parser: ArgumentParser, command: str, skip: Collection[str] = ()
 
 
 def take_options(command: str, given: Mapping[str, Any]) -> Any:
-    """The options of a command.
-
-    Args:
-        command: Its name.
-        given: Settings that were parsed and made into objects.
-    """
+    """The options of a command."""
     return COMMANDS[command].options(**{name: given[name] for name in own_options(command)})
 
 
 def read_options(command: str, words: Sequence[str]) -> Any:
     """The options of a command that runs no network, as they are written.
-
-    Args:
-        command: Its name.
-        words: What follows it.
 
     Raises:
         UsageError: An option is unknown, is missing, or has a wrong value.

@@ -65,11 +65,7 @@ class AsimTrainer(Trainer):
 
 
 class AsimCLI(LightningCLI):
-    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags.
-
-    Args:
-        arguments: The command line.
-    """
+    """``asim COMMAND -c CONFIG``; precedence: defaults < checkpoint < YAML < flags."""
 
     def __init__(self, arguments: Arguments) -> None:
         self.arguments, self.command = arguments, arguments.command

@@ -21,12 +21,7 @@ from asim_lightning.surgery import macro_layers
 
 @contextmanager
 def recorded(setup: Setup, folder: Path) -> Iterator[None]:
-    """Keep the command in a folder as it starts, and again with its time as it ends; on the first process only.
-
-    Args:
-        setup: What the command works with.
-        folder: Folder of the run.
-    """
+    """Keep the command in a folder as it starts, and again with its time as it ends; on the first process only."""
     if not setup.trainer.is_global_zero:
         yield
         return

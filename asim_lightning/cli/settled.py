@@ -106,11 +106,7 @@ def _values(values: Any) -> str:
 
 
 def named(weights: str) -> str:
-    """timm's name of weights with their tag, also where the tag is timm's first choice.
-
-    Args:
-        weights: timm's name, with or without a tag.
-    """
+    """timm's name of weights with their tag, also where the tag is timm's first choice."""
     import timm  # half of the command line's start-up time, and not needed for --help
 
     config = timm.get_pretrained_cfg(weights)

@@ -112,11 +112,6 @@ def _compare(setup: Setup, given: Sequence[str | Comparison], trials: int) -> No
 
     The network is left as it was. Input ranges are those of the whole network quantised, in every way the same.
 
-    Args:
-        setup: What the command works with.
-        given: The ways; a text is the name of a fidelity.
-        trials: Reads of the chip if a way is noisy: 1..65535.
-
     Raises:
         ValueError: There is no way, no layer is on a macro, or one does not fit the network; nothing is computed then.
     """
@@ -148,11 +143,6 @@ def _count(setup: Setup, right: Sequence[int], images: int) -> str:
 
 def _accuracy_line(setup: Setup, stage: str, noise: str = "") -> str:
     """The accuracy, or mean of another outcome, of an evaluation that an `ImageCounter` saw, and how it was computed.
-
-    Args:
-        setup: What the command works with.
-        stage: val or test.
-        noise: The noise of the macros, if it is to be named.
 
     Raises:
         UsageError: No image was evaluated.

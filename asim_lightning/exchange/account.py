@@ -67,12 +67,7 @@ class Account:
 
 
 def imported(file: WeightFile, network: Network) -> Account:
-    """The tensors of a file under this package's keys.
-
-    Args:
-        file: The state dict.
-        network: The network that it belongs to.
-    """
+    """The tensors of a file under this package's keys."""
     state: dict[str, Tensor] = {}
     targets: dict[str, list[str]] = {}
     rows: list[Row] = []

@@ -93,11 +93,7 @@ def pairs_of(model: nn.Module, layout: str, small: bool, clips: Sequence[str] | 
 
 
 def plain_relus(name: str) -> tuple[str, ...]:
-    """ReLUs that are not PACT in a published network with PACT: in a VGG, the one behind the first convolution.
-
-    Args:
-        name: timm's name of the network.
-    """
+    """ReLUs that are not PACT in a published network with PACT: in a VGG, the one behind the first convolution."""
     return (f"features.{2 if name.endswith('_bn') else 1}",) if name.startswith("vgg") else ()
 
 

@@ -92,11 +92,7 @@ class _WithoutFilling(TorchFunctionMode):
 
 
 def published_dropout(name: str) -> dict[str, float]:
-    """Constructor arguments of timm that give a network the published dropout.
-
-    Args:
-        name: timm's name of the network.
-    """
+    """Constructor arguments of timm that give a network the published dropout."""
     if name.startswith("vgg"):
         return {"drop_rate": 0.5}
     is_transformer = name.startswith("vit")
@@ -105,10 +101,6 @@ def published_dropout(name: str) -> dict[str, float]:
 
 def classes_of(file: WeightFile, *heads: str) -> int:
     """Number of classes: outputs of the classifier.
-
-    Args:
-        file: The state dict.
-        heads: Possible keys of its weight.
 
     Raises:
         ValueError: The state dict has none of them.

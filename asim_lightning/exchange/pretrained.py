@@ -148,10 +148,6 @@ def load_pretrained_(
 def load_state_(model: nn.Module, path: str) -> str:
     """Load a state dict with the network's own names, in place; returns a note.
 
-    Args:
-        model: The network.
-        path: The file.
-
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It holds no state dict, or that of another network.
@@ -170,13 +166,7 @@ def _is_stem(row: Row, model: nn.Module, config: BackboneConfig) -> bool:
 
 
 def take_out_head_(state: dict[str, Tensor], model: nn.Module, num_classes: int) -> list[str]:
-    """Remove the tensors that have another shape for another number of classes, in place; returns their names.
-
-    Args:
-        state: Tensors by name.
-        model: The network that they are for.
-        num_classes: Its number of classes.
-    """
+    """Remove the tensors that have another shape for another number of classes, in place; returns their names."""
     shapes = {key: value.shape for key, value in model.state_dict().items() if value.shape[:1] == (num_classes,)}
     head = [key for key, shape in shapes.items() if key in state and _differs_in_classes(state[key].shape, shape)]
     for key in head:

@@ -58,9 +58,6 @@ def load_torch(file: str | PathLike[str] | IO[bytes], mmap: bool = False, map_lo
 def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a .safetensors file by name.
 
-    Args:
-        file: Path of the file.
-
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged.
@@ -77,9 +74,6 @@ def load_safetensors(file: str | PathLike[str]) -> dict[str, Tensor]:
 
 def load_pickle(file: str | PathLike[str]) -> Any:
     """The object in a pickle of Python 2 or 3: plain values, and numbers and arrays of NumPy.
-
-    Args:
-        file: Path of the file.
 
     Returns:
         None, numbers, text, bytes, lists, tuples, sets and dictionaries. Text of Python 2 comes as str. The values of a

@@ -18,12 +18,7 @@ _OF_EXTENSIONS = {
 
 
 class Given:
-    """The settings of a file, and the notes on them. Every method takes the NAME of a cfg.NAME.
-
-    Args:
-        file: The file.
-        settings: Its settings.
-    """
+    """The settings of a file, and the notes on them. Every method takes the NAME of a cfg.NAME."""
 
     def __init__(self, file: Path, settings: Mapping[str, Setting]) -> None:
         self.file, self.settings = file, settings
@@ -69,11 +64,7 @@ class Given:
         self._used.update(names)
 
     def notes(self, network: str) -> tuple[str, ...]:
-        """All notes in the order of the file, followed by those on unused settings.
-
-        Args:
-            network: Published name of the network.
-        """
+        """All notes in the order of the file, followed by those on unused settings."""
         found = [text for _, text in sorted(self._notes, key=lambda note: note[0])]
         left = [name for name in self.settings if name not in self._used]
         found += [self._unknown(name) for name in left if name not in KNOWN]
