@@ -161,6 +161,24 @@ def silent_layers(model: nn.Module, x: Tensor) -> list[str]:
     return silent
 
 
+def without_gradient(model: nn.Module, x: Tensor) -> list[str]:
+    """Layers on macros whose output has no gradient of the logits: much faster than `silent_layers`, and as strict."""
+    set_fidelity_(model, "float")
+    outputs: dict[str, list[Tensor]] = {name: [] for name in macro_layers(model)}
+    hooks = [
+        layer.register_forward_hook(lambda _, __, y, name=name: outputs[name].append(y))
+        for name, layer in macro_layers(model).items()
+    ]
+    y = model(x)
+    y = torch.stack(list(y)).mean(0) if isinstance(y, (tuple, list)) else y
+    for hook in hooks:
+        hook.remove()
+    every = [(name, output) for name, some in outputs.items() for output in some]
+    gradients = torch.autograd.grad((y * torch.randn_like(y)).sum(), [output for _, output in every], allow_unused=True)
+    moving = {name for (name, _), each in zip(every, gradients, strict=True) if each is not None and each.any()}
+    return [name for name in outputs if name not in moving]
+
+
 def batchnorms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """BatchNorms of a network, in its order."""
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -397,21 +397,3 @@ def test_a_calibrated_network_looks_for_no_more_ranges() -> None:
     quantized_layers(model)["first"].clear_range(x.device)
     with pytest.warns(UserWarning, match="`first` has no calibrated input range"):
         model(x)
-
-
-def test_an_lstm_and_a_bilinear_layer_have_their_multiplications_in_the_report() -> None:
-    class Mixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = nn.LSTM(8, 16, num_layers=2, bidirectional=True, batch_first=True)
-            self.pair = nn.Bilinear(32, 8, 4)
-            self.head = nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y, _ = self.lstm(x)
-            return self.head(self.pair(y[:, -1], x[:, -1]))
-
-    report = convert_(Mixed().eval(), Plan(macro=MacroConfig()), torch.randn(2, 5, 8))
-    macs = {row.name: row.macs for row in report.rows}
-    weights = 2 * 64 * (8 + 16) + 2 * 64 * (32 + 16)  # of two directions: 4 gates of 16, from the input and the state
-    assert macs == {"lstm": 5 * weights, "pair": 4 * 32 * 8, "head": 12}

@@ -17,6 +17,7 @@ from asim_lightning.surgery import apply_point, change_macros_, kept_assignments
 from asim_lightning.surgery.settings import kept_fidelities, set_fidelity_
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 10}
+NARROW = {"stem_width": 4, "channels": [8, 16, 32, 64]}
 RULES = [
     Rule("head", {"adc_bits": 8}),
     Rule("qkv", {"input_bits": 7, "rows": 100}),
@@ -25,7 +26,11 @@ RULES = [
 ]
 NETWORKS: dict[str, tuple[str, dict[str, Any], list[Rule]]] = {
     "ViT": ("vit_tiny_patch16_224", VIT, RULES),
-    "ResNet": ("resnet10t", {}, [Rule("head", {"adc_bits": 8}), Rule("layer1.*", {"input_bits": 5})]),
+    "ResNet": (
+        "resnet10t",
+        {"stem_width": 4, "channels": [8, 16, 32, 64]},
+        [Rule("head", {"adc_bits": 8}), Rule("layer1.*", {"input_bits": 5})],
+    ),
 }
 
 
