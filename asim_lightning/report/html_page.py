@@ -15,6 +15,8 @@ MISSING_PLOTLY = (
 )
 _MOST_ROWS = 1000
 """Rows of a table on the page; its CSV has all."""
+_SHORT = 20
+"""Most rows of a table that stays on one sheet."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 """What a browser may load: nothing that is not in the page."""
 _RESIZE = (
@@ -43,14 +45,15 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; m
 dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow: auto; max-height: 30rem; border: 1px solid #d0d0d0; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 0.25rem 0.45rem; white-space: nowrap; border-bottom: 1px solid #ececec; }
-th { position: sticky; top: 0; background: #f5f5f5; white-space: normal; vertical-align: bottom; }
-td.wide { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+th, td { padding: 0.25rem 0.45rem; border-bottom: 1px solid #ececec; }
+td[style*=right] { white-space: nowrap; }
+th { position: sticky; top: 0; background: #f5f5f5; vertical-align: bottom; }
+td.wide { overflow-wrap: anywhere; min-width: 12rem; }
 tr.marked { background: #e4f1e8; }
 a { color: #005a8e; }
 @media (max-width: 40rem) {
   main { padding: 0.5rem 0.75rem 2rem; }
-  th, td { padding: 0.2rem 0.35rem; white-space: normal; }
+  th, td { padding: 0.2rem 0.35rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 0.5rem; }
 }
@@ -63,8 +66,9 @@ a { color: #005a8e; }
   th { position: static; }
   th, td { padding: 1pt 3pt; }
   td.wide { min-width: 0; }
+  td:not(.wide) { white-space: nowrap; }
   .verdict { font-size: 11pt; }
-  h2, figure, tr, .verdict { break-inside: avoid; }
+  h2, figure, tr, .short, .verdict { break-inside: avoid; }
   .figures { grid-template-columns: 1fr 1fr; gap: 0 1rem; zoom: 0.75; }
   figure { margin: 0; max-width: none; }
   h3 { margin-top: 0.75rem; }
@@ -136,9 +140,10 @@ def table_html(table: Table[Any]) -> str:
     """A table with its headline and note, and a link to its CSV."""
     title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
     note = f'<p class="note">{escape(table.note)}</p>\n' if table.note else ""
+    short = " short" * (len(table) <= _SHORT)
     more = f"{_MOST_ROWS:,} of {len(table):,} rows are shown. " if len(table) > _MOST_ROWS else ""
     return (
-        f'{title}{note}<div class="scroll">{table.html(_MOST_ROWS)}</div>\n'
+        f'{title}{note}<div class="scroll{short}">{table.html(_MOST_ROWS)}</div>\n'
         f'<p class="note">{more}{csv_link(table.numbers, table.file)}</p>'
     )
 
