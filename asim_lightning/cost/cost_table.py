@@ -37,8 +37,9 @@ Layer: TypeAlias = Mapping[str, Any]
 
 def cost_text(report: "CostReport") -> str:
     """All of a cost: technology, layers, parts of the energy, and totals."""
-    tables = layer_table(report.rows()), part_table(report)
-    return "\n\n".join([technology_line(report.technology), *map(str, tables), totals_text(report)])
+    layers = [layer_table(report.rows())] if report.layers else []
+    parts = [technology_line(report.technology), *layers, part_table(report), totals_text(report)]
+    return "\n\n".join(map(str, parts))
 
 
 def layer_table(layers: Sequence[Layer]) -> Table[Layer]:

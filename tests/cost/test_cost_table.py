@@ -44,6 +44,10 @@ def test_a_cost_prints_as_its_tables() -> None:
     )
 
 
+def test_a_network_without_layers_has_a_cost_of_nothing() -> None:
+    assert "0.00 fJ an image" in str(cost(nn.Sequential(nn.ReLU()), example=torch.zeros(1, 3, 4, 4)))
+
+
 def test_macros_are_named_where_they_differ() -> None:
     text = str(layer_table(report(Rule("2", {"adc_bits": 6})).rows()))
     assert "W8A8 255 rows ADC 6" in text
