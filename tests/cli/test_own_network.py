@@ -9,36 +9,21 @@ import yaml
 
 from tests.cli.conftest import Asim
 
+GUIDE = Path(__file__).parents[2] / "notebooks" / "USING.md"
 MINE = """
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, TensorDataset
-from asim_lightning.data import IndexedDataset
-from tests.exploration.own_network import OwnNetwork, own_images
+from tests.exploration.own_network import OwnNetwork as Net, own_images
 
 
 class Data(LightningDataModule):
-    num_classes, image_size = 4, 16
-
     def train_dataloader(self):
-        return DataLoader(IndexedDataset(TensorDataset(*own_images(64))), 32)
+        return DataLoader(TensorDataset(*own_images(64)), 32)
 
     def val_dataloader(self):
-        return DataLoader(IndexedDataset(TensorDataset(*own_images(24))), 8)
+        return DataLoader(TensorDataset(*own_images(24)), 8)
 
     test_dataloader = predict_dataloader = val_dataloader
-"""
-RECIPE = """
-data: {class_path: mine.Data}
-model:
-  num_classes: 4
-  backbone: {network: mine.OwnNetwork, image_size: 16, weights: net.pt}
-  plan:
-    fold_batchnorm: true
-    macro: {weight_bits: 4, input_bits: 4, static: {offset: 0.3 lsb}}
-axes: {adc_bits: [6, 8]}
-search:
-  space: {adc_bits: [6, 8], rows: [64, 128]}
-trainer: {max_epochs: 1}
 """
 
 
@@ -47,18 +32,18 @@ def recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from tests.exploration.own_network import OwnNetwork
 
     monkeypatch.syspath_prepend(folder)
-    (folder / "mine.py").write_text(MINE)
-    (folder / "own.yaml").write_text(RECIPE)
+    (folder / "my_net.py").write_text(MINE)
+    (text,) = re.findall(r"```yaml\n(data: my_net.*?)```", GUIDE.read_text(), re.S)
+    assert text.count("\n") <= 15
+    (folder / "own.yaml").write_text(f"{text}trainer: {{max_epochs: 1}}\n")
     torch.manual_seed(0)
     torch.save(OwnNetwork().state_dict(), folder / "net.pt")
     return folder
 
 
 def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) -> None:
-    assert RECIPE.count("\n") <= 15
     for command, said in (
         (["sweep"], "weights  net.pt: 18 tensors"),
-        (["sweep", "--chips", "2"], "good chips"),
         (["search"], "front"),
         (["chip"], "worst converters"),
         (["cost"], "MACs"),
@@ -70,25 +55,25 @@ def test_every_command_takes_a_network_of_the_users(asim: Asim, recipe: Path) ->
         assert said in answer.out
     answer = asim("report", "runs/own")
     assert answer.code == 0, answer.err
-    assert "mine.OwnNetwork" in (recipe / "runs/own/report.html").read_text()
+    assert "my_net.Net" in (recipe / "runs/own/report.html").read_text()
     # a checkpoint may not name code that the user does not name
     path = next(recipe.glob("runs/own/version_0/checkpoints/best.ckpt"))
-    answer = asim("validate", "--ckpt_path", path, "--data", "mine.Data")
+    answer = asim("validate", "--ckpt_path", path, "--data", "my_net.Data")
     assert answer.code != 0
-    assert "names the class mine.OwnNetwork for `model.backbone.network`" in answer.err
+    assert "names the class my_net.Net for `model.backbone.network`" in answer.err
     assert asim("validate", "-c", "own.yaml", "--model.plan.fold_batchnorm", "false", "--ckpt_path", path).code == 0
 
 
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("network", "mine.Other", "`model.backbone.network` mine.Other cannot be imported"),
-        ("network", "mine.own_images", "must make a torch.nn.Module, got a tuple"),
+        ("network", "my_net.Other", "`model.backbone.network` my_net.Other cannot be imported"),
+        ("network", "my_net.own_images", "must make a torch.nn.Module, got a tuple"),
         ("network", "net", "must be an import path"),
-        ("kwargs", "{depth: 3}", "`model.backbone.kwargs` does not fit mine.OwnNetwork"),
+        ("kwargs", "{depth: 3}", "`model.backbone.kwargs` does not fit my_net.Net"),
         ("small", "true", "`model.backbone.small` is of timm's networks"),
-        ("network", "{class_path: mine.OwnNetwork, args: {}}", "must be an import path, or a mapping of class_path"),
-        ("network", "{class_path: mine.OwnNetwork, init_args: {depth: 3}}", "does not fit mine.OwnNetwork"),
+        ("network", "{class_path: my_net.Net, args: {}}", "must be an import path, or a mapping of class_path"),
+        ("network", "{class_path: my_net.Net, init_args: {depth: 3}}", "does not fit my_net.Net"),
         ("weights", "none.pt", "There is no file"),
     ],
 )
