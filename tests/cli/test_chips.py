@@ -16,7 +16,7 @@ QUIET = ("--progress", "false")
 
 
 def test_chips_give_a_yield(asim: Asim, written: Write) -> None:
-    path = written(chips=3, trials=2, thresholds=[50, 5])
+    path = written(chips=3, trials=2, thresholds=[50, 5], data__init_args__test_images=8)
     answer = asim("sweep", "-c", path, *CELLS, "--model.plan.macro.random_noise", "0.5", *QUIET)
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()

@@ -20,7 +20,7 @@ def fitted(asim: Asim, written: Write, macro: dict[str, Any], model: str) -> dic
     """Weights after two steps under the noise of a macro."""
     path = written(
         model__plan__macro={"weight_bits": 4, "input_bits": 4, **macro}, model__train_noise=1.0,
-        model__train_noise_model=model,
+        model__train_noise_model=model, trainer__limit_val_batches=1,
     )  # fmt: skip
     answer = asim("fit", "-c", path)
     assert answer.code == 0, answer.err

@@ -29,6 +29,7 @@ def said_by(command: list[str], *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # test_python_calls kills a study, whose store and points are the same
 def test_kill_9_leaves_the_finished_points_and_the_same_command_goes_on(command: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
