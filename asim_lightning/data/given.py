@@ -82,7 +82,9 @@ def _with_indices(loaders: Callable[[], Any]) -> Callable[[], Any]:
 def with_indices(loader: Any) -> Any:
     """A loader of the same batches with the indices of their samples; itself if its samples are no pairs."""
     samples: Any = getattr(loader, "dataset", None)
-    if not isinstance(loader, DataLoader) or isinstance(samples, (_Indexed, IterableDataset)):
+    if not isinstance(loader, DataLoader) or loader.batch_sampler is None:
+        return loader
+    if isinstance(samples, (_Indexed, IterableDataset)):
         return loader
     if not len(samples) or not isinstance(first := samples[0], (tuple, list)) or len(first) != 2:
         return loader

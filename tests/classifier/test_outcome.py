@@ -54,3 +54,33 @@ def test_a_function_is_called_by_its_name() -> None:
 def test_what_is_no_number_a_sample_is_refused(number: Callable[..., Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Outcome("mine", number).numbers(torch.zeros(2, 2), torch.tensor([1, 2]))
+
+
+def test_names_of_recipes_and_tables_and_import_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, shown in (("segmentation", "mean IoU"), ("multilabel", "multi-label"), ("next_token", "next token")):
+        assert Outcome.of(name) == Outcome.of(shown)
+        assert Outcome.of(name).name == shown
+    assert Outcome.of(f"{__name__}.off_by") == Outcome("off by", off_by)
+    assert [Outcome.of(name).metric for name in ("accuracy", "segmentation", "loss")] == ["acc", "mean_iou", "loss"]
+    with pytest.raises(ValueError, match=r"`outcome` os\.none cannot be imported"):
+        Outcome.of("os.none")
+    with pytest.raises(ValueError, match="nearest: segmentation"):
+        Outcome.of("segmentaton")
+
+
+@pytest.mark.parametrize("name", ["accuracy", "segmentation", "multilabel", "next_token"])
+def test_a_step_against_the_gradient_of_its_loss_betters_an_outcome(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"accuracy": (8, 3), "segmentation": (8, 3, 5, 5), "multilabel": (8, 3), "next_token": (8, 6, 3)}
+    outputs = torch.randn(shapes[name], generator=generator).requires_grad_()
+    targets = {
+        "accuracy": torch.randint(3, (8,), generator=generator),
+        "segmentation": torch.randint(3, (8, 5, 5), generator=generator).index_fill(1, torch.tensor([0]), 255),
+        "multilabel": torch.randint(2, (8, 3), generator=generator),
+        "next_token": torch.randint(3, (8, 6), generator=generator),
+    }[name]
+    outcome = Outcome.of(name)
+    outcome.loss(outputs, targets).backward()
+    before = outcome.numbers(outputs.detach(), targets)["value"].mean()
+    stepped = outputs.detach() - 300 * outputs.grad
+    assert outcome.numbers(stepped, targets)["value"].mean() > before + 0.1

@@ -1,0 +1,76 @@
+"""Loaders of a user's data module give the index of each sample, however they draw it, and say what inputs are like."""
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
+
+from asim_lightning.data.given import give_indices_, input_of
+
+INPUTS, TARGETS = torch.arange(6.0).view(6, 1), torch.arange(6) % 2
+PAIRS = TensorDataset(INPUTS, TARGETS)
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield INPUTS[0], TARGETS[0]
+
+
+class Own(LightningDataModule):
+    def __init__(self, loader: Any) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def test_dataloader(self) -> Any:
+        return self.loader
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 4},
+        {"batch_size": 4, "shuffle": True, "drop_last": True},
+        {"batch_sampler": BatchSampler(SequentialSampler(PAIRS), 3, False)},
+    ],
+)
+def test_a_pair_gets_its_index(options: dict[str, Any]) -> None:
+    loader: DataLoader[Any] = DataLoader(PAIRS, **options)
+    data = Own([loader])
+    for _ in range(2):  # and once only
+        give_indices_(data)
+    (found,) = data.test_dataloader()
+    batches = list(found)
+    assert [len(batch) for batch in batches] == [3] * len(loader)
+    for inputs, targets, indices in batches:
+        assert torch.equal(INPUTS[indices], inputs)
+        assert torch.equal(TARGETS[indices], targets)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        [1],
+        DataLoader(Endless()),
+        DataLoader(PAIRS, batch_size=None),
+        DataLoader(TensorDataset(INPUTS, TARGETS, torch.arange(6))),
+        DataLoader([{"input": 1}]),  # type: ignore[arg-type]
+    ],
+)
+def test_other_loaders_stay(loader: Any) -> None:
+    data = Own(loader)
+    give_indices_(data)
+    found = data.test_dataloader()
+    assert found is loader or list(found) == loader
+
+
+def test_inputs_are_told_by_the_data() -> None:
+    tokens = TensorDataset(torch.tensor([[3, 1], [0, 8]]), torch.zeros(2))
+    assert input_of(Own(DataLoader(tokens, 2))) == ([2], 9)
+    assert input_of(Own(DataLoader(PAIRS, 2))) == ([1], None)
+    images = Own(None)
+    images.in_channels, images.image_size = 3, 28
+    assert input_of(images) == ([3, 28, 28], None)
+    with pytest.raises(ValueError, match=r"must be \(inputs, targets\), got a dict"):
+        input_of(Own([{"input": 1}]))
