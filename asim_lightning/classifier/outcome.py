@@ -139,9 +139,14 @@ class Outcome:
         """The number of each sample of a batch and, of one label a sample, the predicted class.
 
         Raises:
-            ValueError: There is not one number a sample.
+            ValueError: There is not one number a sample, or the number does not take such outputs and targets.
         """
-        found = self.number(outputs, targets)
+        try:
+            found = self.number(outputs, targets)
+        except (IndexError, RuntimeError) as error:
+            sizes = " and targets ".join(str(tuple(getattr(each, "shape", ()))) for each in (outputs, targets))
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"the outcome {self.name} does not take outputs {sizes}: {reason}") from error
         if not isinstance(found, Tensor) or found.shape != (len(targets),):
             got = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
             raise ValueError(f"the outcome {self.name} must give one number a sample, {len(targets)} here, got {got}")

@@ -144,9 +144,11 @@ def search(
         network, data, chips, trials, until, Outcome.of(outcome), technology or Technology(), images, seed, runner,
         folder, fresh,
     )  # fmt: skip
-    listed = [] if points is None or isinstance(points, int) else [dict(each) for each in points]
+    listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
+    if listed and method != "list":
+        raise ValueError(f"`points` must be a number of points with the method {method}, got {points!r:.80}")
     settings = SearchSettings(
-        dict(space), method, points if isinstance(points, int) else None, seed,
+        dict(space) if isinstance(space, Mapping) else space, method, points if isinstance(points, int) else None, seed,
         ["accuracy" if each == given.outcome.name else each for each in _texts("objectives", objectives)],
         given.texts("constraints", constraints), listed, trials, chips, given.ends,
     )  # fmt: skip
@@ -250,6 +252,8 @@ class _Given:
             raise ValueError(
                 "`network` must have layers on a macro, got one without; call convert_(network, plan) first"
             )
+        if not isinstance(self.technology, Technology):
+            raise TypeError(f"`technology` must be a Technology, such as Technology('28nm'), got {self.technology!r}")
         check_whole("`seed`", self.seed, 0, 2**32 - 1)
         samples = _samples(self.data, self.images)
         model = _model(network, samples, self.outcome, self.seed)

@@ -1,6 +1,7 @@
 """Studies and searches in Python: a user's network and data give what the commands give, in one call."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -281,6 +282,8 @@ def study(network: nn.Module, **changes: Any) -> Results:
         ("ddp or ddp_fork, got one that spawns", {"runner": SPAWNING}),
         ("counts right answers, got the outcome brightness", {"outcome": brightness, "until": "brightness 50 %"}),
         ("on loss, which is no share", {"outcome": "loss", "until": "accuracy 50 %"}),
+        ("does not take outputs (24, 4) and targets (24,)", {"outcome": "segmentation"}),
+        ("`technology` must be a Technology", {"technology": "28nm"}),
         ("`until` must be as in", {"until": "until noon"}),
         ("`trials` must be 1", {"until": "accuracy 50 %", "trials": 2}),
         ("must be 0..4294967295", {"seed": -1}),
@@ -291,6 +294,23 @@ def test_a_wrong_use_is_one_sentence(network: nn.Module, said: str, changes: dic
         study(network, **changes)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ("`search.space` must be a mapping", {"space": ["adc_bits"]}),
+        ("`points` must be a number of points with the method grid", {"points": [{"adc_bits": 6}]}),
+        ("`search.points` must be a list of one or more", {"method": "list"}),
+        ("`search.points` must be a list of one or more", {"method": "list", "points": "many"}),
+        ("`search.space.adc_bit` is no axis; nearest: adc_bits", {"space": {"adc_bit": [6]}}),
+        ("must be among accuracy, yield, energy", {"objectives": ["speed"]}),
+    ],
+)
+def test_a_wrong_search_is_one_sentence(network: nn.Module, said: str, changes: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"space": {"adc_bits": [6]}, **changes}
+    with pytest.raises(ValueError, match=re.escape(said)):
+        asim_lightning.search(network, own_images(), **given)
 
 
 def test_networks_that_cannot_be_studied_are_refused() -> None:
