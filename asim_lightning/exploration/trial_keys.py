@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -151,7 +151,8 @@ def _structure(model: CimModule, contents: Contents) -> str:
         found.append([name, contents.code(type(module), f"model.{name}")])
         own = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         hooks = [("hook", each) for each in own if each is not warn_of_missing_ranges]  # which goes once it has run
-        idle = {*vars(nn.Module()), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
+        plain = LightningModule() if isinstance(module, LightningModule) else nn.Module()  # as a trainer has a user's
+        idle = {*vars(plain), KEPT, *(_NO_LAYER_SETTING if isinstance(module, QuantizedLayer) else ())}
         for key, value in [*vars(module).items(), *hooks]:
             if key not in idle:
                 if getattr(value, "__self__", None) is module:  # a method, whose object is described here

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
@@ -45,6 +45,22 @@ def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
     # the classifier's network alone, with its noise
     alone = asim_lightning.study(sweep.model.backbone, sweep.data, axes=AXES, trials=2)
     assert without_time(tuple(alone)) == without_time(expected)
+
+
+class OwnModule(LightningModule):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images)  # type: ignore[no-any-return]
+
+
+def test_a_lightning_module_is_studied_and_found_again(network: nn.Module, tmp_path: Path) -> None:
+    module = OwnModule(network)
+    first, again = (study(module, folder=tmp_path) for _ in range(2))
+    assert values(first) == values(again) == values(study(network))
+    assert "all 3 trials are of an earlier run" in str(again)
 
 
 class OwnData(LightningDataModule):
