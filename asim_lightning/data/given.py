@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -66,17 +67,14 @@ def give_indices_(data: LightningDataModule) -> None:
     """
     for stage in ("train", "val", "test", "predict"):
         name = f"{stage}_dataloader"
-        if getattr(type(data), name) is not getattr(LightningDataModule, name):
-            setattr(data, name, _with_indices(getattr(data, name)))
+        own = getattr(type(data), name)
+        if own is not getattr(LightningDataModule, name):
+            setattr(data, name, functools.partial(_all_with_indices, MethodType(own, data)))  # which can be pickled
 
 
-def _with_indices(loaders: Callable[[], Any]) -> Callable[[], Any]:
-    @functools.wraps(loaders)
-    def made() -> Any:
-        found = loaders()
-        return [with_indices(each) for each in found] if isinstance(found, (list, tuple)) else with_indices(found)
-
-    return made
+def _all_with_indices(loaders: Callable[[], Any]) -> Any:
+    found = loaders()
+    return [with_indices(each) for each in found] if isinstance(found, (list, tuple)) else with_indices(found)
 
 
 def with_indices(loader: Any) -> Any:

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from packaging.version import Version
 
 from asim_lightning.classifier.network import CimModule
+from asim_lightning.data.given import give_indices_
 from asim_lightning.evaluation import Condition
 from asim_lightning.evaluation.evaluate import run_evaluations
 from asim_lightning.evaluation.results import Outcomes
@@ -258,6 +259,8 @@ def packed(
     }
     data = copy(data)
     data.trainer = None
+    if "test_dataloader" in vars(data):
+        give_indices_(data)  # to the copy's loaders
     if hasattr(data, "num_workers"):
         data.num_workers = 0  # a worker has many threads, which a fork does not survive
     try:

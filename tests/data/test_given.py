@@ -1,10 +1,12 @@
 """Loaders of a user's data module give the index of each sample, however they draw it, and say what inputs are like."""
 
+import pickle
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
 from asim_lightning.data.given import give_indices_, input_of
@@ -40,6 +42,8 @@ def test_a_pair_gets_its_index(options: dict[str, Any]) -> None:
     data = Own([loader])
     for _ in range(2):  # and once only
         give_indices_(data)
+    data = pickle.loads(pickle.dumps(data))  # as for processes that are spawned
+    assert is_overridden("test_dataloader", data)
     (found,) = data.test_dataloader()
     batches = list(found)
     assert [len(batch) for batch in batches] == [3] * len(loader)
