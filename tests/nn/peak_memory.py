@@ -14,7 +14,7 @@ from torch import nn
 from asim_lightning import MacroConfig
 from asim_lightning.nn import CimConv2d
 
-BATCH = 64
+BATCH = 24
 
 
 def peak() -> int:

@@ -21,18 +21,20 @@ def peaks() -> dict[str, float]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's figures")
 @pytest.mark.parametrize("engine", NOISE)
-def test_peak_is_at_most_three_times_that_of_quantised_inference_and_200_mb(
+def test_peak_is_at_most_three_times_that_of_quantised_inference_and_80_mb(
     engine: str, peaks: dict[str, float]
 ) -> None:
     quantised = peaks["quantized,0.0"]
-    assert quantised > 20  # the outputs alone take 16.8 MB a layer
-    assert peaks[f"simulated,{NOISE[engine]}"] <= 3 * quantised + 200
+    assert quantised > 8  # the outputs alone take 6.3 MB a layer
+    assert peaks[f"simulated,{NOISE[engine]}"] <= 3 * quantised + 80
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's figures")
-@pytest.mark.parametrize("macro", [{"random_noise": 0.05}, {"encoding_bits": 4, "random_noise": 0.3}])
-def test_simulated_layers_hold_their_weights_at_most_twice_more_whatever_the_batch(macro: dict[str, float]) -> None:
+def test_simulated_layers_hold_their_weights_at_most_twice_more_whatever_the_batch() -> None:
     script, root = Path(__file__).with_name("weight_memory.py"), str(Path(__file__).parents[2])
-    command = [sys.executable, "-W", "ignore", str(script), json.dumps(macro)]
+    macros = {"random_noise": 0.05}, {"encoding_bits": 4, "random_noise": 0.3}
+    command = [sys.executable, "-W", "ignore", str(script), *map(json.dumps, macros)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
-    assert 1.0 < float(done.stdout) <= 2.0  # their integers alone take as much as they do
+    taken = [float(line) for line in done.stdout.splitlines()]
+    assert len(taken) == len(macros)
+    assert all(1.0 < each <= 2.0 for each in taken)  # their integers alone take as much as they do

@@ -1,10 +1,11 @@
 """Prints what layers take beyond their float weights, in sizes of those: after batches of several sizes, simulated.
 
-Its argument is the macro, as JSON.
+Its arguments are macros, as JSON. Each has a process of its own, forked from this one, and a line of the output.
 """
 
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from asim_lightning import MacroConfig
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear
 
-SIZE, LAYERS, BATCHES = 4096, 2, (1, 7, 16)  # memory of more than 32 MB goes back at once
+SIZE, LAYERS, BATCHES = 3200, 2, (1, 16)  # memory of more than 32 MB goes back at once
 
 
 def resident() -> int:
@@ -25,20 +26,30 @@ def resident() -> int:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
-macro = MacroConfig(**json.loads(sys.argv[1]))
-layers = [CimLinear(SIZE, SIZE, macro=macro, signed_input=True, name=f"layer{n}") for n in range(LAYERS)]
-network = nn.Sequential(*layers).eval()
-with torch.inference_mode():
-    small = CimLinear(8, 8, macro=macro, signed_input=True, name="small").eval()
-    for layer in layers:
-        layer.fidelity = "float"
-    for batch in BATCHES:
-        network(torch.rand(batch, SIZE))
-        small(torch.rand(batch, 8))  # loads what is loaded once
-    before = resident()
-    for layer in layers:
-        layer.fidelity = "simulated"
-    for batch in BATCHES:
-        with noise_context():
+def taken(macro: MacroConfig) -> float:
+    """What layers on a macro take."""
+    layers = [CimLinear(SIZE, SIZE, macro=macro, signed_input=True, name=f"layer{n}") for n in range(LAYERS)]
+    network = nn.Sequential(*layers).eval()
+    with torch.inference_mode():
+        small = CimLinear(8, 8, macro=macro, signed_input=True, name="small").eval()
+        for layer in layers:
+            layer.fidelity = "float"
+        for batch in BATCHES:
             network(torch.rand(batch, SIZE))
-print((resident() - before) * 1024 / (4 * SIZE * SIZE * LAYERS))
+            small(torch.rand(batch, 8))  # loads what is loaded once
+        before = resident()
+        for layer in layers:
+            layer.fidelity = "simulated"
+        for batch in BATCHES:
+            with noise_context():
+                network(torch.rand(batch, SIZE))
+    return (resident() - before) * 1024 / (4 * SIZE * SIZE * LAYERS)
+
+
+for argument in sys.argv[1:]:
+    child = os.fork()  # no thread runs here yet
+    if child == 0:
+        print(taken(MacroConfig(**json.loads(argument))), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"{argument} failed")
