@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from asim_lightning.cost.layer_cost import tops_per_watt
+from asim_lightning.cost.layer_cost import PARTS, tops_per_watt
 from asim_lightning.cost.technology import Technology
 from asim_lightning.cost.validation import Comparison, Validation
 from asim_lightning.table import Column, Table, plain, short
@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 _ENERGIES = (("mJ", 1e12), ("uJ", 1e9), ("nJ", 1e6), ("pJ", 1e3), ("fJ", 1.0))
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
-PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "array": ("cells and lines of the columns", ("row_capacitance",)),
-    "adc": ("converters", ("adc_bit", "adc_noise")),
-    "drivers": ("drivers of several input bits", ("driver", "columns")),
-    "shift_add": ("sums over weight bits, accumulators", ("full_adder", "flip_flop")),
-    "digital": ("digital cycles and layers", ("digital_mac",)),
-    "writes": ("written cells", ("cell_write",)),
-}
-"""Parts of an energy: what each is, and the coefficients that decide it."""
-LABELS = {
-    "array": "array", "adc": "ADC", "drivers": "drivers", "shift_add": "shift-add", "digital": "digital",
-    "writes": "writes",
-}  # fmt: skip
-"""Parts of an energy as people read them."""
 
 
 Layer: TypeAlias = Mapping[str, Any]
@@ -116,9 +102,9 @@ def part_table(report: "CostReport") -> Table[Sequence[str]]:
     for part, value in report.energy.parts.items():
         if not value and part in ("drivers", "digital", "writes"):
             continue
-        what, names = PARTS[part]
+        known, names = PARTS[part], PARTS[part].coefficients
         share = 100 * value / report.energy.total if report.energy.total else 0.0
-        first = [LABELS[part], short(value / size), f"{share:.1f}", what]
+        first = [known.label, short(value / size), f"{share:.1f}", known.what]
         t = report.technology
         if part == "array" and t.value("unit_capacitor") is not None:
             names = ("unit_capacitor", "parasitics")

@@ -1,6 +1,7 @@
 """The energy of a conversion and of a digital cycle, by a model that a technology names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from asim_lightning.checks import built, named_class
 from asim_lightning.circuit import Cycle, MacroConfig
@@ -8,20 +9,43 @@ from asim_lightning.cost.technology import Technology
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a part of an energy is.
+
+    Attributes:
+        label: Its name in tables and figures.
+        what: What takes it.
+        coefficients: Those of the technology that decide it.
+    """
+
+    label: str
+    what: str
+    coefficients: tuple[str, ...]
+
+
+def part(label: str, what: str, *coefficients: str) -> Any:
+    """A field of a dataclass that is a part of an energy; see `Part`."""
+    return field(default=0.0, metadata={"part": Part(label, what, coefficients)})
+
+
+@dataclass(frozen=True)
 class ConversionEnergy:
     """Energy of one conversion of one column, fJ."""
 
-    array: float
-    """Cells and lines of the column."""
-    adc: float
-    """Converter."""
-    drivers: float = 0.0
-    """The column's share of the drivers of several input bits."""
+    array: float = part("array", "cells and lines of the columns", "row_capacitance")
+    adc: float = part("ADC", "converters", "adc_bit", "adc_noise")
+    drivers: float = part("drivers", "drivers of several input bits", "driver", "columns")
+    """The column's share of them."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Energy by the name of the part, fJ."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def total(self) -> float:
         """All of it, fJ."""
-        return self.array + self.adc + self.drivers
+        return sum(self.parts.values())
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from asim_lightning.circuit import Cycle, MacroConfig, Transfer
-from asim_lightning.cost.energy_model import ActiveCells, EnergyModel, converter_bits
+from asim_lightning.cost.energy_model import ActiveCells, ConversionEnergy, EnergyModel, Part, converter_bits, part
 from asim_lightning.cost.operations import Operations, input_digits, operations
 from asim_lightning.cost.product_shape import ProductShape
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(ConversionEnergy):
     """Energy by part, fJ."""
 
-    array: float = 0.0
-    adc: float = 0.0
-    drivers: float = 0.0
-    shift_add: float = 0.0
-    digital: float = 0.0
+    shift_add: float = part("shift-add", "sums over weight bits, accumulators", "full_adder", "flip_flop")
+    digital: float = part("digital", "digital cycles and layers", "digital_mac")
     """Digital cycles, and layers that are on no macro."""
-    writes: float = 0.0
+    writes: float = part("writes", "written cells", "cell_write")
 
     def __add__(self, other: "Energy") -> "Energy":
         return Energy(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -29,15 +26,9 @@ class Energy:
         """Energy of so many of them."""
         return Energy(*(number * value for value in self.parts.values()))
 
-    @property
-    def total(self) -> float:
-        """All of it, fJ."""
-        return sum(self.parts.values())
 
-    @property
-    def parts(self) -> dict[str, float]:
-        """Energy by the name of the part, fJ."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+PARTS: dict[str, Part] = {each.name: each.metadata["part"] for each in fields(Energy)}
+"""What parts of an energy are, by name."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +120,7 @@ def _of_cycle(model: EnergyModel, macro: MacroConfig, cycle: Cycle, active: Acti
     if not cycle.converted:
         return Energy(digital=model.digital_cycle(macro.rows, len(cycle.weight_bits), len(cycle.input_bits)))
     one = model.conversion(macro, cycle, active)
-    return Energy(one.array, one.adc, one.drivers).times(cycle.votes)
+    return Energy(**one.parts).times(cycle.votes)
 
 
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from asim_lightning.cost.cost_report import CostReport
-from asim_lightning.cost.cost_table import LABELS as PARTS
 from asim_lightning.cost.cost_table import Layer, energy, energy_unit, layer_table
+from asim_lightning.cost.layer_cost import PARTS
 from asim_lightning.evaluation.results import AxisValue, is_number
 from asim_lightning.evaluation.run import Run
 from asim_lightning.evaluation.target import Target
@@ -117,7 +117,7 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
 
 def _name(part: str) -> str:
     name = part.removesuffix("_pj")
-    return PARTS.get(name, name.replace("_", " "))
+    return PARTS[name].label if name in PARTS else name.replace("_", " ")
 
 
 def _words(run: Run, whose: str, axes: Mapping[str, AxisValue]) -> str:
