@@ -132,8 +132,9 @@ def _accumulate(part: Callable[[int, int], Tensor], size: int, limit: int, unit:
     return part(0, size)
 
 
-def matmul_sums(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    """``x @ w^T`` of integers, exactly.
+@torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
+def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
+    """``x @ w^T`` of integers, exactly; one operation of torch, which torch.compile does not look into.
 
     Args:
         x: Integers in float32. # (..., m, k)
@@ -156,16 +157,16 @@ def matmul_sums(x: Tensor, w: Tensor, limit: int) -> Tensor:
         return _accumulate(part, terms, limit, 1, dtype)
 
 
-def conv2d_sums(
-    x: Tensor,
-    w: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    limit: int,
+@integer_matmul.register_fake
+def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
+    return x.new_empty(*x.shape[:-1], w.shape[-2], dtype=sum_dtype(x.shape[-1], limit))
+
+
+@torch.library.custom_op("asim_lightning::integer_conv2d", mutates_args=())
+def integer_conv2d(
+    x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
 ) -> Tensor:
-    """Convolution of integers, exactly.
+    """Convolution of integers, exactly; one operation of torch, which torch.compile does not look into.
 
     Args:
         x: Integers in float32. # (batch, groups * channels, height, width)
@@ -191,25 +192,6 @@ def conv2d_sums(
 
     with exact_float32(x.device.type):
         return _accumulate(part, channels, limit, unit, dtype)
-
-
-@torch.library.custom_op("asim_lightning::integer_matmul", mutates_args=())
-def integer_matmul(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    """`matmul_sums` as one operation of torch, which torch.compile does not look into."""
-    return matmul_sums(x, w, limit)
-
-
-@integer_matmul.register_fake
-def _(x: Tensor, w: Tensor, limit: int) -> Tensor:
-    return x.new_empty(*x.shape[:-1], w.shape[-2], dtype=sum_dtype(x.shape[-1], limit))
-
-
-@torch.library.custom_op("asim_lightning::integer_conv2d", mutates_args=())
-def integer_conv2d(
-    x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int], groups: int, limit: int
-) -> Tensor:
-    """`conv2d_sums` as one operation of torch, which torch.compile does not look into."""
-    return conv2d_sums(x, w, stride, padding, dilation, groups, limit)
 
 
 @integer_conv2d.register_fake
