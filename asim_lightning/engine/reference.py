@@ -77,7 +77,7 @@ class ReferenceProgram(ConvertingProgram):
         if max_elements is None:
             max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
         votes = max(cycle.votes for cycle in transfer.cycles)
-        stacked = max(len(block) for block in _blocks(transfer)) * votes
+        stacked = max(len(block) for block in blocks(transfer)) * votes
         step = max(1, max_elements // max(1, stacked * product.geometry(x, w).positions))
         places = Places(self.chip, product, transfer, product.weight_shape(w))
         errors = self.converters or converters_of(self.chip, product, transfer, places.shape)
@@ -103,7 +103,7 @@ class ReferenceProgram(ConvertingProgram):
         product, transfer = self.product, self.transfer
         macro, charge = transfer.macro, ChargeGains(places)
         sums = _Sums(transfer, len(places.tiles))
-        for block in _blocks(transfer):
+        for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
             if key not in planes:  # input groups meet the same weight bits
@@ -155,7 +155,7 @@ class ReferenceProgram(ConvertingProgram):
         return read
 
 
-def _blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
+def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:
     """Numbered cycles in groups that use the same input digit and the same kind of cells."""
     numbered = enumerate(transfer.cycles)
     return [list(block) for _, block in groupby(numbered, lambda item: (item[1].input_bits, item[1].analog))]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from asim_lightning.circuit import Cycle, Transfer, transfer
 from asim_lightning.engine import Product
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
+from asim_lightning.engine.reference import blocks
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.nn.on_macro import OnMacro
 
@@ -47,15 +47,12 @@ class LayerCounts:
         found = product.geometry(x, w)
         tiles = found.tiles(self.circuit.macro.rows)
         self.rows = tuple(found.rows_of(tile) for tile in tiles)
-        blocks = [
-            list(block)
-            for _, block in groupby(enumerate(self.circuit.cycles), lambda item: (item[1].input_bits, item[1].analog))
-        ]
-        step = max(1, _ELEMENTS // max(1, max(map(len, blocks)) * found.positions))
+        of_digits = blocks(self.circuit)
+        step = max(1, _ELEMENTS // max(1, max(map(len, of_digits)) * found.positions))
         for low in range(0, len(x), step):
             inputs, weights = x[low : low + step], w[low : low + step] if product.batched_weight else w
             self.conversions += len(inputs) * found.positions * len(tiles)
-            for block in blocks:
+            for block in of_digits:
                 first = block[0][1]
                 x_digits = digits(inputs, first.input_bits, first.input_signed)
                 w_digits = torch.stack([digits(weights, c.weight_bits, c.weight_signed) for _, c in block])
