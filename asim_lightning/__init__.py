@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from asim_lightning.circuit import MacroConfig, StaticEffects, explain
     from asim_lightning.classifier import CimClassifier
     from asim_lightning.classifier.outcome import Outcome
-    from asim_lightning.exploration.python_calls import search, study
+    from asim_lightning.exploration.python_calls import search, spec, study
     from asim_lightning.exploration.python_results import Results
     from asim_lightning.exploration.python_tables import calibrate_adc_, describe_chip
     from asim_lightning.nn import calibrate_, verify
@@ -39,13 +39,14 @@ _FOLDERS = {
     "search": "exploration.python_calls",
     "set_fidelity_": "surgery",
     "set_train_noise_": "surgery",
+    "spec": "exploration.python_calls",
     "study": "exploration.python_calls",
     "verify": "nn",
 }
 __all__ = [
     "CimClassifier", "ConversionReport", "MacroConfig", "Outcome", "Plan", "Results", "Rule", "StaticEffects",
     "calibrate_", "calibrate_adc_", "change_macros_", "convert_", "describe_chip", "explain", "search",
-    "set_fidelity_", "set_train_noise_", "study", "verify",
+    "set_fidelity_", "set_train_noise_", "spec", "study", "verify",
 ]  # fmt: skip
 
 

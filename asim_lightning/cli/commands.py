@@ -46,6 +46,9 @@ COMMANDS = {
         "search.search",
         "What accuracy costs: the macros, chips and technologies that trade it best for energy and time.",
     ),
+    "spec": Command(
+        "spec.spec", "How good the macro must be: the limit of each of its properties up to which a target is kept."
+    ),
     "report": Command(
         "report.report",
         "Finished sweeps, yields and searches as one HTML file: verdict, figures, tables, commands; no network.",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,3 +309,46 @@ def grouped(results: Iterable[Result], group: Callable[[Result], Group]) -> list
     for place, result in enumerate(results):
         found.setdefault(group(result), []).append(place)
     return list(found.values())
+
+
+TOGETHER = "all together"
+"""Name of all spreads and the noise together, each a factor times its value."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Up to which value of a property a macro keeps a target.
+
+    Attributes:
+        name: Name of the property.
+        unit: Unit of its values; empty if they have none.
+        rungs: Values that may be tried, from a harmless one to a harmful one.
+        kept: The last value before any that is not surely kept; None: not even the most harmless one is.
+        missed: The first value that surely misses; None: none that was tried.
+        images: Images that would decide the values between; None: there is no such value, or images do not decide.
+        is_over: Whether more than these images would be needed, which are all that there are.
+    """
+
+    name: str
+    unit: str
+    rungs: tuple[float, ...]
+    kept: float | None
+    missed: float | None
+    images: int | None = None
+    is_over: bool = False
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether no value lies between those that are kept and those that miss."""
+        places = [
+            self.rungs.index(each) if each is not None else end
+            for each, end in ((self.kept, -1), (self.missed, len(self.rungs)))
+        ]
+        return places[1] - places[0] == 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values of it."""
+        return {
+            "property": self.name, "unit": self.unit, "kept": self.kept, "missed": self.missed,
+            "images_to_decide": self.images, "more_than_there_are": self.is_over,
+        }  # fmt: skip

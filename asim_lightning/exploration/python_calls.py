@@ -32,6 +32,8 @@ from asim_lightning.exploration.runner import Runner
 from asim_lightning.exploration.runner_settings import RunnerSettings, runner_of
 from asim_lightning.exploration.search import Search
 from asim_lightning.exploration.search_settings import SearchSettings
+from asim_lightning.exploration.spec import FORMS as SPEC_FORMS
+from asim_lightning.exploration.spec import Spec, SpecSettings, SpecStudy
 from asim_lightning.exploration.sweep import Sweep
 from asim_lightning.nn.calibration import needs_calibration
 from asim_lightning.report.yield_table import yield_text
@@ -164,6 +166,43 @@ def search(
         write_layers(made.figures, [point.axes for point in found.points], made.records.store, made.folder)
         run = replace(read_run(made.folder), results=found.results)
         return Results(run, "\n".join([whole_search_text(found, made), *said]))
+
+
+def spec(
+    network: Network,
+    data: Any,
+    target: str,
+    *,
+    properties: Sequence[str] | None = None,
+    given: Mapping[str, Any] = {},
+    chips: int = 10,
+    trials: int = 1,
+    outcome: str | Callable[..., Tensor] | Outcome = "accuracy",
+    images: int | None = None,
+    seed: int = 0,
+    runner: str | RunnerSettings | Trainer | None = None,
+    folder: str | Path | None = None,
+    fresh: bool = False,
+) -> Spec:
+    """How bad each property of the macro may be, so that the network keeps a target, as `asim spec` finds it.
+
+    All arguments that are not named here are those of `study`.
+
+    Args:
+        network: The network.
+        data: Its samples.
+        target: What it must keep, such as "accuracy 99 % of quantized", "accuracy 88 %" or "yield 0.9 at 85 %".
+        properties: Names of properties, such as ["random_noise", "offset"]; None: all that the macro may have.
+        given: What every macro has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads it has none.
+        chips: Chips of each macro with spreads.
+    """
+    shared = _Given(
+        network, data, chips, trials, None, Outcome.of(outcome), Technology(), images, seed, runner, folder, fresh
+    )
+    wanted = Target.read(shared.texts("target", [target])[0], "`target`", SPEC_FORMS)
+    with shared.opened() as work:
+        settings = SpecSettings(wanted, properties, given, chips, trials)
+        return SpecStudy(work.trainer, work.model, work.data, settings, work.folder, work.runner, fresh).run()
 
 
 def _of_sweep(results: Sequence[Result], sweep: Sweep, targets: Sequence[Target], said: list[str]) -> Results:

@@ -1,0 +1,206 @@
+"""Properties of a macro, and how bad each may be: bisection over rungs, from a harmless value to a harmful one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import log10
+
+from asim_lightning.checks import check_choice
+from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.fields import settings_of
+from asim_lightning.circuit.units import canonical_quantity, quantity
+from asim_lightning.evaluation.results import AxisValue, Decision
+from asim_lightning.evaluation.target import TOGETHER, Limit
+from asim_lightning.exploration.methods import Point
+
+_OF_DECADE = 20
+"""Rungs of a decade: each value is 12 % above the one before."""
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property of a macro, with the values that are tried.
+
+    Attributes:
+        name: Its name.
+        unit: Unit of its values; empty if they have none.
+        rungs: Values, from a harmless one to a harmful one.
+        axes: The axes of a macro that has a value.
+    """
+
+    name: str
+    unit: str
+    rungs: tuple[float, ...]
+    axes: Callable[[float], Point]
+
+
+class Bisection:
+    """Finds the limit of each property, one after another; then that of all together.
+
+    Of each property it looks for two pairs of neighbours: a rung that keeps the target next to one that may not, and
+    one that may keep it next to one that misses. More of a property is taken to be no better.
+
+    Args:
+        properties: The properties.
+        base: Axes that every point has, if its property does not set them.
+        together: Gives the property of all together from the limits of each; None if there is none.
+    """
+
+    known = None
+
+    def __init__(
+        self, properties: Sequence[Property], base: Point, together: Callable[[Sequence[Limit]], Property | None]
+    ) -> None:
+        self._properties, self._base, self._together = list(properties), base, together
+        self._verdicts: dict[str, dict[int, Decision]] = {each.name: {} for each in properties}
+        self._has_all = False
+        self._asked = "", 0
+
+    @property
+    def limits(self) -> list[Limit]:
+        """What is known of each property, all together last."""
+        return [_limit(each, self._verdicts[each.name]) for each in self._properties]
+
+    def ask(self) -> Point | None:
+        """The next point; None if all limits are known."""
+        for each in self._properties:
+            if (rung := _next(each, self._verdicts[each.name])) is not None:
+                self._asked = each.name, rung
+                return {**self._base, **each.axes(each.rungs[rung])}
+        if self._has_all:
+            return None
+        self._has_all = True
+        if (joint := self._together(self.limits)) is not None:
+            self._properties.append(joint)
+            self._verdicts[joint.name] = {}
+        return self.ask()
+
+    def tell(self, point: Point, costs: Sequence[float], excesses: Mapping[str, float]) -> None:
+        """Learns nothing: `decided` says what a point is worth."""
+
+    def decided(self, decision: Decision) -> None:
+        """Learn whether the point that was asked last keeps the target."""
+        name, rung = self._asked
+        self._verdicts[name][rung] = decision
+
+
+def _edges(rungs: int, verdicts: Mapping[int, Decision]) -> tuple[int, int, int, int]:
+    """The last rung that is kept, the first doubtful one after it, the last doubtful one, and the first missed one.
+
+    -1 stands before the first rung, and `rungs` after the last.
+    """
+    missed = min((rung for rung, each in verdicts.items() if each.verdict == "missed"), default=rungs)
+    kept = max((rung for rung, each in verdicts.items() if each.verdict == "kept" and rung < missed), default=-1)
+    doubtful = [rung for rung in verdicts if kept < rung < missed]
+    return kept, min(doubtful, default=missed), max(doubtful, default=kept), missed
+
+
+def _next(given: Property, verdicts: Mapping[int, Decision]) -> int | None:
+    if given.rungs[0] == 0 and 0 not in verdicts:  # a macro that misses without a spread misses with it
+        return 0
+    kept, first, last, missed = _edges(len(given.rungs), verdicts)
+    for low, high in ((kept, first), (last, missed)):
+        if high - low > 1:
+            return (low + high) // 2
+    return None
+
+
+def _limit(given: Property, verdicts: Mapping[int, Decision]) -> Limit:
+    kept, first, last, missed = _edges(len(given.rungs), verdicts)
+    between = [verdicts[rung] for rung in range(first, last + 1) if rung in verdicts and kept < rung < missed]
+    hardest = max(between, key=lambda each: (each.is_over, each.images or 0), default=Decision("kept"))
+    return Limit(
+        given.name,
+        given.unit,
+        given.rungs,
+        given.rungs[kept] if kept >= 0 else None,
+        given.rungs[missed] if missed < len(given.rungs) else None,
+        hardest.images,
+        hardest.is_over,
+    )
+
+
+def spreads_of(macro: MacroConfig) -> Point:
+    """Noise and spreads that a macro has, by the name of their axis."""
+    found: Point = {}
+    for above, config in (("", macro), ("static.", macro.static)):
+        for name, each in settings_of(type(config)).items():
+            value = getattr(config, name)
+            if each.harder == 1 and value != 0 and (not above or macro.static.is_set(name)):
+                found[f"{above}{name}"] = value
+    return found
+
+
+def properties_of(macro: MacroConfig, names: Sequence[str] | None = None) -> list[Property]:
+    """The properties of a macro whose limits may be looked for.
+
+    Args:
+        macro: The macro.
+        names: Names of those that are wanted; None: all that it may have.
+
+    Raises:
+        ValueError: A name is none of them.
+    """
+    lsb = "lsb" if macro.codes_of_full_scale is not None else "%"
+    percents, powers = _rungs(1e-3, 30.0), range(-5, 6)
+
+    def spread(axis: str, unit: str = "%") -> Callable[[float], Point]:
+        return lambda value: {axis: canonical_quantity(f"{value:g} {unit}") if value else 0}
+
+    def stuck(value: float) -> Point:
+        return {"static.stuck_at_0": value / 200.0, "static.stuck_at_1": value / 200.0}
+
+    def number(axis: str) -> Callable[[float], Point]:
+        return lambda value: {axis: int(value)}
+
+    every = [
+        Property("random_noise", lsb, _rungs(1e-2, 30.0), spread("random_noise", lsb)),
+        Property("offset", lsb, _rungs(1e-2, 30.0), spread("static.offset", lsb)),
+        Property("gain", "%", percents, spread("static.gain")),
+        Property("inl", "%", percents, spread("static.inl")),
+        Property("cell_mismatch", "%", percents, spread("static.cell_mismatch")),
+        Property("stuck_cells", "%", percents, stuck),
+        Property("adc_bits", "bits", tuple(range(16, 0, -1)), number("adc_bits")),
+        Property("rows", "", tuple(int(macro.rows * 2.0**power) for power in powers), number("rows")),
+        Property("encoding_bits", "bits", tuple(range(1, 17)), number("encoding_bits")),
+    ]
+    allowed = {each.name: replace(each, rungs=tuple(_allowed(macro, each))) for each in every}
+    for name in names or ():
+        check_choice("`properties`", name, list(allowed))
+        if len(allowed[name].rungs) < 2:
+            raise ValueError(f"`properties` has {name}, of which this macro takes no other value")
+    return [each for name, each in allowed.items() if len(each.rungs) > 1 and (names is None or name in names)]
+
+
+def scaled(spreads: Mapping[str, AxisValue]) -> Property:
+    """Spreads and noise together, each a factor times its value.
+
+    Args:
+        spreads: Their values, by the name of their axis.
+    """
+
+    def axes(factor: float) -> Point:
+        return {name: _times(factor, value) for name, value in spreads.items()}
+
+    return Property(TOGETHER, "times", _rungs(1e-2, 10.0), axes)
+
+
+def _times(factor: float, value: AxisValue) -> AxisValue:
+    if isinstance(value, (list, tuple)):  # an INL of all converters
+        return [factor * each for each in value]  # type: ignore[return-value]
+    number, unit = quantity(value) or (0.0, "")
+    return 0 if factor == 0 else canonical_quantity(f"{factor * number:.4g} {unit}")
+
+
+def _rungs(low: float, high: float) -> tuple[float, ...]:
+    """0, and values from the lowest to the highest, each 12 % above the one before."""
+    first, last = (round(_OF_DECADE * log10(end)) for end in (low, high))
+    return (0.0, *(float(f"{10 ** (step / _OF_DECADE):.3g}") for step in range(first, last + 1)))
+
+
+def _allowed(macro: MacroConfig, given: Property) -> Iterator[float]:
+    """The values that a macro takes."""
+    for value in given.rungs:
+        with suppress(ValueError):
+            macro.with_fields(**given.axes(value))
+            yield value

@@ -1,0 +1,209 @@
+"""How good a macro must be: the limit of each of its properties up to which a network keeps a target."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+from matplotlib.axes import Axes
+
+from asim_lightning.checks import check_whole
+from asim_lightning.circuit import MacroConfig, transfer
+from asim_lightning.classifier.network import CimModule
+from asim_lightning.engine import SavedChip
+from asim_lightning.evaluation.axis_settings import CHIP
+from asim_lightning.evaluation.binomial import clopper_pearson
+from asim_lightning.evaluation.chip_yield import good_chips
+from asim_lightning.evaluation.results import AxisValue, Kind, Outcomes, Result
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target
+from asim_lightning.exploration.estimate import all_images
+from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
+from asim_lightning.exploration.methods import Point
+from asim_lightning.exploration.records import Records, paired_difference
+from asim_lightning.exploration.runner import Runner
+from asim_lightning.exploration.study import Planned, Study
+from asim_lightning.report.draw import figure_of
+from asim_lightning.report.limits_figure import limits_picture, limits_table
+from asim_lightning.surgery import macro_layers
+
+FORMS = ("accuracy", "share", "yield")
+"""Forms of a target that a spec is for."""
+_REFERENCES: tuple[Kind, ...] = ("float", "quantized")
+_A_PROPERTY = 10
+"""Points of a property, about."""
+
+
+@dataclass(frozen=True)
+class SpecSettings:
+    """What a macro must keep, and of which of its properties the limits are wanted.
+
+    Raises:
+        ValueError: The number of chips or trials is not allowed.
+    """
+
+    target: Target
+    properties: Sequence[str] | None = None
+    """Names of properties; None: all that the macro may have."""
+    given: Mapping[str, Any] | None = None
+    """Axes that every point has, such as {"random_noise": "0.3 lsb"}; of other noise and spreads there is none."""
+    chips: int = 10
+    """Chips at each point with spreads."""
+    trials: int = 1
+    """Reads of each chip of a noisy point."""
+
+    def __post_init__(self) -> None:
+        check_whole("`chips`", self.chips, 2, 10000)
+        check_whole("`trials`", self.trials, 1, 65535)
+
+
+@dataclass(frozen=True, repr=False)
+class Spec:
+    """How bad each property of a macro may be, so that a network keeps a target.
+
+    Attributes:
+        target: The target.
+        limits: The limit of each property, with no other noise and spreads; all together last.
+        macro: The macro, without its noise and spreads.
+        keeps: Fields of a macro that surely keeps the target, with all noise and spreads together.
+    """
+
+    target: Target
+    limits: tuple[Limit, ...]
+    macro: MacroConfig
+    keeps: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return str(limits_table(self.limits, self.macro))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        return limits_table(self.limits, self.macro).html()
+
+    def plot(self, title: str = "") -> Axes:
+        """A bar a property, as matplotlib's axes."""
+        return figure_of(limits_picture(self.limits, title or f"how bad a macro may be that keeps {self.target}")).axes[
+            0
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Target and limits as plain values."""
+        limits = [each.to_json() for each in self.limits]
+        joint = next((each for each in limits if each["property"] == TOGETHER), None)
+        return {"target": str(self.target), "limits": limits, "joint": joint}
+
+
+class SpecStudy(Study):
+    """Finds the limit of each property of a macro, by bisection with the same random numbers at all points.
+
+    Args:
+        trainer: Lightning trainer whose processes, device and precision are used.
+        model: Converted classifier with its trained weights.
+        data: Data module that is set up; the images of its test loader are evaluated.
+        settings: What is asked for.
+        folder: Folder of the store, below which the run's own is made.
+        runner: Who computes the trials; None: the trainer's processes.
+        fresh: Whether trials of earlier commands do not count.
+
+    Raises:
+        ValueError: No layer is on a macro, its chip is a file, or a property or an axis is not allowed.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        model: CimModule,
+        data: LightningDataModule,
+        settings: SpecSettings,
+        folder: str | Path,
+        runner: Runner | None = None,
+        fresh: bool = False,
+    ) -> None:
+        super().__init__(trainer, model, data, runner)
+        if isinstance(model.chip, SavedChip):
+            raise ValueError(f"`model.chip_file` must be left out for a spec of all chips, got {model.chip.path}")
+        self.settings, self.target = settings, settings.target
+        base = next(iter(macro_layers(model.backbone).values())).assignment.base
+        self._own = spreads_of(base)
+        self._given: Point = dict(settings.given or {})
+        self._base: Point = {**dict.fromkeys(self._own, 0), **self._given}
+        self.macro = base.with_fields(**self._base)
+        found = properties_of(self.macro, settings.properties)
+        self.properties = [each for each in found if not set(each.axes(each.rungs[-1])) & set(self._given)]
+        self._method = Bisection(self.properties, self._base, self._together)
+        names = [*self._base, *(name for each in self.properties for name in each.axes(each.rungs[-1])), CHIP]
+        described = {"spec": {"target": str(self.target), "base": self._base, "chips": settings.chips}}
+        self.records = Records(
+            trainer, model, data, list(dict.fromkeys(names)), folder, "spec", described=described, fresh=fresh
+        )
+        for kind in _REFERENCES:
+            self.records.points.add({}, kind)
+        self.records.points.add(self._base, "simulated")
+        self.records.open()
+        self.folder, self.notes = self.records.folder, self.records.notes
+
+    def run(self, say: Callable[[str], None] = lambda line: None, progress: bool = True) -> Spec:
+        """Find the limits.
+
+        Args:
+            say: Takes a line about the time that is left, and one on trials of an earlier run.
+            progress: Whether a progress bar is shown.
+        """
+        if self.trainer.is_global_zero:
+            self.records.store.clear_points(self.folder.name)
+        first = [Planned({}, kind, ({},), 1, self.records) for kind in _REFERENCES]
+        self.results = self.evaluate(first, self._method, len(self.properties) * _A_PROPERTY, progress, say)
+        limits = tuple(self._method.limits)
+        return Spec(self.target, limits, self.macro, self._keeps(limits))
+
+    def planned(self, point: Point) -> Planned:
+        """The trials of a point, on each chip if chips differ."""
+        is_noisy = self.records.points.add(point, "simulated")
+        macros = self.records.points.macros(point)
+        chips: tuple[Point, ...] = (point,)
+        if any(transfer(macro, False).differs_by_chip for macro in macros):
+            chips = tuple({**point, CHIP: number} for number in range(self.settings.chips))
+            for each in chips:
+                self.records.points.add(each, "simulated")
+        return Planned(point, "simulated", chips, self.settings.trials if is_noisy else 1, self.records)
+
+    def told(self, planned: Planned, chips: list[list[Outcomes]]) -> list[Result]:
+        """The result of a point, over all its chips, with its decision, which the method is told."""
+        if planned.kind != "simulated":
+            return [self.records.result({}, planned.kind, chips)]
+        target = self.target
+        result = self.records.result(planned.point, "simulated", chips, self.references["quantized"][1])
+        if target.form == "yield":
+            good = good_chips(chips, target.accuracy)
+            low, high = clopper_pearson(good, len(chips)) if len(chips) > 1 else (float(good), float(good))
+            figures = {"yield": good / len(chips), "yield_low": low, "yield_high": high}
+            result = replace(result, figures={**result.figures, **figures})
+        reference, outcomes = self.references[target.of] if target.of else (None, None)
+        paired = None if outcomes is None else paired_difference(chips, outcomes)
+        most = all_images(self.data) if len(chips) == 1 else None
+        decision = target.decide(result, reference, most, paired)
+        self._method.decided(decision)
+        return [replace(result, decisions={str(target): decision})]
+
+    def _together(self, limits: Sequence[Limit]) -> Property | None:
+        """Noise and spreads of the recipe times a factor; if it has none, the limits of each alone."""
+        if self._own:
+            self._joint = scaled({name: value for name, value in self._own.items() if name not in self._given})
+            return self._joint
+        spreads: dict[str, AxisValue] = {}
+        for each, limit in zip(self.properties, limits, strict=True):
+            if each.rungs[0] == 0 and limit.kept:
+                spreads |= each.axes(limit.kept)
+        self._joint = scaled(spreads)
+        return self._joint if len(spreads) > 1 else None
+
+    def _keeps(self, limits: Sequence[Limit]) -> dict[str, Any]:
+        found = dict(self._base)
+        together = limits[-1]
+        if together.name == TOGETHER and together.kept:
+            found |= self._joint.axes(together.kept)
+        fields = {name: value for name, value in found.items() if not name.startswith("static.")}
+        static = {name.removeprefix("static."): value for name, value in found.items() if name.startswith("static.")}
+        return {**fields, **({"static": static} if static else {})}

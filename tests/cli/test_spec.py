@@ -1,0 +1,46 @@
+"""`asim spec` prints limits, and writes them and a macro that keeps the target, which other commands take."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Asim, Run
+
+PROPERTIES = ("--properties", "[random_noise]", "--target", "accuracy 1 %", "--progress", "false")
+
+
+def spec_of(run: Run, *flags: str) -> tuple[str, ...]:
+    return ("spec", "-c", str(run.config), "--ckpt_path", str(run.checkpoint), *flags)
+
+
+def test_a_spec_and_the_macro_that_keeps_the_target(asim: Asim, run: Run, folder: Path) -> None:
+    noise = ("--model.plan.macro.random_noise", "0.1 lsb")
+    answer = asim(*spec_of(run, *PROPERTIES, *noise))
+    (files,) = Path("runs/tiny").glob("spec-*")
+    assert answer.last == f"files    {files}/spec.json, spec.yaml, spec.png"
+    found = json.loads((files / "spec.json").read_text())
+    assert found["target"] == "accuracy 1 %"
+    assert [each["property"] for each in found["limits"]] == ["random_noise", "all together"]
+    assert found["joint"] == found["limits"][1]
+    assert found["limits"][0]["kept"] is not None or found["limits"][0]["images_to_decide"]
+    assert (files / "spec.png").read_bytes().startswith(b"\x89PNG")
+    again = asim("validate", "-c", run.config, "-c", files / "spec.yaml", "--ckpt_path", run.checkpoint)
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--target", "accuracy"), "`target` must be as in 'accuracy 88 %'"),
+        (("--target", "energy 2 uJ"), "`target` must be as in"),
+        (("--properties", "[ofset]"), "did you mean offset?"),
+        (("--given", "{random_nois: 1}"), "random_noise"),
+        (("--given", "{adc_bits: 0}"), "`macro.adc_bits` must be 1..16 or null, got 0"),
+        (("--chips", "1"), "`chips` must be 2..10000, got 1"),
+        (("--trials", "0"), "`trials` must be 1..65535, got 0"),
+        (("--chip", "2"), "chip"),
+    ],
+)
+def test_wrong_settings_are_one_line(flags: tuple[str, ...], said: str, asim: Asim, run: Run) -> None:
+    assert said in asim(*spec_of(run, *flags)).error

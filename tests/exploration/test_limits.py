@@ -1,0 +1,91 @@
+"""Bisection finds the neighbours of a monotone response, in few points, whatever the images decide."""
+
+from math import ceil, log2
+
+import pytest
+from hypothesis import given, strategies
+
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.evaluation.results import Decision
+from asim_lightning.evaluation.target import TOGETHER
+from asim_lightning.exploration.limits import Bisection, Property, properties_of, scaled, spreads_of
+
+RUNGS = tuple(float(number) for number in range(40))
+
+
+def run(bisection: Bisection, kept: float, missed: float) -> int:
+    """Answer every point: below `kept` it is kept, from `missed` on missed, between undecided; how many were asked."""
+    count = 0
+    while (point := bisection.ask()) is not None:
+        (value,) = point.values()
+        bisection.decided(
+            Decision("kept") if value < kept else Decision("missed") if value >= missed else Decision("undecided", 900)
+        )
+        count += 1
+    return count
+
+
+@given(strategies.integers(0, 40), strategies.integers(0, 40))
+def test_the_limit_is_that_of_all_points(one: int, other: int) -> None:
+    kept, missed = sorted((one, other))
+    bisection = Bisection([Property("noise", "", RUNGS, lambda value: {"noise": value})], {}, lambda limits: None)
+    asked = run(bisection, kept, missed)
+    (found,) = bisection.limits
+    assert found.kept == (kept - 1 if kept else None)
+    assert found.missed == (missed if missed < 40 else None)
+    assert found.is_decided == (kept == missed)
+    assert found.images == (900 if kept < missed else None)
+    assert asked <= 1 + 2 * ceil(log2(41))
+
+
+def test_all_together_come_last_from_the_limits_of_each() -> None:
+    limits = []
+
+    def together(found):
+        limits.extend(found)
+        return Property(TOGETHER, "times", RUNGS, lambda value: {"all": value})
+
+    bisection = Bisection([Property("noise", "", RUNGS, lambda value: {"noise": value})], {}, together)
+    run(bisection, 7, 7)
+    assert [(each.name, each.kept, each.missed) for each in bisection.limits] == [("noise", 6, 7), (TOGETHER, 6, 7)]
+    assert [each.name for each in limits] == ["noise"]
+
+
+def test_a_macro_offers_the_values_that_it_takes() -> None:
+    found = {each.name: each for each in properties_of(MacroConfig(rows=256, adc_bits=7, input_bits=4))}
+    assert found["random_noise"].unit == found["offset"].unit == "lsb"
+    assert found["random_noise"].axes(0.5) == {"random_noise": "0.5 lsb"}
+    assert found["stuck_cells"].axes(2.0) == {"static.stuck_at_0": 0.01, "static.stuck_at_1": 0.01}
+    assert found["rows"].rungs == (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    assert found["encoding_bits"].rungs == (1, 2, 3, 4)
+    assert found["adc_bits"].rungs == tuple(range(16, 0, -1))
+    steps = [after / before for before, after in zip(found["gain"].rungs[1:], found["gain"].rungs[2:], strict=False)]
+    assert found["gain"].rungs[0] == 0
+    assert all(1.11 < step < 1.14 for step in steps)
+    ideal = {each.name: each for each in properties_of(MacroConfig(adc_bits=None))}
+    assert ideal["random_noise"].unit == "%"
+    assert "adc_bits" in ideal
+    assert "offset" not in ideal
+
+
+@pytest.mark.parametrize(
+    ("macro", "names", "words"),
+    [
+        (MacroConfig(), ["ofset"], "did you mean offset"),
+        (MacroConfig(adc_bits=None), ["inl"], "takes no other value"),
+    ],
+)
+def test_wrong_names(macro: MacroConfig, names: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        properties_of(macro, names)
+
+
+def test_noise_and_spreads_are_scaled_together() -> None:
+    static = StaticEffects(offset="0.3 lsb", gain=1.0, stuck_at_1=1e-4)
+    own = spreads_of(MacroConfig(random_noise="0.2 %", static=static))
+    assert own == {
+        "random_noise": "0.2 %", "static.offset": "0.3 lsb", "static.gain": 1.0, "static.stuck_at_1": 1e-4
+    }  # fmt: skip
+    assert scaled(own).axes(0.5) == {
+        "random_noise": 0.1, "static.offset": "0.15 lsb", "static.gain": 0.5, "static.stuck_at_1": 5e-5
+    }  # fmt: skip

@@ -1,0 +1,94 @@
+"""Limits of properties are those that a sweep finds, and a spec goes on from its records."""
+
+from pathlib import Path
+
+import pytest
+
+import asim_lightning
+from asim_lightning.circuit import MacroConfig, StaticEffects
+from asim_lightning.evaluation.target import TOGETHER, Limit, Target
+from asim_lightning.exploration.axes import SweepAxes
+from asim_lightning.exploration.spec import SpecSettings, SpecStudy
+from tests.exploration.conftest import MACRO, Make, stored
+
+TARGET = Target("accuracy", 0.4)
+
+
+def spec(
+    make: Make, folder: Path, macro: MacroConfig = MACRO, target: Target = TARGET, **settings: object
+) -> SpecStudy:
+    of = make(images=16, batch=16, macro=macro)
+    return SpecStudy(of.trainer, of.model, of.data, SpecSettings(target, **settings), folder)
+
+
+def verdicts(make: Make, limit: Limit, axis: str) -> list[str]:
+    """What a sweep says of the values at both sides of a limit."""
+    values = [value if axis == "adc_bits" else f"{value} lsb" for value in (limit.kept, limit.missed)]
+    results = make(SweepAxes(**{axis: values}), trials=1, images=16, batch=16).run()
+    return [TARGET.decide(each, None).verdict for each in results if each.kind == "simulated"]
+
+
+def test_limits_are_those_of_a_sweep_and_a_second_spec_computes_nothing(make: Make, tmp_path: Path) -> None:
+    made = spec(make, tmp_path, properties=["random_noise", "adc_bits"])
+    noise, bits = made.run(progress=False).limits
+    assert None not in (noise.kept, noise.missed, bits.kept, bits.missed)
+    assert verdicts(make, noise, "random_noise") == verdicts(make, bits, "adc_bits") == ["kept", "missed"]
+
+    before = stored(tmp_path)
+    again = spec(make, tmp_path, properties=["random_noise", "adc_bits"])
+    assert again.run(progress=False).limits == (noise, bits)
+    assert stored(tmp_path) == before
+
+
+def test_spreads_take_chips_and_the_recipes_are_scaled_together(make: Make, tmp_path: Path) -> None:
+    macro = MACRO.with_fields(random_noise="0.1 lsb", static=StaticEffects(offset="0.2 lsb"))
+    made = spec(make, tmp_path, macro, properties=["offset"], chips=2)
+    found = made.run(progress=False)
+    offset, together = found.limits
+    assert (offset.name, together.name) == ("offset", TOGETHER)
+    axes = [each.axes for each in made.results if each.kind == "simulated"]
+    assert {"random_noise": 0, "static.offset": 0} in axes  # without, on one chip
+    assert {each.trials for each in made.results if each.axes.get("static.offset")} == {2}
+    assert together.kept
+    assert found.keeps == {
+        "random_noise": f"{0.1 * together.kept:.4g} lsb", "static": {"offset": f"{0.2 * together.kept:.4g} lsb"}
+    }  # fmt: skip
+    assert MACRO.with_fields(**found.keeps)
+
+
+def test_a_macro_that_misses_without_spreads_is_not_tried_with_them(make: Make, tmp_path: Path) -> None:
+    names = ["random_noise", "gain"]
+    made = spec(make, tmp_path, target=Target("accuracy", 1.0), properties=names, given={"adc_bits": 2})
+    limits = made.run(progress=False).limits
+    assert [(each.kept, each.missed) for each in limits] == [(None, 0.0), (None, 0.0)]
+    assert len(made.results) == 4  # float, quantized, and one point of each
+
+
+def test_a_yield_counts_chips(make: Make, tmp_path: Path) -> None:
+    target = Target("yield", 0.3, accuracy=0.4)
+    made = spec(make, tmp_path, target=target, properties=["offset"], chips=4)
+    (offset,) = made.run(progress=False).limits
+    assert offset.kept is not None or offset.missed is not None
+    several = [each for each in made.results if each.trials == 4]
+    assert several
+    assert all("yield" in each.figures for each in several)
+
+
+@pytest.mark.parametrize("settings", [{"chips": 1}, {"trials": 0}])
+def test_wrong_numbers(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be"):
+        SpecSettings(TARGET, **settings)  # type: ignore[arg-type]
+
+
+def test_from_python(make: Make) -> None:
+    of = make(images=16, batch=16)
+    of.data.setup("test")
+    of.model.calibrate_where_missing(of.data)
+    images, labels = next(iter(of.data.test_dataloader()))[:2]
+    found = asim_lightning.spec(of.model.backbone, (images, labels), "accuracy 40 %", properties=["adc_bits"])
+    (bits,) = found.limits
+    assert found.to_json()["limits"] == [bits.to_json()]
+    assert str(bits.kept) in str(found)
+    assert "adc bits" in found._repr_html_()
+    assert "accuracy 40 %" in found.plot().figure.get_suptitle()
+    assert found.keeps == {}
