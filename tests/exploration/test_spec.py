@@ -90,5 +90,5 @@ def test_from_python(make: Make) -> None:
     assert found.to_json()["limits"] == [bits.to_json()]
     assert str(bits.kept) in str(found)
     assert "adc bits" in found._repr_html_()
-    assert "accuracy 40 %" in found.plot().figure.get_suptitle()
+    assert "keeps accuracy 40" in found.plot().figure.get_suptitle()
     assert found.keeps == {}
