@@ -257,7 +257,7 @@ class AsimCLI(LightningCLI):
         ours = PredictionWriter(self.run_folder / PREDICTIONS) if self.command == "predict" else ImageCounter()
         found: dict[str, Any] = {"callbacks": [*kept, ours], "logger": False}
         found.update(enable_checkpointing=False, enable_model_summary=False)
-        if self.command in ("sweep", "search", "bench", "explain", "verify", "chip", "calibrate-adc", "cost"):
+        if self.command not in ("validate", "test", "predict"):
             found["enable_progress_bar"] = False  # a sweep has a bar of its own, over all points
         return found
 
