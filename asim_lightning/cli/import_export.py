@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig
+from asim_lightning.checks import check_choice
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.cli.command_line import shorter_path
@@ -126,8 +127,7 @@ def export(options: ExportOptions) -> None:
     """
     layout, suffix = options.format, Path(options.to).suffix
     _prepare(Path(options.file), Path(options.to))
-    if layout not in LAYOUTS:
-        raise UsageError(f"`--format` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    check_choice("`--format`", layout, LAYOUTS)
     if suffix not in _SUFFIXES[layout]:
         raise UsageError(f"`--to` must end in {' or '.join(_SUFFIXES[layout])} for {layout}, got {options.to}")
     path = str(shipped_file("checkpoints", options.file))

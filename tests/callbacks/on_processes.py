@@ -1,4 +1,4 @@
-"""Runs the callbacks on 1, 2 and 3 processes and writes what came out; started by test_processes.py.
+"""Runs the callbacks on 1 and 2 processes and writes what came out; started by test_processes.py.
 
 A program of its own: processes are forked, which Numba's threads do not survive once they have run.
 """
