@@ -35,7 +35,7 @@ def fit(setup: Setup, options: FitOptions = FitOptions()) -> None:
     folders = _log_folders(trainer)
     # without a logger: its settings and checkpoints, beside other runs'
     places = folders if trainer.loggers else [Path(trainer.default_root_dir).absolute()]
-    resumed = start.path if start.resumes or start.found_by_lightning else None
+    resumed = start.path if start.resumes else None
     try:
         with (
             naming(folders),

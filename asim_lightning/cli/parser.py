@@ -277,9 +277,7 @@ class AsimCLI(LightningCLI):
         old = [macro for macro in macros if macro.column == "current" and macro.column_args.get("cell_sigma")]
         if any(not macro.weight_parallel for macro in old):
             self._say(f"note     {RENAMED}")
-        if self.start.found_by_lightning:
-            self._say(f"resumes from the checkpoint that Lightning finds as {self.start.path}")
-        if self.start.found_by_lightning or not self._takes_weights:
+        if not self._takes_weights:
             return
         for note in self.model.pretrained:
             self._say(f"weights  {note}")

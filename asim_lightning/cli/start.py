@@ -21,8 +21,6 @@ from asim_lightning.report.picture import Format
 from asim_lightning.resources import shipped_file
 
 PREDICTIONS = "predictions.csv"
-_LIGHTNING_WORDS = ("best", "hpc")
-"""What Lightning takes for the checkpoint of a fit beside a path; `last` is ours, as its own starts at epoch 0."""
 _RANGES = ("input_max", "weight_max")
 
 
@@ -39,7 +37,7 @@ class Start:
     """Where the weights of a command come from."""
 
     path: str | None = None
-    """The checkpoint, or one of the words that Lightning takes for one; None where there is none."""
+    """The checkpoint; None where there is none."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """What is in it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -57,8 +55,6 @@ class Start:
     """How to resume instead, if a fit starts from the weights only."""
     is_folded: bool = False
     """Whether the BatchNorms of its network are folded."""
-    found_by_lightning: bool = False
-    """Whether Lightning finds the checkpoint, and it is not read here."""
 
     def anew(self, resumed_by: str) -> "Start":
         """A start from the weights only, at epoch 0."""
@@ -80,8 +76,8 @@ def read_start(given: str | None, arguments: Arguments, root: str, named: Any) -
         UsageError: A run is to go on that cannot.
     """
     fits = arguments.command == "fit"
-    if given is None or (fits and given in _LIGHTNING_WORDS):
-        return Start(given, found_by_lightning=given is not None)
+    if given is None:
+        return Start()
     continued = None
     if given == LastCheckpoint.NAME:
         last = newest_last(Path(root) / arguments.run_name)
